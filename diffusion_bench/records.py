@@ -1,0 +1,209 @@
+"""The nouns that cross folders, frozen, in the order in which data flows through them.
+
+    ImageRequest > Step > Generation        what is asked, what is seen on the way, what came of it
+    Reading > Trace                         one look at the machine, and a run of looks
+
+`None` means "cannot tell"; `missing` next to it says why. It never means zero. Units live in the
+names: `_s` seconds, `_mib` 2**20 bytes, `_w` watts, `_j` joules, `_c` degrees Celsius.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+BUNDLED_MODEL = "pictogram"
+MAX_SEED = 2**63 - 1
+MAX_SIDE = 4096
+
+SamplerName = Literal["ddim", "ddpm"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class Record(BaseModel):
+    """A frozen record. Unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Cancelled(Exception):  # noqa: N818 - it is a request, not an error
+    """Raised by a step callback to stop a generation; the engine lets it through."""
+
+
+class ImageRequest(Record):
+    """What to draw and how: the one request of a click, a command and a sweep's cell.
+
+    `seed` decides the initial latents, the same for every sampler; `noise_seed` decides the noise
+    that DDPM, and DDIM with `eta` above 0, add on the way (`None`: the same as `seed`). Image `i`
+    of a batch is drawn from `seed + i`. `guidance_scale` 1 or less turns guidance off.
+    """
+
+    prompt: Annotated[str, Field(max_length=2000)]
+    negative_prompt: Annotated[str, Field(max_length=2000)] = ""
+    model: Annotated[str, Field(min_length=1, max_length=500)] = BUNDLED_MODEL
+    sampler: SamplerName = "ddim"
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0
+    steps: Annotated[int, Field(ge=1, le=1000)] = 20
+    guidance_scale: Annotated[float, Field(ge=0, le=50)] = 3.0
+    width: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 64
+    height: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 64
+    batch: Annotated[int, Field(ge=1, le=64)] = 1
+    precision: PrecisionName = "fp32"
+    seed: Seed = 0
+    noise_seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _words_and_sizes(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("the prompt is empty; say what to draw, as in 'a cat'")
+        for name, side in (("width", self.width), ("height", self.height)):
+            if side % 8:
+                near = (side // 8 * 8 or 8, side // 8 * 8 + 8)
+                raise ValueError(
+                    f"{name} {side} is not a multiple of 8; the nearest are {near[0]} and {near[1]}"
+                )
+        if self.sampler == "ddpm" and self.eta:
+            raise ValueError("eta belongs to ddim; ddpm takes none (leave it at 0)")
+        return self
+
+    def workload_id(self) -> str:
+        """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
+        return digest(self.model_dump(mode="json"))
+
+
+class Step(Record):
+    """One denoising step that has just ended. `preview` decodes what there is so far, if asked."""
+
+    index: int
+    num_steps: int
+    timestep: float
+    elapsed_s: float
+    preview: Callable[[], list[Any]] = Field(exclude=True, repr=False)
+
+
+OnStep = Callable[[Step], None]
+
+
+def ignore_step(step: Step) -> None:
+    """Do nothing: the step callback of a caller that does not watch."""
+
+
+class Stages(Record):
+    """Where the time of one generation went. The four add up to its `wall_s`."""
+
+    text_encoder_s: float
+    denoising_s: float
+    decoder_s: float
+    other_s: float
+
+
+class Memory(Record):
+    """Peak memory of one generation or cell. `torch_*` and `nvml_*` are GPU memory.
+
+    `missing` maps each field that is `None` to its reason.
+    """
+
+    torch_allocated_mib: float | None = None
+    torch_reserved_mib: float | None = None
+    nvml_used_mib: float | None = None
+    nvml_idle_mib: float | None = None
+    rss_mib: float | None = None
+    missing: dict[str, str] = {}
+
+
+class Generation(Record):
+    """What came of a request: pictures (PIL images, not serialised), times and memory."""
+
+    request: ImageRequest
+    images: tuple[Any, ...] = Field(exclude=True, repr=False)
+    device: str
+    wall_s: float
+    stages: Stages
+    step_s: tuple[float, ...]
+    memory: Memory
+    warnings: tuple[str, ...] = ()
+
+
+class GpuReading(Record):
+    """One look at one GPU. `missing` maps each field that is `None` to its reason."""
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    utilization_percent: float | None = None
+    memory_used_mib: float | None = None
+    memory_total_mib: float | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    energy_j: float | None = None
+    temperature_c: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    missing: dict[str, str] = {}
+
+
+class HostReading(Record):
+    """One look at the host. `rss_mib` is of the process that was asked about."""
+
+    cpu_percent: float | None = None
+    cpu_clock_mhz: float | None = None
+    ram_used_mib: float | None = None
+    ram_total_mib: float | None = None
+    rss_mib: float | None = None
+    missing: dict[str, str] = {}
+
+
+class Reading(Record):
+    """One look at the machine. `at_s` is `time.perf_counter()`; `no_gpu` says why `gpus` is empty."""
+
+    at_s: float
+    host: HostReading
+    gpus: tuple[GpuReading, ...] = ()
+    no_gpu: str | None = None
+
+
+class GpuTrace(Record):
+    """The readings of one GPU over a run, a value a reading, `None` where it could not tell."""
+
+    index: int
+    name: str | None = None
+    utilization_percent: tuple[float | None, ...] = ()
+    memory_used_mib: tuple[float | None, ...] = ()
+    power_w: tuple[float | None, ...] = ()
+    temperature_c: tuple[float | None, ...] = ()
+    sm_clock_mhz: tuple[float | None, ...] = ()
+
+
+class Trace(Record):
+    """The readings of a run as columns; `at_s` counts from the run's start."""
+
+    at_s: tuple[float, ...] = ()
+    cpu_percent: tuple[float | None, ...] = ()
+    ram_used_mib: tuple[float | None, ...] = ()
+    rss_mib: tuple[float | None, ...] = ()
+    gpus: tuple[GpuTrace, ...] = ()
+    no_gpu: str | None = None
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a JSON value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's complaints as one line a person can act on."""
+    complaints = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        what = item["msg"].removeprefix("Value error, ")
+        given = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r:.80})"
+        complaints.append(f"{where}: {what}{given}" if where else what)
+    return "; ".join(complaints)

@@ -1,0 +1,40 @@
+"""What every test gets: no network habits, its own folders, few threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+# Before any test module is collected: these libraries read their switches at import.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# One: a thread that waits for a busy core stalls every operation, and tests share their cores.
+MAX_TORCH_THREADS = 1
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory, monkeypatch):
+    """Reports, locks and caches of a test go to a folder of its own, not to the user's."""
+    home = tmp_path_factory.mktemp("home")
+    for variable, folder in (
+        ("DIFFUSION_BENCH_REPORTS", "reports"),
+        ("DIFFUSION_BENCH_CACHE", "cache"),
+        ("HF_HOME", "huggingface"),
+        ("GRADIO_TEMP_DIR", "gradio"),
+    ):
+        (home / folder).mkdir()
+        monkeypatch.setenv(variable, str(home / folder))
+    # The processes that a test starts are to behave like the test.
+    monkeypatch.setenv("OMP_NUM_THREADS", str(MAX_TORCH_THREADS))
+    monkeypatch.delenv("SPACE_ID", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _few_torch_threads():
+    """Limit torch where a test file has imported it; importing it here would slow all others."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > MAX_TORCH_THREADS:
+        torch.set_num_threads(MAX_TORCH_THREADS)

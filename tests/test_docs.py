@@ -1,0 +1,181 @@
+"""What the documents say is true of the files, the commands and the settings."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+import diffusion_bench
+from diffusion_bench.bench.sweep import read_sweep
+from diffusion_bench.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+COMMANDS = typer.main.get_command(app).commands
+
+# [text](target), ![text](target); an anchor within the page is not a file.
+LINK = re.compile(r"\]\((?!\w+://|#)([^)#\s]+)[^)]*\)")
+FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def fenced_lines(text: str) -> list[str]:
+    return [line for block in FENCED.findall(text) for line in block.splitlines()]
+
+
+def examples(text: str) -> list[list[str]]:
+    """Return the words after `diffusion-bench` of each example in a text's code blocks."""
+    lines = [line.partition(" | ")[0] for line in fenced_lines(text)]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("diffusion-bench ")]
+
+
+def parse(words: list[str]) -> typer.Context:
+    """Parse a command line as the program would, without running it."""
+    return COMMANDS[words[0]].make_context(words[0], list(words[1:]))
+
+
+def broken_links(path: Path) -> list[str]:
+    links = LINK.findall(path.read_text(encoding="utf-8"))
+    return [link for link in links if not (path.parent / link).exists()]
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return package and version of each line of a requirements file."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    wanted = [line for line in lines if line and not line.startswith(("#", "-r"))]
+    return dict(line.split("==") for line in wanted)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pip install -r requirements.txt && python app.py",
+        "pip install -r requirements-dev.txt && python -m pytest",
+    ],
+)
+def test_the_readme_has_the_two_commands_on_lines_of_their_own(command):
+    assert command in fenced_lines(README)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [words for path in DOCUMENTS for words in examples(path.read_text(encoding="utf-8"))],
+    ids=" ".join,
+)
+def test_every_example_is_a_command_line_that_parses(words):
+    assert parse(words).info_name == words[0]
+
+
+def test_an_example_with_an_unknown_option_or_command_is_found():
+    with pytest.raises(typer.TyperException, match="No such option"):
+        parse(["generate", "a cat", "--stepz", "5"])
+    with pytest.raises(KeyError):
+        parse(["draw", "a cat"])
+
+
+def test_every_command_has_an_example_in_the_readme():
+    assert set(COMMANDS) == {words[0] for words in examples(README)}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches_by_an_example_of_its_own_that_parses(name):
+    lines = [line.strip() for line in (COMMANDS[name].help or "").splitlines()]
+    own = [line.partition(" | ")[0] for line in lines if line.startswith(f"diffusion-bench {name}")]
+    assert own
+    for line in own:
+        parse(shlex.split(line)[1:])
+
+
+def test_the_program_lists_its_commands():
+    done = subprocess.run(
+        [sys.executable, "-m", "diffusion_bench", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", done.stdout)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_to_a_file_leads_somewhere(path):
+    assert broken_links(path) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("[a](page.md#part) [b](https://x.org/y) ![c](gone.png) [d](#part)")
+    assert broken_links(page) == ["gone.png"]
+
+
+def test_every_path_in_the_readme_table_exists():
+    paths = re.findall(r"^\| `([^`]+)` \|", README, re.MULTILINE)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_layer_line_in_the_architecture_page_is_the_packages_own():
+    def layer_line(text: str) -> str:
+        found = re.search(r"^ *cli > (?:.|\n)*? > records$", text, re.MULTILINE)
+        assert found
+        return " ".join(found.group().split())
+
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert layer_line(page) == layer_line(diffusion_bench.__doc__)
+
+
+def test_the_space_runs_the_gradio_that_is_pinned_and_the_app_that_is_there():
+    front = README.split("---")[1]
+    settings = dict(line.split(": ", 1) for line in front.strip().splitlines())
+    assert settings["sdk"] == "gradio"
+    assert settings["sdk_version"] == pins("requirements.txt")["gradio"]
+    assert (ROOT / settings["app_file"]).is_file()
+    assert len(settings["short_description"]) <= 60, "the hub cuts it there"
+
+
+def test_the_readme_installs_the_torch_that_is_pinned():
+    pinned = pins("requirements.txt")
+    named = re.findall(r"torch==(\S+) torchaudio==(\S+)", README)
+    assert named == [(pinned["torch"], pinned["torchaudio"])] * 2
+    assert pinned["torch"] == pinned["torchaudio"], "one matched pair"
+
+
+def test_every_requirement_is_pinned_and_named_once():
+    app_pins, dev_pins = pins("requirements.txt"), pins("requirements-dev.txt")
+    assert set(app_pins) & set(dev_pins) == set()
+    assert "-r requirements.txt" in (ROOT / "requirements-dev.txt").read_text().splitlines()
+
+
+def test_every_marker_is_explained_in_contributing():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    markers = [
+        line.partition(":")[0] for line in PROJECT["tool"]["pytest"]["ini_options"]["markers"]
+    ]
+    assert [name for name in markers if f"`{name}`" not in text] == []
+
+
+def test_make_has_the_targets_that_the_documents_name():
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert targets == ["check", "fix", "smoke", "train-image", "train-voice"]
+    row = re.search(r"^\| `Makefile` \| (.*) \|$", README, re.MULTILINE)
+    assert row
+    assert re.findall(r"`(?:make )?([\w-]+)`", row.group(1)) == targets
+
+
+def test_the_changelog_names_the_version_or_what_is_to_come():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in text or f"## [{diffusion_bench.__version__}]" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.toml")), ids=lambda p: p.name)
+def test_every_sweep_that_comes_with_the_project_can_be_read(path):
+    assert read_sweep(path).requests()

@@ -1,0 +1,88 @@
+"""What a request may be, and how a mistake in it is told."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from diffusion_bench.records import ImageRequest, digest, explain
+
+
+def complaint(**settings: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        ImageRequest(**{"prompt": "a cat", **settings})
+    return explain(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": " \n"}, "the prompt is empty"),
+        ({"steps": 0}, "steps: Input should be greater than or equal to 1 (got 0)"),
+        ({"steps": 1001}, "less than or equal to 1000"),
+        ({"sampler": "euler"}, "sampler: Input should be 'ddim' or 'ddpm' (got 'euler')"),
+        ({"width": 65}, "width 65 is not a multiple of 8; the nearest are 64 and 72"),
+        ({"height": 1_000_000}, "height: Input should be less than or equal to 4096"),
+        ({"eta": 1.5}, "eta: Input should be less than or equal to 1"),
+        ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to ddim"),
+        ({"guidance_scale": float("nan")}, "guidance_scale: Input should be a finite number"),
+        ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
+        ({"batch": 0}, "batch"),
+        ({"precision": "int8"}, "precision: Input should be 'fp32', 'bf16' or 'fp16'"),
+        ({"setps": 3}, "setps: Extra inputs are not permitted"),
+    ],
+)
+def test_an_impossible_request_says_in_one_line_what_is_allowed(
+    settings: dict[str, object], words: str
+) -> None:
+    text = complaint(**settings)
+    assert words in text
+    assert "\n" not in text
+    assert "http" not in text
+
+
+def test_every_mistake_of_a_request_is_named() -> None:
+    text = complaint(steps=0, batch=0)
+    assert "steps" in text
+    assert "batch" in text
+
+
+def test_a_long_wrong_value_does_not_flood_the_line() -> None:
+    assert len(complaint(sampler="x" * 10_000)) < 200
+
+
+def test_equal_requests_have_equal_names_and_any_other_request_another() -> None:
+    base = ImageRequest(prompt="a cat")
+    assert base.workload_id() == ImageRequest(prompt="a cat", steps=20).workload_id()
+    changed = {
+        "prompt": "a dog",
+        "negative_prompt": "a",
+        "model": "other",
+        "sampler": "ddpm",
+        "eta": 0.5,
+        "steps": 21,
+        "guidance_scale": 2.0,
+        "width": 72,
+        "height": 72,
+        "batch": 2,
+        "precision": "bf16",
+        "seed": 1,
+        "noise_seed": 1,
+    }
+    assert changed.keys() == ImageRequest.model_fields.keys()  # a new field must join the name
+    names = {ImageRequest(**{"prompt": "a cat", name: value}).workload_id()
+             for name, value in changed.items()}
+    assert len(names | {base.workload_id()}) == len(changed) + 1
+
+
+def test_a_request_cannot_be_changed() -> None:
+    request = ImageRequest(prompt="a cat")
+    with pytest.raises(ValidationError):
+        request.steps = 5  # type: ignore[misc]
+
+
+def test_the_order_of_keys_does_not_change_a_digest_and_nan_has_none() -> None:
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"a": float("nan")})
