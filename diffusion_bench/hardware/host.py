@@ -1,0 +1,143 @@
+"""The processor and the memory of this machine, and of one process, through psutil."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from diffusion_bench.records import HostReading, Record
+
+MIB = 2**20
+CLOCK_EVERY_S = 1.0  # Linux may take milliseconds a core to tell its clock
+
+FIRST_LOOK = "processor use is counted between two looks; this is the first"
+NOT_ASKED = "no process was asked about"
+
+
+class PeakRss(Record):
+    """The peak resident set of this process: since `reset_peak_rss`, else since its start."""
+
+    mib: float | None = None
+    since_reset: bool = False
+    missing: str | None = None
+
+
+class HostSensor:
+    """Reads the host. Processor use is counted since the sensor's previous look."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._busy_before: tuple[float, float] | None = None
+        self._cpu_clock: tuple[float, float | None, str | None] | None = None
+
+    def read(self, process: psutil.Process | None = None) -> HostReading:
+        """Return one look at the host, and at `process` if there is one. Never waits."""
+        memory = psutil.virtual_memory()
+        cpu_percent, no_cpu = self._cpu_percent()
+        cpu_clock_mhz, no_clock = self._cpu_clock_mhz()
+        rss_mib, no_rss = read_rss_mib(process)
+        reasons = {"cpu_percent": no_cpu, "cpu_clock_mhz": no_clock, "rss_mib": no_rss}
+        return HostReading(
+            cpu_percent=cpu_percent,
+            cpu_clock_mhz=cpu_clock_mhz,
+            ram_used_mib=(memory.total - memory.available) / MIB,
+            ram_total_mib=memory.total / MIB,
+            rss_mib=rss_mib,
+            missing={name: reason for name, reason in reasons.items() if reason},
+        )
+
+    def _cpu_percent(self) -> tuple[float | None, str | None]:
+        """Return the busy share since the last look. psutil's own answers 0 to a first look."""
+        busy, total = _cpu_seconds()
+        before, self._busy_before = self._busy_before, (busy, total)
+        if before is None:
+            return None, FIRST_LOOK
+        if total <= before[1]:
+            self._busy_before = before
+            return None, "the previous look was too short ago"
+        return min(100.0, max(0.0, 100 * (busy - before[0]) / (total - before[1]))), None
+
+    def _cpu_clock_mhz(self) -> tuple[float | None, str | None]:
+        now = self._clock()
+        if self._cpu_clock is None or now - self._cpu_clock[0] >= CLOCK_EVERY_S:
+            self._cpu_clock = (now, *_ask_cpu_clock_mhz())
+        return self._cpu_clock[1:]
+
+
+def read_host(process: psutil.Process | None = None) -> HostReading:
+    """Return a single look. Processor use needs two: keep a `HostSensor` for that."""
+    return HostSensor().read(process)
+
+
+def read_rss_mib(process: psutil.Process | None) -> tuple[float | None, str | None]:
+    """Return the resident set of `process`, or `None` and the reason."""
+    if process is None:
+        return None, NOT_ASKED
+    try:
+        rss = process.memory_info().rss
+    except psutil.NoSuchProcess:
+        rss = 0
+    except psutil.AccessDenied:
+        return None, f"this user may not look at process {process.pid}"
+    # A process that has ended and was not yet waited for reads 0.
+    return (rss / MIB, None) if rss else (None, f"process {process.pid} has ended")
+
+
+def reset_peak_rss() -> bool:
+    """Start the peak resident set of this process anew; return whether this system can (Linux)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc_pid_clear_refs(5)
+    except OSError:
+        return False
+    return True
+
+
+def read_peak_rss(*, since_reset: bool) -> PeakRss:
+    """Return the peak resident set; `since_reset` is what `reset_peak_rss` answered."""
+    try:
+        peak_mib = _peak_mib()
+    except (OSError, ValueError) as error:
+        return PeakRss(missing=f"the system does not tell the peak ({error})")
+    if since_reset:
+        return PeakRss(mib=peak_mib, since_reset=True)
+    return PeakRss(mib=peak_mib, missing="the peak since the process started: it cannot be reset")
+
+
+def _peak_mib() -> float:
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        raise ValueError("/proc/self/status has no VmHWM")
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / MIB
+    import resource  # POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024
+
+
+def _cpu_seconds() -> tuple[float, float]:
+    """Return busy and all seconds of all processors; waiting for a disk is not busy."""
+    times = psutil.cpu_times()
+    # Linux counts the time of virtual machines within user time too.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
+
+
+def _ask_cpu_clock_mhz() -> tuple[float | None, str | None]:
+    if not sys.platform.startswith("linux"):
+        return None, "this system tells the nominal clock, not the current one"
+    try:
+        clock = psutil.cpu_freq()
+    except (OSError, NotImplementedError) as error:
+        return None, f"the system does not tell the clock ({error})"
+    if clock is None or not clock.current:
+        return None, "the system does not tell the clock"
+    return clock.current, None

@@ -1,0 +1,124 @@
+"""GPU sensors: what one can be asked, the one that has nothing to tell, and how to get the best.
+
+`open_sensor` never raises for a machine's state: a machine without a GPU, or with a broken driver,
+gets a `NoGpu` that says why and what to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+from typing import Protocol
+
+from diffusion_bench.records import GpuReading, Record
+
+INSTALL_NVML = "run: pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py"
+
+DRIVER_NOT_LOADED = 9  # NVML's return codes, nvml.h
+LIBRARY_NOT_FOUND = 12
+VERSION_MISMATCH = 18
+
+
+class GpuInfo(Record):
+    """What does not change about a GPU. `missing` maps each field that is `None` to its reason.
+
+    `methods` names the way a reading was had where there are several: `memory_used_mib` is
+    "nvml v2" (used, without what the driver reserves) or "nvml v1" (with it); `power_w` is
+    "instant" or "average" (of about a second, on cards since Ampere).
+    """
+
+    index: int
+    name: str | None = None
+    uuid: str | None = None
+    memory_total_mib: float | None = None
+    power_limit_w: float | None = None
+    driver: str | None = None
+    methods: dict[str, str] = {}
+    missing: dict[str, str] = {}
+
+
+class Sensor(Protocol):
+    """Something that reads the GPUs. `reason` says why there are none, else it is `None`."""
+
+    reason: str | None
+
+    def read(self) -> tuple[GpuReading, ...]:
+        """Return one reading a GPU, in the order of their index."""
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        """Return what does not change about each GPU, in the same order."""
+
+    def close(self) -> None:
+        """Let go of the driver. Closing twice is fine."""
+
+
+class NoGpu:
+    """The sensor of a machine without a GPU that can be read."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason: str | None = reason
+
+    def read(self) -> tuple[GpuReading, ...]:
+        """Return no readings."""
+        return ()
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        """Return no cards."""
+        return ()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def open_sensor() -> Sensor:
+    """Return a sensor of the NVIDIA GPUs, or a `NoGpu` that says why there is none."""
+    try:
+        import pynvml  # 40 ms, of use only where there may be a GPU
+    except ImportError as error:
+        return NoGpu(f"the package nvidia-ml-py cannot be imported ({error}); {INSTALL_NVML}")
+    if not hasattr(pynvml, "_nvmlGetFunctionPointer"):
+        return NoGpu(f"an outdated package called 'pynvml' hides nvidia-ml-py; {INSTALL_NVML}")
+    from diffusion_bench.hardware.nvml import NvmlSensor
+
+    try:
+        sensor = NvmlSensor()
+    except pynvml.NVMLError as error:
+        return NoGpu(
+            explain_no_driver(error.value, platform.system(), in_container=is_in_container())
+        )
+    if not sensor.cards():
+        sensor.close()
+        return NoGpu("the NVIDIA driver is loaded and reports no GPU")
+    return sensor
+
+
+def explain_no_driver(code: int, system: str, *, in_container: bool) -> str:
+    """Return why NVML's start ended with `code`, and what a person can do about it."""
+    if code == VERSION_MISMATCH:
+        return "the NVIDIA driver was updated while it was loaded; reboot, and it works again"
+    if code == DRIVER_NOT_LOADED:
+        return (
+            "the NVIDIA driver is installed and not loaded; `nvidia-smi` should say the same: "
+            "reboot, or reinstall the driver"
+        )
+    if code != LIBRARY_NOT_FOUND:
+        return f"the NVIDIA driver did not start (NVML error {code}); see what `nvidia-smi` says"
+    if system == "Darwin":
+        return "macOS has no NVIDIA driver"
+    if in_container:
+        return (
+            "no NVIDIA driver library in this container; where the host has a GPU, start it with "
+            "`--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility"
+        )
+    return "no NVIDIA driver library found; where there is an NVIDIA GPU, install its driver"
+
+
+def is_in_container() -> bool:
+    """Return whether this looks like a Docker or Podman container."""
+    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def uuid_hash(uuid: str) -> str:
+    """Return 12 hexadecimal digits that tell two cards apart without naming either."""
+    return hashlib.sha256(uuid.encode()).hexdigest()[:12]

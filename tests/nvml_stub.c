@@ -1,0 +1,207 @@
+/* A stand-in for NVIDIA's libnvidia-ml.so.1, for tests on machines without a GPU.
+ *
+ * Built and driven by nvml_fake.py. The scenario comes from the environment, read at nvmlInit:
+ *   NVML_STUB_GPUS      "name|MiB|watts;name|MiB|watts" (default: two cards)
+ *   NVML_STUB_INIT      the code that nvmlInit returns
+ *   NVML_STUB_ERRORS    "function@gpu#after=code;..."; @gpu and #after are optional: from its call
+ *                       number `after` on, `function` of that GPU (or of each) returns `code`
+ *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
+ * A running test changes it with nvmlStubError and nvmlStubAdvanceMs, and counts nvmlStubCalls.
+ * The layouts are those of nvml.h; only what this project calls is here.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6 };
+enum { MAX_GPUS = 8, MAX_RULES = 64, MAX_FUNCTIONS = 32 };
+enum { FIELD_POWER_INSTANT = 186, FUNCTION_LENGTH = 64 };
+
+typedef unsigned long long u64;
+typedef struct { int index; char name[96]; u64 memory_mib; double watts; } Gpu;
+typedef struct { char function[FUNCTION_LENGTH]; int gpu, after, code; } Rule;
+typedef struct { char function[FUNCTION_LENGTH]; int calls[MAX_GPUS]; } Count;
+typedef struct { u64 total, free, used; } MemoryV1;
+typedef struct { unsigned version; u64 total, reserved, free, used; } MemoryV2;
+typedef struct { unsigned gpu, memory; } Utilization;
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency_us;
+    unsigned type;
+    int code;
+    union { double d; unsigned u; u64 ull; } value;
+} FieldValue;
+
+static Gpu gpus[MAX_GPUS];
+static Rule rules[MAX_RULES];
+static Count counts[MAX_FUNCTIONS];
+static int num_gpus, num_rules, num_counts, started, manual;
+static double manual_s, start_s;
+
+static double now_s(void) {
+    struct timespec now;
+    if (manual) return manual_s;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec * 1e-9 - start_s;
+}
+
+static int *calls_of(const char *function, int gpu) {
+    int i = 0;
+    while (i < num_counts && strcmp(counts[i].function, function)) i++;
+    if (i == num_counts && num_counts < MAX_FUNCTIONS)
+        snprintf(counts[num_counts++].function, FUNCTION_LENGTH, "%s", function);
+    return &counts[i].calls[gpu];
+}
+
+/* Count the call, and return the code that the scenario has for it. */
+static int begin(const char *function, const Gpu *gpu) {
+    int call = ++*calls_of(function, gpu->index);
+    if (!started) return UNINITIALIZED;
+    for (int i = num_rules - 1; i >= 0; i--) {
+        const Rule *rule = &rules[i];
+        int named = !strcmp(rule->function, function) || !strcmp(rule->function, "*");
+        int here = rule->gpu < 0 || rule->gpu == gpu->index;
+        if (named && here && call > rule->after) return rule->code;
+    }
+    return OK;
+}
+
+void nvmlStubError(const char *function, int gpu, int after, int code) {
+    if (num_rules == MAX_RULES) abort();
+    Rule *rule = &rules[num_rules++];
+    snprintf(rule->function, sizeof rule->function, "%s", function);
+    rule->gpu = gpu, rule->after = after, rule->code = code;
+}
+
+void nvmlStubAdvanceMs(int ms) { manual_s += ms / 1000.0; }
+int nvmlStubCalls(const char *function, int gpu) { return *calls_of(function, gpu); }
+
+static void read_gpus(void) {
+    const char *text = getenv("NVML_STUB_GPUS");
+    char copy[2048], *rest = copy, *one;
+    snprintf(copy, sizeof copy, "%s",
+             text ? text : "NVIDIA GeForce RTX 4090|24564|150;NVIDIA GeForce RTX 3060|12288|100");
+    num_gpus = 0;
+    while ((one = strsep(&rest, ";")) && num_gpus < MAX_GPUS) {
+        Gpu *gpu = &gpus[num_gpus];
+        if (sscanf(one, "%95[^|]|%llu|%lf", gpu->name, &gpu->memory_mib, &gpu->watts) != 3) continue;
+        gpu->index = num_gpus++;
+    }
+}
+
+static void read_rules(void) {
+    const char *text = getenv("NVML_STUB_ERRORS");
+    char copy[2048], *rest = copy, *one;
+    snprintf(copy, sizeof copy, "%s", text ? text : "");
+    while ((one = strsep(&rest, ";"))) {
+        char *code = strchr(one, '='), *after = strchr(one, '#'), *gpu = strchr(one, '@');
+        if (!code) continue;
+        int number = atoi(code + 1);
+        int from = after ? atoi(after + 1) : 0, index = gpu ? atoi(gpu + 1) : -1;
+        one[strcspn(one, "@#=")] = '\0';
+        nvmlStubError(one, index, from, number);
+    }
+}
+
+int nvmlInitWithFlags(unsigned flags) {
+    const char *code = getenv("NVML_STUB_INIT"), *clock = getenv("NVML_STUB_CLOCK");
+    (void)flags;
+    if (code) return atoi(code);
+    if (started++) return OK;
+    manual = clock && !strcmp(clock, "manual");
+    start_s = manual ? 0 : now_s();
+    num_rules = num_counts = 0;
+    read_gpus();
+    read_rules();
+    return OK;
+}
+
+int nvmlShutdown(void) { return started ? (started--, OK) : UNINITIALIZED; }
+
+const char *nvmlErrorString(int code) { (void)code; return "an error of the stub"; }
+
+int nvmlSystemGetDriverVersion(char *version, unsigned length) {
+    snprintf(version, length, "999.99");
+    return started ? OK : UNINITIALIZED;
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    *count = num_gpus;
+    return started ? OK : UNINITIALIZED;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, Gpu **gpu) {
+    if ((int)index >= num_gpus) return INVALID;
+    *gpu = &gpus[index];
+    return begin("nvmlDeviceGetHandleByIndex", *gpu);
+}
+
+int nvmlDeviceGetName(Gpu *gpu, char *name, unsigned length) {
+    snprintf(name, length, "%s", gpu->name);
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetUUID(Gpu *gpu, char *uuid, unsigned length) {
+    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-00000000000%d", gpu->index);
+    return begin(__func__, gpu);
+}
+
+/* 512 MiB are used, and the driver reserves 256 more, which version 1 counts as used. */
+int nvmlDeviceGetMemoryInfo(Gpu *gpu, MemoryV1 *memory) {
+    memory->total = gpu->memory_mib << 20;
+    memory->used = 768ull << 20;
+    memory->free = memory->total - memory->used;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetMemoryInfo_v2(Gpu *gpu, MemoryV2 *memory) {
+    memory->total = gpu->memory_mib << 20;
+    memory->used = 512ull << 20;
+    memory->reserved = 256ull << 20;
+    memory->free = memory->total - memory->used - memory->reserved;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilization *rates) {
+    rates->gpu = 42;
+    rates->memory = 17;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetFieldValues(Gpu *gpu, int count, FieldValue *values) {
+    int code = begin("POWER_INSTANT", gpu); /* a field's own code, unlike the call's */
+    for (int i = 0; i < count; i++) {
+        values[i].code = values[i].field == FIELD_POWER_INSTANT ? code : NOT_SUPPORTED;
+        values[i].type = 1;
+        values[i].value.u = gpu->watts * 1000;
+    }
+    return begin(__func__, gpu);
+}
+
+/* The average trails the instant by ten watts, so that a test can tell them apart. */
+int nvmlDeviceGetPowerUsage(Gpu *gpu, unsigned *milliwatts) {
+    *milliwatts = (gpu->watts - 10) * 1000;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetEnforcedPowerLimit(Gpu *gpu, unsigned *milliwatts) {
+    *milliwatts = gpu->watts * 2000;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(Gpu *gpu, u64 *millijoules) {
+    *millijoules = 1000000 + gpu->watts * now_s() * 1000 + 0.5;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetTemperature(Gpu *gpu, int sensor, unsigned *celsius) {
+    *celsius = sensor == 0 ? 55 : 0;
+    return begin(__func__, gpu);
+}
+
+/* Clock 1 is the multiprocessors', 2 the memory's. */
+int nvmlDeviceGetClockInfo(Gpu *gpu, int clock, unsigned *mhz) {
+    *mhz = clock == 1 ? 2520 : clock == 2 ? 10501 : 0;
+    return begin(clock == 1 ? "SM_CLOCK" : "MEMORY_CLOCK", gpu);
+}

@@ -1,0 +1,118 @@
+"""Processor and memory, read from this very machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from diffusion_bench.hardware import host
+from diffusion_bench.hardware.host import (
+    FIRST_LOOK,
+    HostSensor,
+    read_host,
+    read_peak_rss,
+    read_rss_mib,
+    reset_peak_rss,
+)
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets the peak")
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives until its input ends."""
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+
+
+def test_the_first_look_at_the_processor_is_none_and_not_zero() -> None:
+    reading = read_host()
+    assert reading.cpu_percent is None
+    assert reading.missing["cpu_percent"] == FIRST_LOOK
+
+
+def test_the_processor_is_counted_since_the_last_look() -> None:
+    sensor = HostSensor()
+    sensor.read()
+    end_s = time.monotonic() + 0.3
+    while time.monotonic() < end_s:
+        pass  # keep one core busy
+    busy_percent = sensor.read().cpu_percent
+    assert busy_percent is not None
+    assert 50 / (psutil.cpu_count() or 1) <= busy_percent <= 100
+
+
+def test_processor_use_is_the_share_of_the_time_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = iter([(100.0, 1000.0), (130.0, 1100.0), (130.0, 1100.0), (140.0, 1200.0)])
+    monkeypatch.setattr(host, "_cpu_seconds", lambda: next(counted))
+    sensor = HostSensor()
+    looks = [sensor.read() for _ in range(4)]
+    assert [look.cpu_percent for look in looks] == [None, 30, None, 10]
+    assert looks[2].missing["cpu_percent"] == "the previous look was too short ago"
+
+
+def test_memory_is_in_mib() -> None:
+    reading = read_host()
+    assert reading.ram_total_mib == pytest.approx(psutil.virtual_memory().total / 2**20)
+    assert 0 < reading.ram_used_mib < reading.ram_total_mib
+
+
+def test_the_processors_clock_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = iter([(1000.0, None), (2000.0, None)])
+    monkeypatch.setattr(host, "_ask_cpu_clock_mhz", lambda: next(clocks))
+    now = iter([0.0, 0.9, 1.0])
+    sensor = HostSensor(clock=lambda: next(now))
+    assert [sensor.read().cpu_clock_mhz for _ in range(3)] == [1000, 1000, 2000]
+
+
+def test_the_resident_set_is_of_the_process_asked_about(child: subprocess.Popen[bytes]) -> None:
+    asked = read_host(psutil.Process(child.pid))
+    assert asked.rss_mib == pytest.approx(psutil.Process(child.pid).memory_info().rss / 2**20)
+    assert read_host().rss_mib is None
+    assert "no process" in read_host().missing["rss_mib"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no zombies")
+def test_a_process_that_ended_has_no_resident_set_rather_than_zero(
+    child: subprocess.Popen[bytes],
+) -> None:
+    process = psutil.Process(child.pid)
+    assert child.stdin is not None
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    ended = (None, f"process {child.pid} has ended")
+    assert read_rss_mib(process) == ended  # not yet waited for: the system says 0
+    child.wait()
+    assert read_rss_mib(process) == ended
+
+
+@on_linux
+def test_the_peak_is_of_what_ran_since_the_reset() -> None:
+    block = b"x" * (200 * 2**20)
+    del block
+    before = read_peak_rss(since_reset=False)
+    assert reset_peak_rss()
+    assert before.mib - read_peak_rss(since_reset=True).mib > 150
+    block = b"x" * (300 * 2**20)
+    held = psutil.Process().memory_info().rss / 2**20
+    del block
+    peak = read_peak_rss(since_reset=True)
+    assert peak.mib == pytest.approx(held, abs=5)
+    assert (peak.since_reset, peak.missing) == (True, None)
+
+
+def test_a_peak_that_was_not_reset_says_so() -> None:
+    peak = read_peak_rss(since_reset=False)
+    assert peak.mib > 1
+    assert "since the process started" in peak.missing

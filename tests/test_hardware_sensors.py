@@ -1,0 +1,44 @@
+"""The sensor of a machine without a GPU, and the sentence for each way to have none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from diffusion_bench.hardware.sensors import NoGpu, explain_no_driver
+
+
+def test_no_gpu_is_an_object_that_says_why() -> None:
+    sensor = NoGpu("there is none")
+    assert (sensor.read(), sensor.cards(), sensor.reason) == ((), (), "there is none")
+    sensor.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "system", "in_container", "words"),
+    [
+        (12, "Linux", False, "install its driver"),
+        (12, "Windows", False, "install its driver"),
+        (12, "Linux", True, "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
+        (12, "Darwin", False, "macOS has no NVIDIA driver"),
+        (9, "Linux", True, "not loaded"),
+        (18, "Linux", False, "reboot"),
+        (999, "Linux", False, "NVML error 999"),
+    ],
+)
+def test_each_missing_driver_has_its_own_advice(
+    code: int, system: str, in_container: bool, words: str
+) -> None:
+    assert words in explain_no_driver(code, system, in_container=in_container)
+
+
+def test_the_package_imports_nothing_heavy() -> None:
+    modules = "sensors, host, machine, sampler, trace, facts, doctor"
+    check = (
+        f"import sys; from diffusion_bench.hardware import {modules}; machine.describe_software();"
+        "print(sorted({'torch', 'gradio', 'diffusers', 'pynvml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
