@@ -1,0 +1,1 @@
+"""Noise schedules and samplers, configured for the model at hand."""
