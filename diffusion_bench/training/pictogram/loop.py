@@ -1,0 +1,141 @@
+"""The training loop shared by the bundled networks: optimiser, EMA, checkpoints, a log of losses.
+
+A run is a function of its seed and its step count. It can be killed at any time and goes on from
+its last checkpoint, which holds weights, moving average, optimiser and random state.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+CHECKPOINT_EVERY_S = 240.0
+LOG_EVERY_STEPS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast to learn. `peak_lr` is reached after `warmup_steps`, then a cosine."""
+
+    steps: int
+    batch: int
+    peak_lr: float
+    final_lr_share: float = 0.03
+    warmup_steps: int = 200
+    ema_decay: float = 0.999
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+
+    def lr(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        if step < self.warmup_steps:
+            return self.peak_lr * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return self.peak_lr * (self.final_lr_share + (1 - self.final_lr_share) * cosine)
+
+
+def train(
+    network: nn.Module,
+    loss_of_step: Callable[[int, torch.Generator], Tensor],
+    schedule: Schedule,
+    *,
+    folder: Path,
+    device: str,
+    seed: int = 0,
+) -> None:
+    """Train `network` in place and leave it holding the moving average of its weights.
+
+    `loss_of_step(step, generator)` returns a scalar; it is called under bf16 autocast. The run's
+    checkpoint and `losses.jsonl` lie in `folder`; a finished run returns at once.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=schedule.peak_lr, weight_decay=schedule.weight_decay, fused=True
+    )
+    ema = EMAModel(network.parameters(), decay=schedule.ema_decay, use_ema_warmup=True, power=0.75)
+    checkpoint = folder / "checkpoint.pt"
+    start, hours = _restore(checkpoint, network, optimizer, ema, device)
+    began = saved = time.monotonic()
+    network.train()
+    recent: list[float] = []
+    for step in range(start, schedule.steps):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.lr(step)
+        with torch.autocast(device, torch.bfloat16):
+            loss = loss_of_step(step, generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        optimizer.step()
+        ema.step(network.parameters())
+        recent.append(loss.item())
+        now = time.monotonic()
+        spent_h = hours + (now - began) / 3600
+        if (step + 1) % LOG_EVERY_STEPS == 0:
+            _log(folder, step + 1, recent, spent_h, schedule)
+            recent.clear()
+        if now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps:
+            _save(checkpoint, network, optimizer, ema, step + 1, spent_h)
+            saved = now
+    ema.copy_to(network.parameters())
+    network.eval()
+
+
+def _log(
+    folder: Path, step: int, losses: list[float], spent_h: float, schedule: Schedule
+) -> None:
+    row = {
+        "step": step,
+        "loss": sum(losses) / len(losses),
+        "hours": round(spent_h, 4),
+        "images": step * schedule.batch,
+    }
+    with (folder / "losses.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(row) + "\n")
+    print(f"{folder.name} {step}/{schedule.steps} loss {row['loss']:.4f}", flush=True)
+
+
+def _save(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ema: EMAModel,
+    step: int,
+    spent_h: float,
+) -> None:
+    part = path.with_suffix(".part")
+    torch.save(
+        {
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "ema": ema.state_dict(),
+            "step": step,
+            "hours": spent_h,
+        },
+        part,
+    )
+    os.replace(part, path)
+
+
+def _restore(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, device: str
+) -> tuple[int, float]:
+    """Load a checkpoint if there is one; return its step and the hours spent."""
+    if not path.exists():
+        return 0, 0.0
+    held = torch.load(path, map_location=device, weights_only=True)
+    network.load_state_dict(held["network"])
+    optimizer.load_state_dict(held["optimizer"])
+    ema.load_state_dict(held["ema"])
+    return held["step"], held["hours"]
