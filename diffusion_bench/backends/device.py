@@ -1,0 +1,96 @@
+"""Devices: which there are, how to wait for one, and what running out of memory looks like."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
+POLL_S = 0.1
+
+
+class DeviceBusy(RuntimeError):
+    """Another generation or benchmark holds the device."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of locks and remembered settings, made if it is not there."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"diffusion-bench-{_user()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _user() -> str:
+    # An id rather than a name: the folder's name may be shown.
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+
+
+def pick_device(asked: str | None = None) -> str:
+    """Return the device to run on: what was asked for, else cuda, mps or cpu, the first there is.
+
+    Raises ValueError for a device that torch cannot use here.
+    """
+    import torch
+
+    usable = ["cpu"]
+    if torch.backends.mps.is_available():
+        usable.insert(0, "mps")
+    # Not device_count: torch counts cards through NVML, also those that it cannot use.
+    if torch.cuda.is_available():
+        usable[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if asked is None:
+        return usable[0]
+    if asked not in usable:
+        raise ValueError(f"device {asked!r} cannot be used here; usable: {', '.join(usable)}")
+    return asked
+
+
+@contextmanager
+def hold_device(
+    device: str, *, wait_s: float = 0.0, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold a device against every other job of this user, in this process or another.
+
+    Waits up to `wait_s`, calling `on_wait` about ten times a second (it may raise to give up);
+    then raises `DeviceBusy`. The system frees the lock of a process that dies.
+    """
+    path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', _card(device))}.lock"
+    lock = filelock.FileLock(path)
+    give_up_at = time.monotonic() + wait_s
+    while True:
+        try:
+            lock.acquire(timeout=0)
+            break
+        except filelock.Timeout:
+            if time.monotonic() >= give_up_at:
+                raise DeviceBusy(
+                    f"{device} is busy with another generation or benchmark; "
+                    "wait for it to end, or cancel it"
+                ) from None
+            if on_wait is not None:
+                on_wait()
+            time.sleep(POLL_S)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _card(device: str) -> str:
+    return "cuda:0" if device == "cuda" else device
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error means that memory ran out, on a GPU or on the host."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return "can't allocate memory" in text or "out of memory" in text.lower()

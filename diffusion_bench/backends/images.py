@@ -1,0 +1,215 @@
+"""Text to image through a diffusers pipeline: the bundled model, a folder or a hub id alike."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from diffusion_bench.backends.catalog import ModelUnavailable, find_model, unknown_words
+from diffusion_bench.backends.device import pick_device
+from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.stage_clock import DENOISERS, StageClock
+from diffusion_bench.diffusion.schedulers import build_scheduler
+from diffusion_bench.hardware.host import read_peak_rss, reset_peak_rss
+from diffusion_bench.records import (
+    Generation,
+    ImageRequest,
+    Memory,
+    OnStep,
+    PrecisionName,
+    Step,
+    ignore_step,
+)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MIB = 2**20
+
+
+class ImageBackend:
+    """A loaded text-to-image pipeline on one device in one precision."""
+
+    def __init__(self, pipeline: Any, *, model: str, device: str, precision: PrecisionName) -> None:
+        self.model = model
+        self.device = device
+        self.precision = precision
+        self._pipeline = pipeline
+        # The scheduler the model came with; each request's sampler is built from its settings.
+        self._schedule = dict(pipeline.scheduler.config)
+
+    @classmethod
+    def load(
+        cls, model: str, *, device: str | None = None, precision: PrecisionName = "fp32"
+    ) -> ImageBackend:
+        """Load a model by catalog name, folder or hub id.
+
+        Raises `UnknownModel` for a name that is none of these, and `ModelUnavailable` when its
+        weights cannot be had; only safetensors are read, and no code that comes with a model runs.
+        """
+        quiet_libraries()
+        from diffusers import DiffusionPipeline
+
+        entry = find_model(model)
+        device = pick_device(device)
+        options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+        if entry.variant and precision != "fp32":
+            options["variant"] = entry.variant
+        try:
+            pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
+        except (OSError, ValueError) as error:
+            raise ModelUnavailable(_why_not_loaded(entry.source, model, error)) from error
+        if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
+            raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(pipeline.to(device), model=model, device=device, precision=precision)
+
+    def generate(self, request: ImageRequest, on_step: OnStep = ignore_step) -> Generation:
+        """Draw the request's pictures.
+
+        `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
+        counts for no step. Raises ValueError for a request that this model cannot fulfil.
+        """
+        self._pipeline.scheduler = build_scheduler(request.sampler, self._schedule)
+        clock = StageClock(self.device)
+        peak_is_ours = _forget_peaks(self.device)
+        with torch.inference_mode(), clock.watching(self._pipeline):
+            images = self._pipeline(
+                **self._arguments(request),
+                callback_on_step_end=self._step_callback(request, clock, on_step),
+            ).images
+        return Generation(
+            request=request,
+            images=tuple(images),
+            device=self.device,
+            wall_s=clock.wall_s,
+            stages=clock.stages(),
+            step_s=clock.step_s(),
+            memory=_peaks(self.device, since_reset=peak_is_ours),
+            warnings=self._warnings(request),
+        )
+
+    def _arguments(self, request: ImageRequest) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "prompt": [request.prompt] * request.batch,
+            "width": request.width,
+            "height": request.height,
+            "num_inference_steps": request.steps,
+            "guidance_scale": request.guidance_scale,
+            "latents": self.initial_latents(request),
+            "generator": self._noise_generators(request),
+        }
+        if request.sampler == "ddim":
+            arguments["eta"] = request.eta
+        if request.guidance_scale > 1:
+            arguments["negative_prompt"] = [request.negative_prompt] * request.batch
+        return arguments
+
+    def initial_latents(self, request: ImageRequest) -> torch.Tensor:
+        """Return (batch, channels, height / 8, width / 8) noise, the same for every sampler.
+
+        It is drawn on the CPU, so that every device starts from the same noise.
+        """
+        scale = self._pipeline.vae_scale_factor
+        shape = (
+            self._denoiser().config.in_channels,
+            request.height // scale,
+            request.width // scale,
+        )
+        noise = [
+            torch.randn(shape, generator=torch.Generator().manual_seed(request.seed + image))
+            for image in range(request.batch)
+        ]
+        return torch.stack(noise).to(self.device, DTYPES[self.precision])
+
+    def _noise_generators(self, request: ImageRequest) -> list[torch.Generator]:
+        # On the device: drawing each step's noise on the host would slow DDPM down on a GPU.
+        seed = request.seed if request.noise_seed is None else request.noise_seed
+        return [
+            torch.Generator(self.device).manual_seed(_sampler_seed(seed + image))
+            for image in range(request.batch)
+        ]
+
+    def _denoiser(self) -> Any:
+        return next(
+            part for name in DENOISERS if (part := getattr(self._pipeline, name, None)) is not None
+        )
+
+    def _step_callback(
+        self, request: ImageRequest, clock: StageClock, on_step: OnStep
+    ) -> Callable[..., dict[str, Any]]:
+        started_s = time.perf_counter()
+
+        def step_ended(
+            _: Any, index: int, timestep: Any, tensors: dict[str, Any]
+        ) -> dict[str, Any]:
+            with clock.step_ended():
+                if on_step is not ignore_step:
+                    on_step(
+                        Step(
+                            index=index,
+                            num_steps=request.steps,
+                            timestep=float(timestep),
+                            elapsed_s=time.perf_counter() - started_s,
+                            preview=lambda: self._decode(tensors["latents"]),
+                        )
+                    )
+            return {}
+
+        return step_ended
+
+    def _decode(self, latents: torch.Tensor) -> list[Any]:
+        """Return what the latents show so far as PIL images; none where fp16 would overflow."""
+        vae = self._pipeline.vae
+        if self.precision == "fp16" and vae.config.get("force_upcast"):
+            return []
+        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+        return list(self._pipeline.image_processor.postprocess(decoded))
+
+    def _warnings(self, request: ImageRequest) -> tuple[str, ...]:
+        strange = unknown_words(self.model, f"{request.prompt} {request.negative_prompt}")
+        if not strange:
+            return ()
+        return (f"{self.model} was not trained on: {', '.join(strange)}",)
+
+
+def _sampler_seed(seed: int) -> int:
+    """Return another seed: with the same one, the first noise added would equal the latents."""
+    return int.from_bytes(hashlib.sha256(f"sampler noise {seed}".encode()).digest()[:7])
+
+
+def _why_not_loaded(source: str, model: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if source == "hub":
+        return (
+            f"model {model!r} is not on this machine and could not be fetched from the hub "
+            f"(no network, no such model, or it needs a login): {reason:.300}"
+        )
+    return f"model {model!r} cannot be loaded: {reason:.300}"
+
+
+def _forget_peaks(device: str) -> bool:
+    """Start the peaks anew; return whether the resident set's could be."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    return reset_peak_rss()
+
+
+def _peaks(device: str, *, since_reset: bool) -> Memory:
+    host = read_peak_rss(since_reset=since_reset)
+    missing = dict.fromkeys(("nvml_used_mib", "nvml_idle_mib"), "read by a benchmark's sampler")
+    rss_mib = host.mib if host.since_reset else None
+    if rss_mib is None:
+        missing["rss_mib"] = host.missing or "the system keeps one peak for the whole process"
+    if device.startswith("cuda"):
+        return Memory(
+            torch_allocated_mib=torch.cuda.max_memory_allocated(device) / MIB,
+            torch_reserved_mib=torch.cuda.max_memory_reserved(device) / MIB,
+            rss_mib=rss_mib,
+            missing=missing,
+        )
+    for name in ("torch_allocated_mib", "torch_reserved_mib"):
+        missing[name] = f"torch keeps no peak on {device}"
+    return Memory(rss_mib=rss_mib, missing=missing)

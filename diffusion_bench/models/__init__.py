@@ -1,0 +1,1 @@
+"""The bundled models, one diffusers folder each, with its MODEL_CARD.md. No code."""
