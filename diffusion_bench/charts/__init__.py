@@ -1,0 +1,1 @@
+"""Charts, one a file: `x_numbers` finds the figures, `x_figure` draws, `x_table` lists them."""

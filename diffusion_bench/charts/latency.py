@@ -1,0 +1,119 @@
+"""Latency against steps: a line a sampler, resolution and batch, with the fitted cost of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from diffusion_bench.charts.series import Failure, Series, failure_rows, series_of
+from diffusion_bench.charts.style import (
+    COLOURS,
+    DASHES,
+    SYMBOLS,
+    empty_figure,
+    explain_lines,
+    is_wide,
+    keyed,
+    plain,
+    style_figure,
+)
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.stats import StepFit, fit_steps, summarise
+
+
+class LatencyPoint(NamedTuple):
+    """The whole call at one number of steps: median and extremes of `n` samples."""
+
+    steps: int
+    median_s: float
+    min_s: float
+    max_s: float
+    n: int
+
+
+class LatencyLine(NamedTuple):
+    """One line of the chart. `fit` is `None` below 3 step counts."""
+
+    name: str
+    sampler: str
+    resolution: str
+    other: str
+    points: tuple[LatencyPoint, ...]
+    failures: tuple[Failure, ...]
+    fit: StepFit | None
+
+
+def latency_numbers(reports: Sequence[Report]) -> list[LatencyLine]:
+    """Return a line for every series of the reports, also where no cell of it ended well."""
+    return [_line(series) for series in series_of(reports)]
+
+
+def latency_figure(lines: list[LatencyLine]) -> go.Figure:
+    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest."""
+    drawn = [line for line in lines if line.points]
+    if not drawn:
+        return empty_figure("No cell with a measured time.")
+    figure = go.Figure()
+    dashes = keyed((line.sampler for line in drawn), DASHES)
+    colours = keyed((line.resolution for line in drawn), COLOURS)
+    symbols = keyed((line.other for line in drawn), SYMBOLS)
+    for line in drawn:
+        points = line.points
+        figure.add_scatter(
+            name=plain(line.name),
+            x=[point.steps for point in points],
+            y=[point.median_s for point in points],
+            error_y={
+                "type": "data",
+                "array": [point.max_s - point.median_s for point in points],
+                "arrayminus": [point.median_s - point.min_s for point in points],
+                "thickness": 1,
+            },
+            mode="lines+markers",
+            line={"dash": dashes[line.sampler], "color": colours[line.resolution], "width": 2},
+            marker={"symbol": symbols[line.other], "size": 8},
+            showlegend=False,
+            hovertemplate="%{x} steps: %{y:.4g} s",
+        )
+    style_figure(figure, "steps", "time of a call (s)")
+    explain_lines(figure, dashes, colours, symbols)
+    if is_wide(point.steps for line in drawn for point in line.points):
+        ticks = sorted({point.steps for line in drawn for point in line.points})
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
+        figure.update_yaxes(type="log", dtick="D2")
+    return figure
+
+
+def latency_table(lines: list[LatencyLine]) -> tuple[list[str], list[list[Any]]]:
+    """Return the chart as a table; the fit of a line is in its rows, failed cells below it."""
+    header = ["series", "steps", "median (s)", "min (s)", "max (s)", "n"]
+    header += ["fixed (s)", "per step (s)", "largest misfit (%)", "status", "message"]
+    rows: list[list[Any]] = []
+    for line in lines:
+        fit = line.fit
+        fitted: list[float | None] = [None] * 3
+        if fit:
+            fitted = [fit.fixed_s, fit.per_step_s, 100 * fit.worst_residual]
+        rows += [[line.name, *point, *fitted, "ok", ""] for point in line.points]
+        rows += failure_rows([line.name], line.failures, len(header))
+    return header, rows
+
+
+def _line(series: Series) -> LatencyLine:
+    found = [(cell.request.steps, summarise(cell)) for cell in series.cells]
+    points = tuple(
+        LatencyPoint(steps, summary.median_s, summary.min_s, summary.max_s, summary.n)
+        for steps, summary in found
+        if summary
+    )
+    return LatencyLine(
+        name=series.name,
+        sampler=series.sampler,
+        resolution=series.resolution,
+        other=series.other,
+        points=points,
+        failures=series.failures(),
+        fit=fit_steps(series.cells),
+    )

@@ -1,0 +1,130 @@
+"""Peak memory by resolution and batch. One kind of memory a chart: kinds are never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import plotly.graph_objects as go
+
+from diffusion_bench.charts.series import Failure, failure_rows, series_of
+from diffusion_bench.charts.style import (
+    COLOURS,
+    PATTERNS,
+    empty_figure,
+    explain_bars,
+    keyed,
+    plain,
+    style_figure,
+)
+from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.stats import summarise
+
+MemoryKind = Literal["nvml_used_mib", "torch_reserved_mib", "rss_mib"]
+
+# In order of preference: the device's peak decides whether a picture fits, the allocator's peak
+# misses what the driver takes.
+KINDS: dict[MemoryKind, str] = {
+    "nvml_used_mib": "GPU memory, NVML",
+    "torch_reserved_mib": "GPU memory, torch reserved",
+    "rss_mib": "resident set",
+}
+
+
+class MemoryPoint(NamedTuple):
+    """The peak at one number of steps; `None` with its reason where it was not measured."""
+
+    steps: int
+    peak_mib: float | None
+    missing: str
+
+
+class MemorySeries(NamedTuple):
+    """The peaks of one series; `peak_mib` is the largest of them, which the chart shows."""
+
+    name: str
+    sampler: str
+    resolution: str
+    other: str
+    kind: MemoryKind
+    points: tuple[MemoryPoint, ...]
+    failures: tuple[Failure, ...]
+    peak_mib: float | None
+
+
+def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) -> list[MemorySeries]:
+    """Return the peaks of every series, all of one kind: the one that most cells have."""
+    cells = [cell for report in reports for cell in report.cells if summarise(cell)]
+    shown = kind or _usual_kind(cells)
+    found = []
+    for series in series_of(reports):
+        points = tuple(_point(cell, shown) for cell in series.cells if summarise(cell))
+        peaks = [point.peak_mib for point in points if point.peak_mib is not None]
+        found.append(
+            MemorySeries(
+                series.name,
+                series.sampler,
+                series.resolution,
+                series.other,
+                shown,
+                points,
+                series.failures(),
+                max(peaks, default=None),
+            )
+        )
+    return found
+
+
+def memory_figure(numbers: list[MemorySeries]) -> go.Figure:
+    """Return the chart: patterns tell samplers apart, colours batches and the rest."""
+    drawn = [item for item in numbers if item.peak_mib is not None]
+    if not drawn:
+        return empty_figure("No cell with a measured peak of memory.")
+    figure = go.Figure()
+    patterns = keyed((item.sampler for item in drawn), PATTERNS)
+    colours = keyed((item.other for item in drawn), COLOURS)
+    groups = dict.fromkeys((item.sampler, item.other) for item in drawn)
+    for place, (sampler, other) in enumerate(groups):
+        bars = [item for item in drawn if (item.sampler, item.other) == (sampler, other)]
+        figure.add_bar(
+            name=plain(", ".join(part for part in (sampler, other) if part)),
+            x=[item.resolution for item in bars],
+            y=[item.peak_mib for item in bars],
+            marker={"color": colours[other], "pattern": {"shape": patterns[sampler]}},
+            offsetgroup=str(place),
+            showlegend=False,
+            hovertemplate="%{x}: %{y:.0f} MiB",
+        )
+    style_figure(figure, "resolution (pixels)", f"peak {KINDS[drawn[0].kind]} (MiB)")
+    explain_bars(figure, patterns, colours)
+    figure.update_xaxes(type="category")
+    return figure
+
+
+def memory_table(numbers: list[MemorySeries]) -> tuple[list[str], list[list[Any]]]:
+    """Return every cell's peak, or why there is none."""
+    title = KINDS[numbers[0].kind] if numbers else "memory"
+    header = ["series", "steps", f"peak {title} (MiB)", "status", "message"]
+    rows: list[list[Any]] = []
+    for item in numbers:
+        rows += [
+            [item.name, point.steps, point.peak_mib, "ok", point.missing] for point in item.points
+        ]
+        rows += failure_rows([item.name], item.failures, len(header))
+    return header, rows
+
+
+def _usual_kind(cells: list[Cell]) -> MemoryKind:
+    """Return the kind that most cells have, of equals the first of `KINDS`."""
+    return max(KINDS, key=lambda kind: sum(_peak(cell, kind) is not None for cell in cells))
+
+
+def _peak(cell: Cell, kind: MemoryKind) -> float | None:
+    value: float | None = getattr(cell.memory, kind)
+    return value
+
+
+def _point(cell: Cell, kind: MemoryKind) -> MemoryPoint:
+    peak = _peak(cell, kind)
+    reason = cell.memory.missing.get(kind) or cell.missing.get(kind) or "not measured"
+    return MemoryPoint(cell.request.steps, peak, "" if peak is not None else reason)

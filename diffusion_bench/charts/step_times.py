@@ -1,0 +1,129 @@
+"""How long single denoising steps take: a box a sampler and resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import quantiles
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from diffusion_bench.charts.series import Failure, failure_rows, series_of
+from diffusion_bench.charts.style import COLOURS, empty_figure, is_wide, keyed, plain, style_figure
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.stats import MIN_STEPS_FOR_P95, percentile, summarise
+
+
+class StepBox(NamedTuple):
+    """The times of all steps of a series, in milliseconds, over all step counts and repeats.
+
+    Whiskers are the 5th and 95th percentile, or the extremes below 59 steps, too few for those.
+    """
+
+    name: str
+    resolution: str
+    n: int
+    min_ms: float
+    low_whisker_ms: float
+    quartile1_ms: float
+    median_ms: float
+    quartile3_ms: float
+    high_whisker_ms: float
+    max_ms: float
+
+
+class StepTimes(NamedTuple):
+    """The box of one series, `None` where no step was timed, and its failed cells."""
+
+    name: str
+    box: StepBox | None
+    failures: tuple[Failure, ...]
+
+
+def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
+    """Return the distribution of step times of every series of the reports."""
+    found = []
+    for series in series_of(reports):
+        times = [
+            1000 * step
+            for cell in series.cells
+            if summarise(cell)
+            for sample in cell.samples
+            for step in sample.step_s
+        ]
+        box = _box(series.name, series.resolution, times) if len(times) > 1 else None
+        found.append(StepTimes(series.name, box, series.failures()))
+    return found
+
+
+def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
+    """Return the chart: horizontal boxes, so that long names can be read on a phone."""
+    boxes = [item.box for item in numbers if item.box]
+    if not boxes:
+        return empty_figure("No cell with timed steps.")
+    figure = go.Figure()
+    colours = keyed((box.resolution for box in boxes), COLOURS)
+    for place, box in enumerate(boxes):
+        figure.add_box(
+            y=[place],
+            name=plain(box.name),
+            orientation="h",
+            q1=[box.quartile1_ms],
+            median=[box.median_ms],
+            q3=[box.quartile3_ms],
+            lowerfence=[box.low_whisker_ms],
+            upperfence=[box.high_whisker_ms],
+            marker={"color": colours[box.resolution]},
+            width=0.35,
+            showlegend=False,
+        )
+    style_figure(figure, "time of a step (ms)", "", height=110 + 44 * len(boxes))
+    figure.update_yaxes(
+        range=[len(boxes) - 0.5, -0.8], showticklabels=False, showgrid=False, zeroline=False
+    )
+    figure.update_layout(margin_l=16)
+    for place, box in enumerate(boxes):
+        # Above its box, a long name takes no width from the boxes.
+        figure.add_annotation(
+            text=plain(box.name),
+            font_size=11,
+            showarrow=False,
+            xref="paper",
+            x=0,
+            xanchor="left",
+            y=place,
+            yshift=17,
+        )
+    if is_wide(value for box in boxes for value in (box.low_whisker_ms, box.high_whisker_ms)):
+        figure.update_xaxes(type="log", dtick="D2")
+    return figure
+
+
+def step_times_table(numbers: list[StepTimes]) -> tuple[list[str], list[list[Any]]]:
+    """Return the figures of each box, and the failed cells."""
+    header = ["series", "steps", "timed steps", "min (ms)", "low whisker (ms)", "quartile 1 (ms)"]
+    header += ["median (ms)", "quartile 3 (ms)", "high whisker (ms)", "max (ms)"]
+    header += ["status", "message"]
+    rows: list[list[Any]] = []
+    for item in numbers:
+        if item.box:
+            rows.append([item.name, None, *item.box[2:], "ok", ""])
+        rows += failure_rows([item.name], item.failures, len(header))
+    return header, rows
+
+
+def _box(name: str, resolution: str, times_ms: list[float]) -> StepBox:
+    enough = len(times_ms) >= MIN_STEPS_FOR_P95
+    quartile1, middle, quartile3 = quantiles(times_ms, n=4, method="inclusive")
+    return StepBox(
+        name=name,
+        resolution=resolution,
+        n=len(times_ms),
+        min_ms=min(times_ms),
+        low_whisker_ms=percentile(times_ms, 5) if enough else min(times_ms),
+        quartile1_ms=quartile1,
+        median_ms=middle,
+        quartile3_ms=quartile3,
+        high_whisker_ms=percentile(times_ms, 95) if enough else max(times_ms),
+        max_ms=max(times_ms),
+    )

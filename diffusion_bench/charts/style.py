@@ -1,0 +1,114 @@
+"""The look all charts share: transparent, so that it fits a light and a dark page alike."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+TEXT = "#888"
+GRID = "rgba(128,128,128,0.25)"
+CLEAR = "rgba(0,0,0,0)"
+
+# Okabe and Ito's colours without black and with yellow left out: all keep a contrast of 2.2 or
+# more against white and against #0b0f19, Gradio's dark page.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+PATTERNS = ("", "/", "x", ".", "-")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
+
+LEGEND_ROW = 20  # pixels
+FIRST_BAR = "0"  # the place in a group of bars where the legend's own, empty bars may stand
+WIDE_RANGE = 10  # from this ratio of largest to smallest on, an axis is logarithmic
+
+
+def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 420) -> go.Figure:
+    """Give a figure the shared look; titles of the axes carry the units. Returns it."""
+    figure.update_layout(
+        template="none",
+        paper_bgcolor=CLEAR,
+        plot_bgcolor=CLEAR,
+        font={"color": TEXT, "size": 13, "family": "system-ui, sans-serif"},
+        margin={"l": 64, "r": 16, "t": 24, "b": 56},
+        height=height,
+        showlegend=True,
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        colorway=list(COLOURS),
+        hoverlabel={"namelength": -1},
+    )
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
+    figure.update_xaxes(title_text=x_title, **axis)
+    figure.update_yaxes(title_text=y_title, **axis)
+    return figure
+
+
+def explain_lines(
+    figure: go.Figure, dashes: dict[str, str], colours: dict[str, str], symbols: dict[str, str]
+) -> None:
+    """Make the legend explain each look once, instead of naming every line.
+
+    A sweep has dozens of lines and a handful of looks, and a phone has room for a handful.
+    """
+    looks: list[tuple[str, dict[str, Any]]] = [
+        *((name, {"line": {"dash": dash, "color": TEXT}}) for name, dash in dashes.items()),
+        *((name, {"line": {"color": colour, "width": 4}}) for name, colour in colours.items()),
+        *(
+            (name, {"marker": {"symbol": symbol, "color": TEXT}})
+            for name, symbol in symbols.items()
+        ),
+    ]
+    for name, look in looks:
+        if name:
+            mode = "lines" if "line" in look else "markers"
+            figure.add_scatter(x=[None], y=[None], name=plain(name), mode=mode, **look)
+    _make_room(figure, [name for name, _ in looks])
+
+
+def explain_bars(figure: go.Figure, patterns: dict[str, str], colours: dict[str, str]) -> None:
+    """Make the legend explain each pattern and each colour once, instead of naming every bar."""
+    looks: list[tuple[str, dict[str, Any]]] = [
+        *((name, {"pattern": {"shape": each}, "color": TEXT}) for name, each in patterns.items()),
+        *((name, {"color": colour}) for name, colour in colours.items()),
+    ]
+    for name, look in looks:
+        if name:
+            figure.add_bar(x=[None], y=[None], name=plain(name), marker=look, offsetgroup=FIRST_BAR)
+    _make_room(figure, [name for name, _ in looks])
+
+
+def _make_room(figure: go.Figure, names: list[str]) -> None:
+    """Add height for a legend on a phone, where about 40 characters fit a row."""
+    rows = math.ceil(sum(len(name) + 8 for name in names) / 40)
+    figure.update_layout(height=360 + LEGEND_ROW * rows, margin_b=64 + LEGEND_ROW * rows)
+
+
+def empty_figure(message: str) -> go.Figure:
+    """Return a figure that says why there is nothing to see."""
+    figure = go.Figure()
+    style_figure(figure, "", "", height=160)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.add_annotation(
+        text=plain(message), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+    )
+    return figure
+
+
+def plain(text: str) -> str:
+    """Return a text that plotly shows as it is, instead of taking it for HTML."""
+    return html.escape(text, quote=False)
+
+
+def keyed(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:
+    """Return a look for every different name, in order of appearance, again from the first."""
+    different = list(dict.fromkeys(names))
+    return {name: looks[index % len(looks)] for index, name in enumerate(different)}
+
+
+def is_wide(values: Iterable[float]) -> bool:
+    """Return whether positive values span so much that only a logarithmic axis shows them."""
+    values = list(values)
+    return bool(values) and min(values) > 0 and max(values) >= WIDE_RANGE * min(values)

@@ -1,0 +1,128 @@
+"""Throughput: images per second by resolution, a bar a sampler and batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median_low
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from diffusion_bench.charts.series import Failure, failure_rows, series_of
+from diffusion_bench.charts.style import (
+    COLOURS,
+    PATTERNS,
+    empty_figure,
+    explain_bars,
+    keyed,
+    plain,
+    style_figure,
+)
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.stats import summarise
+
+
+class ThroughputPoint(NamedTuple):
+    """The throughput at one number of steps; `steps_per_s` counts the denoising stage only."""
+
+    steps: int
+    images_per_s: float
+    steps_per_s: float | None
+
+
+class ThroughputSeries(NamedTuple):
+    """The throughput of one series. `drawn` is the point the chart shows, `None` for none.
+
+    Images per second depend on the steps, so a chart shows one step count: the one most series
+    have (the middle one of equals), or where a sampler lacks it, its own most usual one.
+    """
+
+    name: str
+    sampler: str
+    resolution: str
+    other: str
+    points: tuple[ThroughputPoint, ...]
+    failures: tuple[Failure, ...]
+    drawn: ThroughputPoint | None
+
+
+def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
+    """Return the throughput of every series of the reports."""
+    found = []
+    for series in series_of(reports):
+        cells = [(cell.request.steps, summarise(cell)) for cell in series.cells]
+        points = tuple(
+            ThroughputPoint(steps, summary.images_per_s, summary.steps_per_s)
+            for steps, summary in cells
+            if summary
+        )
+        found.append(
+            ThroughputSeries(
+                series.name,
+                series.sampler,
+                series.resolution,
+                series.other,
+                points,
+                series.failures(),
+                None,
+            )
+        )
+    usual = _usual_steps(found)
+    return [item._replace(drawn=_at(item.points, usual.get(item.sampler))) for item in found]
+
+
+def throughput_figure(numbers: list[ThroughputSeries]) -> go.Figure:
+    """Return the chart: patterns tell samplers apart, colours batches and the rest."""
+    drawn = [item for item in numbers if item.drawn]
+    if not drawn:
+        return empty_figure("No cell with a measured time.")
+    figure = go.Figure()
+    patterns = keyed((item.sampler for item in drawn), PATTERNS)
+    colours = keyed((item.other for item in drawn), COLOURS)
+    groups = dict.fromkeys((item.sampler, item.other) for item in drawn)
+    for place, (sampler, other) in enumerate(groups):
+        bars = [item for item in drawn if (item.sampler, item.other) == (sampler, other)]
+        steps = bars[0].drawn.steps if bars[0].drawn else 0
+        name = ", ".join(part for part in (sampler, other, f"{steps} steps") if part)
+        figure.add_bar(
+            name=plain(name),
+            x=[item.resolution for item in bars],
+            y=[item.drawn.images_per_s for item in bars if item.drawn],
+            marker={"color": colours[other], "pattern": {"shape": patterns[sampler]}},
+            offsetgroup=str(place),
+            showlegend=False,
+            hovertemplate="%{x}: %{y:.4g} images/s",
+        )
+    shown = {item.drawn.steps for item in drawn if item.drawn}
+    at = f" at {min(shown)} steps" if len(shown) == 1 else ""
+    style_figure(figure, "resolution (pixels)", f"images/s{at}")
+    explain_bars(figure, patterns, colours)
+    figure.update_xaxes(type="category")
+    return figure
+
+
+def throughput_table(numbers: list[ThroughputSeries]) -> tuple[list[str], list[list[Any]]]:
+    """Return every measured point, not only those of the chart, and the failed cells."""
+    header = ["series", "steps", "images/s", "denoising steps/s", "status", "message"]
+    rows: list[list[Any]] = []
+    for item in numbers:
+        rows += [[item.name, *point, "ok", ""] for point in item.points]
+        rows += failure_rows([item.name], item.failures, len(header))
+    return header, rows
+
+
+def _usual_steps(numbers: list[ThroughputSeries]) -> dict[str, int]:
+    """Return the step count to show for each sampler."""
+    counts = Counter(point.steps for item in numbers for point in item.points)
+    usual = {}
+    for sampler in {item.sampler for item in numbers}:
+        own = {point.steps for item in numbers if item.sampler == sampler for point in item.points}
+        if own:
+            most = max(counts[steps] for steps in own)
+            usual[sampler] = median_low(steps for steps in own if counts[steps] == most)
+    return usual
+
+
+def _at(points: tuple[ThroughputPoint, ...], steps: int | None) -> ThroughputPoint | None:
+    return next((point for point in points if point.steps == steps), None)

@@ -1,0 +1,168 @@
+"""What the machine did while one cell was measured: a panel a quantity, over time."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from diffusion_bench.charts.style import COLOURS, empty_figure, plain, style_figure
+from diffusion_bench.records import GpuTrace, Trace
+from diffusion_bench.reports.schema import Cell
+
+WRAP_AT = 40  # characters of a line in the annotation
+
+Values = tuple[float | None, ...]
+
+
+class TraceLine(NamedTuple):
+    """One quantity of one device over time, `None` where it could not be read."""
+
+    name: str
+    at_s: tuple[float, ...]
+    values: Values
+
+
+class TracePanel(NamedTuple):
+    """One quantity with its unit. Without lines, `missing` says why."""
+
+    title: str
+    unit: str
+    lines: tuple[TraceLine, ...]
+    missing: str
+
+
+HOST_PANELS: dict[str, tuple[str, str, Callable[[Trace], Values]]] = {
+    "cpu_percent": ("CPU", "%", lambda trace: trace.cpu_percent),
+    "rss_mib": ("process memory", "MiB", lambda trace: trace.rss_mib),
+}
+GPU_PANELS: dict[str, tuple[str, str, Callable[[GpuTrace], Values]]] = {
+    "utilization_percent": ("GPU", "%", lambda gpu: gpu.utilization_percent),
+    "power_w": ("GPU power", "W", lambda gpu: gpu.power_w),
+    "memory_used_mib": ("GPU memory", "MiB", lambda gpu: gpu.memory_used_mib),
+    "temperature_c": ("GPU temperature", "°C", lambda gpu: gpu.temperature_c),
+}
+
+
+def trace_numbers(cell: Cell) -> list[TracePanel]:
+    """Return every panel, also those without a line, which say why."""
+    trace = cell.trace
+    panels = []
+    for field, (title, unit, values) in HOST_PANELS.items():
+        lines = _kept([TraceLine(title, trace.at_s, values(trace))])
+        panels.append(TracePanel(title, unit, lines, "" if lines else _why(cell, field)))
+    for field, (title, unit, read) in GPU_PANELS.items():
+        lines = _kept([TraceLine(_gpu_name(gpu), trace.at_s, read(gpu)) for gpu in trace.gpus])
+        why = _why(cell, field, trace.no_gpu)
+        panels.append(TracePanel(title, unit, lines, "" if lines else why))
+    return panels
+
+
+def trace_figure(panels: list[TracePanel]) -> go.Figure:
+    """Return the panels that have lines, stacked over one time axis; the others are named below."""
+    drawn = [panel for panel in panels if panel.lines]
+    if not drawn:
+        return empty_figure("No hardware trace. " + _absences(panels))
+    figure = make_subplots(
+        rows=len(drawn),
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.25 / len(drawn),
+        subplot_titles=[f"{panel.title} ({panel.unit})" for panel in drawn],
+    )
+    figure.update_annotations(x=0, xanchor="left", font_size=13)
+    for row, panel in enumerate(drawn, start=1):
+        for index, line in enumerate(panel.lines):
+            figure.add_scatter(
+                row=row,
+                col=1,
+                name=plain(f"{panel.title}, {line.name}"),
+                x=line.at_s,
+                y=line.values,
+                mode="lines+markers",
+                marker={"size": 4},
+                line={"color": COLOURS[index % len(COLOURS)], "width": 2},
+                showlegend=len(panel.lines) > 1,
+                hovertemplate=f"%{{x:.2f}} s: %{{y:.4g}} {panel.unit}",
+            )
+    style_figure(figure, "", "", height=80 + 130 * len(drawn))
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(ticksuffix=" s")
+    _annotate(figure, _absences(panels))
+    return figure
+
+
+def trace_table(panels: list[TracePanel]) -> tuple[list[str], list[list[Any]]]:
+    """Return a row a line with its extremes, and the reason of every panel that has none."""
+    header = [
+        "quantity",
+        "unit",
+        "device",
+        "readings",
+        "min",
+        "mean",
+        "max",
+        "not measured because",
+    ]
+    rows: list[list[Any]] = []
+    for panel in panels:
+        for line in panel.lines:
+            known = [value for value in line.values if value is not None]
+            figures = [len(known), min(known), sum(known) / len(known), max(known)]
+            rows.append([panel.title, panel.unit, line.name, *figures, ""])
+        if not panel.lines:
+            rows.append([panel.title, panel.unit, *[None] * 5, panel.missing])
+    return header, rows
+
+
+def _kept(lines: list[TraceLine]) -> tuple[TraceLine, ...]:
+    """Return the lines that have a reading for every time and at least one known value."""
+    return tuple(
+        line
+        for line in lines
+        if len(line.values) == len(line.at_s) and any(value is not None for value in line.values)
+    )
+
+
+def _why(cell: Cell, field: str, no_gpu: str | None = None) -> str:
+    reasons = (no_gpu, cell.missing.get(field), cell.missing.get("trace"))
+    return next((reason for reason in reasons if reason), "no reading in the report")
+
+
+def _gpu_name(gpu: GpuTrace) -> str:
+    return f"GPU {gpu.index} {gpu.name or ''}".strip()
+
+
+def _absences(panels: list[TracePanel]) -> str:
+    """Return which panels are missing, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for panel in panels:
+        if not panel.lines:
+            reasons.setdefault(panel.missing, []).append(panel.title)
+    return " ".join(f"No {', '.join(titles)}: {why}." for why, titles in reasons.items())
+
+
+def _annotate(figure: go.Figure, text: str) -> None:
+    """Put a text below the last panel, where no line can cross it."""
+    if text:
+        figure.add_annotation(
+            text="<br>".join(plain(part) for part in _wrapped(text)),
+            showarrow=False,
+            align="left",
+            xref="paper",
+            yref="paper",
+            x=0,
+            y=0,
+            yshift=-28,
+            yanchor="top",
+            xanchor="left",
+        )
+        figure.update_layout(margin={"b": 40 + 18 * len(_wrapped(text))})
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return lines that fit a phone: plotly does not wrap."""
+    return textwrap.wrap(text, WRAP_AT)

@@ -1,0 +1,207 @@
+"""Reports as flat rows, CSV and Markdown: a row a cell, failed cells with status and message.
+
+The self-contained HTML page is `charts/page.py`, since it needs figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from diffusion_bench.records import Memory, Stages
+from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.labels import device_name, report_labels, resolution, sampler
+from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.stats import Summary, summarise
+
+Value = str | float | int | bool | None
+
+# A spreadsheet takes a text that starts with one of these for a formula (full-width ones too).
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+MARKDOWN_COLUMNS = {
+    "model": "model",
+    "sampler": "sampler",
+    "steps": "steps",
+    "resolution": "size",
+    "batch": "batch",
+    "status": "status",
+    "repeats": "n",
+    "median_s": "median (s)",
+    "iqr_s": "IQR (s)",
+    "images_per_s": "images/s",
+    "steps_per_s": "denoising steps/s",
+    "energy_j": "energy (J)",
+    "nvml_used_mib": "GPU memory (MiB)",
+    "rss_mib": "resident set (MiB)",
+    "message": "message",
+}
+
+
+def to_rows(reports: Sequence[Report]) -> list[dict[str, Value]]:
+    """Return a flat row for every cell of every report, units in the keys; None: cannot tell."""
+    labels = report_labels(reports)
+    return [
+        _row(report, label, cell)
+        for report, label in zip(reports, labels, strict=True)
+        for cell in report.cells
+    ]
+
+
+def to_csv(reports: Sequence[Report]) -> str:
+    """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed."""
+    rows = to_rows(reports)
+    if not rows:
+        return ""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _csv_value(value) for key, value in row.items()})
+    return text.getvalue()
+
+
+def to_markdown(reports: Sequence[Report]) -> str:
+    """Return a section a report, then the comparison where there are two reports or more."""
+    names = report_labels(reports)
+    parts = [_markdown_report(report, name) for report, name in zip(reports, names, strict=True)]
+    if len(reports) > 1:
+        parts.append(_markdown_comparison(reports))
+    return "\n\n".join(parts) + "\n"
+
+
+def describe(report: Report) -> str:
+    """Return the machine and software of a report in one line."""
+    machine, software = report.header.machine, report.header.software
+    parts = [
+        device_name(report.header),
+        machine.os,
+        f"Python {software.python}",
+        f"torch {software.torch or 'unknown'}",
+        f"diffusers {software.diffusers or 'unknown'}",
+        f"{report.header.plan.repeats} repeats after {report.header.plan.warmups} warm-ups",
+        f"protocol {report.header.protocol_version}",
+        f"measured {report.header.created_utc}",
+    ]
+    return ", ".join(parts)
+
+
+def _row(report: Report, label: str, cell: Cell) -> dict[str, Value]:
+    request = cell.request
+    return {
+        "report": label or report.source or report.header.report_id,
+        "device": device_name(report.header),
+        "model": request.model,
+        "sampler": sampler(request),
+        "steps": request.steps,
+        "resolution": resolution(request),
+        "batch": request.batch,
+        "precision": request.precision,
+        "guidance_scale": request.guidance_scale,
+        "seed": request.seed,
+        "status": cell.status,
+        "message": cell.message,
+        **_figures(summarise(cell)),
+        "load_s": cell.load_s,
+        "first_call_s": cell.first_call_s,
+        **{
+            field: getattr(cell.memory, field)
+            for field in Memory.model_fields
+            if field != "missing"
+        },
+        "not_measured": "; ".join(f"{key}: {why}" for key, why in _missing(cell).items()),
+        "prompt": request.prompt,
+        "order": cell.order,
+        "started_utc": cell.started_utc,
+        "protocol_version": report.header.protocol_version,
+        "torch_version": report.header.software.torch,
+        "cell_id": cell.cell_id,
+    }
+
+
+def _figures(summary: Summary | None) -> dict[str, Value]:
+    """Return the statistics of a cell as columns, all of them `None` where there are none."""
+    values = summary.model_dump() if summary else {}
+    interval, stages = values.get("interval_s") or {}, values.get("stages") or {}
+    plain = set(Summary.model_fields) - {"n", "interval_s", "stages"}
+    return {
+        "repeats": values.get("n"),
+        **{field: values.get(field) for field in Summary.model_fields if field in plain},
+        "interval_low_s": interval.get("low"),
+        "interval_high_s": interval.get("high"),
+        "interval_confidence": interval.get("confidence"),
+        **{field: stages.get(field) for field in Stages.model_fields},
+    }
+
+
+def _missing(cell: Cell) -> dict[str, str]:
+    return {**cell.memory.missing, **cell.missing}
+
+
+def _csv_value(value: Value) -> Value:
+    """Return a value as a spreadsheet may safely open it. Numbers stay numbers."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r\n", "\n").replace("\r", "\n")  # a lone return ends no line
+    return f"'{value}" if value.lstrip(" ").startswith(FORMULA_STARTS) else value
+
+
+def _markdown_report(report: Report, name: str) -> str:
+    title = name or report.source or report.header.report_id
+    lines = [f"## {_markdown_text(title)}", "", _markdown_text(describe(report)), ""]
+    lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
+    lines += [""] if report.notes else []
+    rows = to_rows([report])
+    shown = [key for key in MARKDOWN_COLUMNS if any(row[key] not in (None, "") for row in rows)]
+    cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
+    return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))
+
+
+def _markdown_comparison(reports: Sequence[Report]) -> str:
+    header = ["sampler", "steps", "size", "batch", "baseline (s)", "other (s)", "ratio"]
+    header += ["verdict", "reason", "other report"]
+    cells = [
+        [
+            _markdown_value(value)
+            for value in (
+                sampler(row.request),
+                row.request.steps,
+                resolution(row.request),
+                row.request.batch,
+                row.baseline_s,
+                row.other_s,
+                row.ratio,
+                row.verdict,
+                row.reason,
+                row.other,
+            )
+        ]
+        for row in compare(reports)
+    ]
+    baseline = _markdown_text(report_labels(reports)[0])
+    lines = ["## Comparison", "", f"Baseline: {baseline}", ""]
+    return "\n".join(lines + _markdown_table(header, cells))
+
+
+def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    if not rows:
+        return ["No cells."]
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _markdown_value(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+    return _markdown_text(str(value))
+
+
+def _markdown_text(text: str) -> str:
+    """Return a text that stays in its table cell and means nothing to Markdown or HTML."""
+    text = " ".join(text.split())
+    for special in "\\`*_[]|<>#":
+        text = text.replace(special, f"\\{special}" if special not in "<>" else special)
+    return text.replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,87 @@
+"""Names for reports, devices and cells that tell apart what is shown together, and no more."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Header, Report
+
+LONGEST_PROMPT = 24  # characters of a prompt in a label
+
+
+def device_name(header: Header) -> str:
+    """Return the name of what a report was measured on: the GPU's, or the processor's."""
+    wanted = re.fullmatch(r"cuda(?::(\d+))?", header.plan.device)
+    if not wanted:
+        return header.machine.cpu
+    index = int(wanted[1] or 0)
+    names = [card.name for card in header.machine.gpus if card.index == index]
+    return names[0] if names else header.plan.device
+
+
+def report_labels(reports: Sequence[Report]) -> list[str]:
+    """Return a name a report, all different: the machine where it differs, and the file.
+
+    A single report gets the empty name.
+    """
+    if len(reports) < 2:
+        return ["" for _ in reports]
+    machines = [device_name(report.header) for report in reports]
+    files = [report.source or report.header.report_id for report in reports]
+    if len(set(machines)) > 1:
+        labels = [f"{machine}, {file}" for machine, file in zip(machines, files, strict=True)]
+    else:
+        labels = files
+    return _numbered(labels)
+
+
+def resolution(request: ImageRequest) -> str:
+    """Return "64x64"."""
+    return f"{request.width}x{request.height}"
+
+
+def sampler(request: ImageRequest) -> str:
+    """Return "ddpm", "ddim", or "ddim eta 0.5"."""
+    return f"{request.sampler} eta {request.eta:g}" if request.eta else request.sampler
+
+
+def other_parts(requests: Sequence[ImageRequest]) -> Callable[[ImageRequest], str]:
+    """Return a function that names what else differs among the requests, "" where nothing does.
+
+    Sampler, resolution and steps are not named: charts have their own place for those.
+    """
+    varying = [
+        words
+        for field, words in _PARTS.items()
+        if len({getattr(request, field) for request in requests}) > 1
+    ]
+    return lambda request: ", ".join(words(request) for words in varying)
+
+
+def _numbered(labels: list[str]) -> list[str]:
+    """Return the labels, the second and later of equal ones numbered."""
+    seen: Counter[str] = Counter()
+    numbered = []
+    for label in labels:
+        seen[label] += 1
+        numbered.append(f"{label} ({seen[label]})" if seen[label] > 1 else label)
+    return numbered
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 1] + "…"
+
+
+_PARTS: dict[str, Callable[[ImageRequest], str]] = {
+    "batch": lambda request: f"batch {request.batch}",
+    "model": lambda request: request.model,
+    "precision": lambda request: request.precision,
+    "guidance_scale": lambda request: f"guidance {request.guidance_scale:g}",
+    "seed": lambda request: f"seed {request.seed}",
+    "noise_seed": lambda request: f"noise seed {request.noise_seed}",
+    "prompt": lambda request: f"“{_short(request.prompt)}”",
+    "negative_prompt": lambda request: f"not “{_short(request.negative_prompt)}”",
+}

@@ -1,0 +1,232 @@
+"""Writing a report as it is measured, so that a crash, a kill or a full disk loses no cell.
+
+A cell is one `write` of a whole line to a file opened for appending, then `fsync`. When `append`
+returns, the cell is on the disk. What a kill can leave is a torn last line; `resume` cuts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from diffusion_bench.records import Record
+from diffusion_bench.reports.read import (
+    UnreadableReport,
+    intact_bytes,
+    parse_report,
+    read_bytes,
+    read_report,
+)
+from diffusion_bench.reports.schema import Cell, Header, Report
+from diffusion_bench.reports.whole_file import NotWritten, write_whole
+
+__all__ = [
+    "ReportNotWritten",
+    "ReportRefused",
+    "ReportWriter",
+    "UnreadableReport",
+    "finished_ids",
+    "parse_report",
+    "read_report",
+]
+
+FINISHED = ("ok", "oom", "failed")
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class ReportRefused(ValueError):
+    """A file that may not be written: it exists, is in use, or holds another sweep."""
+
+
+class ReportNotWritten(OSError):
+    """The disk did not take what was written; what was there before is unharmed."""
+
+
+def finished_ids(report: Report) -> frozenset[str]:
+    """Return the ids of cells that need no second run; a cancelled cell does."""
+    return frozenset(cell.cell_id for cell in report.cells if cell.status in FINISHED)
+
+
+def to_line(record: Record) -> bytes:
+    """Return a record as one line of JSON in UTF-8. Raise ValueError on NaN or infinity."""
+    value = record.model_dump(mode="json")
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+class ReportWriter:
+    """The one writer of a report file; a context manager. Make it by `create` or `resume`."""
+
+    def __init__(self, path: Path, lock: FileLock) -> None:
+        """Open an existing report for appending; takes over a lock that is held."""
+        self.path = path
+        self._lock = lock
+        # Windows would otherwise write two bytes for a newline.
+        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        try:
+            self._file: int | None = os.open(path, flags)
+        except OSError as error:
+            raise _not_written(path, error) from error
+
+    @classmethod
+    def create(cls, path: str | Path, header: Header) -> Self:
+        """Start a report. Raise `ReportRefused` where a file with content exists.
+
+        The header appears in the file whole or not at all.
+        """
+        path = Path(path)
+        lock = _hold(path)
+        try:
+            if path.exists() and (path.is_dir() or path.stat().st_size):
+                raise ReportRefused(f"{path}: exists; use --resume or another name")
+            write_whole(path, to_line(header))
+            return cls(path, lock)
+        except NotWritten as error:
+            lock.release()
+            raise ReportNotWritten(str(error)) from error
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def resume(cls, path: str | Path, header: Header) -> tuple[Self, Report]:
+        """Continue a report, or start one where there is none; return what it already holds.
+
+        A torn last line is cut and its bytes are added to `<name>.corrupt`. Raise
+        `ReportRefused` where the file holds another plan or was measured on another machine.
+        """
+        path = Path(path)
+        if not path.exists() or (path.is_file() and not path.stat().st_size):
+            return cls.create(path, header), Report(header=header, source=path.name)
+        lock = _hold(path)
+        try:
+            data = read_bytes(path)
+            report = parse_report(data, path.name)
+            _refuse_another_sweep(report, header)
+            writer = cls(path, lock)
+            writer._cut(data, intact_bytes(data))
+        except BaseException:
+            lock.release()
+            raise
+        return writer, report
+
+    def append(self, cell: Cell) -> None:
+        """Write a cell and wait until it is on the disk. Raise `ReportNotWritten`.
+
+        After that error the file ends with the last whole cell, and `append` may be tried again.
+        """
+        if self._file is None:
+            raise ValueError(f"{self.path}: the report is closed")
+        assert cell.cell_id == cell.request.workload_id(), "a reader would refuse this cell"
+        line = to_line(cell)
+        size = os.fstat(self._file).st_size
+        try:
+            _write(self._file, line)
+        except OSError as error:
+            # Where even this fails, the next reader cuts the torn line.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, size)
+                os.fsync(self._file)
+            raise _not_written(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file and let others write it. A second call does nothing."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Return this writer."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the report."""
+        self.close()
+
+    def _cut(self, data: bytes, end: int) -> None:
+        """Keep the bytes after `end` in `<name>.corrupt`, then take them off the report."""
+        assert self._file is not None
+        if end == len(data):
+            return
+        try:
+            with self.path.with_name(self.path.name + ".corrupt").open("ab") as kept:
+                kept.write(data[end:] + b"\n")
+                kept.flush()
+                os.fsync(kept.fileno())
+            os.ftruncate(self._file, end)
+            os.fsync(self._file)
+        except OSError as error:
+            os.close(self._file)
+            raise _not_written(self.path, error) from error
+
+
+def _hold(path: Path) -> FileLock:
+    """Return the file's lock, taken. The system frees it when a writer dies."""
+    if not path.parent.is_dir():
+        raise ReportRefused(f"{path}: the folder {path.parent} does not exist")
+    lock = FileLock(path.with_name(path.name + ".lock"), timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ReportRefused(f"{path}: another sweep is writing this report") from None
+    except OSError as error:
+        raise _not_written(path, error) from error
+    return lock
+
+
+def _write(file: int, content: bytes) -> None:
+    written = os.write(file, content)
+    if written < len(content):
+        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were taken")
+    os.fsync(file)
+
+
+def _not_written(path: Path, error: OSError) -> ReportNotWritten:
+    reason = error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        reason = f"the disk is full, or its quota used up ({reason})"
+    return ReportNotWritten(
+        f"{path}: not written: {reason}; what was saved before is unharmed: "
+        "make room and continue with --resume"
+    )
+
+
+def _refuse_another_sweep(report: Report, header: Header) -> None:
+    old = report.header
+    if old.environment_id() == header.environment_id() and old.plan == header.plan:
+        return
+    differences = _differences("", _comparable(old), _comparable(header))
+    raise ReportRefused(
+        f"{report.source}: holds another sweep, so it cannot be resumed: {'; '.join(differences)}"
+    )
+
+
+def _comparable(header: Header) -> dict[str, Any]:
+    """Return what decides whether two headers belong to one sweep, cells as their ids."""
+    plan = header.plan.model_dump(mode="json")
+    plan["cells"] = [request.workload_id() for request in header.plan.cells]
+    return {
+        "machine": header.machine.model_dump(mode="json"),
+        "software": header.software.model_dump(mode="json"),
+        "protocol_version": header.protocol_version,
+        "plan": plan,
+    }
+
+
+def _differences(name: str, old: Any, new: Any) -> list[str]:
+    """Return the leaves in which two JSON values of one shape differ, in words."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        pairs = [(f"{name}.{key}".strip("."), old[key], new[key]) for key in old]
+        return [found for pair in pairs for found in _differences(*pair)]
+    if old == new:
+        return []
+    if isinstance(old, list) and isinstance(new, list):
+        return [f"{name} ({len(old)} in the file, {len(new)} now, not the same)"]
+    return [f"{name} ({old!r:.60} in the file, {new!r:.60} now)"]

@@ -1,0 +1,218 @@
+"""The numbers of every chart: medians, one kind of memory, and no failure as a point."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import NO_GPU, make_cell, make_report, make_sweep_cells, make_trace
+
+from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
+from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
+from diffusion_bench.charts.step_times import (
+    step_times_figure,
+    step_times_numbers,
+    step_times_table,
+)
+from diffusion_bench.charts.throughput import (
+    throughput_figure,
+    throughput_numbers,
+    throughput_table,
+)
+from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+
+OOM = make_cell(steps=50, status="oom", message="no room")
+CHARTS = {
+    "latency": (latency_numbers, latency_figure, latency_table),
+    "throughput": (throughput_numbers, throughput_figure, throughput_table),
+    "memory": (memory_numbers, memory_figure, memory_table),
+    "step_times": (step_times_numbers, step_times_figure, step_times_table),
+}
+
+
+def test_latency_has_a_line_a_sampler_resolution_and_batch_with_medians_by_steps():
+    cells = [
+        make_cell(steps=20, wall_s=(4.0, 2.0, 9.0)),
+        make_cell(steps=10, wall_s=(1.0, 2.0, 3.0)),
+        make_cell(sampler="ddim", eta=0.5),
+        make_cell(sampler="ddpm"),
+        make_cell(width=128, height=128),
+        make_cell(batch=4),
+    ]
+    lines = latency_numbers([make_report(*cells)])
+    assert [line.name for line in lines] == [
+        "ddim, 64x64, batch 1",
+        "ddim, 64x64, batch 4",
+        "ddim eta 0.5, 64x64, batch 1",
+        "ddpm, 64x64, batch 1",
+        "ddim, 128x128, batch 1",
+    ]
+    assert lines[0].points == ((10, 2.0, 1.0, 3.0, 3), (20, 4.0, 2.0, 9.0, 3))
+
+
+def test_latency_gives_the_fit_of_each_line_in_its_table():
+    cells = [make_cell(steps=steps, wall_s=(1 + 0.1 * steps,)) for steps in (10, 20, 40)]
+    header, rows = latency_table(latency_numbers([make_report(*cells)]))
+    row = dict(zip(header, rows[0], strict=True))
+    assert row["fixed (s)"] == pytest.approx(1)
+    assert row["per step (s)"] == pytest.approx(0.1)
+    assert row["largest misfit (%)"] == pytest.approx(0, abs=1e-6)
+
+
+def test_axes_are_logarithmic_only_for_a_wide_range():
+    def axis(*steps: int) -> str | None:
+        cells = [make_cell(steps=each) for each in steps]
+        return latency_figure(latency_numbers([make_report(*cells)])).layout.xaxis.type
+
+    assert axis(10, 1000) == "log"
+    assert axis(10, 20) is None
+
+
+def test_dashes_tell_samplers_apart_and_colours_resolutions():
+    report = make_report(make_cell(), make_cell(sampler="ddpm"), make_cell(width=128, height=128))
+    figure = latency_figure(latency_numbers([report]))
+    small, noisy, large = (trace for trace in figure.data if trace.showlegend is False)
+    assert small.line.color == noisy.line.color != large.line.color
+    assert small.line.dash == large.line.dash != noisy.line.dash
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_a_failed_cell_is_no_point_but_a_row_with_status_and_message(chart):
+    numbers, figure, table = chart
+    found = numbers([make_report(make_cell(), OOM)])
+    header, rows = table(found)
+    assert all(len(row) == len(header) for row in rows)
+    (failed,) = [row for row in rows if row[-2] != "ok"]
+    assert failed[-2:] == ["oom", "no room"]
+    assert failed[1] == 50
+    alone, with_failure = numbers([make_report(make_cell())]), found
+    assert len(figure(alone).to_json()) == len(figure(with_failure).to_json())
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_reports_without_a_good_cell_draw_a_sentence(chart):
+    numbers, figure, table = chart
+    for reports in ([], [make_report()], [make_report(OOM)]):
+        found = numbers(reports)
+        drawn = figure(found)
+        assert len(drawn.data) == 0
+        assert "No cell" in drawn.layout.annotations[0].text
+        assert len(table(found)[1]) == (1 if reports and reports[0].cells else 0)
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_two_machines_are_named_by_machine_and_file(chart):
+    numbers, _, table = chart
+    reports = [
+        make_report(make_cell(), source="a.jsonl"),
+        make_report(make_cell(), source="b.jsonl", gpu="NVIDIA L4"),
+    ]
+    names = {row[0] for row in table(numbers(reports))[1]}
+    assert names == {"ddim, 64x64, Test CPU, a.jsonl", "ddim, 64x64, NVIDIA L4, b.jsonl"}
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_a_figure_fits_light_and_dark_pages_and_has_no_title(chart):
+    numbers, figure, _ = chart
+    drawn = figure(numbers([make_report(*make_sweep_cells())]))
+    assert drawn.layout.paper_bgcolor == drawn.layout.plot_bgcolor == "rgba(0,0,0,0)"
+    assert drawn.layout.title.text is None
+    assert drawn.layout.yaxis.gridcolor == "rgba(128,128,128,0.25)"
+
+
+@pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
+def test_a_name_from_a_report_is_text_not_html(chart):
+    numbers, figure, _ = chart
+    cells = [make_cell(model="<b>bold</b>"), make_cell()]
+    drawn = figure(numbers([make_report(*cells)]))
+    texts = [trace.name or "" for trace in drawn.data]
+    texts += [note.text for note in drawn.layout.annotations]
+    assert any("&lt;b&gt;bold" in text for text in texts)
+    assert not any("<b>" in text for text in texts)
+
+
+def test_throughput_draws_one_step_count_and_lists_them_all():
+    cells = [make_cell(steps=steps, wall_s=(steps / 10,), batch=2) for steps in (10, 20, 50)]
+    cells.append(make_cell(steps=20, wall_s=(4.0,), batch=4))
+    numbers = throughput_numbers([make_report(*cells)])
+    assert [item.drawn and item.drawn.steps for item in numbers] == [20, 20]
+    assert [item.drawn and item.drawn.images_per_s for item in numbers] == [1.0, 1.0]
+    assert len(throughput_table(numbers)[1]) == 4
+    assert throughput_figure(numbers).layout.yaxis.title.text == "images/s at 20 steps"
+
+
+def test_of_equally_usual_step_counts_the_middle_one_is_drawn():
+    cells = [make_cell(steps=steps) for steps in (10, 20, 50)]
+    (series,) = throughput_numbers([make_report(*cells)])
+    assert series.drawn
+    assert series.drawn.steps == 20
+
+
+def test_a_sampler_without_the_usual_step_count_shows_its_own():
+    cells = [make_cell(steps=20), make_cell(steps=20, batch=2), make_cell(steps=30)]
+    cells.append(make_cell(steps=99, sampler="ddpm"))
+    numbers = throughput_numbers([make_report(*cells)])
+    assert {item.sampler: item.drawn and item.drawn.steps for item in numbers} == {
+        "ddim": 20,
+        "ddpm": 99,
+    }
+
+
+def test_kinds_of_memory_are_never_mixed():
+    on_gpu = make_report(make_cell(nvml_used_mib=5000.0, rss_mib=900.0), gpu="NVIDIA L4")
+    on_cpu = make_report(make_cell(rss_mib=800.0))
+    both = memory_numbers([on_gpu, on_cpu])
+    assert sorted((item.kind, item.peak_mib) for item in both) == [
+        ("rss_mib", 800.0),
+        ("rss_mib", 900.0),
+    ]
+    assert [item.peak_mib for item in memory_numbers([on_gpu])] == [5000.0]
+    assert memory_figure(both).layout.yaxis.title.text == "peak resident set (MiB)"
+    assert memory_figure(memory_numbers([on_gpu])).layout.yaxis.title.text == (
+        "peak GPU memory, NVML (MiB)"
+    )
+
+
+def test_memory_that_was_not_measured_is_a_row_with_its_reason():
+    numbers = memory_numbers([make_report(make_cell())], kind="nvml_used_mib")
+    assert memory_table(numbers)[1] == [["ddim, 64x64", 20, None, "ok", NO_GPU]]
+    assert len(memory_figure(numbers).data) == 0
+
+
+def test_step_times_are_in_milliseconds_with_percentiles_only_of_enough_steps():
+    few = make_cell(steps=5, wall_s=(1.0,), step_s=[0.001, 0.002, 0.003, 0.004, 0.1])
+    (found,) = step_times_numbers([make_report(few)])
+    assert found.box
+    assert (found.box.median_ms, found.box.high_whisker_ms) == (3.0, 100.0)
+    many = make_cell(wall_s=(1.0,), step_s=[0.001] * 99 + [0.1])
+    (found,) = step_times_numbers([make_report(many)])
+    assert found.box
+    assert (found.box.n, found.box.high_whisker_ms, found.box.max_ms) == (100, 1.0, 100.0)
+
+
+def test_a_trace_without_a_gpu_has_host_panels_and_the_reason_for_the_others():
+    panels = trace_numbers(make_cell(trace=make_trace()))
+    assert [panel.title for panel in panels if panel.lines] == ["CPU", "process memory"]
+    assert {panel.missing for panel in panels if not panel.lines} == {NO_GPU}
+    figure = trace_figure(panels)
+    notes = " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations)
+    assert len(figure.data) == 2
+    assert f"No GPU, GPU power, GPU memory, GPU temperature: {NO_GPU}." in notes
+
+
+def test_a_trace_with_a_gpu_has_every_panel_with_its_unit_and_keeps_gaps():
+    panels = trace_numbers(make_cell(trace=make_trace(gpu="NVIDIA L4")))
+    units = [panel.unit for panel in panels]
+    assert units == ["%", "MiB", "%", "W", "MiB", "°C"]
+    assert all(panel.lines for panel in panels)
+    figure = trace_figure(panels)
+    assert figure.data[3].y[7] is None
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles[3] == "GPU power (W)"
+    header, rows = trace_table(panels)
+    assert all(len(row) == len(header) for row in rows)
+    assert rows[3][3] == 49  # of 50 readings
+
+
+def test_a_cell_without_a_trace_says_so():
+    panels = trace_numbers(make_cell())
+    assert "No hardware trace" in trace_figure(panels).layout.annotations[0].text
+    assert {panel.missing for panel in panels} == {"no reading in the report"}

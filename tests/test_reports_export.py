@@ -1,0 +1,78 @@
+"""Exports: a row a cell with its failure, units in headers, and no formula for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from fakes import NO_GPU, make_cell, make_report
+
+from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
+from diffusion_bench.reports.labels import report_labels
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_cell_is_a_row_and_a_failed_one_has_status_message_and_no_figures():
+    failed = make_cell(steps=30, status="oom", message="out of memory", rss_mib=None)
+    rows = to_rows([make_report(make_cell(wall_s=(2.0,)), failed)])
+    assert [(row["status"], row["message"], row["median_s"]) for row in rows] == [
+        ("ok", "", 2.0),
+        ("oom", "out of memory", None),
+    ]
+    assert list(rows[0]) == list(rows[1])
+    assert f"nvml_used_mib: {NO_GPU}" in str(rows[0]["not_measured"])
+    assert rows[0]["rss_mib"] == 800.0
+
+
+def test_csv_reads_back_with_units_in_its_header():
+    (row,) = read_csv(to_csv([make_report(make_cell(wall_s=(2.0,), prompt='a "cat",\nred'))]))
+    assert (row["median_s"], row["rss_mib"]) == ("2.0", "800.0")
+    assert row["prompt"] == 'a "cat",\nred'
+    assert row["nvml_used_mib"] == ""
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " =", "\r", "＝"])
+def test_no_text_in_csv_is_a_formula(start):
+    attack = f"{start}HYPERLINK(1)"
+    report = make_report(make_cell(model=attack, prompt=attack), source=attack, cpu=attack)
+    (row,) = read_csv(to_csv([report]))
+    for field in ("model", "prompt", "report", "device"):
+        assert row[field].startswith("'"), field
+
+
+def test_a_negative_number_stays_a_number():
+    cell = make_cell().model_copy(update={"load_s": -1.5})
+    assert read_csv(to_csv([make_report(cell)]))[0]["load_s"] == "-1.5"
+
+
+def test_markdown_keeps_hostile_text_in_its_cell():
+    attack = "a|b\n# <img src=x> `c` [d](e)"
+    text = to_markdown([make_report(make_cell(status="failed", message=attack))])
+    (line,) = [line for line in text.splitlines() if "failed" in line]
+    assert r"a\|b \# &lt;img src=x&gt; \`c\` \[d\](e)" in line
+    assert "<img" not in text
+
+
+def test_markdown_of_two_reports_compares_them():
+    reports = [make_report(make_cell(wall_s=(wall,) * 5), source=f"{wall}") for wall in (2.0, 1.0)]
+    assert "| faster |" in to_markdown(reports)
+    assert "| faster |" not in to_markdown(reports[:1])
+
+
+def test_reports_without_cells_export_as_nothing():
+    assert to_csv([make_report()]) == ""
+    assert "No cells." in to_markdown([make_report()])
+
+
+def test_reports_of_several_machines_are_named_by_machine_and_file():
+    gpu = make_report(source="b.jsonl", gpu="NVIDIA L4")
+    assert report_labels([make_report(source="a.jsonl"), gpu]) == [
+        "Test CPU, a.jsonl",
+        "NVIDIA L4, b.jsonl",
+    ]
+    assert report_labels([gpu, gpu]) == ["b.jsonl", "b.jsonl (2)"]
+    assert report_labels([gpu]) == [""]

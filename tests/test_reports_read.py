@@ -1,0 +1,151 @@
+"""Reports are read strictly: damage is said, hostile files are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from fakes import make_cell, make_header, make_report
+
+from diffusion_bench.reports import read
+from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
+from diffusion_bench.reports.store import to_line
+
+HEADER = to_line(make_header())
+CELL = to_line(make_cell())
+OTHER = to_line(make_cell(steps=7))
+
+
+def changed(line: bytes, **fields: object) -> bytes:
+    return json.dumps({**json.loads(line), **fields}).encode() + b"\n"
+
+
+def test_what_was_written_is_read_back_equal(tmp_path):
+    report = make_report(make_cell(), make_cell(steps=7, status="oom", message="no room"))
+    lines = to_line(report.header) + b"".join(map(to_line, report.cells))
+    path = tmp_path / "report.jsonl"
+    path.write_bytes(lines)
+    assert read_report(path) == report
+    assert parse_report(lines.decode(), "report.jsonl") == report
+
+
+@pytest.mark.parametrize("torn", [OTHER[:50], OTHER[:-1], b"\0" * 300, OTHER[:50] + b"\n"])
+def test_a_torn_last_line_is_cut_and_said(torn):
+    report = parse_report(HEADER + CELL + torn, "r.jsonl")
+    assert [cell.request.steps for cell in report.cells] == [20]
+    assert report.notes == (
+        f"the last line was torn by an interruption: {len(torn)} bytes left out",
+    )
+
+
+def test_a_damaged_line_in_the_middle_is_skipped_and_said_by_number():
+    report = parse_report(HEADER + CELL[:40] + b"\n" + b"\xff\xfe{\n" + OTHER, "r.jsonl")
+    assert [cell.request.steps for cell in report.cells] == [7]
+    assert report.notes == (
+        "line 2 is damaged and was skipped",
+        "line 3 is damaged and was skipped",
+    )
+
+
+def test_of_two_lines_with_one_cell_id_the_last_one_counts():
+    again = to_line(make_cell(wall_s=(5.0,)))
+    report = parse_report(HEADER + CELL + OTHER + again, "r.jsonl")
+    assert [cell.request.steps for cell in report.cells] == [7, 20]
+    assert report.cells[1].samples[0].wall_s == 5.0
+
+
+def test_files_from_windows_editors_are_read():
+    text = b"\xef\xbb\xbf" + (HEADER + CELL).replace(b"\n", b"\r\n") + b"\r\n"
+    report = parse_report(text, "r.jsonl")
+    assert (len(report.cells), report.notes) == (1, ())
+
+
+HOSTILE = {
+    "empty": (b"", "empty"),
+    "blank": (b"\n \n", "empty"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a report"),
+    "zeros": (bytes(5000), "not a report"),
+    "html": (b"<html></html>\n", "not a report"),
+    "json array": (b"[1, 2]\n", "not a report"),
+    "torn header": (HEADER[:-20], "first line"),
+    "header without newline": (HEADER[:-1], "first line"),
+    "damaged header": (HEADER[:60] + b"\n" + CELL, "line 1 is not JSON"),
+    "other json": (b'{"a": 1}\n', "kind is not 'header'"),
+    "cell first": (CELL, "kind is not 'header'"),
+    "newer": (changed(HEADER, schema_version=2, new=1), "report format 2.*up to format 1"),
+    "older": (changed(HEADER, schema_version=0), "schema_version"),
+    "version is a word": (changed(HEADER, schema_version="1"), "schema_version"),
+    "unknown field": (changed(HEADER, surprise=1), "surprise"),
+    "second header": (HEADER + HEADER + CELL, "line 2: kind"),
+    "wrong kind": (HEADER + changed(CELL, kind="step"), "line 2: kind"),
+    "not an object": (HEADER + b"17\n", "line 2"),
+    "null": (HEADER + b"null\n", "line 2"),
+    "lax number": (HEADER + changed(CELL, order="0"), "line 2: order"),
+    "NaN": (HEADER + changed(CELL, load_s=float("nan")), "line 2: NaN is not a number"),
+    "infinity": (HEADER + changed(CELL, load_s=float("-inf")), "line 2: -Infinity"),
+    "overflow": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e999'), "load_s"),
+    "deep": (HEADER + b"[" * 100_000 + b"]" * 100_000 + b"\n", "line 2"),
+    "deep header": (b'{"kind":' * 100_000 + b"1" + b"}" * 100_000 + b"\n", "line 1"),
+    "5000 digits": (HEADER + b'{"order":' + b"9" * 5000 + b"}\n", "line 2"),
+    "4000 digits": (HEADER + changed(CELL, order=10**4000), "line 2: order"),
+    "surrogate": (HEADER + changed(CELL, message="\ud800"), "line 2"),
+    "forged id": (HEADER + changed(CELL, cell_id="0" * 16), "line 2: cell_id '0000"),
+    "forged time": (HEADER + CELL.replace(b'"wall_s":1.0', b'"wall_s":1e-300'), "cannot have"),
+    "endless time": (HEADER + CELL.replace(b'"wall_s":1.0', b'"wall_s":1e300'), "cannot have"),
+}
+
+
+@pytest.mark.parametrize(("data", "says"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_in_one_line_that_names_it(data, says):
+    with pytest.raises(UnreadableReport, match=says) as refused:
+        parse_report(data, "evil.jsonl")
+    message = str(refused.value)
+    assert message.startswith("evil.jsonl: ")
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+def test_text_with_lone_surrogates_is_refused_and_does_not_crash():
+    with pytest.raises(UnreadableReport):
+        parse_report("\ud800" + HEADER.decode(), "r.jsonl")
+
+
+def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
+    with pytest.raises(UnreadableReport, match=r"none\.jsonl: no such file"):
+        read_report(tmp_path / "none.jsonl")
+    with pytest.raises(UnreadableReport, match="is a folder"):
+        read_report(tmp_path)
+    with pytest.raises(UnreadableReport, match="cannot be read"):
+        read_report("bad\0name")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+        with pytest.raises(UnreadableReport, match="pipe"):
+            read_report(tmp_path / "pipe")
+
+
+def test_too_many_bytes_lines_and_samples_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(HEADER + CELL + OTHER)
+    monkeypatch.setattr(read, "MAX_LINES", 3)
+    with pytest.raises(UnreadableReport, match="more than 3 lines"):
+        read_report(path)
+    monkeypatch.setattr(read, "MAX_SAMPLES", 2)
+    with pytest.raises(UnreadableReport, match="more than 2 samples"):
+        parse_report(HEADER + CELL, "r.jsonl")
+    monkeypatch.setattr(read, "MAX_REPORT_BYTES", len(HEADER))
+    with pytest.raises(UnreadableReport, match="larger than"):
+        read_report(path)
+
+
+def test_reports_import_without_anything_heavy():
+    code = (
+        "import sys\n"
+        "from diffusion_bench.reports import compare, export, labels, read, stats, store\n"
+        "heavy = {'torch', 'gradio', 'diffusers', 'plotly', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
