@@ -14,7 +14,7 @@ from PIL import Image
 from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable, UnknownModel
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import Cancelled, Generation, ImageRequest, Step
-from tests.tiny_models import save_tiny_sd, save_tiny_sdxl
+from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 SIDE = 32
 

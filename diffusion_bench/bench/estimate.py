@@ -1,0 +1,65 @@
+"""How long cells will take, from those that have been timed.
+
+    seconds of one call = per_step * steps + per_pixel * steps * passes * pixels
+
+The first term is the fixed cost of a step (launches, small layers), the second grows with the
+work. Both are fitted to what was timed, per model and precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from diffusion_bench.records import ImageRequest
+
+
+class TimedRequest(NamedTuple):
+    """A request and the wall seconds of one call of it."""
+
+    request: ImageRequest
+    wall_s: float
+
+
+def step_pixels(request: ImageRequest) -> float:
+    """Return the pixels that pass the denoiser in one call: guidance passes each twice."""
+    passes = 2 if request.guidance_scale > 1 else 1
+    return float(request.steps * passes * request.batch * request.width * request.height)
+
+
+def estimate_s(requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]) -> float | None:
+    """Return the seconds one call of each request will take together.
+
+    `None` when a model and precision among them has never been timed.
+    """
+    by_model: dict[tuple[str, str], list[TimedRequest]] = {}
+    for known in timed:
+        by_model.setdefault(_family(known.request), []).append(known)
+    total = 0.0
+    for request in requests:
+        known_here = by_model.get(_family(request))
+        if not known_here:
+            return None
+        per_step, per_pixel = _fit(known_here)
+        total += per_step * request.steps + per_pixel * step_pixels(request)
+    return total
+
+
+def _family(request: ImageRequest) -> tuple[str, str]:
+    return request.model, request.precision
+
+
+def _fit(timed: list[TimedRequest]) -> tuple[float, float]:
+    """Return the two costs by least squares on relative error; one of them 0 if it would be < 0."""
+    work = np.array([[known.request.steps, step_pixels(known.request)] for known in timed])
+    seconds = np.array([known.wall_s for known in timed])
+    scaled = work / seconds[:, None]
+    (per_step, per_pixel), *_ = np.linalg.lstsq(scaled, np.ones(len(timed)), rcond=None)
+    if per_step >= 0 and per_pixel >= 0:
+        return float(per_step), float(per_pixel)
+    only_pixels = median(seconds / work[:, 1])
+    only_steps = median(seconds / work[:, 0])
+    return (0.0, float(only_pixels)) if per_step < 0 else (float(only_steps), 0.0)

@@ -1,0 +1,75 @@
+"""The first line of a report: the machine, the software and the plan."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from diffusion_bench import __version__
+from diffusion_bench.bench.sweep import Sweep
+from diffusion_bench.bench.worker import Ready
+from diffusion_bench.hardware.machine import describe_machine, describe_software
+from diffusion_bench.hardware.nvml import uuid_hash
+from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.reports.schema import GpuCard, Header, Machine, Plan, Software
+
+
+def make_header(sweep: Sweep, ready: Ready, sensor: Sensor) -> Header:
+    """Return the header of a report that is about to be measured by a worker that is up."""
+    return Header(
+        tool_version=__version__,
+        report_id=uuid.uuid4().hex[:12],
+        created_utc=utc_now(),
+        machine=_machine(sensor),
+        software=_software(ready),
+        plan=Plan(
+            name=sweep.name,
+            description=sweep.description,
+            device=ready.device,
+            warmups=sweep.warmups,
+            repeats=sweep.repeats,
+            cells=sweep.requests(),
+        ),
+    )
+
+
+def utc_now() -> str:
+    """Return the time now as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _machine(sensor: Sensor) -> Machine:
+    seen = describe_machine(sensor)
+    return Machine(
+        os=seen.os,
+        architecture=seen.architecture,
+        cpu=seen.cpu,
+        cores_physical=seen.cores_physical,
+        cores_logical=seen.cores_logical,
+        ram_mib=seen.ram_mib,
+        gpus=tuple(_card(gpu) for gpu in seen.gpus),
+        no_gpu=seen.no_gpu,
+    )
+
+
+def _card(gpu: GpuInfo) -> GpuCard:
+    return GpuCard(
+        index=gpu.index,
+        name=gpu.name or "unknown",
+        uuid_hash=uuid_hash(gpu.uuid) if gpu.uuid else None,
+        memory_total_mib=gpu.memory_total_mib,
+        power_limit_w=gpu.power_limit_w,
+        driver=gpu.driver,
+    )
+
+
+def _software(ready: Ready) -> Software:
+    seen = describe_software()
+    return Software(
+        python=seen.python,
+        torch=seen.torch,
+        cuda=ready.cuda,
+        diffusers=seen.diffusers,
+        transformers=seen.transformers,
+        torch_threads=ready.torch_threads,
+    )

@@ -1,0 +1,131 @@
+"""A sweep: axes in a TOML file, and the requests that their product makes."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from diffusion_bench.records import (
+    BUNDLED_MODEL,
+    ImageRequest,
+    PrecisionName,
+    Record,
+    SamplerName,
+    Seed,
+    explain,
+)
+
+MAX_CELLS = 10_000
+
+Resolution = int | Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
+
+
+class Axes(Record):
+    """The values of each axis. `resolution` is a side, or "WIDTHxHEIGHT"."""
+
+    model: Annotated[tuple[str, ...], Field(min_length=1)] = (BUNDLED_MODEL,)
+    sampler: Annotated[tuple[SamplerName, ...], Field(min_length=1)] = ("ddim", "ddpm")
+    eta: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
+    steps: Annotated[tuple[int, ...], Field(min_length=1)] = (20,)
+    resolution: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (64,)
+    batch: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
+    precision: Annotated[tuple[PrecisionName, ...], Field(min_length=1)] = ("fp32",)
+    guidance_scale: Annotated[tuple[float, ...], Field(min_length=1)] = (3.0,)
+    seed: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+
+
+class Sweep(Record):
+    """What to measure. `warmups` untimed and `repeats` timed calls a cell."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    description: Annotated[str, Field(max_length=2000)] = ""
+    warmups: Annotated[int, Field(ge=1, le=100)] = 1
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 3
+    prompt: str = "a cat on a blue background"
+    negative_prompt: str = ""
+    axes: Axes = Axes()
+
+    def requests(self) -> tuple[ImageRequest, ...]:
+        """Return the cells, each once.
+
+        The sampler varies fastest, so that a slow drift of the machine favours none. `eta` belongs
+        to DDIM alone. Raises ValueError for values that no request may have.
+        """
+        axes = self.axes
+        grid = itertools.product(
+            axes.model,
+            axes.precision,
+            axes.guidance_scale,
+            axes.resolution,
+            axes.batch,
+            axes.seed,
+            axes.steps,
+            axes.eta,
+            axes.sampler,
+        )
+        found: dict[ImageRequest, None] = {}
+        for values in grid:
+            found.setdefault(self._request(*values), None)
+            if len(found) > MAX_CELLS:
+                raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
+        return tuple(found)
+
+    def _request(
+        self,
+        model: str,
+        precision: PrecisionName,
+        guidance_scale: float,
+        resolution: Resolution,
+        batch: int,
+        seed: int,
+        steps: int,
+        eta: float,
+        sampler: SamplerName,
+    ) -> ImageRequest:
+        width, height = _sides(resolution)
+        return ImageRequest(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            model=model,
+            sampler=sampler,
+            eta=eta if sampler == "ddim" else 0.0,
+            steps=steps,
+            guidance_scale=guidance_scale,
+            width=width,
+            height=height,
+            batch=batch,
+            precision=precision,
+            seed=seed,
+        )
+
+
+def _sides(resolution: Resolution) -> tuple[int, int]:
+    width, _, height = str(resolution).partition("x")
+    return int(width), int(height or width)
+
+
+def parse_sweep(text: str, source: str = "sweep") -> Sweep:
+    """Return the sweep a TOML text describes, its cells checked; raise ValueError in one line."""
+    try:
+        sweep = Sweep.model_validate(tomllib.loads(text))
+        sweep.requests()
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source} is not TOML: {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"{source}: {explain(error)}") from None
+    return sweep
+
+
+def read_sweep(path: Path) -> Sweep:
+    """Return the sweep in a file; raise ValueError for a file that cannot be read or used."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"cannot read {path}: it is not text") from None
+    return parse_sweep(text, str(path))

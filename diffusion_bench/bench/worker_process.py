@@ -1,0 +1,127 @@
+"""The parent's handle on a worker: start it, tell it, hear it, end it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+import diffusion_bench
+from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Ready
+
+START_LIMIT_S = 300.0
+LAST_LINES = 20
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment with this package on the path, wherever the app was started from."""
+    package_home = str(Path(diffusion_bench.__file__).parents[1])
+    paths = [package_home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
+
+
+class WorkerFailed(RuntimeError):
+    """The worker could not start."""
+
+
+class WorkerProcess:
+    """A worker in a process of its own. Use as a context manager: leaving it ends the worker."""
+
+    def __init__(self, device: str | None) -> None:
+        command = [sys.executable, "-m", "diffusion_bench.bench.worker"]
+        self._process = subprocess.Popen(
+            [*command, device] if device else command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_environment(),
+        )
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._last_words: deque[str] = deque(maxlen=LAST_LINES)
+        # Both pipes are drained all the time: a full one would block the worker inside a timing.
+        for drain in (self._drain_events, self._drain_errors):
+            threading.Thread(target=drain, daemon=True).start()
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def pid(self) -> int:
+        """Return the worker's process id."""
+        return self._process.pid
+
+    def wait_ready(self) -> Ready:
+        """Wait until the worker is up; raise `WorkerFailed` with its last words if it is not."""
+        try:
+            event = self._events.get(timeout=START_LIMIT_S)
+        except queue.Empty:
+            raise WorkerFailed(f"the worker was not up within {START_LIMIT_S:.0f} s") from None
+        if isinstance(event, Ready):
+            return event
+        raise WorkerFailed(event.message if isinstance(event, Failed) else self.last_words())
+
+    def tell(self, command: Command) -> None:
+        """Send a command; a worker that has died is found out by `hear`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(command.model_dump_json() + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass
+
+    def hear(self, timeout_s: float) -> Event | None:
+        """Return the next event, or `None` if none came in time.
+
+        A worker that died gives a `Failed` event with its exit and last words.
+        """
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if event is not None:
+            return event
+        code = self._process.wait()
+        killed = code in (-9, 137)
+        how = "was killed, most likely for want of memory" if killed else f"ended with code {code}"
+        return Failed(
+            status="oom" if killed else "failed", message=f"the worker {how}. {self.last_words()}"
+        )
+
+    def end(self) -> None:
+        """End the worker now."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    pass
+
+    def last_words(self) -> str:
+        """Return the last line the worker printed that is not blank, or that it printed none."""
+        for line in reversed(self._last_words):
+            if line.strip():
+                return f"Its last words: {line.strip():.500}"
+        return "It printed nothing."
+
+    def _drain_events(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._events.put(EVENTS.validate_json(line))
+        self._events.put(None)
+
+    def _drain_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._last_words.append(line)

@@ -1,0 +1,73 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` is quick.
+
+    pictures.py    generate
+    sweeps.py      sweep, compare
+    machine.py     hardware, doctor
+    web.py         app
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from diffusion_bench import __version__
+from diffusion_bench.cli.machine import doctor, hardware
+from diffusion_bench.cli.pictures import generate
+from diffusion_bench.cli.sweeps import compare, sweep
+from diffusion_bench.cli.web import serve_app
+
+app = typer.Typer(
+    name="diffusion-bench",
+    help="Try diffusion, see how it works, measure it on your own machine, compare GPUs.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (generate, sweep, compare, hardware, doctor):
+    app.command()(_command)
+app.command(name="app")(serve_app)
+
+MISTAKE = 2
+INTERRUPTED = 130
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: bool = typer.Option(False, "--version", help="Show the version and end."),
+) -> None:
+    """Try diffusion, see how it works, measure it on your own machine, compare GPUs."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and end the process: 0 done, 2 a mistake told in one line, 130 interrupted."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except typer.TyperException as error:
+        code = _complain(error.format_message())
+    except (typer.Abort, KeyboardInterrupt):
+        typer.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except (ValueError, OSError, RuntimeError) as error:
+        code = _complain(_one_line(error))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    from diffusion_bench.records import explain
+
+    return explain(error) if isinstance(error, ValidationError) else str(error)
+
+
+def _complain(text: str) -> int:
+    line = " ".join(text.split()) or "something went wrong and did not say what"
+    typer.echo(f"error: {line}", err=True)
+    return MISTAKE

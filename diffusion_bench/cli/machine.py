@@ -1,0 +1,136 @@
+"""The commands about the machine: hardware, doctor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from diffusion_bench.hardware.sampler import Sampler
+    from diffusion_bench.hardware.sensors import Sensor
+    from diffusion_bench.records import Reading
+
+UNKNOWN = "cannot tell"
+
+
+def hardware(
+    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it; Ctrl-C ends.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A JSON line a reading.")] = False,
+    interval: Annotated[float, typer.Option(help="Seconds between readings.", min=0.01)] = 1.0,
+) -> None:
+    """Show the machine and what it is doing now.
+
+    diffusion-bench hardware
+
+    diffusion-bench hardware --watch
+
+    diffusion-bench hardware --json --watch --interval 0.5 | head -3
+    """
+    from contextlib import closing
+
+    from diffusion_bench.hardware.sampler import Sampler
+    from diffusion_bench.hardware.sensors import open_sensor
+
+    with closing(open_sensor()) as sensor, Sampler(sensor, interval_s=interval) as sampler:
+        if json:
+            _print_lines(sampler, interval, watch=watch)
+        else:
+            _show(sensor, sampler, interval, watch=watch)
+
+
+def doctor() -> None:
+    """Examine the machine and say what to mend.
+
+    diffusion-bench doctor
+    """
+    from contextlib import closing
+
+    from rich.console import Console
+
+    from diffusion_bench.hardware.doctor import examine
+    from diffusion_bench.hardware.facts import gather_facts
+    from diffusion_bench.hardware.sensors import open_sensor
+
+    console = Console()
+    with closing(open_sensor()) as sensor:
+        findings = examine(gather_facts(sensor))
+    for finding in findings:
+        console.print(f"{finding.level}: {finding.title}", markup=False)
+        for line in filter(None, (finding.detail, finding.advice)):
+            console.print(f"    {line}", markup=False)
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _print_lines(sampler: Sampler, interval: float, *, watch: bool) -> None:
+    while True:
+        typer.echo(_wait_for_reading(sampler, interval).model_dump_json())
+        if not watch:
+            return
+
+
+def _show(sensor: Sensor, sampler: Sampler, interval: float, *, watch: bool) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from diffusion_bench.hardware.machine import describe_machine
+
+    console = Console()
+    machine = describe_machine(sensor)
+    console.print(
+        f"{machine.cpu}, {machine.cores_logical} threads, "
+        f"{machine.ram_mib / 1024:.1f} GiB RAM, {machine.os}",
+        markup=False,
+    )
+    if machine.no_gpu:
+        console.print(f"no NVIDIA GPU: {machine.no_gpu}", markup=False)
+    if not watch:
+        console.print(_table(_wait_for_reading(sampler, min(interval, 0.2))))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(_table(_wait_for_reading(sampler, interval)), refresh=True)
+
+
+def _wait_for_reading(sampler: Sampler, interval: float) -> Reading:
+    import time
+
+    time.sleep(interval)
+    return sampler.look()
+
+
+def _table(reading: Reading) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for name in ("what", "now"):
+        table.add_column(name)
+    host = reading.host
+    table.add_row("CPU", _with_unit(host.cpu_percent, "%"))
+    table.add_row("RAM used", _share(host.ram_used_mib, host.ram_total_mib))
+    for gpu in reading.gpus:
+        label = f"GPU {gpu.index} {gpu.name or ''}".strip()
+        table.add_section()
+        table.add_row(label, _with_unit(gpu.utilization_percent, "%"))
+        table.add_row("memory used", _share(gpu.memory_used_mib, gpu.memory_total_mib))
+        table.add_row("power", _with_unit(gpu.power_w, "W"))
+        table.add_row("temperature", _with_unit(gpu.temperature_c, "°C"))
+        table.add_row("SM clock", _with_unit(gpu.sm_clock_mhz, "MHz"))
+        table.add_row("memory clock", _with_unit(gpu.memory_clock_mhz, "MHz"))
+        for name, reason in gpu.missing.items():
+            table.add_row(f"no {name}", reason)
+    return table
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return UNKNOWN if value is None else f"{value:.0f} {unit}"
+
+
+def _share(used_mib: float | None, total_mib: float | None) -> str:
+    if used_mib is None:
+        return UNKNOWN
+    total = "" if total_mib is None else f" of {total_mib / 1024:.1f}"
+    return f"{used_mib / 1024:.1f}{total} GiB"

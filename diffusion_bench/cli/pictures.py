@@ -1,0 +1,144 @@
+"""The command that draws: generate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from diffusion_bench.records import Generation, ImageRequest
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    model: Annotated[str, typer.Option(help="A catalog name, a folder or a hub id.")] = "pictogram",
+    sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
+    eta: Annotated[float, typer.Option(help="DDIM's noise: 0 none, 1 as much as DDPM.")] = 0.0,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Guidance scale; 1 or less turns guidance off.")
+    ] = None,
+    negative: Annotated[str, typer.Option(help="What to keep out of the picture.")] = "",
+    seed: Annotated[int, typer.Option(help="Decides the initial noise; -1 picks one.")] = 0,
+    noise_seed: Annotated[
+        int | None, typer.Option(help="Decides the noise DDPM adds; as --seed if not given.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Pixels: 64, or 96x64 (width x height).")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures at once; seeds count up.")] = 1,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or fp16.")] = "fp32",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("picture.png"),
+) -> None:
+    """Draw a picture from a prompt.
+
+    diffusion-bench generate "a cat on a blue background" --out cat.png
+
+    diffusion-bench generate "a robot above a cake" --sampler ddpm --steps 50 --seed 7
+
+    diffusion-bench generate "a castle at dusk" --model stable-diffusion-v1-5/stable-diffusion-v1-5
+    """
+    request = build_request(
+        prompt=prompt,
+        model=model,
+        sampler=sampler,
+        eta=eta,
+        steps=steps,
+        guidance_scale=guidance,
+        negative_prompt=negative,
+        seed=seed,
+        noise_seed=noise_seed,
+        size=size,
+        batch=batch,
+        precision=precision,
+    )
+    paths = _paths(out, request.batch)
+    generation = _draw(request, device)
+    from diffusion_bench.backends.pictures import save_png
+
+    for index, (picture, path) in enumerate(zip(generation.images, paths, strict=True)):
+        own = {"seed": request.seed + index, "batch": 1}
+        if request.noise_seed is not None:
+            own["noise_seed"] = request.noise_seed + index
+        save_png(picture, path, request.model_copy(update=own))
+        typer.echo(path)
+    _summarise(generation)
+
+
+def build_request(*, model: str, size: str | None, seed: int, **settings: Any) -> ImageRequest:
+    """Return the request, with the model's own defaults for what was not given.
+
+    A negative seed picks one at random. Raises ValueError for an unknown model or size.
+    """
+    import secrets
+
+    from diffusion_bench.backends.catalog import find_model
+    from diffusion_bench.records import ImageRequest
+
+    entry = find_model(model)
+    width, height = parse_size(size) if size else (entry.side, entry.side)
+    defaults = {"steps": entry.steps, "guidance_scale": entry.guidance_scale}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return ImageRequest(
+        **{**defaults, **given},
+        model=model,
+        width=width,
+        height=height,
+        seed=secrets.randbelow(2**32) if seed < 0 else seed,
+    )
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Return width and height of "64" or "96x64"."""
+    width, _, height = size.lower().partition("x")
+    if not width.isdecimal() or not (height or width).isdecimal():
+        raise ValueError(f"size {size!r} is neither a side, as in 64, nor WIDTHxHEIGHT, as in 96x64")
+    return int(width), int(height or width)
+
+
+def _paths(out: Path, batch: int) -> list[Path]:
+    """Return the files to write; raise ValueError before any work if they cannot be written."""
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out {out} does not end in .png")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.parent}")
+    if batch == 1:
+        return [out]
+    return [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]
+
+
+def _draw(request: ImageRequest, device: str | None) -> Generation:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from diffusion_bench.backends.engine import Engine
+    from diffusion_bench.records import Step
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("loading", total=request.steps)
+
+        def on_step(step: Step) -> None:
+            progress.update(task, completed=step.index + 1, description="denoising")
+
+        return Engine(device).generate(request, on_step, wait_s=600)
+
+
+def _summarise(generation: Generation) -> None:
+    for warning in generation.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    stages, memory = generation.stages, generation.memory
+    peak = memory.torch_allocated_mib or memory.rss_mib
+    kind = "GPU memory" if memory.torch_allocated_mib else "resident set"
+    parts = [
+        f"seed {generation.request.seed}",
+        f"{generation.wall_s:.2f} s on {generation.device}",
+        f"text encoder {stages.text_encoder_s:.3f} s",
+        f"denoising {stages.denoising_s:.2f} s",
+        f"decoder {stages.decoder_s:.3f} s",
+        f"peak {kind} {peak:.0f} MiB" if peak else "peak memory unknown",
+    ]
+    typer.echo(", ".join(parts), err=True)
