@@ -16,7 +16,7 @@ from diffusion_bench.training.pictogram.scenes import draw_scene, random_scene
 
 LATENT_CHANNELS = 12
 AUTOENCODER = Schedule(steps=13_000, batch=8, peak_lr=1e-3, ema_decay=0.998)
-DECODER = Schedule(steps=3000, batch=8, peak_lr=4e-4, ema_decay=0.998)
+DECODER = Schedule(steps=2400, batch=8, peak_lr=4e-4, ema_decay=0.998)
 LATENT_NOISE = 0.08
 
 

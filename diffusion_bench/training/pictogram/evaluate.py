@@ -1,0 +1,194 @@
+"""How well the bundled model draws what it is told, by matching its pictures to reference drawings.
+
+A picture is matched, by mean squared difference, to every object drawn at every place and size the
+model was taught, on the background that was asked for. It counts as right when the nearest drawing
+shows the object that was asked for; for pairs, when the nearest pair of drawings shows both, each
+on its side. This needs no other network, and is only valid for a model taught on such drawings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
+from PIL import Image
+
+from diffusion_bench.diffusion.schedulers import build_scheduler
+from diffusion_bench.records import Record
+from diffusion_bench.training.pictogram.scenes import LATTICE, Placed, Scene, draw_scene
+from diffusion_bench.training.pictogram.vocabulary import RELATIONS, load_vocabulary
+
+SIDE = 64
+GUIDANCE_SCALE = 3.0
+
+
+class Score(Record):
+    """How often pictures showed what was asked. `failed` names the objects drawn wrong, by count."""
+
+    what: str
+    num_pictures: int
+    object_share: float
+    background_share: float
+    failed: dict[str, int]
+
+
+class Asked(Record):
+    """A caption, its background and its objects: one, or two with their sides."""
+
+    caption: str
+    colour: str
+    words: tuple[str, ...]
+    relation: str | None = None
+    size: str = "medium"
+
+
+def ask_singles(colours_per_object: int, *, seed: int, sizes: Sequence[str]) -> list[Asked]:
+    """Return every object on some backgrounds, in sizes by turn."""
+    words, chance = load_vocabulary(), random.Random(seed)
+    size_of = itertools.cycle(sizes)
+    asked = []
+    for word in words.objects:
+        for colour in chance.sample(list(words.colours), colours_per_object):
+            size = next(size_of)
+            said = word if size == "medium" else f"{size} {word}"
+            phrase = f"{words.with_article(said)} on {words.with_article(f'{colour} background')}"
+            asked.append(Asked(caption=phrase, colour=colour, words=(word,), size=size))
+    return asked
+
+
+def ask_pairs(count: int, *, seed: int) -> list[Asked]:
+    """Return random pairs in random relations."""
+    words, chance = load_vocabulary(), random.Random(seed)
+    asked = []
+    for _ in range(count):
+        first, second = chance.sample(list(words.objects), 2)
+        relation, colour = chance.choice(list(RELATIONS)), chance.choice(list(words.colours))
+        phrase = f"{words.with_article(first)} {relation} {words.with_article(second)}"
+        phrase += f" on {words.with_article(f'{colour} background')}"
+        asked.append(Asked(caption=phrase, colour=colour, words=(first, second), relation=relation))
+    return asked
+
+
+@torch.inference_mode()
+def draw(
+    pipeline: StableDiffusionPipeline,
+    captions: Sequence[str],
+    *,
+    sampler: str,
+    steps: int,
+    seed: int,
+    batch: int = 36,
+) -> np.ndarray:
+    """Return (captions, 64, 64, 3) uint8 pictures."""
+    pipeline.scheduler = _scheduler(pipeline, sampler)
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = []
+    for start in range(0, len(captions), batch):
+        part = list(captions[start : start + batch])
+        drawn += pipeline(
+            part,
+            num_inference_steps=steps,
+            guidance_scale=GUIDANCE_SCALE,
+            generator=generator,
+            output_type="np",
+        ).images.tolist()
+    return (np.array(drawn) * 255).round().astype(np.uint8)
+
+
+def _scheduler(pipeline: StableDiffusionPipeline, sampler: str) -> DDIMScheduler | DDPMScheduler:
+    return build_scheduler(sampler, dict(pipeline.scheduler.config))
+
+
+def score(what: str, asked: Sequence[Asked], pictures: np.ndarray) -> Score:
+    """Return how often the pictures show what was asked."""
+    wrong: dict[str, int] = {}
+    right = backgrounds = 0
+    for wanted, picture in zip(asked, pictures, strict=True):
+        backgrounds += nearest_colour(picture) == wanted.colour
+        found = _find(wanted, picture)
+        right += found == wanted.words
+        for word, seen in zip(wanted.words, found, strict=True):
+            if word != seen:
+                wrong[word] = wrong.get(word, 0) + 1
+    return Score(
+        what=what,
+        num_pictures=len(asked),
+        object_share=right / len(asked),
+        background_share=backgrounds / len(asked),
+        failed=dict(sorted(wrong.items(), key=lambda item: (-item[1], item[0]))),
+    )
+
+
+def nearest_colour(picture: np.ndarray) -> str:
+    """Return the background colour nearest to the median of the picture's border."""
+    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    colours = load_vocabulary().colours
+    median = np.median(border, axis=0)
+    return min(colours, key=lambda name: float(np.abs(median - colours[name]).sum()))
+
+
+def _find(wanted: Asked, picture: np.ndarray) -> tuple[str, ...]:
+    if wanted.relation is None:
+        return (_nearest_object(picture, wanted.colour, _places(wanted.size), wanted.size),)
+    dx, dy = RELATIONS[wanted.relation]
+    found = []
+    for sign in (1, -1):
+        spots = [
+            (
+                0.5 + 2 * LATTICE * sign * dx + drift * abs(dy),
+                0.5 + 2 * LATTICE * sign * dy + drift * abs(dx),
+            )
+            for drift in (-LATTICE, 0.0, LATTICE)
+        ]
+        half = _half(picture.shape[0], sign * dx, sign * dy)
+        found.append(_nearest_object(picture, wanted.colour, spots, "small", half))
+    return tuple(found)
+
+
+def _half(side: int, dx: int, dy: int) -> tuple[slice, slice]:
+    """Return the half of a picture that lies in a direction, as rows and columns."""
+    halves = {-1: slice(0, side // 2), 0: slice(0, side), 1: slice(side // 2, side)}
+    return halves[dy], halves[dx]
+
+
+def _nearest_object(
+    picture: np.ndarray,
+    colour: str,
+    places: Iterable[tuple[float, float]],
+    size: str,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
+) -> str:
+    words = load_vocabulary()
+    seen = picture[part].astype(np.float32)
+    best, best_word = np.inf, ""
+    for word, (x, y) in itertools.product(words.objects, places):
+        drawn = draw_scene(
+            Scene("", words.colours[colour], (Placed(word, x, y, words.sizes[size]),)),
+            picture.shape[0],
+        )
+        distance = float(np.square(drawn[part].astype(np.float32) - seen).mean())
+        if distance < best:
+            best, best_word = distance, word
+    return best_word
+
+
+def _places(size: str) -> list[tuple[float, float]]:
+    reach = int((1 - load_vocabulary().sizes[size]) / 2 / LATTICE)
+    spots = [0.5 + LATTICE * step for step in range(-reach, reach + 1)]
+    return list(itertools.product(spots, spots))
+
+
+def save_grid(pictures: np.ndarray, path: Path, *, columns: int, scale: int = 1) -> None:
+    """Save pictures (n, side, side, 3) as one PNG, row by row."""
+    side = pictures.shape[1] * scale
+    grid = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
+    for number, picture in enumerate(pictures):
+        tile = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
+        grid.paste(tile, (number % columns * side, number // columns * side))
+    grid.save(path, optimize=True)
