@@ -33,7 +33,7 @@ class Record(BaseModel):
     )
 
 
-class Cancelled(Exception):  # noqa: N818 - it is a request, not an error
+class Cancelled(Exception):
     """Raised by a step callback to stop a generation; the engine lets it through."""
 
 
@@ -161,7 +161,7 @@ class HostReading(Record):
 
 
 class Reading(Record):
-    """One look at the machine. `at_s` is `time.perf_counter()`; `no_gpu` says why `gpus` is empty."""
+    """One look at the machine. `at_s`: `time.perf_counter()`; `no_gpu`: why `gpus` is empty."""
 
     at_s: float
     host: HostReading
@@ -204,6 +204,7 @@ def explain(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         where = ".".join(str(part) for part in item["loc"])
         what = item["msg"].removeprefix("Value error, ")
-        given = "" if item["type"] in ("missing", "value_error") else f" (got {item['input']!r:.80})"
+        told = item["type"] in ("missing", "value_error")
+        given = "" if told else f" (got {item['input']!r:.80})"
         complaints.append(f"{where}: {what}{given}" if where else what)
     return "; ".join(complaints)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from functools import cache
@@ -54,8 +55,8 @@ def find_model(name: str) -> ModelEntry:
     """Return the entry of a catalog name, a model folder or a hub id; raise `UnknownModel`."""
     if name in catalog():
         return catalog()[name]
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):  # unlike Path's, no error for a name that no file can have
         if not (folder / "model_index.json").is_file():
             raise UnknownModel(f"{name!r} is a folder without model_index.json, so no model")
         return ModelEntry(name=name, title=folder.name, source="folder", location=str(folder))

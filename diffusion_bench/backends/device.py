@@ -14,6 +14,8 @@ import filelock
 
 CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
 POLL_S = 0.1
+# CUDA and MPS; torch's allocator on the host; the C library, through safetensors.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 class DeviceBusy(RuntimeError):
@@ -63,7 +65,8 @@ def hold_device(
     then raises `DeviceBusy`. The system frees the lock of a process that dies.
     """
     path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', _card(device))}.lock"
-    lock = filelock.FileLock(path)
+    # Not of one thread: a generator that holds it may be closed in another than it ran in.
+    lock = filelock.FileLock(path, thread_local=False)
     give_up_at = time.monotonic() + wait_s
     while True:
         try:
@@ -92,5 +95,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that memory ran out, on a GPU or on the host."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    text = str(error)
-    return "can't allocate memory" in text or "out of memory" in text.lower()
+    text = str(error).lower()
+    return any(words in text for words in OUT_OF_MEMORY)

@@ -6,10 +6,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
+from pydantic import ValidationError
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, explain
 from diffusion_bench.reports.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 REQUEST_KEY = "diffusion_bench"
 INFOTEXT_KEY = "parameters"  # where A1111 and the tools after it look
+LONGEST = 300  # characters of a complaint about a file, which may be hostile
 
 
 def infotext(request: ImageRequest) -> str:
@@ -51,7 +53,24 @@ def save_png(picture: Picture, path: Path, request: ImageRequest) -> None:
 
 
 def read_request(path: Path) -> ImageRequest | None:
-    """Return the request a PNG carries, or `None` if it carries none of ours."""
-    with Image.open(path) as picture:
-        text = getattr(picture, "text", {}).get(REQUEST_KEY)
-    return ImageRequest.model_validate_json(text) if text else None
+    """Return the request a PNG carries, or `None` if it carries none of ours.
+
+    Decodes no pixels. Raises ValueError, in one line, for a file that is no PNG or holds a damaged
+    request.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            text = picture.info.get(REQUEST_KEY)
+    except UnidentifiedImageError:
+        raise ValueError(f"{path.name}: not a PNG picture") from None
+    except OSError as error:
+        raise ValueError(f"{path.name}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name}: not a PNG to be trusted: {error}") from None
+    if text is None:
+        return None
+    try:
+        return ImageRequest.model_validate_json(text)
+    except ValidationError as error:
+        reason = explain(error)
+        raise ValueError(f"{path.name}: its request is damaged: {reason:.{LONGEST}}") from None

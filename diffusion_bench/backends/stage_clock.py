@@ -49,7 +49,7 @@ class CudaMark:
 
     def seconds_since(self, start: CudaMark) -> float:
         """Return the seconds from `start` to this mark."""
-        return start.event.elapsed_time(self.event) / 1000
+        return float(start.event.elapsed_time(self.event)) / 1000
 
 
 def synchronize(device: str) -> None:
@@ -65,9 +65,7 @@ class StageClock:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._new_mark: Callable[[str], Any] = (
-            CudaMark if device.startswith("cuda") else HostMark
-        )
+        self._new_mark: Callable[[str], Any] = CudaMark if device.startswith("cuda") else HostMark
         self._first: dict[str, Any] = {}
         self._last: dict[str, Any] = {}
         self._steps: list[tuple[Any, Any]] = []

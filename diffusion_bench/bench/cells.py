@@ -26,7 +26,9 @@ def failed_cell(request: ImageRequest, order: int, started_utc: str, failure: Fa
         memory=Memory(
             missing={name: NOT_MEASURED for name in Memory.model_fields if name != "missing"}
         ),
-        missing={name: NOT_MEASURED for name in ("samples", "energy", "trace", "load_s", "first_call_s")},
+        missing={
+            name: NOT_MEASURED for name in ("samples", "energy", "trace", "load_s", "first_call_s")
+        },
     )
 
 
@@ -55,9 +57,7 @@ def measured_cell(
         if joules is None:
             missing["energy_j"] = how
         samples.append(
-            Sample(
-                wall_s=timed.wall_s, stages=timed.stages, step_s=timed.step_s, energy_j=joules
-            )
+            Sample(wall_s=timed.wall_s, stages=timed.stages, step_s=timed.step_s, energy_j=joules)
         )
     start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
     total_j, method = _energy(readings, gpu_index, start_s, end_s)

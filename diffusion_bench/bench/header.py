@@ -9,8 +9,7 @@ from diffusion_bench import __version__
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
-from diffusion_bench.hardware.nvml import uuid_hash
-from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash
 from diffusion_bench.reports.schema import GpuCard, Header, Machine, Plan, Software
 
 

@@ -1,9 +1,9 @@
 """How one cell is measured: warm up the shape, then time repeats of the whole call.
 
-    1. `warmups` calls of the same shape and code path, with few steps, never counted. The first
-       one of a shape in a process is kept as `first_call_s`.
-    2. `repeats` calls, timed whole, by stage and by step, and nothing else inside the timing: no
-       preview, no file, no progress bar, no reading of sensors.
+1. `warmups` calls of the same shape and code path, with few steps, never counted. The first
+   one of a shape in a process is kept as `first_call_s`.
+2. `repeats` calls, timed whole, by stage and by step, and nothing else inside the timing: no
+   preview, no file, no progress bar, no reading of sensors.
 """
 
 from __future__ import annotations

@@ -59,6 +59,7 @@ def run_sweep(
         worker = stack.enter_context(_Workers(device))
         ready = worker.start()
         stack.enter_context(hold_device(ready.device))
+        stack.callback(worker.drop)  # before the lock goes: who waits for it finds memory free
         header = make_header(sweep, ready, sensor)
         finished: frozenset[str] = frozenset()
         if resume and path.exists():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +21,17 @@ from diffusion_bench.records import (
 )
 
 MAX_CELLS = 10_000
+SLOWEST_FIRST = (
+    "model",
+    "precision",
+    "guidance_scale",
+    "resolution",
+    "batch",
+    "seed",
+    "steps",
+    "eta",
+    "sampler",
+)
 
 Resolution = int | Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 
@@ -55,51 +67,25 @@ class Sweep(Record):
         The sampler varies fastest, so that a slow drift of the machine favours none. `eta` belongs
         to DDIM alone. Raises ValueError for values that no request may have.
         """
-        axes = self.axes
-        grid = itertools.product(
-            axes.model,
-            axes.precision,
-            axes.guidance_scale,
-            axes.resolution,
-            axes.batch,
-            axes.seed,
-            axes.steps,
-            axes.eta,
-            axes.sampler,
+        axes = [getattr(self.axes, name) for name in SLOWEST_FIRST]
+        # Counted before they are made: a few long axes multiply to more than memory holds.
+        if math.prod(map(len, axes)) > MAX_CELLS:
+            raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
+        grid = (
+            dict(zip(SLOWEST_FIRST, values, strict=True)) for values in itertools.product(*axes)
         )
-        found: dict[ImageRequest, None] = {}
-        for values in grid:
-            found.setdefault(self._request(*values), None)
-            if len(found) > MAX_CELLS:
-                raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
-        return tuple(found)
+        return tuple(dict.fromkeys(map(self._request, grid)))
 
-    def _request(
-        self,
-        model: str,
-        precision: PrecisionName,
-        guidance_scale: float,
-        resolution: Resolution,
-        batch: int,
-        seed: int,
-        steps: int,
-        eta: float,
-        sampler: SamplerName,
-    ) -> ImageRequest:
-        width, height = _sides(resolution)
+    def _request(self, values: dict[str, Any]) -> ImageRequest:
+        width, height = _sides(values.pop("resolution"))
+        if values["sampler"] == "ddpm":
+            values["eta"] = 0.0
         return ImageRequest(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
-            model=model,
-            sampler=sampler,
-            eta=eta if sampler == "ddim" else 0.0,
-            steps=steps,
-            guidance_scale=guidance_scale,
             width=width,
             height=height,
-            batch=batch,
-            precision=precision,
-            seed=seed,
+            **values,
         )
 
 
@@ -117,13 +103,17 @@ def parse_sweep(text: str, source: str = "sweep") -> Sweep:
         raise ValueError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
         raise ValueError(f"{source}: {explain(error)}") from None
+    except RecursionError:
+        raise ValueError(f"{source}: nested too deeply") from None
+    except ValueError as error:  # too many cells, or an integer longer than Python converts
+        raise ValueError(f"{source}: {error}") from None
     return sweep
 
 
 def read_sweep(path: Path) -> Sweep:
     """Return the sweep in a file; raise ValueError for a file that cannot be read or used."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows add a mark
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:

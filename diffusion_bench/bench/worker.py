@@ -8,6 +8,7 @@ its parent is gone then, and nobody would read the result.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -73,6 +74,8 @@ EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 def main(asked_device: str | None) -> None:
     """Serve commands until standard input ends."""
+    # Ctrl-C reaches every process of the terminal; what becomes of this one is its parent's choice.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     events = _take_standard_output()
     commands: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import subprocess
@@ -10,11 +11,14 @@ import threading
 from collections import deque
 from pathlib import Path
 
+from pydantic import ValidationError
+
 import diffusion_bench
 from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Ready
 
 START_LIMIT_S = 300.0
 LAST_LINES = 20
+DRAIN_LIMIT_S = 5.0
 
 
 def _environment() -> dict[str, str]:
@@ -46,8 +50,10 @@ class WorkerProcess:
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._last_words: deque[str] = deque(maxlen=LAST_LINES)
         # Both pipes are drained all the time: a full one would block the worker inside a timing.
-        for drain in (self._drain_events, self._drain_errors):
-            threading.Thread(target=drain, daemon=True).start()
+        drains = (self._drain_events, self._drain_errors)
+        self._drains = [threading.Thread(target=drain, daemon=True) for drain in drains]
+        for thread in self._drains:
+            thread.start()
 
     def __enter__(self) -> WorkerProcess:
         return self
@@ -73,11 +79,9 @@ class WorkerProcess:
     def tell(self, command: Command) -> None:
         """Send a command; a worker that has died is found out by `hear`."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             self._process.stdin.write(command.model_dump_json() + "\n")
             self._process.stdin.flush()
-        except OSError:
-            pass
 
     def hear(self, timeout_s: float) -> Event | None:
         """Return the next event, or `None` if none came in time.
@@ -91,6 +95,7 @@ class WorkerProcess:
         if event is not None:
             return event
         code = self._process.wait()
+        self._wait_for_drains()
         killed = code in (-9, 137)
         how = "was killed, most likely for want of memory" if killed else f"ended with code {code}"
         return Failed(
@@ -101,12 +106,11 @@ class WorkerProcess:
         """End the worker now."""
         self._process.kill()
         self._process.wait()
+        self._wait_for_drains()  # a pipe must not be closed under the thread that reads it
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
-                try:
+                with contextlib.suppress(OSError):
                     pipe.close()
-                except OSError:
-                    pass
 
     def last_words(self) -> str:
         """Return the last line the worker printed that is not blank, or that it printed none."""
@@ -118,10 +122,22 @@ class WorkerProcess:
     def _drain_events(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._events.put(EVENTS.validate_json(line))
+            self._events.put(_to_event(line))
         self._events.put(None)
 
     def _drain_errors(self) -> None:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self._last_words.append(line)
+
+    def _wait_for_drains(self) -> None:
+        for thread in self._drains:
+            thread.join(DRAIN_LIMIT_S)
+
+
+def _to_event(line: str) -> Event:
+    """Return the event in a line; one that is none means a worker that cannot be trusted."""
+    try:
+        return EVENTS.validate_json(line)
+    except ValidationError:
+        return Failed(status="failed", message=f"the worker wrote what is no event: {line!r:.200}")

@@ -1,13 +1,14 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` is quick.
 
-    pictures.py    generate
-    sweeps.py      sweep, compare
-    machine.py     hardware, doctor
-    web.py         app
+pictures.py    generate
+sweeps.py      sweep, compare
+machine.py     hardware, doctor
+web.py         app
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
         code = INTERRUPTED
-    except (ValueError, OSError, RuntimeError) as error:
+    except BrokenPipeError:
+        # Whoever read the output has enough, as `head` has. Python would complain at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         code = _complain(_one_line(error))
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -34,7 +34,9 @@ def hardware(
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import open_sensor
 
-    with closing(open_sensor()) as sensor, Sampler(sensor, interval_s=interval) as sampler:
+    with closing(open_sensor()) as sensor:
+        sampler = Sampler(sensor)
+        sampler.look()  # processor use is counted between two looks
         if json:
             _print_lines(sampler, interval, watch=watch)
         else:

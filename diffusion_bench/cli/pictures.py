@@ -95,7 +95,9 @@ def parse_size(size: str) -> tuple[int, int]:
     """Return width and height of "64" or "96x64"."""
     width, _, height = size.lower().partition("x")
     if not width.isdecimal() or not (height or width).isdecimal():
-        raise ValueError(f"size {size!r} is neither a side, as in 64, nor WIDTHxHEIGHT, as in 96x64")
+        raise ValueError(
+            f"size {size!r} is neither a side, as in 64, nor WIDTHxHEIGHT, as in 96x64"
+        )
     return int(width), int(height or width)
 
 

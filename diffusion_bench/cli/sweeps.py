@@ -59,8 +59,8 @@ def sweep(
 
     plan = read_sweep(file)
     path = out or Path(f"{file.stem}.jsonl")
-    if resume and not path.exists():
-        raise ValueError(f"--resume: there is no report {path} to go on with")
+    if resume and not path.exists():  # a run may be killed before its first line
+        typer.echo(f"note: there is no report {path} yet; starting it", err=True)
     _watch(run_sweep(plan, path, resume=resume, device=device))
     report = read_report(path)
     _print_reports([report])
@@ -112,7 +112,7 @@ def _watch(events: Generator[Progress]) -> None:
         TextColumn("{task.fields[left]}"),
     )
     console = Console(stderr=True)
-    with closing(events), Progress(*columns, console=console) as bar:
+    with closing(events), Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting the worker", total=None, left="")
         for event in events:
             bar.update(

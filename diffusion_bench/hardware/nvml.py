@@ -13,7 +13,6 @@ from typing import Any
 import pynvml
 
 from diffusion_bench.hardware.sensors import GpuInfo
-from diffusion_bench.hardware.sensors import uuid_hash as uuid_hash  # for its first callers
 from diffusion_bench.records import GpuReading
 
 MIB = 2**20

@@ -73,18 +73,22 @@ def to_markdown(reports: Sequence[Report]) -> str:
 
 def describe(report: Report) -> str:
     """Return the machine and software of a report in one line."""
-    machine, software = report.header.machine, report.header.software
+    machine, software, plan = report.header.machine, report.header.software, report.header.plan
     parts = [
         device_name(report.header),
         machine.os,
         f"Python {software.python}",
         f"torch {software.torch or 'unknown'}",
         f"diffusers {software.diffusers or 'unknown'}",
-        f"{report.header.plan.repeats} repeats after {report.header.plan.warmups} warm-ups",
+        f"{_count(plan.repeats, 'repeat')} after {_count(plan.warmups, 'warm-up')}",
         f"protocol {report.header.protocol_version}",
         f"measured {report.header.created_utc}",
     ]
     return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _row(report: Report, label: str, cell: Cell) -> dict[str, Value]:

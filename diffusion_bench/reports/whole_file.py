@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -17,7 +18,8 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises `NotWritten` when it cannot be done (no such folder, no permission, disk full); nothing
     half-written stays.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    # Not after the name itself, which may be as long as the system allows.
+    draft = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         # 0o666 less the umask, as for any file that a person makes; exclusive, so never a link.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -31,7 +33,8 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError as error:
         raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink()
 
 
 def sync_folder(folder: Path) -> None:
