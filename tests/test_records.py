@@ -71,8 +71,10 @@ def test_equal_requests_have_equal_names_and_any_other_request_another() -> None
         "noise_seed": 1,
     }
     assert changed.keys() == ImageRequest.model_fields.keys()  # a new field must join the name
-    names = {ImageRequest(**{"prompt": "a cat", name: value}).workload_id()
-             for name, value in changed.items()}
+    names = {
+        ImageRequest(**{"prompt": "a cat", name: value}).workload_id()
+        for name, value in changed.items()
+    }
     assert len(names | {base.workload_id()}) == len(changed) + 1
 
 

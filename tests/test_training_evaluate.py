@@ -40,8 +40,12 @@ def drawing(asked: Asked, words: tuple[str, ...] | None = None, noise: float = 0
     else:
         dx, dy = RELATIONS[asked.relation]
         placed = [
-            Placed(word, 0.5 + 2 * LATTICE * sign * dx, 0.5 + 2 * LATTICE * sign * dy,
-                   vocabulary.sizes["small"])
+            Placed(
+                word,
+                0.5 + 2 * LATTICE * sign * dx,
+                0.5 + 2 * LATTICE * sign * dy,
+                vocabulary.sizes["small"],
+            )
             for word, sign in zip(words, (1, -1), strict=True)
         ]
     drawn = draw_scene(Scene("", vocabulary.colours[asked.colour], tuple(placed)), SIDE)

@@ -1,4 +1,4 @@
-"""How the bundled model is trained: its words, its scenes, a run that survives a kill, the export."""
+"""How the bundled model is trained: words, scenes, a run that survives a kill, the export."""
 
 from __future__ import annotations
 
@@ -143,8 +143,13 @@ def tiny_run(folder: Path, *, steps: int, stop_at: int | None = None) -> nn.Line
         x = torch.randn(8, 4, generator=generator)
         return (network(x) - x.sum(dim=1, keepdim=True)).square().mean()
 
-    train(network, loss_of_step, Schedule(steps=steps, batch=8, peak_lr=0.1, warmup_steps=2),
-          folder=folder, device="cpu")
+    train(
+        network,
+        loss_of_step,
+        Schedule(steps=steps, batch=8, peak_lr=0.1, warmup_steps=2),
+        folder=folder,
+        device="cpu",
+    )
     return network
 
 

@@ -1,4 +1,4 @@
-"""Diffusers folders with random weights, small enough to make in a test: what the hub would give."""
+"""Diffusers folders with random weights, small enough to make in a test, as the hub would give."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """DDPM and DDIM schedulers from diffusers, built from a model's own noise schedule.
 
-    ddpm    ancestral sampling, Ho et al. (2020), algorithm 2, variance `fixed_small`
-    ddim    Song et al. (2021), eq. 12; eta 0 is deterministic, eta 1 has DDPM's variance (eq. 16)
+ddpm    ancestral sampling, Ho et al. (2020), algorithm 2, variance `fixed_small`
+ddim    Song et al. (2021), eq. 12; eta 0 is deterministic, eta 1 has DDPM's variance (eq. 16)
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def build_scheduler(sampler: str, config: Mapping[str, Any]) -> DDIMScheduler | 
         raise ValueError(f"unknown sampler {sampler!r}; known: {', '.join(SCHEDULERS)}")
     if "beta_schedule" not in config:
         raise ValueError(
-            f"this model's scheduler ({config.get('_class_name', 'unnamed')}) has no noise schedule "
-            "in betas (flow matching), so ddpm and ddim are not defined for it"
+            f"this model's scheduler ({config.get('_class_name', 'unnamed')}) has no noise "
+            "schedule in betas (flow matching), so ddpm and ddim are not defined for it"
         )
-    settings = dict(LATENT_SETTINGS)
+    settings: dict[str, Any] = dict(LATENT_SETTINGS)
     if sampler == "ddpm":
         settings["variance_type"] = "fixed_small"
     return SCHEDULERS[sampler].from_config(dict(config), **settings)

@@ -64,7 +64,9 @@ def _autoencoder(work: Path, device: str) -> AutoencoderTiny:
     return AutoencoderTiny.from_pretrained(folder).to(device)
 
 
-def _scenes(work: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str) -> LatentScenes:
+def _scenes(
+    work: Path, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str
+) -> LatentScenes:
     path = work / "scenes.pt"
     if not path.exists():
         scenes = encode_scenes(vae, tokenizer, side=SIDE, count=NUM_SCENES, device=device)

@@ -32,7 +32,9 @@ STAGES = ("autoencoder", "denoiser", "decoder")
 
 def main(
     model: Annotated[Path, typer.Option(help="The model folder.")] = MODELS_FOLDER / "pictogram",
-    work: Annotated[Path | None, typer.Option(help="The training's folder, for its losses.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="The training's folder, for its losses.")
+    ] = None,
     pairs: Annotated[int, typer.Option(help="Pairs to draw a sampler.")] = 144,
     colours: Annotated[int, typer.Option(help="Backgrounds to draw each object on.")] = 1,
 ) -> None:

@@ -93,13 +93,14 @@ def new_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     """Return (captions, 24) int64, padded and cut as stock pipelines do."""
-    return tokenizer(
+    tokens: Tensor = tokenizer(
         captions,
         padding="max_length",
         max_length=MAX_TOKENS,
         truncation=True,
         return_tensors="pt",
     ).input_ids
+    return tokens
 
 
 @torch.inference_mode()
@@ -108,7 +109,8 @@ def encode_scenes(
 ) -> LatentScenes:
     """Draw and encode `count` scenes, the same ones each time."""
     chance = random.Random("scenes")
-    latents, captions = [], []
+    latents: list[Tensor] = []
+    captions: list[str] = []
     for start in range(0, count, 100):
         scenes = [random_scene(chance) for _ in range(min(100, count - start))]
         drawn = torch.from_numpy(np.stack([draw_scene(scene, side) for scene in scenes]))

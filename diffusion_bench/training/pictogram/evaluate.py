@@ -28,7 +28,7 @@ GUIDANCE_SCALE = 3.0
 
 
 class Score(Record):
-    """How often pictures showed what was asked. `failed` names the objects drawn wrong, by count."""
+    """How often pictures showed what was asked. `failed` counts the objects drawn wrong, by name."""
 
     what: str
     num_pictures: int

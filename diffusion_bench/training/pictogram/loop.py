@@ -86,15 +86,13 @@ def train(
             _log(folder, step + 1, recent, spent_h, schedule)
             recent.clear()
         if now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps:
-            _save(checkpoint, network, optimizer, ema, step + 1, spent_h)
+            _save(checkpoint, network, optimizer, ema, step=step + 1, spent_h=spent_h)
             saved = now
     ema.copy_to(network.parameters())
     network.eval()
 
 
-def _log(
-    folder: Path, step: int, losses: list[float], spent_h: float, schedule: Schedule
-) -> None:
+def _log(folder: Path, step: int, losses: list[float], spent_h: float, schedule: Schedule) -> None:
     row = {
         "step": step,
         "loss": sum(losses) / len(losses),
@@ -111,6 +109,7 @@ def _save(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     ema: EMAModel,
+    *,
     step: int,
     spent_h: float,
 ) -> None:

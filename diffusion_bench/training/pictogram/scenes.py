@@ -53,8 +53,10 @@ def random_scene(chance: random.Random, *, pair_share: float = PAIR_SHARE) -> Sc
     """Draw a caption and a layout that agrees with it."""
     words = load_vocabulary()
     colour = chance.choice(list(words.colours))
-    shade = [c + chance.randint(-SHADE_JITTER, SHADE_JITTER) for c in words.colours[colour]]
-    background = tuple(min(255, max(0, c)) for c in shade)
+    red, green, blue = (
+        min(255, max(0, channel + chance.randint(-SHADE_JITTER, SHADE_JITTER)))
+        for channel in words.colours[colour]
+    )
     if chance.random() < pair_share:
         phrase, objects = _random_pair(chance)
     else:
@@ -63,7 +65,7 @@ def random_scene(chance: random.Random, *, pair_share: float = PAIR_SHARE) -> Sc
         phrase += f" on {words.with_article(f'{colour} background')}"
     if chance.random() < TERSE_SHARE:
         phrase = " ".join(word for word in phrase.split() if word not in ("a", "an", "the"))
-    return Scene(phrase, background, objects)
+    return Scene(phrase, (red, green, blue), objects)
 
 
 def _random_single(chance: random.Random) -> tuple[str, tuple[Placed, ...]]:
@@ -112,8 +114,8 @@ def draw_scene(scene: Scene, side: int) -> np.ndarray:
 def _sprite(word: str, longer_side: int) -> Image.Image:
     pictogram = _pictogram(word)
     scale = longer_side / max(pictogram.size)
-    size = tuple(max(1, round(edge * scale)) for edge in pictogram.size)
-    return pictogram.resize(size, Image.Resampling.LANCZOS)
+    width, height = (max(1, round(edge * scale)) for edge in pictogram.size)
+    return pictogram.resize((width, height), Image.Resampling.LANCZOS)
 
 
 @lru_cache(maxsize=512)
