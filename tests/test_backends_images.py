@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable, UnknownModel
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import Cancelled, Generation, ImageRequest, Step
-from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 SIDE = 32
 
@@ -41,7 +41,14 @@ def pictogram() -> ImageBackend:
 
 def ask(**settings: object) -> ImageRequest:
     return ImageRequest(
-        **{"prompt": "a cat", "model": "tiny", "steps": 3, "width": SIDE, "height": SIDE, **settings}
+        **{
+            "prompt": "a cat",
+            "model": "tiny",
+            "steps": 3,
+            "width": SIDE,
+            "height": SIDE,
+            **settings,
+        }
     )
 
 

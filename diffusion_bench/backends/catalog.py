@@ -55,8 +55,9 @@ def find_model(name: str) -> ModelEntry:
     """Return the entry of a catalog name, a model folder or a hub id; raise `UnknownModel`."""
     if name in catalog():
         return catalog()[name]
-    folder = Path(os.path.expanduser(name))
-    if os.path.isdir(folder):  # unlike Path's, no error for a name that no file can have
+    location = os.path.expanduser(name)
+    if os.path.isdir(location):  # unlike Path's, no error for a name that no file can have
+        folder = Path(location)
         if not (folder / "model_index.json").is_file():
             raise UnknownModel(f"{name!r} is a folder without model_index.json, so no model")
         return ModelEntry(name=name, title=folder.name, source="folder", location=str(folder))

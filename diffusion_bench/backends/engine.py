@@ -48,10 +48,11 @@ class Engine:
         """Return the loaded model and whether it had to be loaded; the caller holds the device."""
         from diffusion_bench.backends.images import ImageBackend
 
-        held = self._loaded
-        if held is not None and (held.model, held.precision) == (model, precision):
-            return held, False
-        self.unload()  # before loading: two models at once may not fit
+        # No other name for the old model here: it would outlive `unload`, and two may not fit.
+        if self._loaded is not None:
+            if (self._loaded.model, self._loaded.precision) == (model, precision):
+                return self._loaded, False
+            self.unload()
         self._loaded = ImageBackend.load(model, device=self.device, precision=precision)
         return self._loaded, True
 

@@ -156,6 +156,7 @@ class _Run:
             cell = failed_cell(request, order, started_utc, event)
         else:
             assert self._workers.ready is not None
+            self._sampler.look()  # energy needs a reading at or after the end
             cell = measured_cell(
                 request,
                 order,

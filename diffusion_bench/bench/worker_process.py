@@ -68,13 +68,12 @@ class WorkerProcess:
 
     def wait_ready(self) -> Ready:
         """Wait until the worker is up; raise `WorkerFailed` with its last words if it is not."""
-        try:
-            event = self._events.get(timeout=START_LIMIT_S)
-        except queue.Empty:
-            raise WorkerFailed(f"the worker was not up within {START_LIMIT_S:.0f} s") from None
+        event = self.hear(START_LIMIT_S)
         if isinstance(event, Ready):
             return event
-        raise WorkerFailed(event.message if isinstance(event, Failed) else self.last_words())
+        if isinstance(event, Failed):
+            raise WorkerFailed(event.message)
+        raise WorkerFailed(f"the worker was not up within {START_LIMIT_S:.0f} s")
 
     def tell(self, command: Command) -> None:
         """Send a command; a worker that has died is found out by `hear`."""

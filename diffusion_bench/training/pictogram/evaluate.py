@@ -28,7 +28,7 @@ GUIDANCE_SCALE = 3.0
 
 
 class Score(Record):
-    """How often pictures showed what was asked. `failed` counts the objects drawn wrong, by name."""
+    """How often pictures showed what was asked. `failed` counts wrong drawings by object."""
 
     what: str
     num_pictures: int
