@@ -89,17 +89,25 @@ def test_a_scenes_layout_is_what_its_caption_says() -> None:
     assert min(seen[relation] for relation in RELATIONS) > 50
 
 
-def test_sizes_are_what_the_caption_says_and_places_lie_on_the_lattice() -> None:
-    places = set()
+def test_a_single_object_is_in_the_middle_in_the_size_its_caption_says() -> None:
+    seen: Counter[str] = Counter()
     for scene in scenes(400, pair_share=0.0):
         (placed,) = scene.objects
         size = next((name for name in ("small", "big") if name in scene.caption.split()), "medium")
         assert placed.side == load_vocabulary().sizes[size]
-        assert 0 <= placed.x - placed.side / 2 <= placed.x + placed.side / 2 <= 1
-        steps = (placed.x - 0.5) / LATTICE
-        assert steps == round(steps)
-        places.add((placed.x, placed.y))
-    assert len(places) >= 9
+        assert (placed.x, placed.y) == (0.5, 0.5)
+        seen[size] += 1
+    assert min(seen.values()) > 20
+    assert len(seen) == 3
+
+
+def test_the_two_of_a_pair_lie_on_the_lattice_and_do_not_touch() -> None:
+    for scene in scenes(100, pair_share=1.0):
+        first, second = scene.objects
+        for place in (first.x, first.y, second.x, second.y):
+            assert place / LATTICE == round(place / LATTICE)
+        apart = max(abs(first.x - second.x), abs(first.y - second.y))
+        assert apart > (first.side + second.side) / 2
 
 
 @needs_font

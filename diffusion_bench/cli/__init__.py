@@ -8,7 +8,6 @@ web.py         app
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -53,14 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except typer.TyperException as error:
         code = _complain(error.format_message())
     except (typer.Abort, KeyboardInterrupt):
-        typer.echo("interrupted", err=True)
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has enough, as `head` has. Python would complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         code = _complain(_one_line(error))
+    if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
+        typer.echo("interrupted", err=True)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -60,9 +60,9 @@ def doctor() -> None:
     with closing(open_sensor()) as sensor:
         findings = examine(gather_facts(sensor))
     for finding in findings:
-        console.print(f"{finding.level}: {finding.title}", markup=False)
+        console.print(f"{finding.level}: {finding.title}", markup=False, soft_wrap=True)
         for line in filter(None, (finding.detail, finding.advice)):
-            console.print(f"    {line}", markup=False)
+            console.print(f"    {line}", markup=False, soft_wrap=True)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(1)
 

@@ -93,12 +93,13 @@ def build_request(*, model: str, size: str | None, seed: int, **settings: Any) -
 
 def parse_size(size: str) -> tuple[int, int]:
     """Return width and height of "64" or "96x64"."""
-    width, _, height = size.lower().partition("x")
-    if not width.isdecimal() or not (height or width).isdecimal():
+    width, cross, height = size.lower().partition("x")
+    height = height if cross else width
+    if not (width.isdecimal() and height.isdecimal()):
         raise ValueError(
             f"size {size!r} is neither a side, as in 64, nor WIDTHxHEIGHT, as in 96x64"
         )
-    return int(width), int(height or width)
+    return int(width), int(height)
 
 
 def _paths(out: Path, batch: int) -> list[Path]:
@@ -120,7 +121,10 @@ def _draw(request: ImageRequest, device: str | None) -> Generation:
     from diffusion_bench.records import Step
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # In a pipe rich would draw no bar and end it with an empty line.
+    screen = console if console.is_terminal else Console(quiet=True)
+    with Progress(*columns, console=screen, transient=True) as progress:
         task = progress.add_task("loading", total=request.steps)
 
         def on_step(step: Step) -> None:

@@ -112,7 +112,9 @@ def _watch(events: Generator[Progress]) -> None:
         TextColumn("{task.fields[left]}"),
     )
     console = Console(stderr=True)
-    with closing(events), Progress(*columns, console=console, transient=True) as bar:
+    # In a pipe rich would draw no bar and end it with an empty line.
+    screen = console if console.is_terminal else Console(quiet=True)
+    with closing(events), Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("starting the worker", total=None, left="")
         for event in events:
             bar.update(
