@@ -1,0 +1,85 @@
+"""What is known of a model before it is loaded, and how a name that is none is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.backends.catalog import (
+    MODELS_FOLDER,
+    UnknownModel,
+    bundled_words,
+    catalog,
+    find_model,
+    unknown_words,
+)
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+
+
+def test_the_bundled_model_comes_first_and_its_folder_is_there() -> None:
+    first = next(iter(catalog().values()))
+    assert (first.name, first.source) == (BUNDLED_MODEL, "bundled")
+    assert (Path(first.location) / "model_index.json").is_file()
+
+
+def test_every_model_offered_can_be_asked_for_with_its_usual_settings() -> None:
+    assert len(catalog()) >= 4
+    for name, entry in catalog().items():
+        assert find_model(name) == entry
+        ImageRequest(
+            prompt="a cat",
+            model=name,
+            steps=entry.steps,
+            guidance_scale=entry.guidance_scale,
+            width=entry.side,
+            height=entry.side,
+        )
+        assert entry.title
+        assert entry.licence
+        assert entry.location == (str(MODELS_FOLDER / name) if entry.source == "bundled" else name)
+
+
+def test_a_folder_with_a_pipeline_is_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
+    entry = find_model(str(tmp_path))
+    assert (entry.source, entry.location) == ("folder", str(tmp_path))
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text("{}", encoding="utf-8")
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert find_model("~/mine").location == str(tmp_path / "mine")
+
+
+def test_owner_and_name_is_a_hub_id() -> None:
+    entry = find_model("runwayml/stable-diffusion_v1.5")
+    assert (entry.source, entry.location) == ("hub", "runwayml/stable-diffusion_v1.5")
+
+
+@pytest.mark.parametrize(
+    "name", ["pictogramm", "", " ", "a/b/c", "a b/c", "~nobody-here", "x" * 400, "a\0b"]
+)
+def test_a_name_that_is_no_model_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(UnknownModel, match=r"known: pictogram, .*or a hub id"):
+        find_model(name)
+
+
+def test_a_folder_without_a_pipeline_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel, match=r"folder without model_index\.json"):
+        find_model(str(tmp_path))
+
+
+def test_words_a_bundled_model_never_saw_are_named_once_in_order() -> None:
+    assert {"cat", "blue", "background"} <= bundled_words(BUNDLED_MODEL)
+    assert unknown_words(BUNDLED_MODEL, "Zorp: a CAT, gnarf zorp 42!") == ("zorp", "gnarf", "42")
+    assert unknown_words(BUNDLED_MODEL, "a cat on a blue background") == ()
+
+
+def test_nothing_is_said_of_words_where_a_model_lists_none(tmp_path: Path) -> None:
+    shutil.copy(MODELS_FOLDER / BUNDLED_MODEL / "model_index.json", tmp_path)
+    assert unknown_words(str(tmp_path), "zorp") == ()
+    assert unknown_words("owner/name", "zorp") == ()

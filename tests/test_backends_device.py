@@ -1,0 +1,209 @@
+"""One job at a time on a device, in any thread or process, and what "out of memory" looks like."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.backends.device import (
+    CACHE_VARIABLE,
+    DeviceBusy,
+    cache_folder,
+    hold_device,
+    is_out_of_memory,
+    pick_device,
+)
+from diffusion_bench.records import Cancelled
+
+HOLD = """
+import sys
+from diffusion_bench.backends.device import hold_device
+with hold_device(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_holding(device: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, device],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_another_process_is_kept_off_until_its_holder_ends_also_by_a_kill() -> None:
+    with another_process_holding("cpu") as holder:
+        with (
+            pytest.raises(DeviceBusy, match="cpu is busy with another generation or benchmark"),
+            hold_device("cpu"),
+        ):
+            pass
+        with hold_device("cuda:1"):
+            pass  # another device is free
+        holder.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+        holder.wait()
+        with hold_device("cpu"):
+            pass
+
+
+def test_another_thread_is_kept_off_too() -> None:
+    caught: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            with hold_device("cpu"):
+                pass
+        except DeviceBusy as error:
+            caught.append(error)
+
+    with hold_device("cpu"):
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
+    assert len(caught) == 1
+
+
+def test_cuda_is_its_first_card() -> None:
+    with hold_device("cuda"):
+        with pytest.raises(DeviceBusy), hold_device("cuda:0"):
+            pass
+        with hold_device("cuda:1"):
+            pass
+
+
+def test_who_waits_gets_the_device_when_it_is_free_and_hears_of_the_wait() -> None:
+    with another_process_holding("cpu") as holder:
+        waits: list[int] = []
+
+        def on_wait() -> None:
+            waits.append(1)
+            if len(waits) == 3:
+                holder.kill()
+
+        with hold_device("cpu", wait_s=60, on_wait=on_wait):
+            pass
+        assert len(waits) >= 3
+
+
+def test_who_waits_long_enough_is_told_that_the_device_is_busy() -> None:
+    with hold_device("cpu"):
+        start_s = time.monotonic()
+        with pytest.raises(DeviceBusy), hold_device("cpu", wait_s=0.3):
+            pass
+        assert 0.3 <= time.monotonic() - start_s < 5
+
+
+def test_who_waits_may_give_up() -> None:
+    def give_up() -> None:
+        raise Cancelled
+
+    with (
+        hold_device("cpu"),
+        pytest.raises(Cancelled),
+        hold_device("cpu", wait_s=60, on_wait=give_up),
+    ):
+        pass
+    with hold_device("cpu"):
+        pass
+
+
+def test_an_error_inside_lets_the_device_go() -> None:
+    with pytest.raises(RuntimeError, match="inside"), hold_device("cpu"):
+        raise RuntimeError("inside")
+    with hold_device("cpu"):
+        pass
+
+
+def test_a_device_taken_in_one_thread_may_be_let_go_in_another() -> None:
+    """A web server runs a generator's turns, and closes it, in whatever thread is free."""
+    held = hold_device("cpu")
+    taken, ended = threading.Event(), threading.Event()
+
+    def take() -> None:
+        held.__enter__()
+        taken.set()
+        ended.wait()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        assert taken.wait(10)
+        held.__exit__(None, None, None)
+        with hold_device("cpu"):
+            pass
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_locks_lie_where_the_user_wants_them_or_under_no_users_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "a" / "b"))
+    assert cache_folder() == tmp_path / "a" / "b"
+    assert cache_folder().is_dir()
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("USER", "ann-the-tester")
+    assert cache_folder().parent == tmp_path
+    assert "ann" not in cache_folder().name
+
+
+def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
+    assert pick_device("cpu") == "cpu"
+    for name in ("cuda:99", "tpu", ""):
+        with pytest.raises(ValueError, match=f"device '{name}' cannot be used here; usable: .*cpu"):
+            pick_device(name)
+
+
+def test_with_no_wish_the_best_device_is_taken() -> None:
+    import torch
+
+    best = pick_device()
+    if torch.cuda.is_available():
+        assert best == "cuda"
+    elif torch.backends.mps.is_available():
+        assert best == "mps"
+    else:
+        assert best == "cpu"
+
+
+def test_out_of_memory_is_told_from_other_failures() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    for error in (
+        caught.value,
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        MemoryError(),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
+    ):
+        assert is_out_of_memory(error), error
+    for error in (
+        ValueError("steps"),
+        OSError(errno.ENOSPC, "full"),
+        RuntimeError("memory format"),
+    ):
+        assert not is_out_of_memory(error), error

@@ -1,0 +1,119 @@
+"""One loaded model, and one job at a time, with the bundled model on the CPU."""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.device import DeviceBusy, hold_device
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.records import Cancelled, ImageRequest, Step
+from tests.tiny_models import save_tiny_sd
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine("cpu")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_sd(tmp_path_factory.mktemp("sd")))
+
+
+def ask(**settings: object) -> ImageRequest:
+    return ImageRequest(**{"prompt": "a cat", "steps": 2, "width": 32, "height": 32, **settings})
+
+
+def test_a_model_is_loaded_once_for_each_precision(engine: Engine, tiny: str) -> None:
+    engine.unload()
+    first, fresh = engine.backend(tiny, "fp32")
+    assert fresh
+    assert engine.backend(tiny, "fp32") == (first, False)
+    other, fresh = engine.backend(tiny, "bf16")
+    assert fresh
+    assert (other.model, other.precision, other.device) == (tiny, "bf16", "cpu")
+
+
+def test_the_old_model_is_gone_before_the_new_one_is_loaded(
+    engine: Engine, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models at once may not fit."""
+    old = weakref.ref(engine.backend(tiny, "fp32")[0])
+    alive_at_load: list[bool] = []
+    load = ImageBackend.load
+
+    def watched(model: str, **settings: object) -> ImageBackend:
+        alive_at_load.append(old() is not None)
+        return load(model, **settings)
+
+    monkeypatch.setattr(ImageBackend, "load", watched)
+    engine.backend(tiny, "bf16")
+    assert alive_at_load == [False]
+
+
+def test_unloading_lets_the_model_go_and_may_be_done_twice(engine: Engine, tiny: str) -> None:
+    held = weakref.ref(engine.backend(tiny, "fp32")[0])
+    engine.unload()
+    engine.unload()
+    assert held() is None
+
+
+def test_a_generation_holds_the_device_and_lets_it_go(engine: Engine, tiny: str) -> None:
+    busy: list[bool] = []
+
+    def on_step(step: Step) -> None:
+        with pytest.raises(DeviceBusy), hold_device("cpu"):
+            pass
+        busy.append(True)
+
+    generation = engine.generate(ask(model=tiny), on_step)
+    assert busy == [True, True]
+    assert generation.device == "cpu"
+    with hold_device("cpu"):
+        pass
+
+
+def test_a_taken_device_is_waited_for_as_long_as_asked(engine: Engine, tiny: str) -> None:
+    waits: list[int] = []
+
+    def on_wait() -> None:
+        waits.append(1)
+        if len(waits) == 2:
+            raise Cancelled
+
+    with hold_device("cpu"):
+        with pytest.raises(DeviceBusy):
+            engine.generate(ask(model=tiny))
+        with pytest.raises(Cancelled):
+            engine.generate(ask(model=tiny), wait_s=60, on_wait=on_wait)
+    engine.generate(ask(model=tiny))
+
+
+def test_cancelling_lets_the_device_go_and_keeps_the_model(engine: Engine, tiny: str) -> None:
+    def cancel(step: Step) -> None:
+        raise Cancelled
+
+    engine.generate(ask(model=tiny))
+    with pytest.raises(Cancelled):
+        engine.generate(ask(model=tiny), cancel)
+    assert engine.backend(tiny, "fp32")[1] is False
+    engine.generate(ask(model=tiny))
+
+
+def test_a_model_that_cannot_be_loaded_leaves_an_engine_that_can_go_on(
+    engine: Engine, tiny: str, tmp_path: Path
+) -> None:
+    for model in ("nope", str(tmp_path)):
+        with pytest.raises(UnknownModel):
+            engine.generate(ask(model=model))
+    assert len(engine.generate(ask(model=tiny)).images) == 1
+
+
+def test_an_engine_is_made_without_torch_and_refuses_a_device_when_asked_to_draw() -> None:
+    with pytest.raises(ValueError, match="device 'cuda:99' cannot be used here"):
+        Engine("cuda:99").generate(ask())

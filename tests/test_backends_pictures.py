@@ -1,0 +1,158 @@
+"""PNG files that carry their request, and files that only look like it."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from diffusion_bench.backends.pictures import REQUEST_KEY, infotext, read_request, save_png
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.whole_file import NotWritten
+
+REQUEST = ImageRequest(
+    prompt="a café, “red”\non a table 🍎",
+    negative_prompt="a dog",
+    sampler="ddpm",
+    steps=7,
+    guidance_scale=4.5,
+    width=48,
+    height=32,
+    seed=2**63 - 1,
+    noise_seed=12,
+)
+
+
+def picture() -> Image.Image:
+    return Image.radial_gradient("L").resize((48, 32)).convert("RGB")
+
+
+def png(path: Path, text: str | None = None, key: str = REQUEST_KEY) -> Path:
+    info = PngInfo()
+    if text is not None:
+        info.add_itxt(key, text)
+    picture().save(path, format="PNG", pnginfo=info)
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(ValueError, match=f"^{path.name}: ") as caught:
+        read_request(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+def test_the_request_comes_back_and_the_pixels_are_unharmed(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save_png(picture(), path, REQUEST)
+    assert read_request(path) == REQUEST
+    with Image.open(path) as opened:
+        assert opened.tobytes() == picture().tobytes()
+
+
+def test_other_tools_find_the_settings_where_they_look(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save_png(picture(), path, REQUEST)
+    with Image.open(path) as opened:
+        text = opened.info["parameters"]
+    assert text == infotext(REQUEST)
+    assert text.splitlines() == [
+        "a café, “red”",
+        "on a table 🍎",
+        "Negative prompt: a dog",
+        "Steps: 7, Sampler: DDPM, CFG scale: 4.5, Seed: 9223372036854775807, Size: 48x32, "
+        "Model: pictogram, Eta: 0.0",
+    ]
+
+
+def test_no_negative_prompt_has_no_line() -> None:
+    assert "Negative" not in infotext(ImageRequest(prompt="a cat"))
+
+
+def test_the_same_picture_and_request_give_the_same_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in paths:
+        save_png(picture(), path, REQUEST)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(NotWritten, match="No such file"):
+        save_png(picture(), tmp_path / "none" / "a.png", REQUEST)
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(NotWritten, match="cannot write"):
+        save_png(picture(), tmp_path / "a.png", REQUEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_picture_of_other_tools_carries_no_request(tmp_path: Path) -> None:
+    assert read_request(png(tmp_path / "a.png")) is None
+    assert read_request(png(tmp_path / "a.png", "Steps: 3", key="parameters")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("not JSON", "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        ("", "Invalid JSON"),
+        ('{"prompt": "a cat", "steps": 0}', "steps: Input should be greater than or equal to 1"),
+        ('{"prompt": "a cat", "owner": "me"}', "owner: Extra inputs are not permitted"),
+        ('{"' + '": 1, "'.join(f"key{i}" for i in range(5000)) + '": 1}', "prompt"),
+        ("[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+    ],
+)
+def test_a_request_that_was_tampered_with_is_refused_in_one_line(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    message = complaint(png(tmp_path / "a.png", text))
+    assert "its request is damaged" in message
+    assert words in message
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + check
+
+
+def test_a_text_that_unpacks_to_more_than_memory_holds_is_not_unpacked(tmp_path: Path) -> None:
+    """The bomb of 256 MB is 256 KB in the file."""
+    bomb = zlib.compress(b"x" * 2**28, 9)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
+    text = chunk(b"iTXt", REQUEST_KEY.encode() + b"\0\1\0\0\0" + bomb)
+    path = tmp_path / "a.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + text + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+    assert complaint(path)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_and_none_is_decoded(tmp_path: Path) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2**30, 2**30, 8, 2, 0, 0, 0))
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    assert "not a PNG to be trusted" in complaint(path)
+
+
+def test_a_picture_cut_short_still_tells_its_request(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    save_png(picture(), path, REQUEST)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert read_request(path) == REQUEST
+
+
+def test_what_is_no_png_is_refused(tmp_path: Path) -> None:
+    jpeg = io.BytesIO()
+    picture().save(jpeg, format="JPEG")
+    for content in (b"", b"text", b"\x89PNG\r\n\x1a\n", jpeg.getvalue(), b"\0" * 100):
+        path = tmp_path / "a.png"
+        path.write_bytes(content)
+        assert "not a PNG" in complaint(path), content[:10]
+    assert "cannot be read" in complaint(tmp_path / "none.png")

@@ -1,0 +1,77 @@
+"""The time left is exact where cells cost what the model of cost says, and never invented."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels
+from diffusion_bench.records import ImageRequest
+
+PER_STEP_S, PER_PIXEL_S = 2e-3, 3e-8
+
+
+def ask(steps: int = 20, side: int = 64, batch: int = 1, **settings: object) -> ImageRequest:
+    size = {"width": side, "height": side, "batch": batch}
+    return ImageRequest(**{"prompt": "a cat", "steps": steps, **size, **settings})
+
+
+def cost_s(request: ImageRequest) -> float:
+    """Return the cost by hand: two passes a step where there is guidance."""
+    passes = 2 if request.guidance_scale > 1 else 1
+    pixels = request.width * request.height * request.batch * passes
+    return request.steps * (PER_STEP_S + PER_PIXEL_S * pixels)
+
+
+def timed(*requests: ImageRequest) -> list[TimedRequest]:
+    return [TimedRequest(request, cost_s(request)) for request in requests]
+
+
+def test_the_estimate_is_exact_where_the_cost_has_the_form_it_assumes() -> None:
+    known = timed(ask(5), ask(10, 96), ask(20, 128, batch=4))
+    asked = [ask(1000, 256), ask(50, 64, batch=8), ask(50, 64, guidance_scale=1.0)]
+    assert estimate_s(asked, known) == pytest.approx(sum(map(cost_s, asked)), rel=1e-9)
+
+
+def test_one_timed_cell_foretells_more_steps_of_itself() -> None:
+    assert estimate_s([ask(200)], timed(ask(20))) == pytest.approx(cost_s(ask(200)))
+
+
+def test_a_model_or_precision_never_timed_has_no_estimate() -> None:
+    known = timed(ask())
+    assert estimate_s([ask()], []) is None
+    assert estimate_s([ask(), ask(model="a/b")], known) is None
+    assert estimate_s([ask(precision="bf16")], known) is None
+    assert estimate_s([ask(precision="bf16")], [*known, *timed(ask(precision="bf16"))]) is not None
+
+
+def test_a_slow_model_does_not_slow_the_estimate_of_another() -> None:
+    slow = TimedRequest(ask(model="a/b"), 1000.0)
+    known = [*timed(ask(5), ask(10, 96)), slow]
+    assert estimate_s([ask()], known) == pytest.approx(cost_s(ask()))
+
+
+def test_nothing_left_takes_no_time() -> None:
+    assert estimate_s([], timed(ask())) == 0.0
+
+
+def test_no_measurements_make_an_estimate_negative() -> None:
+    chance = random.Random(3)
+    for _ in range(300):
+        known = [
+            TimedRequest(
+                ask(chance.randint(1, 1000), chance.choice([8, 64, 512]), chance.choice([1, 64])),
+                10 ** chance.uniform(-6, 4),
+            )
+            for _ in range(chance.randint(1, 5))
+        ]
+        for request in (ask(1, 8), ask(1000, 8), ask(1, 4096), ask(1000, 4096, 64)):
+            found = estimate_s([request], known)
+            assert found is not None
+            assert found > 0
+
+
+def test_guidance_passes_every_pixel_twice() -> None:
+    assert step_pixels(ask(10, 64, batch=2)) == 2 * step_pixels(ask(10, 64, 2, guidance_scale=1.0))
+    assert step_pixels(ask(10, 64, batch=2, guidance_scale=1.0)) == 10 * 64 * 64 * 2

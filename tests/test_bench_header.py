@@ -1,0 +1,71 @@
+"""The first line of a report: what it says of the machine, and what it must not say."""
+
+from __future__ import annotations
+
+import platform
+import socket
+
+import pytest
+
+from diffusion_bench.bench.header import make_header
+from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.bench.worker import Ready
+from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
+from diffusion_bench.records import GpuReading
+from diffusion_bench.reports.store import to_line
+
+SWEEP = parse_sweep('name = "mine"\ndescription = "why"\nwarmups = 2\nrepeats = 4')
+READY = Ready(device="cuda:0", gpu_uuid=None, cuda="13.0", torch_threads=3)
+UUID = "GPU-0f1e2d3c-aaaa-bbbb-cccc-1234567890ab"
+
+
+class OneCard(NoGpu):
+    """A sensor of one card of which the driver tells no name."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.reason = None
+
+    def read(self) -> tuple[GpuReading, ...]:
+        return (GpuReading(index=0, uuid=UUID),)
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        return (GpuInfo(index=0, uuid=UUID, memory_total_mib=24564.0, driver="580.65"),)
+
+
+def test_the_header_holds_the_plan_and_what_the_worker_said_of_itself() -> None:
+    header = make_header(SWEEP, READY, NoGpu("no driver"))
+    plan = header.plan
+    assert (plan.name, plan.description, plan.device) == ("mine", "why", "cuda:0")
+    assert (plan.warmups, plan.repeats) == (2, 4)
+    assert plan.cells == SWEEP.requests()
+    assert (header.software.cuda, header.software.torch_threads) == ("13.0", 3)
+    assert header.software.python == platform.python_version()
+    assert (header.machine.gpus, header.machine.no_gpu) == ((), "no driver")
+
+
+def test_two_runs_have_two_ids_and_one_environment() -> None:
+    one, two = (make_header(SWEEP, READY, NoGpu("no driver")) for _ in range(2))
+    assert one.report_id != two.report_id
+    assert one.environment_id() == two.environment_id()
+
+
+def test_a_card_is_told_by_a_hash_and_not_by_its_uuid() -> None:
+    header = make_header(SWEEP, READY, OneCard())
+    (card,) = header.machine.gpus
+    assert (card.name, card.uuid_hash) == ("unknown", uuid_hash(UUID))
+    assert UUID.encode() not in to_line(header)
+    assert UUID[4:].encode() not in to_line(header)
+
+
+def test_neither_the_machine_nor_its_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The names are made up, since the real ones are often as short as `root` and `vm`."""
+    for variable in ("USER", "LOGNAME", "LNAME", "USERNAME", "HOSTNAME"):
+        monkeypatch.setenv(variable, "ann-the-tester")
+    real = socket.gethostname()
+    for module, name in ((socket, "gethostname"), (socket, "getfqdn"), (platform, "node")):
+        monkeypatch.setattr(module, name, lambda: "anns-laptop")
+    line = to_line(make_header(SWEEP, READY, NoGpu("no driver"))).decode()
+    assert "ann-the-tester" not in line
+    assert "anns-laptop" not in line
+    assert len(real) < 4 or real not in line

@@ -1,0 +1,282 @@
+"""A sweep as it runs: trouble is a row, the report can be resumed, and the end leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.backends.device import CACHE_VARIABLE, DeviceBusy, hold_device
+from diffusion_bench.bench.runner import Progress, run_sweep
+from diffusion_bench.bench.sweep import Sweep, parse_sweep
+from diffusion_bench.bench.worker_process import WorkerFailed
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import Cell
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory")
+
+SMALL = parse_sweep('name = "small"\nrepeats = 2\n[axes]\nsteps = [2]\nsampler = ["ddim"]')
+
+
+class HandPicked(Sweep):
+    """A sweep of cells that are no product of axes."""
+
+    cells: tuple[ImageRequest, ...]
+
+    def requests(self) -> tuple[ImageRequest, ...]:
+        return self.cells
+
+
+class Ran:
+    """A sweep that has run: its report's path, its events, and the worker of each cell."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events: list[Progress] = []
+        self.workers: list[int] = []
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return read_report(self.path).cells
+
+
+def children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def worker() -> psutil.Process:
+    (found,) = children()
+    return found
+
+
+def again(ran: Ran) -> HandPicked:
+    """Return the sweep that ran, to be resumed."""
+    plan = read_report(ran.path).header.plan
+    settings = {"warmups": plan.warmups, "repeats": plan.repeats, "cells": plan.cells}
+    return HandPicked(name=plan.name, **settings)
+
+
+def flow_matching_model(folder: Path) -> Path:
+    """Return the bundled model with another scheduler, as the newest models have."""
+    shutil.copytree(MODELS_FOLDER / "pictogram", folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["diffusers", "FlowMatchEulerDiscreteScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000}
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For the fixtures of this module: those of each test come after them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Run a sweep of which four cells go wrong, each in its own way."""
+    import resource
+
+    folder = tmp_path_factory.mktemp("troubled")
+    usual = {"prompt": "a cat", "steps": 2}
+    flow = flow_matching_model(folder / "flow")
+    sweep = HandPicked(
+        name="troubled",
+        repeats=2,
+        cells=(
+            ImageRequest(**usual, model="nope"),
+            ImageRequest(**usual, model=str(flow)),
+            ImageRequest(**usual, seed=1),  # its worker is killed
+            ImageRequest(**usual, width=4096, height=4096, batch=64),  # finds no memory
+            ImageRequest(**usual),
+            ImageRequest(**usual, sampler="ddpm"),
+            ImageRequest(**usual, batch=2),
+        ),
+    )
+    ran = Ran(folder / "report.jsonl")
+    for progress in run_sweep(sweep, ran.path, device="cpu"):
+        ran.events.append(progress)
+        request = progress.request
+        if progress.kind == "cell_started":
+            ran.workers.append(worker().pid)
+            if request.width == 4096:
+                some_mib = worker().memory_info().vms + 2**30
+                resource.prlimit(worker().pid, resource.RLIMIT_AS, (some_mib, some_mib))
+        if progress.kind == "heartbeat" and request.seed == 1:
+            os.kill(worker().pid, signal.SIGKILL)
+    return ran
+
+
+def test_a_cell_that_goes_wrong_is_a_row_with_its_message(troubled: Ran) -> None:
+    unknown, flow, killed, too_large, *rest = troubled.cells
+    assert (unknown.status, flow.status) == ("failed", "failed")
+    assert unknown.message.startswith("unknown model 'nope'; known: pictogram")
+    assert "flow matching" in flow.message
+    assert (killed.status, too_large.status) == ("oom", "oom")
+    assert killed.message.startswith("the worker was killed, most likely for want of memory")
+    assert "can't allocate memory" in too_large.message
+    assert [cell.status for cell in rest] == ["ok"] * 3
+    assert [cell.order for cell in troubled.cells] == list(range(7))
+
+
+def test_after_a_cell_that_went_wrong_the_sweep_goes_on_with_a_new_worker(troubled: Ran) -> None:
+    *troubles, fine, again, other = troubled.workers
+    assert len({*troubles, fine}) == 5
+    assert fine == again == other
+
+
+def test_load_and_first_calls_are_kept_where_they_were_paid(troubled: Ran) -> None:
+    first, same_shape, other_shape = troubled.cells[4:]
+    assert first.load_s is not None
+    assert (same_shape.load_s, other_shape.load_s) == (None, None)
+    assert first.first_call_s == first.warmup_s[0]
+    assert same_shape.first_call_s is None
+    assert other_shape.first_call_s == other_shape.warmup_s[0]
+    for cell in troubled.cells[4:]:
+        for name in ("load_s", "first_call_s"):
+            assert (getattr(cell, name) is None) == (name in cell.missing), name
+
+
+def test_a_measured_cell_has_its_samples_its_memory_and_what_the_machine_did(troubled: Ran) -> None:
+    for cell in troubled.cells[4:]:
+        assert len(cell.samples) == 2
+        assert len(cell.warmup_s) == 1
+        assert all(len(sample.step_s) == 2 for sample in cell.samples)
+        assert cell.memory.rss_mib is not None
+        assert 100 < cell.memory.rss_mib < 20_000
+        # Seen to the end, however short the cell: the last look comes after it.
+        assert cell.trace.at_s[-1] >= sum(sample.wall_s for sample in cell.samples)
+        assert min(cell.trace.at_s) >= 0
+        assert all(rss > 100 for rss in cell.trace.rss_mib if rss is not None)
+
+
+def test_a_watcher_hears_of_every_cell_and_repeat_and_how_many_are_done(troubled: Ran) -> None:
+    kinds = [event.kind for event in troubled.events]
+    assert (kinds[0], kinds[-1]) == ("ready", "done")
+    assert (kinds.count("cell_started"), kinds.count("cell")) == (7, 7)
+    assert kinds.count("repeated") == 3 * 2
+    done = [event.num_done for event in troubled.events]
+    assert done == sorted(done)
+    assert [event.num_done for event in troubled.events if event.kind == "cell"] == [*range(1, 8)]
+    assert {event.num_cells for event in troubled.events} == {7}
+
+
+def test_the_time_left_is_told_when_it_is_known_and_is_nothing_at_the_end(troubled: Ran) -> None:
+    left = [event.remaining_s for event in troubled.events if event.kind == "cell"]
+    assert left[:4] == [None] * 4  # nothing was timed yet
+    assert 0 < left[5] < left[4] < 60
+    assert left[6] == 0
+
+
+def test_resuming_a_finished_sweep_measures_nothing_and_changes_nothing(
+    troubled: Ran, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.jsonl"
+    shutil.copy(troubled.path, path)
+    events = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
+    assert [event.kind for event in events] == ["skipped", "done"]
+    assert events[0].num_done == 7
+    assert path.read_bytes() == troubled.path.read_bytes()
+
+
+def test_resuming_skips_what_is_there_and_measures_the_rest(troubled: Ran, tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    before = b"".join(troubled.path.read_bytes().splitlines(keepends=True)[:-2])
+    path.write_bytes(before)
+    asked = again(troubled).requests()
+    resumed = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
+    assert (resumed[0].kind, resumed[0].num_done) == ("skipped", 5)
+    assert [event.request for event in resumed if event.kind == "cell_started"] == [*asked[-2:]]
+    assert path.read_bytes().startswith(before)
+    assert [(cell.request, cell.order) for cell in read_report(path).cells] == [
+        (request, order) for order, request in enumerate(asked)
+    ]
+
+
+def test_a_report_of_another_plan_is_refused_with_every_difference(
+    troubled: Ran, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.jsonl"
+    shutil.copy(troubled.path, path)
+    other = again(troubled).model_copy(update={"repeats": 5, "warmups": 3, "cells": ()})
+    with pytest.raises(ValueError, match="holds another sweep, so it cannot be resumed") as caught:
+        list(run_sweep(other, path, resume=True, device="cpu"))
+    for words in (
+        "plan.repeats (2 in the file, 5 now)",
+        "plan.warmups (1 in the file, 3 now)",
+        "plan.cells (7 in the file, 0 now, not the same)",
+    ):
+        assert words in str(caught.value)
+    assert path.read_bytes() == troubled.path.read_bytes()
+
+
+def test_a_report_of_another_machine_or_an_existing_one_is_refused(
+    troubled: Ran, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.jsonl"
+    header = json.loads(troubled.path.read_bytes().splitlines()[0])
+    header["machine"]["cpu"] = "Another CPU"
+    header["software"]["torch"] = "1.0"
+    path.write_text(json.dumps(header) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"machine\.cpu \('Another CPU' in the file, .* now\)"
+    ) as e:
+        list(run_sweep(again(troubled), path, resume=True, device="cpu"))
+    assert "software.torch ('1.0' in the file" in str(e.value)
+    with pytest.raises(ValueError, match="exists; use --resume or another name"):
+        list(run_sweep(again(troubled), path, device="cpu"))
+    assert path.read_bytes() == before
+    assert not children()
+
+
+def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
+    with hold_device("cpu"), pytest.raises(DeviceBusy, match="cpu is busy"):
+        list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu"))
+    with pytest.raises(WorkerFailed, match="cannot be used here"):
+        list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cuda:99"))
+    assert not list(tmp_path.iterdir())
+    assert not children()
+
+
+def test_closing_a_run_ends_its_worker_before_it_frees_the_device(tmp_path: Path) -> None:
+    """Closed in another thread than it ran in, as by a web server: whoever waits finds memory."""
+    events = run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu")
+    for progress in events:
+        if progress.kind == "heartbeat":
+            break
+    process = worker()
+    seen_at_release: list[bool] = []
+
+    def wait_for_device() -> None:
+        while True:
+            try:
+                with hold_device("cpu"):
+                    seen_at_release.append(process.is_running())
+                    return
+            except DeviceBusy:
+                pass
+
+    waiting = threading.Thread(target=wait_for_device)
+    waiting.start()
+    closing_thread = threading.Thread(target=events.close)
+    closing_thread.start()
+    closing_thread.join()
+    waiting.join(10)
+    assert seen_at_release == [False]
+    assert not children()
+    assert not read_report(tmp_path / "report.jsonl").cells

@@ -1,0 +1,163 @@
+"""A sweep file becomes its cells, or one line that says which field is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.bench.sweep import MAX_CELLS, parse_sweep, read_sweep
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def cells_of(axes: str) -> list[tuple[object, ...]]:
+    sweep = parse_sweep(f'name = "x"\n[axes]\n{axes}')
+    return [
+        (cell.sampler, cell.eta, cell.steps, cell.width, cell.height, cell.batch)
+        for cell in sweep.requests()
+    ]
+
+
+def test_the_cells_are_the_product_and_the_sampler_varies_fastest() -> None:
+    assert cells_of('steps = [5, 10]\nresolution = [64, "96x32"]\nbatch = [2]') == [
+        ("ddim", 0.0, 5, 64, 64, 2),
+        ("ddpm", 0.0, 5, 64, 64, 2),
+        ("ddim", 0.0, 10, 64, 64, 2),
+        ("ddpm", 0.0, 10, 64, 64, 2),
+        ("ddim", 0.0, 5, 96, 32, 2),
+        ("ddpm", 0.0, 5, 96, 32, 2),
+        ("ddim", 0.0, 10, 96, 32, 2),
+        ("ddpm", 0.0, 10, 96, 32, 2),
+    ]
+
+
+def test_every_axis_reaches_the_requests() -> None:
+    sweep = parse_sweep(
+        'name = "x"\nprompt = "a dog"\nnegative_prompt = "blue"\n[axes]\nmodel = ["a/b"]\n'
+        'sampler = ["ddim"]\neta = [0.5]\nsteps = [7]\nresolution = ["32x40"]\nbatch = [3]\n'
+        'precision = ["bf16"]\nguidance_scale = [1.5]\nseed = [11]\n'
+    )
+    (request,) = sweep.requests()
+    assert request.model_dump() == {
+        "prompt": "a dog",
+        "negative_prompt": "blue",
+        "model": "a/b",
+        "sampler": "ddim",
+        "eta": 0.5,
+        "steps": 7,
+        "guidance_scale": 1.5,
+        "width": 32,
+        "height": 40,
+        "batch": 3,
+        "precision": "bf16",
+        "seed": 11,
+        "noise_seed": None,
+    }
+
+
+def test_eta_is_an_axis_of_ddim_and_one_cell_of_ddpm() -> None:
+    assert [cell[:2] for cell in cells_of("eta = [0.0, 0.5, 1.0]")] == [
+        ("ddim", 0.0),
+        ("ddpm", 0.0),
+        ("ddim", 0.5),
+        ("ddim", 1.0),
+    ]
+
+
+def test_a_cell_named_twice_is_measured_once() -> None:
+    assert len(cells_of('steps = [5, 5]\nresolution = [64, "64x64"]')) == 2
+
+
+def test_a_sweep_of_too_many_cells_is_refused_before_they_are_made() -> None:
+    at_most = ", ".join(map(str, range(MAX_CELLS // 2)))
+    assert len(cells_of(f"seed = [{at_most}]")) == MAX_CELLS
+    long = str(list(range(1, 1001)))
+    axes = f"steps = {long}\nseed = {long}\neta = {[1 / i for i in range(1, 1001)]}\nbatch = {long}"
+    with pytest.raises(ValueError, match=f"^sweep: the sweep has more than {MAX_CELLS} cells"):
+        cells_of(axes)
+
+
+MISTAKES = [
+    ("name = ", "is not TOML: Invalid value (at end of document)"),
+    ("= 3", "is not TOML"),
+    ("[axes]", "name: Field required"),
+    ('name = ""', "name: String should have at least 1 character"),
+    ('name = "x"\nrepeat = 3', "repeat: Extra inputs are not permitted (got 3)"),
+    ('name = "x"\nrepeats = 0', "repeats: Input should be greater than or equal to 1 (got 0)"),
+    ('name = "x"\nwarmups = 0', "warmups: Input should be greater than or equal to 1 (got 0)"),
+    ('name = "x"\nrepeats = "many"', "repeats: Input should be a valid integer"),
+    ('name = "x"\nprompt = " "', "the prompt is empty"),
+    ('name = "x"\naxes = 3', "axes: Input should be a valid dictionary"),
+    ('name = "x"\n[axes]\nsteps = 20', "axes.steps: Input should be a valid tuple (got 20)"),
+    ('name = "x"\n[axes]\nsteps = []', "axes.steps: Tuple should have at least 1 item"),
+    ('name = "x"\n[axes]\nsteps = [2.5]', "axes.steps.0: Input should be a valid integer"),
+    ('name = "x"\n[axes]\nsteps = [20, 0]', "steps: Input should be greater than or equal to 1"),
+    ('name = "x"\n[axes]\nsteps = [1001]', "steps: Input should be less than or equal to 1000"),
+    ('name = "x"\n[axes]\nsampler = ["euler"]', "axes.sampler.0: Input should be 'ddim' or 'ddpm'"),
+    ('name = "x"\n[axes]\nsamplers = ["ddim"]', "axes.samplers: Extra inputs are not permitted"),
+    ('name = "x"\n[axes]\neta = [1.5]', "eta: Input should be less than or equal to 1 (got 1.5)"),
+    ('name = "x"\n[axes]\neta = [nan]', "axes.eta.0: Input should be a finite number"),
+    ('name = "x"\n[axes]\nresolution = [65]', "width 65 is not a multiple of 8"),
+    ('name = "x"\n[axes]\nresolution = ["64x70"]', "height 70 is not a multiple of 8"),
+    ('name = "x"\n[axes]\nresolution = ["big"]', "axes.resolution.0"),
+    ('name = "x"\n[axes]\nresolution = ["99999x64"]', "width: Input should be less than or equal"),
+    ('name = "x"\n[axes]\nbatch = [0]', "batch: Input should be greater than or equal to 1"),
+    ('name = "x"\n[axes]\nprecision = ["fp8"]', "axes.precision.0: Input should be 'fp32'"),
+    ('name = "x"\n[axes]\nguidance_scale = [inf]', "axes.guidance_scale.0: Input should be a fin"),
+    ('name = "x"\n[axes]\nseed = [-1]', "axes.seed.0: Input should be greater than or equal to 0"),
+    ('name = "x"\n[axes]\nmodel = [""]', "model: String should have at least 1 character"),
+    (f'name = "x"\n[axes]\nseed = [{"9" * 5000}]', "Exceeds the limit"),
+    ("x = " + "[" * 5000, "nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_file_and_the_field(
+    text: str, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"mine\.toml") as caught:
+        read_sweep(path)
+    message = str(caught.value)
+    assert words in message
+    assert "\n" not in message
+    assert len(message) < 500 + len(str(path))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path, words in (
+        (tmp_path / "none.toml", "No such file"),
+        (tmp_path, "directory"),
+        (binary, "it is not text"),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            read_sweep(path)
+        assert str(path) in str(caught.value)
+
+
+def test_the_mark_that_windows_editors_add_is_no_part_of_a_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b'\xef\xbb\xbfname = "x"\n')
+    assert read_sweep(path).name == "x"
+
+
+def test_the_main_sweep_compares_what_the_papers_compare() -> None:
+    cells = read_sweep(BENCHMARKS / "ddpm_vs_ddim.toml").requests()
+    assert {cell.steps for cell in cells} >= {10, 20, 50, 100, 250, 1000}
+    assert len({(cell.width, cell.height) for cell in cells}) >= 3
+    assert {cell.sampler for cell in cells} == {"ddim", "ddpm"}
+    assert {cell.batch for cell in cells} == {1, 4}
+    assert len(cells) == 6 * 3 * 2 * 2
+
+
+@pytest.mark.parametrize("path", sorted(BENCHMARKS.glob("*.toml")), ids=lambda path: path.name)
+def test_every_sweep_that_comes_along_is_whole_and_repeats_enough(path: Path) -> None:
+    sweep = read_sweep(path)
+    assert sweep.repeats >= 3
+    assert sweep.warmups >= 1
+    assert {cell.sampler for cell in sweep.requests()} == {"ddim", "ddpm"}
+    assert sweep.description

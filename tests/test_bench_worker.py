@@ -1,0 +1,221 @@
+"""The worker process: it says only events, dies with its parent, and no noise hangs it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from diffusion_bench.bench.worker import (
+    EVENTS,
+    Command,
+    Event,
+    Failed,
+    Loaded,
+    Measured,
+    Ready,
+    Repeated,
+)
+from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
+from diffusion_bench.records import ImageRequest
+
+ROOT = Path(__file__).parents[1]
+LIMIT_S = 60.0
+
+NOISE = """
+import os, sys, threading, time
+def chatter():
+    while "torch" not in sys.modules:
+        time.sleep(0.01)
+    while True:
+        print("a library says hello")
+        os.write(1, b"so does its C code\\n")
+        time.sleep(0.01)
+threading.Thread(target=chatter, daemon=True).start()
+"""
+
+GARBAGE_LATER = """
+import os, pathlib, sys, threading, time
+def spoil(pipe=os.dup(1)):
+    while not pathlib.Path({flag!r}).exists():
+        time.sleep(0.01)
+    os.write(pipe, b'{{"event": "measured", "\\xff\\n')
+threading.Thread(target=spoil, daemon=True).start()
+"""
+
+# A parent that waits for ever in the middle of a cell of a thousand repeats.
+PARENT = """
+import sys, time
+from diffusion_bench.bench.worker import Command, Repeated
+from diffusion_bench.bench.worker_process import WorkerProcess
+from diffusion_bench.records import ImageRequest
+with WorkerProcess("cpu") as worker:
+    worker.wait_ready()
+    request = ImageRequest(prompt="a cat", steps=1000)
+    worker.tell(Command(request=request.model_copy(update={"steps": 4}), warmups=1, repeats=1))
+    while not isinstance(worker.hear(60), Repeated):
+        pass
+    worker.tell(Command(request=request, warmups=1, repeats=1000))
+    print(worker.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that has the worker run a program before anything else."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return lambda program: (tmp_path / "sitecustomize.py").write_text(program) and None
+
+
+def ask(**settings: object) -> Command:
+    request = ImageRequest(**{"prompt": "a cat", "steps": 2, **settings})
+    return Command(request=request, warmups=1, repeats=2)
+
+
+def hear_until(worker: WorkerProcess, *kinds: type) -> list[Event]:
+    """Return the events up to one of those kinds; fail where none comes."""
+    heard: list[Event] = []
+    give_up_at = time.monotonic() + LIMIT_S
+    while not heard or not isinstance(heard[-1], kinds):
+        assert time.monotonic() < give_up_at, heard
+        event = worker.hear(0.1)
+        if event is not None:
+            heard.append(event)
+    return heard
+
+
+def has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
+    give_up_at = time.monotonic() + limit_s
+    while not condition():
+        if time.monotonic() > give_up_at:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
+    at_start: Callable[[str], None],
+) -> None:
+    at_start(NOISE)
+    with WorkerProcess("cpu") as worker:
+        ready = worker.wait_ready()
+        assert (ready.device, ready.gpu_uuid, ready.torch_threads) == ("cpu", None, 1)
+        worker.tell(ask())
+        loaded, *repeats, measured = hear_until(worker, Measured, Failed)
+        assert isinstance(loaded, Loaded)
+        assert loaded.load_s > 0
+        assert repeats == [Repeated(done=1), Repeated(done=2)]
+        assert isinstance(measured, Measured), measured
+        timed = measured.measurement.timed
+        assert len(timed) == 2
+        assert all(0 < call.wall_s <= call.end_s - call.start_s for call in timed)
+        assert timed[-1].end_s <= time.perf_counter()  # the two processes share the clock
+        assert timed[0].end_s <= timed[1].start_s
+        worker.tell(ask(steps=1))
+        assert not any(isinstance(event, Loaded) for event in hear_until(worker, Measured))
+        assert "hello" in worker.last_words() or "C code" in worker.last_words()
+    assert has_ended(worker.pid)
+
+
+def test_what_is_no_event_is_a_failure_and_not_a_silence(
+    at_start: Callable[[str], None], tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    at_start(GARBAGE_LATER.format(flag=str(flag)))
+    with WorkerProcess("cpu") as worker:
+        assert isinstance(worker.wait_ready(), Ready)
+        flag.touch()
+        (failed,) = hear_until(worker, Failed)
+        assert isinstance(failed, Failed)
+        assert failed.status == "failed"
+        assert 'the worker wrote what is no event: \'{"event": "measured"' in failed.message
+        worker.tell(ask(model="nope"))  # the pipe is still drained
+        assert "unknown model 'nope'" in hear_until(worker, Failed)[-1].message
+
+
+def test_a_worker_that_cannot_start_says_why(at_start: Callable[[str], None]) -> None:
+    for program, words in (
+        ("import os\nos.write(1, b'banner\\n')", "wrote what is no event: 'banner"),
+        (
+            "import os, sys\nsys.stderr.write('no luck\\n\\n')\nsys.stderr.flush()\nos._exit(3)",
+            "the worker ended with code 3. Its last words: no luck",
+        ),
+        ("import os\nos._exit(4)", "the worker ended with code 4. It printed nothing."),
+    ):
+        at_start(program)
+        with WorkerProcess("cpu") as worker, pytest.raises(WorkerFailed) as caught:
+            worker.wait_ready()
+        assert words in str(caught.value)
+
+
+def test_a_device_that_is_not_here_is_told_by_the_worker() -> None:
+    with (
+        WorkerProcess("cuda:99") as worker,
+        pytest.raises(WorkerFailed, match=r"device .cuda:99. cannot be used here; usable: .*cpu"),
+    ):
+        worker.wait_ready()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupt_is_the_parents_business_and_a_kill_is_told() -> None:
+    """Ctrl-C reaches the worker too; it must not look like a cell that failed."""
+    # Under a shell's `&` these tests would ignore it already, and the worker with them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with WorkerProcess("cpu") as worker:
+        worker.wait_ready()
+        signal.signal(signal.SIGINT, before)
+        os.kill(worker.pid, signal.SIGINT)
+        worker.tell(ask(model="nope"))
+        assert "unknown model 'nope'" in hear_until(worker, Failed)[-1].message
+        os.kill(worker.pid, signal.SIGKILL)
+        assert wait_until(lambda: has_ended(worker.pid), 5)
+        worker.tell(ask())  # a broken pipe is not the parent's end
+        (failed,) = hear_until(worker, Failed)
+        assert failed.status == "oom"
+        assert "was killed, most likely for want of memory" in failed.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_worker_dies_with_its_parent_in_the_middle_of_a_long_cell() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        busy = psutil.Process(pid)
+        before_s = busy.cpu_times().user
+        # It is drawing: the model was loaded by the cell before.
+        assert wait_until(lambda: busy.cpu_times().user > before_s + 0.2, LIMIT_S)
+        parent.kill()
+        parent.wait()
+        assert wait_until(lambda: has_ended(pid), 3)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Ready(device="cpu", gpu_uuid=None, cuda=None, torch_threads=1),
+        Loaded(load_s=1.5),
+        Repeated(done=3),
+        Failed(status="oom", message="é\n" * 10),
+    ],
+)
+def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
+    line = event.model_dump_json()
+    assert "\n" not in line
+    assert EVENTS.validate_json(line) == event

@@ -1,0 +1,160 @@
+"""The command line as a whole: quick to import, taught by example, one clear line for a mistake."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench import __version__
+from diffusion_bench.cli import main
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("generate", "sweep", "compare", "hardware", "doctor", "app")
+HEAVY = ("torch", "gradio", "diffusers", "transformers", "plotly", "pandas", "numpy")
+
+
+def run(*arguments: str) -> int:
+    """Run a command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return the one line that a mistake is told by; check that there is nothing else."""
+    code = run(*arguments)
+    output, errors = capsys.readouterr()
+    assert code == 2, errors
+    assert output == ""
+    assert errors.startswith("error: ")
+    assert errors.endswith("\n")
+    assert errors.count("\n") == 1
+    return errors
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import diffusion_bench.cli",
+        "import diffusion_bench.cli as c\ntry: c.main(['--help'])\nexcept SystemExit: pass",
+    ],
+)
+def test_the_command_line_imports_nothing_heavy(program: str) -> None:
+    program += f"\nimport sys\nprint('heavy:', [m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.endswith("heavy: []\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "--help") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    examples = {
+        "generate": 'diffusion-bench generate "a cat on a blue background" --out cat.png',
+        "sweep": "diffusion-bench sweep benchmarks/quick.toml --out quick.jsonl",
+        "compare": "diffusion-bench compare mine.jsonl friend.jsonl --html both.html",
+        "hardware": "diffusion-bench hardware --watch",
+        "doctor": "diffusion-bench doctor",
+        "app": "diffusion-bench app --port 8080",
+    }
+    assert examples[command] in shown
+
+
+def test_the_program_lists_its_commands_and_tells_its_version(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f" {command} " in shown for command in COMMANDS)
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+
+
+MISTAKES = [
+    (["draw"], "No such command 'draw'"),
+    (["generate"], "Missing argument"),
+    (["generate", "a cat", "--step", "3"], "No such option"),
+    (["generate", "a cat", "--steps", "many"], "'--steps': Input should be a valid integer"),
+    (["generate", ""], "the prompt is empty"),
+    (["generate", " \n "], "the prompt is empty"),
+    (["generate", "a cat", "--sampler", "euler"], "sampler: Input should be 'ddim' or 'ddpm'"),
+    (["generate", "a cat", "--steps", "0"], "steps: Input should be greater than or equal to 1"),
+    (["generate", "a cat", "--size", "65"], "width 65 is not a multiple of 8"),
+    (["generate", "a cat", "--size", "64x70"], "height 70 is not a multiple of 8"),
+    (["generate", "a cat", "--size", "8192"], "width: Input should be less than or equal to 4096"),
+    (["generate", "a cat", "--size", "big"], "size 'big' is neither a side"),
+    (["generate", "a cat", "--size", "64x"], "is neither a side"),
+    (["generate", "a cat", "--size", "-64"], "is neither a side"),
+    (["generate", "a cat", "--guidance", "nan"], "guidance_scale: Input should be a finite"),
+    (["generate", "a cat", "--batch", "65"], "batch: Input should be less than or equal to 64"),
+    (["generate", "a cat", "--precision", "fp8"], "precision: Input should be 'fp32'"),
+    (["generate", "a cat", "--sampler", "ddpm", "--eta", "1"], "eta belongs to ddim"),
+    (["generate", "a cat", "--seed", str(2**63)], "seed: Input should be less than or equal to"),
+    (["generate", "a cat", "--noise-seed", "-1"], "noise_seed: Input should be greater"),
+    (["generate", "a cat", "--model", "nope"], "unknown model 'nope'; known: pictogram"),
+    (["generate", "a cat", "--model", "nobody/nothing"], "could not be fetched from the hub"),
+    (["generate", "a cat", "--device", "cuda:99"], "device 'cuda:99' cannot be used here"),
+    (["generate", "a cat", "--out", "cat.jpg"], "--out cat.jpg does not end in .png"),
+    (["generate", "a cat", "--out", "none/cat.png"], "there is no folder none"),
+    (["sweep", "none.toml"], "cannot read none.toml: No such file"),
+    (["sweep", "no\nne.toml"], "cannot read no ne.toml: No such file"),
+    (["sweep", "bad.toml"], "bad.toml: axes.steps: Tuple should have at least 1 item"),
+    (["sweep", "text.txt"], "text.txt is not TOML"),
+    (["compare"], "Missing argument"),
+    (["compare", "none.jsonl"], "none.jsonl: no such file"),
+    (["compare", "text.txt"], "text.txt: not a report"),
+    (["compare", "bad.toml", "text.txt"], "bad.toml: not a report"),
+    (["compare", "."], "is a folder, not a report file"),
+    (["hardware", "--interval", "0"], "0.01"),
+    (["app", "--port", "99999"], "65535"),
+    (["app", "--auth", "ann"], "--auth takes USER:PASSWORD"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=lambda value: str(value)[:60])
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text('name = "x"\n[axes]\nsteps = []\n')
+    Path("text.txt").write_text("just\nsome text\n")
+    assert words in complaint(capsys, *arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml", "text.txt"]
+
+
+def test_a_port_in_use_is_one_line_that_offers_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = complaint(capsys, "app", "--port", str(port))
+    assert f"port {port} is in use" in line
+    assert "--port" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_enough_ends_the_command_in_silence() -> None:
+    command = [sys.executable, "-m", "diffusion_bench", "hardware", "--json", "--watch"]
+    with subprocess.Popen(
+        [*command, "--interval", "0.05"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("{")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() != 2

@@ -1,0 +1,188 @@
+"""`sweep` and `compare` on a real report of two cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.backends.device import CACHE_VARIABLE
+from diffusion_bench.bench.runner import Progress
+from diffusion_bench.cli import main
+from diffusion_bench.cli.sweeps import describe, time_left
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.read import read_report
+
+PLAN = (
+    'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "pictogram"]\n'
+    'sampler = ["ddim"]\nsteps = [2]\n'
+)
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run a sweep of a cell that fails and one that does not; return its report."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "tiny.toml").write_text(PLAN, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.chdir(folder)
+        assert run("sweep", "tiny.toml", "--device", "cpu") == 0
+        yield folder / "tiny.jsonl"  # named after the sweep
+
+
+def test_a_sweep_writes_its_report(swept: Path) -> None:
+    report = read_report(swept)
+    assert report.header.plan.name == "tiny"
+    assert [cell.status for cell in report.cells] == ["failed", "ok"]
+
+
+def test_a_report_that_exists_is_refused_and_untouched(
+    swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = swept.read_bytes()
+    plan = swept.with_name("tiny.toml")
+    assert run("sweep", plan, "--out", swept, "--device", "cpu") == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors) == ("", f"error: {swept}: exists; use --resume or another name\n")
+    assert swept.read_bytes() == before
+
+
+def test_resuming_shows_what_there_is_with_its_failures(
+    swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = swept.read_bytes()
+    plan = swept.with_name("tiny.toml")
+    assert run("sweep", plan, "--out", swept, "--device", "cpu", "--resume") == 0
+    output, errors = capsys.readouterr()
+    assert swept.read_bytes() == before
+    assert errors == ""
+    assert "failed" in output
+    assert "unknown model 'nope'" in output
+    assert "2 repeats after 1 warm-up," in output
+    assert output.endswith(f"report: {swept}\n")
+
+
+def test_a_device_that_is_not_here_leaves_no_report(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, out = swept.with_name("tiny.toml"), tmp_path / "new.jsonl"
+    assert run("sweep", plan, "--out", out, "--device", "cuda:99", "--resume") == 2
+    output, errors = capsys.readouterr()
+    note, error = errors.splitlines()
+    assert note == f"note: there is no report {out} yet; starting it"
+    assert error.startswith("error: device 'cuda:99' cannot be used here; usable: ")
+    assert output == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is POSIX")
+def test_a_full_disk_is_one_line_and_begins_no_report(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    out = tmp_path / "new.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        code = run("sweep", swept.with_name("tiny.toml"), "--out", out, "--device", "cpu")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors) == ("", f"error: cannot write {out}: File too large\n")
+    assert not out.exists()
+    assert not list(tmp_path.glob("*.part")) + list(tmp_path.glob(".*.part"))
+
+
+def test_a_report_is_written_as_csv_markdown_and_html(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / name for name in ("a.csv", "a.md", "a.html")]
+    options = zip(("--csv", "--markdown", "--html"), files, strict=True)
+    assert run("compare", swept, *(part for option in options for part in option)) == 0
+    output = capsys.readouterr().out
+    assert [line for line in output.splitlines() if line.startswith("wrote")] == [
+        f"wrote {path}" for path in files
+    ]
+    rows = list(csv.DictReader(io.StringIO(files[0].read_text(encoding="utf-8"))))
+    assert [(row["status"], row["model"]) for row in rows] == [
+        ("failed", "nope"),
+        ("ok", "pictogram"),
+    ]
+    assert "| pictogram |" in files[1].read_text(encoding="utf-8")
+    assert files[2].read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+
+
+def test_two_reports_are_set_against_each_other(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.jsonl"
+    shutil.copy(swept, other)
+    assert run("compare", swept, other) == 0
+    output = capsys.readouterr().out
+    assert "verdict" in output
+    assert "1.00" in output
+    assert "cannot compare" in output  # the cell that failed
+
+
+def test_damage_is_said_and_the_rest_shown(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torn = tmp_path / "torn.jsonl"
+    torn.write_bytes(swept.read_bytes()[:-100])
+    assert run("compare", torn) == 0
+    output, errors = capsys.readouterr()
+    assert errors.startswith("note: torn.jsonl: the last line was torn")
+    assert errors.count("\n") == 1
+    assert "unknown model 'nope'" in output
+
+
+def test_a_table_that_cannot_be_written_is_one_line(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "none" / "a.csv"
+    assert run("compare", swept, "--csv", path) == 2
+    assert capsys.readouterr().err == f"error: cannot write {path}: No such file or directory\n"
+
+
+def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
+    request = ImageRequest(prompt="a cat", steps=20, width=96, batch=4)
+    settings = {"num_cells": 4, "num_done": 1}
+    at = {
+        "starting": Progress(kind="ready", **settings),
+        "ddim 20 steps, 96x64, batch 4": Progress(kind="heartbeat", request=request, **settings),
+        "ddim 20 steps, 96x64, batch 4, repeat 2 done": Progress(
+            kind="repeated", request=request, repeat=2, **settings
+        ),
+        "done": Progress(kind="done", **settings),
+    }
+    for words, progress in at.items():
+        assert describe(progress) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (None, ""),
+        (0.2, "about 0 s left"),
+        (59.4, "about 59 s left"),
+        (59.6, "about 1 min 00 s left"),
+        (3725, "about 62 min 05 s left"),
+    ],
+)
+def test_the_time_left_is_words_or_nothing(seconds: float | None, words: str) -> None:
+    assert time_left(seconds) == words
