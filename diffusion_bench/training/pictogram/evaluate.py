@@ -1,9 +1,9 @@
 """How well the bundled model draws what it is told, by matching its pictures to reference drawings.
 
-A picture is matched, by mean squared difference, to every object drawn at its place and in the
-size that was asked for, on the background that was asked for. It counts as right when the nearest drawing
-shows the object that was asked for; for pairs, when the nearest pair of drawings shows both, each
-on its side. This needs no other network, and is only valid for a model taught on such drawings.
+A picture is matched, by mean squared difference, to every object drawn at its place, in the size
+and on the background that were asked for. It counts as right when the nearest drawing shows the
+object that was asked for; for pairs, when the nearest drawings of both halves show both, each on
+its side. This needs no other network, and is only valid for a model taught on such drawings.
 """
 
 from __future__ import annotations
