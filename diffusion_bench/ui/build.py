@@ -1,0 +1,52 @@
+"""The page: its heading and its tabs. Nothing is computed while it is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.ui import benchmark, hardware, reports, text_to_image
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.hardware import Machine
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.plans import Planning
+from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.reports import Reading
+from diffusion_bench.ui.sweeping import Sweeping
+
+TITLE = "Diffusion Bench"
+CACHE_S = (3600, 24 * 3600)  # look for old files this often, remove those this old
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+
+
+def build(
+    engine: Engine,
+    *,
+    reports_folder: ReportFolder,
+    machine: Machine,
+    jobs: Jobs,
+    outbox: Outbox,
+    shared: bool,
+) -> gr.Blocks:
+    """Return the page. With `shared`, visitors choose from the list of models only."""
+    drawing = Drawing(engine, jobs, outbox, shared=shared)
+    sweeping = Sweeping(engine, jobs, outbox, reports_folder, shared=shared)
+    with gr.Blocks(title=TITLE, delete_cache=CACHE_S, analytics_enabled=False) as page:
+        gr.Markdown(f"# {TITLE}\nTry diffusion, and measure it on this machine.")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Text to image", id="t2i") as first:
+                text_to_image.build(drawing, shared=shared)
+            with gr.Tab("Benchmark", id="bench") as second:
+                planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
+                benchmark.build(sweeping, planning, reports_folder, second)
+            with gr.Tab("Reports", id="reports") as third:
+                reports.build(Reading(reports_folder, outbox), third)
+            with gr.Tab("Hardware", id="hardware") as fourth:
+                timer = hardware.build(machine, page)
+        fourth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+        for tab in (first, second, third):
+            tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
+    return page

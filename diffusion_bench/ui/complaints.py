@@ -1,0 +1,63 @@
+"""What went wrong, in one line a person can act on, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+from pydantic import ValidationError
+
+from diffusion_bench.backends.device import is_out_of_memory
+from diffusion_bench.records import Cancelled, explain
+
+# A user's mistake, or what a machine may refuse; anything else is a bug and keeps its traceback.
+FAULTS = (ValueError, RuntimeError, OSError, MemoryError)
+LONGEST = 600  # characters
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what an error says as one line."""
+    text = explain(error) if isinstance(error, ValidationError) else str(error)
+    line = " ".join(text.split()) or type(error).__name__
+    if is_out_of_memory(error):
+        line = f"out of memory: try smaller pictures, a smaller batch or fp16 ({line})"
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def to_gradio(error: BaseException) -> gr.Error:
+    """Return the error as one that the page shows in its corner."""
+    return gr.Error(in_one_line(error), duration=15, print_exception=False)
+
+
+def complaining(handler: Callable[P, T]) -> Callable[P, T]:
+    """Return a handler whose faults are shown on the page as one line."""
+
+    @wraps(handler)
+    def handle(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return handler(*args, **kwargs)
+        except FAULTS as error:
+            raise to_gradio(error) from error
+
+    return handle
+
+
+def said_and_raised(
+    views: Iterator[T], say: Callable[[str], T], cancelled: str = "Cancelled."
+) -> Generator[T]:
+    """Yield views; where they end in a fault, yield one that says so, then raise it for the page.
+
+    The message in the page's corner goes away, the one in the view stays.
+    """
+    try:
+        yield from views
+    except Cancelled:
+        yield say(cancelled)
+    except FAULTS as error:
+        yield say(f"Error: {in_one_line(error)}")
+        raise to_gradio(error) from error

@@ -1,0 +1,100 @@
+"""Work in a thread, watched by a generator: closing the generator stops the work.
+
+Gradio closes a handler's generator on Cancel and when the browser leaves, but only while it waits
+at a `yield`. So the work runs in a thread of its own, and the watcher yields a heartbeat while
+there is nothing new.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import Any, NamedTuple
+
+from diffusion_bench.records import Cancelled
+
+HEARTBEAT_S = 0.2
+MAX_JOBS = 32  # most of them wait for the device
+END_S = 10.0
+
+
+class Done(NamedTuple):
+    """The last thing a watcher hears: what the work returned."""
+
+    value: Any
+
+
+class Job:
+    """What the work holds: it tells what happens, and asks whether it is still wanted."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._unwanted = threading.Event()
+
+    def tell(self, event: object) -> None:
+        """Tell the watcher something; raise `Cancelled` if there is none any more."""
+        self.check()
+        self._events.put(event)
+
+    def check(self) -> None:
+        """Raise `Cancelled` if nobody wants the work any more."""
+        if self._unwanted.is_set():
+            raise Cancelled("cancelled")
+
+    def stop(self) -> None:
+        """Let the next `tell` or `check` raise."""
+        self._unwanted.set()
+
+    def next(self, timeout_s: float) -> object | None:
+        """Return the next thing told, `None` if nothing was in time."""
+        try:
+            return self._events.get(timeout=timeout_s) if timeout_s else self._events.get_nowait()
+        except queue.Empty:
+            return None
+
+
+class Jobs:
+    """The jobs of one app; `close` ends them all."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MAX_JOBS, thread_name_prefix="job")
+        self._running: dict[Job, Future[Any]] = {}
+
+    def watch(
+        self, work: Callable[[Job], object], heartbeat_s: float = HEARTBEAT_S
+    ) -> Generator[object | None]:
+        """Run `work` and yield what it tells, `None` for a heartbeat, and `Done` at the end.
+
+        Raises what the work raises.
+        """
+        job = Job()
+        future = self._threads.submit(_start, work, job)
+        self._running[job] = future
+        try:
+            while True:
+                # Asked before the queue: what was told before the end is in the queue by then.
+                ended = future.done()
+                event = job.next(0.0 if ended else heartbeat_s)
+                if ended and event is None:
+                    break
+                yield event
+            yield Done(future.result())
+        finally:
+            job.stop()
+            self._running.pop(job, None)
+
+    def close(self) -> None:
+        """Stop every job and wait a while for them to end."""
+        running = dict(self._running)
+        for job in running:
+            job.stop()
+        wait_for(running.values(), timeout=END_S)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _start(work: Callable[[Job], object], job: Job) -> object:
+    job.check()  # it may have been given up while it waited for a thread
+    return work(job)

@@ -1,0 +1,214 @@
+"""The server: address, password, share link, and a clean end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import ipaddress
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+REPORTS_VARIABLE = "DIFFUSION_BENCH_REPORTS"
+SAMPLE_EVERY_S = 1.0
+KEPT_READINGS = 300
+QUEUE_SIZE = 32
+GUEST = "guest"
+LOOPBACK_NAMES = ("localhost", "")
+
+
+def launch(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    share: bool = False,
+    auth: str | None = None,
+    device: str | None = None,
+    reports: Path | None = None,
+) -> None:
+    """Serve the app until it is interrupted; raise ValueError for what cannot be served."""
+    try:
+        with serving(
+            host=host, port=port, share=share, auth=auth, device=device, reports=reports
+        ) as page:
+            threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+            while page.is_running:
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("Ended.", flush=True)
+
+
+@contextmanager
+def serving(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    share: bool = False,
+    auth: str | None = None,
+    device: str | None = None,
+    reports: Path | None = None,
+) -> Iterator[gr.Blocks]:
+    """Serve the app while the `with` block runs; its jobs end with it. Port 0 takes a free one."""
+    login = parse_auth(auth)
+    shared = share or not is_loopback(host)
+    port = free_port(host, port)
+    if share and login is None:
+        login = (GUEST, secrets.token_urlsafe(16))
+        print(f"Ask your guests for user {login[0]!r}, password {login[1]}", flush=True)
+    # Before Gradio is imported: it would otherwise report to its makers.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    folder = reports or Path(os.environ.get(REPORTS_VARIABLE) or "reports")
+    with ExitStack() as stack:
+        page = _build(stack, device=device, reports=folder, shared=shared)
+        _start(page, host=host, port=port, share=share, login=login, shared=shared)
+        stack.callback(page.close, verbose=False)
+        _announce(page, host=host, share=share, login=login)
+        yield page
+
+
+def parse_auth(auth: str | None) -> tuple[str, str] | None:
+    """Return user and password of "USER:PASSWORD"; raise ValueError for another form."""
+    if auth is None:
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise ValueError(
+            "--auth takes USER:PASSWORD, neither of them empty, as in ann:correct-horse"
+        )
+    return user, password
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs on this machine can reach that address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host in LOOPBACK_NAMES
+
+
+def free_port(host: str, port: int) -> int:
+    """Return the port, or a free one for 0; raise ValueError where nothing can listen there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]") or "127.0.0.1", port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            if os.name == "posix":  # on Windows it would take a port that is in use
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            return int(listener.getsockname()[1])
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(
+                f"port {port} is in use, perhaps by another Diffusion Bench; choose another with "
+                f"--port {port + 1 if port < 65535 else 7861}, or --port 0 for any"
+            ) from None
+        raise ValueError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
+
+
+def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
+    from diffusion_bench.backends.engine import Engine
+    from diffusion_bench.hardware.sampler import Sampler
+    from diffusion_bench.hardware.sensors import open_sensor
+    from diffusion_bench.ui.build import build
+    from diffusion_bench.ui.hardware import Machine
+    from diffusion_bench.ui.jobs import Jobs
+    from diffusion_bench.ui.outbox import Outbox
+    from diffusion_bench.ui.report_files import ReportFolder
+
+    temporary = tempfile.TemporaryDirectory(prefix="diffusion-bench-", ignore_cleanup_errors=True)
+    outbox = Outbox(Path(stack.enter_context(temporary)))
+    sensor = stack.enter_context(closing(open_sensor()))
+    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_EVERY_S, keep=KEPT_READINGS))
+    jobs = stack.enter_context(closing(Jobs()))
+    return build(
+        Engine(device),
+        reports_folder=ReportFolder(reports),
+        machine=Machine(sensor, sampler),
+        jobs=jobs,
+        outbox=outbox,
+        shared=shared,
+    )
+
+
+def _start(
+    page: gr.Blocks,
+    *,
+    host: str,
+    port: int,
+    share: bool,
+    login: tuple[str, str] | None,
+    shared: bool,
+) -> None:
+    from diffusion_bench.ui.style import HEAD, make_theme
+
+    # Not `api_open`: it would let callers pass by the queue.
+    page.queue(api_open=False, max_size=QUEUE_SIZE, default_concurrency_limit=2)
+    said = io.StringIO()
+    options: dict[str, Any] = {
+        "allowed_paths": [],
+        "max_file_size": "64mb",
+        "enable_monitoring": False,
+        "run_history": not shared,
+        "show_error": not shared,
+        "footer_links": ["settings"] if shared else ["api", "settings", "runs"],
+        "ssr_mode": False,
+    }
+    # Gradio explains a missing tunnel in a paragraph, and prints it whatever `quiet` is.
+    with contextlib.redirect_stdout(said):
+        page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=login,
+            prevent_thread_lock=True,
+            quiet=True,
+            inbrowser=False,
+            theme=make_theme(),
+            head=HEAD,
+            **options,
+        )
+    if share and page.share_url is None and "Checksum" in said.getvalue():
+        _forget_tunnel_program()
+
+
+def _announce(page: gr.Blocks, *, host: str, share: bool, login: tuple[str, str] | None) -> None:
+    print(f"Diffusion Bench is at {page.local_url}", flush=True)
+    if page.share_url is not None:
+        print(f"Shared at {page.share_url} for up to a week, while this runs.", flush=True)
+    elif share:
+        print(
+            "No share link: the tunnel could not be had (no network, or the tunnel's program could "
+            "not be fetched). The app is served at the address above only.",
+            flush=True,
+        )
+    if login is None and not is_loopback(host):
+        print(
+            f"Warning: anybody who reaches {host} can use this app; --auth USER:PASSWORD asks "
+            "for a password.",
+            flush=True,
+        )
+
+
+def _forget_tunnel_program() -> None:
+    """Remove a tunnel program with a wrong checksum: Gradio checks it after a download only."""
+    from gradio.tunneling import BINARY_PATH
+
+    Path(BINARY_PATH).unlink(missing_ok=True)
+
+
+def _warm_up() -> None:
+    """Import what the first picture and the first chart need, while nobody waits for it."""
+    import diffusion_bench.backends.images
+    import diffusion_bench.charts.page  # noqa: F401

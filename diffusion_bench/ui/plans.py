@@ -1,0 +1,199 @@
+"""Sweeps before they run: the files there are, how many cells, and about how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusion_bench
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels
+from diffusion_bench.bench.measure import WARMUP_STEPS
+from diffusion_bench.bench.sweep import Axes, Sweep, parse_sweep
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Plan, Report
+from diffusion_bench.ui.drawing import WAIT_S, check_model
+from diffusion_bench.ui.jobs import Done, Job, Jobs
+from diffusion_bench.ui.report_files import ReportFolder
+
+SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
+PROBE_STEPS = (2, 6)
+
+SMALLEST_SWEEP = """name = "mine"
+repeats = 3
+
+[axes]
+sampler = ["ddim", "ddpm"]
+steps = [5, 10]
+resolution = [64]
+batch = [1]
+"""
+
+
+class Planning:
+    """Says what a sweep would do, and times a few steps where no report tells how long."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        jobs: Jobs,
+        reports: ReportFolder,
+        here: Callable[[], MachineInfo],
+        *,
+        shared: bool,
+    ) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._reports = reports
+        self._here = here
+        self._shared = shared
+
+    def describe(self, text: str) -> str:
+        """Return how many cells a text describes and about how long they take, in one line.
+
+        Raises ValueError for a text that is no sweep.
+        """
+        sweep = read_plan(text, shared=self._shared)
+        timed = known_times(self._reports.readable(), self._here())
+        return plan_line(sweep, duration_s(sweep, timed), "the saved reports")
+
+    def probe(self, text: str) -> Iterator[str]:
+        """Time two tiny generations of every model and precision, then yield the plan's line."""
+        sweep = read_plan(text, shared=self._shared)
+        yield "Probing: two tiny generations of each model."
+        with closing(self._jobs.watch(partial(self._time, sweep))) as events:
+            for event in events:
+                match event:
+                    case Done(timed):
+                        yield plan_line(sweep, duration_s(sweep, timed), "a probe of a few steps")
+                    case str():
+                        yield event
+                    case _:
+                        yield ""
+
+    def _time(self, sweep: Sweep, job: Job) -> list[TimedRequest]:
+        smallest: dict[tuple[str, str], ImageRequest] = {}
+        for cell in sorted(sweep.requests(), key=step_pixels):
+            smallest.setdefault((cell.model, cell.precision), cell)
+        timed = []
+        for cell in smallest.values():
+            job.tell(f"Probing {cell.model}, {cell.precision}.")
+            for steps in (1, *PROBE_STEPS):  # the first one loads the model and is not counted
+                tiny = cell.model_copy(update={"steps": steps})
+                generation = self._engine.generate(
+                    tiny, lambda _: job.check(), wait_s=WAIT_S, on_wait=job.check
+                )
+                if steps in PROBE_STEPS:
+                    timed.append(TimedRequest(tiny, generation.wall_s))
+        return timed
+
+
+def sweep_files() -> dict[str, Path]:
+    """Return the sweeps that come with the project by file name; an installed package has none."""
+    return {path.name: path for path in sorted(SWEEPS_FOLDER.glob("*.toml"), reverse=True)}
+
+
+def sweep_text(name: str) -> str:
+    """Return the text of one of `sweep_files`; raise ValueError for another name."""
+    files = sweep_files()
+    if name not in files:
+        raise ValueError(f"there is no sweep {name!r:.80}")
+    return files[name].read_text(encoding="utf-8")
+
+
+def read_plan(text: str, *, shared: bool) -> Sweep:
+    """Return the sweep a TOML text describes; raise ValueError for one that cannot run here."""
+    sweep = parse_sweep(text)
+    for model in sweep.axes.model:
+        check_model(model, shared=shared)
+    return sweep
+
+
+def known_times(reports: Sequence[Report], here: MachineInfo) -> list[TimedRequest]:
+    """Return the timed calls of this machine's reports, newest first, all of one kind of device.
+
+    The kind is that of the newest one, since times of a CPU say nothing about a GPU.
+    """
+    ours = [report for report in reports if _is_of(report, here)]
+    kinds = [report.header.plan.device.partition(":")[0] for report in ours]
+    return [
+        TimedRequest(cell.request, sample.wall_s)
+        for report, kind in zip(ours, kinds, strict=True)
+        if kind == kinds[0]
+        for cell in report.cells
+        if cell.status == "ok"
+        for sample in cell.samples
+    ]
+
+
+def _is_of(report: Report, here: MachineInfo) -> bool:
+    there = report.header.machine
+    gpus = [card.name for card in there.gpus]
+    return there.cpu == here.cpu and gpus == [gpu.name or "unknown" for gpu in here.gpus]
+
+
+def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
+    """Return the seconds a sweep takes, warm-ups too, `None` where a model was never timed."""
+    cells = sweep.requests()
+    warmups = [cell.model_copy(update={"steps": min(cell.steps, WARMUP_STEPS)}) for cell in cells]
+    once_s, warmup_s = estimate_s(cells, timed), estimate_s(warmups, timed)
+    if once_s is None or warmup_s is None:
+        return None
+    return sweep.repeats * once_s + sweep.warmups * warmup_s
+
+
+def plan_line(sweep: Sweep, duration: float | None, source: str) -> str:
+    """Return what a sweep will do, in one line."""
+    count = len(sweep.requests())
+    calls = f"{count} cell{'s' if count != 1 else ''}, {sweep.repeats} repeats each"
+    if duration is None:
+        return f"{calls}. How long is not known yet: press Estimate for a short probe."
+    return f"{calls}: about {in_words(duration)}, judged by {source}."
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person says it."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def sweep_of(plan: Plan) -> Sweep:
+    """Return the sweep that a report's plan came from; raise ValueError if no grid makes it."""
+    cells = plan.cells
+    if not cells:
+        raise ValueError("this report plans no cells")
+    ddim_etas = tuple(dict.fromkeys(cell.eta for cell in cells if cell.sampler == "ddim"))
+
+    def values(name: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(getattr(cell, name) for cell in cells))
+
+    sweep = Sweep(
+        name=plan.name,
+        description=plan.description,
+        warmups=plan.warmups,
+        repeats=plan.repeats,
+        prompt=cells[0].prompt,
+        negative_prompt=cells[0].negative_prompt,
+        axes=Axes(
+            model=values("model"),
+            sampler=values("sampler"),
+            eta=ddim_etas or (0.0,),
+            steps=values("steps"),
+            resolution=tuple(dict.fromkeys(f"{cell.width}x{cell.height}" for cell in cells)),
+            batch=values("batch"),
+            precision=values("precision"),
+            guidance_scale=values("guidance_scale"),
+            seed=values("seed"),
+        ),
+    )
+    if sweep.requests() != cells:
+        raise ValueError("this report was not made from axes, so it is resumed by its own program")
+    return sweep

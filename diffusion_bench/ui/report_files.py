@@ -1,0 +1,104 @@
+"""The reports folder as the page sees it: names out, reports in; a name is never a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.store import UnreadableReport, finished_ids, parse_report, read_report
+
+REMEMBERED = 32  # parsed reports kept while their files stay the same
+NO_NAME = "sweep"
+
+
+class Opened(NamedTuple):
+    """The reports that could be read, and a line for each that could not."""
+
+    reports: tuple[Report, ...]
+    complaints: tuple[str, ...]
+
+
+class ReportFolder:
+    """The reports of one folder, which need not exist yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> list[str]:
+        """Return the names of the report files, newest first."""
+        if not self._folder.is_dir():
+            return []
+        files = [path for path in self._folder.glob("*.jsonl") if path.is_file()]
+        return [path.name for path in sorted(files, key=_modified_ns, reverse=True)]
+
+    def path(self, name: str) -> Path:
+        """Return the file of a name; raise ValueError for one that is not in the folder."""
+        if name not in self.names():
+            raise ValueError(f"there is no report {name!r:.80} in the reports folder")
+        return self._folder / name
+
+    def new_path(self, sweep_name: str, utc: str) -> Path:
+        """Return where a new report goes: `<sweep>-<time>.jsonl`; the folder is made."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "-", sweep_name).strip(".-")[:60] or NO_NAME
+        return self._folder / f"{safe}-{re.sub(r'[^0-9TZ]', '', utc)}.jsonl"
+
+    def read(self, name: str) -> Report:
+        """Return the report of that name; one that has not changed is not read again."""
+        return read_cached(self.path(name))
+
+    def unfinished(self) -> list[str]:
+        """Return the names of readable reports that lack some of their plan's cells."""
+        names = []
+        for name in self.names():
+            try:
+                report = self.read(name)
+            except UnreadableReport:
+                continue
+            planned = {request.workload_id() for request in report.header.plan.cells}
+            if planned - finished_ids(report):
+                names.append(name)
+        return names
+
+    def readable(self) -> list[Report]:
+        """Return every report of the folder that can be read."""
+        return list(open_reports(self, self.names(), []).reports)
+
+
+def read_cached(path: Path) -> Report:
+    """Return the report in a file, from memory while size and time of the file are the same."""
+    stat = path.stat()
+    return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+def open_reports(folder: ReportFolder, names: Sequence[str], uploads: Sequence[str]) -> Opened:
+    """Open reports of the folder by name and uploaded files by path; a bad one stops no other."""
+    reports, complaints = [], []
+    for name in names:
+        try:
+            reports.append(folder.read(name))
+        except (ValueError, OSError) as error:
+            complaints.append(str(error))
+    for upload in uploads:
+        try:
+            # An upload's own name, not the folder that Gradio put it in.
+            reports.append(parse_report(Path(upload).read_bytes(), Path(upload).name))
+        except (ValueError, OSError) as error:
+            complaints.append(str(error))
+    return Opened(tuple(reports), tuple(complaints))
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _read(path: Path, modified_ns: int, size: int) -> Report:
+    return read_report(path)
+
+
+def _modified_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # removed since it was listed
+        return 0

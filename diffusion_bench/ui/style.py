@@ -1,0 +1,73 @@
+"""How the page looks and which keys it knows; nothing in it comes from outside the machine."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# In the head rather than in `css` and `js`: Gradio adds a scope to the one that the page itself is
+# not in, and runs the other some time after the page can be used. Ctrl+Enter (Command+Enter on a
+# Mac) draws, from any field of the first tab; small pictures are shown with their pixels.
+HEAD = """<style>
+.gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important;
+  box-sizing: border-box; overflow-wrap: anywhere; }
+.gradio-container main { min-width: 0; }
+#t2i-pictures img { object-fit: contain !important; width: 100%; height: 100%; }
+.gradio-container button { overflow-wrap: normal; }
+#t2i-pictures .grid-container:has(> .thumbnail-item:only-child),
+#t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;
+  grid-template-columns: 1fr !important; }
+#t2i-pictures .thumbnail-item:only-child { aspect-ratio: auto; width: 100%; height: 100%; }
+.progress-line { padding: 0 !important; }
+.progress-line progress { appearance: none; display: block; width: 100%; height: .5rem; border: 0;
+  border-radius: .25rem; overflow: hidden; background: var(--border-color-primary); }
+.progress-line progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.progress-line progress::-webkit-progress-value { background: var(--color-accent); }
+.progress-line progress::-moz-progress-bar { background: var(--color-accent); }
+.code textarea { font-family: var(--font-mono); font-size: .85rem; line-height: 1.45;
+  white-space: pre; overflow-x: auto; }
+@media (max-width: 600px) {
+  .gradio-container main { padding: .5rem !important; }
+  .gradio-container .fillable { padding-inline: .5rem !important; }
+  #tabs .tab-container button { padding-inline: .45rem !important; font-size: .85rem !important; }
+}
+</style>
+<script>
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  const button = document.querySelector("#t2i-generate");
+  if (!button || button.offsetParent === null) return;
+  event.preventDefault();
+  if (document.activeElement) document.activeElement.blur();  // a number counts when it is left
+  setTimeout(() => button.click(), 50);
+}, true);
+document.addEventListener("load", (event) => {
+  const picture = event.target;
+  if (!(picture instanceof HTMLImageElement) || !picture.closest("#t2i-pictures")) return;
+  picture.style.imageRendering = picture.naturalWidth <= 160 ? "pixelated" : "auto";
+}, true);
+</script>"""
+
+# On a phone the pictures lie far below the button that draws them.
+TO_PICTURES = """
+() => {
+  const pictures = document.querySelector("#t2i-pictures");
+  if (pictures && window.innerWidth < 700) pictures.scrollIntoView({behavior: "smooth"});
+}
+"""
+
+
+def make_theme() -> gr.themes.Base:
+    """Return a calm theme of system fonts."""
+    return gr.themes.Default(
+        primary_hue="blue",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
+    )
+
+
+def progress_line(done: int, total: int, label: str) -> str:
+    """Return a progress bar as HTML. Made of numbers and our own words only, never a user's."""
+    if total < 1:
+        return ""
+    return f'<progress aria-label="{label}" max="{int(total)}" value="{int(done)}"></progress>'

@@ -1,0 +1,169 @@
+"""What the tab *Benchmark* does while a sweep runs: views of how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusion_bench.backends.device import hold_device
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.runner import Progress, run_sweep
+from diffusion_bench.bench.sweep import Sweep
+from diffusion_bench.reports.labels import resolution, sampler
+from diffusion_bench.ui.drawing import WAIT_S
+from diffusion_bench.ui.figures import Table, cell_table, draw_chart
+from diffusion_bench.ui.jobs import Done, Job, Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.plans import in_words, read_plan, sweep_of
+from diffusion_bench.ui.report_files import ReportFolder, read_cached
+
+SHOW_EVERY_S = 0.5
+CHARTS = ("latency", "throughput", "memory")
+CHARTS_SHARE = 10  # charts are drawn again after this many times of what drawing them took
+
+
+class View(NamedTuple):
+    """What the page shows next; `None` leaves what is there."""
+
+    done: int | None = None
+    total: int = 0
+    status: str | None = None
+    figures: tuple[Any, ...] | None = None
+    table: Table | None = None
+    files: tuple[str, str] | None = None  # the report and its page, to download
+
+
+class Sweeping:
+    """Runs sweeps into the reports folder."""
+
+    def __init__(
+        self, engine: Engine, jobs: Jobs, outbox: Outbox, reports: ReportFolder, *, shared: bool
+    ) -> None:
+        self._engine = engine
+        self._jobs = jobs
+        self._outbox = outbox
+        self._reports = reports
+        self._shared = shared
+
+    def run(self, text: str) -> Iterator[View]:
+        """Run the sweep of a TOML text into a new report."""
+        sweep = read_plan(text, shared=self._shared)
+        path = self._reports.new_path(sweep.name, utc_now())
+        yield from self._watch(sweep, path, resume=False)
+
+    def resume(self, name: str | None) -> Iterator[View]:
+        """Go on with an unfinished report of the folder."""
+        if not name:
+            raise ValueError("choose the unfinished report to go on with")
+        sweep = sweep_of(self._reports.read(name).header.plan)
+        yield from self._watch(sweep, self._reports.path(name), resume=True)
+
+    def _watch(self, sweep: Sweep, path: Path, *, resume: bool) -> Iterator[View]:
+        count = len(sweep.requests())
+        yield View(done=0, total=count, status="Starting the process that measures.")
+        work = partial(self._work, sweep, path, resume=resume)
+        latest: Progress | None = None
+        charts = _Charts(path)
+        shown_s = 0.0
+        with closing(self._jobs.watch(work, SHOW_EVERY_S)) as events:
+            for event in events:
+                match event:
+                    case Progress():
+                        latest = event
+                        charts.stale |= event.cell is not None
+                    case str():
+                        yield View(status=event)
+                    case Done():
+                        yield self._last(path, count)
+                        return
+                now_s = time.monotonic()
+                if now_s - shown_s >= SHOW_EVERY_S:
+                    shown_s = now_s
+                    yield _view(latest, charts) if latest else View()
+
+    def _work(self, sweep: Sweep, path: Path, job: Job, *, resume: bool) -> None:
+        device = self._engine.device
+        # The sweep's own process loads the model; this one's copy would be in its way.
+        with hold_device(device, wait_s=WAIT_S, on_wait=partial(_wait, job)):
+            self._engine.unload()
+        with closing(run_sweep(sweep, path, resume=resume, device=device)) as events:
+            for progress in events:
+                job.check()
+                if progress.kind != "heartbeat":
+                    job.tell(progress)
+
+    def _last(self, path: Path, count: int) -> View:
+        from diffusion_bench.charts.page import to_html
+
+        report = read_cached(path)
+        failed = sum(cell.status != "ok" for cell in report.cells)
+        told = f"Done: {len(report.cells)} of {count} cells measured"
+        told += f", {failed} of them failed" if failed else ""
+        where = "" if self._shared else f" Report: {path}"
+        return View(
+            done=count,
+            total=count,
+            status=f"{told}.{where}",
+            figures=tuple(draw_chart(name, [report]).figure for name in CHARTS),
+            table=cell_table([report]),
+            files=(
+                self._outbox.place(path.name, path.read_bytes()),
+                self._outbox.place(f"{path.stem}.html", to_html([report])),
+            ),
+        )
+
+
+class _Charts:
+    """The charts of a report that grows, drawn again when it has and not all too often."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._not_before_s = 0.0
+        self.stale = False
+
+    def draw(self) -> tuple[tuple[Any, ...] | None, Table | None]:
+        """Return new figures and cells, or `None` twice while the old ones will do."""
+        start_s = time.monotonic()
+        if not self.stale or start_s < self._not_before_s:
+            return None, None
+        report = read_cached(self._path)
+        figures = tuple(draw_chart(name, [report]).figure for name in CHARTS)
+        table = cell_table([report])
+        end_s = time.monotonic()
+        self._not_before_s = end_s + CHARTS_SHARE * (end_s - start_s)
+        self.stale = False
+        return figures, table
+
+
+def describe(progress: Progress) -> str:
+    """Return how far a sweep is, in one line."""
+    parts = [f"{progress.num_done} of {progress.num_cells} cells done"]
+    request = progress.request
+    if request is not None and progress.kind != "cell":
+        at = f"now {sampler(request)}, {request.steps} steps, {resolution(request)}"
+        parts.append(f"{at}, batch {request.batch}")
+        if progress.repeat:
+            parts.append(f"repeat {progress.repeat} measured")
+    if progress.remaining_s is not None:
+        parts.append(f"about {in_words(progress.remaining_s)} left")
+    return "; ".join(parts) + "."
+
+
+def _view(progress: Progress, charts: _Charts) -> View:
+    figures, table = charts.draw()
+    return View(
+        done=progress.num_done,
+        total=progress.num_cells,
+        status=describe(progress),
+        figures=figures,
+        table=table,
+    )
+
+
+def _wait(job: Job) -> None:
+    job.tell("Waiting for the device: another job is on it.")

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import gradio as gr
+import pytest
+
+from diffusion_bench.records import Cancelled, ImageRequest
+from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
+
+
+def test_pydantics_complaint_becomes_one_line_about_the_field():
+    with pytest.raises(ValueError, match="steps") as raised:
+        ImageRequest(prompt="a cat", steps=0)
+
+    line = in_one_line(raised.value)
+
+    assert line.startswith("steps: ")
+    assert "\n" not in line
+    assert "pydantic" not in line
+
+
+def test_out_of_memory_comes_with_advice():
+    line = in_one_line(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+
+    assert "smaller" in line
+    assert "2 GiB" in line
+
+
+def test_a_long_or_empty_message_is_still_a_line():
+    assert len(in_one_line(ValueError("x" * 9999))) <= 600
+    assert in_one_line(MemoryError()).startswith("out of memory")
+    assert in_one_line(ValueError("a\nb")) == "a b"
+
+
+def test_a_fault_reaches_the_page_and_a_bug_stays_a_bug():
+    @complaining
+    def handler(error):
+        raise error
+
+    with pytest.raises(gr.Error) as shown:
+        handler(ValueError("no such file"))
+    assert "no such file" in shown.value.message
+    with pytest.raises(KeyError):
+        handler(KeyError("bug"))
+
+
+def test_a_fault_in_the_middle_is_said_where_it_stays_then_raised():
+    def views():
+        yield "begun"
+        raise ValueError("broken")
+
+    heard = said_and_raised(views(), str)
+
+    assert [next(heard), next(heard)] == ["begun", "Error: broken"]
+    with pytest.raises(gr.Error):
+        next(heard)
+
+
+def test_a_cancelled_job_is_no_error():
+    def views():
+        yield "begun"
+        raise Cancelled("cancelled")
+
+    assert list(said_and_raised(views(), str)) == ["begun", "Cancelled."]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+from ui_server import wait_until
+
+from diffusion_bench.records import Cancelled
+from diffusion_bench.ui.jobs import Done, Jobs
+
+
+@pytest.fixture
+def jobs():
+    with closing(Jobs()) as jobs:
+        yield jobs
+
+
+def test_what_the_work_tells_arrives_in_order_and_its_value_last(jobs):
+    def work(job):
+        job.tell("one")
+        job.tell("two")
+        return 3
+
+    heard = [event for event in jobs.watch(work) if event is not None]
+
+    assert heard == ["one", "two", Done(3)]
+
+
+def test_a_watcher_hears_heartbeats_while_nothing_happens(jobs):
+    go_on = threading.Event()
+    events = jobs.watch(lambda _: go_on.wait(30), heartbeat_s=0.01)
+
+    assert [next(events), next(events)] == [None, None]
+    go_on.set()
+    assert list(events)[-1] == Done(True)
+
+
+def test_what_the_work_raises_reaches_the_watcher(jobs):
+    def work(job):
+        job.tell("begun")
+        raise ValueError("no such thing")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        list(jobs.watch(work))
+
+
+def test_closing_the_watcher_stops_the_work_at_its_next_word(jobs):
+    stopped = threading.Event()
+
+    def work(job):
+        try:
+            while True:
+                job.tell("step")
+        except Cancelled:
+            stopped.set()
+            raise
+
+    events = jobs.watch(work)
+    next(events)
+    events.close()
+
+    assert stopped.wait(10)
+
+
+def test_closing_the_jobs_ends_work_that_is_still_watched():
+    jobs = Jobs()
+    ended = threading.Event()
+
+    def work(job):
+        try:
+            while True:
+                job.check()
+        finally:
+            ended.set()
+
+    events = jobs.watch(work, heartbeat_s=0.01)
+    next(events)
+    jobs.close()
+
+    assert ended.is_set()
+    with pytest.raises(Cancelled):
+        list(events)
+
+
+def test_work_given_up_before_its_thread_is_free_never_begins(jobs):
+    begun = []
+    go_on = threading.Event()
+    blockers = [jobs.watch(lambda _: go_on.wait(30), heartbeat_s=0.01) for _ in range(32)]
+    for blocker in blockers:
+        next(blocker)
+
+    late = jobs.watch(lambda _: begun.append("late"), heartbeat_s=0.01)
+    next(late)
+    late.close()
+    go_on.set()
+    for blocker in blockers:
+        list(blocker)
+    wait_until(lambda: jobs._threads._work_queue.empty(), "the threads are idle")
+
+    assert begun == []

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+from fakes import make_cell, make_report
+
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Plan
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.plans import (
+    SMALLEST_SWEEP,
+    Planning,
+    duration_s,
+    in_words,
+    known_times,
+    read_plan,
+    sweep_files,
+    sweep_of,
+    sweep_text,
+)
+from diffusion_bench.ui.report_files import ReportFolder
+
+HERE = MachineInfo(os="Linux", architecture="x86_64", cpu="Test CPU", cores_logical=4, ram_mib=1e4)
+
+
+def plan_of(text: str) -> Plan:
+    sweep = parse_sweep(text)
+    return Plan(
+        name=sweep.name,
+        description=sweep.description,
+        device="cpu",
+        warmups=sweep.warmups,
+        repeats=sweep.repeats,
+        cells=sweep.requests(),
+    )
+
+
+def test_every_sweep_that_comes_with_the_project_can_be_chosen():
+    assert next(iter(sweep_files())) == "quick.toml"
+    for name in sweep_files():
+        assert read_plan(sweep_text(name), shared=True).requests()
+
+
+def test_a_name_that_is_not_offered_reads_no_file():
+    with pytest.raises(ValueError, match="no sweep"):
+        sweep_text("../pyproject.toml")
+
+
+def test_a_sweep_of_an_unknown_model_is_refused_before_it_runs():
+    text = SMALLEST_SWEEP + 'model = ["nowhere"]\n'
+
+    with pytest.raises(ValueError, match="unknown model 'nowhere'"):
+        read_plan(text, shared=False)
+
+
+def test_visitors_cannot_sweep_a_model_of_their_own():
+    text = SMALLEST_SWEEP + 'model = ["somebody/something"]\n'
+
+    assert read_plan(text, shared=False)
+    with pytest.raises(ValueError, match="models of its list only"):
+        read_plan(text, shared=True)
+
+
+def test_only_this_machines_times_and_one_kind_of_device_are_used():
+    gpu = GpuInfo(index=0, name="RTX")
+    newest = make_report(make_cell(wall_s=[1.0]))
+    elsewhere = make_report(make_cell(wall_s=[9.0]), cpu="Another CPU")
+    on_gpu = make_report(make_cell(wall_s=[0.1]), gpu="RTX")
+
+    assert [t.wall_s for t in known_times([newest, elsewhere, on_gpu], HERE)] == [1.0]
+    with_gpu = HERE.model_copy(update={"gpus": (gpu,)})
+    assert [t.wall_s for t in known_times([newest, on_gpu], with_gpu)] == [0.1]
+    plan = on_gpu.header.plan.model_copy(update={"device": "cpu"})
+    header = on_gpu.header.model_copy(update={"plan": plan})
+    its_cpu = make_report(make_cell(wall_s=[5.0])).model_copy(update={"header": header})
+    assert [t.wall_s for t in known_times([its_cpu, on_gpu], with_gpu)] == [5.0]
+
+
+def test_the_duration_counts_repeats_and_warmups():
+    sweep = parse_sweep('name = "x"\nrepeats = 4\nwarmups = 2\n[axes]\nsampler=["ddim"]\nsteps=[6]')
+    timed = known_times([make_report(make_cell(wall_s=[6.0], steps=6))], HERE)
+
+    # 4 repeats of 6 s, and 2 warm-ups of 3 of the 6 steps
+    assert duration_s(sweep, timed) == pytest.approx(4 * 6 + 2 * 3)
+    assert duration_s(sweep, []) is None
+
+
+def test_durations_are_said_as_people_say_them():
+    assert [in_words(s) for s in (4.4, 61, 3 * 3600 + 120)] == ["4 s", "1 min 01 s", "3 h 02 min"]
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        "steps = [3, 5]\nresolution = [64, '96x64']\nbatch = [1, 2]",
+        "sampler = ['ddpm']\nseed = [3, 4]\nprecision = ['fp32', 'bf16']",
+        "sampler = ['ddpm', 'ddim']\neta = [0.0, 1.0]\nguidance_scale = [1.0, 3.0]",
+        "sampler = ['ddpm', 'ddim']\neta = [1.0]",
+    ],
+)
+def test_an_unfinished_reports_sweep_is_found_from_its_plan(axes):
+    plan = plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}')
+
+    sweep = sweep_of(plan)
+
+    assert plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}').cells == (
+        sweep.requests()
+    )
+    assert (sweep.name, sweep.repeats, sweep.warmups) == ("x", 2, 1)
+
+
+def test_a_plan_that_no_grid_makes_is_not_guessed():
+    cells = (ImageRequest(prompt="a", steps=3), ImageRequest(prompt="a", steps=4, width=96))
+    plan = Plan(name="x", device="cpu", warmups=1, repeats=1, cells=cells)
+
+    with pytest.raises(ValueError, match="not made from axes"):
+        sweep_of(plan)
+
+
+def test_a_probe_finds_how_long_without_a_report(tmp_path):
+    with closing(Jobs()) as jobs:
+        planning = Planning(Engine("cpu"), jobs, ReportFolder(tmp_path), lambda: HERE, shared=False)
+        assert "press Estimate" in planning.describe(SMALLEST_SWEEP)
+        last = [line for line in planning.probe(SMALLEST_SWEEP) if line][-1]
+
+    assert last.startswith("4 cells, 3 repeats each: about ")
+    assert "a probe of a few steps" in last

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.store import ReportWriter
+from diffusion_bench.ui.outbox import KEEP_S, Outbox
+from diffusion_bench.ui.report_files import ReportFolder, open_reports
+
+
+def write_report(folder, name, *cells, planned=None):
+    folder.mkdir(exist_ok=True)
+    header = make_header(cells=planned or [cell.request for cell in cells])
+    with ReportWriter.create(folder / name, header) as writer:
+        for cell in cells:
+            writer.append(cell)
+    return folder / name
+
+
+def test_names_are_newest_first_and_only_reports(tmp_path):
+    for age, name in enumerate(("a.jsonl", "b.jsonl", "c.jsonl")):
+        path = write_report(tmp_path, name, make_cell())
+        os.utime(path, (1000 + age, 1000 + age))
+    (tmp_path / "notes.txt").write_text("x")
+
+    assert ReportFolder(tmp_path).names() == ["c.jsonl", "b.jsonl", "a.jsonl"]
+
+
+def test_a_folder_that_is_not_there_has_no_reports(tmp_path):
+    assert ReportFolder(tmp_path / "none").names() == []
+
+
+@pytest.mark.parametrize("name", ["../secret.jsonl", "/etc/passwd", "", "none.jsonl", "."])
+def test_a_name_that_is_not_listed_opens_nothing(tmp_path, name):
+    write_report(tmp_path, "secret.jsonl", make_cell())
+    write_report(tmp_path / "reports", "mine.jsonl", make_cell())
+
+    with pytest.raises(ValueError, match="there is no report"):
+        ReportFolder(tmp_path / "reports").path(name)
+
+
+def test_a_sweeps_name_becomes_a_file_name_and_no_path(tmp_path):
+    folder = ReportFolder(tmp_path / "reports")
+
+    paths = [
+        folder.new_path(name, "2026-01-02T03:04:05Z")
+        for name in ("quick", "../../etc/x y", "..", "ünï")
+    ]
+
+    assert [path.name.removesuffix("-20260102T030405Z.jsonl") for path in paths] == [
+        "quick",
+        "etc-x-y",
+        "sweep",
+        "n",
+    ]
+    assert {path.parent for path in paths} == {tmp_path / "reports"}
+    assert (tmp_path / "reports").is_dir()
+
+
+def test_unfinished_are_those_that_lack_cells_of_their_plan(tmp_path):
+    done, other = make_cell(steps=5), ImageRequest(prompt="a cat", steps=9)
+    write_report(tmp_path, "whole.jsonl", done)
+    write_report(tmp_path, "half.jsonl", done, planned=[done.request, other])
+    (tmp_path / "broken.jsonl").write_text("hello")
+
+    assert ReportFolder(tmp_path).unfinished() == ["half.jsonl"]
+
+
+def test_a_report_that_grew_is_read_again(tmp_path):
+    first, second = make_cell(steps=5), make_cell(steps=9)
+    planned = [first.request, second.request]
+    path = write_report(tmp_path, "grows.jsonl", first, planned=planned)
+    folder = ReportFolder(tmp_path)
+    assert len(folder.read("grows.jsonl").cells) == 1
+
+    writer, _ = ReportWriter.resume(path, folder.read("grows.jsonl").header)
+    with writer:
+        writer.append(second)
+
+    assert len(folder.read("grows.jsonl").cells) == 2
+
+
+def test_a_bad_report_is_named_and_the_others_open(tmp_path):
+    folder = tmp_path / "reports"
+    write_report(folder, "good.jsonl", make_cell())
+    (folder / "bad.jsonl").write_text("hello")
+    upload = write_report(tmp_path / "upload", "mine.jsonl", make_cell())
+
+    opened = open_reports(
+        ReportFolder(folder), ["bad.jsonl", "gone.jsonl", "good.jsonl"], [str(upload)]
+    )
+
+    assert [report.source for report in opened.reports] == ["good.jsonl", "mine.jsonl"]
+    assert "bad.jsonl" in opened.complaints[0]
+    assert "gone.jsonl" in opened.complaints[1]
+
+
+def test_the_outbox_keeps_the_name_and_drops_what_is_old(tmp_path):
+    outbox = Outbox(tmp_path)
+    old = outbox.place("../old.csv", "a")
+    os.utime(os.path.dirname(old), (0, os.path.getmtime(old) - 2 * KEEP_S))
+
+    new = outbox.place("new.csv", b"b")
+
+    assert os.path.basename(old) == "old.csv"
+    assert not os.path.exists(old)
+    with open(new, "rb") as file:
+        assert file.read() == b"b"

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_header, make_report, make_sweep_cells, make_trace
+
+from diffusion_bench.reports.store import ReportWriter
+from diffusion_bench.ui.figures import TITLES, cell_table
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.reports import NOTHING, Reading
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for name, speed in (("slow.jsonl", 1.0), ("fast.jsonl", 2.0)):
+        cells = make_sweep_cells(speed=speed)
+        with ReportWriter.create(folder / name, make_header(cells=[c.request for c in cells])) as w:
+            for cell in cells:
+                w.append(cell)
+    return folder
+
+
+@pytest.fixture
+def reading(folder, tmp_path):
+    outbox = tmp_path / "outbox"
+    outbox.mkdir()
+    return Reading(ReportFolder(folder), Outbox(outbox))
+
+
+def test_every_chart_has_traces_and_a_table_with_the_same_series(reading):
+    shown = reading.show(["slow.jsonl"], None)
+
+    assert len(shown.charts) == len(TITLES)
+    for chart in shown.charts:
+        assert len(chart.figure.data) > 0
+        assert len(chart.table["data"]) > 0
+        assert all(len(row) == len(chart.table["headers"]) for row in chart.table["data"])
+
+
+def test_two_reports_are_told_apart_in_words_and_charts(reading):
+    shown = reading.show(["slow.jsonl", "fast.jsonl"], [])
+
+    assert "slow.jsonl" in shown.words
+    assert "fast.jsonl" in shown.words
+    series = {row[0] for row in shown.charts[0].table["data"]}
+    assert any("slow.jsonl" in name for name in series)
+    assert any("fast.jsonl" in name for name in series)
+
+
+def test_a_cells_trace_can_be_picked_and_a_made_up_one_cannot(reading):
+    key = reading.show(["slow.jsonl"], None).traces[0][1]
+
+    chart = reading.trace(["slow.jsonl"], None, key)
+
+    assert len(chart.figure.data) >= 2
+    with pytest.raises(ValueError, match="none of the open reports"):
+        reading.trace(["slow.jsonl"], None, "0:/etc/passwd")
+
+
+def test_exports_are_the_three_formats_under_the_reports_name(reading):
+    csv, markdown, html = (Path(path) for path in reading.export(["slow.jsonl"], None))
+
+    assert (csv.name, markdown.name, html.name) == ("slow.csv", "slow.md", "slow.html")
+    assert "median_s" in csv.read_text()
+    assert "| sampler |" in markdown.read_text()
+    assert "<html" in html.read_text()
+
+
+def test_damage_is_said_and_a_report_that_is_none_stops_no_other(reading, folder, tmp_path):
+    with (folder / "slow.jsonl").open("a") as file:
+        file.write('{"kind": "cell", "torn')
+    upload = tmp_path / "upload.jsonl"
+    upload.write_text("<script>alert(1)</script>")
+
+    shown = reading.show(["slow.jsonl"], [str(upload)])
+
+    assert "Note: the last line was torn" in shown.words
+    assert "Not opened: upload.jsonl" in shown.words
+    assert shown.charts[0].figure.data
+
+
+def test_with_nothing_chosen_the_page_says_what_to_do(reading):
+    shown = reading.show(None, None)
+
+    assert shown.words == NOTHING
+    assert reading.export([], []) == ()
+
+
+def test_a_failed_cell_is_a_row_with_its_message_and_no_figures():
+    failed = make_cell(status="oom", message="out of memory", trace=make_trace(1))
+
+    (row,) = cell_table([make_report(failed)])["data"]
+
+    assert row[4:7] == ["oom", "", ""]
+    assert row[-1] == "out of memory"

@@ -1,0 +1,174 @@
+"""The real server, asked by `gradio_client` and by plain HTTP."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_of, wait_until
+
+from diffusion_bench.backends.pictures import read_request
+from diffusion_bench.records import ImageRequest
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The folders of the server, which outlives the folders that each test gets."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(autouse=True)
+def _folders_of_the_server(home, monkeypatch):
+    set_folders(home, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def page(home):
+    with pytest.MonkeyPatch.context() as patch:
+        set_folders(home, patch)
+        with served(reports=home / "reports") as page:
+            yield page
+
+
+def set_folders(home, patch):
+    for variable in ("DIFFUSION_BENCH_CACHE", "GRADIO_TEMP_DIR"):
+        patch.setenv(variable, str(home / variable.lower()))
+
+
+@pytest.fixture
+def client(page, tmp_path):
+    client = Client(page.local_url, verbose=False, download_files=str(tmp_path))
+    yield client
+    client.close()
+
+
+def asked(**changed):
+    return list((VALUES | changed).values())
+
+
+def test_a_picture_comes_as_the_file_that_was_saved(client):
+    pictures, _, status, seed = client.predict(*asked(), api_name="/generate")
+
+    request = read_request(Path(pictures[0]["image"]))
+    fields = {name: VALUES[name] for name in ImageRequest.model_fields}
+    assert request == ImageRequest(**fields | {"noise_seed": None})
+    assert " s on cpu" in status
+    assert seed == "7"
+
+
+def test_the_same_seed_gives_the_same_bytes(client):
+    first, again, other = (
+        read_bytes(client.predict(*asked(seed=seed), api_name="/generate")[0]) for seed in (3, 3, 4)
+    )
+
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"width": 70}, "width 70 is not a multiple of 8; the nearest are 64 and 72"),
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"model": "nowhere"}, "unknown model 'nowhere'"),
+        ({"model": "some/body"}, "not on this machine"),
+        ({"eta": 0.5, "steps": 0}, "0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_no_traceback(client, changed, said):
+    with pytest.raises(AppError) as refused:
+        client.predict(*asked(**changed), api_name="/generate")
+
+    assert said in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+    assert "\n" not in str(refused.value).strip()
+
+
+def test_a_second_generation_waits_for_the_device(client):
+    with busy_device():
+        job = client.submit(*asked(), api_name="/generate")
+        wait_until(lambda: _said(job, "Waiting for the device"), "the wait is said")
+        assert not job.done()
+
+    assert job.result(timeout=60)[0]
+
+
+def test_a_cancelled_generation_frees_the_device(client):
+    job = client.submit(*asked(steps=1000), api_name="/generate")
+    wait_until(lambda: _said(job, "Step"), "it draws")
+    assert not is_free()
+
+    job.cancel()
+
+    wait_until(is_free, "the device is free", limit_s=10)
+
+
+def test_settings_come_back_from_an_uploaded_picture(client):
+    pictures = client.predict(*asked(steps=3, sampler="ddpm", noise_seed=5), api_name="/generate")[
+        0
+    ]
+
+    fields = client.predict(handle_file(pictures[0]["image"]), api_name="/read_settings")
+
+    given = list((VALUES | {"steps": 3, "sampler": "ddpm", "noise_seed": 5}).values())
+    assert list(fields) == given[:-1]  # all but the preview, which a picture does not carry
+
+
+def test_no_call_passes_by_the_queue(page):
+    assert status_of(f"{page.local_url}gradio_api/run/generate", {"data": asked()}) == 404
+
+
+def test_calls_at_the_same_time_draw_one_after_the_other(client, monkeypatch):
+    from diffusion_bench.backends.images import ImageBackend
+
+    drawing, most = [], []
+    draw = ImageBackend.generate
+
+    def watched(self, request, *rest):
+        drawing.append(request.seed)
+        most.append(len(drawing))
+        try:
+            return draw(self, request, *rest)
+        finally:
+            drawing.remove(request.seed)
+
+    monkeypatch.setattr(ImageBackend, "generate", watched)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        jobs = [
+            pool.submit(client.predict, *asked(seed=seed, steps=5), api_name="/generate")
+            for seed in range(3)
+        ]
+        results = [job.result(timeout=120) for job in jobs]
+
+    assert all(result[0] for result in results)
+    assert most == [1, 1, 1]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", __file__])
+def test_the_servers_files_are_not_handed_out(page, path):
+    assert status_of(f"{page.local_url}gradio_api/file={path}") in (403, 404)
+
+
+def test_a_report_is_opened_by_name_only(client, tmp_path):
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text("{}")
+
+    words = client.predict([str(secret), "../x.jsonl"], None, api_name="/open_reports")[0]
+
+    assert words.count("there is no report") == 2
+
+
+def test_nothing_is_served_without_the_password(tmp_path):
+    with served(auth="ann:correct-horse", reports=tmp_path) as page:
+        for path in ("config", "gradio_api/info", "gradio_api/file=/etc/passwd"):
+            assert status_of(page.local_url + path) == 401
+        client = Client(page.local_url, auth=("ann", "correct-horse"), verbose=False)
+        assert client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+        client.close()
+
+
+def _said(job, words):
+    return any(words in str(update[2]) for update in job.outputs())

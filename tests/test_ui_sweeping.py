@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from ui_server import busy_device, is_free, wait_until
+
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.runner import Progress
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.store import read_report
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.sweeping import Sweeping, describe
+
+SWEEP = 'name = "tiny"\nrepeats = 2\n[axes]\nsampler = ["ddim"]\nsteps = [2, 3, 200]\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return ReportFolder(tmp_path / "reports")
+
+
+@pytest.fixture
+def sweeping(folder, tmp_path):
+    (tmp_path / "outbox").mkdir()
+    with closing(Jobs()) as jobs:
+        yield Sweeping(Engine("cpu"), jobs, Outbox(tmp_path / "outbox"), folder, shared=False)
+
+
+def test_a_cancelled_sweep_frees_the_device_and_can_be_gone_on_with(sweeping, folder):
+    views = sweeping.run(SWEEP.replace("200", "1000"))
+    seen = next(view for view in views if view.table and len(view.table["data"]) == 2)
+    views.close()
+    wait_until(is_free, "the device is free", limit_s=10)
+
+    assert len(seen.figures) == 3
+    (name,) = folder.unfinished()
+    before = {cell.cell_id: cell for cell in folder.read(name).cells}
+    assert len(before) == 2
+    views = sweeping.resume(name)
+    resumed = next(view for view in views if view.status and "2 of 3 cells done" in view.status)
+    views.close()
+    assert (resumed.done, resumed.total) == (2, 3)
+    assert {cell.cell_id: cell for cell in folder.read(name).cells} == before
+    wait_until(is_free, "the device is free", limit_s=10)
+
+
+def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folder):
+    with busy_device():
+        views = sweeping.run(SWEEP.replace(", 200", ""))
+        waiting = next(view for view in views if view.status and "Waiting" in view.status)
+        assert waiting.figures is None
+
+    last = list(views)[-1]
+
+    (name,) = folder.names()
+    report = read_report(folder.path(name))
+    assert [cell.status for cell in report.cells] == ["ok", "ok"]
+    assert last.status.startswith("Done: 2 of 2 cells measured.")
+    downloads = [Path(file) for file in last.files]
+    assert downloads[0].read_bytes() == folder.path(name).read_bytes()
+    assert "<html" in downloads[1].read_text()
+    assert all(len(figure.data) for figure in last.figures)
+    assert folder.unfinished() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "is not TOML"),
+        ('name = "x"\n[axes]\nsteps = [0]', "steps"),
+        ('name = "x"\n[axes]\nspeed = [1]', "speed"),
+        ('name = "x"\n[axes]\nmodel = ["nowhere"]', "unknown model"),
+    ],
+)
+def test_a_bad_sweep_is_told_and_writes_nothing(sweeping, folder, text, said):
+    with pytest.raises(ValueError, match=said):
+        next(sweeping.run(text))
+
+    assert folder.names() == []
+
+
+def test_going_on_with_no_or_an_unknown_report_is_told(sweeping):
+    with pytest.raises(ValueError, match="choose the unfinished report"):
+        next(sweeping.resume(None))
+    with pytest.raises(ValueError, match="there is no report"):
+        next(sweeping.resume("../x.jsonl"))
+
+
+def test_the_status_says_cell_repeat_and_time_left():
+    request = ImageRequest(prompt="a", steps=20, batch=4)
+    progress = Progress(
+        kind="repeated", num_cells=8, num_done=3, request=request, repeat=2, remaining_s=75.0
+    )
+
+    assert describe(progress) == (
+        "3 of 8 cells done; now ddim, 20 steps, 64x64, batch 4; repeat 2 measured; "
+        "about 1 min 15 s left."
+    )
