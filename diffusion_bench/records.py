@@ -73,6 +73,13 @@ class ImageRequest(Record):
             raise ValueError("eta belongs to ddim; ddpm takes none (leave it at 0)")
         return self
 
+    def of_picture(self, index: int) -> Self:
+        """Return the request that draws picture `index` of this batch on its own."""
+        own: dict[str, Any] = {"seed": self.seed + index, "batch": 1}
+        if self.noise_seed is not None:
+            own["noise_seed"] = self.noise_seed + index
+        return self.model_copy(update=own)
+
     def workload_id(self) -> str:
         """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
         return digest(self.model_dump(mode="json"))

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_bench.bench.sweep import MAX_CELLS, parse_sweep, read_sweep
+from diffusion_bench.bench.sweep import MAX_CELLS, parse_sweep, read_sweep, sweep_of
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Plan
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -161,3 +163,43 @@ def test_every_sweep_that_comes_along_is_whole_and_repeats_enough(path: Path) ->
     assert sweep.warmups >= 1
     assert {cell.sampler for cell in sweep.requests()} == {"ddim", "ddpm"}
     assert sweep.description
+
+
+def plan_of(text: str) -> Plan:
+    sweep = parse_sweep(text)
+    return Plan(
+        name=sweep.name,
+        description=sweep.description,
+        device="cpu",
+        warmups=sweep.warmups,
+        repeats=sweep.repeats,
+        cells=sweep.requests(),
+    )
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        "steps = [3, 5]\nresolution = [64, '96x64']\nbatch = [1, 2]",
+        "sampler = ['ddpm']\nseed = [3, 4]\nprecision = ['fp32', 'bf16']",
+        "sampler = ['ddpm', 'ddim']\neta = [0.0, 1.0]\nguidance_scale = [1.0, 3.0]",
+        "sampler = ['ddpm', 'ddim']\neta = [1.0]",
+    ],
+)
+def test_an_unfinished_reports_sweep_is_found_from_its_plan(axes):
+    plan = plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}')
+
+    sweep = sweep_of(plan)
+
+    assert plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}').cells == (
+        sweep.requests()
+    )
+    assert (sweep.name, sweep.repeats, sweep.warmups) == ("x", 2, 1)
+
+
+def test_a_plan_that_no_grid_makes_is_not_guessed():
+    cells = (ImageRequest(prompt="a", steps=3), ImageRequest(prompt="a", steps=4, width=96))
+    plan = Plan(name="x", device="cpu", warmups=1, repeats=1, cells=cells)
+
+    with pytest.raises(ValueError, match="not made from axes"):
+        sweep_of(plan)

@@ -164,8 +164,8 @@ def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
     settings = {"num_cells": 4, "num_done": 1}
     at = {
         "starting": Progress(kind="ready", **settings),
-        "ddim 20 steps, 96x64, batch 4": Progress(kind="heartbeat", request=request, **settings),
-        "ddim 20 steps, 96x64, batch 4, repeat 2 done": Progress(
+        "ddim, 20 steps, 96x64, batch 4": Progress(kind="heartbeat", request=request, **settings),
+        "ddim, 20 steps, 96x64, batch 4, repeat 2 done": Progress(
             kind="repeated", request=request, repeat=2, **settings
         ),
         "done": Progress(kind="done", **settings),
@@ -181,7 +181,7 @@ def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
         (0.2, "about 0 s left"),
         (59.4, "about 59 s left"),
         (59.6, "about 1 min 00 s left"),
-        (3725, "about 62 min 05 s left"),
+        (3725, "about 1 h 02 min left"),
     ],
 )
 def test_the_time_left_is_words_or_nothing(seconds: float | None, words: str) -> None:

@@ -10,7 +10,7 @@ from ui_server import VALUES, busy_device, is_free, wait_until
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.pictures import read_request, save_png
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.ui.drawing import Drawing, picture_request
+from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 
@@ -53,7 +53,7 @@ def test_every_picture_of_a_batch_carries_the_request_that_draws_it_alone(make_d
     assert (second.seed, second.noise_seed, second.batch) == (8, 4, 1)
     alone = list(drawing.draw(values | {"seed": 8, "noise_seed": 4, "batch": 1}))[-1].pictures
     assert furthest_apart(batch[1], alone[0]) <= 2  # of 255: batches round differently
-    assert picture_request(second, 0) == second
+    assert second.of_picture(0) == second
 
 
 def test_a_negative_or_empty_seed_picks_one(make_drawing):

@@ -9,18 +9,14 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
-from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.schema import Plan
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.plans import (
     SMALLEST_SWEEP,
     Planning,
     duration_s,
-    in_words,
     known_times,
     read_plan,
     sweep_files,
-    sweep_of,
     sweep_text,
 )
 from diffusion_bench.ui.report_files import ReportFolder
@@ -28,22 +24,18 @@ from diffusion_bench.ui.report_files import ReportFolder
 HERE = MachineInfo(os="Linux", architecture="x86_64", cpu="Test CPU", cores_logical=4, ram_mib=1e4)
 
 
-def plan_of(text: str) -> Plan:
-    sweep = parse_sweep(text)
-    return Plan(
-        name=sweep.name,
-        description=sweep.description,
-        device="cpu",
-        warmups=sweep.warmups,
-        repeats=sweep.repeats,
-        cells=sweep.requests(),
-    )
-
-
 def test_every_sweep_that_comes_with_the_project_can_be_chosen():
     assert next(iter(sweep_files())) == "quick.toml"
     for name in sweep_files():
-        assert read_plan(sweep_text(name), shared=True).requests()
+        assert read_plan(sweep_text(name), shared=False).requests()
+
+
+def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hours():
+    assert read_plan(sweep_text("quick.toml"), shared=True).requests()
+    with pytest.raises(ValueError, match="steps 1000 is too much for a shared app"):
+        read_plan(sweep_text("ddpm_vs_ddim.toml"), shared=True)
+    with pytest.raises(ValueError, match=r"200 calls at most.*2000 \(2 cells, 999 repeats"):
+        read_plan('name = "x"\nrepeats = 999\n[axes]\nsteps = [2]', shared=True)
 
 
 def test_a_name_that_is_not_offered_reads_no_file():
@@ -88,38 +80,6 @@ def test_the_duration_counts_repeats_and_warmups():
     # 4 repeats of 6 s, and 2 warm-ups of 3 of the 6 steps
     assert duration_s(sweep, timed) == pytest.approx(4 * 6 + 2 * 3)
     assert duration_s(sweep, []) is None
-
-
-def test_durations_are_said_as_people_say_them():
-    assert [in_words(s) for s in (4.4, 61, 3 * 3600 + 120)] == ["4 s", "1 min 01 s", "3 h 02 min"]
-
-
-@pytest.mark.parametrize(
-    "axes",
-    [
-        "steps = [3, 5]\nresolution = [64, '96x64']\nbatch = [1, 2]",
-        "sampler = ['ddpm']\nseed = [3, 4]\nprecision = ['fp32', 'bf16']",
-        "sampler = ['ddpm', 'ddim']\neta = [0.0, 1.0]\nguidance_scale = [1.0, 3.0]",
-        "sampler = ['ddpm', 'ddim']\neta = [1.0]",
-    ],
-)
-def test_an_unfinished_reports_sweep_is_found_from_its_plan(axes):
-    plan = plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}')
-
-    sweep = sweep_of(plan)
-
-    assert plan_of(f'name = "x"\nprompt = "a fox"\nrepeats = 2\n[axes]\n{axes}').cells == (
-        sweep.requests()
-    )
-    assert (sweep.name, sweep.repeats, sweep.warmups) == ("x", 2, 1)
-
-
-def test_a_plan_that_no_grid_makes_is_not_guessed():
-    cells = (ImageRequest(prompt="a", steps=3), ImageRequest(prompt="a", steps=4, width=96))
-    plan = Plan(name="x", device="cpu", warmups=1, repeats=1, cells=cells)
-
-    with pytest.raises(ValueError, match="not made from axes"):
-        sweep_of(plan)
 
 
 def test_a_probe_finds_how_long_without_a_report(tmp_path):

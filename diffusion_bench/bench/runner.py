@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal
 
-from diffusion_bench.backends.device import hold_device
+from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.cells import failed_cell, measured_cell
 from diffusion_bench.bench.estimate import TimedRequest, estimate_s
 from diffusion_bench.bench.header import make_header, utc_now
@@ -28,11 +28,15 @@ from diffusion_bench.reports.store import ReportWriter, finished_ids
 HEARTBEAT_S = 0.2
 SAMPLE_INTERVAL_S = 0.05
 
-Kind = Literal["ready", "skipped", "cell_started", "repeated", "cell", "heartbeat", "done"]
+Kind = Literal[
+    "waiting", "ready", "skipped", "cell_started", "repeated", "cell", "heartbeat", "done"
+]
 
 
 class Progress(Record):
     """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
+
+    `waiting` is for the device; the number of cells is not told before it is had.
 
     `remaining_s` is `None` until a cell of every model and precision has been timed.
     """
@@ -47,18 +51,24 @@ class Progress(Record):
 
 
 def run_sweep(
-    sweep: Sweep, path: Path, *, resume: bool = False, device: str | None = None
+    sweep: Sweep,
+    path: Path,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+    wait_s: float = 0.0,
 ) -> Generator[Progress]:
     """Measure a sweep into the report at `path`, yielding what happens.
 
-    With `resume`, cells that an interrupted run finished are skipped. Raises `DeviceBusy`,
-    `WorkerFailed`, and ValueError for a report that exists, or that another machine began.
+    With `resume`, cells that an interrupted run finished are skipped. Waits up to `wait_s` for a
+    device that another job holds. Raises `DeviceBusy`, `WorkerFailed`, and ValueError for a report
+    that exists, or that another machine began.
     """
     with ExitStack() as stack:
         sensor = stack.enter_context(closing(open_sensor()))
         worker = stack.enter_context(_Workers(device))
         ready = worker.start()
-        stack.enter_context(hold_device(ready.device))
+        yield from _hold(stack, ready.device, wait_s)
         stack.callback(worker.drop)  # before the lock goes: who waits for it finds memory free
         header = make_header(sweep, ready, sensor)
         finished: frozenset[str] = frozenset()
@@ -74,6 +84,21 @@ def run_sweep(
             if progress.cell is not None:
                 writer.append(progress.cell)
             yield progress
+
+
+def _hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:
+    """Hold the device until the stack ends, yielding while another job has it."""
+    give_up_at_s = time.monotonic() + wait_s
+    while True:
+        try:
+            stack.enter_context(hold_device(device))
+        except DeviceBusy:
+            if time.monotonic() >= give_up_at_s:
+                raise
+            yield Progress(kind="waiting", num_cells=0, num_done=0)
+            time.sleep(HEARTBEAT_S)
+        else:
+            return
 
 
 class _Workers:

@@ -19,6 +19,7 @@ from diffusion_bench.records import (
     Seed,
     explain,
 )
+from diffusion_bench.reports.schema import Plan
 
 MAX_CELLS = 10_000
 SLOWEST_FIRST = (
@@ -92,6 +93,40 @@ class Sweep(Record):
 def _sides(resolution: Resolution) -> tuple[int, int]:
     width, _, height = str(resolution).partition("x")
     return int(width), int(height or width)
+
+
+def sweep_of(plan: Plan) -> Sweep:
+    """Return the sweep that a report's plan came from; raise ValueError if no grid makes it."""
+    cells = plan.cells
+    if not cells:
+        raise ValueError("this report plans no cells")
+    ddim_etas = tuple(dict.fromkeys(cell.eta for cell in cells if cell.sampler == "ddim"))
+
+    def values(name: str) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(getattr(cell, name) for cell in cells))
+
+    sweep = Sweep(
+        name=plan.name,
+        description=plan.description,
+        warmups=plan.warmups,
+        repeats=plan.repeats,
+        prompt=cells[0].prompt,
+        negative_prompt=cells[0].negative_prompt,
+        axes=Axes(
+            model=values("model"),
+            sampler=values("sampler"),
+            eta=ddim_etas or (0.0,),
+            steps=values("steps"),
+            resolution=tuple(dict.fromkeys(f"{cell.width}x{cell.height}" for cell in cells)),
+            batch=values("batch"),
+            precision=values("precision"),
+            guidance_scale=values("guidance_scale"),
+            seed=values("seed"),
+        ),
+    )
+    if sweep.requests() != cells:
+        raise ValueError("this report was not made from axes, so it is resumed by its own program")
+    return sweep
 
 
 def parse_sweep(text: str, source: str = "sweep") -> Sweep:

@@ -60,10 +60,7 @@ def generate(
     from diffusion_bench.backends.pictures import save_png
 
     for index, (picture, path) in enumerate(zip(generation.images, paths, strict=True)):
-        own = {"seed": request.seed + index, "batch": 1}
-        if request.noise_seed is not None:
-            own["noise_seed"] = request.noise_seed + index
-        save_png(picture, path, request.model_copy(update=own))
+        save_png(picture, path, request.of_picture(index))
         typer.echo(path)
     _summarise(generation)
 

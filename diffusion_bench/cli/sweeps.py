@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from diffusion_bench.bench.runner import Progress
-    from diffusion_bench.records import ImageRequest
     from diffusion_bench.reports.schema import Report
 
 COLUMNS = {
@@ -119,7 +118,7 @@ def _watch(events: Generator[Progress]) -> None:
         for event in events:
             bar.update(
                 task,
-                total=event.num_cells,
+                total=event.num_cells or None,
                 completed=event.num_done,
                 description=describe(event),
                 left=time_left(event.remaining_s),
@@ -130,26 +129,21 @@ def _watch(events: Generator[Progress]) -> None:
 
 def describe(event: Progress) -> str:
     """Return in a few words what a run is at."""
-    if event.kind == "done":
-        return "done"
+    from diffusion_bench.bench.wording import name_request
+
+    if event.kind in ("done", "waiting"):
+        return {"done": "done", "waiting": "waiting for the device"}[event.kind]
     if event.request is None:
         return "starting"
     repeat = f", repeat {event.repeat} done" if event.repeat else ""
     return name_request(event.request) + repeat
 
 
-def name_request(request: ImageRequest) -> str:
-    """Return a cell's request in a few words."""
-    size = f"{request.width}x{request.height}"
-    return f"{request.sampler} {request.steps} steps, {size}, batch {request.batch}"
-
-
 def time_left(remaining_s: float | None) -> str:
     """Return the time left in words, or nothing while it is not known."""
-    if remaining_s is None:
-        return ""
-    minutes, seconds = divmod(round(remaining_s), 60)
-    return f"about {minutes} min {seconds:02d} s left" if minutes else f"about {seconds} s left"
+    from diffusion_bench.bench.wording import in_words
+
+    return "" if remaining_s is None else f"about {in_words(remaining_s)} left"
 
 
 def _print_reports(reports: list[Report]) -> None:
@@ -194,6 +188,7 @@ def _print_verdicts(reports: list[Report]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from diffusion_bench.bench.wording import name_request
     from diffusion_bench.reports.compare import compare as compare_reports
 
     table = Table("workload", "baseline", "other", "verdict", "ratio of times", "why")

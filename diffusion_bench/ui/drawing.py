@@ -74,7 +74,7 @@ class Drawing:
         request = ImageRequest(**fields)
         check_model(request.model, shared=self._shared)
         if self._shared:
-            _check_limits(request)
+            check_limits(request)
         return request
 
     def draw(self, values: Mapping[str, Any]) -> Iterator[View]:
@@ -163,14 +163,6 @@ def _is_unset(seed: int | None) -> bool:
     return seed is None or seed < 0
 
 
-def picture_request(request: ImageRequest, index: int) -> ImageRequest:
-    """Return the request that draws picture `index` of a batch on its own."""
-    own: dict[str, Any] = {"seed": request.seed + index, "batch": 1}
-    if request.noise_seed is not None:
-        own["noise_seed"] = request.noise_seed + index
-    return request.model_copy(update=own)
-
-
 def summary(generation: Generation) -> str:
     """Return times, by stage and by step, and the peak memory in one line."""
     stages, memory = generation.stages, generation.memory
@@ -204,7 +196,8 @@ def _step_line(step: Step) -> str:
     return f"Step {done} of {step.num_steps}, about {left_s:.0f} s left."
 
 
-def _check_limits(request: ImageRequest) -> None:
+def check_limits(request: ImageRequest) -> None:
+    """Raise ValueError for a request that is too much for a machine its owner shares."""
     for name, most in SHARED_LIMITS.items():
         if getattr(request, name) > most:
             raise ValueError(
@@ -217,7 +210,7 @@ def _save(
 ) -> tuple[str, ...]:
     paths = []
     for index, picture in enumerate(pictures):
-        own = picture_request(request, index)
+        own = request.of_picture(index)
         path = folder / f"{name}-seed-{own.seed}.png"
         save_png(picture, path, own)
         paths.append(str(path))

@@ -6,22 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import diffusion_bench
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels
 from diffusion_bench.bench.measure import WARMUP_STEPS
-from diffusion_bench.bench.sweep import Axes, Sweep, parse_sweep
+from diffusion_bench.bench.sweep import Sweep, parse_sweep
+from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.schema import Plan, Report
-from diffusion_bench.ui.drawing import WAIT_S, check_model
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.ui.drawing import WAIT_S, check_limits, check_model
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.report_files import ReportFolder
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 PROBE_STEPS = (2, 6)
+MAX_SHARED_CALLS = 200
 
 SMALLEST_SWEEP = """name = "mine"
 repeats = 3
@@ -110,7 +111,22 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
     sweep = parse_sweep(text)
     for model in sweep.axes.model:
         check_model(model, shared=shared)
+    if shared:
+        _check_shared(sweep)
     return sweep
+
+
+def _check_shared(sweep: Sweep) -> None:
+    """Refuse what would keep a shared machine from its owner and the other visitors."""
+    cells = sweep.requests()
+    for cell in cells:
+        check_limits(cell)
+    calls = len(cells) * (sweep.repeats + sweep.warmups)
+    if calls > MAX_SHARED_CALLS:
+        raise ValueError(
+            f"this app is shared: a sweep may make {MAX_SHARED_CALLS} calls at most, and this one "
+            f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {sweep.warmups} warm-ups)"
+        )
 
 
 def known_times(reports: Sequence[Report], here: MachineInfo) -> list[TimedRequest]:
@@ -153,47 +169,3 @@ def plan_line(sweep: Sweep, duration: float | None, source: str) -> str:
     if duration is None:
         return f"{calls}. How long is not known yet: press Estimate for a short probe."
     return f"{calls}: about {in_words(duration)}, judged by {source}."
-
-
-def in_words(seconds: float) -> str:
-    """Return a duration as a person says it."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def sweep_of(plan: Plan) -> Sweep:
-    """Return the sweep that a report's plan came from; raise ValueError if no grid makes it."""
-    cells = plan.cells
-    if not cells:
-        raise ValueError("this report plans no cells")
-    ddim_etas = tuple(dict.fromkeys(cell.eta for cell in cells if cell.sampler == "ddim"))
-
-    def values(name: str) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(getattr(cell, name) for cell in cells))
-
-    sweep = Sweep(
-        name=plan.name,
-        description=plan.description,
-        warmups=plan.warmups,
-        repeats=plan.repeats,
-        prompt=cells[0].prompt,
-        negative_prompt=cells[0].negative_prompt,
-        axes=Axes(
-            model=values("model"),
-            sampler=values("sampler"),
-            eta=ddim_etas or (0.0,),
-            steps=values("steps"),
-            resolution=tuple(dict.fromkeys(f"{cell.width}x{cell.height}" for cell in cells)),
-            batch=values("batch"),
-            precision=values("precision"),
-            guidance_scale=values("guidance_scale"),
-            seed=values("seed"),
-        ),
-    )
-    if sweep.requests() != cells:
-        raise ValueError("this report was not made from axes, so it is resumed by its own program")
-    return sweep

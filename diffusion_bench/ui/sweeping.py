@@ -9,17 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.runner import Progress, run_sweep
-from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.reports.labels import resolution, sampler
+from diffusion_bench.bench.sweep import Sweep, sweep_of
+from diffusion_bench.bench.wording import in_words, name_request
 from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Table, cell_table, draw_chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.plans import in_words, read_plan, sweep_of
+from diffusion_bench.ui.plans import read_plan
 from diffusion_bench.ui.report_files import ReportFolder, read_cached
 
 SHOW_EVERY_S = 0.5
@@ -88,13 +87,16 @@ class Sweeping:
 
     def _work(self, sweep: Sweep, path: Path, job: Job, *, resume: bool) -> None:
         device = self._engine.device
-        # The sweep's own process loads the model; this one's copy would be in its way.
-        with hold_device(device, wait_s=WAIT_S, on_wait=partial(_wait, job)):
-            self._engine.unload()
-        with closing(run_sweep(sweep, path, resume=resume, device=device)) as events:
+        events = run_sweep(sweep, path, resume=resume, device=device, wait_s=WAIT_S)
+        with closing(events):
             for progress in events:
                 job.check()
-                if progress.kind != "heartbeat":
+                if progress.kind == "waiting":
+                    job.tell("Waiting for the device: another job is on it.")
+                elif progress.kind != "heartbeat":
+                    if progress.kind in ("ready", "skipped"):
+                        # The sweep's own process loads the model; a copy here would be in its way.
+                        self._engine.unload()
                     job.tell(progress)
 
     def _last(self, path: Path, count: int) -> View:
@@ -145,8 +147,7 @@ def describe(progress: Progress) -> str:
     parts = [f"{progress.num_done} of {progress.num_cells} cells done"]
     request = progress.request
     if request is not None and progress.kind != "cell":
-        at = f"now {sampler(request)}, {request.steps} steps, {resolution(request)}"
-        parts.append(f"{at}, batch {request.batch}")
+        parts.append(f"now {name_request(request)}")
         if progress.repeat:
             parts.append(f"repeat {progress.repeat} measured")
     if progress.remaining_s is not None:
@@ -163,7 +164,3 @@ def _view(progress: Progress, charts: _Charts) -> View:
         figures=figures,
         table=table,
     )
-
-
-def _wait(job: Job) -> None:
-    job.tell("Waiting for the device: another job is on it.")

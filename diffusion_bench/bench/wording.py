@@ -1,0 +1,22 @@
+"""A run in words, for whoever watches it."""
+
+from __future__ import annotations
+
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.labels import resolution, sampler
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person says it."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def name_request(request: ImageRequest) -> str:
+    """Return a cell's request in a few words."""
+    steps = f"{request.steps} step{'s' if request.steps != 1 else ''}"
+    return f"{sampler(request)}, {steps}, {resolution(request)}, batch {request.batch}"
