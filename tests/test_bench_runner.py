@@ -253,6 +253,17 @@ def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
     assert not children()
 
 
+def test_a_sweep_that_may_wait_says_so_and_starts_when_the_device_is_free(tmp_path: Path) -> None:
+    events = run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu", wait_s=60)
+    with hold_device("cpu"):
+        assert [next(events).kind for _ in range(2)] == ["waiting", "waiting"]
+        assert not list(tmp_path.iterdir())
+    kinds = [progress.kind for progress in events]
+    assert kinds[0] in ("waiting", "ready")
+    assert kinds[-1] == "done"
+    assert len(read_report(tmp_path / "report.jsonl").cells) == 1
+
+
 def test_closing_a_run_ends_its_worker_before_it_frees_the_device(tmp_path: Path) -> None:
     """Closed in another thread than it ran in, as by a web server: whoever waits finds memory."""
     events = run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu")
