@@ -7,12 +7,14 @@ import pytest
 from PIL import Image, ImageChops
 from ui_server import VALUES, busy_device, is_free, wait_until
 
+from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.pictures import read_request, save_png
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.text_to_image import EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +191,7 @@ def test_a_seed_that_a_browser_would_round_is_not_put_into_its_field(make_drawin
 
     with pytest.raises(ValueError, match="larger than a browser can hold"):
         make_drawing().read_settings(str(path))
+
+
+def test_every_example_has_only_words_the_bundled_model_knows():
+    assert [unknown_words(BUNDLED_MODEL, example) for example in EXAMPLES] == [()] * len(EXAMPLES)

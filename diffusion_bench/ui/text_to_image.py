@@ -16,7 +16,7 @@ from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 EXAMPLES = (
     "a cat on a blue background",
-    "a big red apple on a white background",
+    "a big apple on a white background",
     "a fox left of a tree on a green background",
     "a small whale on a blue background",
     "a robot above a cake on a yellow background",

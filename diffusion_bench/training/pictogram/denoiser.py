@@ -27,7 +27,7 @@ from diffusion_bench.training.pictogram.tokenizer import MAX_TOKENS
 CAPTION_DROPOUT = 0.12
 NUM_SCENES = 24_000
 TEXT_WIDTH = 160
-DENOISER = Schedule(steps=4600, batch=64, peak_lr=7e-4, ema_decay=0.9995, warmup_steps=300)
+DENOISER = Schedule(steps=4000, batch=64, peak_lr=7e-4, ema_decay=0.9995, warmup_steps=300)
 
 
 class Denoiser(nn.Module):
