@@ -31,8 +31,12 @@ SIDE = 64
 
 
 def main(
-    work: Annotated[Path, typer.Option(help="Checkpoints and logs; a killed run goes on here.")],
-    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    work: Annotated[
+        Path, typer.Option(help="Checkpoints and logs; a killed run goes on from here.")
+    ] = Path("build/pictogram"),
+    out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
+        "build/pictogram/model"
+    ),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
