@@ -7,16 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.bars import Bar, bars_figure
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
-from diffusion_bench.charts.style import (
-    COLOURS,
-    PATTERNS,
-    empty_figure,
-    explain_bars,
-    keyed,
-    plain,
-    style_figure,
-)
+from diffusion_bench.charts.style import empty_figure
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
 
@@ -76,29 +69,15 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
 
 
 def memory_figure(numbers: list[MemorySeries]) -> go.Figure:
-    """Return the chart: patterns tell samplers apart, colours batches and the rest."""
-    drawn = [item for item in numbers if item.peak_mib is not None]
-    if not drawn:
+    """Return the chart: a bar for every series with a known peak."""
+    bars = [
+        Bar(item.sampler, item.resolution, item.other, item.peak_mib)
+        for item in numbers
+        if item.peak_mib is not None
+    ]
+    if not bars:
         return empty_figure("No cell with a measured peak of memory.")
-    figure = go.Figure()
-    patterns = keyed((item.sampler for item in drawn), PATTERNS)
-    colours = keyed((item.other for item in drawn), COLOURS)
-    groups = dict.fromkeys((item.sampler, item.other) for item in drawn)
-    for place, (sampler, other) in enumerate(groups):
-        bars = [item for item in drawn if (item.sampler, item.other) == (sampler, other)]
-        figure.add_bar(
-            name=plain(", ".join(part for part in (sampler, other) if part)),
-            x=[item.resolution for item in bars],
-            y=[item.peak_mib for item in bars],
-            marker={"color": colours[other], "pattern": {"shape": patterns[sampler]}},
-            offsetgroup=str(place),
-            showlegend=False,
-            hovertemplate="%{x}: %{y:.0f} MiB",
-        )
-    style_figure(figure, "resolution (pixels)", f"peak {KINDS[drawn[0].kind]} (MiB)")
-    explain_bars(figure, patterns, colours)
-    figure.update_xaxes(type="category")
-    return figure
+    return bars_figure(bars, f"peak {KINDS[numbers[0].kind]} (MiB)", "%{y:.0f} MiB")
 
 
 def memory_table(numbers: list[MemorySeries]) -> tuple[list[str], list[list[Any]]]:

@@ -9,16 +9,9 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.bars import Bar, bars_figure
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
-from diffusion_bench.charts.style import (
-    COLOURS,
-    PATTERNS,
-    empty_figure,
-    explain_bars,
-    keyed,
-    plain,
-    style_figure,
-)
+from diffusion_bench.charts.style import empty_figure
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import summarise
 
@@ -73,33 +66,23 @@ def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
 
 
 def throughput_figure(numbers: list[ThroughputSeries]) -> go.Figure:
-    """Return the chart: patterns tell samplers apart, colours batches and the rest."""
-    drawn = [item for item in numbers if item.drawn]
-    if not drawn:
-        return empty_figure("No cell with a measured time.")
-    figure = go.Figure()
-    patterns = keyed((item.sampler for item in drawn), PATTERNS)
-    colours = keyed((item.other for item in drawn), COLOURS)
-    groups = dict.fromkeys((item.sampler, item.other) for item in drawn)
-    for place, (sampler, other) in enumerate(groups):
-        bars = [item for item in drawn if (item.sampler, item.other) == (sampler, other)]
-        steps = bars[0].drawn.steps if bars[0].drawn else 0
-        name = ", ".join(part for part in (sampler, other, f"{steps} steps") if part)
-        figure.add_bar(
-            name=plain(name),
-            x=[item.resolution for item in bars],
-            y=[item.drawn.images_per_s for item in bars if item.drawn],
-            marker={"color": colours[other], "pattern": {"shape": patterns[sampler]}},
-            offsetgroup=str(place),
-            showlegend=False,
-            hovertemplate="%{x}: %{y:.4g} images/s",
+    """Return the chart: a bar for every series, at the step count its sampler is shown at."""
+    bars = [
+        Bar(
+            item.sampler,
+            item.resolution,
+            item.other,
+            item.drawn.images_per_s,
+            f"{item.drawn.steps} steps",
         )
-    shown = {item.drawn.steps for item in drawn if item.drawn}
+        for item in numbers
+        if item.drawn
+    ]
+    if not bars:
+        return empty_figure("No cell with a measured time.")
+    shown = {item.drawn.steps for item in numbers if item.drawn}
     at = f" at {min(shown)} steps" if len(shown) == 1 else ""
-    style_figure(figure, "resolution (pixels)", f"images/s{at}")
-    explain_bars(figure, patterns, colours)
-    figure.update_xaxes(type="category")
-    return figure
+    return bars_figure(bars, f"images/s{at}", "%{y:.4g} images/s")
 
 
 def throughput_table(numbers: list[ThroughputSeries]) -> tuple[list[str], list[list[Any]]]:
