@@ -17,7 +17,7 @@ TITLES = {
 }
 
 CELL_HEADERS = ["sampler", "steps", "size", "batch", "status", "median (s)", "images/s"]
-CELL_HEADERS += ["peak memory (MiB)", "message"]
+CELL_HEADERS += ["peak (MiB)", "message"]
 
 Table = dict[str, list[Any]]
 
