@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import has_ended, wait_until
 
 from diffusion_bench.bench.sweep import read_sweep
 from diffusion_bench.reports.read import read_report
@@ -56,7 +57,9 @@ class Sweeping:
         send(self.process.pid, number)
         _, complaint = self.process.communicate(timeout=LIMIT_S)
         # No orphan goes on computing.
-        assert wait_until(lambda: all(map(has_ended, workers)), WORKER_DIES_WITHIN_S)
+        assert wait_until(
+            lambda: all(has_ended(worker.pid) for worker in workers), WORKER_DIES_WITHIN_S
+        )
         return self.process.returncode, complaint
 
 
@@ -67,22 +70,6 @@ def num_lines(report: Path) -> int:
 def whole_lines(report: Path) -> bytes:
     data = report.read_bytes() if report.exists() else b""
     return data[: data.rfind(b"\n") + 1]
-
-
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
-    give_up_at = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > give_up_at:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.mark.slow

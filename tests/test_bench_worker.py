@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import has_ended, wait_until
 
 from diffusion_bench.bench.worker import (
     EVENTS,
@@ -90,22 +91,6 @@ def hear_until(worker: WorkerProcess, *kinds: type) -> list[Event]:
         if event is not None:
             heard.append(event)
     return heard
-
-
-def has_ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float) -> bool:
-    give_up_at = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > give_up_at:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(

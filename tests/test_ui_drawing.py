@@ -136,6 +136,7 @@ def test_giving_up_while_waiting_leaves_nothing_behind(make_drawing):
         next(view for view in views if view.status and "Waiting" in view.status)
         views.close()
     wait_until(is_free, "the device is free", limit_s=5)
+    assert is_free()
 
 
 def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
@@ -144,6 +145,7 @@ def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
     views.close()
 
     wait_until(is_free, "the device is free", limit_s=5)
+    assert is_free()
 
 
 def test_settings_are_read_from_a_picture(make_drawing, tmp_path):

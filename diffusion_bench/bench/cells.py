@@ -6,7 +6,7 @@ from typing import Any
 
 from diffusion_bench.bench.measure import Measurement
 from diffusion_bench.bench.worker import Failed
-from diffusion_bench.hardware.trace import energy_j, to_trace
+from diffusion_bench.hardware.trace import energy_j, peak_nvml_mib, to_trace
 from diffusion_bench.records import ImageRequest, Memory, Reading
 from diffusion_bench.reports.schema import Cell, Energy, Sample
 
@@ -108,11 +108,11 @@ def _with_gpu_memory(
     """Add NVML's peak and idle memory, and the sampled resident set where no exact peak is had."""
     update: dict[str, Any] = {}
     missing = dict(memory.missing)
-    used = _used_mib(during, gpu_index)
-    before = _used_mib((idle,) if idle else (), gpu_index)
-    for name, values in (("nvml_used_mib", used), ("nvml_idle_mib", before)):
-        if values:
-            update[name] = max(values)
+    looks = {"nvml_used_mib": during, "nvml_idle_mib": (idle,) if idle else ()}
+    for name, readings in looks.items():
+        used_mib = None if gpu_index is None else peak_nvml_mib(readings, gpu_index)
+        if used_mib is not None:
+            update[name] = used_mib
             missing.pop(name, None)
         else:
             missing[name] = NO_GPU_USED if gpu_index is None else "NVML gave no reading in time"
@@ -122,12 +122,3 @@ def _with_gpu_memory(
             update["rss_mib"] = max(resident)
             missing.pop("rss_mib", None)
     return memory.model_copy(update={**update, "missing": missing})
-
-
-def _used_mib(readings: tuple[Reading, ...], gpu_index: int | None) -> list[float]:
-    return [
-        gpu.memory_used_mib
-        for reading in readings
-        for gpu in reading.gpus
-        if gpu.index == gpu_index and gpu.memory_used_mib is not None
-    ]

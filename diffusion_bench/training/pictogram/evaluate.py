@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from diffusion_bench.diffusion.schedulers import build_scheduler
@@ -85,24 +85,21 @@ def draw(
     batch: int = 36,
 ) -> np.ndarray:
     """Return (captions, 64, 64, 3) uint8 pictures."""
-    pipeline.scheduler = _scheduler(pipeline, sampler)
+    pipeline.scheduler = build_scheduler(sampler, dict(pipeline.scheduler.config))
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(seed)
     drawn = []
     for start in range(0, len(captions), batch):
         part = list(captions[start : start + batch])
-        drawn += pipeline(
+        pictures = pipeline(
             part,
             num_inference_steps=steps,
             guidance_scale=GUIDANCE_SCALE,
             generator=generator,
             output_type="np",
-        ).images.tolist()
-    return (np.array(drawn) * 255).round().astype(np.uint8)
-
-
-def _scheduler(pipeline: StableDiffusionPipeline, sampler: str) -> DDIMScheduler | DDPMScheduler:
-    return build_scheduler(sampler, dict(pipeline.scheduler.config))
+        ).images
+        drawn.append(pictures)
+    return (np.concatenate(drawn) * 255).round().astype(np.uint8)
 
 
 def score(what: str, asked: Sequence[Asked], pictures: np.ndarray) -> Score:
