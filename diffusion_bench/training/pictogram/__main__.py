@@ -74,7 +74,7 @@ def _scenes(
     path = work / "scenes.pt"
     if not path.exists():
         scenes = encode_scenes(vae, tokenizer, side=SIDE, count=NUM_SCENES, device=device)
-        torch.save((scenes.latents, scenes.tokens), path)
+        torch.save((scenes.latents, scenes.tokens, scenes.slots), path)
     return LatentScenes(*torch.load(path, weights_only=True))
 
 

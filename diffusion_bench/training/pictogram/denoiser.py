@@ -22,29 +22,37 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from diffusion_bench.training.pictogram.autoencoder import LATENT_CHANNELS
 from diffusion_bench.training.pictogram.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import draw_scene, random_scene
+from diffusion_bench.training.pictogram.slots import (
+    SLOT_LOSS_WEIGHT,
+    SlotReader,
+    slot_labels,
+    slot_loss,
+)
 from diffusion_bench.training.pictogram.tokenizer import MAX_TOKENS
 
 CAPTION_DROPOUT = 0.12
-NUM_SCENES = 24_000
+NUM_SCENES = 60_000
 TEXT_WIDTH = 160
 DENOISER = Schedule(steps=4000, batch=64, peak_lr=7e-4, ema_decay=0.9995, warmup_steps=300)
 
 
 class Denoiser(nn.Module):
-    """The two networks that learn together."""
+    """The two networks that learn together, and the reader that only training needs."""
 
     def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel) -> None:
         super().__init__()
         self.unet = unet
         self.text_encoder = text_encoder
+        self.slot_reader = SlotReader(TEXT_WIDTH)
 
 
 @dataclass(frozen=True)
 class LatentScenes:
-    """Encoded scenes: latents (n, 12, h, w) float16 and caption tokens (n, 24) int64."""
+    """Encoded scenes: latents (n, 12, h, w) float16, caption tokens (n, 24), slots (n, 5) int64."""
 
     latents: Tensor
     tokens: Tensor
+    slots: Tensor
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -111,6 +119,7 @@ def encode_scenes(
     chance = random.Random("scenes")
     latents: list[Tensor] = []
     captions: list[str] = []
+    slots: list[list[int]] = []
     for start in range(0, count, 100):
         scenes = [random_scene(chance) for _ in range(min(100, count - start))]
         drawn = torch.from_numpy(np.stack([draw_scene(scene, side) for scene in scenes]))
@@ -118,7 +127,8 @@ def encode_scenes(
         with torch.autocast(device, torch.bfloat16):
             latents.append(vae.encode(pictures).latents.half().cpu())
         captions.extend(scene.caption for scene in scenes)
-    return LatentScenes(torch.cat(latents), tokenize(tokenizer, captions))
+        slots.extend(slot_labels(scene) for scene in scenes)
+    return LatentScenes(torch.cat(latents), tokenize(tokenizer, captions), torch.tensor(slots))
 
 
 def train_denoiser(
@@ -148,6 +158,8 @@ def train_denoiser(
         target = scheduler.get_velocity(latents, noise, timesteps).to(device)
         context = denoiser.text_encoder(tokens)[0]
         velocity = denoiser.unet(noisy, timesteps.to(device), context).sample
-        return F.mse_loss(velocity.float(), target)
+        slots = scenes.slots[chosen].masked_fill(dropped[:, None], 0).to(device)
+        binding = slot_loss(denoiser.slot_reader(context), slots)
+        return F.mse_loss(velocity.float(), target) + SLOT_LOSS_WEIGHT * binding
 
     train(denoiser, loss_of_step, schedule, folder=folder, device=device)

@@ -25,7 +25,7 @@ FONT_PATHS = (
 )
 FONT_SIZE = 109  # the one size of the font's bitmaps
 LATTICE = 1 / 8
-PAIR_SHARE = 0.3
+PAIR_SHARE = 0.55
 SIZE_WEIGHTS = {"medium": 6, "small": 1, "big": 1}
 UNNAMED_BACKGROUND_SHARE = 0.08
 TERSE_SHARE = 0.15  # captions without articles: "cat on blue background"
