@@ -22,6 +22,7 @@ MAX_SIDE = 4096
 
 SamplerName = Literal["ddim", "ddpm"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
+Stage = Literal["load", "text encoder", "denoising", "decoder"]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
@@ -114,13 +115,16 @@ class Stages(Record):
 class Memory(Record):
     """Peak memory of one generation or cell. `torch_*` and `nvml_*` are GPU memory.
 
-    `missing` maps each field that is `None` to its reason.
+    `alloc_retries` is how often torch's allocator had to free its cache and ask again. `missing`
+    maps each field that is `None` to its reason.
     """
 
     torch_allocated_mib: float | None = None
     torch_reserved_mib: float | None = None
     nvml_used_mib: float | None = None
     nvml_idle_mib: float | None = None
+    nvml_idle_after_mib: float | None = None
+    alloc_retries: int | None = None
     rss_mib: float | None = None
     missing: dict[str, str] = {}
 
@@ -153,13 +157,18 @@ class GpuReading(Record):
     temperature_c: float | None = None
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
+    throttle_reasons: tuple[str, ...] | None = None
     missing: dict[str, str] = {}
 
 
 class HostReading(Record):
-    """One look at the host. `rss_mib` is of the process that was asked about."""
+    """One look at the host. `rss_mib` is of the process that was asked about.
+
+    `package_energy_j` is the processor's own energy counter (RAPL), a running total.
+    """
 
     cpu_percent: float | None = None
+    package_energy_j: float | None = None
     cpu_clock_mhz: float | None = None
     ram_used_mib: float | None = None
     ram_total_mib: float | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from diffusion_bench.records import GpuTrace, ImageRequest, Memory, Stages, Trace
 from diffusion_bench.reports.schema import (
+    PROTOCOL_VERSION,
     Cell,
     GpuCard,
     Header,
@@ -27,7 +28,7 @@ def make_header(
     gpu: str | None = None,
     torch: str = "2.11.0",
     cpu: str = "Test CPU",
-    protocol_version: int = 1,
+    protocol_version: int = PROTOCOL_VERSION,
     repeats: int = 3,
 ) -> Header:
     """Return a header; `gpu` names the card it was measured on, `None` is the CPU."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections import Counter
+
 import pytest
 from fakes import make_cell, make_report
 
 from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.overall import overall
+from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report
 
 SLOW = (1.00, 1.01, 1.02, 1.03, 1.04)
 
@@ -21,23 +27,25 @@ def verdict(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[str, str]:
         ((0.50, 0.51, 0.52, 0.53, 0.54), "faster"),
         ((2.00, 2.01, 2.02, 2.03, 2.04), "slower"),
         ((1.00, 1.01, 1.02, 1.03, 1.04), "same"),
-        ((0.90, 1.01, 1.08, 1.20, 1.30), "unclear"),
-        ((0.70, 0.80, 0.90, 1.01, 1.10), "unclear"),
+        ((0.90, 1.01, 1.08, 1.20, 1.30), "cannot tell"),
+        ((0.70, 0.80, 0.90, 1.01, 1.10), "cannot tell"),
     ],
 )
-def test_a_difference_is_named_only_where_the_intervals_part(new, wanted):
+def test_a_difference_is_named_only_where_the_interval_allows_no_other(new, wanted):
     assert verdict(SLOW, new)[0] == wanted
 
 
-def test_below_five_samples_nothing_is_clear():
+def test_three_samples_can_be_the_same_and_never_faster_or_slower():
+    assert verdict((1.0, 1.0, 1.0), (1.0, 1.01, 1.0))[0] == "same"
     found, reason = verdict((1.0, 1.0, 1.0), (9.0, 9.0, 9.0))
-    assert found == "unclear"
-    assert "repeat 5 times" in reason
+    assert found == "cannot tell"
+    assert "repeat 4 times" in reason
+    assert verdict((1.0,) * 4, (9.0,) * 4)[0] == "slower"
 
 
-def test_an_unclear_row_says_how_many_repeats_would_settle_it():
+def test_a_row_that_cannot_tell_says_how_many_repeats_would_settle_it():
     assert "repeats would settle it" in verdict(SLOW, (0.90, 1.01, 1.08, 1.20, 1.30))[1]
-    assert "too close" in verdict((1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 1.15, 1.2, 1.3, 1.5))[1]
+    assert "too close" in verdict(SLOW, (0.97, 1.03, 1.069, 1.11, 1.17))[1]
 
 
 def test_the_ratio_is_of_the_other_over_the_baseline():
@@ -47,10 +55,10 @@ def test_the_ratio_is_of_the_other_over_the_baseline():
 
 def test_two_protocols_are_never_compared():
     old = make_report(make_cell(wall_s=SLOW))
-    new = make_report(make_cell(wall_s=SLOW), protocol_version=2)
+    new = make_report(make_cell(wall_s=SLOW), protocol_version=1)
     (row,) = compare([old, new])
     assert (row.verdict, row.ratio) == ("cannot compare", None)
-    assert "protocols 1 and 2" in row.reason
+    assert "protocol version: 2 and 1" in row.reason
 
 
 def test_work_that_only_one_report_has_is_a_row_that_says_so():
@@ -61,6 +69,108 @@ def test_work_that_only_one_report_has_is_a_row_that_says_so():
     assert rows[10].reason == "not measured in b.jsonl"
     assert rows[20].reason == "oom in a.jsonl"
     assert rows[30].reason == "not measured in a.jsonl"
+
+
+def with_model(report: Report, **facts: str) -> Report:
+    models = (ModelFacts(name="pictogram", **facts),)
+    plan = report.header.plan.model_copy(update={"models": models})
+    return report.model_copy(update={"header": report.header.model_copy(update={"plan": plan})})
+
+
+def test_another_revision_of_the_model_is_other_work_and_named():
+    old, new = (with_model(make_report(make_cell(wall_s=SLOW)), revision=name) for name in "ab")
+    (row,) = compare([old, new])
+    assert (row.verdict, row.ratio) == ("cannot compare", None)
+    assert "model.revision: a and b" in row.reason
+    assert compare([old, old])[0].verdict == "same"
+    assert compare([old, make_report(make_cell(wall_s=SLOW))])[0].verdict == "cannot compare"
+
+
+def test_other_work_at_the_same_place_of_the_grid_is_refused_field_by_field():
+    old = make_report(make_cell(wall_s=SLOW, seed=1, guidance_scale=2.0))
+    new = make_report(make_cell(wall_s=SLOW, seed=2, guidance_scale=4.0))
+    (row,) = compare([old, new])
+    assert row.verdict == "cannot compare"
+    assert [(d.field, d.baseline, d.other) for d in row.differences] == [
+        ("request.guidance_scale", "2.0", "4.0"),
+        ("request.seed", "1", "2"),
+    ]
+
+
+def noisy_sweep(rng: random.Random, slowed: str = "") -> Report:
+    """Return 50 cells with 2 percent noise within a run and half a percent of each run."""
+    cells = []
+    for sampler in ("ddim", "ddpm"):
+        for steps in range(10, 60, 2):
+            base = (0.1 + 0.05 * steps * (1.1 if sampler == slowed else 1.0)) * math.exp(
+                rng.gauss(0, 0.005)
+            )
+            walls = [base * math.exp(rng.gauss(0, 0.02)) for _ in range(8)]
+            cells.append(make_cell(wall_s=walls, sampler=sampler, steps=steps))
+    return make_report(*cells)
+
+
+def test_the_same_machine_twice_is_the_same_in_95_of_100_cells():
+    rng = random.Random(1)
+    rows = [row for _ in range(4) for row in compare([noisy_sweep(rng), noisy_sweep(rng)])]
+    found = Counter(row.verdict for row in rows)
+    assert found["same"] >= 0.95 * len(rows)
+    assert not found["faster"] + found["slower"]
+
+
+def test_a_tenth_more_time_in_the_steps_of_one_sampler_is_found_there_and_nowhere_else():
+    rng = random.Random(2)
+    rows = compare([noisy_sweep(rng), noisy_sweep(rng, slowed="ddpm")])
+    slower = [row.request.sampler for row in rows if row.verdict == "slower"]
+    assert slower.count("ddpm") >= 0.9 * 25
+    assert slower.count("ddim") == 0
+    assert not [row for row in rows if row.verdict == "faster"]
+
+
+def test_an_extrapolated_total_is_compared_by_its_interval_and_said_to_be_one():
+    short = make_cell(wall_s=(1.0, 1.01, 0.99, 1.0), steps=10)
+    asked = short.request.model_copy(update={"steps": 100})
+    rule = Extrapolation(measured_steps=10, rule="test")
+    cell = short.model_copy(
+        update={"request": asked, "cell_id": asked.workload_id(), "extrapolation": rule}
+    )
+    whole = make_cell(wall_s=[0.2 + 8 * noise for noise in (0.99, 1.0, 1.0, 1.01, 1.0)], steps=100)
+    (row,) = compare([make_report(whole), make_report(cell)])
+    assert (row.verdict, row.ratio) == ("same", pytest.approx(1.0, abs=0.01))
+    assert "other: extrapolated" in row.reason
+    one = cell.model_copy(update={"samples": cell.samples[:1]})
+    bare = one.samples[0].model_copy(update={"step_s": (0.08, 0.08)})
+    blind = cell.model_copy(update={"samples": (bare,)})
+    (row,) = compare([make_report(whole), make_report(blind)])
+    assert (row.verdict, row.reason.partition(":")[0]) == (
+        "cannot tell",
+        "an extrapolated total has no interval",
+    )
+
+
+def test_the_whole_names_the_verdict_the_mean_ratio_and_what_else_differs():
+    cells = [make_cell(wall_s=SLOW, steps=steps) for steps in (10, 20)]
+    slow = [make_cell(wall_s=[2 * s for s in SLOW], steps=10), make_cell(steps=20, status="oom")]
+    old = make_report(*cells, source="a.jsonl")
+    new = make_report(*slow, source="b.jsonl", torch="9.9")
+    (found,) = overall([old, new])
+    assert (found.verdict, found.counts) == ("slower", {"slower": 1, "cannot compare": 1})
+    assert found.ratio == pytest.approx(2.0, rel=0.03)
+    assert [difference.field for difference in found.environment] == ["software.torch"]
+    assert "software.torch: 2.11.0 and 9.9" in "\n".join(found.words())
+    assert overall([old, old])[0].verdict == "same"
+    assert "differing beside the work: nothing" in overall([old, old])[0].words()[-1]
+
+
+def test_verdicts_that_contradict_each_other_are_mixed():
+    walls = {10: 2.0, 20: 0.5}
+    new = [make_cell(wall_s=[s * by for s in SLOW], steps=steps) for steps, by in walls.items()]
+    old = [make_cell(wall_s=SLOW, steps=steps) for steps in walls]
+    (found,) = overall([make_report(*old), make_report(*new)])
+    assert found.verdict == "mixed"
+    assert found.best
+    assert found.worst
+    assert (found.best.request.steps, found.worst.request.steps) == (20, 10)
 
 
 def test_one_report_has_nothing_to_be_compared_with():

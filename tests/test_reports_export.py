@@ -76,3 +76,28 @@ def test_reports_of_several_machines_are_named_by_machine_and_file():
     ]
     assert report_labels([gpu, gpu]) == ["b.jsonl", "b.jsonl (2)"]
     assert report_labels([gpu]) == [""]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_csv_starts_a_formula_wherever_the_text_came_from(start):
+    attack = f"{start}cmd|' /C calc'!A0"
+    labels = {"stop_reason": None, "missing": {attack: attack}, "started_utc": attack}
+    failed = make_cell(model=attack, status="failed", message=attack).model_copy(update=labels)
+    report = make_report(failed, make_cell(prompt=attack), source=attack, cpu=attack, torch=attack)
+    for row in read_csv(to_csv([report, make_report(make_cell(), source=attack)])):
+        for key, text in row.items():
+            number = key.endswith(("_s", "_mib", "_j"))
+            assert number or not text.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r")), key
+
+
+def test_the_fit_the_warnings_and_the_overall_verdict_are_exported():
+    old = make_report(make_cell(wall_s=[1.0 + i / 100 for i in range(6)], rss_mib=15_000.0))
+    new = make_report(make_cell(wall_s=[2.0 + i / 100 for i in range(6)]), torch="9.9", source="b")
+    first, second = read_csv(to_csv([old, new]))
+    assert (first["fit"], second["fit"]) == ("tight", "fits")
+    assert first["fit_reason"] == "peak 15000 of 16000 MiB"
+    text = to_markdown([old, new])
+    assert "slower (1 slower)" in text
+    assert "software.torch: 2.11.0 and 9.9" in text
+    few = read_csv(to_csv([make_report(make_cell(wall_s=(1.0, 1.01, 1.02)))]))
+    assert few[0]["warnings"] == "too few samples for an interval: 3"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fakes import make_cell, make_header, make_report
@@ -64,6 +65,16 @@ def test_files_from_windows_editors_are_read():
 
 
 HOSTILE = {
+    "huge number": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e20'), "above 1e.19"),
+    "huge in header": (changed(HEADER, protocol_version=10**30), "line 1: a number above"),
+    "time runs back": (HEADER + CELL.replace(b'"step_s":[', b'"step_s":[-0.1,'), "cannot have"),
+    "no window": (
+        HEADER
+        + changed(CELL, energy={"total_j": 1.0, "window_s": 1e-300, "method": "x", "scope": "gpu"}),
+        "energy: a window",
+    ),
+    "name with a line break": (HEADER + changed(CELL, **{"a\nb\x1b": 1}), r"a\?b\?"),
+    "very new": (changed(HEADER, schema_version=10**3000), "report format 1000"),
     "empty": (b"", "empty"),
     "blank": (b"\n \n", "empty"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a report"),
@@ -75,15 +86,15 @@ HOSTILE = {
     "damaged header": (HEADER[:60] + b"\n" + CELL, "line 1 is not JSON"),
     "other json": (b'{"a": 1}\n', "kind is not 'header'"),
     "cell first": (CELL, "kind is not 'header'"),
-    "newer": (changed(HEADER, schema_version=2, new=1), "report format 2.*up to format 1"),
+    "newer": (changed(HEADER, schema_version=3, new=1), "report format 3.*up to format 2"),
     "older": (changed(HEADER, schema_version=0), "schema_version"),
     "version is a word": (changed(HEADER, schema_version="1"), "schema_version"),
     "unknown field": (changed(HEADER, surprise=1), "surprise"),
-    "second header": (HEADER + HEADER + CELL, "line 2: kind"),
-    "wrong kind": (HEADER + changed(CELL, kind="step"), "line 2: kind"),
+    "second header": (HEADER + HEADER + CELL, "line 2: Input tag"),
+    "wrong kind": (HEADER + changed(CELL, kind="step"), "line 2: Input tag"),
     "not an object": (HEADER + b"17\n", "line 2"),
     "null": (HEADER + b"null\n", "line 2"),
-    "lax number": (HEADER + changed(CELL, order="0"), "line 2: order"),
+    "lax number": (HEADER + changed(CELL, order="0"), "line 2: cell.order"),
     "NaN": (HEADER + changed(CELL, load_s=float("nan")), "line 2: NaN is not a number"),
     "infinity": (HEADER + changed(CELL, load_s=float("-inf")), "line 2: -Infinity"),
     "overflow": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e999'), "load_s"),
@@ -106,6 +117,18 @@ def test_a_hostile_file_is_refused_in_one_line_that_names_it(data, says):
     assert message.startswith("evil.jsonl: ")
     assert "\n" not in message
     assert len(message) < 500
+
+
+def test_thousands_of_damaged_lines_are_counted_and_not_listed():
+    report = parse_report(HEADER + b"{\n" * 5000 + CELL, "r.jsonl")
+    assert len(report.notes) == read.MAX_NOTES + 1
+    assert report.notes[-1] == "4980 more lines are damaged and were skipped"
+
+
+def test_a_line_with_thousands_of_mistakes_is_one_short_complaint():
+    line = CELL.replace(b'"step_s":[', b'"step_s":[' + b"[]," * 5000, 1)
+    with pytest.raises(UnreadableReport, match="5000 values in it are none"):
+        parse_report(HEADER + line, "r.jsonl")
 
 
 def test_text_with_lone_surrogates_is_refused_and_does_not_crash():
@@ -135,6 +158,9 @@ def test_too_many_bytes_lines_and_samples_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(read, "MAX_SAMPLES", 2)
     with pytest.raises(UnreadableReport, match="more than 2 samples"):
         parse_report(HEADER + CELL, "r.jsonl")
+    monkeypatch.setattr(read, "MAX_LINE_BYTES", len(HEADER + CELL) // 2)
+    with pytest.raises(UnreadableReport, match=r"line \d: longer than"):
+        parse_report(HEADER + CELL, "r.jsonl")
     monkeypatch.setattr(read, "MAX_REPORT_BYTES", len(HEADER))
     with pytest.raises(UnreadableReport, match="larger than"):
         read_report(path)
@@ -149,3 +175,17 @@ def test_reports_import_without_anything_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_report_of_format_1_is_still_read_with_every_figure() -> None:
+    path = Path(__file__).parent / "data" / "report_format_1.jsonl"
+    raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    report = read_report(path)
+    assert raw[0]["schema_version"] == 1
+    assert report.header.protocol_version == 1
+    assert not report.notes
+    assert [cell.cell_id for cell in report.cells] == [line["cell_id"] for line in raw[1:]]
+    for cell, line in zip(report.cells, raw[1:], strict=True):
+        assert [sample.wall_s for sample in cell.samples] == [s["wall_s"] for s in line["samples"]]
+        assert cell.memory.rss_mib == line["memory"]["rss_mib"]
+        assert (cell.extrapolation, cell.stop_reason, cell.before) == (None, None, None)

@@ -181,7 +181,7 @@ def test_resume_without_a_file_starts_one(tmp_path):
         ({"torch": "2.12.0"}, r"software\.torch \('2\.11\.0' in the file, '2\.12\.0' now\)"),
         ({"cpu": "Other CPU"}, r"machine\.cpu"),
         ({"repeats": 9}, r"plan\.repeats \(3 in the file, 9 now\)"),
-        ({"protocol_version": 2}, "protocol_version"),
+        ({"protocol_version": 1}, "protocol_version"),
         ({"cells": [make_cell().request]}, r"plan\.cells \(0 in the file, 1 now"),
     ],
 )

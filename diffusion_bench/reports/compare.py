@@ -1,7 +1,14 @@
 """Comparing reports cell by cell: only equal work, and only a clear difference gets a name.
 
-The first report is the baseline. "faster" and "slower" need intervals of the medians that do not
-overlap; "same" needs every ratio the intervals allow to lie within 5 percent of 1; else "unclear".
+The first report is the baseline. What is compared is the ratio of times with its interval
+(`shift.py`); machine and software may differ, that is the question. The work may not: where the
+request, the model behind its name or the protocol differ, the fields are named and nothing is
+compared.
+
+    same            the 90 percent interval of the ratio lies within 5 percent of 1
+    faster, slower  the ratio is more than 5 percent from 1, its 95 percent interval excludes 1
+    cannot tell     neither; the reason says how many repeats would settle it
+    cannot compare  other work, or no figures
 """
 
 from __future__ import annotations
@@ -11,20 +18,30 @@ from collections.abc import Sequence
 from typing import Literal
 
 from diffusion_bench.records import ImageRequest, Record
+from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_labels
-from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.stats import MIN_SAMPLES_FOR_INTERVAL, Interval, Summary, summarise
+from diffusion_bench.reports.schema import Cell, Header, Report
+from diffusion_bench.reports.shift import Ratio, misses, ratio_of_intervals, ratio_of_samples
+from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
 
+# Two runs on one machine differ by a few percent for no reason that repeating within a run shows:
+# heat, memory layout, what else runs. A smaller difference is not given a name.
 SAME_WITHIN = 0.05
-MOST_REPEATS = 1000  # advice beyond this is "cannot be told apart"
+MOST_REPEATS = 1000  # advice beyond this is "cannot be settled by repeating"
+UNEQUAL_WORK = "this is not the same work"
 
-Verdict = Literal["faster", "slower", "same", "unclear", "cannot compare"]
+# What a sweep varies. Cells that agree in these are one place in the grid, whatever else differs.
+AXES = ("sampler", "eta", "steps", "width", "height", "batch")
+
+Verdict = Literal["faster", "slower", "same", "cannot tell", "cannot compare"]
 
 
 class Row(Record):
     """One workload in the baseline and in another report.
 
-    `ratio` is the other's median over the baseline's: below 1 the other is faster.
+    `ratio` is the middle one of all ratios of a call's time in the other report to one in the
+    baseline: below 1 the other is faster. `ratio_low` and `ratio_high` bound it with 95 percent
+    confidence. `differences` are those that forbid a comparison.
     """
 
     cell_id: str
@@ -34,78 +51,178 @@ class Row(Record):
     baseline_s: float | None = None
     other_s: float | None = None
     ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
     verdict: Verdict
     reason: str
+    differences: tuple[Difference, ...] = ()
+
+
+class _Side:
+    """A report in a comparison: its cells by what they asked for, and its name."""
+
+    def __init__(self, report: Report, label: str) -> None:
+        self.header: Header = report.header
+        self.label = label
+        self.cells = {cell.request.workload_id(): cell for cell in report.cells}
 
 
 def compare(reports: Sequence[Report]) -> list[Row]:
     """Return a row for every workload and every report but the first, which is the baseline."""
     if len(reports) < 2:
         return []
-    labels = report_labels(reports)
-    baseline = {cell.cell_id: cell for cell in reports[0].cells}
-    rows = []
-    for report, label in zip(reports[1:], labels[1:], strict=True):
-        others = {cell.cell_id: cell for cell in report.cells}
-        versions = (reports[0].header.protocol_version, report.header.protocol_version)
-        for cell_id, cell in (baseline | others).items():
-            found = _verdict(
-                baseline.get(cell_id), others.get(cell_id), (labels[0], label), versions
-            )
-            names = {"cell_id": cell_id, "baseline": labels[0], "other": label}
-            rows.append(Row(request=cell.request, **names, **found))
-    return rows
+    sides = [
+        _Side(report, label) for report, label in zip(reports, report_labels(reports), strict=True)
+    ]
+    return [
+        _row((sides[0], side), pair)
+        for side in sides[1:]
+        for pair in _pairs(sides[0].cells, side.cells)
+    ]
 
 
-def _verdict(
-    baseline: Cell | None, other: Cell | None, labels: tuple[str, str], versions: tuple[int, int]
-) -> dict[str, object]:
-    """Return the fields of a row that the measurements decide."""
-    old, new = (summarise(cell) if cell else None for cell in (baseline, other))
-    times = {"baseline_s": old and old.median_s, "other_s": new and new.median_s}
-    if versions[0] != versions[1]:
-        reason = f"measured by protocols {versions[0]} and {versions[1]}"
-        return {**times, "verdict": "cannot compare", "reason": reason}
-    if old is None or new is None:
-        cells = zip((baseline, other), labels, strict=True)
-        reasons = [why for cell, label in cells if (why := _why_absent(cell, label))]
-        return {**times, "verdict": "cannot compare", "reason": "; ".join(reasons)}
-    verdict, reason = judge(old, new)
-    return {**times, "ratio": new.median_s / old.median_s, "verdict": verdict, "reason": reason}
-
-
-def judge(old: Summary, new: Summary) -> tuple[Verdict, str]:
-    """Return whether `new` is faster than `old`, and why one may say so or may not."""
-    if old.interval_s is None or new.interval_s is None:
-        return "unclear", (
-            f"{old.n} and {new.n} samples: below {MIN_SAMPLES_FOR_INTERVAL} a median has no "
-            f"interval; repeat {MIN_SAMPLES_FOR_INTERVAL} times or more"
+def judge(ratio: Ratio, counts: tuple[int, int]) -> tuple[Verdict, str]:
+    """Return what a ratio of times says, and why one may say so or may not."""
+    limit = 1 + SAME_WITHIN
+    same = (ratio.same_low or 0.0, ratio.same_high or math.inf)
+    if same[0] >= 1 / limit and same[1] <= limit:
+        return "same", f"the samples allow no difference above {SAME_WITHIN:.0%}"
+    if ratio.low is None or ratio.high is None:
+        return "cannot tell", (
+            f"{counts[0]} and {counts[1]} samples are too few to tell; "
+            f"repeat {_fewest(counts)} times or more"
         )
-    ratio = new.median_s / old.median_s
-    lowest = new.interval_s.low / old.interval_s.high
-    highest = new.interval_s.high / old.interval_s.low
-    if lowest >= 1 / (1 + SAME_WITHIN) and highest <= 1 + SAME_WITHIN:
-        return "same", f"the intervals allow no difference above {SAME_WITHIN:.0%}"
-    if highest < 1:
-        return "faster", f"{1 / ratio:.2f} times as fast; the intervals do not overlap"
-    if lowest > 1:
-        return "slower", f"{ratio:.2f} times the time; the intervals do not overlap"
-    return "unclear", f"the intervals overlap; {_advice(old, new)}"
+    bounds = f"95 percent sure of {ratio.low:.3f} to {ratio.high:.3f}"
+    if ratio.high < 1 and ratio.middle < 1 / limit:
+        return "faster", f"{1 / ratio.middle:.2f} times as fast; ratio {bounds}"
+    if ratio.low > 1 and ratio.middle > limit:
+        return "slower", f"{ratio.middle:.2f} times the time; ratio {bounds}"
+    return "cannot tell", f"ratio {bounds}; {_advice(ratio, max(counts))}"
 
 
-def _advice(old: Summary, new: Summary) -> str:
+def _pairs(old: dict[str, Cell], new: dict[str, Cell]) -> list[tuple[Cell | None, Cell | None]]:
+    """Return cells of the same request, then those of one place in the grid, then single ones."""
+    pairs: list[tuple[Cell | None, Cell | None]] = []
+    waiting: dict[tuple[object, ...], list[Cell]] = {}
+    for key, cell in new.items():
+        if key not in old:
+            waiting.setdefault(_place(cell), []).append(cell)
+    for key, cell in old.items():
+        near = waiting.get(_place(cell), [])
+        pairs.append((cell, new[key] if key in new else near.pop(0) if near else None))
+    left = [(None, cell) for cells in waiting.values() for cell in cells]
+    return pairs + sorted(left, key=lambda pair: pair[1].order)
+
+
+def _place(cell: Cell) -> tuple[object, ...]:
+    return tuple(getattr(cell.request, axis) for axis in AXES)
+
+
+def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> Row:
+    cell = pair[0] or pair[1]
+    assert cell is not None
+    figures = [summarise(each) if each else None for each in pair]
+    old, new = figures
+    found: dict[str, object] = {
+        "cell_id": cell.cell_id,
+        "request": cell.request,
+        "baseline": sides[0].label,
+        "other": sides[1].label,
+        "baseline_s": old and old.median_s,
+        "other_s": new and new.median_s,
+    }
+    unequal = _unequal_work(sides, pair)
+    if unequal:
+        words = "; ".join(difference.words() for difference in unequal)
+        reason = f"{UNEQUAL_WORK}: {words}"
+        return Row(**found, verdict="cannot compare", reason=reason, differences=tuple(unequal))
+    if old is None or new is None or pair[0] is None or pair[1] is None:
+        reasons = [_why_absent(each, side.label) for each, side in zip(pair, sides, strict=True)]
+        return Row(**found, verdict="cannot compare", reason="; ".join(filter(None, reasons)))
+    return Row(**found, **_measured((pair[0], pair[1]), (old, new)))
+
+
+def _measured(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> dict[str, object]:
+    """Return the fields of a row that two measured cells of the same work decide."""
+    ratio = _ratio(pair, figures)
+    if ratio is None:
+        reason = "an extrapolated total has no interval: too few steps were timed"
+        return {"verdict": "cannot tell", "reason": reason}
+    verdict, reason = judge(ratio, (figures[0].n, figures[1].n))
+    return {
+        "ratio": ratio.middle,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "verdict": verdict,
+        "reason": "; ".join([reason, *_attention(pair), *_warnings(figures)]),
+    }
+
+
+def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio | None:
+    if not any(figure.extrapolated for figure in figures):
+        return ratio_of_samples(totals(pair[0]), totals(pair[1]))
+    bounds = [
+        (found.interval_s.low, found.median_s, found.interval_s.high)
+        for found in figures
+        if found.interval_s is not None
+    ]
+    return ratio_of_intervals(bounds[0], bounds[1]) if len(bounds) == 2 else None
+
+
+def _attention(pair: tuple[Cell, Cell]) -> list[str]:
+    """Return that two cells ran on different implementations of attention, where they did."""
+    found = find_differences(pair[0].attention, pair[1].attention, "attention")
+    return [difference.words() for difference in found]
+
+
+def _warnings(figures: tuple[Summary, Summary]) -> list[str]:
+    """Return what the machine's state or the way of measuring takes off the verdict's worth.
+
+    Not that there are few samples: the interval has that in it.
+    """
+    found = []
+    for side, figure in zip(("baseline", "other"), figures, strict=True):
+        words = [warning for warning in figure.warnings if not warning.startswith(FEW_SAMPLES)]
+        found += [f"{side}: {', '.join(words)}"] if words else []
+    return found
+
+
+def _unequal_work(
+    sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]
+) -> list[Difference]:
+    """Return what makes two cells different work; nothing where there is only one of them."""
+    if pair[0] is None or pair[1] is None:
+        return []
+    works = [_work(side.header, cell) for side, cell in zip(sides, pair, strict=True) if cell]
+    return find_differences(works[0], works[1])
+
+
+def _work(header: Header, cell: Cell) -> dict[str, object]:
+    """Return all that decides a cell's work, whoever measured it."""
+    name = cell.request.model
+    facts = next((facts for facts in header.plan.models if facts.name == name), None)
+    return {
+        "protocol version": header.protocol_version,
+        "model": facts and facts.model_dump(mode="json", exclude={"name", "missing"}),
+        "request": cell.request.model_dump(mode="json"),
+    }
+
+
+def _advice(ratio: Ratio, n: int) -> str:
     """Return how many repeats would settle it: intervals shrink with the root of their number."""
-    gap = abs(new.median_s - old.median_s)
-    widths = sum(_reach(summary, summary.interval_s) for summary in (old, new))
-    if gap == 0 or (needed := max(old.n, new.n) * (widths / gap) ** 2) > MOST_REPEATS:
-        return "the medians are too close to be told apart by repeating"
-    return f"about {max(math.ceil(needed), max(old.n, new.n) + 1)} repeats would settle it"
+    assert ratio.low
+    assert ratio.high
+    limit, distance = math.log1p(SAME_WITHIN), abs(math.log(ratio.middle))
+    reach = math.log(ratio.high / ratio.low) / 2
+    room = distance if distance > limit else limit - distance
+    if room <= 0 or (needed := n * (reach / room) ** 2) > MOST_REPEATS:
+        return "too close to call by repeating"
+    return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
 
 
-def _reach(summary: Summary, interval: Interval | None) -> float:
-    """Return how far an interval goes from its median, on the longer side."""
-    assert interval is not None
-    return max(interval.high - summary.median_s, summary.median_s - interval.low)
+def _fewest(counts: tuple[int, int]) -> int:
+    """Return the least number of repeats on both sides from which a difference can be clear."""
+    return next(n for n in range(max(2, *counts), MOST_REPEATS) if misses((n, n), 0.05))
 
 
 def _why_absent(cell: Cell | None, label: str) -> str:

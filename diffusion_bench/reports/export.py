@@ -11,9 +11,14 @@ from collections.abc import Sequence
 
 from diffusion_bench.records import Memory, Stages
 from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.cost import cost_of
+from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.labels import device_name, report_labels, resolution, sampler
+from diffusion_bench.reports.memory_fit import fit_verdict
+from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import Summary, summarise
+from diffusion_bench.reports.sustained import burst_and_sustained
 
 Value = str | float | int | bool | None
 
@@ -32,26 +37,35 @@ MARKDOWN_COLUMNS = {
     "iqr_s": "IQR (s)",
     "images_per_s": "images/s",
     "steps_per_s": "denoising steps/s",
-    "energy_j": "energy (J)",
+    "energy_per_image_j": "energy (J/image)",
+    "net_energy_per_image_j": "net energy (J/image)",
+    "cost_per_1000_images": "cost of 1000 images",
+    "burst_s": "burst (s)",
+    "sustained_s": "sustained (s)",
+    "fit": "fit",
     "nvml_used_mib": "GPU memory (MiB)",
     "rss_mib": "resident set (MiB)",
+    "warnings": "warnings",
     "message": "message",
 }
 
 
-def to_rows(reports: Sequence[Report]) -> list[dict[str, Value]]:
-    """Return a flat row for every cell of every report, units in the keys; None: cannot tell."""
-    labels = report_labels(reports)
-    return [
-        _row(report, label, cell)
-        for report, label in zip(reports, labels, strict=True)
-        for cell in report.cells
-    ]
+def to_rows(reports: Sequence[Report], *, tariff: float | None = None) -> list[dict[str, Value]]:
+    """Return a flat row for every cell of every report, units in the keys; None: cannot tell.
+
+    `tariff` is money per kilowatt-hour; the column of costs is empty without one.
+    """
+    rows = []
+    for report, label in zip(reports, report_labels(reports), strict=True):
+        far = {name for line in fit_lines(report.cells) for name in line.off_line}
+        for cell in report.cells:
+            rows.append(_row(report, label, cell, off_line=cell.cell_id in far, tariff=tariff))
+    return rows
 
 
-def to_csv(reports: Sequence[Report]) -> str:
+def to_csv(reports: Sequence[Report], *, tariff: float | None = None) -> str:
     """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed."""
-    rows = to_rows(reports)
+    rows = to_rows(reports, tariff=tariff)
     if not rows:
         return ""
     text = io.StringIO()
@@ -62,10 +76,12 @@ def to_csv(reports: Sequence[Report]) -> str:
     return text.getvalue()
 
 
-def to_markdown(reports: Sequence[Report]) -> str:
+def to_markdown(reports: Sequence[Report], *, tariff: float | None = None) -> str:
     """Return a section a report, then the comparison where there are two reports or more."""
     names = report_labels(reports)
-    parts = [_markdown_report(report, name) for report, name in zip(reports, names, strict=True)]
+    parts = [
+        _markdown_report(report, name, tariff) for report, name in zip(reports, names, strict=True)
+    ]
     if len(reports) > 1:
         parts.append(_markdown_comparison(reports))
     return "\n\n".join(parts) + "\n"
@@ -91,8 +107,11 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _row(report: Report, label: str, cell: Cell) -> dict[str, Value]:
-    request = cell.request
+def _row(
+    report: Report, label: str, cell: Cell, *, off_line: bool, tariff: float | None
+) -> dict[str, Value]:
+    request, summary = cell.request, summarise(cell)
+    fit = fit_verdict(cell, report.header, off_line=off_line)
     return {
         "report": label or report.source or report.header.report_id,
         "device": device_name(report.header),
@@ -106,7 +125,13 @@ def _row(report: Report, label: str, cell: Cell) -> dict[str, Value]:
         "seed": request.seed,
         "status": cell.status,
         "message": cell.message,
-        **_figures(summarise(cell)),
+        **_figures(summary),
+        **cost_of(cell, summary, tariff).model_dump(),
+        "fit": fit.verdict,
+        "fit_reason": fit.reason,
+        **_both_speeds(cell),
+        "labels": ", ".join(cell.labels),
+        "stop_reason": cell.stop_reason,
         "load_s": cell.load_s,
         "first_call_s": cell.first_call_s,
         **{
@@ -128,14 +153,24 @@ def _figures(summary: Summary | None) -> dict[str, Value]:
     """Return the statistics of a cell as columns, all of them `None` where there are none."""
     values = summary.model_dump() if summary else {}
     interval, stages = values.get("interval_s") or {}, values.get("stages") or {}
-    plain = set(Summary.model_fields) - {"n", "interval_s", "stages"}
+    plain = set(Summary.model_fields) - {"n", "interval_s", "stages", "warnings"}
     return {
         "repeats": values.get("n"),
         **{field: values.get(field) for field in Summary.model_fields if field in plain},
+        "warnings": "; ".join(values.get("warnings") or ()),
         "interval_low_s": interval.get("low"),
         "interval_high_s": interval.get("high"),
         "interval_confidence": interval.get("confidence"),
         **{field: stages.get(field) for field in Stages.model_fields},
+    }
+
+
+def _both_speeds(cell: Cell) -> dict[str, Value]:
+    """Return the seconds of a call in the first minute and in the last third of a long run."""
+    found = burst_and_sustained(cell)
+    return {
+        "burst_s": found.burst_s if found else None,
+        "sustained_s": found.sustained_s if found else None,
     }
 
 
@@ -151,12 +186,12 @@ def _csv_value(value: Value) -> Value:
     return f"'{value}" if value.lstrip(" ").startswith(FORMULA_STARTS) else value
 
 
-def _markdown_report(report: Report, name: str) -> str:
+def _markdown_report(report: Report, name: str, tariff: float | None) -> str:
     title = name or report.source or report.header.report_id
     lines = [f"## {_markdown_text(title)}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
     lines += [""] if report.notes else []
-    rows = to_rows([report])
+    rows = to_rows([report], tariff=tariff)
     shown = [key for key in MARKDOWN_COLUMNS if any(row[key] not in (None, "") for row in rows)]
     cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
     return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))
@@ -185,6 +220,8 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
     ]
     baseline = _markdown_text(report_labels(reports)[0])
     lines = ["## Comparison", "", f"Baseline: {baseline}", ""]
+    for whole in overall(reports):
+        lines += [*(f"- {_markdown_text(line)}" for line in whole.words()), ""]
     return "\n".join(lines + _markdown_table(header, cells))
 
 

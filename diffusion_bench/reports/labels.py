@@ -7,19 +7,28 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.schema import Header, Report
+from diffusion_bench.reports.schema import GpuCard, Header, Report
 
 LONGEST_PROMPT = 24  # characters of a prompt in a label
 
 
+def is_gpu(header: Header) -> bool:
+    """Return whether a report was measured on a CUDA device."""
+    return _gpu_index(header) is not None
+
+
+def gpu_card(header: Header) -> GpuCard | None:
+    """Return the card that a report was measured on; `None` for a CPU and an unknown card."""
+    index = _gpu_index(header)
+    return next((card for card in header.machine.gpus if card.index == index), None)
+
+
 def device_name(header: Header) -> str:
     """Return the name of what a report was measured on: the GPU's, or the processor's."""
-    wanted = re.fullmatch(r"cuda(?::(\d+))?", header.plan.device)
-    if not wanted:
+    if not is_gpu(header):
         return header.machine.cpu
-    index = int(wanted[1] or 0)
-    names = [card.name for card in header.machine.gpus if card.index == index]
-    return names[0] if names else header.plan.device
+    card = gpu_card(header)
+    return card.name if card else header.plan.device
 
 
 def report_labels(reports: Sequence[Report]) -> list[str]:
@@ -59,6 +68,11 @@ def other_parts(requests: Sequence[ImageRequest]) -> Callable[[ImageRequest], st
         if len({getattr(request, field) for request in requests}) > 1
     ]
     return lambda request: ", ".join(words(request) for words in varying)
+
+
+def _gpu_index(header: Header) -> int | None:
+    found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", header.plan.device)
+    return int(found[1] or 0) if found else None
 
 
 def _numbered(labels: list[str]) -> list[str]:

@@ -7,20 +7,33 @@ holds was not written by this program, and the whole file is refused.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from diffusion_bench.records import explain
-from diffusion_bench.reports.schema import SCHEMA_VERSION, Cell, Header, Report
+from diffusion_bench.records import Record, explain
+from diffusion_bench.reports.migrate import to_newest
+from diffusion_bench.reports.schema import SCHEMA_VERSION, Cell, Fit, Header, Limit, Report
 
 MAX_REPORT_BYTES = 256 * 2**20
 MAX_LINES = 100_000
-MAX_SAMPLES = 10_000  # of one cell
+# The longest a sweep writes is a thousand repeats of a thousand steps. Beyond, checking one line
+# would take more memory than a small machine has: a complaint takes hundreds of bytes a value.
+MAX_LINE_BYTES = 32 * 2**20
+MAX_VALUES = 1_200_000  # of one line
+MAX_SAMPLES = 1_000  # of one cell; no sweep repeats more often
 SHORTEST_S, LONGEST_S = 1e-7, 1e9
+LARGEST = 1e19  # above every seed; products of a few such numbers are still finite
 MAX_COMPLAINT = 300  # characters of one error, so that a hostile file cannot flood a terminal
+MAX_ERRORS = 100  # explained one by one; each is a few hundred bytes before it is cut
+MAX_NOTES = 20
+LINES: TypeAdapter[Cell | Fit | Limit] = TypeAdapter(
+    Annotated[Cell | Fit | Limit, Field(discriminator="kind")]
+)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # editors on Windows put it in front of UTF-8
 
 
@@ -62,14 +75,38 @@ def parse_report(text: bytes | str, source: str) -> Report:
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     _refuse_other_files(data, source)
     end = intact_bytes(data)
-    lines = data[:end].removeprefix(BYTE_ORDER_MARK).split(b"\n")
-    if len(lines) > MAX_LINES:
-        raise UnreadableReport(f"{source}: more than {MAX_LINES} lines, the most that is read")
-    header = _read_header(lines[0], source)
-    cells, notes = _read_cells(lines, source)
+    lines = _lines(data, end, source)
+    body = _Body(_read_header(next(lines), source))
+    for number, line in enumerate(lines, start=2):
+        body.add(line, number, source)
+    notes = body.all_notes()
     if end < len(data):
         notes.append(f"the last line was torn by an interruption: {len(data) - end} bytes left out")
-    return Report(header=header, cells=tuple(cells.values()), notes=tuple(notes), source=source)
+    return Report(
+        header=body.header,
+        cells=tuple(body.cells.values()),
+        fits=tuple(body.fits.values()),
+        limits=tuple(body.limits),
+        notes=tuple(notes),
+        source=source,
+    )
+
+
+def _lines(data: bytes, end: int, source: str) -> Iterator[bytes]:
+    """Return the lines up to `end` one by one: all at once would be the file again in memory."""
+    start = len(BYTE_ORDER_MARK) if data.startswith(BYTE_ORDER_MARK) else 0
+    for number in itertools.count(1):
+        newline = data.find(b"\n", start, end)
+        stop = newline if newline >= 0 else end
+        if start >= end and number > 1:
+            return
+        if stop - start > MAX_LINE_BYTES:
+            limit = MAX_LINE_BYTES // 2**20
+            raise UnreadableReport(f"{source}: line {number}: longer than {limit} MiB")
+        if data.count(b",", start, stop) > MAX_VALUES:
+            raise UnreadableReport(f"{source}: line {number}: more than {MAX_VALUES} values")
+        yield data[start:stop]
+        start = stop + 1
 
 
 def intact_bytes(data: bytes) -> int:
@@ -77,6 +114,8 @@ def intact_bytes(data: bytes) -> int:
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
+        if end - start > MAX_LINE_BYTES:  # refused when it is read, not taken for torn
+            break
         line = data[start:end]
         if not line.strip() or _is_json(line.removeprefix(BYTE_ORDER_MARK)):
             break
@@ -90,10 +129,14 @@ def _refuse_other_files(data: bytes, source: str) -> None:
     if len(data) > MAX_REPORT_BYTES:
         limit = MAX_REPORT_BYTES // 2**20
         raise UnreadableReport(f"{source}: larger than {limit} MiB, the most that is read")
-    first, newline, _ = data.removeprefix(BYTE_ORDER_MARK).partition(b"\n")
-    if not first.lstrip().startswith(b"{") or b"\0" in first:
+    if data.count(b"\n") >= MAX_LINES:
+        raise UnreadableReport(f"{source}: more than {MAX_LINES} lines, the most that is read")
+    newline = data.find(b"\n")
+    first = data[: newline if newline >= 0 else None][: MAX_LINE_BYTES + 1]
+    starts_well = first.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{")
+    if not starts_well or b"\0" in first:
         raise UnreadableReport(f"{source}: not a report (a report is JSON Lines with a header)")
-    if not newline:
+    if newline < 0:
         raise UnreadableReport(f"{source}: ends within its first line, so it has no header")
 
 
@@ -107,45 +150,73 @@ def _read_header(line: bytes, source: str) -> Header:
     version = raw.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise UnreadableReport(
-            f"{source}: written in report format {version}, and this version of Diffusion Bench "
-            f"reads up to format {SCHEMA_VERSION}; update Diffusion Bench to open it"
+            f"{source}: written in report format {version!s:.20}, and this version of Diffusion "
+            f"Bench reads up to format {SCHEMA_VERSION}; update Diffusion Bench to open it"
         )
     try:
-        return Header.model_validate_json(line, strict=True)
+        header = Header.model_validate_json(json.dumps(to_newest(raw)), strict=True)
     except ValidationError as error:
         raise UnreadableReport(f"{source}: line 1: {_complaint(error)}") from None
+    except RecursionError:
+        raise UnreadableReport(f"{source}: line 1: nested too deeply") from None
+    _refuse_huge(header, f"{source}: line 1")
+    return header
 
 
-def _read_cells(lines: list[bytes], source: str) -> tuple[dict[str, Cell], list[str]]:
-    """Return the cells of all lines but the first by id, the last of each id, and notes."""
-    cells: dict[str, Cell] = {}
-    notes = []
-    for number, line in enumerate(lines[1:], start=2):
+class _Body:
+    """The lines of a report after its header: the last of each cell and fit, and notes."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self.cells: dict[str, Cell] = {}
+        self.fits: dict[str, Fit] = {}
+        self.limits: list[Limit] = []
+        self.notes: list[str] = []
+
+    def add(self, line: bytes, number: int, source: str) -> None:
+        """Take one line. Raise `UnreadableReport` for one that no report of ours holds."""
         if not line.strip():
-            continue
+            return
+        where = f"{source}: line {number}"
         try:
-            cell = _read_cell(line, f"{source}: line {number}")
+            found = _read_line(line, where)
         except _Damaged:
-            notes.append(f"line {number} is damaged and was skipped")
-            continue
-        cells.pop(cell.cell_id, None)
-        cells[cell.cell_id] = cell
-    return cells, notes
+            self.notes.append(f"line {number} is damaged and was skipped")
+            return
+        if isinstance(found, Cell):
+            _refuse_impossible(found, where)
+            _refuse_changed(found, self.header, where)
+        _refuse_huge(found, where)
+        if isinstance(found, Fit):
+            self.fits[found.shape] = found
+        elif isinstance(found, Limit):
+            self.limits.append(found)
+        else:
+            self.cells.pop(found.cell_id, None)
+            self.cells[found.cell_id] = found
+
+    def all_notes(self) -> list[str]:
+        """Return the notes, the first few and how many more there are."""
+        more = len(self.notes) - MAX_NOTES
+        told = self.notes[:MAX_NOTES]
+        return [*told, f"{more} more lines are damaged and were skipped"] if more > 0 else told
 
 
-def _read_cell(line: bytes, where: str) -> Cell:
+def _read_line(line: bytes, where: str) -> Cell | Fit | Limit:
     try:
-        cell = Cell.model_validate_json(line, strict=True)
+        return LINES.validate_json(line, strict=True)
     except ValidationError as error:
         _decode(line, where)
         raise UnreadableReport(f"{where}: {_complaint(error)}") from None
-    _refuse_impossible(cell, where)
-    if cell.cell_id != cell.request.workload_id():
+
+
+def _refuse_changed(cell: Cell, header: Header, where: str) -> None:
+    expected = header.cell_id(cell.request)
+    if cell.cell_id != expected:
         raise UnreadableReport(
             f"{where}: cell_id {cell.cell_id!r:.60} is not that of its request "
-            f"({cell.request.workload_id()}), so the line was changed after it was measured"
+            f"({expected}), so the line was changed after it was measured"
         )
-    return cell
 
 
 def _refuse_impossible(cell: Cell, where: str) -> None:
@@ -154,10 +225,27 @@ def _refuse_impossible(cell: Cell, where: str) -> None:
         raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
     if len(cell.samples) > MAX_SAMPLES:
         raise UnreadableReport(f"{where}: more than {MAX_SAMPLES} samples in one cell")
+    if cell.energy is not None and cell.energy.window_s < SHORTEST_S:
+        raise UnreadableReport(f"{where}: energy: a window that cannot have been measured")
     for sample in cell.samples:
         times = (sample.wall_s, *sample.step_s, *(time for _, time in sample.stages))
-        if sample.wall_s < SHORTEST_S or any(abs(time) > LONGEST_S for time in times):
+        backwards = min(sample.step_s, default=0.0) < 0
+        if sample.wall_s < SHORTEST_S or backwards or any(abs(t) > LONGEST_S for t in times):
             raise UnreadableReport(f"{where}: samples: a time that cannot have been measured")
+
+
+def _refuse_huge(record: Record, where: str) -> None:
+    """Refuse numbers that arithmetic on them would carry past what a float holds."""
+    if _has_huge(record.model_dump()):
+        raise UnreadableReport(f"{where}: a number above {LARGEST:.0e}, which nothing measures")
+
+
+def _has_huge(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, tuple | list):
+        return any(map(_has_huge, value))
+    return isinstance(value, int | float) and abs(value) > LARGEST
 
 
 def _decode(line: bytes, where: str) -> Any:
@@ -169,7 +257,7 @@ def _decode(line: bytes, where: str) -> Any:
     except RecursionError:
         raise UnreadableReport(f"{where}: nested too deeply") from None
     except ValueError as error:  # NaN, or an integer longer than Python converts
-        raise UnreadableReport(f"{where}: {error!s:.{MAX_COMPLAINT}}") from None
+        raise UnreadableReport(f"{where}: {_plain(str(error))}") from None
 
 
 def _is_json(line: bytes) -> bool:
@@ -187,5 +275,12 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _complaint(error: ValidationError) -> str:
-    text = explain(error)
-    return text if len(text) <= MAX_COMPLAINT else text[:MAX_COMPLAINT] + "..."
+    if error.error_count() > MAX_ERRORS:
+        return f"{error.error_count()} values in it are none that a report holds"
+    return _plain(explain(error))
+
+
+def _plain(text: str) -> str:
+    """Return a text as one line of bounded length: the names in a file are its writer's."""
+    cut = text if len(text) <= MAX_COMPLAINT else text[:MAX_COMPLAINT] + "..."
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)

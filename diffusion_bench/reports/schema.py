@@ -5,20 +5,25 @@ measured is `null`, with its reason under `missing`. No host or user name is sto
 
 Format history
     1   first version
+    2   why a cell stopped, totals extrapolated from fewer steps, the state of the machine before a
+        cell, labels, failures with stage and bytes, net energy and its uncertainty, the models'
+        revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from diffusion_bench.records import ImageRequest, Memory, Record, Stages, Trace, digest
+from diffusion_bench.records import ImageRequest, Memory, Record, Stage, Stages, Trace, digest
 
-SCHEMA_VERSION: Final = 1
-PROTOCOL_VERSION = 1  # how cells are measured; figures of two protocols are not compared
+SCHEMA_VERSION: Final = 2
+PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
-Status = Literal["ok", "oom", "failed", "cancelled"]
+Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
+StopReason = Literal["stable", "time cap", "repeat cap", "fixed count"]
+Label = Literal["extrapolated", "emulated", "throttled", "contended", "on battery"]
 Short = Annotated[str, Field(max_length=500)]
 
 
@@ -30,6 +35,10 @@ class GpuCard(Record):
     uuid_hash: Short | None = None
     memory_total_mib: float | None = None
     power_limit_w: float | None = None
+    power_limit_default_w: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    display_active: bool | None = None
     driver: Short | None = None
 
 
@@ -47,7 +56,11 @@ class Machine(Record):
 
 
 class Software(Record):
-    """The versions that decide speed. `torch_threads` is the number of CPU threads torch used."""
+    """The versions and settings that decide speed.
+
+    `torch_threads` is the number of CPU threads torch used, `flags` torch's switches (TF32, cuDNN's
+    search, the allocator's settings).
+    """
 
     python: Short
     torch: Short | None = None
@@ -55,24 +68,67 @@ class Software(Record):
     diffusers: Short | None = None
     transformers: Short | None = None
     torch_threads: int | None = None
+    flags: dict[str, str] = {}
+
+
+class StopRule(Record):
+    """When the repeats of a cell may end, after the plan's least number of them.
+
+    A cell is stable once it was timed for `min_time_s` together and the interval of its median
+    reaches at most `noise` of the median to either side. It is given up at `max_time_s` or
+    `max_repeats`, whichever comes first.
+    """
+
+    noise: Annotated[float, Field(gt=0, le=1)] = 0.03
+    min_time_s: Annotated[float, Field(ge=0, le=3600)] = 0.5
+    max_time_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    max_repeats: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
+class ModelFacts(Record):
+    """What a model's name stood for when it was measured; part of every cell's identity.
+
+    `revision` is the commit of a hub model, or a digest of the files of a folder. `schedule` is a
+    digest of the noise schedule's settings that the model came with.
+    """
+
+    name: Annotated[str, Field(max_length=500)]
+    revision: Short | None = None
+    pipeline: Short | None = None
+    schedule: Short | None = None
+    missing: dict[str, str] = {}
 
 
 class Plan(Record):
-    """What the sweep set out to do: its cells, in the order in which they are measured."""
+    """What the sweep set out to do: its cells, in the order in which they are measured.
+
+    `repeats` is the number of timed calls of a cell, the least one where there is a `stop` rule.
+    Cells of more than `measured_steps` steps are timed on that many and extrapolated.
+    """
 
     name: Short
     description: Annotated[str, Field(max_length=2000)] = ""
     device: Short
     warmups: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=1)]
+    stop: StopRule | None = None
+    measured_steps: Annotated[int, Field(ge=2)] | None = None
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
+    sustain_s: Annotated[float, Field(gt=0)] | None = None
+    models: tuple[ModelFacts, ...] = ()
     cells: tuple[ImageRequest, ...]
+
+    def revision(self, model: str) -> str | None:
+        """Return the revision of a model of the plan, `None` where it is not known."""
+        return {facts.name: facts.revision for facts in self.models}.get(model)
 
 
 class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
@@ -81,10 +137,22 @@ class Header(Record):
     software: Software
     plan: Plan
 
+    def cell_id(self, request: ImageRequest) -> str:
+        """Return 16 hexadecimal digits that name all that decides a cell's work.
+
+        The request and its model's revision. Where the latter is not known, as in reports of
+        format 1, the request alone.
+        """
+        revision = self.plan.revision(request.model)
+        if revision is None:
+            return request.workload_id()
+        return digest({"request": request.model_dump(mode="json"), "revision": revision})
+
     def environment_id(self) -> str:
         """Return 16 hexadecimal digits that name the machine and software, not the work."""
+        display = {"gpus": {"__all__": {"display_active"}}}  # a screen may sleep: the same machine
         environment = {
-            "machine": self.machine.model_dump(mode="json"),
+            "machine": self.machine.model_dump(mode="json", exclude=display),
             "software": self.software.model_dump(mode="json"),
             "protocol": self.protocol_version,
         }
@@ -101,23 +169,74 @@ class Sample(Record):
 
 
 class Energy(Record):
-    """The energy of one GPU over all timed repeats of a cell together, in joules.
+    """The energy over all timed repeats of a cell together, in joules.
 
     Kept apart from the samples because counters move in tenths of a second: a window that is too
-    short for one repeat may do for all of them. `method` is how it was measured.
+    short for one repeat may do for all of them. `method` is how it was measured and `scope` of
+    what. `net_j` is `total_j` less `idle_power_w`, the power before the cell, over the window.
+    `uncertainty_j` bounds the error of `total_j` from the window's edges and the sensor.
     """
 
     total_j: Annotated[float, Field(ge=0)]
     window_s: Annotated[float, Field(gt=0)]
     method: Short
+    scope: Literal["gpu", "cpu package"] = "gpu"
+    idle_power_w: Annotated[float, Field(ge=0)] | None = None
+    net_j: float | None = None
+    uncertainty_j: Annotated[float, Field(ge=0)] | None = None
+
+
+class MachineState(Record):
+    """What the machine did just before a cell, when it should have done nothing.
+
+    `gpu_*` are of the GPU that the cell ran on; `other_gpu_processes` are those on it that are not
+    this program's. `missing` maps each field that is `None` to its reason.
+    """
+
+    cpu_percent: float | None = None
+    on_battery: bool | None = None
+    other_gpu_processes: int | None = None
+    gpu_utilization_percent: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_power_limit_w: float | None = None
+    gpu_sm_clock_mhz: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] | None = None
+    missing: dict[str, str] = {}
+
+
+class Extrapolation(Record):
+    """How a total of more steps than were timed is had, and the rule in words.
+
+    Samples of such a cell hold `measured_steps` steps of the `steps` asked for, and everything
+    that comes once. The rest of the steps is added at the measured pace when it is read.
+    """
+
+    measured_steps: Annotated[int, Field(ge=2)]
+    rule: Short
+
+
+class Sustained(Record):
+    """Calls one after the other for minutes: each call's start, from the first, and seconds."""
+
+    at_s: tuple[float, ...]
+    wall_s: tuple[Annotated[float, Field(gt=0)], ...]
+
+    @model_validator(mode="after")
+    def _a_start_a_call(self) -> Self:
+        if len(self.at_s) != len(self.wall_s):
+            raise ValueError(f"{len(self.at_s)} starts of {len(self.wall_s)} calls")
+        return self
 
 
 class Cell(Record):
     """One measured cell: a request, what happened, and the raw samples.
 
     `first_call_s` is the first call of this shape in its process, `load_s` the loading of the
-    model, both `None` where an earlier cell paid for them. `missing` gives the reason for every
-    metric that is `None`.
+    model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
+    the memory it asked for, where they are known. `attention` is the denoiser's implementation, as
+    diffusers names it. `throttle_share` is the share of the readings during the cell with each
+    reason for lower clocks. `missing` gives the reason for every metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
@@ -127,6 +246,15 @@ class Cell(Record):
     started_utc: Short
     status: Status
     message: Annotated[str, Field(max_length=4000)] = ""
+    stage: Stage | None = None
+    asked_mib: float | None = None
+    labels: tuple[Label, ...] = ()
+    stop_reason: StopReason | None = None
+    extrapolation: Extrapolation | None = None
+    before: MachineState | None = None
+    throttle_share: dict[str, float] = {}
+    sustained: Sustained | None = None
+    attention: Short | None = None
     load_s: float | None = None
     first_call_s: float | None = None
     warmup_s: tuple[float, ...] = ()
@@ -137,10 +265,41 @@ class Cell(Record):
     missing: dict[str, str] = {}
 
 
+class Fit(Record):
+    """A line of time over steps, as the sweep found it at its end: fixed + per step x steps.
+
+    `shape` names the cells, which differ in their steps only. `worst_residual` is the largest
+    distance of a median from the line, as a share of it; `off_line` are the cells too far from it.
+    """
+
+    kind: Literal["fit"] = "fit"
+    shape: Short
+    fixed_s: float
+    per_step_s: float
+    worst_residual: float
+    points: int
+    off_line: tuple[Short, ...] = ()
+
+
+class Limit(Record):
+    """The largest value of one axis that fits, and the smallest that was seen not to.
+
+    Found by trying: each value tried is a cell of the report. `request` is the rest of the work.
+    """
+
+    kind: Literal["limit"] = "limit"
+    axis: Literal["resolution", "batch"]
+    request: ImageRequest
+    largest_fit: int | None
+    smallest_misfit: int | None
+
+
 class Report(Record):
     """A report as read back: header, cells (the last line of each cell id), notes about damage."""
 
     header: Header
     cells: tuple[Cell, ...] = ()
+    fits: tuple[Fit, ...] = ()
+    limits: tuple[Limit, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""

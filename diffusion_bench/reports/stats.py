@@ -2,30 +2,46 @@
 
 The headline is the median with its interquartile range and the number of samples. No sample is
 ever dropped. The interval of the median needs no assumption about the distribution: it lies
-between two of the sorted samples, which ones follows from the binomial distribution.
+between two of the sorted samples, which ones follows from the binomial distribution. Cells timed
+on fewer steps than they ask for have the statistics of their extrapolated totals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean, median, quantiles
+from statistics import fmean, median
 
 from diffusion_bench.records import Record, Stages
-from diffusion_bench.reports.schema import Cell, Sample
+from diffusion_bench.reports.extrapolate import total_interval, total_s, total_stages
+from diffusion_bench.reports.intervals import (
+    MIN_SAMPLES_FOR_INTERVAL,
+    Interval,
+    interquartile_range,
+    median_interval,
+    percentile,
+)
+from diffusion_bench.reports.schema import Cell
 
-MAX_MISSES = 20  # one in 20 is 95 percent confidence
-MIN_SAMPLES_FOR_INTERVAL = 5  # their whole range covers the median with 93.75 percent
+__all__ = [
+    "FEW_SAMPLES",
+    "MIN_SAMPLES_FOR_INTERVAL",
+    "MIN_STEPS_FOR_P95",
+    "Interval",
+    "StepFit",
+    "Summary",
+    "fit_steps",
+    "interquartile_range",
+    "median_interval",
+    "percentile",
+    "summarise",
+    "totals",
+    "without_steps",
+]
+
 MIN_STEPS_FOR_P95 = 59  # the fewest whose maximum lies above the 95th percentile, 95 times in 100
 NOISY_ABOVE = 0.10
+FEW_SAMPLES = "too few samples for an interval:"
 MIN_STEP_COUNTS = 3  # through two points any line fits
-
-
-class Interval(Record):
-    """An interval of a median, and the confidence it really has (0.9375 for 5 samples)."""
-
-    low: float
-    high: float
-    confidence: float
 
 
 class Summary(Record):
@@ -34,6 +50,9 @@ class Summary(Record):
     `images_per_s` is batch over the median of the whole call. `steps_per_s` counts a step of
     every image and divides by the denoising stage only: over the whole call it would change with
     the number of steps. `noisy` is an interquartile range above 10 percent of the median.
+    `energy_j` is of one call, `net_energy_j` that less the idle power; both as measured, before
+    dividing by the batch (`cost.py`). Where `extrapolated`, the times are of whole calls that were
+    timed in part, and so is the energy, in proportion to the time.
     """
 
     n: int
@@ -49,6 +68,9 @@ class Summary(Record):
     step_median_s: float | None
     step_p95_s: float | None
     energy_j: float | None
+    net_energy_j: float | None = None
+    extrapolated: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class StepFit(Record):
@@ -67,10 +89,11 @@ def summarise(cell: Cell) -> Summary | None:
     """Return the statistics of a cell; `None` for one that did not end well or has no samples."""
     if cell.status != "ok" or not cell.samples:
         return None
-    walls = [sample.wall_s for sample in cell.samples]
+    walls, extrapolated = totals(cell), cell.extrapolation is not None
     steps = [step for sample in cell.samples for step in sample.step_s]
     middle, spread = median(walls), interquartile_range(walls)
-    stages = _stage_medians(cell.samples)
+    noisy = None if spread is None else spread > NOISY_ABOVE * middle
+    stages = _stage_medians(cell)
     image_steps = cell.request.batch * cell.request.steps
     return Summary(
         n=len(walls),
@@ -78,49 +101,25 @@ def summarise(cell: Cell) -> Summary | None:
         iqr_s=spread,
         min_s=min(walls),
         max_s=max(walls),
-        interval_s=median_interval(walls),
-        noisy=None if spread is None else spread > NOISY_ABOVE * middle,
+        interval_s=total_interval(cell) if extrapolated else median_interval(walls),
+        noisy=noisy,
         images_per_s=cell.request.batch / middle,
         steps_per_s=image_steps / stages.denoising_s if stages.denoising_s > 1e-9 else None,
         stages=stages,
         step_median_s=median(steps) if steps else None,
         step_p95_s=percentile(steps, 95) if len(steps) >= MIN_STEPS_FOR_P95 else None,
         energy_j=_energy_j(cell),
+        net_energy_j=_net_energy_j(cell),
+        extrapolated=extrapolated,
+        warnings=_warnings(cell, noisy),
     )
 
 
-def interquartile_range(values: Sequence[float]) -> float | None:
-    """Return the distance of the quartiles; `None` for a single value."""
-    if len(values) < 2:
-        return None
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return high - low
-
-
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return a percentile, 1 to 99, interpolated between the two values or more it lies among."""
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-def median_interval(values: Sequence[float]) -> Interval | None:
-    """Return the narrowest symmetric order-statistic interval with 95 percent confidence or more.
-
-    The k-th smallest and k-th largest of n values enclose the median unless fewer than k of them
-    fall on one of its sides: confidence 1 - 2 P(Binomial(n, 1/2) < k). For 5 values the best there
-    is has 93.75 percent; below 5 there is none.
-    """
-    n = len(values)
-    if n < MIN_SAMPLES_FOR_INTERVAL:
-        return None
-    # Counted in outcomes of n coin throws, as whole numbers: floats underflow above 1000 samples.
-    outcomes, outside, rank, next_term = 2**n, 2, 1, n
-    while outside + 2 * next_term <= outcomes // MAX_MISSES:
-        outside += 2 * next_term
-        rank += 1
-        next_term = next_term * (n - rank + 1) // rank
-    ordered = sorted(values)
-    confidence = 1 - outside / outcomes
-    return Interval(low=ordered[rank - 1], high=ordered[n - rank], confidence=confidence)
+def totals(cell: Cell) -> list[float]:
+    """Return the seconds of each timed call, extrapolated where only a part of it was timed."""
+    if cell.extrapolation is None:
+        return [sample.wall_s for sample in cell.samples]
+    return [total_s(sample, cell.request.steps) for sample in cell.samples]
 
 
 def fit_steps(cells: Iterable[Cell]) -> StepFit | None:
@@ -170,15 +169,41 @@ def _energy_j(cell: Cell) -> float | None:
     """Return the energy of one call: the samples' median, else an equal share of the whole."""
     energies = [sample.energy_j for sample in cell.samples if sample.energy_j is not None]
     if len(energies) == len(cell.samples):
-        return median(energies)
-    return None if cell.energy is None else cell.energy.total_j / len(cell.samples)
+        return median(energies) * _untimed_factor(cell)
+    return None if cell.energy is None else _share_j(cell, cell.energy.total_j)
 
 
-def _stage_medians(samples: Sequence[Sample]) -> Stages:
+def _net_energy_j(cell: Cell) -> float | None:
+    net_j = cell.energy.net_j if cell.energy else None
+    return None if net_j is None else _share_j(cell, net_j)
+
+
+def _share_j(cell: Cell, whole_j: float) -> float:
+    return whole_j / len(cell.samples) * _untimed_factor(cell)
+
+
+def _untimed_factor(cell: Cell) -> float:
+    """Return how much longer the whole calls are than what was timed of them; 1 for most cells."""
+    return sum(totals(cell)) / sum(sample.wall_s for sample in cell.samples)
+
+
+def _stage_medians(cell: Cell) -> Stages:
     """Return the median of each stage; medians need not add up to the median of the whole."""
+    stages = [sample.stages for sample in cell.samples]
+    if cell.extrapolation is not None:
+        stages = [total_stages(sample, cell.request.steps) for sample in cell.samples]
     return Stages(
-        text_encoder_s=median(sample.stages.text_encoder_s for sample in samples),
-        denoising_s=median(sample.stages.denoising_s for sample in samples),
-        decoder_s=median(sample.stages.decoder_s for sample in samples),
-        other_s=median(sample.stages.other_s for sample in samples),
+        **{name: median(getattr(each, name) for each in stages) for name in Stages.model_fields}
     )
+
+
+def _warnings(cell: Cell, noisy: bool | None) -> tuple[str, ...]:
+    """Return what a reader must know before trusting the figures, a few words each."""
+    found: list[str] = [*cell.labels]
+    if cell.extrapolation is not None and "extrapolated" not in found:
+        found.insert(0, "extrapolated")
+    if noisy:
+        found.append(f"noisy: the middle half spreads over {NOISY_ABOVE:.0%} of the median")
+    if len(cell.samples) < MIN_SAMPLES_FOR_INTERVAL and cell.extrapolation is None:
+        found.append(f"{FEW_SAMPLES} {len(cell.samples)}")
+    return tuple(found)

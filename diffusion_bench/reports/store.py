@@ -23,7 +23,7 @@ from diffusion_bench.reports.read import (
     read_bytes,
     read_report,
 )
-from diffusion_bench.reports.schema import Cell, Header, Report
+from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report
 from diffusion_bench.reports.whole_file import NotWritten, write_whole
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "read_report",
 ]
 
-FINISHED = ("ok", "oom", "failed")
+FINISHED = ("ok", "oom", "crashed", "timeout", "failed")
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -116,15 +116,14 @@ class ReportWriter:
             raise
         return writer, report
 
-    def append(self, cell: Cell) -> None:
-        """Write a cell and wait until it is on the disk. Raise `ReportNotWritten`.
+    def append(self, record: Cell | Fit | Limit) -> None:
+        """Write a line and wait until it is on the disk. Raise `ReportNotWritten`.
 
-        After that error the file ends with the last whole cell, and `append` may be tried again.
+        After that error the file ends with the last whole line, and `append` may be tried again.
         """
         if self._file is None:
             raise ValueError(f"{self.path}: the report is closed")
-        assert cell.cell_id == cell.request.workload_id(), "a reader would refuse this cell"
-        line = to_line(cell)
+        line = to_line(record)
         size = os.fstat(self._file).st_size
         try:
             _write(self._file, line)
@@ -200,7 +199,7 @@ def _not_written(path: Path, error: OSError) -> ReportNotWritten:
 
 def _refuse_another_sweep(report: Report, header: Header) -> None:
     old = report.header
-    if old.environment_id() == header.environment_id() and old.plan == header.plan:
+    if _comparable(old) == _comparable(header):
         return
     differences = _differences("", _comparable(old), _comparable(header))
     raise ReportRefused(
@@ -211,7 +210,8 @@ def _refuse_another_sweep(report: Report, header: Header) -> None:
 def _comparable(header: Header) -> dict[str, Any]:
     """Return what decides whether two headers belong to one sweep, cells as their ids."""
     plan = header.plan.model_dump(mode="json")
-    plan["cells"] = [request.workload_id() for request in header.plan.cells]
+    plan["models"] = {facts.name: facts.revision for facts in header.plan.models}
+    plan["cells"] = [header.cell_id(request) for request in header.plan.cells]
     return {
         "machine": header.machine.model_dump(mode="json"),
         "software": header.software.model_dump(mode="json"),
@@ -221,9 +221,10 @@ def _comparable(header: Header) -> dict[str, Any]:
 
 
 def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Return the leaves in which two JSON values of one shape differ, in words."""
+    """Return the leaves in which two JSON values differ, in words."""
     if isinstance(old, dict) and isinstance(new, dict):
-        pairs = [(f"{name}.{key}".strip("."), old[key], new[key]) for key in old]
+        keys = dict.fromkeys([*old, *new])
+        pairs = [(f"{name}.{key}".strip("."), old.get(key), new.get(key)) for key in keys]
         return [found for pair in pairs for found in _differences(*pair)]
     if old == new:
         return []

@@ -1,0 +1,41 @@
+"""Energy and money per image, from the energy of a cell."""
+
+from __future__ import annotations
+
+from diffusion_bench.records import Record
+from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.stats import Summary
+
+JOULES_PER_KWH = 3.6e6
+
+
+class Cost(Record):
+    """What an image takes. `None`: no energy was measured, or no tariff was given.
+
+    `net_energy_per_image_j` leaves out what the device draws when idle. The cost is of the gross
+    energy, in the tariff's currency; of the device only, not of the machine at the wall.
+    """
+
+    energy_per_image_j: float | None = None
+    net_energy_per_image_j: float | None = None
+    cost_per_1000_images: float | None = None
+
+
+def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) -> Cost:
+    """Return the energy and cost of an image; `tariff` is money per kilowatt-hour.
+
+    Raise ValueError for a tariff that is none.
+    """
+    if tariff is not None and not 0 <= tariff < 1e6:  # NaN is neither
+        raise ValueError(f"the tariff {tariff:g} is not a price per kWh; give one of 0 or more")
+    if summary is None or summary.energy_j is None:
+        return Cost()
+    batch, gross_j, net_j = cell.request.batch, summary.energy_j, summary.net_energy_j
+    per_image_j = gross_j / batch
+    return Cost(
+        energy_per_image_j=per_image_j,
+        net_energy_per_image_j=None if net_j is None else net_j / batch,
+        cost_per_1000_images=(
+            None if tariff is None else per_image_j * 1000 / JOULES_PER_KWH * tariff
+        ),
+    )

@@ -1,0 +1,154 @@
+"""Whether a report can be believed: what its own numbers say about each other. Pure.
+
+    Report > examine_report > ReportFinding, ReportFinding, ...
+
+A report is a text file that anyone can edit, so nothing here proves that it was measured. It finds
+what cannot have been, or was measured under conditions that spoil it. `plausible.py` holds the
+checks of a single cell.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from diffusion_bench.reports.findings import LEVELS, ReportFinding, name_cells
+from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.plausible import CELL_CHECKS
+from diffusion_bench.reports.schema import Cell, Fit, Report
+from diffusion_bench.reports.stats import without_steps
+
+__all__ = ["ReportFinding", "examine_report", "imported_finding"]
+
+FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
+
+
+def examine_report(report: Report) -> list[ReportFinding]:
+    """Return the findings, the worst first; one "ok" where there is nothing to say."""
+    found = [finding for check in REPORT_CHECKS for finding in check(report)]
+    for check in CELL_CHECKS:
+        found += check(report)
+    if not found:
+        count = len(report.cells)
+        found = [ReportFinding(level="ok", title=f"nothing implausible in {count} cells")]
+    return sorted(found, key=lambda finding: LEVELS.index(finding.level))
+
+
+def imported_finding() -> ReportFinding:
+    """Return what is said of a report that was not measured here."""
+    return ReportFinding(
+        level="note",
+        title="imported, unverified",
+        detail="it was measured on another machine, or uploaded; nobody here saw it being measured",
+    )
+
+
+def check_notes(report: Report) -> Iterator[ReportFinding]:
+    """Say what was damaged when the file was read."""
+    for note in report.notes:
+        yield ReportFinding(level="warning", title="the file is damaged", detail=note)
+
+
+def check_plan(report: Report) -> Iterator[ReportFinding]:
+    """Say which cells were planned and are absent, and which were never planned."""
+    header = report.header
+    planned = {header.cell_id(request): request for request in header.plan.cells}
+    measured = {cell.cell_id: cell for cell in report.cells}
+    searched = {limit.request.model_copy(update=_ANY_SIZE).workload_id() for limit in report.limits}
+    absent = [name for name in planned if name not in measured]
+    strange = [
+        cell
+        for name, cell in measured.items()
+        if name not in planned
+        and cell.request.model_copy(update=_ANY_SIZE).workload_id() not in searched
+    ]
+    if absent:
+        yield ReportFinding(
+            level="note",
+            title=f"{len(absent)} of {len(planned)} planned cells are absent",
+            advice="finish it with --resume",
+        )
+    if strange:
+        yield ReportFinding(
+            level="problem",
+            title=f"{len(strange)} cells are not in the report's plan",
+            detail=name_cells(strange),
+        )
+
+
+# A search for a limit measures sizes and batches that no plan lists.
+_ANY_SIZE = {"width": 8, "height": 8, "batch": 1}
+
+
+def check_order(report: Report) -> Iterator[ReportFinding]:
+    """Say whether the order of the cells and the times they started at contradict each other."""
+    ordered = sorted(report.cells, key=lambda cell: cell.order)
+    backwards = [
+        later for earlier, later in pairwise(ordered) if later.started_utc < earlier.started_utc
+    ]
+    if backwards:
+        yield ReportFinding(
+            level="warning",
+            title=f"{len(backwards)} cells started before the one they follow",
+            detail=name_cells(backwards),
+            advice="the clock was set back meanwhile, or the report was put together by hand",
+        )
+    early = [cell for cell in ordered if cell.started_utc < report.header.created_utc]
+    if early:
+        yield ReportFinding(
+            level="problem",
+            title=f"{len(early)} cells started before the report was begun",
+            detail=name_cells(early),
+        )
+    repeated = [order for order, n in Counter(c.order for c in report.cells).items() if n > 1]
+    if repeated:
+        yield ReportFinding(
+            level="note", title=f"{len(repeated)} places in the order are taken twice"
+        )
+
+
+def check_fits(report: Report) -> Iterator[ReportFinding]:
+    """Recompute the stored lines from the samples."""
+    computed = {fit.shape: fit for fit in fit_lines(report.cells)}
+    wrong = [fit for fit in report.fits if not _agrees(fit, computed.get(fit.shape))]
+    if wrong:
+        yield ReportFinding(
+            level="problem",
+            title=f"{len(wrong)} of {len(report.fits)} stored lines are not those of the samples",
+            detail=f"shapes {', '.join(fit.shape[:20] for fit in wrong[:5])}",
+            advice="the samples or the lines were changed after they were measured",
+        )
+    far = [cell for cell in report.cells if any(_is_off(cell, fit) for fit in computed.values())]
+    if far:
+        yield ReportFinding(
+            level="warning",
+            title=f"{len(far)} cells are off the line through their steps",
+            detail=name_cells(far),
+            advice="they were disturbed, throttled, or spilled over the GPU's memory",
+        )
+
+
+def _agrees(stored: Fit, computed: Fit | None) -> bool:
+    if computed is None or stored.points != computed.points:
+        return False
+    pairs = (
+        (stored.fixed_s, computed.fixed_s),
+        (stored.per_step_s, computed.per_step_s),
+        (stored.worst_residual, computed.worst_residual),
+    )
+    scale = max(abs(computed.fixed_s), abs(computed.per_step_s))
+    within = all(abs(old - new) <= FIT_AGREES_WITHIN * max(scale, abs(new)) for old, new in pairs)
+    return within and set(stored.off_line) == set(computed.off_line)
+
+
+def _is_off(cell: Cell, fit: Fit) -> bool:
+    return cell.cell_id in fit.off_line and without_steps(cell) == fit.shape
+
+
+REPORT_CHECKS: tuple[Callable[[Report], Iterator[ReportFinding]], ...] = (
+    check_notes,
+    check_plan,
+    check_order,
+    check_fits,
+)

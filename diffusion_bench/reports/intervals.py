@@ -1,0 +1,71 @@
+"""Medians, quartiles and intervals that assume nothing about how the values are distributed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, quantiles, stdev
+
+from diffusion_bench.records import Record
+
+MAX_MISSES = 20  # one in 20 is 95 percent confidence
+MIN_SAMPLES_FOR_INTERVAL = 5  # their whole range covers the median with 93.75 percent
+
+# Student's t at 97.5 percent by degrees of freedom; between two rows the smaller count is taken,
+# which errs towards a wider interval. Any table of the distribution has them.
+STUDENT_T = {
+    **{1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262},
+    **{10: 2.228, 12: 2.179, 15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980},
+}
+
+
+class Interval(Record):
+    """An interval of a median, and the confidence it really has (0.9375 for 5 samples)."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+def interquartile_range(values: Sequence[float]) -> float | None:
+    """Return the distance of the quartiles; `None` for a single value."""
+    if len(values) < 2:
+        return None
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return high - low
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile, 1 to 99, interpolated between the two values or more it lies among."""
+    return quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def median_interval(values: Sequence[float]) -> Interval | None:
+    """Return the narrowest symmetric order-statistic interval with 95 percent confidence or more.
+
+    The k-th smallest and k-th largest of n values enclose the median unless fewer than k of them
+    fall on one of its sides: confidence 1 - 2 P(Binomial(n, 1/2) < k). For 5 values the best there
+    is has 93.75 percent; below 5 there is none.
+    """
+    n = len(values)
+    if n < MIN_SAMPLES_FOR_INTERVAL:
+        return None
+    # Counted in outcomes of n coin throws, as whole numbers: floats underflow above 1000 samples.
+    outcomes, outside, rank, next_term = 2**n, 2, 1, n
+    while outside + 2 * next_term <= outcomes // MAX_MISSES:
+        outside += 2 * next_term
+        rank += 1
+        next_term = next_term * (n - rank + 1) // rank
+    ordered = sorted(values)
+    confidence = 1 - outside / outcomes
+    return Interval(low=ordered[rank - 1], high=ordered[n - rank], confidence=confidence)
+
+
+def mean_reach(values: Sequence[float]) -> float:
+    """Return how far Student's 95 percent interval of a mean goes to each side; 2 values at least.
+
+    This one does assume that the values are about normal: means of many steps are.
+    """
+    freedom = len(values) - 1
+    quantile = STUDENT_T[max(known for known in STUDENT_T if known <= freedom)]
+    return quantile * stdev(values, fmean(values)) / math.sqrt(len(values))

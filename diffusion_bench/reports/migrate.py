@@ -1,0 +1,26 @@
+"""Older report formats, brought to the newest one step at a time. Pure: JSON in, JSON out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def _from_1(header: Json) -> Json:
+    """Format 2 only added fields, all of which may be absent."""
+    return {**header, "schema_version": 2}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1}
+
+
+def to_newest(header: Json) -> Json:
+    """Return a header in the newest format; one of an unknown format as it is.
+
+    Lines after the header have kept their form since format 1.
+    """
+    while isinstance(version := header.get("schema_version"), int) and version in STEPS:
+        header = STEPS[version](header)
+    return header

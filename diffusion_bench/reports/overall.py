@@ -1,0 +1,91 @@
+"""What a comparison says as a whole: verdicts counted, the mean ratio, and what else differs."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from diffusion_bench.records import Record
+from diffusion_bench.reports.compare import Row, Verdict, compare
+from diffusion_bench.reports.differences import Difference, environment_differences
+from diffusion_bench.reports.labels import report_labels, resolution, sampler
+from diffusion_bench.reports.schema import Report
+
+MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
+MOST_NAMED = 8  # environment differences named in a sentence
+
+
+class Overall(Record):
+    """One report against the baseline.
+
+    `verdict` is what 9 in 10 of the cells that can be told say, else "mixed". `ratio` is the
+    geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest.
+    """
+
+    baseline: str
+    other: str
+    verdict: Verdict | Literal["mixed"]
+    counts: dict[Verdict, int]
+    ratio: float | None = None
+    best: Row | None = None
+    worst: Row | None = None
+    environment: tuple[Difference, ...] = ()
+
+    def words(self) -> list[str]:
+        """Return it as lines of text: the verdict, the ratio, and what else differs."""
+        counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+        lines = [f"{self.other} against {self.baseline}: {self.verdict} ({counted or 'no cells'})"]
+        if self.ratio is not None and self.best and self.worst:
+            lines.append(
+                f"mean ratio of times {self.ratio:.3f}, from {self.best.ratio:.3f} "
+                f"({_cell(self.best)}) to {self.worst.ratio:.3f} ({_cell(self.worst)})"
+            )
+        named = [difference.words() for difference in self.environment[:MOST_NAMED]]
+        more = len(self.environment) - len(named)
+        named += [f"{more} more"] if more > 0 else []
+        lines.append(f"differing beside the work: {'; '.join(named) or 'nothing'}")
+        return lines
+
+
+def overall(reports: Sequence[Report]) -> list[Overall]:
+    """Return the verdict on every report but the first, which is the baseline."""
+    labels, rows = report_labels(reports), compare(reports)
+    return [
+        _judge(
+            (reports[0], report), (labels[0], label), [row for row in rows if row.other == label]
+        )
+        for report, label in zip(reports[1:], labels[1:], strict=True)
+    ]
+
+
+def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequence[Row]) -> Overall:
+    ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
+    counts = Counter(row.verdict for row in rows)
+    logs = [math.log(row.ratio) for row in ratios if row.ratio]
+    return Overall(
+        baseline=labels[0],
+        other=labels[1],
+        verdict=_verdict(counts),
+        counts=dict(counts.most_common()),
+        ratio=math.exp(math.fsum(logs) / len(logs)) if logs else None,
+        best=ratios[0] if ratios else None,
+        worst=ratios[-1] if ratios else None,
+        environment=tuple(environment_differences(reports[0].header, reports[1].header)),
+    )
+
+
+def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
+    told: dict[Verdict, int] = {name: counts[name] for name in ("same", "faster", "slower")}
+    if not sum(told.values()):
+        return "cannot tell" if counts["cannot tell"] else "cannot compare"
+    most = max(told, key=lambda name: told[name])
+    return most if told[most] >= MOST_CELLS * sum(told.values()) else "mixed"
+
+
+def _cell(row: Row) -> str:
+    request = row.request
+    return (
+        f"{sampler(request)}, {request.steps} steps, {resolution(request)}, batch {request.batch}"
+    )

@@ -1,0 +1,231 @@
+"""The doctor's checks of single cells, gathered into one finding for all the cells they concern.
+
+Each check looks at one cell and says what is wrong with it, "" where nothing is; the table at the
+end says how bad that is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from diffusion_bench.records import Memory
+from diffusion_bench.reports.findings import Level, ReportFinding, name_cell
+from diffusion_bench.reports.labels import gpu_card
+from diffusion_bench.reports.schema import Cell, Header, Report, Sample
+
+POWER_SLACK = 1.1  # sensors are off by a few percent, and limits are passed for a moment
+LARGE_GAP_S = 1.0
+GAP_FACTOR = 5
+BUSY_PERCENT = 20.0
+SUM_SLACK = 0.02  # of the call: what a clock read between two events may miss
+SUM_SLACK_S = 2e-3
+MIN_EQUAL_SAMPLES = 3
+NEW_IN_PROTOCOL_2 = {"nvml_idle_after_mib", "alloc_retries"}
+
+
+class CellCheck(NamedTuple):
+    """A question asked of every cell; called with a report, it answers with one finding or none."""
+
+    level: Level
+    title: str
+    look: Callable[[Cell, Header], str]
+    advice: str = ""
+
+    def __call__(self, report: Report) -> list[ReportFinding]:
+        """Return a finding that names the first cell it concerns and counts the others."""
+        told = [(cell, self.look(cell, report.header)) for cell in report.cells]
+        seen = [(cell, words) for cell, words in told if words]
+        if not seen:
+            return []
+        first, words = seen[0]
+        more = f" (and {len(seen) - 1} more cells)" if len(seen) > 1 else ""
+        detail = f"{name_cell(first)}: {words}{more}"
+        return [
+            ReportFinding(level=self.level, title=self.title, detail=detail, advice=self.advice)
+        ]
+
+
+def zero_energy(cell: Cell, header: Header) -> str:
+    """Find energy that is zero or negative, which no device that works uses."""
+    energies = [sample.energy_j for sample in cell.samples if sample.energy_j is not None]
+    energies += [cell.energy.total_j] if cell.energy else []
+    low = min(energies, default=1.0)
+    return f"{low:g} J" if low <= 0 else ""
+
+
+def net_above_gross(cell: Cell, header: Header) -> str:
+    """Find net energy that is not the gross energy less the idle power over the window."""
+    energy = cell.energy
+    if energy is None or energy.net_j is None:
+        return ""
+    if energy.idle_power_w is None:
+        return "net energy without an idle power"
+    expected_j = energy.total_j - energy.idle_power_w * energy.window_s
+    # A sweep may hold net energy at zero where the device drew less than it had when idle.
+    close = math.isclose(energy.net_j, expected_j, rel_tol=0.01, abs_tol=0.5)
+    if close or (energy.net_j == 0 and expected_j <= 0):
+        return ""
+    return f"net {energy.net_j:.4g} J, but {expected_j:.4g} J follow from the idle power"
+
+
+def over_the_limit(cell: Cell, header: Header) -> str:
+    """Find more power than the card may draw."""
+    limit_w = _power_limit_w(cell, header)
+    energy = cell.energy
+    if limit_w is None or limit_w <= 0 or energy is None or energy.scope != "gpu":
+        return ""
+    power_w = energy.total_j / energy.window_s
+    return f"{power_w:.0f} W, limit {limit_w:.0f} W" if power_w > POWER_SLACK * limit_w else ""
+
+
+def short_window(cell: Cell, header: Header) -> str:
+    """Find an energy window shorter than the calls it is said to cover."""
+    timed_s = math.fsum(sample.wall_s for sample in cell.samples)
+    if cell.energy is None or not cell.samples:
+        return ""
+    window_s = cell.energy.window_s
+    return f"{window_s:.3g} s for calls of {timed_s:.3g} s" if window_s < 0.9 * timed_s else ""
+
+
+def trace_gaps(cell: Cell, header: Header) -> str:
+    """Find times at which nobody looked at the machine."""
+    gaps = [later - earlier for earlier, later in pairwise(cell.trace.at_s)]
+    if len(gaps) < 2:
+        return ""
+    if min(gaps) < 0:
+        return "its readings go back in time"
+    largest, usual = max(gaps), median(gaps)
+    # Readings far apart by plan, as on a thinned trace, are no gap.
+    if largest > max(GAP_FACTOR * usual, LARGE_GAP_S):
+        return f"{largest:.2f} s without a reading, usually {usual:.2f} s"
+    return ""
+
+
+def busy_before(cell: Cell, header: Header) -> str:
+    """Find a machine that was not at rest before the cell."""
+    before = cell.before
+    if before is None:
+        return ""
+    words = []
+    if (before.cpu_percent or 0) > BUSY_PERCENT:
+        words.append(f"processor {before.cpu_percent:.0f} % busy")
+    if (before.gpu_utilization_percent or 0) > BUSY_PERCENT:
+        words.append(f"GPU {before.gpu_utilization_percent:.0f} % busy")
+    if before.other_gpu_processes:
+        words.append(f"{before.other_gpu_processes} other processes on the GPU")
+    return ", ".join(words)
+
+
+def marked(cell: Cell, header: Header) -> str:
+    """Find labels that the sweep itself gave the cell."""
+    spoiled = [label for label in cell.labels if label not in ("extrapolated", "emulated")]
+    return ", ".join(spoiled)
+
+
+def sums(cell: Cell, header: Header) -> str:
+    """Find steps and stages that do not add up to the call."""
+    for number, sample in enumerate(cell.samples, start=1):
+        words = _sum_of(sample)
+        if words:
+            return f"repeat {number}: {words}"
+    return ""
+
+
+def step_counts(cell: Cell, header: Header) -> str:
+    """Find samples of other numbers of steps than were asked for, or said to be measured."""
+    rule = cell.extrapolation
+    asked = min(rule.measured_steps, cell.request.steps) if rule else cell.request.steps
+    counts = {len(sample.step_s) for sample in cell.samples} - {asked}
+    return f"{min(counts)} steps in a sample, not {asked}" if counts else ""
+
+
+def labelled(cell: Cell, header: Header) -> str:
+    """Find labels that contradict what the cell and the plan hold."""
+    extrapolated = cell.extrapolation is not None
+    if extrapolated != ("extrapolated" in cell.labels):
+        return f"label and content disagree on whether it is extrapolated: {extrapolated}"
+    emulated = header.plan.emulated_memory_mib is not None
+    if emulated != ("emulated" in cell.labels) and cell.status == "ok":
+        return f"label and plan disagree on whether it is emulated: {emulated}"
+    return ""
+
+
+def all_equal(cell: Cell, header: Header) -> str:
+    """Find samples that are equal to the last digit, as no clock gives them."""
+    walls = [sample.wall_s for sample in cell.samples]
+    if len(walls) >= MIN_EQUAL_SAMPLES and len(set(walls)) == 1:
+        return f"{len(walls)} repeats of exactly {walls[0]!r} s"
+    steps = [step for sample in cell.samples for step in sample.step_s]
+    if len(steps) >= 10 and len(set(steps)) == 1:
+        return f"{len(steps)} steps of exactly {steps[0]!r} s"
+    return ""
+
+
+def unexplained(cell: Cell, header: Header) -> str:
+    """Find metrics that are absent without a reason."""
+    if cell.status != "ok":
+        return ""
+    memory = cell.memory
+    names = set(Memory.model_fields) - {"missing", *memory.missing}
+    if header.protocol_version < 2:
+        names -= NEW_IN_PROTOCOL_2
+    absent = sorted(name for name in names if getattr(memory, name) is None)
+    if cell.energy is None and not any("energy" in name for name in cell.missing):
+        absent.append("energy")
+    return ", ".join(absent)
+
+
+def no_figures(cell: Cell, header: Header) -> str:
+    """Find cells that ended well without a sample, or badly with some and no message."""
+    if cell.status == "ok" and not cell.samples:
+        return "ended well without a sample"
+    if cell.status != "ok" and not cell.message:
+        return f"ended as {cell.status} without a message"
+    return ""
+
+
+def _power_limit_w(cell: Cell, header: Header) -> float | None:
+    if cell.before is not None and cell.before.gpu_power_limit_w is not None:
+        return cell.before.gpu_power_limit_w
+    card = gpu_card(header)
+    return card.power_limit_w if card else None
+
+
+def _sum_of(sample: Sample) -> str:
+    """Return what does not add up in one sample."""
+    slack_s = max(SUM_SLACK * sample.wall_s, SUM_SLACK_S)
+    stages = [seconds for _, seconds in sample.stages]
+    if min(stages) < -slack_s or min(sample.step_s, default=0.0) < 0:
+        return "a negative time"
+    whole_s, steps_s = math.fsum(stages), math.fsum(sample.step_s)
+    if abs(whole_s - sample.wall_s) > slack_s:
+        return f"stages of {whole_s:.4g} s in a call of {sample.wall_s:.4g} s"
+    if sample.step_s and abs(steps_s - sample.stages.denoising_s) > slack_s:
+        return f"steps of {steps_s:.4g} s in {sample.stages.denoising_s:.4g} s of denoising"
+    return ""
+
+
+CELL_CHECKS: Sequence[CellCheck] = (
+    CellCheck("problem", "energy that is zero or negative", zero_energy),
+    CellCheck("problem", "net energy that does not follow from the gross", net_above_gross),
+    CellCheck("problem", "more power than the card may draw", over_the_limit),
+    CellCheck("problem", "an energy window shorter than its calls", short_window),
+    CellCheck("problem", "steps and stages do not add up to the call", sums),
+    CellCheck("problem", "another number of steps than was asked for", step_counts),
+    CellCheck("problem", "labels that contradict the content", labelled),
+    CellCheck("problem", "samples too equal to have been measured", all_equal),
+    CellCheck("problem", "cells without what their status needs", no_figures),
+    CellCheck(
+        "warning",
+        "the machine was busy before a cell",
+        busy_before,
+        "close other programs and measure again",
+    ),
+    CellCheck("warning", "measured in a state that spoils it", marked),
+    CellCheck("warning", "gaps in the readings of the hardware", trace_gaps),
+    CellCheck("note", "metrics are absent without a reason", unexplained),
+)

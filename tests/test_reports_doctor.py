@@ -1,0 +1,162 @@
+"""The doctor of reports: silent on what was measured, one finding for each thing that is not so."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import NO_GPU, make_cell, make_header, make_report, make_trace
+
+from diffusion_bench.records import Memory, Trace
+from diffusion_bench.reports.doctor import examine_report
+from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import (
+    Cell,
+    Energy,
+    Extrapolation,
+    GpuCard,
+    MachineState,
+    Report,
+)
+
+GPU = "NVIDIA L4"
+
+
+def measured_cell(steps: int = 20, order: int = 0, **changes: Any) -> Cell:
+    """Return a cell as a clock would give it, no two times equal."""
+    rng = random.Random(steps)
+    cell = make_cell(
+        wall_s=[0.1 + 0.01 * steps + rng.random() / 100 for _ in range(5)], steps=steps
+    )
+    samples = []
+    for sample in cell.samples:
+        shares = [1 + rng.random() / 10 for _ in range(steps)]
+        scale = sample.stages.denoising_s / sum(shares)
+        samples.append(sample.model_copy(update={"step_s": tuple(s * scale for s in shares)}))
+    fields = {"samples": tuple(samples), "order": order, "missing": {"energy": NO_GPU}, **changes}
+    return cell.model_copy(update=fields)
+
+
+def limited_report(*cells: Cell) -> Report:
+    """Return a report of a card that may draw 72 W."""
+    report = make_report(*cells, gpu=GPU)
+    card = GpuCard(index=0, name=GPU, memory_total_mib=24_000.0, power_limit_w=72.0)
+    machine = report.header.machine.model_copy(update={"gpus": (card,)})
+    return report.model_copy(
+        update={"header": report.header.model_copy(update={"machine": machine})}
+    )
+
+
+def energy(power_w: float, seconds: float = 10.0, **fields: Any) -> Energy:
+    return Energy(total_j=power_w * seconds, window_s=seconds, method="counter", **fields)
+
+
+def titles(report: Report, *levels: str) -> list[str]:
+    found = examine_report(report)
+    return [finding.title for finding in found if not levels or finding.level in levels]
+
+
+def test_a_report_as_it_is_measured_has_nothing_against_it():
+    cells = [measured_cell(steps, order) for order, steps in enumerate((10, 20, 40))]
+    report = make_report(*cells).model_copy(update={"fits": fit_lines(cells)})
+    (found,) = examine_report(report)
+    assert (found.level, found.title) == ("ok", "nothing implausible in 3 cells")
+
+
+def test_a_real_report_has_no_problem():
+    report = read_report(Path(__file__).parent / "data" / "report_format_1.jsonl")
+    assert titles(report, "problem", "warning") == []
+
+
+def one_sample(**changes: Any) -> dict[str, Any]:
+    """Return a change of a cell that changes its second sample."""
+    samples = list(measured_cell().samples)
+    samples[1] = samples[1].model_copy(update=changes)
+    return {"samples": tuple(samples)}
+
+
+BUSY = MachineState(cpu_percent=80.0, missing={})
+GAP = tuple(i / 5 for i in range(20)) + tuple(9 + i / 5 for i in range(20))
+ODD = {
+    "zero energy": ({"energy": energy(0.0)}, "zero or negative"),
+    "zero energy of a sample": (one_sample(energy_j=0.0), "zero or negative"),
+    "power": ({"energy": energy(80.0)}, "more power than the card"),
+    "net": ({"energy": energy(50.0, idle_power_w=10.0, net_j=470.0)}, "does not follow"),
+    "net without idle": ({"energy": energy(50.0, net_j=470.0)}, "does not follow"),
+    "window": ({"energy": energy(50.0, seconds=0.5)}, "shorter than its calls"),
+    "stages": (one_sample(wall_s=9.0), "do not add up"),
+    "steps": (one_sample(step_s=(0.5,) * 20), "do not add up"),
+    "too few steps": (one_sample(step_s=(0.04,) * 5), "number of steps"),
+    "label": ({"labels": ("extrapolated",)}, "labels that contradict"),
+    "rule": (
+        {"extrapolation": Extrapolation(measured_steps=20, rule="x")},
+        "labels that contradict",
+    ),
+    "emulated": ({"labels": ("emulated",)}, "labels that contradict"),
+    "equal": ({"samples": measured_cell().samples[:1] * 5}, "too equal"),
+    "no sample": ({"samples": ()}, "without what their status needs"),
+    "busy": ({"before": BUSY}, "busy before"),
+    "throttled": ({"labels": ("throttled",)}, "spoils it"),
+    "gap": ({"trace": Trace(at_s=GAP)}, "gaps in the readings"),
+    "unexplained": ({"memory": Memory()}, "without a reason"),
+    "early": ({"started_utc": "2020-01-01T00:00:00Z"}, "before the report was begun"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), ODD.values(), ids=ODD)
+def test_what_cannot_be_so_or_spoils_a_cell_is_found(change, says):
+    usual = {"energy": energy(50.0), "missing": {}}
+    sound = limited_report(measured_cell(**usual), measured_cell(10, 1, **usual))
+    assert titles(sound) == ["nothing implausible in 2 cells"]
+    odd = limited_report(measured_cell(**{**usual, **change}), measured_cell(10, 1, **usual))
+    assert [title for title in titles(odd) if says in title]
+
+
+def test_a_sweep_that_was_slowed_by_a_cell_off_the_line_and_a_changed_line_are_found():
+    cells = [measured_cell(steps, order) for order, steps in enumerate((10, 20, 40, 80))]
+    (line,) = fit_lines(cells)
+    changed = line.model_copy(update={"per_step_s": line.per_step_s * 1.01})
+    report = make_report(*cells).model_copy(update={"fits": (changed,)})
+    assert titles(report) == ["1 of 1 stored lines are not those of the samples"]
+    slow = [s.model_copy(update={"wall_s": 3 * s.wall_s}) for s in cells[3].samples]
+    spilled = cells[3].model_copy(update={"samples": tuple(slow)})
+    assert "1 cells are off the line through their steps" in titles(
+        make_report(*cells[:3], spilled)
+    )
+
+
+def test_cells_that_were_not_planned_or_are_absent_are_counted():
+    cells = [measured_cell(10), measured_cell(20, 1)]
+    header = make_header(cells=[cells[0].request, measured_cell(40).request])
+    found = titles(Report(header=header, cells=tuple(cells)))
+    assert found == [
+        "1 cells are not in the report's plan",
+        "1 of 2 planned cells are absent",
+    ]
+
+
+def test_a_clock_that_was_set_back_and_a_place_taken_twice_are_found():
+    late = measured_cell(10, 0, started_utc="2026-01-02T04:00:00Z")
+    found = titles(make_report(late, measured_cell(20, 1), measured_cell(40, 1)))
+    assert found == [
+        "1 cells started before the one they follow",
+        "1 places in the order are taken twice",
+    ]
+
+
+def test_the_worst_comes_first_and_one_finding_names_the_first_of_many_cells():
+    cells = [measured_cell(steps, i, before=BUSY, samples=()) for i, steps in enumerate((10, 20))]
+    found = examine_report(make_report(*cells))
+    assert [finding.level for finding in found] == ["problem", "warning"]
+    assert found[0].detail == (
+        "ddim, 10 steps, 64x64, batch 1: ended well without a sample (and 1 more cells)"
+    )
+
+
+def test_a_trace_that_was_watched_all_the_time_has_no_gap():
+    assert "gaps in the readings of the hardware" not in titles(
+        make_report(measured_cell(trace=make_trace(60)))
+    )
