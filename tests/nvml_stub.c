@@ -5,6 +5,8 @@
  *   NVML_STUB_INIT      the code that nvmlInit returns
  *   NVML_STUB_ERRORS    "function@gpu#after=code;..."; @gpu and #after are optional: from its call
  *                       number `after` on, `function` of that GPU (or of each) returns `code`
+ *   NVML_STUB_REASONS   the bits of the reasons for lower clocks (default: 0)
+ *   NVML_STUB_COMPUTE   "pid;pid": the processes that compute; NVML_STUB_GRAPHICS: that draw
  *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
  * A running test changes it with nvmlStubError and nvmlStubAdvanceMs, and counts nvmlStubCalls.
  * The layouts are those of nvml.h; only what this project calls is here.
@@ -14,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
 enum { MAX_GPUS = 8, MAX_RULES = 64, MAX_FUNCTIONS = 32 };
 enum { FIELD_POWER_INSTANT = 186, FUNCTION_LENGTH = 64 };
 
@@ -25,6 +27,7 @@ typedef struct { char function[FUNCTION_LENGTH]; int calls[MAX_GPUS]; } Count;
 typedef struct { u64 total, free, used; } MemoryV1;
 typedef struct { unsigned version; u64 total, reserved, free, used; } MemoryV2;
 typedef struct { unsigned gpu, memory; } Utilization;
+typedef struct { unsigned pid; u64 memory; unsigned gpu_instance, compute_instance; } Process;
 typedef struct {
     unsigned field, scope;
     long long timestamp, latency_us;
@@ -204,4 +207,65 @@ int nvmlDeviceGetTemperature(Gpu *gpu, int sensor, unsigned *celsius) {
 int nvmlDeviceGetClockInfo(Gpu *gpu, int clock, unsigned *mhz) {
     *mhz = clock == 1 ? 2520 : clock == 2 ? 10501 : 0;
     return begin(clock == 1 ? "SM_CLOCK" : "MEMORY_CLOCK", gpu);
+}
+
+static int read_reasons(const char *function, const Gpu *gpu, u64 *bits) {
+    const char *text = getenv("NVML_STUB_REASONS");
+    *bits = text ? strtoull(text, NULL, 0) : 0;
+    return begin(function, gpu);
+}
+
+int nvmlDeviceGetCurrentClocksEventReasons(Gpu *gpu, u64 *bits) {
+    return read_reasons(__func__, gpu, bits);
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *gpu, u64 *bits) {
+    return read_reasons(__func__, gpu, bits);
+}
+
+/* As the driver does: too small an array gets the number that would do, and a code. */
+static int list_processes(const char *variable, unsigned *count, Process *processes) {
+    const char *text = getenv(variable);
+    char copy[256], *rest = copy, *one;
+    unsigned found = 0, room = processes ? *count : 0;
+    snprintf(copy, sizeof copy, "%s", text ? text : "");
+    while ((one = strsep(&rest, ";"))) {
+        if (!*one) continue;
+        if (found < room) processes[found] = (Process){.pid = atoi(one), .memory = 1ull << 30};
+        found++;
+    }
+    *count = found;
+    return found > room ? TOO_SMALL : OK;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+    int code = begin("nvmlDeviceGetComputeRunningProcesses", gpu);
+    return code ? code : list_processes("NVML_STUB_COMPUTE", count, processes);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+    int code = begin("nvmlDeviceGetGraphicsRunningProcesses", gpu);
+    return code ? code : list_processes("NVML_STUB_GRAPHICS", count, processes);
+}
+
+int nvmlDeviceGetMaxPcieLinkGeneration(Gpu *gpu, unsigned *generation) {
+    *generation = 4;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetMaxPcieLinkWidth(Gpu *gpu, unsigned *lanes) {
+    *lanes = 16;
+    return begin(__func__, gpu);
+}
+
+/* Five watts above the limit in force. */
+int nvmlDeviceGetPowerManagementDefaultLimit(Gpu *gpu, unsigned *milliwatts) {
+    *milliwatts = gpu->watts * 2000 + 5000;
+    return begin(__func__, gpu);
+}
+
+/* The first card drives a display. */
+int nvmlDeviceGetDisplayActive(Gpu *gpu, int *active) {
+    *active = gpu->index == 0;
+    return begin(__func__, gpu);
 }

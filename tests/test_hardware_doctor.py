@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,19 @@ CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 IDLE = GpuReading(
     index=0, name="RTX 3060", utilization_percent=0, memory_used_mib=300, memory_total_mib=12288
 )
+HOT = ("gpu_idle", "sw_power_cap", "hw_thermal")
+LIMITED = CARD.model_copy(update={"power_limit_w": 120.0, "power_limit_default_w": 170.0})
 UNUSABLE = TorchFacts(threads=4, cuda_usable=False, warning="The NVIDIA driver is too old")
+
+
+class TwoCards(NoGpu):
+    """Three programs are on the first card, and the second cannot tell."""
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        return CARD, CARD.model_copy(update={"index": 1})
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        return (None, "too old") if gpu_index else (3, "")
 
 
 def make_facts(**changes: Any) -> Facts:
@@ -100,6 +113,24 @@ def test_a_healthy_machine_is_all_ok() -> None:
             "close what else uses the GPU",
         ),
         (
+            {"gpu_readings": (IDLE.model_copy(update={"throttle_reasons": HOT}),)},
+            "warning",
+            "GPU 0 is slowed down now (hw_thermal)",
+            "let it cool down",
+        ),
+        (
+            {"gpus": (LIMITED,)},
+            "warning",
+            "GPU 0 may use 120 W of its usual 170 W",
+            "nvidia-smi -i 0 -pl 170",
+        ),
+        (
+            {"other_gpu_processes": {0: 2, 1: 0}},
+            "warning",
+            "2 other programs compute on GPU 0",
+            "close what else uses the GPU",
+        ),
+        (
             {"gpu_readings": (IDLE.model_copy(update={"missing": {"power_w": "too old"}}),)},
             "note",
             "does not tell everything",
@@ -114,6 +145,23 @@ def test_each_fault_has_one_finding_with_advice(
     assert finding.level == level
     assert title in finding.title
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gpu_readings": (IDLE.model_copy(update={"throttle_reasons": ("sw_power_cap",)}),)},
+        {"gpus": (LIMITED.model_copy(update={"power_limit_w": 200.0}),)},
+        {"gpus": (LIMITED.model_copy(update={"power_limit_default_w": None}),)},
+    ],
+)
+def test_a_card_at_its_stock_limit_or_above_is_not_warned_of(changes: dict[str, Any]) -> None:
+    assert bad(make_facts(**changes)) == []
+
+
+def test_the_programs_on_each_gpu_are_asked_of_the_sensor(tmp_path: Path) -> None:
+    facts = gather_facts(TwoCards(""), tmp_path)
+    assert facts.other_gpu_processes == {0: 3}
 
 
 def test_no_gpu_is_a_note_with_its_reason_and_not_a_problem() -> None:

@@ -32,6 +32,7 @@ def test_two_gpus_read_every_field_in_its_unit(stub: Path) -> None:
         "temperature_c": 55,
         "sm_clock_mhz": 2520,
         "memory_clock_mhz": 10501,
+        "throttle_reasons": [],
         "missing": {},
     }
     assert (second["index"], second["name"], second["power_w"]) == (
@@ -49,8 +50,16 @@ def test_the_cards_carry_the_driver_and_the_ways_of_measuring(stub: Path) -> Non
         "uuid": "GPU-00000000-0000-0000-0000-000000000001",
         "memory_total_mib": 12288,
         "power_limit_w": 200,
+        "power_limit_default_w": 205,
+        "pcie_generation": 4,
+        "pcie_width": 16,
+        "display_active": False,
         "driver": "999.99",
-        "methods": {"memory_used_mib": "nvml v2", "power_w": "instant"},
+        "methods": {
+            "memory_used_mib": "nvml v2",
+            "power_w": "instant",
+            "throttle_reasons": "event reasons",
+        },
         "missing": {},
     }
 
@@ -116,6 +125,101 @@ def test_power_is_the_instant_one_and_the_average_where_there_is_none(stub: Path
     readings, cards = run_with_stub(stub, look, errors="POWER_INSTANT@0=3")
     assert [gpu["power_w"] for gpu in readings] == [140, 100]
     assert [card["methods"]["power_w"] for card in cards] == ["average", "instant"]
+
+
+def test_every_reason_for_lower_clocks_has_its_name(stub: Path) -> None:
+    names = [
+        run_with_stub(stub, READ, reasons=str(1 << bit))[0]["throttle_reasons"][0]
+        for bit in (2, 5, 6)
+    ]
+    assert names == ["sw_power_cap", "sw_thermal", "hw_thermal"]
+    both = run_with_stub(stub, READ, reasons="0x1ff")[0]["throttle_reasons"]
+    assert both == [
+        "gpu_idle",
+        "applications_clocks",
+        "sw_power_cap",
+        "hw_slowdown",
+        "sync_boost",
+        "sw_thermal",
+        "hw_thermal",
+        "hw_power_brake",
+        "display_clock",
+    ]
+
+
+def test_a_reason_newer_than_this_program_is_not_taken_for_none(stub: Path) -> None:
+    assert run_with_stub(stub, READ, reasons="0x204")[0]["throttle_reasons"] == [
+        "sw_power_cap",
+        "reason_0x200",
+    ]
+
+
+def test_an_older_driver_is_asked_by_the_older_name(stub: Path) -> None:
+    old = {"reasons": "0x40", "errors": "nvmlDeviceGetCurrentClocksEventReasons=13"}
+    assert run_with_stub(stub, READ, **old)[0]["throttle_reasons"] == ["hw_thermal"]
+    older = "nvmlDeviceGetCurrentClocksThrottleReasons=13;" + old["errors"]
+    first = run_with_stub(stub, READ, errors=older)[0]
+    assert first["throttle_reasons"] is None
+    assert first["missing"] == {"throttle_reasons": "this driver is too old to tell"}
+
+
+def test_a_card_that_answers_no_extra_question_is_not_lost(stub: Path) -> None:
+    """WSL 2 answers unknown questions with an unknown error."""
+    extras = ("MaxPcieLinkGeneration", "MaxPcieLinkWidth", "PowerManagementDefaultLimit")
+    errors = ";".join(f"nvmlDeviceGet{name}=999" for name in (*extras, "DisplayActive"))
+    look = "sensor = open_sensor(); answer = dump(sensor.cards()), dump(sensor.read())"
+    cards, readings = run_with_stub(stub, look, errors=errors)
+    assert set(cards[0]["missing"]) == {
+        "pcie_generation",
+        "pcie_width",
+        "power_limit_default_w",
+        "display_active",
+    }
+    assert (readings[0]["power_w"], readings[0]["missing"]) == (150, {})
+
+
+OTHERS = """
+import os
+from diffusion_bench.hardware import nvml
+nvml.sees_every_process = lambda: {sees_all}
+os.environ["NVML_STUB_COMPUTE"] = f"{{os.getpid()}};4000;4001"
+sensor = open_sensor()
+own = {{os.getpid()}}
+answer = [sensor.other_processes(0, own), sensor.other_processes(1, own | {{4000}})]
+"""
+SEEING = OTHERS.format(sees_all=True)
+
+
+def test_other_programs_that_compute_are_counted_without_our_own(stub: Path) -> None:
+    assert run_with_stub(stub, SEEING) == [[2, ""], [1, ""]]
+
+
+def test_programs_of_the_desktop_are_not_counted(stub: Path) -> None:
+    assert run_with_stub(stub, SEEING, graphics="4001;5000") == [[1, ""], [0, ""]]
+
+
+def test_all_programs_count_where_the_driver_does_not_tell_who_draws(stub: Path) -> None:
+    errors = "nvmlDeviceGetGraphicsRunningProcesses=3"
+    assert run_with_stub(stub, SEEING, errors=errors) == [[2, ""], [1, ""]]
+
+
+def test_in_a_container_nobody_else_listed_cannot_be_told(stub: Path) -> None:
+    first, second = run_with_stub(stub, OTHERS.format(sees_all=False), graphics="4001")
+    assert first == [1, ""]
+    assert second == [None, "the driver may hide the programs outside this container"]
+
+
+def test_a_gpu_that_does_not_tell_its_programs_says_why(stub: Path) -> None:
+    errors = "nvmlDeviceGetComputeRunningProcesses=3"
+    assert run_with_stub(stub, SEEING, errors=errors)[0] == [
+        None,
+        "this GPU or its driver does not support it",
+    ]
+
+
+def test_the_processes_of_a_gpu_that_is_not_there_cannot_be_told(stub: Path) -> None:
+    ask = "answer = open_sensor().other_processes(7, ())"
+    assert run_with_stub(stub, ask) == [None, "the driver shows no GPU 7"]
 
 
 @pytest.mark.parametrize(("code", "words"), [(15, "fell off the bus"), (999, "unknown error")])

@@ -7,13 +7,34 @@ import sys
 
 import pytest
 
-from diffusion_bench.hardware.sensors import NoGpu, explain_no_driver
+from diffusion_bench.hardware.sensors import NoGpu, count_others, explain_no_driver
 
 
 def test_no_gpu_is_an_object_that_says_why() -> None:
     sensor = NoGpu("there is none")
     assert (sensor.read(), sensor.cards(), sensor.reason) == ((), (), "there is none")
+    assert sensor.other_processes(0, set()) == (None, "there is none")
     sensor.close()
+
+
+@pytest.mark.parametrize(
+    ("own", "sees_all", "count", "words"),
+    [
+        ({7}, True, 2, ""),
+        ({7}, False, 2, ""),
+        ({7, 8, 9}, True, 0, ""),
+        ({7, 8, 9}, False, None, "may hide the programs outside this container"),
+        ({5}, True, 3, ""),  # ours is new and does not use the GPU yet
+        ({5}, False, None, "do not match"),
+        (set(), False, None, "do not match"),
+    ],
+)
+def test_in_a_container_nobody_listed_is_not_nobody_there(
+    own: set[int], sees_all: bool, count: int | None, words: str
+) -> None:
+    found, why = count_others({7, 8, 9, 10}, {10}, own, sees_all=sees_all)
+    assert found == count
+    assert words in why
 
 
 @pytest.mark.parametrize(
@@ -35,7 +56,7 @@ def test_each_missing_driver_has_its_own_advice(
 
 
 def test_the_package_imports_nothing_heavy() -> None:
-    modules = "sensors, host, machine, sampler, trace, facts, doctor"
+    modules = "sensors, host, powercap, machine, sampler, trace, state, facts, doctor"
     check = (
         f"import sys; from diffusion_bench.hardware import {modules}; machine.describe_software();"
         "print(sorted({'torch', 'gradio', 'diffusers', 'pynvml'} & set(sys.modules)))"

@@ -2,5 +2,6 @@
 
 machine          what it is made of         sensors, nvml   the GPUs
 host             processor and memory       sampler         readings over time
-trace            what readings add up to    facts, doctor   advice
+trace            what readings add up to    state           at rest before, slowed during
+powercap         the processor's energy     facts, doctor   advice
 """

@@ -12,6 +12,7 @@ from typing import Literal
 
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import INSTALL_NVML
+from diffusion_bench.hardware.state import SLOWING
 from diffusion_bench.records import GpuReading, Record
 
 OLDEST_PYTHON = (3, 11)
@@ -19,6 +20,8 @@ LOW_RAM_MIB = 2_048
 LOW_DISK_MIB = 2_048
 BUSY_PERCENT = 10
 FULL_SHARE = 0.2
+LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
+CLOSE_OTHERS = "close what else uses the GPU before measuring"
 WHEELS = "https://pytorch.org/get-started/locally"
 
 Level = Literal["problem", "warning", "note", "ok"]
@@ -118,14 +121,44 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
 
 def _check_idle(name: str, gpu: GpuReading) -> Iterator[Finding]:
     """Warn of a GPU that already works, or is already full, before anything is measured."""
-    advice = "close what else uses the GPU before measuring"
     busy = gpu.utilization_percent
     if busy is not None and busy > BUSY_PERCENT:
-        yield Finding(level="warning", title=f"{name} is {busy:.0f} % busy already", advice=advice)
+        title = f"{name} is {busy:.0f} % busy already"
+        yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
     if used is not None and total and used / total > FULL_SHARE:
         title = f"{used:.0f} of {total:.0f} MiB of {name} are taken already"
-        yield Finding(level="warning", title=title, advice=advice)
+        yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
+
+
+def check_gpu_processes(facts: Facts) -> Iterator[Finding]:
+    """Warn of other programs that compute on a GPU; they need not be busy at this moment."""
+    for index, count in sorted(facts.other_gpu_processes.items()):
+        if count:
+            programs = "program computes" if count == 1 else "programs compute"
+            title = f"{count} other {programs} on GPU {index}"
+            yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
+
+
+def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
+    """Warn of a GPU that is slowed by heat or a brake now, or whose power limit was lowered."""
+    for gpu in facts.gpu_readings:
+        slowing = [reason for reason in gpu.throttle_reasons or () if reason in SLOWING]
+        if slowing:
+            yield Finding(
+                level="warning",
+                title=f"GPU {gpu.index} is slowed down now ({', '.join(slowing)})",
+                advice="let it cool down; look at its fans, the case's air and its power cables",
+            )
+    for card in facts.gpus:
+        limit_w, default_w = card.power_limit_w, card.power_limit_default_w
+        if limit_w is not None and default_w is not None and limit_w < default_w - LOW_LIMIT_W:
+            yield Finding(
+                level="warning",
+                title=f"GPU {card.index} may use {limit_w:.0f} W of its usual {default_w:.0f} W",
+                detail="figures measured so are not those of an untouched card",
+                advice=f"as administrator: nvidia-smi -i {card.index} -pl {default_w:.0f}",
+            )
 
 
 def check_nvml_package(facts: Facts) -> Iterator[Finding]:
@@ -195,6 +228,8 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_torch,
     check_cuda,
     check_gpus,
+    check_gpu_processes,
+    check_gpu_speed,
     check_nvml_package,
     check_processor,
     check_room,

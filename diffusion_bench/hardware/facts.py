@@ -14,6 +14,7 @@ import psutil
 
 from diffusion_bench.hardware.machine import describe_software, installed_version
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.hardware.state import on_battery
 from diffusion_bench.records import GpuReading, Record
 
 
@@ -27,7 +28,11 @@ class TorchFacts(Record):
 
 
 class Facts(Record):
-    """Everything that `doctor.examine` looks at."""
+    """Everything that `doctor.examine` looks at.
+
+    `other_gpu_processes` counts the other programs that compute on each GPU, by its index; a GPU
+    that cannot tell is not in it.
+    """
 
     python: tuple[int, int]
     system: str
@@ -38,6 +43,7 @@ class Facts(Record):
     wrong_nvml_package: str | None = None
     gpus: tuple[GpuInfo, ...] = ()
     gpu_readings: tuple[GpuReading, ...] = ()
+    other_gpu_processes: dict[int, int] = {}
     no_gpu: str | None = None
     cores: int | None = None
     ram_free_mib: float | None = None
@@ -51,6 +57,8 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
     """Look at this machine. Imports torch, which takes seconds. `folder` is where reports go."""
     folder = folder or Path.cwd()
     software = describe_software()
+    cards = sensor.cards()
+    others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
     major, minor, _ = platform.python_version_tuple()
     return Facts(
         python=(int(major), int(minor)),
@@ -60,15 +68,16 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
         torch_says=_ask_torch() if software.torch else TorchFacts(),
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),
-        gpus=sensor.cards(),
+        gpus=cards,
         gpu_readings=sensor.read(),
+        other_gpu_processes={index: n for index, n in others.items() if n is not None},
         no_gpu=sensor.reason,
         cores=psutil.cpu_count(logical=False),
         ram_free_mib=psutil.virtual_memory().available / 2**20,
         disk_free_mib=_disk_free_mib(folder),
         folder=str(folder),
         folder_fault=_folder_fault(folder),
-        on_battery=_on_battery(),
+        on_battery=on_battery(),
     )
 
 
@@ -107,12 +116,3 @@ def _folder_fault(folder: Path) -> str | None:
             return None
     except OSError as error:
         return error.strerror or os.strerror(error.errno or 0)
-
-
-def _on_battery() -> bool | None:
-    """Return whether the machine runs on battery, `None` where it cannot tell or has none."""
-    try:
-        battery = psutil.sensors_battery()
-    except (AttributeError, OSError, RuntimeError):  # not on every system, and some containers
-        return None
-    return None if battery is None or battery.power_plugged is None else not battery.power_plugged

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from diffusion_bench.hardware.powercap import ROOT, PackageEnergy
 from diffusion_bench.records import HostReading, Record
 
 MIB = 2**20
@@ -27,10 +28,14 @@ class PeakRss(Record):
 
 
 class HostSensor:
-    """Reads the host. Processor use is counted since the sensor's previous look."""
+    """Reads the host. Processor use is counted since the sensor's previous look.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `powercap` is where Linux shows the processors' energy counters.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, powercap: Path = ROOT) -> None:
         self._clock = clock
+        self._energy = PackageEnergy(powercap)
         self._busy_before: tuple[float, float] | None = None
         self._cpu_clock: tuple[float, float | None, str | None] | None = None
 
@@ -40,9 +45,16 @@ class HostSensor:
         cpu_percent, no_cpu = self._cpu_percent()
         cpu_clock_mhz, no_clock = self._cpu_clock_mhz()
         rss_mib, no_rss = read_rss_mib(process)
-        reasons = {"cpu_percent": no_cpu, "cpu_clock_mhz": no_clock, "rss_mib": no_rss}
+        package_energy_j, no_energy = self._energy.read_j()
+        reasons = {
+            "cpu_percent": no_cpu,
+            "package_energy_j": no_energy,
+            "cpu_clock_mhz": no_clock,
+            "rss_mib": no_rss,
+        }
         return HostReading(
             cpu_percent=cpu_percent,
+            package_energy_j=package_energy_j,
             cpu_clock_mhz=cpu_clock_mhz,
             ram_used_mib=(memory.total - memory.available) / MIB,
             ram_total_mib=memory.total / MIB,
@@ -69,7 +81,7 @@ class HostSensor:
 
 
 def read_host(process: psutil.Process | None = None) -> HostReading:
-    """Return a single look. Processor use needs two: keep a `HostSensor` for that."""
+    """Return a single look. Processor use and energy need two: keep a `HostSensor` for them."""
     return HostSensor().read(process)
 
 

@@ -7,19 +7,21 @@ match cards with CUDA's by `uuid`, not by index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
 import pynvml
 
-from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.nvml_questions import (
+    CARD,
+    FIXED,
+    LIVE,
+    PROCESSES,
+    Ways,
+    as_text,
+)
+from diffusion_bench.hardware.sensors import GpuInfo, count_others, sees_every_process
 from diffusion_bench.records import GpuReading
-
-MIB = 2**20
-
-Handle = Any  # pynvml's device pointer
-Question = Callable[[Handle], Any]
-Ways = tuple[tuple[str, Question], ...]  # the first that answers wins
 
 NEVER = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
@@ -32,72 +34,6 @@ REASONS = {
     pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU is lost: it fell off the bus; reboot",
     pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU is lost: it needs a reset; reboot",
     pynvml.NVML_ERROR_UNKNOWN: UNKNOWN,
-}
-
-
-def _field_w(field: int) -> Question:
-    """Return the question for a power field; a field value carries its own return code."""
-
-    def ask(handle: Handle) -> float:
-        value = pynvml.nvmlDeviceGetFieldValues(handle, [field])[0]
-        if value.nvmlReturn != pynvml.NVML_SUCCESS:
-            raise pynvml.NVMLError(value.nvmlReturn)
-        return float(value.value.uiVal) / 1000
-
-    return ask
-
-
-def _memory_mib(part: str, version: int | None) -> Question:
-    def ask(handle: Handle) -> float:
-        return float(getattr(pynvml.nvmlDeviceGetMemoryInfo(handle, version), part)) / MIB
-
-    return ask
-
-
-def _clock_mhz(clock: int) -> Question:
-    return lambda handle: float(pynvml.nvmlDeviceGetClockInfo(handle, clock))
-
-
-def _power_limit_w(handle: Handle) -> float:
-    return float(pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)) / 1000
-
-
-def _temperature_c(handle: Handle) -> float:
-    return float(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-
-
-def _utilization_percent(handle: Handle) -> float:
-    return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-
-
-def _energy_j(handle: Handle) -> float:
-    return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-
-
-# On WSL 2, version 2 of the memory question fails and version 1 answers.
-FIXED: dict[str, Ways] = {
-    "name": (("nvml", lambda handle: _text(pynvml.nvmlDeviceGetName(handle))),),
-    "uuid": (("nvml", lambda handle: _text(pynvml.nvmlDeviceGetUUID(handle))),),
-    "memory_total_mib": (
-        ("nvml v2", _memory_mib("total", pynvml.nvmlMemory_v2)),
-        ("nvml v1", _memory_mib("total", None)),
-    ),
-}
-LIVE: dict[str, Ways] = {
-    "utilization_percent": (("nvml", _utilization_percent),),
-    "memory_used_mib": (
-        ("nvml v2", _memory_mib("used", pynvml.nvmlMemory_v2)),
-        ("nvml v1", _memory_mib("used", None)),
-    ),
-    "power_w": (
-        ("instant", _field_w(pynvml.NVML_FI_DEV_POWER_INSTANT)),
-        ("average", lambda handle: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
-    ),
-    "power_limit_w": (("nvml", _power_limit_w),),
-    "energy_j": (("nvml", _energy_j),),
-    "temperature_c": (("nvml", _temperature_c),),
-    "sm_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_SM)),),
-    "memory_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_MEM)),),
 }
 
 
@@ -122,6 +58,21 @@ class NvmlSensor:
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return what does not change about each GPU."""
         return tuple(gpu.info(self._driver, self._no_driver) for gpu in self._gpus)
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        """Return how many other programs compute on a GPU, or `None` and why it cannot tell.
+
+        `own_pids` are this program's processes that may use the GPU. Programs that draw on it are
+        left out: a desktop has them always, and what they cost shows in the utilisation.
+        """
+        gpu = next((gpu for gpu in self._gpus if gpu.index == gpu_index), None)
+        if gpu is None:
+            return None, f"the driver shows no GPU {gpu_index}"
+        compute, reason = gpu.ask_pids("compute")
+        if compute is None:
+            return None, reason
+        drawing, _ = gpu.ask_pids("graphics")  # not on every card: then all count
+        return count_others(compute, drawing or (), own_pids, sees_all=sees_every_process())
 
     def close(self) -> None:
         """Shut NVML down. Closing twice is fine."""
@@ -154,6 +105,7 @@ class _Gpu:
     def info(self, driver: str | None, no_driver: str | None) -> GpuInfo:
         """Return what does not change, with the power limit as it is now."""
         reading = self.read()
+        card, card_missing = self._ask_each(CARD)
         shared = GpuInfo.model_fields.keys() & GpuReading.model_fields.keys() - {"missing"}
         missing = {name: why for name, why in reading.missing.items() if name in shared}
         return GpuInfo(
@@ -161,11 +113,24 @@ class _Gpu:
             methods={
                 name: way for name, way in self._chosen.items() if len(LIVE.get(name, ())) > 1
             },
-            missing=missing | ({"driver": no_driver} if no_driver else {}),
+            missing=missing | card_missing | ({"driver": no_driver} if no_driver else {}),
             **{name: getattr(reading, name) for name in shared},
+            **card,
         )
 
+    def ask_pids(self, kind: str) -> tuple[set[int] | None, str]:
+        """Return the processes that use the GPU for `compute` or `graphics`, or the reason."""
+        return self._ask(kind, PROCESSES[kind])
+
     def _ask_all(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Ask for each field, and notice when the GPU is lost."""
+        answers, missing = self._ask_each(fields)
+        # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
+        if not self.lost and not answers and UNKNOWN in missing.values():
+            self.lost = f"the GPU is lost: {UNKNOWN} to every question"
+        return answers, missing
+
+    def _ask_each(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return the answers, and for each field without one the reason."""
         answers: dict[str, Any] = {}
         missing: dict[str, str] = {}
@@ -175,9 +140,6 @@ class _Gpu:
                 missing[name] = reason
             else:
                 answers[name] = answer
-        # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
-        if not self.lost and not answers and UNKNOWN in missing.values():
-            self.lost = f"the GPU is lost: {UNKNOWN} to every question"
         return answers, missing
 
     def _ask(self, name: str, ways: Ways) -> tuple[Any, str]:
@@ -218,16 +180,11 @@ class _Gpu:
 def _driver_version() -> tuple[str | None, str | None]:
     """Return the driver's version, or `None` and the reason."""
     try:
-        return _text(pynvml.nvmlSystemGetDriverVersion()), None
+        return as_text(pynvml.nvmlSystemGetDriverVersion()), None
     except pynvml.NVMLError as error:
         return None, _why(error)
     except UnicodeDecodeError:
         return None, NOT_TEXT
-
-
-def _text(value: str | bytes) -> str:
-    """Return a name as text: older drivers and bindings hand out bytes."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _why(error: pynvml.NVMLError) -> str:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
 from diffusion_bench.records import GpuReading, Record
 
 INSTALL_NVML = "run: pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py"
+
+FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux: the one that is no container's
 
 DRIVER_NOT_LOADED = 9  # NVML's return codes, nvml.h
 LIBRARY_NOT_FOUND = 12
@@ -25,7 +28,9 @@ class GpuInfo(Record):
 
     `methods` names the way a reading was had where there are several: `memory_used_mib` is
     "nvml v2" (used, without what the driver reserves) or "nvml v1" (with it); `power_w` is
-    "instant" or "average" (of about a second, on cards since Ampere).
+    "instant" or "average" (of about a second, on cards since Ampere); `throttle_reasons` is
+    "event reasons" or the same by its older name. `pcie_*` are the most the card and its slot can
+    do together. `display_active` may change: it says whether the card drives a display now.
     """
 
     index: int
@@ -33,6 +38,10 @@ class GpuInfo(Record):
     uuid: str | None = None
     memory_total_mib: float | None = None
     power_limit_w: float | None = None
+    power_limit_default_w: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    display_active: bool | None = None
     driver: str | None = None
     methods: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -48,6 +57,12 @@ class Sensor(Protocol):
 
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return what does not change about each GPU, in the same order."""
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        """Return how many other programs compute on a GPU, or `None` and why it cannot tell.
+
+        `own_pids` are this program's processes that may use the GPU.
+        """
 
     def close(self) -> None:
         """Let go of the driver. Closing twice is fine."""
@@ -66,6 +81,10 @@ class NoGpu:
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return no cards."""
         return ()
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        """Return that it cannot tell, with the reason."""
+        return None, self.reason or "there is no GPU"
 
     def close(self) -> None:
         """Do nothing."""
@@ -117,6 +136,38 @@ def explain_no_driver(code: int, system: str, *, in_container: bool) -> str:
 def is_in_container() -> bool:
     """Return whether this looks like a Docker or Podman container."""
     return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+
+
+def sees_every_process() -> bool:
+    """Return whether process numbers here are those of the whole system, as the driver has them.
+
+    They are not in a container, nor on WSL 2.
+    """
+    if platform.system() != "Linux":
+        return True
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == FIRST_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def count_others(
+    compute: Collection[int], drawing: Collection[int], own: Collection[int], *, sees_all: bool
+) -> tuple[int | None, str]:
+    """Return how many of the processes that compute are not our `own`, or `None` and the reason.
+
+    Those in `drawing` draw too: they are a desktop's. Where `sees_all` is false, the driver may
+    list other numbers than ours, and hide who is outside; somebody who is listed is believed once
+    one of our own is listed too.
+    """
+    others = set(compute) - set(drawing) - set(own)
+    if sees_all:
+        return len(others), ""
+    if not set(own) & set(compute):
+        return None, "in a container, and the process numbers of the driver do not match those here"
+    if not others:
+        return None, "the driver may hide the programs outside this container"
+    return len(others), ""
 
 
 def uuid_hash(uuid: str) -> str:

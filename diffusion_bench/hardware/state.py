@@ -1,0 +1,153 @@
+"""The state of the machine around a cell: whether it rested before, and was slowed during it.
+
+look_before > MachineLook > is_contended        throttle_share > is_throttled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+import psutil
+
+from diffusion_bench.records import GpuReading, Reading, Record
+
+# Reasons that mean the card cannot hold its speed. Left out: "sw_power_cap", which a GeForce at its
+# stock limit shows in all heavy work, and the clocks that somebody set.
+SLOWING = frozenset({"sw_thermal", "hw_thermal", "hw_power_brake", "hw_slowdown"})
+THROTTLED_SHARE = 0.05  # of the readings: one look in a hundred is no label
+
+BUSY_GPU_PERCENT = 10.0  # a desktop that is left alone draws for a few percent
+# The processor must be busier than a quarter of one core, and than a tenth of the machine. On 2
+# cores the first counts (12.5 percent), and the sampler's own few percent stay below it. On 16 the
+# second does, where a quarter of a core would be 1.6 percent, less than a desktop at rest.
+BUSY_CORES = 0.25
+BUSY_CPU_PERCENT = 10.0
+
+NO_READINGS = "there was no reading of the machine before the cell"
+NO_GPU_USED = "the cell runs on no NVIDIA GPU"
+NO_BATTERY = "the system shows no battery"
+
+
+class MachineLook(Record):
+    """What the machine did just before a cell, with the fields of a report's `MachineState`.
+
+    `gpu_*` are of the GPU that the cell runs on. `cpu_percent`, `gpu_utilization_percent` and
+    `gpu_power_w` are means, the other figures the last ones. `missing` maps each field that is
+    `None` to its reason.
+    """
+
+    cpu_percent: float | None = None
+    on_battery: bool | None = None
+    other_gpu_processes: int | None = None
+    gpu_utilization_percent: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_power_limit_w: float | None = None
+    gpu_sm_clock_mhz: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] | None = None
+    missing: dict[str, str] = {}
+
+
+MEANS = ("utilization_percent", "power_w")
+LATEST = ("temperature_c", "power_limit_w", "sm_clock_mhz", "throttle_reasons")
+
+
+def look_before(
+    readings: Sequence[Reading],
+    gpu_index: int | None,
+    other_processes: tuple[int | None, str],
+    on_battery: bool | None,
+) -> MachineLook:
+    """Return what the readings of the idle moment before a cell say together.
+
+    `other_processes` is the answer of the sensor's question of that name.
+    """
+    others, no_others = other_processes
+    if gpu_index is None:
+        others, no_others = None, NO_GPU_USED
+    loads = [r.host.cpu_percent for r in readings if r.host.cpu_percent is not None]
+    reasons = {
+        "cpu_percent": "" if loads else _why_no_load(readings),
+        "on_battery": NO_BATTERY if on_battery is None else "",
+        "other_gpu_processes": no_others if others is None else "",
+    }
+    gpu, gpu_missing = _gpu_before(readings, gpu_index)
+    host = MachineLook(
+        cpu_percent=fmean(loads) if loads else None,
+        on_battery=on_battery,
+        other_gpu_processes=others,
+        missing={name: why for name, why in reasons.items() if why} | gpu_missing,
+    )
+    return host.model_copy(update=gpu)
+
+
+def throttle_share(readings: Sequence[Reading], gpu_index: int | None) -> dict[str, float]:
+    """Return for each reason for lower clocks its share of the readings that tell; idling is none.
+
+    Empty where there is no GPU, where it cannot tell, and where no reason was seen.
+    """
+    told = [gpu.throttle_reasons for gpu in _looks(readings, gpu_index)]
+    known = [reasons for reasons in told if reasons is not None]
+    seen = sorted({reason for reasons in known for reason in reasons} - {"gpu_idle"})
+    return {name: sum(name in reasons for reasons in known) / len(known) for name in seen}
+
+
+def is_throttled(shares: Mapping[str, float]) -> bool:
+    """Return whether heat or a brake slowed the card in more than a twentieth of the readings."""
+    return any(share > THROTTLED_SHARE for name, share in shares.items() if name in SLOWING)
+
+
+def is_contended(before: MachineLook, cores: int) -> str | None:
+    """Return why the machine was not at rest before the cell, `None` if nothing speaks for it.
+
+    `cores` are the logical ones, of which `cpu_percent` is a share.
+    """
+    if before.other_gpu_processes:
+        count = before.other_gpu_processes
+        programs = "program was" if count == 1 else "programs were"
+        return f"{count} other {programs} on the GPU before the cell"
+    busy = before.gpu_utilization_percent
+    if busy is not None and busy > BUSY_GPU_PERCENT:
+        return f"the GPU was {busy:.0f} % busy before the cell"
+    load, allowed = before.cpu_percent, max(BUSY_CPU_PERCENT, 100 * BUSY_CORES / cores)
+    if load is not None and load > allowed:
+        return f"the processor was {load:.0f} % busy before the cell"
+    return None
+
+
+def on_battery() -> bool | None:
+    """Return whether the machine runs on battery, `None` where it cannot tell or has none."""
+    try:
+        battery = psutil.sensors_battery()
+    except (AttributeError, OSError, RuntimeError):  # not on every system, and some containers
+        return None
+    return None if battery is None or battery.power_plugged is None else not battery.power_plugged
+
+
+def _gpu_before(
+    readings: Sequence[Reading], gpu_index: int | None
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the fields of the GPU, and the reason for each that is `None`."""
+    looks = _looks(readings, gpu_index)
+    found: dict[str, object] = {}
+    missing: dict[str, str] = {}
+    for name in (*MEANS, *LATEST):
+        told = [value for look in looks if (value := getattr(look, name)) is not None]
+        if told:
+            found[f"gpu_{name}"] = fmean(told) if name in MEANS else told[-1]
+        elif gpu_index is None:
+            missing[f"gpu_{name}"] = NO_GPU_USED
+        else:
+            missing[f"gpu_{name}"] = (
+                looks[-1].missing.get(name, NO_READINGS) if looks else NO_READINGS
+            )
+    return found, missing
+
+
+def _looks(readings: Sequence[Reading], gpu_index: int | None) -> list[GpuReading]:
+    return [gpu for reading in readings for gpu in reading.gpus if gpu.index == gpu_index]
+
+
+def _why_no_load(readings: Sequence[Reading]) -> str:
+    return readings[-1].host.missing.get("cpu_percent", NO_READINGS) if readings else NO_READINGS

@@ -1,0 +1,142 @@
+"""Whether the machine rested before a cell, and whether it was slowed during it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from diffusion_bench.hardware.state import (
+    MachineLook,
+    is_contended,
+    is_throttled,
+    look_before,
+    on_battery,
+    throttle_share,
+)
+from diffusion_bench.records import GpuReading, HostReading, Reading
+from diffusion_bench.reports.schema import MachineState
+
+NOBODY = (0, "")
+
+
+def make_reading(at_s: float, cpu_percent: float | None = None, **gpu: Any) -> Reading:
+    missing = {} if cpu_percent is not None else {"cpu_percent": "this is the first look"}
+    host = HostReading(cpu_percent=cpu_percent, missing=missing)
+    return Reading(at_s=at_s, host=host, gpus=(GpuReading(index=1, **gpu),) if gpu else ())
+
+
+def throttled(*looks: tuple[str, ...] | None) -> list[Reading]:
+    return [
+        make_reading(float(i), power_w=50.0, throttle_reasons=reasons)
+        for i, reasons in enumerate(looks)
+    ]
+
+
+def test_loads_are_means_and_the_rest_is_the_last_that_was_told() -> None:
+    readings = [
+        make_reading(0.0, power_w=10.0, utilization_percent=0.0, temperature_c=40.0),
+        make_reading(0.1, 4.0, power_w=30.0, utilization_percent=8.0, temperature_c=42.0),
+        make_reading(0.2, 6.0, power_w=20.0, sm_clock_mhz=210.0, throttle_reasons=("gpu_idle",)),
+    ]
+    look = look_before(readings, 1, (2, ""), on_battery=False)
+    assert look == MachineLook(
+        cpu_percent=5,
+        on_battery=False,
+        other_gpu_processes=2,
+        gpu_utilization_percent=4,
+        gpu_temperature_c=42,
+        gpu_power_w=20,
+        gpu_power_limit_w=None,
+        gpu_sm_clock_mhz=210,
+        gpu_throttle_reasons=("gpu_idle",),
+        missing={"gpu_power_limit_w": "there was no reading of the machine before the cell"},
+    )
+
+
+def test_every_field_that_is_none_has_its_reason() -> None:
+    silent = GpuReading(index=1, missing={"power_w": "too old"})
+    told = Reading(at_s=0.0, host=HostReading(), gpus=(silent,))
+    for readings, gpu_index in (([], 1), ([], None), ([make_reading(0.0)], None), ([told], 1)):
+        look = look_before(readings, gpu_index, (None, "the numbers do not match"), None)
+        fields = look.model_dump(exclude={"missing"})
+        assert set(look.missing) == {name for name, value in fields.items() if value is None}
+        assert all(look.missing.values())
+    assert look.missing["gpu_power_w"] == "too old"
+    assert look.missing["other_gpu_processes"] == "the numbers do not match"
+
+
+def test_a_cell_without_a_gpu_has_no_gpu_before_it_even_if_the_machine_has_one() -> None:
+    look = look_before([make_reading(0.0, 3.0, power_w=30.0)], None, (5, ""), on_battery=False)
+    assert (look.cpu_percent, look.gpu_power_w, look.other_gpu_processes) == (3, None, None)
+    assert look.missing["gpu_power_w"] == "the cell runs on no NVIDIA GPU"
+
+
+def test_the_other_cards_of_the_machine_are_not_looked_at() -> None:
+    look = look_before([make_reading(0.0, 3.0, power_w=30.0)], 0, NOBODY, on_battery=False)
+    assert look.gpu_power_w is None
+
+
+def test_a_look_is_what_a_report_stores() -> None:
+    look = look_before(throttled(("gpu_idle",)), 1, NOBODY, on_battery=None)
+    assert MachineState.model_validate(look.model_dump()).model_dump() == look.model_dump()
+
+
+def test_the_share_of_a_reason_is_of_the_looks_that_told() -> None:
+    readings = throttled((), ("sw_power_cap",), ("sw_power_cap", "hw_thermal"), ("gpu_idle",), None)
+    assert throttle_share(readings, 1) == {"hw_thermal": 0.25, "sw_power_cap": 0.5}
+
+
+def test_a_card_that_cannot_tell_its_reasons_has_no_shares() -> None:
+    assert throttle_share(throttled(None, None), 1) == {}
+    assert throttle_share(throttled(("hw_thermal",)), 0) == {}
+    assert throttle_share(throttled(("hw_thermal",)), None) == {}
+
+
+@pytest.mark.parametrize(
+    ("shares", "answer"),
+    [
+        ({"sw_thermal": 0.06}, True),
+        ({"hw_thermal": 0.06}, True),
+        ({"hw_power_brake": 0.06}, True),
+        ({"hw_slowdown": 0.06}, True),
+        ({"hw_thermal": 0.05}, False),
+        ({"sw_power_cap": 1.0, "applications_clocks": 1.0}, False),
+        ({}, False),
+    ],
+)
+def test_heat_and_brakes_label_a_cell_and_the_stock_power_limit_does_not(
+    shares: dict[str, float], answer: bool
+) -> None:
+    assert is_throttled(shares) is answer
+
+
+@pytest.mark.parametrize(
+    ("state", "cores", "reason"),
+    [
+        ({"other_gpu_processes": 1}, 8, "1 other program was on the GPU before the cell"),
+        ({"other_gpu_processes": 2}, 8, "2 other programs were on the GPU before the cell"),
+        ({"gpu_utilization_percent": 35.0}, 8, "the GPU was 35 % busy before the cell"),
+        ({"cpu_percent": 50.0}, 2, "the processor was 50 % busy before the cell"),
+        ({"cpu_percent": 13.0}, 2, "the processor was 13 % busy before the cell"),
+        ({"cpu_percent": 11.0}, 16, "the processor was 11 % busy before the cell"),
+        ({"cpu_percent": 12.0}, 2, None),
+        ({"cpu_percent": 9.0}, 16, None),
+        ({"other_gpu_processes": 0, "gpu_utilization_percent": 9.0}, 8, None),
+        ({}, 8, None),
+    ],
+)
+def test_a_machine_at_work_is_named_with_the_reason_and_one_at_rest_is_not(
+    state: dict[str, Any], cores: int, reason: str | None
+) -> None:
+    assert is_contended(MachineLook(**state), cores) == reason
+
+
+def test_the_battery_is_told_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert on_battery() in (True, False, None)
+
+    def broken() -> None:
+        raise RuntimeError("no such file")
+
+    monkeypatch.setattr("psutil.sensors_battery", broken, raising=False)
+    assert on_battery() is None
