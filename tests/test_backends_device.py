@@ -18,7 +18,9 @@ import pytest
 from diffusion_bench.backends.device import (
     CACHE_VARIABLE,
     DeviceBusy,
+    asked_mib,
     cache_folder,
+    cap_memory,
     hold_device,
     is_out_of_memory,
     pick_device,
@@ -207,3 +209,57 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
         RuntimeError("memory format"),
     ):
         assert not is_out_of_memory(error), error
+
+
+@pytest.mark.parametrize(
+    ("message", "mib"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8", 2560.0),
+        ("CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 8.00 GiB total)", 20.0),
+        ("MPS backend out of memory (allocated: 8 GB). Tried to allocate 512.00 KiB on", 0.5),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1048576 bytes.", 1.0),
+        ("std::bad_alloc", None),
+        ("out of memory", None),
+    ],
+)
+def test_the_memory_that_was_asked_for_is_read_from_the_message(
+    message: str, mib: float | None
+) -> None:
+    assert asked_mib(message) == mib
+
+
+def test_torch_itself_says_what_it_asked_for() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**44, dtype=torch.uint8)
+    assert asked_mib(str(caught.value)) == 2**24
+
+
+CAPPED = """
+import torch
+from diffusion_bench.backends.device import cap_memory, is_out_of_memory
+cap_memory("cpu", 1024.0)
+kept = torch.ones(128, 2**18)
+try:
+    torch.ones(1024, 2**18)
+except RuntimeError as error:
+    print(is_out_of_memory(error), len(kept))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")
+def test_a_cap_lets_through_what_fits_and_refuses_the_rest_as_a_full_machine_would() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CAPPED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout == "True 128\n", done.stderr
+
+
+def test_where_memory_cannot_be_capped_that_is_said() -> None:
+    with pytest.raises(ValueError, match="memory cannot be capped on mps"):
+        cap_memory("mps", 1024.0)

@@ -49,3 +49,25 @@ def test_a_hub_model_that_is_not_cached_is_one_line(hub_home: Path, tmp_path: Pa
     assert done.stderr.startswith("error: model 'tiny/other' is not on this machine")
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+LOAD = """
+import sys
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.images import ImageBackend
+try:
+    ImageBackend.load("tiny/sd", device="cpu", revision=sys.argv[1])
+except ModelUnavailable:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize(("revision", "code"), [(REVISION, 0), ("f" * 40, 7)])
+def test_a_hub_model_is_loaded_at_the_revision_asked_for_and_no_other(
+    hub_home: Path, revision: str, code: int
+) -> None:
+    environment = {**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, revision], env=environment, check=False, capture_output=True
+    )
+    assert done.returncode == code, done.stderr.decode()

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fakes import make_header
 
-from diffusion_bench.bench.cells import NO_GPU_USED, failed_cell, find_gpu, measured_cell
+from diffusion_bench.bench.cells import (
+    NO_GPU_USED,
+    Watched,
+    failed_cell,
+    find_gpu,
+    measured_cell,
+)
 from diffusion_bench.bench.measure import Measurement, Timed
-from diffusion_bench.bench.worker import Failed
+from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.hardware.state import MachineLook
 from diffusion_bench.records import (
     GpuReading,
     HostReading,
@@ -17,7 +25,7 @@ from diffusion_bench.records import (
     Reading,
     Stages,
 )
-from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.schema import Cell, Header, ModelFacts
 
 REQUEST = ImageRequest(prompt="a cat", steps=2)
 STARTED = "2026-01-02T03:04:05Z"
@@ -35,37 +43,115 @@ def reading(at_s: float, rss_mib: float = 500.0, used_mib: float | None = None) 
     return Reading(at_s=at_s, host=HostReading(rss_mib=rss_mib, cpu_percent=50.0), gpus=gpus)
 
 
-def timed(start_s: float, end_s: float) -> Timed:
+def timed(start_s: float, end_s: float, steps: int = 2) -> Timed:
     wall_s = end_s - start_s
     stages = Stages(text_encoder_s=0, denoising_s=wall_s, decoder_s=0, other_s=0)
-    return Timed(
-        start_s=start_s, end_s=end_s, wall_s=wall_s, stages=stages, step_s=(wall_s / 2,) * 2
-    )
+    step_s = (wall_s / steps,) * steps
+    return Timed(start_s=start_s, end_s=end_s, wall_s=wall_s, stages=stages, step_s=step_s)
 
 
-def cell(memory: Memory | None = None, **settings: Any) -> Cell:
+def header(**plan: Any) -> Header:
+    made = make_header(cells=[REQUEST])
+    return made.model_copy(update={"plan": made.plan.model_copy(update=plan)})
+
+
+def watched(**seen: Any) -> Watched:
+    """Return what was seen of a cell, its place 4; a machine at rest without a card if not told."""
+    usual = {
+        "header": header(),
+        "order": 4,
+        "started_utc": STARTED,
+        "before": MachineLook(cpu_percent=1.0),
+        "idle": (),
+        "during": tuple(reading(at_s) for at_s in (8.0, 10.0, 11.0, 12.0, 13.0, 14.0)),
+        "gpu_uuid": None,
+    }
+    return Watched(**{**usual, **seen})
+
+
+def cell(
+    memory: Memory | None = None,
+    *,
+    request: ImageRequest = REQUEST,
+    steps: int = 2,
+    loaded: Loaded | None = None,
+    first_of_shape: bool = False,
+    **seen: Any,
+) -> Cell:
     measurement = Measurement(
         warmup_s=(3.0, 1.0),
-        timed=(timed(10.0, 12.0), timed(12.0, 14.0)),
+        timed=(timed(10.0, 12.0, steps), timed(12.0, 14.0, steps)),
+        stop_reason="stable",
         memory=memory or Memory(missing={"rss_mib": "no peak here", "nvml_used_mib": "not yet"}),
     )
-    usual = {
-        "readings": tuple(reading(at_s) for at_s in (8.0, 10.0, 11.0, 12.0, 13.0, 14.0)),
-        "idle": None,
-        "gpu_uuid": None,
-        "load_s": None,
-        "first_of_shape": False,
-    }
-    return measured_cell(REQUEST, 4, STARTED, measurement, **{**usual, **settings})
+    return measured_cell(
+        request,
+        watched(**seen),
+        measurement,
+        loaded=loaded,
+        attention="AttnProcessor2_0",
+        first_of_shape=first_of_shape,
+    )
+
+
+def failed(**seen: Any) -> Cell:
+    failure = Failed(status="oom", message="2 GiB asked", stage="decoder", asked_mib=2048.0)
+    return failed_cell(REQUEST, watched(**seen), failure)
 
 
 def test_a_failure_is_a_row_with_its_status_its_message_and_a_reason_for_every_gap() -> None:
-    row = failed_cell(REQUEST, 3, STARTED, Failed(status="oom", message="2 GiB asked"))
-    assert (row.status, row.message, row.order) == ("oom", "2 GiB asked", 3)
+    row = failed()
+    assert (row.status, row.message, row.order) == ("oom", "2 GiB asked", 4)
+    assert (row.stage, row.asked_mib) == ("decoder", 2048.0)
     assert row.cell_id == REQUEST.workload_id()
     assert not row.samples
     assert set(row.memory.missing) == set(Memory.model_fields) - {"missing"}
-    assert set(row.missing) == {"samples", "trace", "load_s", "first_call_s", "energy"}
+    assert {"samples", "trace", "load_s", "first_call_s", "energy"} <= set(row.missing)
+
+
+def test_the_identity_of_a_cell_measured_or_failed_is_of_the_models_revision() -> None:
+    known = header(models=(ModelFacts(name=REQUEST.model, revision="sha256:1"),))
+    for row in (cell(header=known), failed(header=known)):
+        assert row.cell_id == known.cell_id(REQUEST) != REQUEST.workload_id()
+
+
+def test_what_the_machine_did_before_is_kept_and_what_it_should_not_have_done_is_a_label() -> None:
+    busy = MachineLook(cpu_percent=90.0, on_battery=True, missing={"gpu_power_w": "no GPU"})
+    for row in (cell(before=busy), failed(before=busy)):
+        assert row.before is not None
+        assert row.before.model_dump() == busy.model_dump()
+        assert row.labels == ("contended", "on battery")
+    assert cell().labels == failed().labels == ()
+
+
+def test_a_card_slowed_by_heat_labels_the_cell_and_only_while_its_calls_were_timed() -> None:
+    def at(at_s: float, reasons: tuple[str, ...]) -> Reading:
+        gpu = GpuReading(index=0, uuid=OURS, throttle_reasons=reasons)
+        return Reading(at_s=at_s, host=HostReading(), gpus=(gpu,))
+
+    hot, cool = ("hw_thermal",), ()
+    slowed = cell(gpu_uuid=OURS, during=(at(10, hot), at(11, cool), at(12, hot), at(13, cool)))
+    assert slowed.labels == ("throttled",)
+    assert slowed.throttle_share == {"hw_thermal": 0.5}
+    assert cell(gpu_uuid=OURS, during=(at(8, hot), at(11, cool))).labels == ()
+
+
+def test_emulated_memory_labels_every_row_whatever_came_of_it() -> None:
+    capped = header(emulated_memory_mib=8192.0)
+    assert cell(header=capped).labels == failed(header=capped).labels == ("emulated",)
+
+
+def test_a_cell_of_fewer_steps_than_asked_is_extrapolated_and_says_by_which_rule() -> None:
+    some = header(measured_steps=4)
+    long = REQUEST.model_copy(update={"steps": 1000})
+    row = cell(header=some, request=long, steps=4)
+    assert row.labels == ("extrapolated",)
+    assert row.extrapolation is not None
+    assert row.extrapolation.measured_steps == 4
+    assert "4 of 1000 steps" in row.extrapolation.rule
+    # Where all its steps were timed it is not, whatever the plan allowed.
+    for whole in (cell(header=some), cell(header=some, request=long, steps=1000)):
+        assert (whole.extrapolation, whole.labels) == (None, ())
 
 
 def test_every_repeat_is_a_sample_and_warm_ups_are_none() -> None:
@@ -74,10 +160,11 @@ def test_every_repeat_is_a_sample_and_warm_ups_are_none() -> None:
     assert [sample.step_s for sample in row.samples] == [(1.0, 1.0), (1.0, 1.0)]
     assert row.warmup_s == (3.0, 1.0)
     assert (row.cell_id, row.status, row.order) == (REQUEST.workload_id(), "ok", 4)
+    assert (row.stop_reason, row.attention) == ("stable", "AttnProcessor2_0")
 
 
 def test_load_and_first_call_are_told_once_and_otherwise_their_absence_is() -> None:
-    first = cell(load_s=7.0, first_of_shape=True)
+    first = cell(loaded=Loaded(load_s=7.0, attention="any"), first_of_shape=True)
     assert (first.load_s, first.first_call_s) == (7.0, 3.0)
     assert not {"load_s", "first_call_s"} & set(first.missing)
     later = cell()
@@ -97,14 +184,15 @@ def test_a_card_is_found_by_its_uuid_not_by_its_place() -> None:
 
 
 def test_memory_and_energy_are_those_of_the_card_in_use() -> None:
-    used = {8.0: 7000.0, 10.0: 1000.0, 11.0: 3000.0, 12.0: 2000.0, 13.0: 2000.0, 14.0: 1000.0}
+    used = {8.0: 7000.0, 10.0: 1000.0, 11.0: 3000.0, 12.0: 2000.0, 13.0: 2000.0, 14.0: 1200.0}
     row = cell(
-        readings=tuple(reading(at_s, used_mib=mib) for at_s, mib in used.items()),
-        idle=reading(7.0, used_mib=400.0),
+        during=tuple(reading(at_s, used_mib=mib) for at_s, mib in used.items()),
+        idle=(reading(6.5, used_mib=900.0), reading(7.0, used_mib=400.0)),
         gpu_uuid=OURS,
     )
     assert row.memory.nvml_used_mib == 3000.0  # the warm-up's 7000 is not of the timed calls
-    assert row.memory.nvml_idle_mib == 400.0
+    assert row.memory.nvml_idle_mib == 400.0  # the last look before the cell
+    assert row.memory.nvml_idle_after_mib == 1200.0  # the last of all
     assert [sample.energy_j for sample in row.samples] == pytest.approx([200.0, 200.0])
     assert not {"nvml_used_mib", "nvml_idle_mib"} & set(row.memory.missing)
     assert row.energy is not None
@@ -115,20 +203,30 @@ def test_memory_and_energy_are_those_of_the_card_in_use() -> None:
 
 def test_without_a_card_its_figures_are_missing_with_a_reason_also_where_another_card_is() -> None:
     for readings in ((reading(11.0),), (reading(11.0, used_mib=5.0),)):
-        row = cell(readings=readings)
+        row = cell(during=readings)
         assert row.memory.nvml_used_mib is None
         assert row.memory.missing["nvml_used_mib"] == NO_GPU_USED
         assert row.memory.missing["nvml_idle_mib"] == NO_GPU_USED
-        assert row.missing["energy"] == row.missing["energy_j"] == NO_GPU_USED
+        assert row.missing["energy"] == row.missing["energy_j"] != ""
         assert row.energy is None
         assert all(sample.energy_j is None for sample in row.samples)
 
 
+def test_on_a_processor_the_energy_is_its_own_counters() -> None:
+    def at(at_s: float) -> Reading:
+        return Reading(at_s=at_s, host=HostReading(package_energy_j=5.0 + 30 * at_s))
+
+    row = cell(during=tuple(at(9.5 + 0.5 * index) for index in range(11)))
+    assert row.energy is not None
+    assert (row.energy.scope, row.energy.window_s) == ("cpu package", pytest.approx(4.0))
+    assert row.energy.total_j == pytest.approx(120.0)
+
+
 def test_an_exact_peak_is_kept_and_the_sampled_one_stands_in_where_there_is_none() -> None:
     seen = (reading(8.0, rss_mib=900.0), reading(11.0, rss_mib=600.0), reading(12.0, rss_mib=550.0))
-    sampled = cell(readings=seen).memory
+    sampled = cell(during=seen).memory
     assert sampled.rss_mib == 600.0
     assert "rss_mib" not in sampled.missing
-    assert cell(Memory(rss_mib=650.0), readings=seen).memory.rss_mib == 650.0
-    blind = cell(readings=()).memory
+    assert cell(Memory(rss_mib=650.0), during=seen).memory.rss_mib == 650.0
+    blind = cell(during=()).memory
     assert (blind.rss_mib, blind.missing["rss_mib"]) == (None, "no peak here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import socket
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,11 @@ from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
 from diffusion_bench.records import GpuReading
+from diffusion_bench.reports.schema import GpuCard, StopRule
 from diffusion_bench.reports.store import to_line
 
 SWEEP = parse_sweep('name = "mine"\ndescription = "why"\nwarmups = 2\nrepeats = 4')
-READY = Ready(device="cuda:0", gpu_uuid=None, cuda="13.0", torch_threads=3)
+READY = Ready(device="cuda:0", gpu_uuid=None, cuda="13.0", torch_threads=3, flags={"a": "1"})
 UUID = "GPU-0f1e2d3c-aaaa-bbbb-cccc-1234567890ab"
 
 
@@ -44,6 +46,25 @@ def test_the_header_holds_the_plan_and_what_the_worker_said_of_itself() -> None:
     assert (header.machine.gpus, header.machine.no_gpu) == ((), "no driver")
 
 
+def test_how_a_cell_is_measured_is_in_the_plan_and_its_models_and_switches_are_known() -> None:
+    sweep = parse_sweep(
+        'name = "mine"\nmeasured_steps = 9\ntime_limit_s = 60\nsustain_s = 30\n'
+        'emulated_memory = "8GiB"\n[stop]\nnoise = 0.02\n[axes]\nmodel = ["pictogram", "nope"]\n'
+    )
+    header = make_header(sweep, READY, NoGpu("no driver"))
+    plan = header.plan
+    assert plan.stop == StopRule(noise=0.02)
+    assert (plan.measured_steps, plan.time_limit_s, plan.sustain_s) == (9, 60.0, 30.0)
+    assert plan.emulated_memory_mib == 8192.0
+    bundled, unknown = plan.models
+    assert (bundled.name, bundled.missing) == ("pictogram", {})
+    assert (unknown.name, unknown.revision) == ("nope", None)
+    assert "unknown model 'nope'" in unknown.missing["revision"]
+    assert header.software.flags == {"a": "1"}
+    (one,) = make_header(sweep, READY, NoGpu(""), cells=sweep.requests()[:1]).plan.cells
+    assert one == sweep.requests()[0]
+
+
 def test_two_runs_have_two_ids_and_one_environment() -> None:
     one, two = (make_header(SWEEP, READY, NoGpu("no driver")) for _ in range(2))
     assert one.report_id != two.report_id
@@ -56,6 +77,18 @@ def test_a_card_is_told_by_a_hash_and_not_by_its_uuid() -> None:
     assert (card.name, card.uuid_hash) == ("unknown", uuid_hash(UUID))
     assert UUID.encode() not in to_line(header)
     assert UUID[4:].encode() not in to_line(header)
+
+
+def test_a_screen_that_sleeps_is_no_other_environment_and_a_slower_slot_is() -> None:
+    def environment_with(**card: Any) -> str:
+        header = make_header(SWEEP, READY, NoGpu("no driver"))
+        facts = {"display_active": True, "pcie_width": 16} | card
+        gpus = (GpuCard(index=0, name="A", **facts),)
+        machine = header.machine.model_copy(update={"gpus": gpus})
+        return header.model_copy(update={"machine": machine}).environment_id()
+
+    assert environment_with(display_active=False) == environment_with()
+    assert environment_with(pcie_width=4) != environment_with()
 
 
 def test_neither_the_machine_nor_its_user_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 
-from diffusion_bench.bench.measure import Measurement, largest_memory, measure
+from diffusion_bench.bench.measure import Effort, Measurement, cut, largest_memory, measure
 from diffusion_bench.records import Generation, ImageRequest, Memory, Stages
+from diffusion_bench.reports.schema import StopRule
 
 REQUEST = ImageRequest(prompt="a cat", steps=20)
 
@@ -16,14 +21,16 @@ class Lab:
     def __init__(self, seconds: list[float], memory: list[Memory] | None = None) -> None:
         self.now_s = 100.0
         self.asked: list[ImageRequest] = []
+        self.cuts: list[int | None] = []
         self.heard: list[int] = []
         self._seconds = iter(seconds)
         self._memory = iter(memory or [Memory()] * len(seconds))
 
-    def generate(self, request: ImageRequest) -> Generation:
+    def generate(self, request: ImageRequest, *, stop_after: int | None = None) -> Generation:
         seconds = next(self._seconds)
         self.now_s += seconds
         self.asked.append(request)
+        self.cuts.append(stop_after)
         return Generation(
             request=request,
             images=(),
@@ -38,15 +45,23 @@ class Lab:
         self.heard.append(done)
         self.now_s += 50.0  # whoever listens is slow
 
-    def measure(self, request: ImageRequest, *, warmups: int, repeats: int) -> Measurement:
+    def measure(
+        self, request: ImageRequest = REQUEST, *, warmups: int = 1, repeats: int = 1, **effort: Any
+    ) -> Measurement:
         return measure(
             request,
             self.generate,
-            warmups=warmups,
-            repeats=repeats,
+            Effort(warmups=warmups, repeats=repeats, **effort),
             clock=lambda: self.now_s,
             on_repeat=self.hear,
         )
+
+
+def stopped(walls: Iterable[float], repeats: int = 5, **rule: float) -> tuple[str, int]:
+    """Return why a cell of such calls ended and after how many of them; a call more would fail."""
+    settings = {"noise": 0.05, "min_time_s": 0.0, "max_time_s": 1000.0, "max_repeats": 50}
+    found = Lab([9.0, *walls]).measure(repeats=repeats, stop=StopRule(**settings | rule))
+    return found.stop_reason, len(found.timed)
 
 
 def test_each_repeat_is_timed_on_its_own_and_warm_ups_are_not_counted() -> None:
@@ -87,3 +102,82 @@ def test_what_no_call_could_tell_keeps_its_reason_and_what_one_could_loses_it() 
     seeing = Memory(rss_mib=5.0, missing={"nvml_used_mib": "no GPU"})
     assert largest_memory([blind, seeing, blind]) == seeing
     assert largest_memory([blind]) == blind
+
+
+def test_without_a_rule_a_cell_has_its_fixed_count_however_noisy() -> None:
+    found = Lab([9.0, 1.0, 50.0, 1.0]).measure(repeats=3)
+    assert (found.stop_reason, len(found.timed)) == ("fixed count", 3)
+
+
+def test_a_steady_cell_ends_at_its_least_count_and_not_before() -> None:
+    assert stopped([1.0] * 5) == ("stable", 5)
+    assert stopped([1.0] * 7, repeats=7) == ("stable", 7)
+    # Below five calls a median has no interval, so no steadiness.
+    assert stopped([1.0] * 5, repeats=1) == ("stable", 5)
+
+
+def test_steady_calls_go_on_until_they_took_the_least_time_together() -> None:
+    assert stopped([0.125] * 40, min_time_s=2.0) == ("stable", 16)
+    assert stopped([0.125] * 40, min_time_s=0.625) == ("stable", 5)
+
+
+@pytest.mark.parametrize(
+    ("walls", "reason"),
+    [
+        ([1.0, 1.0, 1.0, 1.0, 1.0625], "stable"),  # to one side by just what is allowed
+        ([1.0, 1.0, 1.0, 1.0, 1.125], "repeat cap"),
+        ([1.0, 1.0, 1.0, 1.0, 0.875], "repeat cap"),
+    ],
+)
+def test_steady_is_the_medians_interval_within_the_noise_to_either_side(
+    walls: list[float], reason: str
+) -> None:
+    assert stopped(walls, noise=0.0625, max_repeats=5) == (reason, 5)
+
+
+def test_a_cell_that_settles_ends_when_its_interval_has_narrowed() -> None:
+    # A slow first call is an end of the interval until there are nine: the second of them is 1.
+    reason, count = stopped([3.0] + [1.0] * 40)
+    assert (reason, count) == ("stable", 9)
+
+
+def test_noisy_calls_never_count_as_stable() -> None:
+    noisy = itertools.cycle([1.0, 2.0])
+    assert stopped(itertools.islice(noisy, 50)) == ("repeat cap", 50)
+
+
+def test_the_repeat_cap_is_never_below_the_least_count() -> None:
+    assert stopped([1.0, 2.0] * 4, repeats=8, max_repeats=3) == ("repeat cap", 8)
+
+
+def test_no_call_begins_that_would_pass_the_time_cap() -> None:
+    # After 3 calls 6 s are gone and a fourth would make 8; at 8 exactly it fits.
+    assert stopped([2.0] * 3, max_time_s=7.9) == ("time cap", 3)
+    assert stopped([2.0] * 4, max_time_s=8.0) == ("time cap", 4)
+    # It is spent before the least count where calls are that long, but one call there is.
+    assert stopped([100.0], max_time_s=5.0) == ("time cap", 1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "measured", "after"), [(1000, 25, 25), (26, 25, 25), (25, 25, None), (9, None, None)]
+)
+def test_only_what_has_more_steps_is_cut_and_never_a_warm_up(
+    steps: int, measured: int | None, after: int | None
+) -> None:
+    assert cut(steps, measured) == after
+    lab = Lab([1.0] * 3)
+    lab.measure(REQUEST.model_copy(update={"steps": steps}), repeats=2, measured_steps=measured)
+    assert lab.cuts == [None, after, after]
+    assert [asked.steps for asked in lab.asked] == [3, steps, steps]
+
+
+def test_a_sustained_cell_goes_on_with_whole_calls_and_is_heard_at_each() -> None:
+    """One that is silent for long would be taken for one that hangs."""
+    lab = Lab([9.0, 1.0, 4.0, 3.0, 2.0])
+    found = lab.measure(repeats=1, sustain_s=110.0, measured_steps=5)
+    assert found.sustained is not None
+    assert found.sustained.wall_s == (4.0, 3.0, 2.0)
+    assert found.sustained.at_s == (0.0, 54.0, 107.0)  # 50 s of whoever hears between them
+    assert lab.heard == [1, 1, 1, 1]
+    assert lab.cuts == [None, 5, None, None, None]
+    assert [call.wall_s for call in found.timed] == [1.0]

@@ -21,7 +21,8 @@ from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
-from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.schema import Cell, StopRule
+from diffusion_bench.reports.stats import totals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory")
 
@@ -62,8 +63,8 @@ def worker() -> psutil.Process:
 def again(ran: Ran) -> HandPicked:
     """Return the sweep that ran, to be resumed."""
     plan = read_report(ran.path).header.plan
-    settings = {"warmups": plan.warmups, "repeats": plan.repeats, "cells": plan.cells}
-    return HandPicked(name=plan.name, **settings)
+    names = ("name", "warmups", "repeats", "measured_steps", "cells")
+    return HandPicked(**{name: getattr(plan, name) for name in names})
 
 
 def flow_matching_model(folder: Path) -> Path:
@@ -88,7 +89,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Run a sweep of which four cells go wrong, each in its own way."""
+    """Run a sweep of which four cells go wrong, each in its own way, and five do not."""
     import resource
 
     folder = tmp_path_factory.mktemp("troubled")
@@ -97,6 +98,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     sweep = HandPicked(
         name="troubled",
         repeats=2,
+        measured_steps=3,
         cells=(
             ImageRequest(**usual, model="nope"),
             ImageRequest(**usual, model=str(flow)),
@@ -105,6 +107,8 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             ImageRequest(**usual),
             ImageRequest(**usual, sampler="ddpm"),
             ImageRequest(**usual, batch=2),
+            ImageRequest(**usual | {"steps": 3}),
+            ImageRequest(**usual | {"steps": 30}),
         ),
     )
     ran = Ran(folder / "report.jsonl")
@@ -116,7 +120,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             if request.width == 4096:
                 some_mib = worker().memory_info().vms + 2**30
                 resource.prlimit(worker().pid, resource.RLIMIT_AS, (some_mib, some_mib))
-        if progress.kind == "heartbeat" and request.seed == 1:
+        if progress.kind == "heartbeat" and request.seed == 1 and children():
             os.kill(worker().pid, signal.SIGKILL)
     return ran
 
@@ -126,21 +130,25 @@ def test_a_cell_that_goes_wrong_is_a_row_with_its_message(troubled: Ran) -> None
     assert (unknown.status, flow.status) == ("failed", "failed")
     assert unknown.message.startswith("unknown model 'nope'; known: pictogram")
     assert "flow matching" in flow.message
-    assert (killed.status, too_large.status) == ("oom", "oom")
-    assert killed.message.startswith("the worker was killed, most likely for want of memory")
+    assert (killed.status, too_large.status) == ("crashed", "oom")
+    assert killed.message.startswith("the worker was killed from outside; the system counts no")
     assert "can't allocate memory" in too_large.message
-    assert [cell.status for cell in rest] == ["ok"] * 3
-    assert [cell.order for cell in troubled.cells] == list(range(7))
+    assert too_large.stage is not None
+    assert too_large.asked_mib is not None
+    assert too_large.asked_mib > 0
+    assert [cell.stage for cell in (unknown, flow, killed)] == ["load", "load", None]
+    assert [cell.status for cell in rest] == ["ok"] * 5
+    assert [cell.order for cell in troubled.cells] == list(range(9))
 
 
 def test_after_a_cell_that_went_wrong_the_sweep_goes_on_with_a_new_worker(troubled: Ran) -> None:
-    *troubles, fine, again, other = troubled.workers
-    assert len({*troubles, fine}) == 5
-    assert fine == again == other
+    troubles, fine = troubled.workers[:4], troubled.workers[4:]
+    assert len({*troubles, fine[0]}) == 5
+    assert len(set(fine)) == 1  # small cells of one model share theirs
 
 
 def test_load_and_first_calls_are_kept_where_they_were_paid(troubled: Ran) -> None:
-    first, same_shape, other_shape = troubled.cells[4:]
+    first, same_shape, other_shape, *_ = troubled.cells[4:]
     assert first.load_s is not None
     assert (same_shape.load_s, other_shape.load_s) == (None, None)
     assert first.first_call_s == first.warmup_s[0]
@@ -155,7 +163,12 @@ def test_a_measured_cell_has_its_samples_its_memory_and_what_the_machine_did(tro
     for cell in troubled.cells[4:]:
         assert len(cell.samples) == 2
         assert len(cell.warmup_s) == 1
-        assert all(len(sample.step_s) == 2 for sample in cell.samples)
+        steps = min(cell.request.steps, 3)
+        assert all(len(sample.step_s) == steps for sample in cell.samples)
+        assert cell.stop_reason == "fixed count"
+        assert cell.attention
+        assert cell.before is not None
+        assert cell.before.cpu_percent is not None
         assert cell.memory.rss_mib is not None
         assert 100 < cell.memory.rss_mib < 20_000
         # Seen to the end, however short the cell: the last look comes after it.
@@ -167,19 +180,35 @@ def test_a_measured_cell_has_its_samples_its_memory_and_what_the_machine_did(tro
 def test_a_watcher_hears_of_every_cell_and_repeat_and_how_many_are_done(troubled: Ran) -> None:
     kinds = [event.kind for event in troubled.events]
     assert (kinds[0], kinds[-1]) == ("ready", "done")
-    assert (kinds.count("cell_started"), kinds.count("cell")) == (7, 7)
-    assert kinds.count("repeated") == 3 * 2
+    assert (kinds.count("cell_started"), kinds.count("cell")) == (9, 9)
+    assert kinds.count("repeated") == 5 * 2
     done = [event.num_done for event in troubled.events]
     assert done == sorted(done)
-    assert [event.num_done for event in troubled.events if event.kind == "cell"] == [*range(1, 8)]
-    assert {event.num_cells for event in troubled.events} == {7}
+    assert [event.num_done for event in troubled.events if event.kind == "cell"] == [*range(1, 10)]
+    assert {event.num_cells for event in troubled.events} == {9}
 
 
 def test_the_time_left_is_told_when_it_is_known_and_is_nothing_at_the_end(troubled: Ran) -> None:
     left = [event.remaining_s for event in troubled.events if event.kind == "cell"]
     assert left[:4] == [None] * 4  # nothing was timed yet
     assert 0 < left[5] < left[4] < 60
-    assert left[6] == 0
+    assert left[8] == 0
+
+
+def test_a_long_cell_is_timed_on_some_of_its_steps_and_says_so(troubled: Ran) -> None:
+    *shorter, long = troubled.cells[4:]
+    assert [cell.extrapolation for cell in shorter] == [None] * 4
+    assert long.extrapolation is not None
+    assert long.extrapolation.measured_steps == 3
+    assert "extrapolated" in long.labels
+    assert min(totals(long)) > max(sample.wall_s for sample in long.samples)
+
+
+def test_a_line_over_the_steps_is_kept_at_the_end_of_a_sweep_that_has_three(troubled: Ran) -> None:
+    report = read_report(troubled.path)
+    (fit,) = report.fits
+    assert fit.points == 3
+    assert json.loads(troubled.path.read_bytes().splitlines()[-1])["kind"] == "fit"
 
 
 def test_resuming_a_finished_sweep_measures_nothing_and_changes_nothing(
@@ -189,22 +218,25 @@ def test_resuming_a_finished_sweep_measures_nothing_and_changes_nothing(
     shutil.copy(troubled.path, path)
     events = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
     assert [event.kind for event in events] == ["skipped", "done"]
-    assert events[0].num_done == 7
+    assert events[0].num_done == 9
     assert path.read_bytes() == troubled.path.read_bytes()
 
 
 def test_resuming_skips_what_is_there_and_measures_the_rest(troubled: Ran, tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
-    before = b"".join(troubled.path.read_bytes().splitlines(keepends=True)[:-2])
+    # The line over the steps and the last two cells are not there yet.
+    before = b"".join(troubled.path.read_bytes().splitlines(keepends=True)[:-3])
     path.write_bytes(before)
     asked = again(troubled).requests()
     resumed = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
-    assert (resumed[0].kind, resumed[0].num_done) == ("skipped", 5)
+    assert (resumed[0].kind, resumed[0].num_done) == ("skipped", 7)
     assert [event.request for event in resumed if event.kind == "cell_started"] == [*asked[-2:]]
     assert path.read_bytes().startswith(before)
-    assert [(cell.request, cell.order) for cell in read_report(path).cells] == [
+    report = read_report(path)
+    assert [(cell.request, cell.order) for cell in report.cells] == [
         (request, order) for order, request in enumerate(asked)
     ]
+    assert len(report.fits) == 1
 
 
 def test_a_report_of_another_plan_is_refused_with_every_difference(
@@ -212,13 +244,23 @@ def test_a_report_of_another_plan_is_refused_with_every_difference(
 ) -> None:
     path = tmp_path / "report.jsonl"
     shutil.copy(troubled.path, path)
-    other = again(troubled).model_copy(update={"repeats": 5, "warmups": 3, "cells": ()})
+    other = again(troubled).model_copy(
+        update={
+            "repeats": 5,
+            "warmups": 3,
+            "measured_steps": None,
+            "stop": StopRule(noise=0.01),
+            "cells": (),
+        }
+    )
     with pytest.raises(ValueError, match="holds another sweep, so it cannot be resumed") as caught:
         list(run_sweep(other, path, resume=True, device="cpu"))
     for words in (
         "plan.repeats (2 in the file, 5 now)",
         "plan.warmups (1 in the file, 3 now)",
-        "plan.cells (7 in the file, 0 now, not the same)",
+        "plan.cells (9 in the file, 0 now, not the same)",
+        "plan.measured_steps (3 in the file, None now)",
+        "plan.stop (None in the file, {'noise': 0.01",
     ):
         assert words in str(caught.value)
     assert path.read_bytes() == troubled.path.read_bytes()
@@ -231,6 +273,7 @@ def test_a_report_of_another_machine_or_an_existing_one_is_refused(
     header = json.loads(troubled.path.read_bytes().splitlines()[0])
     header["machine"]["cpu"] = "Another CPU"
     header["software"]["torch"] = "1.0"
+    header["software"]["flags"]["float32_matmul_precision"] = "medium"
     path.write_text(json.dumps(header) + "\n")
     before = path.read_bytes()
     with pytest.raises(
@@ -238,6 +281,7 @@ def test_a_report_of_another_machine_or_an_existing_one_is_refused(
     ) as e:
         list(run_sweep(again(troubled), path, resume=True, device="cpu"))
     assert "software.torch ('1.0' in the file" in str(e.value)
+    assert "float32_matmul_precision ('medium' in the file, 'highest' now)" in str(e.value)
     with pytest.raises(ValueError, match="exists; use --resume or another name"):
         list(run_sweep(again(troubled), path, device="cpu"))
     assert path.read_bytes() == before

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_bench.bench.sweep import MAX_CELLS, parse_sweep, read_sweep, sweep_of
+from diffusion_bench.bench.sweep import MAX_CELLS, Sweep, parse_sweep, read_sweep, sweep_of
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.schema import Plan
+from diffusion_bench.reports.schema import Plan, StopRule
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -110,6 +110,21 @@ MISTAKES = [
     ('name = "x"\n[axes]\nseed = [-1]', "axes.seed.0: Input should be greater than or equal to 0"),
     ('name = "x"\n[axes]\nmodel = [""]', "model: String should have at least 1 character"),
     (f'name = "x"\n[axes]\nseed = [{"9" * 5000}]', "Exceeds the limit"),
+    ('name = "x"\nstop = 3', "stop: Input should be a valid dictionary"),
+    ('name = "x"\n[stop]\nnoise = 0', "stop.noise: Input should be greater than 0 (got 0)"),
+    ('name = "x"\n[stop]\nnoise = nan', "stop.noise: Input should be a finite number"),
+    ('name = "x"\n[stop]\nmax_time_s = 0', "stop.max_time_s: Input should be greater than 0"),
+    ('name = "x"\n[stop]\nmax_repeats = 0', "stop.max_repeats: Input should be greater than or"),
+    ('name = "x"\n[stop]\nmin_calls = 3', "stop.min_calls: Extra inputs are not permitted"),
+    ('name = "x"\nmeasured_steps = 1', "measured_steps: Input should be greater than or equal"),
+    ('name = "x"\nmeasured_steps = 2.5', "measured_steps: Input should be a valid integer"),
+    ('name = "x"\ntime_limit_s = 0', "time_limit_s: Input should be greater than 0 (got 0)"),
+    ('name = "x"\nsustain_s = inf', "sustain_s: Input should be a finite number"),
+    ('name = "x"\nemulated_memory = "lots"', "emulated_memory: could not parse value and unit"),
+    ('name = "x"\nemulated_memory = -1', "emulated_memory: could not parse value and unit"),
+    ('name = "x"\nemulated_memory = 12', "emulated_memory: Input should be greater than or equal"),
+    ('name = "x"\nemulated_memory = "9999PiB"', "emulated_memory: Input should be less than or"),
+    ('name = "x"\nemulated_memory = inf', "emulated_memory: could not parse value and unit"),
     ("x = " + "[" * 5000, "nested too deeply"),
 ]
 
@@ -126,6 +141,20 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_field(
     assert words in message
     assert "\n" not in message
     assert len(message) < 500 + len(str(path))
+
+
+def test_how_much_of_a_cell_to_run_is_read_with_the_usual_where_nothing_is_said() -> None:
+    usual = parse_sweep('name = "x"')
+    assert (usual.stop, usual.measured_steps, usual.sustain_s) == (None, None, None)
+    assert (usual.emulated_memory_mib, usual.time_limit_s) == (None, 1800.0)
+    told = parse_sweep(
+        'name = "x"\nmeasured_steps = 20\ntime_limit_s = 60\nsustain_s = 600\n'
+        'emulated_memory = "12GiB"\n[stop]\nnoise = 0.01\nmax_repeats = 7\n'
+    )
+    assert told.stop == StopRule(noise=0.01, max_repeats=7)
+    assert (told.measured_steps, told.time_limit_s, told.sustain_s) == (20, 60.0, 600.0)
+    assert told.emulated_memory_mib == 12 * 1024
+    assert parse_sweep('name = "x"\nemulated_memory = 1048576').emulated_memory_mib == 1.0
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -166,13 +195,21 @@ def test_every_sweep_that_comes_along_is_whole_and_repeats_enough(path: Path) ->
 
 
 def plan_of(text: str) -> Plan:
-    sweep = parse_sweep(text)
+    return plan_of_sweep(parse_sweep(text))
+
+
+def plan_of_sweep(sweep: Sweep) -> Plan:
     return Plan(
         name=sweep.name,
         description=sweep.description,
         device="cpu",
         warmups=sweep.warmups,
         repeats=sweep.repeats,
+        stop=sweep.stop,
+        measured_steps=sweep.measured_steps,
+        time_limit_s=sweep.time_limit_s,
+        emulated_memory_mib=sweep.emulated_memory_mib,
+        sustain_s=sweep.sustain_s,
         cells=sweep.requests(),
     )
 
@@ -195,6 +232,15 @@ def test_an_unfinished_reports_sweep_is_found_from_its_plan(axes):
         sweep.requests()
     )
     assert (sweep.name, sweep.repeats, sweep.warmups) == ("x", 2, 1)
+
+
+def test_an_unfinished_reports_sweep_is_measured_as_it_was_begun():
+    told = (
+        'name = "x"\nmeasured_steps = 20\ntime_limit_s = 60\nsustain_s = 600\n'
+        'emulated_memory = "8000001kB"\n[stop]\nnoise = 0.01\n[axes]\nsteps = [5]'
+    )
+    for text in (told, 'name = "x"'):
+        assert plan_of(text) == plan_of_sweep(sweep_of(plan_of(text)))
 
 
 def test_a_plan_that_no_grid_makes_is_not_guessed():

@@ -14,6 +14,8 @@ import psutil
 import pytest
 from processes import has_ended, wait_until
 
+from diffusion_bench.bench import worker_process
+from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import (
     EVENTS,
     Command,
@@ -42,6 +44,15 @@ def chatter():
 threading.Thread(target=chatter, daemon=True).start()
 """
 
+ABORT_LATER = """
+import os, sys, threading, time
+def abort():
+    while "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion" not in sys.modules:
+        time.sleep(0.01)
+    os.abort()
+threading.Thread(target=abort, daemon=True).start()
+"""
+
 GARBAGE_LATER = """
 import os, pathlib, sys, threading, time
 def spoil(pipe=os.dup(1)):
@@ -54,16 +65,18 @@ threading.Thread(target=spoil, daemon=True).start()
 # A parent that waits for ever in the middle of a cell of a thousand repeats.
 PARENT = """
 import sys, time
+from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Repeated
 from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest
 with WorkerProcess("cpu") as worker:
     worker.wait_ready()
     request = ImageRequest(prompt="a cat", steps=1000)
-    worker.tell(Command(request=request.model_copy(update={"steps": 4}), warmups=1, repeats=1))
+    short = request.model_copy(update={"steps": 4})
+    worker.tell(Command(request=short, effort=Effort(warmups=1, repeats=1)))
     while not isinstance(worker.hear(60), Repeated):
         pass
-    worker.tell(Command(request=request, warmups=1, repeats=1000))
+    worker.tell(Command(request=request, effort=Effort(warmups=1, repeats=1000)))
     print(worker.pid, flush=True)
     time.sleep(600)
 """
@@ -78,7 +91,7 @@ def at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
 
 def ask(**settings: object) -> Command:
     request = ImageRequest(**{"prompt": "a cat", "steps": 2, **settings})
-    return Command(request=request, warmups=1, repeats=2)
+    return Command(request=request, effort=Effort(warmups=1, repeats=2))
 
 
 def hear_until(worker: WorkerProcess, *kinds: type) -> list[Event]:
@@ -171,8 +184,39 @@ def test_an_interrupt_is_the_parents_business_and_a_kill_is_told() -> None:
         assert wait_until(lambda: has_ended(worker.pid), 5)
         worker.tell(ask())  # a broken pipe is not the parent's end
         (failed,) = hear_until(worker, Failed)
-        assert failed.status == "oom"
-        assert "was killed, most likely for want of memory" in failed.message
+        assert failed.status == "crashed"  # not "oom": the system has counted no such kill
+        assert "was killed from outside; the system counts no kill for want" in failed.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(
+    ("before", "after", "status", "words"),
+    [
+        (7, 8, "oom", "was killed by the system for want of memory"),
+        (7, 7, "crashed", "was killed from outside"),
+        (None, None, "crashed", "this system does not tell"),
+    ],
+)
+def test_only_a_kill_that_the_system_counted_is_for_want_of_memory(
+    before: int | None,
+    after: int | None,
+    status: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counts = iter([before, after])
+    monkeypatch.setattr(worker_process, "_oom_kills", lambda: next(counts))
+    with WorkerProcess("cpu") as worker:
+        os.kill(worker.pid, signal.SIGKILL)
+        (failed,) = hear_until(worker, Failed)
+        assert isinstance(failed, Failed)
+        assert failed.status == status
+        assert words in failed.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux counts them")
+def test_linux_tells_how_many_processes_it_killed_for_want_of_memory() -> None:
+    assert worker_process._oom_kills() is not None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -194,13 +238,27 @@ def test_a_worker_dies_with_its_parent_in_the_middle_of_a_long_cell() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        Ready(device="cpu", gpu_uuid=None, cuda=None, torch_threads=1),
-        Loaded(load_s=1.5),
+        Ready(device="cpu", gpu_uuid=None, cuda=None, torch_threads=1, flags={"mkldnn": "True"}),
+        Loaded(load_s=1.5, attention="AttnProcessor2_0"),
         Repeated(done=3),
-        Failed(status="oom", message="é\n" * 10),
+        Failed(status="oom", message="é\n" * 10, stage="decoder", asked_mib=1.5),
     ],
 )
 def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
     line = event.model_dump_json()
     assert "\n" not in line
     assert EVENTS.validate_json(line) == event
+
+
+def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash(
+    at_start: Callable[[str], None],
+) -> None:
+    at_start(ABORT_LATER)
+    for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
+        with WorkerProcess("cpu", cap_mib) as worker:
+            worker.wait_ready()
+            worker.tell(ask())
+            failed = hear_until(worker, Failed, Measured)[-1]
+            assert isinstance(failed, Failed)
+            assert failed.status == status, failed.message
+            assert ("under the cap of 4000 MiB" in failed.message) == (cap_mib is not None)

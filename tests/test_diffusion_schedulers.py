@@ -116,3 +116,16 @@ def test_a_flow_matching_model_is_refused_by_name() -> None:
     config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
     with pytest.raises(ValueError, match=r"FlowMatchEulerDiscreteScheduler.*flow matching"):
         build_scheduler("ddim", config)
+
+
+@pytest.mark.parametrize("config", [EPSILON, VELOCITY], ids=["shifted by one", "trailing"])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_as_many_steps_as_were_trained_take_every_timestep_once(
+    config: dict[str, object], sampler: str
+) -> None:
+    scheduler = build_scheduler(sampler, config, 1000)
+    scheduler.set_timesteps(1000)
+    assert scheduler.timesteps.tolist() == list(range(999, -1, -1))
+    # With fewer the shift that the model was tuned with is kept.
+    fewer = build_scheduler(sampler, config, 999)
+    assert fewer.config.steps_offset == config.get("steps_offset", 0)

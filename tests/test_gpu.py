@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 import torch
 
 from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.records import Generation, ImageRequest
 from diffusion_bench.reports.read import read_report
 
@@ -75,6 +79,15 @@ def test_a_sweep_measures_memory_and_energy_of_the_card_it_ran_on(tmp_path: Path
     assert cell.status == "ok", cell.message
     assert cell.memory.nvml_used_mib, cell.memory.missing
     assert cell.memory.nvml_used_mib >= (cell.memory.torch_reserved_mib or 0)
+    # The card's memory before the cell and after it; and whether the allocator was ever short.
+    assert cell.memory.nvml_idle_mib, cell.memory.missing
+    assert cell.memory.nvml_idle_after_mib, cell.memory.missing
+    assert cell.memory.alloc_retries == 0
+    assert cell.before is not None
+    assert cell.before.gpu_power_w, cell.before.missing
+    assert cell.before.other_gpu_processes is not None or "other_gpu_processes" in (
+        cell.before.missing
+    )
     assert cell.energy, cell.missing
     assert cell.trace.gpus[0].power_w
 
@@ -88,5 +101,83 @@ def test_a_cell_too_large_for_the_card_is_a_row_and_the_next_one_is_measured(
     )
     for _ in run_sweep(sweep, tmp_path / "oom.jsonl", device="cuda"):
         pass
-    statuses = [cell.status for cell in read_report(tmp_path / "oom.jsonl").cells]
-    assert statuses == ["oom", "ok"]
+    too_large, small = read_report(tmp_path / "oom.jsonl").cells
+    assert (too_large.status, small.status) == ("oom", "ok")
+    assert too_large.stage in ("denoising", "decoder")
+    assert too_large.asked_mib is not None
+    assert too_large.asked_mib > 100
+
+
+def test_an_emulated_card_refuses_what_it_would_not_hold_and_says_that_it_is_none(
+    tmp_path: Path,
+) -> None:
+    sweep = parse_sweep(
+        'name = "small"\nrepeats = 1\nemulated_memory = "1GiB"\n[axes]\nsampler = ["ddim"]\n'
+        "steps = [2]\nbatch = [1, 64]\nresolution = [64, 512]"
+    )
+    for _ in run_sweep(sweep, tmp_path / "small.jsonl", device="cuda"):
+        pass
+    report = read_report(tmp_path / "small.jsonl")
+    assert report.header.plan.emulated_memory_mib == 1024.0
+    by_size = {(cell.request.width, cell.request.batch): cell for cell in report.cells}
+    assert by_size[64, 1].status == "ok", by_size[64, 1].message
+    assert (by_size[64, 1].memory.torch_reserved_mib or 0) <= 1024.0
+    assert by_size[512, 64].status == "oom"
+    assert all("emulated" in cell.labels for cell in report.cells)
+
+
+def test_more_memory_than_the_card_has_cannot_be_emulated(tmp_path: Path) -> None:
+    sweep = parse_sweep('name = "large"\nemulated_memory = "900TiB"')
+    with pytest.raises(WorkerFailed, match="cannot emulate"):
+        list(run_sweep(sweep, tmp_path / "large.jsonl", device="cuda"))
+
+
+def test_an_allocator_that_is_short_of_memory_says_how_often() -> None:
+    """What is cached for one shape must go before another fits under the cap."""
+    cap_mib = 600.0
+    program = (
+        "from diffusion_bench.backends.device import cap_memory\n"
+        "from diffusion_bench.backends.images import ImageBackend\n"
+        "from diffusion_bench.records import ImageRequest\n"
+        "import torch\n"
+        f"cap_memory('cuda', {cap_mib})\n"
+        "filler = [torch.empty(2**20, device='cuda') for _ in range(110)]\n"
+        "del filler\n"  # 440 MiB stay with the allocator, in blocks of 4
+        "backend = ImageBackend.load('pictogram', device='cuda')\n"
+        "request = ImageRequest(prompt='a cat', steps=1, batch=16, width=128, height=128)\n"
+        "memory = backend.generate(request).memory\n"
+        f"assert memory.torch_reserved_mib <= {cap_mib}, memory\n"
+        "print(memory.alloc_retries)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
+
+
+def test_the_largest_batch_that_an_emulated_card_holds_is_found(tmp_path: Path) -> None:
+    sweep = parse_sweep(
+        'name = "edge"\nemulated_memory = "2GiB"\n[axes]\nsampler = ["ddim"]\nsteps = [1]\n'
+        "resolution = [256]"
+    )
+    for _ in run_limit(sweep, tmp_path / "edge.jsonl", "batch", device="cuda"):
+        pass
+    report = read_report(tmp_path / "edge.jsonl")
+    (limit,) = report.limits
+    statuses = {cell.request.batch: cell.status for cell in report.cells}
+    assert limit.largest_fit is not None
+    assert limit.smallest_misfit == limit.largest_fit + 1
+    assert statuses[limit.largest_fit] == "ok"
+    assert statuses[limit.smallest_misfit] == "oom"
+
+
+def test_a_cut_call_on_a_gpu_times_each_of_its_steps_and_its_decoder(
+    backend: ImageBackend,
+) -> None:
+    request = ImageRequest(prompt="a cat", sampler="ddpm", steps=1000)
+    backend.generate(request, stop_after=3)
+    cut = backend.generate(request, stop_after=5)
+    assert len(cut.step_s) == 5
+    assert min(cut.step_s) > 0
+    assert cut.stages.decoder_s > 0

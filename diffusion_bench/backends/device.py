@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import filelock
 CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
 POLL_S = 0.1
 # CUDA and MPS; torch's allocator on the host; the C library, through safetensors.
+ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMG]iB)", re.IGNORECASE)
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -89,6 +91,39 @@ def hold_device(
 
 def _card(device: str) -> str:
     return "cuda:0" if device == "cuda" else device
+
+
+def cap_memory(device: str, cap_mib: float) -> None:
+    """Give this process no more than `cap_mib` of memory. Raise ValueError where it cannot be.
+
+    On a CPU the cap is Linux's RLIMIT_DATA, which counts private writable memory: past it malloc
+    fails, and torch reports it as it would a full machine.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        total_mib = torch.cuda.get_device_properties(device).total_memory / 2**20
+        if cap_mib > total_mib:
+            raise ValueError(
+                f"cannot emulate {cap_mib:.0f} MiB of GPU memory on a card of {total_mib:.0f} MiB"
+            )
+        torch.cuda.set_per_process_memory_fraction(cap_mib / total_mib, device)
+        return
+    if device != "cpu" or not sys.platform.startswith("linux"):
+        raise ValueError(f"memory cannot be capped on {device} on {sys.platform}")
+    import resource  # POSIX only
+
+    limit = int(cap_mib * 2**20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def asked_mib(message: str) -> float | None:
+    """Return the memory an out-of-memory message says was asked for, `None` where it says none."""
+    found = ASKED.search(message)
+    if found is None:
+        return None
+    amount, unit = float(found[1]), found[2].lower()
+    return amount * {"bytes": 2**-20, "kib": 2**-10, "mib": 1.0, "gib": 2.0**10}[unit]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -44,8 +44,13 @@ class Engine:
             backend, _ = self.backend(request.model, request.precision)
             return backend.generate(request, on_step)
 
-    def backend(self, model: str, precision: PrecisionName) -> tuple[ImageBackend, bool]:
-        """Return the loaded model and whether it had to be loaded; the caller holds the device."""
+    def backend(
+        self, model: str, precision: PrecisionName, *, revision: str | None = None
+    ) -> tuple[ImageBackend, bool]:
+        """Return the loaded model and whether it had to be loaded; the caller holds the device.
+
+        `revision` is the commit of a hub model to load; a model that is loaded stays as it is.
+        """
         from diffusion_bench.backends.images import ImageBackend
 
         # No other name for the old model here: it would outlive `unload`, and two may not fit.
@@ -53,7 +58,9 @@ class Engine:
             if (self._loaded.model, self._loaded.precision) == (model, precision):
                 return self._loaded, False
             self.unload()
-        self._loaded = ImageBackend.load(model, device=self.device, precision=precision)
+        self._loaded = ImageBackend.load(
+            model, device=self.device, precision=precision, revision=revision
+        )
         return self._loaded, True
 
     def unload(self) -> None:

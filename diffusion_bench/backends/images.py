@@ -21,12 +21,14 @@ from diffusion_bench.records import (
     Memory,
     OnStep,
     PrecisionName,
+    Stage,
     Step,
     ignore_step,
 )
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MIB = 2**20
+NVML_FIELDS = ("nvml_used_mib", "nvml_idle_mib", "nvml_idle_after_mib")
 
 
 class ImageBackend:
@@ -39,12 +41,29 @@ class ImageBackend:
         self._pipeline = pipeline
         # The scheduler the model came with; each request's sampler is built from its settings.
         self._schedule = dict(pipeline.scheduler.config)
+        self._clock: StageClock | None = None
+
+    @property
+    def stage(self) -> Stage:
+        """Return the stage the last generation ended in: where it failed, if it did."""
+        return self._clock.stage if self._clock else "load"
+
+    @property
+    def attention(self) -> str:
+        """Return the attention implementation of the denoiser, as diffusers names it."""
+        processors = getattr(self._denoiser(), "attn_processors", {}).values()
+        return ", ".join(sorted({type(processor).__name__ for processor in processors})) or "none"
 
     @classmethod
     def load(
-        cls, model: str, *, device: str | None = None, precision: PrecisionName = "fp32"
+        cls,
+        model: str,
+        *,
+        device: str | None = None,
+        precision: PrecisionName = "fp32",
+        revision: str | None = None,
     ) -> ImageBackend:
-        """Load a model by catalog name, folder or hub id.
+        """Load a model by catalog name, folder or hub id, the latter at `revision` if one is given.
 
         Raises `UnknownModel` for a name that is none of these, and `ModelUnavailable` when its
         weights cannot be had; only safetensors are read, and no code that comes with a model runs.
@@ -55,6 +74,8 @@ class ImageBackend:
         entry = find_model(model)
         device = pick_device(device)
         options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+        if revision is not None and entry.source == "hub":
+            options["revision"] = revision
         if entry.variant and precision != "fp32":
             options["variant"] = entry.variant
         try:
@@ -66,19 +87,27 @@ class ImageBackend:
         pipeline.set_progress_bar_config(disable=True)
         return cls(pipeline.to(device), model=model, device=device, precision=precision)
 
-    def generate(self, request: ImageRequest, on_step: OnStep = ignore_step) -> Generation:
+    def generate(
+        self,
+        request: ImageRequest,
+        on_step: OnStep = ignore_step,
+        *,
+        stop_after: int | None = None,
+    ) -> Generation:
         """Draw the request's pictures.
 
         `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
-        counts for no step. Raises ValueError for a request that this model cannot fulfil.
+        counts for no step. With `stop_after` the steps after that many are left out and what there
+        is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. Raises
+        ValueError for a request that this model cannot fulfil.
         """
-        self._pipeline.scheduler = build_scheduler(request.sampler, self._schedule)
-        clock = StageClock(self.device)
+        self._pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
+        clock = self._clock = StageClock(self.device)
         peak_is_ours = _forget_peaks(self.device)
         with torch.inference_mode(), clock.watching(self._pipeline):
             images = self._pipeline(
                 **self._arguments(request),
-                callback_on_step_end=self._step_callback(request, clock, on_step),
+                callback_on_step_end=self._step_callback(request, clock, on_step, stop_after),
             ).images
         return Generation(
             request=request,
@@ -138,7 +167,7 @@ class ImageBackend:
         )
 
     def _step_callback(
-        self, request: ImageRequest, clock: StageClock, on_step: OnStep
+        self, request: ImageRequest, clock: StageClock, on_step: OnStep, stop_after: int | None
     ) -> Callable[..., dict[str, Any]]:
         started_s = time.perf_counter()
 
@@ -156,6 +185,9 @@ class ImageBackend:
                             preview=lambda: self._decode(tensors["latents"]),
                         )
                     )
+            if index + 1 == stop_after:
+                # The pipeline's own way to be stopped: it skips the other steps and decodes.
+                self._pipeline._interrupt = True
             return {}
 
         return step_ended
@@ -194,12 +226,13 @@ def _forget_peaks(device: str) -> bool:
     """Start the peaks anew; return whether the resident set's could be."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
+        torch.cuda.reset_accumulated_memory_stats(device)  # of retries
     return reset_peak_rss()
 
 
 def _peaks(device: str, *, since_reset: bool) -> Memory:
     host = read_peak_rss(since_reset=since_reset)
-    missing = dict.fromkeys(("nvml_used_mib", "nvml_idle_mib"), "read by a benchmark's sampler")
+    missing = dict.fromkeys(NVML_FIELDS, "read by a benchmark's sampler")
     rss_mib = host.mib if host.since_reset else None
     if rss_mib is None:
         missing["rss_mib"] = host.missing or "the system keeps one peak for the whole process"
@@ -207,9 +240,10 @@ def _peaks(device: str, *, since_reset: bool) -> Memory:
         return Memory(
             torch_allocated_mib=torch.cuda.max_memory_allocated(device) / MIB,
             torch_reserved_mib=torch.cuda.max_memory_reserved(device) / MIB,
+            alloc_retries=torch.cuda.memory_stats(device)["num_alloc_retries"],
             rss_mib=rss_mib,
             missing=missing,
         )
-    for name in ("torch_allocated_mib", "torch_reserved_mib"):
-        missing[name] = f"torch keeps no peak on {device}"
+    for name in ("torch_allocated_mib", "torch_reserved_mib", "alloc_retries"):
+        missing[name] = f"torch keeps no such figure on {device}"
     return Memory(rss_mib=rss_mib, missing=missing)

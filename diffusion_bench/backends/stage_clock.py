@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -99,6 +99,13 @@ class StageClock:
         finally:
             self._paused = False
             self._step_start = self._new_mark(self._device)
+
+    @property
+    def stage(self) -> Literal["text encoder", "denoising", "decoder"]:
+        """Return the stage the call is in, or ended in if it failed."""
+        if "decoder" in self._first:
+            return "decoder"
+        return "denoising" if "denoiser" in self._first else "text encoder"
 
     def step_s(self) -> tuple[float, ...]:
         """Return the seconds of each step, the first one counted from the first network call."""

@@ -2,85 +2,156 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffusion_bench.bench.measure import Measurement
-from diffusion_bench.bench.worker import Failed
-from diffusion_bench.hardware.trace import energy_j, peak_nvml_mib, to_trace
+from diffusion_bench.bench.measure import Measurement, cut
+from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
+from diffusion_bench.hardware.trace import measure_energy, peak_nvml_mib, to_trace
 from diffusion_bench.records import ImageRequest, Memory, Reading
-from diffusion_bench.reports.schema import Cell, Energy, Sample
+from diffusion_bench.reports.schema import (
+    Cell,
+    Energy,
+    Extrapolation,
+    Header,
+    Label,
+    MachineState,
+    Sample,
+)
 
 NO_GPU_USED = "the cell ran on no NVIDIA GPU"
 NOT_MEASURED = "the cell was not measured"
+SUMMED = ("samples", "energy", "energy_j", "trace", "load_s", "first_call_s", "stop_reason")
+RULE = (
+    "all that comes once and {measured} of {steps} steps are timed in every call; the other steps "
+    "are added at the mean pace of those after the first"
+)
 
 
-def failed_cell(request: ImageRequest, order: int, started_utc: str, failure: Failed) -> Cell:
-    """Return the row of a cell that failed or ran out of memory."""
+class Watched(NamedTuple):
+    """What this process saw of a cell: the machine just before it, and during it."""
+
+    header: Header
+    order: int
+    started_utc: str
+    before: MachineLook
+    idle: tuple[Reading, ...]
+    during: tuple[Reading, ...]
+    gpu_uuid: str | None
+
+
+def failed_cell(request: ImageRequest, watched: Watched, failure: Failed) -> Cell:
+    """Return the row of a cell that failed, ran out of memory or was ended."""
     return Cell(
-        cell_id=request.workload_id(),
-        request=request,
-        order=order,
-        started_utc=started_utc,
+        **_common(request, watched),
         status=failure.status,
         message=failure.message,
+        stage=failure.stage,
+        asked_mib=failure.asked_mib,
+        labels=_labels(watched, {}, extrapolated=False),
         memory=Memory(
             missing={name: NOT_MEASURED for name in Memory.model_fields if name != "missing"}
         ),
-        missing={
-            name: NOT_MEASURED for name in ("samples", "energy", "trace", "load_s", "first_call_s")
-        },
+        missing=dict.fromkeys(SUMMED, NOT_MEASURED),
     )
 
 
 def measured_cell(
     request: ImageRequest,
-    order: int,
-    started_utc: str,
+    watched: Watched,
     measurement: Measurement,
     *,
-    readings: tuple[Reading, ...],
-    idle: Reading | None,
-    gpu_uuid: str | None,
-    load_s: float | None,
+    loaded: Loaded | None,
+    attention: str | None,
     first_of_shape: bool,
 ) -> Cell:
     """Return the row of a measured cell: samples, peaks and the machine's trace."""
-    gpu_index = find_gpu(readings, gpu_uuid)
-    missing = {}
-    if load_s is None:
+    gpu_index = find_gpu(watched.during, watched.gpu_uuid)
+    start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
+    during = tuple(reading for reading in watched.during if reading.at_s >= start_s)
+    shares = {} if gpu_index is None else throttle_share(during, gpu_index)
+    extrapolation = _extrapolation(request, watched.header, measurement)
+    samples, missing = _samples(measurement, watched, gpu_index)
+    energy, why_no_energy = _energy(watched, gpu_index, start_s, end_s)
+    if energy is None:
+        missing["energy"] = why_no_energy
+    if loaded is None:
         missing["load_s"] = "the model was already loaded"
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
-    samples = []
-    for timed in measurement.timed:
-        joules, how = _energy(readings, gpu_index, timed.start_s, timed.end_s)
-        if joules is None:
-            missing["energy_j"] = how
-        samples.append(
-            Sample(wall_s=timed.wall_s, stages=timed.stages, step_s=timed.step_s, energy_j=joules)
-        )
-    start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
-    total_j, method = _energy(readings, gpu_index, start_s, end_s)
-    if total_j is None:
-        missing["energy"] = method
-    during = tuple(reading for reading in readings if reading.at_s >= start_s)
     return Cell(
-        cell_id=request.workload_id(),
-        request=request,
-        order=order,
-        started_utc=started_utc,
+        **_common(request, watched),
         status="ok",
-        load_s=load_s,
+        labels=_labels(watched, shares, extrapolated=extrapolation is not None),
+        stop_reason=measurement.stop_reason,
+        extrapolation=extrapolation,
+        throttle_share=shares,
+        sustained=measurement.sustained,
+        attention=attention,
+        load_s=loaded.load_s if loaded else None,
         first_call_s=measurement.warmup_s[0] if first_of_shape else None,
         warmup_s=measurement.warmup_s,
-        samples=tuple(samples),
-        memory=_with_gpu_memory(measurement.memory, during, idle, gpu_index),
-        energy=None
-        if total_j is None
-        else Energy(total_j=total_j, window_s=end_s - start_s, method=method),
+        samples=samples,
+        memory=_with_gpu_memory(measurement.memory, during, watched.idle, gpu_index),
+        energy=energy,
         trace=to_trace(during, start_s),
         missing=missing,
     )
+
+
+def _common(request: ImageRequest, watched: Watched) -> dict[str, Any]:
+    return {
+        "cell_id": watched.header.cell_id(request),
+        "request": request,
+        "order": watched.order,
+        "started_utc": watched.started_utc,
+        "before": MachineState(**watched.before.model_dump()),
+    }
+
+
+def _labels(watched: Watched, shares: dict[str, float], *, extrapolated: bool) -> tuple[Label, ...]:
+    machine = watched.header.machine
+    cores = machine.cores_logical
+    holds: dict[Label, bool] = {
+        "extrapolated": extrapolated,
+        "emulated": watched.header.plan.emulated_memory_mib is not None,
+        "throttled": is_throttled(shares),
+        "contended": is_contended(watched.before, cores) is not None,
+        "on battery": watched.before.on_battery is True,
+    }
+    return tuple(label for label, is_so in holds.items() if is_so)
+
+
+def _extrapolation(
+    request: ImageRequest, header: Header, measurement: Measurement
+) -> Extrapolation | None:
+    """Return how the total is had; `None` where every step was timed, as some pipelines insist."""
+    measured = cut(request.steps, header.plan.measured_steps)
+    if measured is None or len(measurement.timed[0].step_s) != measured:
+        return None
+    return Extrapolation(
+        measured_steps=measured, rule=RULE.format(measured=measured, steps=request.steps)
+    )
+
+
+def _samples(
+    measurement: Measurement, watched: Watched, gpu_index: int | None
+) -> tuple[tuple[Sample, ...], dict[str, str]]:
+    """Return the samples, and why the first of them without an energy has none."""
+    samples, missing = [], {}
+    for timed in measurement.timed:
+        energy, why = _energy(watched, gpu_index, timed.start_s, timed.end_s)
+        if energy is None:
+            missing["energy_j"] = why
+        samples.append(
+            Sample(
+                wall_s=timed.wall_s,
+                stages=timed.stages,
+                step_s=timed.step_s,
+                energy_j=energy and energy.total_j,
+            )
+        )
+    return tuple(samples), missing
 
 
 def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:
@@ -95,20 +166,25 @@ def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:
 
 
 def _energy(
-    readings: tuple[Reading, ...], gpu_index: int | None, start_s: float, end_s: float
-) -> tuple[float | None, str]:
-    if gpu_index is None:
-        return None, NO_GPU_USED
-    return energy_j(readings, gpu_index, start_s, end_s)
+    watched: Watched, gpu_index: int | None, start_s: float, end_s: float
+) -> tuple[Energy | None, str]:
+    if gpu_index is None and watched.gpu_uuid is not None:
+        return None, "NVML does not show the GPU that the cell ran on"
+    found, why = measure_energy(watched.during, gpu_index, start_s, end_s, watched.idle)
+    return (None if found is None else Energy(**found.model_dump())), why
 
 
 def _with_gpu_memory(
-    memory: Memory, during: tuple[Reading, ...], idle: Reading | None, gpu_index: int | None
+    memory: Memory, during: tuple[Reading, ...], idle: tuple[Reading, ...], gpu_index: int | None
 ) -> Memory:
     """Add NVML's peak and idle memory, and the sampled resident set where no exact peak is had."""
     update: dict[str, Any] = {}
     missing = dict(memory.missing)
-    looks = {"nvml_used_mib": during, "nvml_idle_mib": (idle,) if idle else ()}
+    looks = {
+        "nvml_used_mib": during,
+        "nvml_idle_mib": idle[-1:],
+        "nvml_idle_after_mib": during[-1:],
+    }
     for name, readings in looks.items():
         used_mib = None if gpu_index is None else peak_nvml_mib(readings, gpu_index)
         if used_mib is not None:

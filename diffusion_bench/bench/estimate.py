@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Cell
 
 
 class TimedRequest(NamedTuple):
@@ -22,6 +23,15 @@ class TimedRequest(NamedTuple):
 
     request: ImageRequest
     wall_s: float
+
+
+def timed_calls(cell: Cell) -> list[TimedRequest]:
+    """Return the timed calls of a cell, each with the steps that were really run of it."""
+    return [
+        TimedRequest(cell.request.model_copy(update={"steps": len(sample.step_s)}), sample.wall_s)
+        for sample in cell.samples
+        if sample.step_s
+    ]
 
 
 def step_pixels(request: ImageRequest) -> float:

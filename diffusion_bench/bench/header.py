@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from diffusion_bench import __version__
+from diffusion_bench.backends.model_facts import model_facts
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash
-from diffusion_bench.reports.schema import GpuCard, Header, Machine, Plan, Software
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import GpuCard, Header, Machine, ModelFacts, Plan, Software
 
 
-def make_header(sweep: Sweep, ready: Ready, sensor: Sensor) -> Header:
-    """Return the header of a report that is about to be measured by a worker that is up."""
+def make_header(
+    sweep: Sweep, ready: Ready, sensor: Sensor, *, cells: Sequence[ImageRequest] | None = None
+) -> Header:
+    """Return the header of a report that is about to be measured by a worker that is up.
+
+    `cells` are those of the plan where they are not the sweep's own.
+    """
+    requests = sweep.requests()
     return Header(
         tool_version=__version__,
         report_id=uuid.uuid4().hex[:12],
@@ -27,7 +36,13 @@ def make_header(sweep: Sweep, ready: Ready, sensor: Sensor) -> Header:
             device=ready.device,
             warmups=sweep.warmups,
             repeats=sweep.repeats,
-            cells=sweep.requests(),
+            stop=sweep.stop,
+            measured_steps=sweep.measured_steps,
+            time_limit_s=sweep.time_limit_s,
+            emulated_memory_mib=sweep.emulated_memory_mib,
+            sustain_s=sweep.sustain_s,
+            models=_models(requests),
+            cells=requests if cells is None else tuple(cells),
         ),
     )
 
@@ -35,6 +50,10 @@ def make_header(sweep: Sweep, ready: Ready, sensor: Sensor) -> Header:
 def utc_now() -> str:
     """Return the time now as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _models(cells: tuple[ImageRequest, ...]) -> tuple[ModelFacts, ...]:
+    return tuple(model_facts(name) for name in dict.fromkeys(cell.model for cell in cells))
 
 
 def _machine(sensor: Sensor) -> Machine:
@@ -58,6 +77,10 @@ def _card(gpu: GpuInfo) -> GpuCard:
         uuid_hash=uuid_hash(gpu.uuid) if gpu.uuid else None,
         memory_total_mib=gpu.memory_total_mib,
         power_limit_w=gpu.power_limit_w,
+        power_limit_default_w=gpu.power_limit_default_w,
+        pcie_generation=gpu.pcie_generation,
+        pcie_width=gpu.pcie_width,
+        display_active=gpu.display_active,
         driver=gpu.driver,
     )
 
@@ -71,4 +94,5 @@ def _software(ready: Ready) -> Software:
         diffusers=seen.diffusers,
         transformers=seen.transformers,
         torch_threads=ready.torch_threads,
+        flags=ready.flags,
     )

@@ -1,20 +1,42 @@
-"""How one cell is measured: warm up the shape, then time repeats of the whole call.
+"""How one cell is measured: warm up the shape, then time calls until they are enough.
 
 1. `warmups` calls of the same shape and code path, with few steps, never counted. The first
    one of a shape in a process is kept as `first_call_s`.
-2. `repeats` calls, timed whole, by stage and by step, and nothing else inside the timing: no
-   preview, no file, no progress bar, no reading of sensors.
+2. Calls, timed whole, by stage and by step, and nothing else inside the timing: no preview, no
+   file, no progress bar, no reading of sensors. A call of many steps may be stopped after some of
+   them; its decoder runs all the same.
+3. Where asked for, more calls for minutes, of which only the seconds are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from statistics import median
+from typing import Protocol
 
 from diffusion_bench.records import Generation, ImageRequest, Memory, Record, Stages
+from diffusion_bench.reports.schema import StopReason, StopRule, Sustained
+from diffusion_bench.reports.stats import median_interval
 
 WARMUP_STEPS = 3
 
-Generate = Callable[[ImageRequest], Generation]
+
+class Generate(Protocol):
+    """What is timed; `ImageBackend.generate` is one."""
+
+    def __call__(self, request: ImageRequest, *, stop_after: int | None = None) -> Generation:
+        """Return what came of a request, its steps cut after `stop_after`."""
+
+
+class Effort(Record):
+    """How much of a cell to run; see `reports.schema.Plan`, whose fields these are."""
+
+    warmups: int
+    repeats: int
+    stop: StopRule | None = None
+    measured_steps: int | None = None
+    sustain_s: float | None = None
 
 
 class Timed(Record):
@@ -32,43 +54,105 @@ class Measurement(Record):
 
     warmup_s: tuple[float, ...]
     timed: tuple[Timed, ...]
+    stop_reason: StopReason
     memory: Memory
+    sustained: Sustained | None = None
 
 
 def measure(
     request: ImageRequest,
     generate: Generate,
+    effort: Effort,
     *,
-    warmups: int,
-    repeats: int,
     clock: Callable[[], float],
     on_repeat: Callable[[int], None],
 ) -> Measurement:
-    """Warm up, then time `repeats` calls of `generate`; `on_repeat` hears how many are done."""
+    """Warm up, then time calls of `generate`; `on_repeat` hears how many are done."""
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
     warmup_s = []
-    for _ in range(warmups):
+    for _ in range(effort.warmups):
         start_s = clock()
         generate(warmup_request)
         warmup_s.append(clock() - start_s)
-    timed, memories = [], []
-    for done in range(1, repeats + 1):
+    stop_after = cut(request.steps, effort.measured_steps)
+    timed: list[Timed] = []
+    memories = []
+    reason: StopReason | None = None
+    while reason is None:
         start_s = clock()
-        generation = generate(request)
-        end_s = clock()
+        generation = generate(request, stop_after=stop_after)
+        timed.append(_timed(generation, start_s, clock()))
         memories.append(generation.memory)
-        timed.append(
-            Timed(
-                start_s=start_s,
-                end_s=end_s,
-                wall_s=generation.wall_s,
-                stages=generation.stages,
-                step_s=generation.step_s,
-            )
-        )
-        on_repeat(done)
+        on_repeat(len(timed))
+        reason = stop_reason([call.wall_s for call in timed], effort)
+    sustained = None
+    if effort.sustain_s is not None:
+        # Who listens takes a worker that says nothing for long for one that hangs.
+        say_so = partial(on_repeat, len(timed))
+        sustained = _sustain(request, generate, effort.sustain_s, clock, say_so)
     return Measurement(
-        warmup_s=tuple(warmup_s), timed=tuple(timed), memory=largest_memory(memories)
+        warmup_s=tuple(warmup_s),
+        timed=tuple(timed),
+        stop_reason=reason,
+        memory=largest_memory(memories),
+        sustained=sustained,
+    )
+
+
+def cut(steps: int, measured_steps: int | None) -> int | None:
+    """Return after how many steps a call is stopped, `None` where it runs to its end."""
+    return measured_steps if measured_steps is not None and steps > measured_steps else None
+
+
+def stop_reason(walls: list[float], effort: Effort) -> StopReason | None:
+    """Return why a cell's calls are enough, `None` while they are not.
+
+    Before the next call, not after it, time is compared with the cap: a cell stays below it.
+    """
+    rule = effort.stop
+    if rule is None:
+        return "fixed count" if len(walls) >= effort.repeats else None
+    total_s = sum(walls)
+    if len(walls) >= effort.repeats and total_s >= rule.min_time_s and _steady(walls, rule.noise):
+        return "stable"
+    if len(walls) >= max(rule.max_repeats, effort.repeats):
+        return "repeat cap"
+    return "time cap" if total_s + total_s / len(walls) > rule.max_time_s else None
+
+
+def _steady(walls: list[float], noise: float) -> bool:
+    """Return whether the interval of the median reaches at most `noise` of it to either side."""
+    interval = median_interval(walls)
+    if interval is None:
+        return False
+    middle = median(walls)
+    return max(interval.high - middle, middle - interval.low) <= noise * middle
+
+
+def _sustain(
+    request: ImageRequest,
+    generate: Generate,
+    for_s: float,
+    clock: Callable[[], float],
+    on_call: Callable[[], None],
+) -> Sustained:
+    """Call on for `for_s` seconds, every step of every call."""
+    began_s = clock()
+    at_s, wall_s = [], []
+    while (start_s := clock()) < began_s + for_s:
+        at_s.append(start_s - began_s)
+        wall_s.append(generate(request).wall_s)
+        on_call()
+    return Sustained(at_s=tuple(at_s), wall_s=tuple(wall_s))
+
+
+def _timed(generation: Generation, start_s: float, end_s: float) -> Timed:
+    return Timed(
+        start_s=start_s,
+        end_s=end_s,
+        wall_s=generation.wall_s,
+        stages=generation.stages,
+        step_s=generation.step_s,
     )
 
 

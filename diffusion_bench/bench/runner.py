@@ -6,48 +6,22 @@ report that can be resumed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
 
-from diffusion_bench.backends.device import DeviceBusy, hold_device
-from diffusion_bench.bench.cells import failed_cell, measured_cell
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s
-from diffusion_bench.bench.header import make_header, utc_now
+from diffusion_bench.bench.cell_run import CellRun
+from diffusion_bench.bench.estimate import estimate_s, timed_calls
+from diffusion_bench.bench.measure import cut
+from diffusion_bench.bench.progress import Kind, Progress
+from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.bench.worker import Command, Failed, Loaded, Measured, Ready, Repeated
-from diffusion_bench.bench.worker_process import WorkerProcess
-from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.sensors import open_sensor
-from diffusion_bench.records import ImageRequest, Record
-from diffusion_bench.reports.schema import Cell, Plan
-from diffusion_bench.reports.store import ReportWriter, finished_ids
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.schema import Cell, Fit
+from diffusion_bench.reports.store import finished_ids
 
-HEARTBEAT_S = 0.2
-SAMPLE_INTERVAL_S = 0.05
-
-Kind = Literal[
-    "waiting", "ready", "skipped", "cell_started", "repeated", "cell", "heartbeat", "done"
-]
-
-
-class Progress(Record):
-    """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
-
-    `waiting` is for the device; the number of cells is not told before it is had.
-
-    `remaining_s` is `None` until a cell of every model and precision has been timed.
-    """
-
-    kind: Kind
-    num_cells: int
-    num_done: int
-    request: ImageRequest | None = None
-    repeat: int = 0
-    cell: Cell | None = None
-    remaining_s: float | None = None
+__all__ = ["Progress", "run_sweep"]
 
 
 def run_sweep(
@@ -65,150 +39,61 @@ def run_sweep(
     that exists, or that another machine began.
     """
     with ExitStack() as stack:
-        sensor = stack.enter_context(closing(open_sensor()))
-        worker = stack.enter_context(_Workers(device))
-        ready = worker.start()
-        yield from _hold(stack, ready.device, wait_s)
-        stack.callback(worker.drop)  # before the lock goes: who waits for it finds memory free
-        header = make_header(sweep, ready, sensor)
-        finished: frozenset[str] = frozenset()
-        if resume and path.exists():
-            writer, report = ReportWriter.resume(path, header)
-            finished = frozenset(finished_ids(report))
-        else:
-            writer = ReportWriter.create(path, header)
-        stack.enter_context(writer)
-        sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
-        run = _Run(header.plan, worker, sampler, finished)
+        bench = yield from open_bench(
+            stack, sweep, path, resume=resume, device=device, wait_s=wait_s
+        )
+        run = _Run(bench)
         for progress in run.events():
             if progress.cell is not None:
-                writer.append(progress.cell)
+                bench.writer.append(progress.cell)
+            if progress.kind == "done":
+                for fit in run.new_fits():
+                    bench.writer.append(fit)
             yield progress
-
-
-def _hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:
-    """Hold the device until the stack ends, yielding while another job has it."""
-    give_up_at_s = time.monotonic() + wait_s
-    while True:
-        try:
-            stack.enter_context(hold_device(device))
-        except DeviceBusy:
-            if time.monotonic() >= give_up_at_s:
-                raise
-            yield Progress(kind="waiting", num_cells=0, num_done=0)
-            time.sleep(HEARTBEAT_S)
-        else:
-            return
-
-
-class _Workers:
-    """One worker at a time; a new one after a cell that failed, so that memory is clean."""
-
-    def __init__(self, device: str | None) -> None:
-        self._device = device
-        self._process: WorkerProcess | None = None
-        self.ready: Ready | None = None
-
-    def __enter__(self) -> _Workers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.drop()
-
-    def start(self) -> Ready:
-        self.drop()
-        self._process = WorkerProcess(self._device)
-        self.ready = self._process.wait_ready()
-        return self.ready
-
-    def drop(self) -> None:
-        if self._process is not None:
-            self._process.end()
-            self._process = None
-
-    @property
-    def process(self) -> WorkerProcess:
-        if self._process is None:
-            self.start()
-        assert self._process is not None
-        return self._process
 
 
 class _Run:
     """The cells of a plan, one after the other."""
 
-    def __init__(
-        self, plan: Plan, workers: _Workers, sampler: Sampler, finished: frozenset[str]
-    ) -> None:
-        self._plan = plan
-        self._workers = workers
-        self._sampler = sampler
-        self._finished = finished
-        self._timed: list[TimedRequest] = []
-        self._left = [cell for cell in plan.cells if cell.workload_id() not in finished]
-        self._shapes_seen: set[tuple[object, ...]] = set()
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._plan = bench.header.plan
+        self._finished = finished_ids(bench.before)
+        # What an interrupted run measured still says what the next cells take.
+        self._cells = [cell for cell in bench.before.cells if cell.cell_id in self._finished]
+        self._timed = [timed for cell in self._cells for timed in timed_calls(cell)]
+        self._left = [
+            cell for cell in self._plan.cells if bench.header.cell_id(cell) not in self._finished
+        ]
 
     def events(self) -> Iterator[Progress]:
         yield self._progress("skipped" if self._finished else "ready")
         for order, request in enumerate(self._plan.cells):
-            if request.workload_id() not in self._finished:
+            if self._bench.header.cell_id(request) not in self._finished:
                 yield from self._measure(order, request)
         yield self._progress("done")
 
+    def new_fits(self) -> list[Fit]:
+        """Return the lines through all cells that the report does not hold yet."""
+        return [fit for fit in fit_lines(self._cells) if fit not in self._bench.before.fits]
+
     def _measure(self, order: int, request: ImageRequest) -> Iterator[Progress]:
-        process = self._workers.process
-        self._sampler.watch(process.pid)
-        started_utc, start_s = utc_now(), time.perf_counter()
-        idle = self._sampler.latest()
+        run = CellRun(self._bench, request, order)
+        run.prepare(self._cells)
         yield self._progress("cell_started", request)
-        process.tell(
-            Command(request=request, warmups=self._plan.warmups, repeats=self._plan.repeats)
-        )
-        load_s = None
-        while True:
-            event = process.hear(HEARTBEAT_S)
-            if isinstance(event, Loaded):
-                load_s = event.load_s
-            elif isinstance(event, Repeated):
-                yield self._progress("repeated", request, repeat=event.done)
-            elif isinstance(event, Measured | Failed):
-                break
-            else:
-                yield self._progress("heartbeat", request)
-        if isinstance(event, Failed):
-            self._workers.drop()
-            self._shapes_seen.clear()
-            cell = failed_cell(request, order, started_utc, event)
-        else:
-            assert self._workers.ready is not None
-            self._sampler.look()  # energy needs a reading at or after the end
-            cell = measured_cell(
-                request,
-                order,
-                started_utc,
-                event.measurement,
-                readings=self._sampler.between(start_s, time.perf_counter()),
-                idle=idle,
-                gpu_uuid=self._workers.ready.gpu_uuid,
-                load_s=load_s,
-                first_of_shape=self._is_new_shape(request),
-            )
-            self._timed += [TimedRequest(request, sample.wall_s) for sample in cell.samples]
+        for repeat in run.events():
+            kind: Kind = "repeated" if repeat else "heartbeat"
+            yield self._progress(kind, request, repeat=repeat)
+        cell = run.cell()
+        self._cells.append(cell)
+        self._timed += timed_calls(cell)
         self._left.remove(request)
         yield self._progress("cell", request, cell=cell)
 
-    def _is_new_shape(self, request: ImageRequest) -> bool:
-        shape = (
-            request.model,
-            request.precision,
-            request.width,
-            request.height,
-            request.batch,
-            request.guidance_scale > 1,
-        )
-        new = shape not in self._shapes_seen
-        self._shapes_seen.add(shape)
-        return new
+    def _as_run(self, request: ImageRequest) -> ImageRequest:
+        """Return a request with the steps that are really run of it."""
+        steps = cut(request.steps, self._plan.measured_steps) or request.steps
+        return request.model_copy(update={"steps": steps})
 
     def _progress(
         self,
@@ -218,7 +103,6 @@ class _Run:
         repeat: int = 0,
         cell: Cell | None = None,
     ) -> Progress:
-        left = estimate_s(self._left, self._timed) if self._timed else None
         return Progress(
             kind=kind,
             num_cells=len(self._plan.cells),
@@ -226,5 +110,16 @@ class _Run:
             request=request,
             repeat=repeat,
             cell=cell,
-            remaining_s=None if left is None else left * self._plan.repeats,
+            remaining_s=self._remaining_s(),
         )
+
+    def _remaining_s(self) -> float | None:
+        """Return the seconds left, reckoned with as many calls a cell as there were so far."""
+        if not self._timed:
+            return None
+        one_call_each_s = estimate_s(map(self._as_run, self._left), self._timed)
+        if one_call_each_s is None:
+            return None
+        ended = [len(cell.samples) for cell in self._cells if cell.samples]
+        sustained_s = len(self._left) * (self._plan.sustain_s or 0.0)
+        return one_call_each_s * sum(ended) / len(ended) + sustained_s

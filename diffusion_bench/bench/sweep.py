@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError
 
 from diffusion_bench.records import (
     BUNDLED_MODEL,
@@ -19,9 +19,10 @@ from diffusion_bench.records import (
     Seed,
     explain,
 )
-from diffusion_bench.reports.schema import Plan
+from diffusion_bench.reports.schema import Plan, StopRule
 
 MAX_CELLS = 10_000
+TIME_LIMIT_S = 1800.0
 SLOWEST_FIRST = (
     "model",
     "precision",
@@ -52,12 +53,23 @@ class Axes(Record):
 
 
 class Sweep(Record):
-    """What to measure. `warmups` untimed and `repeats` timed calls a cell."""
+    """What to measure. `warmups` untimed and `repeats` timed calls a cell.
+
+    With a `stop` rule `repeats` is the least number of calls. Cells of more than `measured_steps`
+    steps are timed on so many and extrapolated. A call, or the loading of a model, that takes
+    longer than `time_limit_s` is ended. With `emulated_memory` the device gives out no more than
+    that. `sustain_s` adds so many seconds of calls to each cell.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     description: Annotated[str, Field(max_length=2000)] = ""
     warmups: Annotated[int, Field(ge=1, le=100)] = 1
     repeats: Annotated[int, Field(ge=1, le=1000)] = 3
+    stop: StopRule | None = None
+    measured_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
+    time_limit_s: Annotated[float, Field(gt=0, le=86_400)] = TIME_LIMIT_S
+    emulated_memory: Annotated[ByteSize, Field(ge=2**20, le=2**50)] | None = None
+    sustain_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
     prompt: str = "a cat on a blue background"
     negative_prompt: str = ""
     axes: Axes = Axes()
@@ -76,6 +88,11 @@ class Sweep(Record):
             dict(zip(SLOWEST_FIRST, values, strict=True)) for values in itertools.product(*axes)
         )
         return tuple(dict.fromkeys(map(self._request, grid)))
+
+    @property
+    def emulated_memory_mib(self) -> float | None:
+        """Return the memory the device is made to have, `None` for all it has."""
+        return None if self.emulated_memory is None else self.emulated_memory / 2**20
 
     def _request(self, values: dict[str, Any]) -> ImageRequest:
         width, height = _sides(values.pop("resolution"))
@@ -110,6 +127,11 @@ def sweep_of(plan: Plan) -> Sweep:
         description=plan.description,
         warmups=plan.warmups,
         repeats=plan.repeats,
+        stop=plan.stop,
+        measured_steps=plan.measured_steps,
+        time_limit_s=plan.time_limit_s or TIME_LIMIT_S,
+        emulated_memory=_bytes(plan.emulated_memory_mib),
+        sustain_s=plan.sustain_s,
         prompt=cells[0].prompt,
         negative_prompt=cells[0].negative_prompt,
         axes=Axes(
@@ -127,6 +149,10 @@ def sweep_of(plan: Plan) -> Sweep:
     if sweep.requests() != cells:
         raise ValueError("this report was not made from axes, so it is resumed by its own program")
     return sweep
+
+
+def _bytes(mib: float | None) -> ByteSize | None:
+    return None if mib is None else ByteSize(mib * 2**20)
 
 
 def parse_sweep(text: str, source: str = "sweep") -> Sweep:

@@ -1,4 +1,6 @@
-"""The process in which the model lives: `python -m diffusion_bench.bench.worker DEVICE`.
+"""The process in which the model lives: `python -m diffusion_bench.bench.worker DEVICE CAP_MIB`.
+
+Either may be empty: the best device, no cap.
 
 It reads one command a line from standard input and writes one event a line to standard output; what
 libraries print goes to standard error. It ends when its input ends, at once, even inside a cell:
@@ -13,20 +15,23 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import Literal, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from pydantic import TypeAdapter
 
-from diffusion_bench.bench.measure import Measurement, measure
-from diffusion_bench.records import ImageRequest, Record
+from diffusion_bench.bench.measure import Effort, Measurement, measure
+from diffusion_bench.records import ImageRequest, Record, Stage
+
+if TYPE_CHECKING:
+    from diffusion_bench.backends.images import ImageBackend
 
 
 class Command(Record):
-    """What the parent asks: measure one cell."""
+    """What the parent asks: measure one cell, a hub model at the revision that the plan names."""
 
     request: ImageRequest
-    warmups: int
-    repeats: int
+    effort: Effort
+    revision: str | None = None
 
 
 class Ready(Record):
@@ -37,6 +42,7 @@ class Ready(Record):
     gpu_uuid: str | None
     cuda: str | None
     torch_threads: int
+    flags: dict[str, str]
 
 
 class Loaded(Record):
@@ -44,6 +50,7 @@ class Loaded(Record):
 
     event: Literal["loaded"] = "loaded"
     load_s: float
+    attention: str
 
 
 class Repeated(Record):
@@ -64,23 +71,25 @@ class Failed(Record):
     """The cell, or the worker's start, failed."""
 
     event: Literal["failed"] = "failed"
-    status: Literal["oom", "failed"]
+    status: Literal["oom", "crashed", "timeout", "failed"]
     message: str
+    stage: Stage | None = None
+    asked_mib: float | None = None
 
 
 Event = Ready | Loaded | Repeated | Measured | Failed
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 
-def main(asked_device: str | None) -> None:
-    """Serve commands until standard input ends."""
+def main(asked_device: str | None, memory_cap_mib: float | None = None) -> None:
+    """Serve commands until standard input ends, within a cap of memory if one is given."""
     # Ctrl-C reaches every process of the terminal; what becomes of this one is its parent's choice.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     events = _take_standard_output()
     commands: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
     try:
-        ready = _ready(asked_device)
+        ready = _ready(asked_device, memory_cap_mib)
     except ValueError as error:
         _send(events, Failed(status="failed", message=str(error)))
         return
@@ -99,41 +108,56 @@ class Worker:
         # The parent holds the device's lock for the whole sweep, so `backend` is used without it.
         self._engine = Engine(device)
         self._events = events
+        self._backend: ImageBackend | None = None
 
     def obey(self, command: Command) -> None:
         """Measure one cell and say what came of it."""
-        from diffusion_bench.backends.device import is_out_of_memory
+        from diffusion_bench.backends.device import asked_mib, is_out_of_memory
 
         try:
             _send(self._events, self._measure(command))
         except (RuntimeError, ValueError, MemoryError, OSError) as error:
-            status: Literal["oom", "failed"] = "oom" if is_out_of_memory(error) else "failed"
-            message = str(error).strip() or type(error).__name__
-            _send(self._events, Failed(status=status, message=message[:4000]))
+            message = (str(error).strip() or type(error).__name__)[:4000]
+            failure = Failed(
+                status="oom" if is_out_of_memory(error) else "failed",
+                message=message,
+                stage=self._stage(),
+                asked_mib=asked_mib(message),
+            )
+            _send(self._events, failure)
+
+    def _stage(self) -> Stage:
+        return self._backend.stage if self._backend is not None else "load"
 
     def _measure(self, command: Command) -> Measured:
         request = command.request
         start_s = time.perf_counter()
-        backend, fresh = self._engine.backend(request.model, request.precision)
+        self._backend = None  # until the model is there: a failure is of its loading
+        backend, fresh = self._engine.backend(
+            request.model, request.precision, revision=command.revision
+        )
         if fresh:
-            _send(self._events, Loaded(load_s=time.perf_counter() - start_s))
+            load_s = time.perf_counter() - start_s
+            _send(self._events, Loaded(load_s=load_s, attention=backend.attention))
+        self._backend = backend
         measurement = measure(
             request,
             backend.generate,
-            warmups=command.warmups,
-            repeats=command.repeats,
+            command.effort,
             clock=time.perf_counter,
             on_repeat=lambda done: _send(self._events, Repeated(done=done)),
         )
         return Measured(measurement=measurement)
 
 
-def _ready(asked_device: str | None) -> Ready:
+def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:
     import torch
 
-    from diffusion_bench.backends.device import pick_device
+    from diffusion_bench.backends.device import cap_memory, pick_device
 
     device = pick_device(asked_device)
+    if memory_cap_mib is not None:
+        cap_memory(device, memory_cap_mib)
     uuid = None
     if device.startswith("cuda"):
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
@@ -142,7 +166,23 @@ def _ready(asked_device: str | None) -> Ready:
         gpu_uuid=uuid,
         cuda=torch.version.cuda,
         torch_threads=torch.get_num_threads(),
+        flags=_flags(),
     )
+
+
+def _flags() -> dict[str, str]:
+    """Return torch's switches that decide speed, and the settings of its allocator."""
+    import torch
+
+    settings = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+    return {
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cudnn_allow_tf32": str(torch.backends.cudnn.allow_tf32),
+        "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "mkldnn": str(torch.backends.mkldnn.enabled),
+        **{name: os.environ[name][:200] for name in settings if name in os.environ},
+    }
 
 
 def _take_standard_output() -> TextIO:
@@ -164,4 +204,5 @@ def _send(events: TextIO, event: Event) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    _, device, cap = sys.argv
+    main(device or None, float(cap) if cap else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Ready
 START_LIMIT_S = 300.0
 LAST_LINES = 20
 DRAIN_LIMIT_S = 5.0
+KILLED = (-9, 137)
 
 
 def _environment() -> dict[str, str]:
@@ -35,10 +37,11 @@ class WorkerFailed(RuntimeError):
 class WorkerProcess:
     """A worker in a process of its own. Use as a context manager: leaving it ends the worker."""
 
-    def __init__(self, device: str | None) -> None:
-        command = [sys.executable, "-m", "diffusion_bench.bench.worker"]
+    def __init__(self, device: str | None, memory_cap_mib: float | None = None) -> None:
+        self._memory_cap_mib = memory_cap_mib
+        cap = "" if memory_cap_mib is None else str(memory_cap_mib)
         self._process = subprocess.Popen(
-            [*command, device] if device else command,
+            [sys.executable, "-m", "diffusion_bench.bench.worker", device or "", cap],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -47,6 +50,7 @@ class WorkerProcess:
             errors="replace",
             env=_environment(),
         )
+        self._oom_kills_before = _oom_kills()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._last_words: deque[str] = deque(maxlen=LAST_LINES)
         # Both pipes are drained all the time: a full one would block the worker inside a timing.
@@ -93,12 +97,29 @@ class WorkerProcess:
             return None
         if event is not None:
             return event
+        return self._death()
+
+    def _death(self) -> Failed:
+        """Return what the end of the worker means: only a kill points to memory."""
         code = self._process.wait()
         self._wait_for_drains()
-        killed = code in (-9, 137)
-        how = "was killed, most likely for want of memory" if killed else f"ended with code {code}"
+        kills = _oom_kills()
+        for_memory = code in KILLED and kills is not None and kills != self._oom_kills_before
+        aborted = self._memory_cap_mib is not None and code == -signal.SIGABRT
+        if for_memory:
+            how = "was killed by the system for want of memory"
+        elif aborted:
+            cap = f"the cap of {self._memory_cap_mib:.0f} MiB"
+            how = f"aborted under {cap}, as native code does that finds no memory"
+        elif code in KILLED:
+            how = "was killed from outside; the system counts no kill for want of memory"
+            if kills is None:
+                how = "was killed, by hand or for want of memory: this system does not tell"
+        else:
+            how = f"crashed with signal {-code}" if code < 0 else f"ended with code {code}"
         return Failed(
-            status="oom" if killed else "failed", message=f"the worker {how}. {self.last_words()}"
+            status="oom" if for_memory or aborted else "crashed",
+            message=f"the worker {how}. {self.last_words()}",
         )
 
     def end(self) -> None:
@@ -132,6 +153,18 @@ class WorkerProcess:
     def _wait_for_drains(self) -> None:
         for thread in self._drains:
             thread.join(DRAIN_LIMIT_S)
+
+
+def _oom_kills() -> int | None:
+    """Return how many processes Linux has killed for want of memory, `None` elsewhere."""
+    try:
+        counters = Path("/proc/vmstat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return next(
+        (int(line.split()[1]) for line in counters.splitlines() if line.startswith("oom_kill ")),
+        None,
+    )
 
 
 def _to_event(line: str) -> Event:

@@ -20,8 +20,10 @@ SCHEDULERS: dict[str, type[DDIMScheduler] | type[DDPMScheduler]] = {
 LATENT_SETTINGS = {"clip_sample": False, "thresholding": False}
 
 
-def build_scheduler(sampler: str, config: Mapping[str, Any]) -> DDIMScheduler | DDPMScheduler:
-    """Return the scheduler of that name on the noise schedule of `config`.
+def build_scheduler(
+    sampler: str, config: Mapping[str, Any], steps: int = 0
+) -> DDIMScheduler | DDPMScheduler:
+    """Return the scheduler of that name on the noise schedule of `config`, for so many steps.
 
     `config` is the configuration of the scheduler the model came with: betas, prediction type and
     timestep spacing are kept. Raises ValueError for an unknown sampler, and for a model trained by
@@ -37,4 +39,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any]) -> DDIMScheduler | 
     settings: dict[str, Any] = dict(LATENT_SETTINGS)
     if sampler == "ddpm":
         settings["variance_type"] = "fixed_small"
+    if steps >= config.get("num_train_timesteps", 1000):
+        # Every timestep is taken. Stable Diffusion's shift by one would begin past the last.
+        settings["steps_offset"] = 0
     return SCHEDULERS[sampler].from_config(dict(config), **settings)

@@ -1,0 +1,93 @@
+"""The sweep that extrapolates long cells against the same sweep with every step timed.
+
+    python benchmarks/self/adaptive_vs_exhaustive.py benchmarks/ddpm_vs_ddim.toml --batch 1
+
+Prints both wall times and their ratio, and for every extrapolated cell its total against the
+measured one. Ends with code 1 unless the ratio is at least 10, every total is within 3 percent and
+9 of 10 intervals cover the measured median. The whole file takes about an hour on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from diffusion_bench.bench.runner import run_sweep
+from diffusion_bench.bench.sweep import Sweep, read_sweep
+from diffusion_bench.bench.wording import name_request
+from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.stats import Summary, summarise
+
+RATIO, ERROR, COVERED = 10.0, 0.03, 0.9
+
+
+def run(sweep: Sweep, path: Path) -> tuple[float, Report]:
+    """Run a sweep; return its wall seconds and its report."""
+    start_s = time.perf_counter()
+    for progress in run_sweep(sweep, path):
+        if progress.cell is not None:
+            print(f"  {progress.num_done}/{progress.num_cells}", end="\r", flush=True)
+    return time.perf_counter() - start_s, read_report(path)
+
+
+def summaries(report: Report) -> dict[str, tuple[str, Summary]]:
+    """Return what each measured cell's samples say, and its name, by cell."""
+    found = {cell.cell_id: (cell, summarise(cell)) for cell in report.cells}
+    return {
+        name: (name_request(cell.request), summary)
+        for name, (cell, summary) in found.items()
+        if summary is not None
+    }
+
+
+def judge(adaptive: Report, exhaustive: Report) -> tuple[float, float]:
+    """Print a line a cell; return the largest error and the share of intervals that cover."""
+    truth = summaries(exhaustive)
+    errors, covered = [], []
+    for name, (words, found) in summaries(adaptive).items():
+        if not found.extrapolated:
+            continue
+        total_s = truth[name][1].median_s
+        low, high = (found.interval_s.low, found.interval_s.high) if found.interval_s else (0, 0)
+        errors.append(abs(found.median_s / total_s - 1))
+        covered.append(low <= total_s <= high)
+        print(
+            f"{words:42} {found.median_s:8.3f} s [{low:.3f}, {high:.3f}]  every step "
+            f"{total_s:8.3f} s  {found.median_s / total_s - 1:+.2%} "
+            f"{'covered' if covered[-1] else 'NOT covered'}"
+        )
+    return max(errors), sum(covered) / len(covered)
+
+
+def main() -> int:
+    """Run both, print the verdict, return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sweep", type=Path)
+    parser.add_argument("--resolution", type=int, nargs="+", help="instead of the file's")
+    parser.add_argument("--batch", type=int, nargs="+", help="instead of the file's")
+    parser.add_argument("--out", type=Path, default=Path("build"), help="folder of both reports")
+    asked = parser.parse_args()
+    sweep = read_sweep(asked.sweep)
+    axes = {name: tuple(v) for name in ("resolution", "batch") if (v := getattr(asked, name))}
+    sweep = sweep.model_copy(update={"axes": sweep.axes.model_copy(update=axes)})
+    asked.out.mkdir(exist_ok=True)
+    stamp = int(time.time())
+    every = sweep.model_copy(update={"measured_steps": None})
+    short_s, adaptive = run(sweep, asked.out / f"adaptive_{stamp}.jsonl")
+    long_s, exhaustive = run(every, asked.out / f"exhaustive_{stamp}.jsonl")
+    error, covered = judge(adaptive, exhaustive)
+    ratio = long_s / short_s
+    print(f"adaptive {short_s:.0f} s, every step {long_s:.0f} s: ratio {ratio:.1f}")
+    print(f"largest error {error:.2%}, intervals that cover {covered:.0%}")
+    good = ratio >= RATIO and error <= ERROR and covered >= COVERED
+    print(f"{'within' if good else 'NOT within'} {RATIO:g} times, {ERROR:.0%}, {COVERED:.0%}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What a model's name stands for here and now, without loading it: revision, pipeline, schedule.
+
+A benchmark stores it, because a name alone does not say which weights were measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from diffusion_bench.backends.catalog import UnknownModel, find_model
+from diffusion_bench.records import digest
+from diffusion_bench.reports.schema import ModelFacts
+
+INDEX = "model_index.json"
+SCHEDULE = Path("scheduler") / "scheduler_config.json"
+CHUNK_BYTES = 2**20
+
+
+def model_facts(name: str) -> ModelFacts:
+    """Return what is known of a model; what is not has its reason, and nothing is raised.
+
+    The revision of a hub model is the commit that its files were or will be fetched from; asking
+    for it needs the network only where the files are not on this machine yet.
+    """
+    try:
+        entry = find_model(name)
+    except UnknownModel as error:
+        return _unknown(name, str(error)[:400])
+    if entry.source == "hub":
+        return _hub_facts(name, entry.location)
+    folder = Path(entry.location)
+    try:
+        return _facts(name, folder, _folder_revision(folder))
+    except (OSError, ValueError) as error:
+        return _unknown(name, f"its files cannot be read: {error}"[:400])
+
+
+def _unknown(name: str, reason: str) -> ModelFacts:
+    missing = dict.fromkeys(("revision", "pipeline", "schedule"), reason)
+    return ModelFacts(name=name, missing=missing)
+
+
+def _facts(name: str, folder: Path, revision: str) -> ModelFacts:
+    index, schedule = _settings(folder / INDEX), _settings(folder / SCHEDULE)
+    # Which version of diffusers wrote the settings does not change them.
+    settings = {key: value for key, value in schedule.items() if key != "_diffusers_version"}
+    return ModelFacts(
+        name=name,
+        revision=revision,
+        pipeline=str(index.get("_class_name", "unknown"))[:200],
+        schedule=digest(settings),
+    )
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no settings")
+    return found
+
+
+def _folder_revision(folder: Path) -> str:
+    """Return a digest of every weight and setting in a folder, names included."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".safetensors", ".txt") and path.is_file():
+            found.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            with path.open("rb") as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    found.update(chunk)
+    return f"sha256:{found.hexdigest()[:16]}"
+
+
+def _hub_facts(name: str, repository: str) -> ModelFacts:
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    cached = try_to_load_from_cache(repository, INDEX)
+    try:
+        # .../snapshots/<commit>/model_index.json
+        index = Path(cached if isinstance(cached, str) else hf_hub_download(repository, INDEX))
+        folder = index.parent
+        if not (folder / SCHEDULE).is_file():
+            hf_hub_download(repository, SCHEDULE.as_posix(), revision=folder.name)
+    except (OSError, ValueError) as error:
+        return _unknown(name, f"not on this machine, and the hub did not answer: {error}"[:400])
+    try:
+        return _facts(name, folder, folder.name)
+    except (OSError, ValueError) as error:
+        return _unknown(name, f"its files on this machine cannot be read: {error}"[:400])

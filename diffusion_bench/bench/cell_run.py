@@ -1,0 +1,107 @@
+"""One cell, from the look at a quiet machine to the row of the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured_cell
+from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.isolation import needs_fresh_process
+from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.setup import Bench
+from diffusion_bench.bench.worker import Failed, Loaded, Measured, Repeated
+from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Cell
+
+IDLE_S = 0.5  # of looking at the quiet machine before each cell
+TIME_LIMIT_S = 1800.0
+
+
+class CellRun:
+    """Measures one cell of an open bench: `prepare`, then `events` to their end, then `cell`."""
+
+    def __init__(self, bench: Bench, request: ImageRequest, order: int) -> None:
+        self._bench = bench
+        self._request = request
+        self._order = order
+        plan = bench.header.plan
+        self._effort = Effort(
+            warmups=plan.warmups,
+            repeats=plan.repeats,
+            stop=plan.stop,
+            measured_steps=plan.measured_steps,
+            sustain_s=plan.sustain_s,
+        )
+        self._time_limit_s = plan.time_limit_s or TIME_LIMIT_S
+        self._loaded: Loaded | None = None
+        self._end: Measured | Failed | None = None
+        self._start_s = 0.0
+
+    def prepare(self, measured: Sequence[Cell]) -> None:
+        """Give the cell a process of its own where it needs one, and look at the quiet machine."""
+        workers, sampler = self._bench.workers, self._bench.sampler
+        if needs_fresh_process(self._request, measured, self._total_mib()):
+            workers.drop()
+        sampler.watch(workers.pid)
+        idle_from_s = time.perf_counter()
+        time.sleep(IDLE_S)
+        self._started_utc, self._start_s = utc_now(), time.perf_counter()
+        self._idle = sampler.between(idle_from_s, self._start_s)
+        gpu_index = find_gpu(self._idle, self._gpu_uuid())
+        others: tuple[int | None, str] = (None, "the cell runs on no NVIDIA GPU")
+        if gpu_index is not None:
+            others = self._bench.sensor.other_processes(gpu_index, {workers.pid})
+        self._before = look_before(self._idle, gpu_index, others, on_battery())
+
+    def events(self) -> Iterator[int]:
+        """Measure; yield the number of calls done when one is, 0 where nothing is new."""
+        revision = self._bench.header.plan.revision(self._request.model)
+        for event in self._bench.workers.measure(
+            self._request, self._effort, self._time_limit_s, revision
+        ):
+            if isinstance(event, Loaded):
+                self._loaded = event
+            elif isinstance(event, Measured | Failed):
+                self._end = event
+            yield event.done if isinstance(event, Repeated) else 0
+
+    def cell(self) -> Cell:
+        """Return the row, once the events have ended."""
+        assert self._end is not None
+        self._bench.sampler.look()  # energy needs a reading at or after the end
+        watched = Watched(
+            header=self._bench.header,
+            order=self._order,
+            started_utc=self._started_utc,
+            before=self._before,
+            idle=self._idle,
+            during=self._bench.sampler.between(self._start_s, time.perf_counter()),
+            gpu_uuid=self._gpu_uuid(),
+        )
+        if isinstance(self._end, Failed):
+            return failed_cell(self._request, watched, self._end)
+        return measured_cell(
+            self._request,
+            watched,
+            self._end.measurement,
+            loaded=self._loaded,
+            attention=self._bench.workers.attention,
+            first_of_shape=self._bench.workers.is_new_shape(self._request),
+        )
+
+    def _gpu_uuid(self) -> str | None:
+        ready = self._bench.workers.ready
+        return ready.gpu_uuid if ready else None
+
+    def _total_mib(self) -> float | None:
+        """Return the memory the cell may have: the emulated, the GPU's, or what the host has."""
+        emulated_mib = self._bench.header.plan.emulated_memory_mib
+        if emulated_mib is not None:
+            return emulated_mib
+        uuid = self._gpu_uuid()
+        if uuid is None:
+            return self._bench.header.machine.ram_mib
+        cards = self._bench.sensor.cards()
+        return next((card.memory_total_mib for card in cards if card.uuid == uuid), None)

@@ -1,0 +1,73 @@
+"""Which cells get a process of their own: those whose memory may not suffice, and model switches.
+
+An allocator that ran out is not clean after its cache is emptied, and what an earlier model left
+behind counts against the next one. A process that has ended leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diffusion_bench.bench.estimate import step_pixels
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Cell
+
+RISKY_SHARE = 0.8  # of the device's memory
+UNSEEN_FACTOR = 4.0  # times the largest shape so far, while no line can be drawn
+
+
+def needs_fresh_process(
+    request: ImageRequest, measured: Sequence[Cell], total_mib: float | None
+) -> bool:
+    """Return whether a cell should not share a process with those measured before it."""
+    if not measured:
+        return False  # nothing has run in the process yet
+    last = measured[-1]
+    if (last.request.model, last.request.precision) != (request.model, request.precision):
+        return True
+    # The last cell's own peak is among the known ones: what it took is judged, not what it might.
+    return any(is_risky(asked, measured, total_mib) for asked in (request, last.request))
+
+
+def is_risky(request: ImageRequest, measured: Sequence[Cell], total_mib: float | None) -> bool:
+    """Return whether a cell may come near the device's memory, from what smaller ones took."""
+    known = [
+        (_pixels(cell.request), peak)
+        for cell in measured
+        if (cell.request.model, cell.request.precision) == (request.model, request.precision)
+        and (peak := peak_mib(cell)) is not None
+    ]
+    if not known:
+        return True
+    predicted_mib = predict_mib(_pixels(request), known)
+    if predicted_mib is None or total_mib is None:
+        return _pixels(request) > UNSEEN_FACTOR * max(pixels for pixels, _ in known)
+    return predicted_mib > RISKY_SHARE * total_mib
+
+
+def predict_mib(pixels: float, known: Sequence[tuple[float, float]]) -> float | None:
+    """Return the peak of a shape on the line through known ones, `None` with fewer than two.
+
+    Weights are the line's constant, activations its slope; a slope below 0 is noise.
+    """
+    if len({pixels for pixels, _ in known}) < 2:
+        return None
+    sizes, peaks = np.array(known).T
+    slope, constant = np.polyfit(sizes, peaks, 1)
+    if slope < 0:
+        return max(peak for _, peak in known)
+    return float(constant + slope * pixels)
+
+
+def peak_mib(cell: Cell) -> float | None:
+    """Return the memory a cell took of its device: the GPU's, else the resident set."""
+    memory = cell.memory
+    candidates = (memory.nvml_used_mib, memory.torch_reserved_mib, memory.rss_mib)
+    return next((value for value in candidates if value is not None), None)
+
+
+def _pixels(request: ImageRequest) -> float:
+    """Return the pixels of one pass of the network."""
+    return step_pixels(request) / request.steps

@@ -1,0 +1,30 @@
+"""What a run tells whoever watches it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from diffusion_bench.records import ImageRequest, Record
+from diffusion_bench.reports.schema import Cell, Limit
+
+Kind = Literal[
+    "waiting", "ready", "skipped", "cell_started", "repeated", "cell", "heartbeat", "limit", "done"
+]
+
+
+class Progress(Record):
+    """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
+
+    `waiting` is for the device; the number of cells is not told before it is had.
+
+    `remaining_s` is `None` until a cell of every model and precision has been timed.
+    """
+
+    kind: Kind
+    num_cells: int
+    num_done: int
+    request: ImageRequest | None = None
+    repeat: int = 0
+    cell: Cell | None = None
+    limit: Limit | None = None
+    remaining_s: float | None = None

@@ -1,0 +1,84 @@
+"""What a run needs: a worker that is up, the device, an open report, a sampler of the machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from diffusion_bench.backends.device import DeviceBusy, hold_device
+from diffusion_bench.bench.header import make_header
+from diffusion_bench.bench.progress import Progress
+from diffusion_bench.bench.sweep import Sweep
+from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import Sensor, open_sensor
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Header, Report
+from diffusion_bench.reports.store import ReportWriter
+
+SAMPLE_INTERVAL_S = 0.05
+
+
+class Bench(NamedTuple):
+    """A report that is open for writing, and what measures and watches for it."""
+
+    header: Header
+    writer: ReportWriter
+    before: Report
+    workers: Workers
+    sampler: Sampler
+    sensor: Sensor
+
+
+def open_bench(
+    stack: ExitStack,
+    sweep: Sweep,
+    path: Path,
+    *,
+    resume: bool,
+    device: str | None,
+    wait_s: float,
+    cells: Sequence[ImageRequest] | None = None,
+    host_share: float | None = None,
+) -> Generator[Progress, None, Bench]:
+    """Start a worker, wait for the device, open the report; all of it ends with `stack`.
+
+    `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
+    share of the memory that is free, where the sweep emulates no memory.
+    """
+    sensor = stack.enter_context(closing(open_sensor()))
+    workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
+    ready = workers.start()
+    yield from _hold(stack, ready.device, wait_s)
+    stack.callback(workers.drop)  # before the lock goes: who waits for it finds memory free
+    if host_share is not None and ready.device == "cpu" and sweep.emulated_memory is None:
+        ready = workers.cap(host_share * psutil.virtual_memory().available / 2**20)
+    header = make_header(sweep, ready, sensor, cells=cells)
+    before = Report(header=header)
+    if resume and path.exists():
+        writer, before = ReportWriter.resume(path, header)
+    else:
+        writer = ReportWriter.create(path, header)
+    stack.enter_context(writer)
+    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
+    return Bench(header, writer, before, workers, sampler, sensor)
+
+
+def _hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:
+    """Hold the device until the stack ends, yielding while another job has it."""
+    give_up_at_s = time.monotonic() + wait_s
+    while True:
+        try:
+            stack.enter_context(hold_device(device))
+        except DeviceBusy:
+            if time.monotonic() >= give_up_at_s:
+                raise
+            yield Progress(kind="waiting", num_cells=0, num_done=0)
+            time.sleep(HEARTBEAT_S)
+        else:
+            return

@@ -1,0 +1,106 @@
+"""One worker at a time, and a new one where the old one's memory cannot be trusted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.worker import Command, Event, Failed, Loaded, Measured, Ready
+from diffusion_bench.bench.worker_process import WorkerProcess
+from diffusion_bench.records import ImageRequest
+
+HEARTBEAT_S = 0.2
+
+
+class Workers:
+    """The worker of a sweep. Use as a context manager: leaving it ends the worker."""
+
+    def __init__(self, device: str | None, memory_cap_mib: float | None = None) -> None:
+        self._device = device
+        self._memory_cap_mib = memory_cap_mib
+        self._process: WorkerProcess | None = None
+        self._shapes_seen: set[tuple[object, ...]] = set()
+        self.ready: Ready | None = None
+        self.attention: str | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
+
+    def start(self) -> Ready:
+        """End the worker there is, start another and wait until it is up."""
+        self.drop()
+        self._process = WorkerProcess(self._device, self._memory_cap_mib)
+        self.ready = self._process.wait_ready()
+        return self.ready
+
+    def cap(self, memory_cap_mib: float) -> Ready:
+        """Start anew with a cap of memory, which every later worker has too."""
+        self._memory_cap_mib = memory_cap_mib
+        return self.start()
+
+    def drop(self) -> None:
+        """End the worker, if there is one."""
+        self._shapes_seen.clear()
+        self.attention = None
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        """Return the worker's process id; starts one where there is none."""
+        return self._up().pid
+
+    def measure(
+        self,
+        request: ImageRequest,
+        effort: Effort,
+        time_limit_s: float,
+        revision: str | None = None,
+    ) -> Iterator[Event | None]:
+        """Measure a cell, yielding the worker's events, and `None` where there was none for long.
+
+        The last one is `Measured` or `Failed`. A worker that says nothing for `time_limit_s` hangs
+        and is ended; so is one whose cell failed. `revision` is the commit of a hub model.
+        """
+        process = self._up()
+        process.tell(Command(request=request, effort=effort, revision=revision))
+        heard_s = time.monotonic()
+        while True:
+            event = process.hear(HEARTBEAT_S)
+            if event is not None:
+                heard_s = time.monotonic()
+            elif time.monotonic() - heard_s > time_limit_s:
+                event = Failed(
+                    status="timeout",
+                    message=f"no call or loading ended within {time_limit_s:g} s (time_limit_s)",
+                )
+            if isinstance(event, Loaded):
+                self.attention = event.attention
+            if isinstance(event, Failed):
+                self.drop()
+            yield event
+            if isinstance(event, Measured | Failed):
+                return
+
+    def is_new_shape(self, request: ImageRequest) -> bool:
+        """Return whether this worker has not run a request's shape yet, and remember it."""
+        shape = (
+            request.width,
+            request.height,
+            request.batch,
+            request.guidance_scale > 1,
+        )
+        new = shape not in self._shapes_seen
+        self._shapes_seen.add(shape)
+        return new
+
+    def _up(self) -> WorkerProcess:
+        if self._process is None:
+            self.start()
+        assert self._process is not None
+        return self._process

@@ -1,0 +1,80 @@
+"""One worker at a time: a hang ends in time, a crash is told, and waiting costs next to nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from processes import has_ended
+
+from diffusion_bench.backends.device import CACHE_VARIABLE
+from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.worker import Failed, Loaded, Measured
+from diffusion_bench.bench.workers import Workers
+from diffusion_bench.records import ImageRequest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+EFFORT = Effort(warmups=1, repeats=1)
+LIMIT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """For the tests of this file, which take up the worker where the one before left it."""
+    with pytest.MonkeyPatch.context() as patch, Workers("cpu") as started:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield started
+
+
+def ask(**settings: object) -> ImageRequest:
+    return ImageRequest(**{"prompt": "a cat", "steps": 2, **settings})
+
+
+def test_a_worker_that_hangs_is_ended_within_the_limit_and_that_is_a_result(
+    workers: Workers,
+) -> None:
+    pid = workers.pid
+    os.kill(pid, signal.SIGSTOP)
+    start_s = time.monotonic()
+    *nothing, failed = workers.measure(ask(), EFFORT, 0.7)
+    assert 0.7 <= time.monotonic() - start_s < 5
+    assert set(nothing) == {None}
+    assert isinstance(failed, Failed)
+    assert failed.status == "timeout"
+    assert failed.message == "no call or loading ended within 0.7 s (time_limit_s)"
+    assert has_ended(pid)
+
+
+def test_the_next_cell_has_a_new_worker_and_a_shape_is_new_to_it_once(workers: Workers) -> None:
+    events = [event for event in workers.measure(ask(), EFFORT, LIMIT_S) if event is not None]
+    assert isinstance(events[0], Loaded)
+    assert isinstance(events[-1], Measured), events[-1]
+    assert workers.attention == events[0].attention != ""
+    shapes = [ask(), ask(steps=9), ask(batch=2), ask(guidance_scale=1.0), ask(batch=2, seed=4)]
+    assert [workers.is_new_shape(shape) for shape in shapes] == [True, False, True, True, False]
+
+
+def test_waiting_for_a_worker_burns_no_core_and_a_crash_names_its_signal(workers: Workers) -> None:
+    pid = workers.pid
+    began_s, cpu_s = time.monotonic(), time.process_time()
+    crashed_after_s = None
+    failed = None
+    for event in workers.measure(ask(steps=1000), EFFORT, LIMIT_S):
+        failed = event
+        if crashed_after_s is None and time.monotonic() - began_s >= 2.0:
+            crashed_after_s = time.process_time() - cpu_s
+            os.kill(pid, signal.SIGSEGV)
+    assert crashed_after_s is not None
+    assert crashed_after_s < 0.3
+    assert isinstance(failed, Failed)
+    assert (failed.status, failed.stage, failed.asked_mib) == ("crashed", None, None)
+    assert f"crashed with signal {signal.SIGSEGV.value}" in failed.message
+    assert has_ended(pid)
+    assert workers.attention is None
+    assert workers.is_new_shape(ask())  # what a worker that is gone has seen counts no more
