@@ -45,7 +45,7 @@ def test_latency_has_a_line_a_sampler_resolution_and_batch_with_medians_by_steps
         "ddpm, 64x64, batch 1",
         "ddim, 128x128, batch 1",
     ]
-    assert lines[0].points == ((10, 2.0, 1.0, 3.0, 3), (20, 4.0, 2.0, 9.0, 3))
+    assert lines[0].points == ((10, 2.0, 1.0, 3.0, 3, ""), (20, 4.0, 2.0, 9.0, 3, ""))
 
 
 def test_latency_gives_the_fit_of_each_line_in_its_table():
@@ -216,3 +216,47 @@ def test_a_cell_without_a_trace_says_so():
     panels = trace_numbers(make_cell())
     assert "No hardware trace" in trace_figure(panels).layout.annotations[0].text
     assert {panel.missing for panel in panels} == {"no reading in the report"}
+
+
+def test_extrapolated_and_emulated_figures_never_look_or_read_like_measured_ones():
+    cells = [
+        make_cell(steps=steps, wall_s=(0.1 * steps,) * 5).model_copy(update={"labels": labels})
+        for steps, labels in (
+            (10, ("contended",)),
+            (20, ("extrapolated",)),
+            (50, ("emulated",)),
+            (100, ("extrapolated", "emulated", "throttled")),
+        )
+    ]
+    report = make_report(*cells)
+    lines = latency_numbers([report])
+    figure = latency_figure(lines)
+    assert len(set(figure.data[0].marker.symbol)) == 4
+    legend = [trace.name for trace in figure.data if trace.showlegend is not False]
+    assert {"extrapolated", "emulated", "extrapolated, emulated"} <= set(legend)
+    header, rows = latency_table(lines)
+    status = header.index("status")
+    assert [row[status] for row in rows] == [
+        "ok",
+        "extrapolated",
+        "emulated",
+        "extrapolated, emulated",
+    ]
+    for numbers, draw, table in (
+        (throughput_numbers, throughput_figure, throughput_table),
+        (memory_numbers, memory_figure, memory_table),
+    ):
+        (item,) = numbers([make_report(cells[3])])
+        bar = draw([item]).data[0]
+        assert bar.marker.opacity < 1, table
+        assert any("emulated" in str(value) for value in table([item])[1][0]), table
+        (item,) = numbers([make_report(cells[0])])
+        assert draw([item]).data[0].marker.opacity is None
+
+
+def test_a_logarithmic_axis_writes_every_tick_whole():
+    cells = [make_cell(steps=steps, wall_s=(0.02 * steps,) * 3) for steps in (5, 20, 100)]
+    axis = latency_figure(latency_numbers([make_report(*cells)])).layout.yaxis
+    written = dict(zip(axis.ticktext, axis.tickvals, strict=True))
+    assert {"0.1", "0.5", "2"} <= set(written)
+    assert all(float(text) == pytest.approx(value) for text, value in written.items())

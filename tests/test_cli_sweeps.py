@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fakes import make_cell, make_header
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.cli import main
-from diffusion_bench.cli.sweeps import describe, time_left
+from diffusion_bench.cli.sweeps import describe, limit_line, time_left
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import Energy, Limit
+from diffusion_bench.reports.store import to_line
 
 PLAN = (
     'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "pictogram"]\n'
@@ -70,7 +73,8 @@ def test_resuming_shows_what_there_is_with_its_failures(
     assert swept.read_bytes() == before
     assert errors == ""
     assert "failed" in output
-    assert "unknown model 'nope'" in output
+    # The message, in as many lines as its column takes.
+    assert all(word in output for word in ("unknown", "model", "'nope'"))
     assert "2 repeats after 1 warm-up," in output
     assert output.endswith(f"report: {swept}\n")
 
@@ -89,6 +93,70 @@ def test_a_device_that_is_not_here_leaves_no_report(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit is POSIX")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--emulate-vram", "plenty"], "'plenty' is no amount of memory; say it as 12GiB"),
+        (["--emulate-vram", "12"], "emulated_memory: Input should be greater than or equal to"),
+        (["--emulate-vram", "9" * 400], "emulated_memory: Input should be less than or equal to"),
+        (["--sustain", "long"], "'long' is no duration; say it as 90s, 10m or 1.5h"),
+        (["--sustain", "9999h"], "sustain_s: Input should be less than or equal to 86400"),
+        (["--find-limit", "steps"], "--find-limit takes batch or resolution"),
+        (["--find-limit", "batch", "--resume"], "and starts a new report"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_one_line_and_begins_no_report(
+    options: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(PLAN, encoding="utf-8")
+    out = tmp_path / "new.jsonl"
+    assert run("sweep", tmp_path / "tiny.toml", "--out", out, "--device", "cpu", *options) == 2
+    output, errors = capsys.readouterr()
+    *notes, error = errors.splitlines()
+    assert output == ""
+    assert all(note.startswith("note: ") for note in notes)
+    assert error.startswith("error: ")
+    assert words in error
+    assert len(error) < 400
+    assert not out.exists()
+
+
+def test_exhaustive_times_every_step_and_each_cell_is_a_line_in_a_pipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, out = tmp_path / "long.toml", tmp_path / "long.jsonl"
+    plan.write_text(
+        'name = "long"\nrepeats = 1\nmeasured_steps = 2\n[axes]\nsampler = ["ddim"]\n'
+        "steps = [4]\nbatch = [1, 2]\n",
+        encoding="utf-8",
+    )
+    assert run("sweep", plan, "--out", out, "--device", "cpu", "--exhaustive") == 0
+    report = read_report(out)
+    assert report.header.plan.measured_steps is None
+    for cell in report.cells:
+        assert [len(sample.step_s) for sample in cell.samples] == [4]
+        assert cell.extrapolation is None
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("1/2 ddim, 4 steps, 64x64, batch 1; about ")
+    assert second.startswith("2/2 ddim, 4 steps, 64x64, batch 2; about 0 s left")
+
+
+@pytest.mark.parametrize(
+    ("fits", "misfits", "words"),
+    [
+        (8, 9, "the largest batch that fits is 8 (9 does not fit)"),
+        (64, None, "the largest batch that fits is 64 (the largest that is tried)"),
+        (None, 1, "no batch fits; 1 does not"),
+    ],
+)
+def test_a_limit_is_told_with_both_its_sides(
+    fits: int | None, misfits: int | None, words: str
+) -> None:
+    request = ImageRequest(prompt="a cat")
+    limit = Limit(axis="batch", request=request, largest_fit=fits, smallest_misfit=misfits)
+    assert limit_line(limit) == f"pictogram, fp32: {words}"
+
+
 def test_a_full_disk_is_one_line_and_begins_no_report(
     swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +205,22 @@ def test_two_reports_are_set_against_each_other(
     assert "verdict" in output
     assert "1.00" in output
     assert "cannot compare" in output  # the cell that failed
+    assert "differing beside the work: nothing" in output
+
+
+def test_a_tariff_gives_images_their_cost_and_a_bad_one_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Energy(total_j=360.0, window_s=3.0, method="counter")
+    cell = make_cell().model_copy(update={"energy": whole})
+    report = tmp_path / "a.jsonl"
+    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    assert run("compare", report, "--tariff", "0.30", "--csv", tmp_path / "a.csv") == 0
+    assert "cost of 1000" in capsys.readouterr().out
+    assert ",0.01," in (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert run("compare", report) == 0
+    assert "cost of 1000" not in capsys.readouterr().out
+    assert run("compare", report, "--tariff", "-1") == 2
 
 
 def test_damage_is_said_and_the_rest_shown(

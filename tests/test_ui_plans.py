@@ -6,9 +6,11 @@ import pytest
 from fakes import make_cell, make_report
 
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.cell_run import IDLE_S
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.reports.schema import Extrapolation
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.plans import (
     SMALLEST_SWEEP,
@@ -34,7 +36,9 @@ def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hou
     assert read_plan(sweep_text("quick.toml"), shared=True).requests()
     with pytest.raises(ValueError, match="steps 1000 is too much for a shared app"):
         read_plan(sweep_text("ddpm_vs_ddim.toml"), shared=True)
-    with pytest.raises(ValueError, match=r"200 calls at most.*2000 \(2 cells, 999 repeats"):
+    with pytest.raises(ValueError, match="may not sustain its cells"):
+        read_plan('name = "x"\nsustain_s = 9\n[axes]\nsteps = [2]', shared=True)
+    with pytest.raises(ValueError, match=r"240 calls at most.*2000 \(2 cells, 999 repeats"):
         read_plan('name = "x"\nrepeats = 999\n[axes]\nsteps = [2]', shared=True)
 
 
@@ -77,9 +81,24 @@ def test_the_duration_counts_repeats_and_warmups():
     sweep = parse_sweep('name = "x"\nrepeats = 4\nwarmups = 2\n[axes]\nsampler=["ddim"]\nsteps=[6]')
     timed = known_times([make_report(make_cell(wall_s=[6.0], steps=6))], HERE)
 
-    # 4 repeats of 6 s, and 2 warm-ups of 3 of the 6 steps
-    assert duration_s(sweep, timed) == pytest.approx(4 * 6 + 2 * 3)
+    # 4 repeats of 6 s, 2 warm-ups of 3 of the 6 steps, and a look at the quiet machine
+    assert duration_s(sweep, timed) == pytest.approx(4 * 6 + 2 * 3 + IDLE_S)
     assert duration_s(sweep, []) is None
+
+
+def test_the_duration_is_of_the_steps_that_are_run_and_of_what_is_sustained():
+    long = parse_sweep(
+        'name = "x"\nrepeats = 4\nmeasured_steps = 6\nsustain_s = 60\n'
+        '[axes]\nsampler = ["ddim"]\nsteps = [1000]'
+    )
+    # A report whose cell of 1000 steps was timed on six of them: a second a step.
+    extrapolation = Extrapolation(measured_steps=6, rule="the others at their pace")
+    cell = make_cell(wall_s=[6.0], step_s=[1.0] * 6, steps=1000)
+    cell = cell.model_copy(update={"extrapolation": extrapolation})
+
+    assert duration_s(long, known_times([make_report(cell)], HERE)) == pytest.approx(
+        4 * 6 + 3 + IDLE_S + 60
+    )
 
 
 def test_a_probe_finds_how_long_without_a_report(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fakes import make_cell, make_header, make_report, make_sweep_cells, make_trace
 
+from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.figures import TITLES, cell_table
 from diffusion_bench.ui.outbox import Outbox
@@ -97,3 +98,46 @@ def test_a_failed_cell_is_a_row_with_its_message_and_no_figures():
 
     assert row[4:7] == ["oom", "", ""]
     assert row[-1] == "out of memory"
+
+
+def test_two_reports_have_a_verdict_and_what_the_doctor_found(reading):
+    words = reading.show(["slow.jsonl", "fast.jsonl"], []).words
+
+    assert "fast.jsonl against slow.jsonl: faster" in words
+    assert "Doctor: " in words
+
+
+def here(**changes: object) -> MachineInfo:
+    machine = make_header().machine
+    seen = {name: getattr(machine, name) for name in MachineInfo.model_fields if name != "gpus"}
+    return MachineInfo(**{**seen, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "foreign"),
+    [({}, False), ({"os": "newer"}, False), ({"cpu": "Other"}, True), ({"ram_mib": 8e3}, True)],
+)
+def test_a_report_of_another_machine_is_marked_as_imported(folder, tmp_path, changes, foreign):
+    reading = Reading(ReportFolder(folder), Outbox(tmp_path), lambda: here(**changes))
+
+    words = reading.show(["slow.jsonl"], None).words
+
+    assert words.startswith("slow.jsonl (imported, unverified)" if foreign else "slow.jsonl\n")
+
+
+def test_an_upload_is_imported_even_from_this_machine(folder, tmp_path):
+    reading = Reading(ReportFolder(folder), Outbox(tmp_path), here)
+
+    words = reading.show(None, [str(folder / "slow.jsonl")]).words
+
+    assert words.startswith("slow.jsonl (imported, unverified)")
+
+
+def test_the_cells_have_a_fit_and_the_cost_at_a_tariff(reading):
+    table = reading.cells(["slow.jsonl"], None, 0.3)
+
+    assert {"fit", "J/image", "cost of 1000"} <= set(table["headers"])
+    assert {row[table["headers"].index("fit")] for row in table["data"]} == {
+        "fits",
+        "out of memory",
+    }

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from diffusion_bench.charts.style import (
     COLOURS,
     PATTERNS,
+    bar_look,
     explain_bars,
     keyed,
     plain,
@@ -18,13 +19,14 @@ from diffusion_bench.charts.style import (
 
 
 class Bar(NamedTuple):
-    """One bar. `detail` is added to its name in the hover text."""
+    """One bar. `detail` is added to its name in the hover text, `basis` changes its look."""
 
     sampler: str
     resolution: str
     other: str
     value: float
     detail: str = ""
+    basis: str = ""
 
 
 def bars_figure(bars: Sequence[Bar], y_title: str, hover: str) -> go.Figure:
@@ -32,20 +34,30 @@ def bars_figure(bars: Sequence[Bar], y_title: str, hover: str) -> go.Figure:
     figure = go.Figure()
     patterns = keyed((bar.sampler for bar in bars), PATTERNS)
     colours = keyed((bar.other for bar in bars), COLOURS)
-    groups = dict.fromkeys((bar.sampler, bar.other) for bar in bars)
-    for place, (sampler, other) in enumerate(groups):
-        group = [bar for bar in bars if (bar.sampler, bar.other) == (sampler, other)]
-        name = ", ".join(part for part in (sampler, other, group[0].detail) if part)
+    places = keyed_places(bars)
+    for sampler, other, basis in dict.fromkeys((b.sampler, b.other, b.basis) for b in bars):
+        group = [b for b in bars if (b.sampler, b.other, b.basis) == (sampler, other, basis)]
+        name = ", ".join(part for part in (sampler, other, group[0].detail, basis) if part)
         figure.add_bar(
             name=plain(name),
             x=[bar.resolution for bar in group],
             y=[bar.value for bar in group],
-            marker={"color": colours[other], "pattern": {"shape": patterns[sampler]}},
-            offsetgroup=str(place),
+            marker={
+                "color": colours[other],
+                "pattern": {"shape": patterns[sampler]},
+                **bar_look(basis),
+            },
+            offsetgroup=places[sampler, other],
             showlegend=False,
             hovertemplate="%{x}: " + hover,
         )
     style_figure(figure, "resolution (pixels)", y_title)
-    explain_bars(figure, patterns, colours)
+    explain_bars(figure, patterns, colours, [bar.basis for bar in bars])
     figure.update_xaxes(type="category")
     return figure
+
+
+def keyed_places(bars: Sequence[Bar]) -> dict[tuple[str, str], str]:
+    """Return the place of each sampler and series within a group of bars."""
+    groups = dict.fromkeys((bar.sampler, bar.other) for bar in bars)
+    return {group: str(place) for place, group in enumerate(groups)}

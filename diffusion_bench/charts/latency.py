@@ -7,15 +7,17 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from diffusion_bench.charts.series import Failure, Series, failure_rows, series_of
+from diffusion_bench.charts.series import Failure, Series, basis_of, failure_rows, series_of
 from diffusion_bench.charts.style import (
     COLOURS,
     DASHES,
+    MARKS,
     SYMBOLS,
     empty_figure,
     explain_lines,
     is_wide,
     keyed,
+    log_ticks,
     plain,
     style_figure,
 )
@@ -24,13 +26,17 @@ from diffusion_bench.reports.stats import StepFit, fit_steps, summarise
 
 
 class LatencyPoint(NamedTuple):
-    """The whole call at one number of steps: median and extremes of `n` samples."""
+    """The whole call at one number of steps: median and extremes of `n` samples.
+
+    `basis` is "" for what was measured whole, else what it is besides; see `basis_of`.
+    """
 
     steps: int
     median_s: float
     min_s: float
     max_s: float
     n: int
+    basis: str = ""
 
 
 class LatencyLine(NamedTuple):
@@ -51,7 +57,10 @@ def latency_numbers(reports: Sequence[Report]) -> list[LatencyLine]:
 
 
 def latency_figure(lines: list[LatencyLine]) -> go.Figure:
-    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest."""
+    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest.
+
+    Points that were not measured whole are hollow or dotted.
+    """
     drawn = [line for line in lines if line.points]
     if not drawn:
         return empty_figure("No cell with a measured time.")
@@ -73,16 +82,22 @@ def latency_figure(lines: list[LatencyLine]) -> go.Figure:
             },
             mode="lines+markers",
             line={"dash": dashes[line.sampler], "color": colours[line.resolution], "width": 2},
-            marker={"symbol": symbols[line.other], "size": 8},
+            marker={
+                "symbol": [symbols[line.other] + MARKS[point.basis] for point in points],
+                "size": 8,
+            },
+            text=[point.basis or "measured" for point in points],
             showlegend=False,
-            hovertemplate="%{x} steps: %{y:.4g} s",
+            hovertemplate="%{x} steps: %{y:.4g} s, %{text}",
         )
     style_figure(figure, "steps", "time of a call (s)")
-    explain_lines(figure, dashes, colours, symbols)
+    explain_lines(
+        figure, dashes, colours, symbols, [p.basis for line in drawn for p in line.points]
+    )
     if is_wide(point.steps for line in drawn for point in line.points):
         ticks = sorted({point.steps for line in drawn for point in line.points})
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
-        figure.update_yaxes(type="log", dtick="D2")
+        figure.update_yaxes(**log_ticks(p.median_s for line in drawn for p in line.points))
     return figure
 
 
@@ -96,17 +111,25 @@ def latency_table(lines: list[LatencyLine]) -> tuple[list[str], list[list[Any]]]
         fitted: list[float | None] = [None] * 3
         if fit:
             fitted = [fit.fixed_s, fit.per_step_s, 100 * fit.worst_residual]
-        rows += [[line.name, *point, *fitted, "ok", ""] for point in line.points]
+        rows += [
+            [line.name, *point[:-1], *fitted, point.basis or "ok", ""] for point in line.points
+        ]
         rows += failure_rows([line.name], line.failures, len(header))
     return header, rows
 
 
 def _line(series: Series) -> LatencyLine:
-    found = [(cell.request.steps, summarise(cell)) for cell in series.cells]
     points = tuple(
-        LatencyPoint(steps, summary.median_s, summary.min_s, summary.max_s, summary.n)
-        for steps, summary in found
-        if summary
+        LatencyPoint(
+            cell.request.steps,
+            summary.median_s,
+            summary.min_s,
+            summary.max_s,
+            summary.n,
+            basis_of(cell),
+        )
+        for cell in series.cells
+        if (summary := summarise(cell))
     )
     return LatencyLine(
         name=series.name,

@@ -43,6 +43,7 @@ class MemorySeries(NamedTuple):
     points: tuple[MemoryPoint, ...]
     failures: tuple[Failure, ...]
     peak_mib: float | None
+    basis: str = ""
 
 
 def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) -> list[MemorySeries]:
@@ -63,6 +64,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
                 points,
                 series.failures(),
                 max(peaks, default=None),
+                "emulated" if any("emulated" in cell.labels for cell in series.cells) else "",
             )
         )
     return found
@@ -71,7 +73,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
 def memory_figure(numbers: list[MemorySeries]) -> go.Figure:
     """Return the chart: a bar for every series with a known peak."""
     bars = [
-        Bar(item.sampler, item.resolution, item.other, item.peak_mib)
+        Bar(item.sampler, item.resolution, item.other, item.peak_mib, basis=item.basis)
         for item in numbers
         if item.peak_mib is not None
     ]
@@ -87,7 +89,8 @@ def memory_table(numbers: list[MemorySeries]) -> tuple[list[str], list[list[Any]
     rows: list[list[Any]] = []
     for item in numbers:
         rows += [
-            [item.name, point.steps, point.peak_mib, "ok", point.missing] for point in item.points
+            [item.name, point.steps, point.peak_mib, item.basis or "ok", point.missing]
+            for point in item.points
         ]
         rows += failure_rows([item.name], item.failures, len(header))
     return header, rows

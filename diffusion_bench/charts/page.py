@@ -5,7 +5,6 @@ Report text is hostile until escaped: names, messages and notes come from files 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -26,8 +25,10 @@ from diffusion_bench.charts.throughput import (
 )
 from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
 from diffusion_bench.reports.compare import Row, compare
+from diffusion_bench.reports.doctor import ReportFinding, examine_report
 from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import report_labels, resolution, sampler
+from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 
 Table = tuple[list[str], list[list[Any]]]
@@ -89,14 +90,17 @@ class Section(NamedTuple):
     table: Table
 
 
-def to_html(reports: Sequence[Report]) -> str:
-    """Return a page with every chart of the reports; plotly is inside it, once."""
+def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
+    """Return a page with every chart of the reports; plotly is inside it, once.
+
+    `tariff` is money per kilowatt-hour, for the cost of 1000 images.
+    """
     parts = _introduction(reports)
     if len(reports) > 1:
         parts.append(_comparison(reports))
     for number, section in enumerate(_sections(reports)):
         parts.append(_section(section, with_plotly=number == 0))
-    parts.append(_details("All cells", _cells(reports)))
+    parts.append(_details("All cells", _cells(reports, tariff)))
     return PAGE.format(title="Diffusion Bench report", style=STYLE, body="\n".join(parts))
 
 
@@ -106,9 +110,15 @@ def _introduction(reports: Sequence[Report]) -> list[str]:
         name = label or report.source or report.header.report_id
         parts.append(f"<p><strong>{escape(name)}</strong><br>{escape(describe(report))}</p>")
         parts += [f"<p>Note: {escape(note)}</p>" for note in report.notes]
+        parts += [_finding(found) for found in examine_report(report)]
         failed = sum(cell.status != "ok" for cell in report.cells)
         parts.append(f"<p>{len(report.cells)} cells, {failed} of them without figures.</p>")
     return parts
+
+
+def _finding(found: ReportFinding) -> str:
+    words = ": ".join(filter(None, ("Doctor", found.level, found.title, found.detail)))
+    return f"<p>{escape(words)}</p>"
 
 
 def _sections(reports: Sequence[Report]) -> list[Section]:
@@ -183,12 +193,13 @@ def _short(text: str) -> str:
 
 
 def _comparison(reports: Sequence[Report]) -> str:
-    compared = compare(reports)
-    counts = Counter(row.verdict for row in compared)
-    words = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
-    baseline = escape(report_labels(reports)[0])
-    details = _details("Table", _comparison_table(compared))
-    return f"<h2>Comparison</h2>\n<p>Against {baseline}: {words}.</p>\n{details}"
+    wholes = "\n".join(
+        f"<p>{'<br>'.join(escape(line) for line in whole.words())}</p>"
+        for whole in overall(reports)
+    )
+    return (
+        f"<h2>Comparison</h2>\n{wholes}\n{_details('Table', _comparison_table(compare(reports)))}"
+    )
 
 
 def _comparison_table(compared: Sequence[Row]) -> Table:
@@ -209,8 +220,8 @@ def _comparison_table(compared: Sequence[Row]) -> Table:
     return header, rows
 
 
-def _cells(reports: Sequence[Report]) -> Table:
-    rows = to_rows(reports)
+def _cells(reports: Sequence[Report], tariff: float | None) -> Table:
+    rows = to_rows(reports, tariff=tariff)
     return list(rows[0]) if rows else [], [list(row.values()) for row in rows]
 
 

@@ -10,6 +10,8 @@ from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise, without_steps
 
+BASES = ("extrapolated", "emulated")
+
 
 class Failure(NamedTuple):
     """A cell without figures: never a point, always a row of the table."""
@@ -70,6 +72,11 @@ def series_of(reports: Sequence[Report]) -> list[Series]:
         for (index, _), cells in groups.items()
     ]
     return sorted(found, key=lambda item: (_area(item), item.sampler, item.other))
+
+
+def basis_of(cell: Cell) -> str:
+    """Return what a cell's figures are beside measured: "extrapolated", "emulated", both or ""."""
+    return ", ".join(label for label in BASES if label in cell.labels)
 
 
 def failure_rows(

@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
-from diffusion_bench.charts.style import COLOURS, empty_figure, is_wide, keyed, plain, style_figure
+from diffusion_bench.charts.style import (
+    COLOURS,
+    empty_figure,
+    is_wide,
+    keyed,
+    log_ticks,
+    plain,
+    style_figure,
+)
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import MIN_STEPS_FOR_P95, percentile, summarise
 
@@ -94,8 +102,9 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
             y=place,
             yshift=17,
         )
-    if is_wide(value for box in boxes for value in (box.low_whisker_ms, box.high_whisker_ms)):
-        figure.update_xaxes(type="log", dtick="D2")
+    ends = [value for box in boxes for value in (box.low_whisker_ms, box.high_whisker_ms)]
+    if is_wide(ends):
+        figure.update_xaxes(**log_ticks(ends))
     return figure
 
 

@@ -18,6 +18,13 @@ CLEAR = "rgba(0,0,0,0)"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "-")
+# By what a figure is: measured whole is solid; the rest never looks like it.
+MARKS = {
+    "": "",
+    "extrapolated": "-open",
+    "emulated": "-dot",
+    "extrapolated, emulated": "-open-dot",
+}
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 
 LEGEND_ROW = 20  # pixels
@@ -46,11 +53,16 @@ def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 42
 
 
 def explain_lines(
-    figure: go.Figure, dashes: dict[str, str], colours: dict[str, str], symbols: dict[str, str]
+    figure: go.Figure,
+    dashes: dict[str, str],
+    colours: dict[str, str],
+    symbols: dict[str, str],
+    bases: Iterable[str],
 ) -> None:
     """Make the legend explain each look once, instead of naming every line.
 
-    A sweep has dozens of lines and a handful of looks, and a phone has room for a handful.
+    `bases` are those of the points, as in `MARKS`. A sweep has dozens of lines and a handful of
+    looks, and a phone has room for a handful.
     """
     looks: list[tuple[str, dict[str, Any]]] = [
         *((name, {"line": {"dash": dash, "color": TEXT}}) for name, dash in dashes.items()),
@@ -58,6 +70,10 @@ def explain_lines(
         *(
             (name, {"marker": {"symbol": symbol, "color": TEXT}})
             for name, symbol in symbols.items()
+        ),
+        *(
+            (basis, {"marker": {"symbol": SYMBOLS[0] + MARKS[basis], "color": TEXT, "size": 8}})
+            for basis in dict.fromkeys(bases)
         ),
     ]
     for name, look in looks:
@@ -67,16 +83,24 @@ def explain_lines(
     _make_room(figure, [name for name, _ in looks])
 
 
-def explain_bars(figure: go.Figure, patterns: dict[str, str], colours: dict[str, str]) -> None:
+def explain_bars(
+    figure: go.Figure, patterns: dict[str, str], colours: dict[str, str], bases: Iterable[str]
+) -> None:
     """Make the legend explain each pattern and each colour once, instead of naming every bar."""
     looks: list[tuple[str, dict[str, Any]]] = [
         *((name, {"pattern": {"shape": each}, "color": TEXT}) for name, each in patterns.items()),
         *((name, {"color": colour}) for name, colour in colours.items()),
+        *((basis, {"color": TEXT, **bar_look(basis)}) for basis in dict.fromkeys(bases)),
     ]
     for name, look in looks:
         if name:
             figure.add_bar(x=[None], y=[None], name=plain(name), marker=look, offsetgroup=FIRST_BAR)
     _make_room(figure, [name for name, _ in looks])
+
+
+def bar_look(basis: str) -> dict[str, Any]:
+    """Return the marker of a bar: what was not measured whole is pale with an outline."""
+    return {"opacity": 0.45, "line": {"color": TEXT, "width": 2}} if basis else {}
 
 
 def _make_room(figure: go.Figure, names: list[str]) -> None:
@@ -106,6 +130,17 @@ def keyed(names: Iterable[str], looks: Sequence[str]) -> dict[str, str]:
     """Return a look for every different name, in order of appearance, again from the first."""
     different = list(dict.fromkeys(names))
     return {name: looks[index % len(looks)] for index, name in enumerate(different)}
+
+
+def log_ticks(values: Iterable[float]) -> dict[str, Any]:
+    """Return the settings of a logarithmic axis over positive values: ticks at 1, 2 and 5.
+
+    Plotly's own for these ticks leave the decade out, so that 0.5 reads "5".
+    """
+    values = list(values)
+    first, last = (math.floor(math.log10(value)) for value in (min(values), max(values)))
+    ticks = [digit * 10.0**power for power in range(first, last + 2) for digit in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def is_wide(values: Iterable[float]) -> bool:

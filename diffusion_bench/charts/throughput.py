@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from diffusion_bench.charts.bars import Bar, bars_figure
-from diffusion_bench.charts.series import Failure, failure_rows, series_of
+from diffusion_bench.charts.series import Failure, basis_of, failure_rows, series_of
 from diffusion_bench.charts.style import empty_figure
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import summarise
@@ -22,6 +22,7 @@ class ThroughputPoint(NamedTuple):
     steps: int
     images_per_s: float
     steps_per_s: float | None
+    basis: str = ""
 
 
 class ThroughputSeries(NamedTuple):
@@ -44,11 +45,12 @@ def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
     """Return the throughput of every series of the reports."""
     found = []
     for series in series_of(reports):
-        cells = [(cell.request.steps, summarise(cell)) for cell in series.cells]
         points = tuple(
-            ThroughputPoint(steps, summary.images_per_s, summary.steps_per_s)
-            for steps, summary in cells
-            if summary
+            ThroughputPoint(
+                cell.request.steps, summary.images_per_s, summary.steps_per_s, basis_of(cell)
+            )
+            for cell in series.cells
+            if (summary := summarise(cell))
         )
         found.append(
             ThroughputSeries(
@@ -74,6 +76,7 @@ def throughput_figure(numbers: list[ThroughputSeries]) -> go.Figure:
             item.other,
             item.drawn.images_per_s,
             f"{item.drawn.steps} steps",
+            item.drawn.basis,
         )
         for item in numbers
         if item.drawn
@@ -90,7 +93,7 @@ def throughput_table(numbers: list[ThroughputSeries]) -> tuple[list[str], list[l
     header = ["series", "steps", "images/s", "denoising steps/s", "status", "message"]
     rows: list[list[Any]] = []
     for item in numbers:
-        rows += [[item.name, *point, "ok", ""] for point in item.points]
+        rows += [[item.name, *point[:-1], point.basis or "ok", ""] for point in item.points]
         rows += failure_rows([item.name], item.failures, len(header))
     return header, rows
 

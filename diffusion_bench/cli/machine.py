@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
+    from diffusion_bench.hardware.doctor import Finding
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import Sensor
     from diffusion_bench.records import Reading
+    from diffusion_bench.reports.findings import ReportFinding
 
 UNKNOWN = "cannot tell"
 
@@ -43,28 +48,57 @@ def hardware(
             _show(sensor, sampler, interval, watch=watch)
 
 
-def doctor() -> None:
-    """Examine the machine and say what to mend.
+def doctor(
+    reports: Annotated[
+        list[Path] | None, typer.Argument(help="Reports to examine; the machine if none is named.")
+    ] = None,
+) -> None:
+    """Examine the machine and say what to mend, or say whether reports can be believed.
 
     diffusion-bench doctor
-    """
-    from contextlib import closing
 
-    from rich.console import Console
+    diffusion-bench doctor friend.jsonl
+    """
+    found = _examine_reports(reports) if reports else _examine_machine()
+    if any(finding.level == "problem" for finding in found):
+        raise typer.Exit(1)
+
+
+def _examine_machine() -> Sequence[Finding]:
+    from contextlib import closing
 
     from diffusion_bench.hardware.doctor import examine
     from diffusion_bench.hardware.facts import gather_facts
     from diffusion_bench.hardware.sensors import open_sensor
 
-    console = Console()
     with closing(open_sensor()) as sensor:
         findings = examine(gather_facts(sensor))
+    _print_findings(findings)
+    return findings
+
+
+def _examine_reports(paths: Sequence[Path]) -> Sequence[ReportFinding]:
+    from diffusion_bench.reports.doctor import examine_report
+    from diffusion_bench.reports.read import read_report
+
+    found = []
+    for path in paths:
+        findings = examine_report(read_report(path))
+        if len(paths) > 1:
+            typer.echo(f"{path}:")
+        _print_findings(findings)
+        found += findings
+    return found
+
+
+def _print_findings(findings: Sequence[Finding] | Sequence[ReportFinding]) -> None:
+    from rich.console import Console
+
+    console = Console()
     for finding in findings:
         console.print(f"{finding.level}: {finding.title}", markup=False, soft_wrap=True)
         for line in filter(None, (finding.detail, finding.advice)):
             console.print(f"    {line}", markup=False, soft_wrap=True)
-    if any(finding.level == "problem" for finding in findings):
-        raise typer.Exit(1)
 
 
 def _print_lines(sampler: Sampler, interval: float, *, watch: bool) -> None:
@@ -122,6 +156,7 @@ def _table(reading: Reading) -> Table:
         table.add_row("temperature", _with_unit(gpu.temperature_c, "°C"))
         table.add_row("SM clock", _with_unit(gpu.sm_clock_mhz, "MHz"))
         table.add_row("memory clock", _with_unit(gpu.memory_clock_mhz, "MHz"))
+        table.add_row("clocks lowered by", _reasons(gpu.throttle_reasons))
         for name, reason in gpu.missing.items():
             table.add_row(f"no {name}", reason)
     return table
@@ -129,6 +164,10 @@ def _table(reading: Reading) -> Table:
 
 def _with_unit(value: float | None, unit: str) -> str:
     return UNKNOWN if value is None else f"{value:.0f} {unit}"
+
+
+def _reasons(names: tuple[str, ...] | None) -> str:
+    return UNKNOWN if names is None else ", ".join(names) or "nothing"
 
 
 def _share(used_mib: float | None, total_mib: float | None) -> str:

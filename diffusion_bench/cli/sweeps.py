@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffusion_bench.bench.runner import Progress
-    from diffusion_bench.reports.schema import Report
+    from diffusion_bench.bench.progress import Progress
+    from diffusion_bench.bench.sweep import Sweep
+    from diffusion_bench.reports.schema import Limit, Report
 
 COLUMNS = {
     "model": "model",
@@ -26,9 +27,15 @@ COLUMNS = {
     "iqr_s": "IQR s",
     "images_per_s": "images/s",
     "steps_per_s": "steps/s",
-    "energy_j": "energy J",
+    "energy_per_image_j": "J/image",
+    "net_energy_per_image_j": "net J/image",
+    "cost_per_1000_images": "cost of 1000",
+    "burst_s": "burst s",
+    "sustained_s": "sustained s",
+    "fit": "fit",
     "nvml_used_mib": "GPU MiB",
     "rss_mib": "RSS MiB",
+    "warnings": "warnings",
     "message": "message",
 }
 
@@ -44,6 +51,19 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with --out: skip the cells it already has.")
     ] = False,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Time every step of long cells too.")
+    ] = False,
+    sustain: Annotated[
+        str | None,
+        typer.Option(help="Go on with each cell for so long, as 10m: burst against heat."),
+    ] = None,
+    emulate_vram: Annotated[
+        str | None, typer.Option(help="Give out no more memory than that, as 12GiB; cells say so.")
+    ] = None,
+    find_limit: Annotated[
+        str | None, typer.Option(help="Instead, find the largest batch or resolution that fits.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="As for generate.")] = None,
 ) -> None:
     """Measure a sweep, cell by cell, into a report.
@@ -51,19 +71,63 @@ def sweep(
     diffusion-bench sweep benchmarks/quick.toml --out quick.jsonl
 
     diffusion-bench sweep benchmarks/ddpm_vs_ddim.toml --out mine.jsonl --resume
+
+    diffusion-bench sweep benchmarks/quick.toml --emulate-vram 12GiB --find-limit batch
     """
+    from diffusion_bench.bench.limit import run_limit
     from diffusion_bench.bench.runner import run_sweep
     from diffusion_bench.bench.sweep import read_sweep
     from diffusion_bench.reports.read import read_report
 
-    plan = read_sweep(file)
+    plan = _with_options(read_sweep(file), exhaustive, sustain, emulate_vram)
     path = out or Path(f"{file.stem}.jsonl")
     if resume and not path.exists():  # a run may be killed before its first line
         typer.echo(f"note: there is no report {path} yet; starting it", err=True)
-    _watch(run_sweep(plan, path, resume=resume, device=device))
+    if find_limit is None:
+        _watch(run_sweep(plan, path, resume=resume, device=device))
+    elif find_limit not in ("batch", "resolution") or resume:
+        raise ValueError("--find-limit takes batch or resolution, and starts a new report")
+    else:
+        _watch(
+            run_limit(plan, path, "batch" if find_limit == "batch" else "resolution", device=device)
+        )
     report = read_report(path)
     _print_reports([report])
+    for limit in report.limits:
+        typer.echo(limit_line(limit))
     typer.echo(f"report: {path}")
+
+
+def _with_options(
+    plan: Sweep, exhaustive: bool, sustain: str | None, emulate_vram: str | None
+) -> Sweep:
+    """Return the sweep with what the command line says over what its file says."""
+    from pydantic import ValidationError
+
+    from diffusion_bench.cli.amounts import memory_bytes, seconds
+    from diffusion_bench.records import explain
+
+    changes: dict[str, object] = {}
+    if exhaustive:
+        changes["measured_steps"] = None
+    if sustain is not None:
+        changes["sustain_s"] = seconds(sustain)
+    if emulate_vram is not None:
+        changes["emulated_memory"] = memory_bytes(emulate_vram)
+    try:
+        return type(plan).model_validate(plan.model_dump() | changes)
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def limit_line(limit: Limit) -> str:
+    """Return what a search found, in one line."""
+    what = f"{limit.request.model}, {limit.request.precision}"
+    fits, misfits = limit.largest_fit, limit.smallest_misfit
+    if fits is None:
+        return f"{what}: no {limit.axis} fits; {misfits} does not"
+    edge = "the largest that is tried" if misfits is None else f"{misfits} does not fit"
+    return f"{what}: the largest {limit.axis} that fits is {fits} ({edge})"
 
 
 def compare(
@@ -73,28 +137,34 @@ def compare(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Also write one row a cell as CSV.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write tables as Markdown.")] = None,
+    tariff: Annotated[
+        float | None,
+        typer.Option(help="Price of a kWh, to show what 1000 images cost.", min=0.0, max=1e6),
+    ] = None,
 ) -> None:
     """Show one report, or compare several cell by cell.
 
     diffusion-bench compare quick.jsonl
 
     diffusion-bench compare mine.jsonl friend.jsonl --html both.html --csv both.csv
+
+    diffusion-bench compare mine.jsonl --tariff 0.30
     """
     from diffusion_bench.reports.export import to_csv, to_markdown
     from diffusion_bench.reports.read import read_report
 
     opened = [read_report(path) for path in reports]
-    _print_reports(opened)
+    _print_reports(opened, tariff)
     if len(opened) > 1:
         _print_verdicts(opened)
     if csv is not None:
-        _write(csv, to_csv(opened))
+        _write(csv, to_csv(opened, tariff=tariff))
     if markdown is not None:
-        _write(markdown, to_markdown(opened))
+        _write(markdown, to_markdown(opened, tariff=tariff))
     if html is not None:
         from diffusion_bench.charts.page import to_html
 
-        _write(html, to_html(opened))
+        _write(html, to_html(opened, tariff=tariff))
 
 
 def _watch(events: Generator[Progress]) -> None:
@@ -125,6 +195,10 @@ def _watch(events: Generator[Progress]) -> None:
             )
             if event.cell is not None and event.cell.status != "ok":
                 console.print(f"{event.cell.status}: {event.cell.message}", markup=False)
+            elif event.cell is not None and not console.is_terminal:
+                done = f"{event.num_done}/{event.num_cells} {describe(event)}"
+                left = time_left(event.remaining_s)
+                console.print(f"{done}; {left}" if left else done, markup=False, soft_wrap=True)
 
 
 def describe(event: Progress) -> str:
@@ -146,7 +220,7 @@ def time_left(remaining_s: float | None) -> str:
     return "" if remaining_s is None else f"about {in_words(remaining_s)} left"
 
 
-def _print_reports(reports: list[Report]) -> None:
+def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -158,7 +232,7 @@ def _print_reports(reports: list[Report]) -> None:
         for note in report.notes:
             typer.echo(f"note: {report.source}: {note}", err=True)
         console.print(f"{report.source}: {describe_report(report)}", markup=False)
-        rows = to_rows([report])
+        rows = to_rows([report], tariff=tariff)
         shown = [name for name in COLUMNS if _is_worth_showing(name, rows)]
         table = Table(*(COLUMNS[name] for name in shown))
         for row in rows:
@@ -190,13 +264,18 @@ def _print_verdicts(reports: list[Report]) -> None:
 
     from diffusion_bench.bench.wording import name_request
     from diffusion_bench.reports.compare import compare as compare_reports
+    from diffusion_bench.reports.overall import overall
 
     table = Table("workload", "baseline", "other", "verdict", "ratio of times", "why")
     for row in compare_reports(reports):
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         cells = (name_request(row.request), row.baseline, row.other, row.verdict, ratio, row.reason)
         table.add_row(*map(escape, cells))
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    for whole in overall(reports):
+        for line in whole.words():
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _write(path: Path, text: str) -> None:

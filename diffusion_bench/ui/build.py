@@ -43,7 +43,7 @@ def build(
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
                 benchmark.build(sweeping, planning, reports_folder, second)
             with gr.Tab("Reports", id="reports") as third:
-                reports.build(Reading(reports_folder, outbox), third)
+                reports.build(Reading(reports_folder, outbox, machine.info), third)
             with gr.Tab("Hardware", id="hardware") as fourth:
                 timer = hardware.build(machine, page)
         fourth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.reports.export import to_rows
 from diffusion_bench.reports.labels import resolution, sampler
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.stats import summarise
 
 TITLES = {
     "latency": "Time against steps",
@@ -16,8 +16,25 @@ TITLES = {
     "step_times": "Times of single steps",
 }
 
-CELL_HEADERS = ["sampler", "steps", "size", "batch", "status", "median (s)", "images/s"]
-CELL_HEADERS += ["peak (MiB)", "message"]
+# Columns of an export and their heads; "peak" is found among the kinds of memory.
+CELL_COLUMNS = {
+    "sampler": "sampler",
+    "steps": "steps",
+    "resolution": "size",
+    "batch": "batch",
+    "status": "status",
+    "median_s": "median (s)",
+    "images_per_s": "images/s",
+    "peak": "peak (MiB)",
+    "fit": "fit",
+    "energy_per_image_j": "J/image",
+    "net_energy_per_image_j": "net J/image",
+    "cost_per_1000_images": "cost of 1000",
+    "warnings": "warnings",
+    "message": "message",
+}
+CELL_HEADERS = list(CELL_COLUMNS.values())
+PEAKS = ("nvml_used_mib", "torch_reserved_mib", "rss_mib")  # the first that was measured
 
 Table = dict[str, list[Any]]
 
@@ -44,27 +61,17 @@ def draw_trace(cell: Cell) -> Chart:
     return Chart(trace_figure(panels), to_table(*trace_table(panels)))
 
 
-def cell_table(reports: Sequence[Report]) -> Table:
-    """Return a row for every measured cell."""
+def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Table:
+    """Return a row for every measured cell, with its report where there are several.
+
+    `tariff` is money per kilowatt-hour; without one there is no cost.
+    """
+    columns = CELL_COLUMNS if len(reports) < 2 else {"report": "report", **CELL_COLUMNS}
     rows = []
-    for report in reports:
-        for cell in report.cells:
-            figures, memory = summarise(cell), cell.memory
-            peak_mib = memory.nvml_used_mib or memory.torch_reserved_mib or memory.rss_mib
-            rows.append(
-                [
-                    sampler(cell.request),
-                    cell.request.steps,
-                    resolution(cell.request),
-                    cell.request.batch,
-                    cell.status,
-                    figures and figures.median_s,
-                    figures and figures.images_per_s,
-                    peak_mib,
-                    cell.message,
-                ]
-            )
-    return to_table(CELL_HEADERS, rows)
+    for row in to_rows(reports, tariff=tariff):
+        peak_mib = next((row[name] for name in PEAKS if row[name] is not None), None)
+        rows.append([{**row, "peak": peak_mib}[name] for name in columns])
+    return to_table(list(columns.values()), rows)
 
 
 def to_table(headers: list[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import diffusion_bench
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels
-from diffusion_bench.bench.measure import WARMUP_STEPS
+from diffusion_bench.bench.cell_run import IDLE_S
+from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels, timed_calls
+from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
@@ -22,7 +23,7 @@ from diffusion_bench.ui.report_files import ReportFolder
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 PROBE_STEPS = (2, 6)
-MAX_SHARED_CALLS = 200
+MAX_SHARED_CALLS = 240
 
 SMALLEST_SWEEP = """name = "mine"
 repeats = 3
@@ -107,17 +108,23 @@ def sweep_text(name: str) -> str:
 
 
 def read_plan(text: str, *, shared: bool) -> Sweep:
-    """Return the sweep a TOML text describes; raise ValueError for one that cannot run here."""
+    """Return the sweep a TOML text describes; raise ValueError for one that cannot run here.
+
+    On a shared app a cell is called `repeats` times, whatever its stop rule: calls are counted.
+    """
     sweep = parse_sweep(text)
     for model in sweep.axes.model:
         check_model(model, shared=shared)
     if shared:
         _check_shared(sweep)
+        return sweep.model_copy(update={"stop": None})
     return sweep
 
 
 def _check_shared(sweep: Sweep) -> None:
     """Refuse what would keep a shared machine from its owner and the other visitors."""
+    if sweep.sustain_s is not None:
+        raise ValueError("this app is shared: a sweep may not sustain its cells (sustain_s)")
     cells = sweep.requests()
     for cell in cells:
         check_limits(cell)
@@ -137,12 +144,11 @@ def known_times(reports: Sequence[Report], here: MachineInfo) -> list[TimedReque
     ours = [report for report in reports if _is_of(report, here)]
     kinds = [report.header.plan.device.partition(":")[0] for report in ours]
     return [
-        TimedRequest(cell.request, sample.wall_s)
+        timed
         for report, kind in zip(ours, kinds, strict=True)
         if kind == kinds[0]
         for cell in report.cells
-        if cell.status == "ok"
-        for sample in cell.samples
+        for timed in timed_calls(cell)
     ]
 
 
@@ -153,19 +159,29 @@ def _is_of(report: Report, here: MachineInfo) -> bool:
 
 
 def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
-    """Return the seconds a sweep takes, warm-ups too, `None` where a model was never timed."""
+    """Return the seconds a sweep takes at least, warm-ups too.
+
+    `None` where a model was never timed. A stop rule may ask for more calls than `repeats`.
+    """
     cells = sweep.requests()
-    warmups = [cell.model_copy(update={"steps": min(cell.steps, WARMUP_STEPS)}) for cell in cells]
-    once_s, warmup_s = estimate_s(cells, timed), estimate_s(warmups, timed)
+    run = [_of_steps(cell, cut(cell.steps, sweep.measured_steps) or cell.steps) for cell in cells]
+    warmups = [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
+    once_s, warmup_s = estimate_s(run, timed), estimate_s(warmups, timed)
     if once_s is None or warmup_s is None:
         return None
-    return sweep.repeats * once_s + sweep.warmups * warmup_s
+    beside_s = len(cells) * (IDLE_S + (sweep.sustain_s or 0.0))
+    return sweep.repeats * once_s + sweep.warmups * warmup_s + beside_s
+
+
+def _of_steps(cell: ImageRequest, steps: int) -> ImageRequest:
+    return cell.model_copy(update={"steps": steps})
 
 
 def plan_line(sweep: Sweep, duration: float | None, source: str) -> str:
     """Return what a sweep will do, in one line."""
     count = len(sweep.requests())
-    calls = f"{count} cell{'s' if count != 1 else ''}, {sweep.repeats} repeats each"
+    repeats = f"{sweep.repeats} repeats{' or more' if sweep.stop else ''}"
+    calls = f"{count} cell{'s' if count != 1 else ''}, {repeats} each"
     if duration is None:
         return f"{calls}. How long is not known yet: press Estimate for a short probe."
     return f"{calls}: about {in_words(duration)}, judged by {source}."

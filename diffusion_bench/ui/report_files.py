@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from diffusion_bench.reports.read import read_bytes
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.store import UnreadableReport, finished_ids, parse_report, read_report
 
@@ -16,10 +17,14 @@ NO_NAME = "sweep"
 
 
 class Opened(NamedTuple):
-    """The reports that could be read, and a line for each that could not."""
+    """The reports that could be read, and a line for each that could not.
+
+    `uploaded` says of each report whether it came from outside the folder.
+    """
 
     reports: tuple[Report, ...]
     complaints: tuple[str, ...]
+    uploaded: tuple[bool, ...] = ()
 
 
 class ReportFolder:
@@ -59,7 +64,8 @@ class ReportFolder:
                 report = self.read(name)
             except UnreadableReport:
                 continue
-            planned = {request.workload_id() for request in report.header.plan.cells}
+            header = report.header
+            planned = {header.cell_id(request) for request in header.plan.cells}
             if planned - finished_ids(report):
                 names.append(name)
         return names
@@ -77,19 +83,21 @@ def read_cached(path: Path) -> Report:
 
 def open_reports(folder: ReportFolder, names: Sequence[str], uploads: Sequence[str]) -> Opened:
     """Open reports of the folder by name and uploaded files by path; a bad one stops no other."""
-    reports, complaints = [], []
+    reports, complaints, uploaded = [], [], []
     for name in names:
         try:
             reports.append(folder.read(name))
+            uploaded.append(False)
         except (ValueError, OSError) as error:
             complaints.append(str(error))
     for upload in uploads:
         try:
             # An upload's own name, not the folder that Gradio put it in.
-            reports.append(parse_report(Path(upload).read_bytes(), Path(upload).name))
+            reports.append(parse_report(read_bytes(Path(upload)), Path(upload).name))
+            uploaded.append(True)
         except (ValueError, OSError) as error:
             complaints.append(str(error))
-    return Opened(tuple(reports), tuple(complaints))
+    return Opened(tuple(reports), tuple(complaints), tuple(uploaded))
 
 
 @lru_cache(maxsize=REMEMBERED)

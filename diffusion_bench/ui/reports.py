@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import gradio as gr
 
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.reports.doctor import examine_report, imported_finding
 from diffusion_bench.reports.export import describe, to_csv, to_markdown
 from diffusion_bench.reports.labels import report_labels
+from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.complaints import complaining
-from diffusion_bench.ui.figures import TITLES, Chart, cell_name, draw_chart, draw_trace
+from diffusion_bench.ui.figures import (
+    TITLES,
+    Chart,
+    Table,
+    cell_name,
+    cell_table,
+    draw_chart,
+    draw_trace,
+)
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import Opened, ReportFolder, open_reports
 
@@ -27,11 +39,17 @@ class Shown(NamedTuple):
 
 
 class Reading:
-    """Opens reports for the page."""
+    """Opens reports for the page. `machine` tells what this one is, to know others' reports by."""
 
-    def __init__(self, folder: ReportFolder, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        folder: ReportFolder,
+        outbox: Outbox,
+        machine: Callable[[], MachineInfo] | None = None,
+    ) -> None:
         self._folder = folder
         self._outbox = outbox
+        self._machine = machine
 
     def names(self) -> list[str]:
         """Return the reports of the folder, newest first."""
@@ -41,7 +59,7 @@ class Reading:
         """Return everything there is to see of some reports; a bad one is named in the words."""
         opened = self._open(names, uploads)
         return Shown(
-            words=summary(opened),
+            words=summary(opened, self._imported(opened)),
             charts=tuple(draw_chart(name, opened.reports) for name in TITLES),
             traces=tuple(trace_choices(opened.reports)),
         )
@@ -53,7 +71,15 @@ class Reading:
                 return draw_trace(cell)
         raise ValueError("this cell is in none of the open reports")
 
-    def export(self, names: list[str] | None, uploads: list[str] | None) -> tuple[str, ...]:
+    def cells(
+        self, names: list[str] | None, uploads: list[str] | None, tariff: float | None = None
+    ) -> Table:
+        """Return a row for every cell; `tariff` is money per kilowatt-hour."""
+        return cell_table(self._open(names, uploads).reports, tariff=tariff)
+
+    def export(
+        self, names: list[str] | None, uploads: list[str] | None, tariff: float | None = None
+    ) -> tuple[str, ...]:
         """Return files of the open reports: CSV, Markdown and HTML; nothing if none is open."""
         from diffusion_bench.charts.page import to_html
 
@@ -62,27 +88,63 @@ class Reading:
             return ()
         stem = reports[0].source.removesuffix(".jsonl") if len(reports) == 1 else "comparison"
         return (
-            self._outbox.place(f"{stem}.csv", to_csv(reports)),
-            self._outbox.place(f"{stem}.md", to_markdown(reports)),
-            self._outbox.place(f"{stem}.html", to_html(reports)),
+            self._outbox.place(f"{stem}.csv", to_csv(reports, tariff=tariff)),
+            self._outbox.place(f"{stem}.md", to_markdown(reports, tariff=tariff)),
+            self._outbox.place(f"{stem}.html", to_html(reports, tariff=tariff)),
         )
 
     def _open(self, names: list[str] | None, uploads: list[str] | None) -> Opened:
         return open_reports(self._folder, names or [], uploads or [])
 
+    def _imported(self, opened: Opened) -> tuple[bool, ...]:
+        """Return of each report whether it came from another machine, or from outside."""
+        here = self._machine() if self._machine else None
+        return tuple(
+            uploaded or (here is not None and not was_measured_on(here, report))
+            for report, uploaded in zip(opened.reports, opened.uploaded, strict=True)
+        )
 
-def summary(opened: Opened) -> str:
-    """Return a few lines a report: where it was measured, how complete it is, what is damaged."""
+
+def was_measured_on(here: MachineInfo, report: Report) -> bool:
+    """Return whether a report names this machine's processor, memory and GPUs.
+
+    The operating system is left out: it is updated, and the machine stays the same.
+    """
+    there = report.header.machine
+    same_host = (there.cpu, there.cores_logical) == (here.cpu, here.cores_logical)
+    same_memory = abs(there.ram_mib - here.ram_mib) < 0.05 * here.ram_mib
+    names = [[card.name for card in side.gpus] for side in (there, here)]
+    return same_host and same_memory and names[0] == [name or "unknown" for name in names[1]]
+
+
+def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
+    """Return a few lines a report: where it was measured, how complete it is, what is wrong.
+
+    Then the comparison, where there are two reports or more.
+    """
     lines = [f"Not opened: {complaint}" for complaint in opened.complaints]
-    for report, label in zip(opened.reports, report_labels(opened.reports), strict=True):
+    labels = report_labels(opened.reports)
+    for report, label, foreign in zip(opened.reports, labels, imported, strict=True):
         planned = len(report.header.plan.cells)
         failed = sum(cell.status != "ok" for cell in report.cells)
-        lines.append(label or report.source)
+        mark = f" ({imported_finding().title})" if foreign else ""
+        lines.append(f"{label or report.source}{mark}")
         lines.append(f"  {describe(report)}")
         unwell = f", {failed} of them without figures" if failed else ""
         lines.append(f"  {len(report.cells)} of {planned} cells measured{unwell}")
         lines += [f"  Note: {note}" for note in report.notes]
+        lines += findings(report)
+    for whole in overall(opened.reports):
+        lines += whole.words()
     return "\n".join(lines) or NOTHING
+
+
+def findings(report: Report) -> list[str]:
+    """Return what the doctor says of a report, a line each."""
+    return [
+        f"  Doctor: {': '.join(filter(None, (found.level, found.title, found.detail)))}"
+        for found in examine_report(report)
+    ]
 
 
 def trace_choices(reports: tuple[Report, ...]) -> list[tuple[str, str]]:
@@ -123,15 +185,31 @@ def build(reading: Reading, tab: gr.Tab) -> None:
     words = gr.Textbox(
         NOTHING, label="Open reports", interactive=False, max_lines=30, elem_id="reports-words"
     )
+    tariff, cells = _cells()
     downloads = _downloads()
     charts = [part for name, title in TITLES.items() for part in _chart(name, title)]
     picker = gr.Dropdown([], value=None, label="Cell", elem_id="reports-trace-cell", render=False)
     trace = _chart("trace", "Hardware during a cell", picker)
-    _wire(reading, (chosen, uploads), [words, picker, *charts], downloads)
+    opening = _wire_opening(reading, (chosen, uploads), [words, picker, *charts])
+    _wire_cells(reading, [chosen, uploads, tariff], cells, (downloads, opening))
     picker.change(
         _trace_handler(reading), [chosen, uploads, picker], list(trace), queue=False, **HIDDEN
     )
     tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, queue=False, **HIDDEN)
+
+
+def _cells() -> tuple[gr.Number, gr.Dataframe]:
+    with gr.Accordion("All cells", open=False, elem_id="reports-cells-more"):
+        tariff = gr.Number(
+            None,
+            label="Price of a kWh",
+            info="Fills the cost of 1000 images, where energy was measured.",
+            minimum=0,
+            maximum=1e6,
+            elem_id="reports-tariff",
+        )
+        cells = gr.Dataframe(show_label=False, interactive=False, elem_id="reports-cells-table")
+    return tariff, cells
 
 
 def _downloads() -> list[gr.DownloadButton]:
@@ -155,12 +233,11 @@ def _chart(name: str, title: str, above: gr.Dropdown | None = None) -> tuple[gr.
     return plot, table
 
 
-def _wire(
-    reading: Reading,
-    chosen: tuple[gr.Dropdown, gr.File],
-    shown: list[Any],
-    downloads: list[gr.DownloadButton],
-) -> None:
+def _wire_opening(
+    reading: Reading, chosen: tuple[gr.Dropdown, gr.File], shown: list[Any]
+) -> list[Any]:
+    """Open what was chosen; return the events after which the rest of the tab follows."""
+
     @complaining
     def on_open(names: list[str] | None, uploads: list[str] | None) -> list[Any]:
         found = reading.show(names, uploads)
@@ -168,14 +245,7 @@ def _wire(
         picker = gr.Dropdown(list(found.traces), value=first)
         return [found.words, picker, *(part for chart in found.charts for part in chart)]
 
-    @complaining
-    def on_export(names: list[str] | None, uploads: list[str] | None) -> list[Any]:
-        paths = reading.export(names, uploads)
-        if not paths:
-            return [gr.DownloadButton(value=None, interactive=False) for _ in downloads]
-        return [gr.DownloadButton(value=path, interactive=True) for path in paths]
-
-    for event in (chosen[0].change, chosen[1].change):
+    return [
         event(
             on_open,
             list(chosen),
@@ -184,7 +254,30 @@ def _wire(
             show_progress="minimal",
             show_progress_on=shown[0],
             trigger_mode="always_last",
-        ).then(on_export, list(chosen), downloads, **HIDDEN)
+        )
+        for event in (chosen[0].change, chosen[1].change)
+    ]
+
+
+def _wire_cells(
+    reading: Reading,
+    asked: list[Any],
+    cells: gr.Dataframe,
+    after: tuple[list[gr.DownloadButton], list[Any]],
+) -> None:
+    """Fill table and files when reports were opened and when the price changes."""
+    downloads, opening = after
+
+    @complaining
+    def on_cells(names: Any, uploads: Any, tariff: float | None) -> list[Any]:
+        table = reading.cells(names, uploads, tariff)
+        paths = reading.export(names, uploads, tariff)
+        if not paths:
+            return [table, *(gr.DownloadButton(value=None, interactive=False) for _ in downloads)]
+        return [table, *(gr.DownloadButton(value=path, interactive=True) for path in paths)]
+
+    for event in (*(done.then for done in opening), asked[-1].submit, asked[-1].blur):
+        event(on_cells, asked, [cells, *downloads], **HIDDEN)
 
 
 def _trace_handler(reading: Reading) -> Any:
