@@ -119,6 +119,7 @@ def make_cell(
             "started_utc": "2026-01-02T03:04:06Z",
             "status": status,
             "message": message,
+            "stop_reason": "fixed count" if status == "ok" else None,
             "samples": tuple(make_sample(wall, asked.steps, step_s) for wall in walls),
             "memory": Memory(**values, missing=missing),
             "trace": trace or Trace(),

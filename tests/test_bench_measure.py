@@ -181,3 +181,13 @@ def test_a_sustained_cell_goes_on_with_whole_calls_and_is_heard_at_each() -> Non
     assert lab.heard == [1, 1, 1, 1]
     assert lab.cuts == [None, 5, None, None, None]
     assert [call.wall_s for call in found.timed] == [1.0]
+
+
+def test_a_round_makes_so_many_calls_and_counts_those_of_earlier_rounds() -> None:
+    lab = Lab([9.0, 1.0, 1.0])
+    found = lab.measure(repeats=6, calls=2, done_s=(1.0, 1.0))
+    assert (len(found.timed), found.stop_reason) == (2, None)
+    assert lab.heard == [3, 4]
+    lab = Lab([9.0, 1.0])
+    found = lab.measure(repeats=5, calls=2, done_s=(1.0,) * 4)
+    assert (len(found.timed), found.stop_reason) == (1, "fixed count")

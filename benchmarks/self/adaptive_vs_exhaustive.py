@@ -77,7 +77,7 @@ def main() -> int:
     sweep = sweep.model_copy(update={"axes": sweep.axes.model_copy(update=axes)})
     asked.out.mkdir(exist_ok=True)
     stamp = int(time.time())
-    every = sweep.model_copy(update={"measured_steps": None})
+    every = sweep.exhaustive()
     short_s, adaptive = run(sweep, asked.out / f"adaptive_{stamp}.jsonl")
     long_s, exhaustive = run(every, asked.out / f"exhaustive_{stamp}.jsonl")
     error, covered = judge(adaptive, exhaustive)

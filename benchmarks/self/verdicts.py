@@ -28,14 +28,15 @@ from diffusion_bench.reports.schema import Report
 SAME, SLOWER = 0.95, 0.90
 SWEEP = """
 name = "verdicts"
-repeats = 9
+repeats = 12
+rounds = 4
 [stop]
-noise = 0.02
+noise = 0.03
 min_time_s = 1.0
-max_time_s = 12.0
-max_repeats = 40
+max_time_s = 15.0
+max_repeats = 30
 [axes]
-steps = [10, 15, 20, 30, 40]
+steps = [10, 20, 40]
 resolution = [64, 96]
 """
 

@@ -5,5 +5,6 @@ measure     one cell: warm-up, timed calls, when to stop        worker     the p
 workers     one worker at a time, ended where it hangs          isolation  which cells get their own
 setup       the device, the open report, the sampler            cell_run   one cell, row and all
 cells       the row a cell becomes                              runner     a sweep from end to end
+rounds      what visits of a cell add up to
 limit       the largest resolution or batch that fits           progress   what a run tells
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -9,6 +10,7 @@ from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.worker import Failed, Loaded, Measured, Repeated
 from diffusion_bench.hardware.state import look_before, on_battery
@@ -16,23 +18,32 @@ from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
 
 IDLE_S = 0.5  # of looking at the quiet machine before each cell
+SHORT_IDLE_S = 0.2
 TIME_LIMIT_S = 1800.0
 
 
 class CellRun:
-    """Measures one cell of an open bench: `prepare`, then `events` to their end, then `cell`."""
+    """Measures one cell of an open bench: `prepare`, then `events` to their end, then `cell`.
 
-    def __init__(self, bench: Bench, request: ImageRequest, order: int) -> None:
+    `earlier` is the cell as earlier rounds left it.
+    """
+
+    def __init__(
+        self, bench: Bench, request: ImageRequest, order: int, earlier: Cell | None = None
+    ) -> None:
         self._bench = bench
         self._request = request
         self._order = order
+        self._earlier = earlier
         plan = bench.header.plan
         self._effort = Effort(
             warmups=plan.warmups,
             repeats=plan.repeats,
+            calls=None if plan.rounds == 1 else math.ceil(plan.repeats / plan.rounds),
+            done_s=tuple(sample.wall_s for sample in earlier.samples) if earlier else (),
             stop=plan.stop,
             measured_steps=plan.measured_steps,
-            sustain_s=plan.sustain_s,
+            sustain_s=None if earlier else plan.sustain_s,
         )
         self._time_limit_s = plan.time_limit_s or TIME_LIMIT_S
         self._loaded: Loaded | None = None
@@ -42,11 +53,13 @@ class CellRun:
     def prepare(self, measured: Sequence[Cell]) -> None:
         """Give the cell a process of its own where it needs one, and look at the quiet machine."""
         workers, sampler = self._bench.workers, self._bench.sampler
-        if needs_fresh_process(self._request, measured, self._total_mib()):
+        if needs_fresh_process(self._request, workers.last, measured, self._total_mib()):
             workers.drop()
         sampler.watch(workers.pid)
         idle_from_s = time.perf_counter()
-        time.sleep(IDLE_S)
+        # A second look need not be long where there is no power to average.
+        is_short = self._earlier is not None and not self._bench.sensor.cards()
+        time.sleep(SHORT_IDLE_S if is_short else IDLE_S)
         self._started_utc, self._start_s = utc_now(), time.perf_counter()
         self._idle = sampler.between(idle_from_s, self._start_s)
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
@@ -82,7 +95,7 @@ class CellRun:
         )
         if isinstance(self._end, Failed):
             return failed_cell(self._request, watched, self._end)
-        return measured_cell(
+        now = measured_cell(
             self._request,
             watched,
             self._end.measurement,
@@ -90,6 +103,7 @@ class CellRun:
             attention=self._bench.workers.attention,
             first_of_shape=self._bench.workers.is_new_shape(self._request),
         )
+        return joined(self._earlier, now) if self._earlier else now
 
     def _gpu_uuid(self) -> str | None:
         ready = self._bench.workers.ready

@@ -17,6 +17,7 @@ from diffusion_bench.reports.schema import (
     Label,
     MachineState,
     Sample,
+    Visit,
 )
 
 NO_GPU_USED = "the cell ran on no NVIDIA GPU"
@@ -77,11 +78,14 @@ def measured_cell(
         missing["energy"] = why_no_energy
     if loaded is None:
         missing["load_s"] = "the model was already loaded"
+    if measurement.stop_reason is None:
+        missing["stop_reason"] = "more calls are to come"
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
     return Cell(
         **_common(request, watched),
         status="ok",
+        visits=(Visit(started_utc=watched.started_utc, calls=len(samples)),),
         labels=_labels(watched, shares, extrapolated=extrapolation is not None),
         stop_reason=measurement.stop_reason,
         extrapolation=extrapolation,

@@ -45,17 +45,25 @@ def estimate_s(requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]) 
 
     `None` when a model and precision among them has never been timed.
     """
+    each = call_estimates_s(requests, timed)
+    return None if each is None else sum(each)
+
+
+def call_estimates_s(
+    requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]
+) -> list[float] | None:
+    """Return the seconds of one call of each request; `None` as for `estimate_s`."""
     by_model: dict[tuple[str, str], list[TimedRequest]] = {}
     for known in timed:
         by_model.setdefault(_family(known.request), []).append(known)
-    total = 0.0
+    costs = {family: _fit(calls) for family, calls in by_model.items()}
+    seconds = []
     for request in requests:
-        known_here = by_model.get(_family(request))
-        if not known_here:
+        if _family(request) not in costs:
             return None
-        per_step, per_pixel = _fit(known_here)
-        total += per_step * request.steps + per_pixel * step_pixels(request)
-    return total
+        per_step, per_pixel = costs[_family(request)]
+        seconds.append(per_step * request.steps + per_pixel * step_pixels(request))
+    return seconds
 
 
 def _family(request: ImageRequest) -> tuple[str, str]:

@@ -36,6 +36,7 @@ def make_header(
             device=ready.device,
             warmups=sweep.warmups,
             repeats=sweep.repeats,
+            rounds=sweep.rounds,
             stop=sweep.stop,
             measured_steps=sweep.measured_steps,
             time_limit_s=sweep.time_limit_s,

@@ -19,16 +19,21 @@ UNSEEN_FACTOR = 4.0  # times the largest shape so far, while no line can be draw
 
 
 def needs_fresh_process(
-    request: ImageRequest, measured: Sequence[Cell], total_mib: float | None
+    request: ImageRequest,
+    last: ImageRequest | None,
+    measured: Sequence[Cell],
+    total_mib: float | None,
 ) -> bool:
-    """Return whether a cell should not share a process with those measured before it."""
-    if not measured:
-        return False  # nothing has run in the process yet
-    last = measured[-1]
-    if (last.request.model, last.request.precision) != (request.model, request.precision):
+    """Return whether a cell should not share a process with those measured before it.
+
+    `last` is the one that ran in the process just now, `None` where nothing has.
+    """
+    if last is None:
+        return False
+    if (last.model, last.precision) != (request.model, request.precision):
         return True
     # The last cell's own peak is among the known ones: what it took is judged, not what it might.
-    return any(is_risky(asked, measured, total_mib) for asked in (request, last.request))
+    return any(is_risky(asked, measured, total_mib) for asked in (request, last))
 
 
 def is_risky(request: ImageRequest, measured: Sequence[Cell], total_mib: float | None) -> bool:

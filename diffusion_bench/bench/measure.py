@@ -30,10 +30,16 @@ class Generate(Protocol):
 
 
 class Effort(Record):
-    """How much of a cell to run; see `reports.schema.Plan`, whose fields these are."""
+    """How much of a cell to run now; see `reports.schema.Plan`, whose fields most of these are.
+
+    At most `calls` are made, `None` for as many as it takes. `done_s` are the seconds of the calls
+    that earlier rounds made, which count for the stop rule.
+    """
 
     warmups: int
     repeats: int
+    calls: int | None = None
+    done_s: tuple[float, ...] = ()
     stop: StopRule | None = None
     measured_steps: int | None = None
     sustain_s: float | None = None
@@ -50,11 +56,11 @@ class Timed(Record):
 
 
 class Measurement(Record):
-    """What the worker tells the runner of a cell."""
+    """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come."""
 
     warmup_s: tuple[float, ...]
     timed: tuple[Timed, ...]
-    stop_reason: StopReason
+    stop_reason: StopReason | None
     memory: Memory
     sustained: Sustained | None = None
 
@@ -67,7 +73,10 @@ def measure(
     clock: Callable[[], float],
     on_repeat: Callable[[int], None],
 ) -> Measurement:
-    """Warm up, then time calls of `generate`; `on_repeat` hears how many are done."""
+    """Warm up, then time calls of `generate`.
+
+    `on_repeat` hears how many are done, those of earlier rounds among them.
+    """
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
     warmup_s = []
     for _ in range(effort.warmups):
@@ -78,17 +87,17 @@ def measure(
     timed: list[Timed] = []
     memories = []
     reason: StopReason | None = None
-    while reason is None:
+    while reason is None and len(timed) != effort.calls:
         start_s = clock()
         generation = generate(request, stop_after=stop_after)
         timed.append(_timed(generation, start_s, clock()))
         memories.append(generation.memory)
-        on_repeat(len(timed))
-        reason = stop_reason([call.wall_s for call in timed], effort)
+        on_repeat(len(effort.done_s) + len(timed))
+        reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
     sustained = None
     if effort.sustain_s is not None:
         # Who listens takes a worker that says nothing for long for one that hangs.
-        say_so = partial(on_repeat, len(timed))
+        say_so = partial(on_repeat, len(effort.done_s) + len(timed))
         sustained = _sustain(request, generate, effort.sustain_s, clock, say_so)
     return Measurement(
         warmup_s=tuple(warmup_s),

@@ -8,13 +8,23 @@ from diffusion_bench.records import ImageRequest, Record
 from diffusion_bench.reports.schema import Cell, Limit
 
 Kind = Literal[
-    "waiting", "ready", "skipped", "cell_started", "repeated", "cell", "heartbeat", "limit", "done"
+    "waiting",
+    "ready",
+    "skipped",
+    "cell_started",
+    "repeated",
+    "round",
+    "cell",
+    "heartbeat",
+    "limit",
+    "done",
 ]
 
 
 class Progress(Record):
     """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
 
+    After a `round` of a cell more calls of it are to come; `cell` is what there is of it so far.
     `waiting` is for the device; the number of cells is not told before it is had.
 
     `remaining_s` is `None` until a cell of every model and precision has been timed.

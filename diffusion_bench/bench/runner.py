@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import fmean
 
 from diffusion_bench.bench.cell_run import CellRun
-from diffusion_bench.bench.estimate import estimate_s, timed_calls
+from diffusion_bench.bench.estimate import call_estimates_s, timed_calls
 from diffusion_bench.bench.measure import cut
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
@@ -19,7 +20,7 @@ from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.schema import Cell, Fit
-from diffusion_bench.reports.store import finished_ids
+from diffusion_bench.reports.store import finished_ids, is_partial
 
 __all__ = ["Progress", "run_sweep"]
 
@@ -53,42 +54,49 @@ def run_sweep(
 
 
 class _Run:
-    """The cells of a plan, one after the other."""
+    """The cells of a plan, one after the other, round after round until none is left."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._plan = bench.header.plan
         self._finished = finished_ids(bench.before)
-        # What an interrupted run measured still says what the next cells take.
-        self._cells = [cell for cell in bench.before.cells if cell.cell_id in self._finished]
-        self._timed = [timed for cell in self._cells for timed in timed_calls(cell)]
+        # What an interrupted run measured is gone on with, and says what the next cells take.
+        self._cells = {cell.cell_id: cell for cell in bench.before.cells if cell.status == "ok"}
+        self._timed = [timed for cell in self._cells.values() for timed in timed_calls(cell)]
+        self._orders = {request: order for order, request in enumerate(self._plan.cells)}
         self._left = [
             cell for cell in self._plan.cells if bench.header.cell_id(cell) not in self._finished
         ]
+        self._remaining_s: float | None = None
+        self._estimate_remaining()
 
     def events(self) -> Iterator[Progress]:
         yield self._progress("skipped" if self._finished else "ready")
-        for order, request in enumerate(self._plan.cells):
-            if self._bench.header.cell_id(request) not in self._finished:
-                yield from self._measure(order, request)
+        while self._left:
+            for request in tuple(self._left):
+                yield from self._visit(request)
         yield self._progress("done")
 
     def new_fits(self) -> list[Fit]:
         """Return the lines through all cells that the report does not hold yet."""
-        return [fit for fit in fit_lines(self._cells) if fit not in self._bench.before.fits]
+        found = fit_lines(tuple(self._cells.values()))
+        return [fit for fit in found if fit not in self._bench.before.fits]
 
-    def _measure(self, order: int, request: ImageRequest) -> Iterator[Progress]:
-        run = CellRun(self._bench, request, order)
-        run.prepare(self._cells)
+    def _visit(self, request: ImageRequest) -> Iterator[Progress]:
+        earlier = self._cells.get(self._bench.header.cell_id(request))
+        run = CellRun(self._bench, request, self._orders[request], earlier)
+        run.prepare(tuple(self._cells.values()))
         yield self._progress("cell_started", request)
         for repeat in run.events():
-            kind: Kind = "repeated" if repeat else "heartbeat"
-            yield self._progress(kind, request, repeat=repeat)
+            yield self._progress("repeated" if repeat else "heartbeat", request, repeat=repeat)
         cell = run.cell()
-        self._cells.append(cell)
-        self._timed += timed_calls(cell)
-        self._left.remove(request)
-        yield self._progress("cell", request, cell=cell)
+        self._cells[cell.cell_id] = cell
+        self._timed += timed_calls(cell)[len(earlier.samples) if earlier else 0 :]
+        done = not is_partial(cell, self._bench.header)
+        if done:
+            self._left.remove(request)
+        self._estimate_remaining()
+        yield self._progress("cell" if done else "round", request, cell=cell)
 
     def _as_run(self, request: ImageRequest) -> ImageRequest:
         """Return a request with the steps that are really run of it."""
@@ -110,16 +118,22 @@ class _Run:
             request=request,
             repeat=repeat,
             cell=cell,
-            remaining_s=self._remaining_s(),
+            remaining_s=self._remaining_s,
         )
 
-    def _remaining_s(self) -> float | None:
-        """Return the seconds left, reckoned with as many calls a cell as there were so far."""
-        if not self._timed:
-            return None
-        one_call_each_s = estimate_s(map(self._as_run, self._left), self._timed)
-        if one_call_each_s is None:
-            return None
-        ended = [len(cell.samples) for cell in self._cells if cell.samples]
-        sustained_s = len(self._left) * (self._plan.sustain_s or 0.0)
-        return one_call_each_s * sum(ended) / len(ended) + sustained_s
+    def _estimate_remaining(self) -> None:
+        """Reckon the seconds left, with as many calls a cell as those had that are done.
+
+        After a visit only: a heartbeat that fits lines would take time from what is measured.
+        """
+        self._remaining_s = None
+        calls_s = call_estimates_s(map(self._as_run, self._left), self._timed)
+        if calls_s is None or not self._timed:
+            return
+        ended = [len(c.samples) for c in self._cells.values() if c.samples and c.stop_reason]
+        expected = fmean(ended) if ended else float(self._plan.repeats)
+        self._remaining_s = 0.0
+        for request, call_s in zip(self._left, calls_s, strict=True):
+            cell = self._cells.get(self._bench.header.cell_id(request))
+            self._remaining_s += call_s * max(1.0, expected - (len(cell.samples) if cell else 0))
+            self._remaining_s += 0.0 if cell else self._plan.sustain_s or 0.0

@@ -23,6 +23,7 @@ from diffusion_bench.reports.schema import Plan, StopRule
 
 MAX_CELLS = 10_000
 TIME_LIMIT_S = 1800.0
+LONGEST_CELL_S = 86_400.0
 SLOWEST_FIRST = (
     "model",
     "precision",
@@ -55,16 +56,19 @@ class Axes(Record):
 class Sweep(Record):
     """What to measure. `warmups` untimed and `repeats` timed calls a cell.
 
-    With a `stop` rule `repeats` is the least number of calls. Cells of more than `measured_steps`
-    steps are timed on so many and extrapolated. A call, or the loading of a model, that takes
-    longer than `time_limit_s` is ended. With `emulated_memory` the device gives out no more than
-    that. `sustain_s` adds so many seconds of calls to each cell.
+    The calls of a cell are spread over `rounds` through the whole sweep, so that a machine whose
+    speed drifts within minutes does so within every cell. With a `stop` rule `repeats` is the least
+    number of calls. Cells of more than `measured_steps` steps are timed on so many and
+    extrapolated. A call, or the loading of a model, that takes longer than `time_limit_s` is ended.
+    With `emulated_memory` the device gives out no more than that. `sustain_s` adds so many seconds
+    of calls to each cell.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     description: Annotated[str, Field(max_length=2000)] = ""
     warmups: Annotated[int, Field(ge=1, le=100)] = 1
     repeats: Annotated[int, Field(ge=1, le=1000)] = 3
+    rounds: Annotated[int, Field(ge=1, le=100)] = 1
     stop: StopRule | None = None
     measured_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
     time_limit_s: Annotated[float, Field(gt=0, le=86_400)] = TIME_LIMIT_S
@@ -93,6 +97,14 @@ class Sweep(Record):
     def emulated_memory_mib(self) -> float | None:
         """Return the memory the device is made to have, `None` for all it has."""
         return None if self.emulated_memory is None else self.emulated_memory / 2**20
+
+    def exhaustive(self) -> Sweep:
+        """Return the sweep with every step of every call timed, and no cell cut short by its time.
+
+        A stop rule still says when the calls of a cell are enough.
+        """
+        stop = self.stop and self.stop.model_copy(update={"max_time_s": LONGEST_CELL_S})
+        return self.model_copy(update={"measured_steps": None, "stop": stop})
 
     def _request(self, values: dict[str, Any]) -> ImageRequest:
         width, height = _sides(values.pop("resolution"))
@@ -127,6 +139,7 @@ def sweep_of(plan: Plan) -> Sweep:
         description=plan.description,
         warmups=plan.warmups,
         repeats=plan.repeats,
+        rounds=plan.rounds,
         stop=plan.stop,
         measured_steps=plan.measured_steps,
         time_limit_s=plan.time_limit_s or TIME_LIMIT_S,

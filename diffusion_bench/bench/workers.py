@@ -14,7 +14,10 @@ HEARTBEAT_S = 0.2
 
 
 class Workers:
-    """The worker of a sweep. Use as a context manager: leaving it ends the worker."""
+    """The worker of a sweep. Use as a context manager: leaving it ends the worker.
+
+    `last` is the cell that the worker ran last, `attention` what its model's denoiser uses.
+    """
 
     def __init__(self, device: str | None, memory_cap_mib: float | None = None) -> None:
         self._device = device
@@ -23,6 +26,7 @@ class Workers:
         self._shapes_seen: set[tuple[object, ...]] = set()
         self.ready: Ready | None = None
         self.attention: str | None = None
+        self.last: ImageRequest | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -45,7 +49,7 @@ class Workers:
     def drop(self) -> None:
         """End the worker, if there is one."""
         self._shapes_seen.clear()
-        self.attention = None
+        self.attention = self.last = None
         if self._process is not None:
             self._process.end()
             self._process = None
@@ -68,6 +72,7 @@ class Workers:
         and is ended; so is one whose cell failed. `revision` is the commit of a hub model.
         """
         process = self._up()
+        self.last = request
         process.tell(Command(request=request, effort=effort, revision=revision))
         heard_s = time.monotonic()
         while True:

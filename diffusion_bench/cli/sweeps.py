@@ -108,16 +108,15 @@ def _with_options(
     from diffusion_bench.records import explain
 
     changes: dict[str, object] = {}
-    if exhaustive:
-        changes["measured_steps"] = None
     if sustain is not None:
         changes["sustain_s"] = seconds(sustain)
     if emulate_vram is not None:
         changes["emulated_memory"] = memory_bytes(emulate_vram)
     try:
-        return type(plan).model_validate(plan.model_dump() | changes)
+        chosen = type(plan).model_validate(plan.model_dump() | changes)
     except ValidationError as error:
         raise ValueError(explain(error)) from None
+    return chosen.exhaustive() if exhaustive else chosen
 
 
 def limit_line(limit: Limit) -> str:
@@ -195,7 +194,7 @@ def _watch(events: Generator[Progress]) -> None:
             )
             if event.cell is not None and event.cell.status != "ok":
                 console.print(f"{event.cell.status}: {event.cell.message}", markup=False)
-            elif event.cell is not None and not console.is_terminal:
+            elif event.kind == "cell" and not console.is_terminal:
                 done = f"{event.num_done}/{event.num_cells} {describe(event)}"
                 left = time_left(event.remaining_s)
                 console.print(f"{done}; {left}" if left else done, markup=False, soft_wrap=True)

@@ -23,7 +23,7 @@ from diffusion_bench.ui.report_files import ReportFolder
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 PROBE_STEPS = (2, 6)
-MAX_SHARED_CALLS = 240
+MAX_SHARED_CALLS = 260
 
 SMALLEST_SWEEP = """name = "mine"
 repeats = 3

@@ -1,0 +1,78 @@
+"""A cell that is measured in several rounds: what earlier visits and the last one add up to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diffusion_bench.bench.measure import largest_memory
+from diffusion_bench.reports.schema import Cell, Energy
+
+FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention")
+
+
+def joined(earlier: Cell, now: Cell) -> Cell:
+    """Return the cell of all visits. One that failed now is a failed cell, whatever came before."""
+    if now.status != "ok":
+        return now
+    first = {name: getattr(earlier, name) for name in FIRST_KNOWN}
+    known = {name: value for name, value in first.items() if value is not None}
+    energy = _joined_energy(earlier.energy, now.energy)
+    update: dict[str, Any] = {
+        **known,
+        "order": earlier.order,
+        "started_utc": earlier.started_utc,
+        "visits": earlier.visits + now.visits,
+        "samples": earlier.samples + now.samples,
+        "warmup_s": earlier.warmup_s + now.warmup_s,
+        "memory": largest_memory([earlier.memory, now.memory]),
+        "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
+        "before": now.before if _is_first_busy(earlier, now) else earlier.before,
+        "throttle_share": _joined_shares(earlier, now),
+        "energy": energy,
+    }
+    missing = {**earlier.missing, **now.missing}
+    for name in (*known, *(("energy",) if energy else ())):
+        missing.pop(name, None)
+    if now.stop_reason is not None:
+        missing.pop("stop_reason", None)
+    return now.model_copy(update={**update, "missing": missing})
+
+
+def _is_first_busy(earlier: Cell, now: Cell) -> bool:
+    return "contended" in now.labels and "contended" not in earlier.labels
+
+
+def _joined_shares(earlier: Cell, now: Cell) -> dict[str, float]:
+    """Return the shares of all readings, each visit weighing as much as it has calls."""
+    counts = (len(earlier.samples), len(now.samples))
+    names = dict.fromkeys([*earlier.throttle_share, *now.throttle_share])
+    return {
+        name: sum(
+            count * cell.throttle_share.get(name, 0.0)
+            for count, cell in zip(counts, (earlier, now), strict=True)
+        )
+        / sum(counts)
+        for name in names
+    }
+
+
+def _joined_energy(earlier: Energy | None, now: Energy | None) -> Energy | None:
+    """Return the energy of both windows, `None` unless both were measured in the same way."""
+    if earlier is None or now is None:
+        return None
+    if (earlier.method, earlier.scope) != (now.method, now.scope):
+        return None
+    window_s = earlier.window_s + now.window_s
+    parts = (earlier, now)
+    idle_j = [p.idle_power_w * p.window_s for p in parts if p.idle_power_w is not None]
+    net = [part.net_j for part in parts if part.net_j is not None]
+    unsure = [part.uncertainty_j for part in parts if part.uncertainty_j is not None]
+    return Energy(
+        total_j=earlier.total_j + now.total_j,
+        window_s=window_s,
+        method=now.method,
+        scope=now.scope,
+        idle_power_w=sum(idle_j) / window_s if len(idle_j) == 2 else None,
+        net_j=sum(net) if len(net) == 2 else None,
+        uncertainty_j=sum(unsure) if len(unsure) == 2 else None,
+    )

@@ -1,0 +1,126 @@
+"""A cell measured in rounds: nothing counts twice, nothing is lost, a kill costs one visit."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from fakes import make_cell
+
+from diffusion_bench.bench.rounds import joined
+from diffusion_bench.bench.runner import run_sweep
+from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.records import Memory
+from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import Cell, Energy, MachineState, Visit
+from diffusion_bench.reports.store import finished_ids
+
+ROUNDS = parse_sweep(
+    'name = "rounds"\nrepeats = 5\nrounds = 3\n[axes]\nsteps = [2]\n'  # of 2, 2 and 1 calls
+)
+
+
+def visit(*wall_s: float, **what: object) -> Cell:
+    usual = {"visits": (Visit(started_utc="2026-01-02T03:04:06Z", calls=len(wall_s)),)}
+    return make_cell(wall_s=wall_s).model_copy(update=usual | what)
+
+
+def energy(total_j: float, window_s: float, **other: object) -> Energy:
+    usual = {"method": "counter", "idle_power_w": 10.0, "net_j": total_j - 10 * window_s}
+    return Energy(**{"total_j": total_j, "window_s": window_s, **usual, **other})
+
+
+def test_samples_warm_ups_and_visits_of_all_rounds_are_in_their_order() -> None:
+    first = visit(
+        1.0, 2.0, warmup_s=(9.0,), stop_reason=None, order=7, load_s=3.0, first_call_s=9.0
+    )
+    both = joined(first, visit(3.0, warmup_s=(8.0,), order=7))
+    assert [sample.wall_s for sample in both.samples] == [1.0, 2.0, 3.0]
+    assert both.warmup_s == (9.0, 8.0)
+    assert [each.calls for each in both.visits] == [2, 1]
+    assert (both.load_s, both.first_call_s, both.order) == (3.0, 9.0, 7)
+    assert both.stop_reason == "fixed count"
+
+
+def test_peaks_are_the_largest_labels_and_shares_those_of_all_visits() -> None:
+    first = visit(1.0, memory=Memory(rss_mib=5.0), throttle_share={"sw_thermal": 0.3}).model_copy(
+        update={"labels": ("throttled",)}
+    )
+    now = visit(1.0, 1.0, memory=Memory(rss_mib=4.0), labels=("contended",))
+    both = joined(first, now)
+    assert both.memory.rss_mib == 5.0
+    assert both.labels == ("throttled", "contended")
+    assert both.throttle_share == pytest.approx({"sw_thermal": 0.1})
+
+
+def test_the_state_kept_is_that_of_the_first_visit_that_found_the_machine_busy() -> None:
+    quiet, busy, busier = (MachineState(cpu_percent=load) for load in (1.0, 60.0, 90.0))
+    cell = joined(visit(1.0, before=quiet), visit(1.0, before=busy, labels=("contended",)))
+    assert cell.before == busy
+    assert joined(cell, visit(1.0, before=busier, labels=("contended",))).before == busy
+    assert joined(cell, visit(1.0, before=quiet)).before == busy
+
+
+def test_energies_add_up_only_where_they_were_had_in_the_same_way() -> None:
+    one, two = energy(100.0, 2.0), energy(60.0, 1.0)
+    both = joined(visit(1.0, energy=one), visit(1.0, energy=two)).energy
+    assert both is not None
+    assert (both.total_j, both.window_s, both.net_j) == (160.0, 3.0, 130.0)
+    hotter = energy(60.0, 1.0, idle_power_w=40.0, net_j=20.0)
+    both = joined(visit(1.0, energy=one), visit(1.0, energy=hotter)).energy
+    assert both is not None
+    assert both.idle_power_w == pytest.approx(20.0)
+    assert both.net_j == pytest.approx(both.total_j - both.idle_power_w * both.window_s)
+    integrated = energy(60.0, 1.0, method="integrated power")
+    assert joined(visit(1.0, energy=one), visit(1.0, energy=integrated)).energy is None
+    silent = visit(1.0, missing={"energy": "no counter"})
+    assert joined(visit(1.0, energy=one), silent).energy is None
+    assert joined(visit(1.0, energy=one), silent).missing["energy"] == "no counter"
+
+
+def test_a_cell_that_fails_in_a_later_round_is_a_failed_cell() -> None:
+    failed = make_cell(status="oom", message="no room")
+    assert joined(visit(1.0), failed) == failed
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][1:]
+
+
+def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_call(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "report.jsonl"
+    kinds = [progress.kind for progress in run_sweep(ROUNDS, path, device="cpu")]
+    assert (kinds.count("round"), kinds.count("cell")) == (4, 2)
+    told = [(row["request"]["sampler"], len(row["samples"])) for row in lines(path)]  # type: ignore
+    samplers = ["ddim", "ddpm"] * 3
+    assert told == list(zip(samplers, (2, 2, 4, 4, 5, 5), strict=True))
+    report = read_report(path)
+    assert len(report.cells) == 2
+    for cell in report.cells:
+        assert [each.calls for each in cell.visits] == [2, 2, 1]
+        assert len(cell.warmup_s) == 3
+        assert (cell.stop_reason, "stop_reason" in cell.missing) == ("fixed count", False)
+
+
+def test_a_run_that_ends_between_rounds_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    with closing(run_sweep(ROUNDS, path, device="cpu")) as run:
+        rounds = 0
+        for progress in run:
+            rounds += progress.kind == "round"
+            if rounds == 3:
+                break
+    halfway = read_report(path)
+    assert finished_ids(halfway) == frozenset()
+    before = {cell.cell_id: cell.samples for cell in halfway.cells}
+    assert sorted(map(len, before.values())) == [2, 4]
+    list(run_sweep(ROUNDS, path, resume=True, device="cpu"))
+    after = read_report(path)
+    for cell in after.cells:
+        assert len(cell.samples) == 5
+        assert cell.samples[: len(before[cell.cell_id])] == before[cell.cell_id]
+    assert len(finished_ids(after)) == 2
