@@ -3,6 +3,7 @@
 pictures.py    generate
 sweeps.py      sweep, compare
 machine.py     hardware, doctor
+tiers.py       predict, tiers
 web.py         app
 """
 
@@ -17,6 +18,7 @@ from diffusion_bench import __version__
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
+from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.web import serve_app
 
 app = typer.Typer(
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, sweep, compare, hardware, doctor):
+for _command in (generate, sweep, compare, predict, tiers, hardware, doctor):
     app.command()(_command)
 app.command(name="app")(serve_app)
 

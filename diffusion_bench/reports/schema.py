@@ -103,6 +103,7 @@ class Plan(Record):
     """What the sweep set out to do: its cells, in the order in which they are measured.
 
     `repeats` is the number of timed calls of a cell, the least one where there is a `stop` rule.
+    They are spread over `rounds` through all cells; cells that are not done then get more rounds.
     Cells of more than `measured_steps` steps are timed on that many and extrapolated.
     """
 
@@ -111,6 +112,7 @@ class Plan(Record):
     device: Short
     warmups: Annotated[int, Field(ge=0)]
     repeats: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)] = 1
     stop: StopRule | None = None
     measured_steps: Annotated[int, Field(ge=2)] | None = None
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
@@ -216,6 +218,13 @@ class Extrapolation(Record):
     rule: Short
 
 
+class Visit(Record):
+    """One round's calls of a cell: when they began, and how many of the samples are theirs."""
+
+    started_utc: Short
+    calls: Annotated[int, Field(ge=0)]
+
+
 class Sustained(Record):
     """Calls one after the other for minutes: each call's start, from the first, and seconds."""
 
@@ -236,7 +245,10 @@ class Cell(Record):
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `attention` is the denoiser's implementation, as
     diffusers names it. `throttle_share` is the share of the readings during the cell with each
-    reason for lower clocks. `missing` gives the reason for every metric that is `None`.
+    reason for lower clocks. A cell is measured in `visits`, one a round; `before` is the state of
+    the machine before the first one that found it busy, else before the first, and `trace` is of
+    the last. Without a `stop_reason` more calls are to come. `missing` gives the reason for every
+    metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
@@ -251,6 +263,7 @@ class Cell(Record):
     labels: tuple[Label, ...] = ()
     stop_reason: StopReason | None = None
     extrapolation: Extrapolation | None = None
+    visits: tuple[Visit, ...] = ()
     before: MachineState | None = None
     throttle_share: dict[str, float] = {}
     sustained: Sustained | None = None

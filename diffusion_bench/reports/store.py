@@ -50,7 +50,16 @@ class ReportNotWritten(OSError):
 
 def finished_ids(report: Report) -> frozenset[str]:
     """Return the ids of cells that need no second run; a cancelled cell does."""
-    return frozenset(cell.cell_id for cell in report.cells if cell.status in FINISHED)
+    return frozenset(
+        cell.cell_id
+        for cell in report.cells
+        if cell.status in FINISHED and not is_partial(cell, report.header)
+    )
+
+
+def is_partial(cell: Cell, header: Header) -> bool:
+    """Return whether more calls of a cell were to come; before protocol 2 there were no rounds."""
+    return cell.status == "ok" and cell.stop_reason is None and header.protocol_version > 1
 
 
 def to_line(record: Record) -> bytes:

@@ -1,0 +1,7 @@
+"""Count what models cost, from their configurations: no weights, no GPU.
+
+operators.py       one forward pass, operator by operator, on torch's meta device
+networks.py        a model's networks and what they are fed
+fit.py             the counts of a few sizes as exact polynomials
+python -m diffusion_bench.backends.counting [MODEL...]     writes tiers/costs.json
+"""

@@ -1,0 +1,166 @@
+"""The counts of a few sizes as polynomials that hold at every size.
+
+A count is taken at three sides of latent and at 2 and 3 passes; six numbers settle the polynomial
+(`tiers/cost.py`), in fractions, so that nothing is lost to rounding. One pass has a polynomial of
+its own: torch copies less where a batch of one leaves a transposed tensor in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import torch
+from torch import nn
+
+from diffusion_bench.backends.counting.networks import (
+    Configuration,
+    Run,
+    build,
+    decoder_run,
+    denoiser_run,
+    text_run,
+)
+from diffusion_bench.backends.counting.operators import Counter
+from diffusion_bench.tiers.cost import (
+    Line,
+    ModelCounts,
+    OperatorLines,
+    Part,
+    PassLines,
+    StageLines,
+    StageName,
+    Width,
+)
+
+DTYPES: dict[Width, torch.dtype] = {"32": torch.float32, "16": torch.float16}
+# Where a peak may lie: sides of a latent of 32 to 8192 pixels at 8 a cell, up to 256 passes.
+ENVELOPE_SIDES = (4, 8, 16, 32, 64, 96, 128, 256, 1024)
+ENVELOPE_PASSES = (2, 3, 4, 6, 8, 16, 64, 256)
+
+Counters = dict[tuple[int, int], Counter]  # by side and passes
+Numbers = dict[tuple[int, int], int]
+
+
+def count_model(found: Configuration) -> ModelCounts:
+    """Return a model's counts: every stage, at both widths of value."""
+    step = found.multiple // found.cell_pixels
+    sides = (2 * step, 4 * step, 6 * step)
+    stages: dict[StageName, dict[Width, StageLines]] = {
+        "text encoder": {},
+        "denoising step": {},
+        "decoder": {},
+    }
+    for width, dtype in DTYPES.items():
+        encoders = [build(network, dtype) for network in found.text_encoders]
+        denoiser, decoder = build(found.denoiser, dtype), build(found.decoder, dtype)
+        stages["text encoder"][width] = fit_stage(text_run(found, encoders), (1,))
+        stages["denoising step"][width] = fit_stage(denoiser_run(found, denoiser, dtype), sides)
+        stages["decoder"][width] = fit_stage(decoder_run(found, decoder, dtype), sides)
+    parts = {"text encoder": encoders, "denoiser": [denoiser], "decoder": [decoder]}
+    return ModelCounts(
+        aliases=found.aliases,
+        source=found.source,
+        cell_pixels=found.cell_pixels,
+        multiple=found.multiple,
+        text_tokens=found.text_tokens,
+        decoder_upcast=found.decoder.upcast,
+        tile_pixels=found.decoder.tile_pixels,
+        parts={name: _part(networks) for name, networks in parts.items()},
+        stages=stages,
+    )
+
+
+def fit_stage(run: Run, sides: tuple[int, ...]) -> StageLines:
+    """Return the polynomials of one stage from three sides of latent, or one if none matters."""
+    return StageLines(single=_fit(run, sides, (1,)), several=_fit(run, sides, (2, 3)))
+
+
+def _fit(run: Run, sides: tuple[int, ...], passes: tuple[int, ...]) -> PassLines:
+    keys = [(side, count) for side in sides for count in passes]
+    fused = {(side, count): run(side, count, False) for side, count in keys}
+    plain = {(side, count): run(side, count, True) for side, count in keys}
+    names = sorted({name for counter in fused.values() for name in counter.tallies})
+    return PassLines(
+        operators={name: _operator(fused, name) for name in names},
+        plain_attention=_operator(plain, "attention") if "attention" in names else None,
+        live_bytes=_envelope(fused),
+        plain_live_bytes=_envelope(plain),
+    )
+
+
+def _operator(counters: Counters, name: str) -> OperatorLines:
+    launches = {counter.tallies[name].launches for counter in counters.values()}
+    if len(launches) > 1:
+        raise ValueError(f"{name} operators are not as many at every size: {sorted(launches)}")
+    return OperatorLines(
+        flops=_line({key: counter.tallies[name].flops for key, counter in counters.items()}),
+        bytes_moved=_line(
+            {key: counter.tallies[name].bytes_moved for key, counter in counters.items()}
+        ),
+        launches=launches.pop(),
+    )
+
+
+def _envelope(counters: Counters) -> tuple[Line, ...]:
+    """Return the moments that are the peak at some size, as lines without repeats."""
+    moments = {len(counter.live_bytes) for counter in counters.values()}
+    if len(moments) > 1:
+        raise ValueError(f"the operators are not as many at every size: {sorted(moments)}")
+    found = (
+        _line({key: counter.live_bytes[moment] for key, counter in counters.items()})
+        for moment in range(moments.pop())
+    )
+    lines = list(dict.fromkeys(found))
+    coefficients = np.array([(*line.fixed, *line.each) for line in lines])
+    single = all(count == 1 for _, count in counters)
+    peaks: dict[Line, None] = {}
+    for side, count in product(ENVELOPE_SIDES, (1,) if single else ENVELOPE_PASSES):
+        powers = np.array((1, side**2, side**4))
+        peaks[lines[int(np.argmax(coefficients @ np.array((*powers, *(count * powers)))))]] = None
+    return tuple(peaks)
+
+
+def _line(numbers: Numbers) -> Line:
+    """Return the polynomial through counts by side and passes."""
+    sides = sorted({side for side, _ in numbers})
+    counts = sorted({count for _, count in numbers})
+    if len(counts) == 1:
+        return Line(each=_quadratic({side**2: numbers[side, counts[0]] for side in sides}))
+    low, high = counts[:2]
+    each = {
+        side**2: Fraction(numbers[side, high] - numbers[side, low], high - low) for side in sides
+    }
+    fixed = {side**2: numbers[side, low] - low * each[side**2] for side in sides}
+    return Line(fixed=_quadratic(fixed), each=_quadratic(each))
+
+
+def _quadratic(values: Mapping[int, Fraction | int]) -> tuple[float, float, float]:
+    """Return the coefficients of the parabola through three points, or the constant of one."""
+    points = sorted(values.items())
+    if len(points) == 1:
+        return (float(points[0][1]), 0.0, 0.0)
+    (x0, y0), (x1, y1), (x2, y2) = points
+    slope = Fraction(y1 - y0) / (x1 - x0)
+    bend = (Fraction(y2 - y0) / (x2 - x0) - slope) / (x2 - x1)
+    tilt = slope - bend * (x0 + x1)
+    return (float(y0 - tilt * x0 - bend * x0 * x0), float(tilt), float(bend))
+
+
+def _part(networks: list[nn.Module]) -> Part:
+    modules = [module for network in networks for module in network.modules()]
+    own = {id(module): _params(module.parameters(recurse=False)) for module in modules}
+    # transformers loads these layers of T5 in fp32 when all else is fp16, or they overflow.
+    kept = [module.wo for module in modules if type(module).__name__.startswith("T5Dense")]
+    return Part(
+        params=_params(weight for network in networks for weight in network.parameters()),
+        largest_layer=max(own.values()),
+        linear=sum(own[id(module)] for module in modules if isinstance(module, nn.Linear)),
+        kept_fp32=sum(own[id(module)] for module in kept),
+    )
+
+
+def _params(weights: Iterable[nn.Parameter]) -> int:
+    return sum(weight.numel() for weight in weights)

@@ -1,0 +1,162 @@
+"""Cards by whole name: what NVML reports, what people type, and nothing that merely looks like it.
+
+gpus.csv holds each card's figures with their source. `tensor_tflops` is dense fp16 or bf16 with
+fp32 accumulation, `fp32_tflops` the plain cores. A name that memory variants share is told apart
+by the memory NVML reports; without it, it means the variant first sold under that name, and the
+match says so; where two were first sold in one year, nobody can tell.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from diffusion_bench.records import Record, explain
+
+GPUS = Path(__file__).parent / "gpus.csv"
+MAKERS = ("nvidia", "geforce", "tesla")
+MEMORY_TOLERANCE = 0.08  # ECC and the driver take some: NVML reports 15 of a T4's 16 GiB
+
+GEFORCE = re.compile(r"RTX [2-5]0[5-9]0\b")
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Card(Record):
+    """A card's specification. `also`: other whole names of it, without the maker's.
+
+    `bandwidth_gbs` is in 10**9 bytes a second. `price_usd` is rounded and of no shop: users set
+    their own. `launch_year` is `None` for a user's own card.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    also: tuple[str, ...] = ()
+    memory_gib: Positive
+    memory_type: str = ""
+    bandwidth_gbs: Positive
+    fp32_tflops: Positive
+    tensor_tflops: Positive
+    tensor_value: str = ""
+    sm_count: int | None = None
+    boost_mhz: Positive | None = None
+    l2_mib: Positive
+    tdp_w: Positive
+    price_usd: Positive | None = None
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    bf16: bool = True
+    pcie: str = ""
+    launch_year: int | None = None
+    source: str = "the user"
+    source_locator: str = ""
+    tensor_source: str = ""
+    notes: str = ""
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """Return the compute capability as two numbers, so that 10.0 is above 9.0."""
+        major, minor = self.compute_capability.split(".")
+        return int(major), int(minor)
+
+
+class CardMatch(Record):
+    """What a name means: a card, or the `reason` why it means none. `note`: what was assumed."""
+
+    card: Card | None = None
+    reason: str | None = None
+    note: str | None = None
+
+
+def is_geforce(name: str) -> bool:
+    """Return whether a card's name, as in gpus.csv, is a GeForce RTX 20 to 50."""
+    return GEFORCE.match(name) is not None
+
+
+@cache
+def known_cards() -> tuple[Card, ...]:
+    """Return the cards of gpus.csv."""
+    with GPUS.open(encoding="utf-8", newline="") as file:
+        rows = [_from_row(row) for row in csv.DictReader(file)]
+    return tuple(TypeAdapter(list[Card]).validate_python(rows))
+
+
+def read_cards(path: Path) -> tuple[Card, ...]:
+    """Return the cards of a user's TOML file, a table `[[card]]` each, before the known ones.
+
+    Raises ValueError, in one line, for a file that is no such thing.
+    """
+    try:
+        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("card", [])
+        own = TypeAdapter(tuple[Card, ...]).validate_python(rows)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"{path}: card.{explain(error)}") from None
+    if not own:
+        raise ValueError(f"{path} describes no card; give each a table [[card]]")
+    return own + known_cards()
+
+
+def find_card(
+    name: str, cards: Sequence[Card] | None = None, *, memory_mib: float | None = None
+) -> CardMatch:
+    """Return what a card's name means, as NVML reports it or as people write it.
+
+    The whole name must match, but for case, spaces and the maker's name. `memory_mib`: what NVML
+    reports; a card that has another amount is another card.
+    """
+    key = _key(name)
+    named = [card for card in cards or known_cards() if key in _keys(card)]
+    if not named:
+        return CardMatch(reason=f"no card is called {name!r}; add it to a file for --cards")
+    if memory_mib is not None:
+        return _by_memory(name, named, memory_mib / 1024)
+    whole = [card for card in named if _key(card.name) == key]
+    return _first_sold(name, whole or named)
+
+
+def _by_memory(name: str, named: Sequence[Card], memory_gib: float) -> CardMatch:
+    fitting = [c for c in named if abs(memory_gib / c.memory_gib - 1) <= MEMORY_TOLERANCE]
+    if fitting:
+        return CardMatch(card=fitting[0])
+    sizes = _either(f"{card.memory_gib:g}" for card in named)
+    reason = f"{name} has {sizes} GiB and this one reports {memory_gib:.1f}; it is another card"
+    return CardMatch(reason=reason)
+
+
+def _first_sold(name: str, named: Sequence[Card]) -> CardMatch:
+    if len(named) == 1 or named[0].launch_year is None:
+        return CardMatch(card=named[0])
+    ordered = sorted(named, key=lambda card: card.launch_year or 0)
+    names = _either(card.name for card in ordered)
+    if ordered[0].launch_year == ordered[1].launch_year:
+        return CardMatch(reason=f"{name} may be {names}; say which")
+    note = f"{name} read as {ordered[0].name}, the first sold by that name"
+    return CardMatch(card=ordered[0], note=note)
+
+
+def _either(words: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(words))
+
+
+def _keys(card: Card) -> set[str]:
+    return {_key(name) for name in (card.name, *card.also)}
+
+
+def _key(name: str) -> str:
+    words = name.casefold().replace("(", " ").replace(")", " ").split()
+    while words and words[0] in MAKERS:
+        words.pop(0)
+    return "".join(words)
+
+
+def _from_row(row: dict[str, str]) -> dict[str, Any]:
+    given: dict[str, Any] = {name: value for name, value in row.items() if value}
+    given["also"] = tuple(filter(None, row["also"].split("|")))
+    return given

@@ -1,0 +1,299 @@
+"""How wrong predictions are on rows left out of the fit: the errors stated in efficiency.toml.
+
+Errors are |predicted / actual - 1|. A ratio of two cards' speeds in one configuration of one
+source is predicted by a fit that has not seen one of the two cards, or has not seen the source.
+The naive rule, the root of FP32 ratio x bandwidth ratio, is scored on the same rows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from diffusion_bench.tiers.calibrate import CardSpreads, Residual, Spreads, correct
+from diffusion_bench.tiers.cards import Card, is_geforce
+from diffusion_bench.tiers.efficiency import Score
+from diffusion_bench.tiers.fit import (
+    Columns,
+    Vector,
+    columns_of,
+    fit_rows,
+    log_speeds,
+    offset_group,
+)
+from diffusion_bench.tiers.predict import Z_80
+from diffusion_bench.tiers.published import PublishedSpeed
+from diffusion_bench.tiers.roofline import Fit
+
+SCORED = re.compile(r"RTX [345]0[5-9]0\b")
+SMALL_MODELS = ("sd15", "sd21", "pictogram")
+MIN_BATCH = 4
+MIN_RECORDS = 5
+NOISE_OF_REPEATS = 0.02
+ABSOLUTE_MODELS = ("sd15", "sdxl")
+
+
+class Ratio(NamedTuple):
+    """One pair of cards in one configuration: logarithms of the speed of `a` over that of `b`."""
+
+    left_out: str
+    a: PublishedSpeed
+    b: PublishedSpeed
+    actual: float
+    predicted: float
+    naive: float
+
+
+class Speed(NamedTuple):
+    """One row: logarithms of its speed, measured and by a fit that has not seen its source."""
+
+    row: PublishedSpeed
+    actual: float
+    predicted: float
+
+
+def fitted_rows(rows: Iterable[PublishedSpeed]) -> list[PublishedSpeed]:
+    """Return the rows the fit takes: tables' own measurements, and medians of enough records."""
+    return [row for row in rows if row.records is None or row.records >= MIN_RECORDS]
+
+
+def ratio_pairs(rows: Sequence[PublishedSpeed]) -> list[tuple[int, int]]:
+    """Return the pairs of rows whose ratio is scored, by their places.
+
+    Two GeForce cards of the 30, 40 or 50 series in one configuration; batch 4 or more, or a model
+    of SDXL's size or larger; a source with at least 5 rows.
+    """
+    sizes = Counter(row.group for row in rows)
+    by_configuration = defaultdict(list)
+    for place, row in enumerate(rows):
+        counts = row.workload.batch >= MIN_BATCH or row.workload.model not in SMALL_MODELS
+        if counts and SCORED.match(row.card.name) and sizes[row.group] >= MIN_RECORDS:
+            by_configuration[row.configuration].append(place)
+    return [
+        pair
+        for places in by_configuration.values()
+        for pair in combinations(places, 2)
+        if rows[pair[0]].card != rows[pair[1]].card
+    ]
+
+
+def naive_log_ratio(a: Card, b: Card) -> float:
+    """Return the logarithm of sqrt(FP32 ratio x bandwidth ratio)."""
+    product = a.fp32_tflops * a.bandwidth_gbs / (b.fp32_tflops * b.bandwidth_gbs)
+    return math.log(product) / 2
+
+
+def ratios_left_out(
+    rows: Sequence[PublishedSpeed], key: Callable[[PublishedSpeed], str]
+) -> list[Ratio]:
+    """Return each scored ratio as predicted without the rows that share its card or source.
+
+    `key` says what is left out, a card's name or a source. A pair of two keys is scored twice.
+    """
+    pairs, columns = ratio_pairs(rows), columns_of(rows)
+    keys = [key(row) for row in rows]
+    found = []
+    for left_out in sorted({keys[place] for pair in pairs for place in pair}):
+        predicted = log_speeds(columns, _fit_without(columns, keys, left_out))
+        for i, j in pairs:
+            if left_out in (keys[i], keys[j]):
+                actual = float(columns.log_speed[i] - columns.log_speed[j])
+                ours = float(predicted[i] - predicted[j])
+                naive = naive_log_ratio(rows[i].card, rows[j].card)
+                found.append(Ratio(left_out, rows[i], rows[j], actual, ours, naive))
+    return found
+
+
+def speeds_left_out(rows: Sequence[PublishedSpeed]) -> list[Speed]:
+    """Return the speed of each row as predicted from specifications, without its source."""
+    columns, sources = columns_of(rows), [row.group for row in rows]
+    found = []
+    for left_out in sorted(set(sources)):
+        predicted = log_speeds(columns, _fit_without(columns, sources, left_out))
+        found += [
+            Speed(row, float(columns.log_speed[i]), float(predicted[i]))
+            for i, row in enumerate(rows)
+            if row.group == left_out
+        ]
+    return found
+
+
+def spreads_of(speeds: Sequence[Speed]) -> Spreads:
+    """Return what the residuals of speeds left out share, by level, each from its 80th percentile.
+
+    A residual is its source's, plus its card's in that source, plus its workload's on that card;
+    the last is in part shared by the other cards of the configuration.
+    """
+    rows = {i: speed.predicted - speed.actual for i, speed in enumerate(speeds)}
+    card_of = {i: (offset_group(s.row), s.row.card.name) for i, s in enumerate(speeds)}
+    cards = _means(rows, card_of)
+    source_of = {card: card[0] for card in cards}
+    off = _deviations(rows, card_of)
+    configuration_of = {i: speeds[i].row.configuration for i in off}
+    sources, shared = _means(cards, source_of), _means(off, configuration_of)
+    # Of cards of one kind: how far GeForce cards lie from an A100 says nothing of how far apart.
+    of_cards = _deviations(cards, {card: (card[0], is_geforce(card[1])) for card in cards})
+    kind_of = {i: (configuration_of[i], is_geforce(card_of[i][1])) for i in off}
+    of_rows = _deviations(off, kind_of)
+
+    def own(geforce: bool) -> CardSpreads:
+        return CardSpreads(
+            card=_spread(v for k, v in of_cards.items() if is_geforce(k[1]) == geforce),
+            workload=_spread(v for i, v in of_rows.items() if is_geforce(card_of[i][1]) == geforce),
+        )
+
+    return Spreads(
+        source=_spread(sources[card[0]] for card in card_of.values()),
+        workload=_spread(shared[configuration_of[i]] for i in off),
+        geforce=own(True),
+        others=own(False),
+        noise=NOISE_OF_REPEATS,
+    )
+
+
+def _means(values: Mapping[Any, float], parent: Mapping[Any, Any]) -> dict[Any, float]:
+    """Return the mean of the values of each parent."""
+    by_parent = defaultdict(list)
+    for key, value in values.items():
+        by_parent[parent[key]].append(value)
+    return {key: float(np.mean(each)) for key, each in by_parent.items()}
+
+
+def _deviations(values: Mapping[Any, float], parent: Mapping[Any, Any]) -> dict[Any, float]:
+    """Return how far values are from their parent's mean, where it has another; unbiased."""
+    means, sizes = _means(values, parent), Counter(parent[key] for key in values)
+    return {
+        key: (value - means[parent[key]]) * math.sqrt(n / (n - 1))
+        for key, value in values.items()
+        if (n := sizes[parent[key]]) > 1
+    }
+
+
+def _spread(values: Iterable[float]) -> float:
+    """Return the standard deviation of the normal distribution with the same 80th percentile."""
+    return round(float(np.quantile(np.abs(list(values)), 0.8)) / Z_80, 4)
+
+
+def errors(actual: Iterable[float], predicted: Iterable[float]) -> Vector:
+    """Return |predicted / actual - 1| from logarithms."""
+    difference = np.array(list(predicted)) - np.array(list(actual))
+    return np.asarray(np.abs(np.exp(difference) - 1))
+
+
+def score_ratios(rows: Sequence[PublishedSpeed], speeds: Sequence[Speed], leave: str) -> Score:
+    """Return the score of ratios with a "card" or a "source" left out; `speeds` give intervals."""
+    keys = {"card": lambda row: row.card.name, "source": lambda row: row.group}
+    ratios = ratios_left_out(rows, keys[leave])
+    ours = errors([r.actual for r in ratios], [r.predicted for r in ratios])
+    naive = errors([r.actual for r in ratios], [r.naive for r in ratios])
+    spreads = _spreads_elsewhere(speeds)
+    inside = [_ratio_inside(ratio, spreads[ratio.a.group]) for ratio in ratios]
+    return Score(
+        median=_rounded(np.median(ours)),
+        p90=_rounded(np.quantile(ours, 0.9)),
+        n=len(ratios),
+        naive_median=_rounded(np.median(naive)),
+        naive_p90=_rounded(np.quantile(naive, 0.9)),
+        coverage=_rounded(np.mean(inside)),
+    )
+
+
+def score_absolute(speeds: Sequence[Speed]) -> Score:
+    """Return the score of speeds from specifications alone: SD 1.5 and SDXL, fp16."""
+    spreads = _spreads_elsewhere(speeds)
+    asked = [speed for speed in speeds if _is_asked(speed.row)]
+    off = [speed.predicted - speed.actual for speed in asked]
+    widths = [Z_80 * spreads[speed.row.group].total(speed.row.card.name) for speed in asked]
+    return _score(off, widths)
+
+
+def score_after_one(speeds: Sequence[Speed]) -> Score:
+    """Return the score of speeds after one report of another card in the same configuration."""
+    spreads = _spreads_elsewhere(speeds)
+    by_configuration = defaultdict(list)
+    for speed in speeds:
+        by_configuration[speed.row.configuration].append(speed)
+    off, widths = [], []
+    for speed in speeds:
+        for other in by_configuration[speed.row.configuration]:
+            if other.row.card == speed.row.card or not _is_asked(speed.row):
+                continue
+            told = [_residual(other)]
+            spread = spreads[speed.row.group]
+            learnt = correct(speed.row.card.name, speed.row.workload, told, spread)
+            off.append(speed.predicted - learnt.log_ratio - speed.actual)
+            widths.append(Z_80 * learnt.spread)
+    return _score(off, widths)
+
+
+def score_other_cells(speeds: Sequence[Speed]) -> Score:
+    """Return the score of a card's cells from its other cells in the same source and software."""
+    spreads = _spreads_elsewhere(speeds)
+    by_card = defaultdict(list)
+    for speed in speeds:
+        row = speed.row
+        by_card[
+            (row.configuration.replace(f"| {row.workload.batch} |", "|"), row.card.name)
+        ].append(speed)
+    off, widths = [], []
+    for cells in by_card.values():
+        for cell in cells:
+            told = [_residual(one) for one in cells if one is not cell]
+            if told and _is_asked(cell.row):
+                spread = spreads[cell.row.group]
+                learnt = correct(cell.row.card.name, cell.row.workload, told, spread)
+                off.append(cell.predicted - learnt.log_ratio - cell.actual)
+                widths.append(Z_80 * learnt.spread)
+    return _score(off, widths)
+
+
+def _residual(speed: Speed) -> Residual:
+    """Return a row as a measurement: how much longer it took than predicted."""
+    row = speed.row
+    return Residual(
+        card=row.card.name, workload=row.workload, log_ratio=speed.predicted - speed.actual
+    )
+
+
+def _is_asked(row: PublishedSpeed) -> bool:
+    return row.workload.model in ABSOLUTE_MODELS and row.workload.precision == "fp16"
+
+
+def _score(off: Sequence[float], widths: Sequence[float]) -> Score:
+    wrong = errors([0.0] * len(off), off)
+    inside = np.abs(off) <= np.array(widths)
+    return Score(
+        median=_rounded(np.median(wrong)),
+        p90=_rounded(np.quantile(wrong, 0.9)),
+        n=len(off),
+        coverage=_rounded(np.mean(inside)),
+    )
+
+
+def _spreads_elsewhere(speeds: Sequence[Speed]) -> dict[str, Spreads]:
+    """Return the spreads for each source, from the other sources' residuals."""
+    return {
+        source: spreads_of([speed for speed in speeds if speed.row.group != source])
+        for source in {speed.row.group for speed in speeds}
+    }
+
+
+def _ratio_inside(ratio: Ratio, spreads: Spreads) -> bool:
+    """Return whether a ratio lies in its interval: what two cards of a source do not share."""
+    own = spreads.of(ratio.a.card.name)
+    apart = math.hypot(own.card, own.workload, spreads.noise) * math.sqrt(2)
+    return abs(ratio.predicted - ratio.actual) <= Z_80 * apart
+
+
+def _rounded(value: float | np.floating) -> float:
+    return round(float(value), 4)
+
+
+def _fit_without(columns: Columns, keys: Sequence[str], left_out: str) -> Fit:
+    return fit_rows(columns.only(np.array([key != left_out for key in keys])))

@@ -1,0 +1,74 @@
+"""The upgrade path: path.toml, or a user's own file of the same shape."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from diffusion_bench.records import Record, explain
+
+PATH = Path(__file__).parent / "path.toml"
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class Tier(Record):
+    """One step of the path. `price` is what the step costs; `approximate`: nobody has set it.
+
+    `count` cards called `gpu`, or one of them and one called `other_gpu`.
+    """
+
+    name: Name
+    gpu: Name
+    count: Annotated[int, Field(ge=1, le=2)] = 1
+    other_gpu: Name | None = None
+    ram_gib: Annotated[float, Field(gt=0, le=65536)]
+    cores: Annotated[int, Field(ge=1, le=1024)]
+    price: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    approximate: bool = False
+
+    @model_validator(mode="after")
+    def _two_of_one_kind_or_a_pair(self) -> Self:
+        if self.other_gpu and self.count != 1:
+            raise ValueError("count is of gpu alone; leave it at 1 where there is an other_gpu")
+        return self
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """Return the names of the tier's cards."""
+        return (self.gpu, self.other_gpu) if self.other_gpu else (self.gpu,) * self.count
+
+
+class UpgradePath(Record):
+    """The tiers in the order in which they are bought, and the currency of their prices."""
+
+    currency: Annotated[str, Field(min_length=1, max_length=10)] = "USD"
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1, max_length=50, alias="tier")]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [tier.name for tier in self.tiers]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"two tiers are called {twice[0]!r}; give each its own name")
+        return self
+
+
+@cache
+def shipped_path() -> UpgradePath:
+    """Return the path that ships with this program."""
+    return read_path(PATH)
+
+
+def read_path(path: Path) -> UpgradePath:
+    """Return the path in a TOML file; raise ValueError, in one line, where it holds none."""
+    try:
+        return UpgradePath.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML file: {error}") from None
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error)}") from None

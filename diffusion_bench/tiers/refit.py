@@ -1,0 +1,75 @@
+"""Fit to the shipped published speeds again and write efficiency.toml.
+
+python -m diffusion_bench.tiers.refit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from diffusion_bench.tiers.efficiency import EFFICIENCY, Efficiency
+from diffusion_bench.tiers.fit import columns_of, fit_rows
+from diffusion_bench.tiers.heldout import (
+    fitted_rows,
+    score_absolute,
+    score_after_one,
+    score_other_cells,
+    score_ratios,
+    speeds_left_out,
+    spreads_of,
+)
+from diffusion_bench.tiers.published import published_speeds
+
+HEADER = """\
+# Written by `python -m diffusion_bench.tiers.refit` from published_speed.csv; do not edit.
+# fit: what cards achieve (roofline.py). spreads: of the residuals of rows left out (calibrate.py).
+# scores: errors on rows left out of the fit, |predicted / actual - 1|.
+"""
+
+
+def refit() -> Efficiency:
+    """Return the fit, its spreads and its scores, all from the shipped rows."""
+    rows = fitted_rows(published_speeds())
+    speeds = speeds_left_out(rows)
+    return Efficiency(
+        fit=fit_rows(columns_of(rows)),
+        spreads=spreads_of(speeds),
+        scores={
+            "ratio of two cards, one of them left out": score_ratios(rows, speeds, "card"),
+            "ratio of two cards, the source left out": score_ratios(rows, speeds, "source"),
+            "absolute, from specifications alone": score_absolute(speeds),
+            "absolute, after one report of another card": score_after_one(speeds),
+            "other batches of a measured card": score_other_cells(speeds),
+        },
+        rows=len(rows),
+    )
+
+
+def to_toml(values: dict[str, Any]) -> str:
+    """Return nested tables of numbers as TOML, without what is `None`."""
+    return HEADER + "\n".join(_lines(values, ())) + "\n"
+
+
+def _lines(values: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
+    if numbers and path:
+        header = ".".join(f'"{name}"' for name in path)
+        yield f"\n[{header}]"
+    for key, value in numbers.items():
+        yield f"{key} = {value:.6g}" if isinstance(value, float) else f"{key} = {value}"
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _lines(value, (*path, key))
+
+
+def main() -> None:
+    """Fit, write, and print the scores."""
+    efficiency = refit()
+    EFFICIENCY.write_text(to_toml(efficiency.model_dump()), encoding="utf-8")
+    for name, score in efficiency.scores.items():
+        print(f"{name}: {score.model_dump(exclude_none=True)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Predict every row of a table for other programs: `predict --rows FILE.csv --out FILE.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from diffusion_bench.records import explain
+from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
+from diffusion_bench.tiers.predict import predict
+from diffusion_bench.tiers.published import LOOP_ONLY, workload_of_row
+from diffusion_bench.tiers.workload import Software, Workload, software_named
+
+ASKED = (
+    "gpu_canonical",
+    "model",
+    "precision",
+    "app_backend",
+    "variant",
+    "sampler",
+    "steps",
+    "width",
+    "height",
+    "batch",
+)
+ANSWERED = ("predicted_image_steps_per_s", "low", "high", "memory_gib", "fit", "basis")
+CANNOT_TELL = "cannot tell"
+
+
+def predict_rows(text: str, cards: Sequence[Card] | None = None) -> str:
+    """Return a CSV table with the answers appended to each row, whatever other columns it has.
+
+    Raise ValueError for a table that lacks a column. `metric`, where there is such a column, says
+    whether the rate is of the denoising loop ("it/s") or, as without it, of the whole call.
+    """
+    rows = csv.DictReader(io.StringIO(text))
+    columns = list(rows.fieldnames or ())
+    lacking = [name for name in ASKED if name not in columns]
+    if lacking:
+        raise ValueError(f"the table has no column {lacking[0]!r}; it needs {', '.join(ASKED)}")
+    out = io.StringIO()
+    names = [*(name for name in columns if name not in ANSWERED), *ANSWERED]
+    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        given = {name: (row[name] or "") for name in columns}
+        writer.writerow(given | answer(given, cards))
+    return out.getvalue()
+
+
+def answer(row: Mapping[str, str], cards: Sequence[Card] | None = None) -> dict[str, str]:
+    """Return the answers for one row; where none can be given, "cannot tell" and why."""
+    try:
+        return _answer(row, cards)
+    except ValidationError as error:
+        reason = explain(error)
+    except ValueError as error:
+        reason = str(error)
+    unknown = dict.fromkeys(ANSWERED, "")
+    return unknown | {"fit": CANNOT_TELL, "basis": f"{CANNOT_TELL}: {reason}"}
+
+
+def fit_on(card: Card, workload: Workload, software: Software, ram_gib: float | None = None) -> Fit:
+    """Return how a workload fits a card."""
+    ram_mib = None if ram_gib is None else 1024 * ram_gib
+    return fit_of(need_of(workload, software), 1024 * card.memory_gib, ram_mib=ram_mib)
+
+
+def need_of(workload: Workload, software: Software) -> MemoryNeed:
+    """Return the memory a workload needs without any remedy."""
+    return memory_of(
+        workload.model,
+        width=workload.width,
+        height=workload.height,
+        batch=workload.batch,
+        precision=workload.precision,
+        guided=workload.guided,
+        attention="plain" if software.name == "plain attention" else "fused",
+    )
+
+
+def _answer(row: Mapping[str, str], cards: Sequence[Card] | None) -> dict[str, str]:
+    match = find_card(row["gpu_canonical"], cards)
+    if match.card is None:
+        raise ValueError(match.reason)
+    if row.get("gpu_count", "1").strip() not in ("", "1", "1.0"):
+        raise ValueError("several GPUs at one picture depend on software that is not modelled")
+    workload = workload_of_row(row)
+    software = software_named(row["app_backend"], row["variant"])
+    loop_only = row.get("metric", "").strip() == LOOP_ONLY or not row["steps"].strip()
+    found = predict(match.card, workload, software, loop_only=loop_only)
+    fit = fit_on(match.card, workload, software)
+    return {
+        "predicted_image_steps_per_s": f"{found.image_steps_per_s:.4g}",
+        "low": f"{found.image_steps_per_s_low:.4g}",
+        "high": f"{found.image_steps_per_s_high:.4g}",
+        "memory_gib": f"{fit.need.peak_mib / 1024:.3g}",
+        "fit": fit.words(),
+        "basis": "; ".join(filter(None, (found.basis, match.note))),
+    }

@@ -1,0 +1,151 @@
+"""A workload as a row of a table names it, and which of those names we know.
+
+The words are those of the published tables: "SD1.5 (base or same-architecture fine-tune)",
+"fp16/bf16", "diffusers 0.13, torch.compile". What they mean is decided here once, for the fit, for
+`predict --rows` and for published evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from diffusion_bench.records import MAX_SIDE, PrecisionName, Record
+from diffusion_bench.tiers.cost import short_name
+
+SoftwareName = Literal["eager", "plain attention", "compiled", "engine"]
+
+# The whole name, folded, of a model in published tables: our short name.
+TABLE_NAMES = {
+    "sd1.4": "sd15",
+    "sd1.5": "sd15",
+    "sd1.x": "sd15",
+    "sd1.5 (base or same-architecture fine-tune)": "sd15",
+    "sd2.1": "sd21",
+    "sdxl": "sdxl",
+    "sdxl base": "sdxl",
+    "sdxl-turbo": "sdxl-turbo",
+    "pixart-sigma": "pixart-sigma",
+    "sd3-medium": "sd3-medium",
+    "sd3.5-medium": "sd35-medium",
+    "flux.1-dev": "flux1-dev",
+    "flux.1-schnell": "flux1-schnell",
+}
+# Distilled to draw without guidance, or with a guidance that is an input of the network.
+UNGUIDED = ("sdxl-turbo", "flux1-schnell", "flux1-dev")
+TWICE = re.compile(r"heun|dpm2|dpm\+\+ ?(2s|sde)|dpmpp_(2s|sde)", re.IGNORECASE)
+
+ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
+NOT_COMPILED = re.compile(r"no compile|compile=false", re.IGNORECASE)
+PLAIN_ATTENTION = re.compile(r"vanilla attention|no xformers|without xformers", re.IGNORECASE)
+WEB_UI = re.compile(r"a1111|auto1111|automatic1111|sd\.next|forge|webui", re.IGNORECASE)
+# What changes the work or the traffic in a way that nothing here counts.
+UNCOUNTED = re.compile(
+    r"offload|fbcache|teacache|deepcache|tome|token merging|tiny vae|consistency decoder"
+    r"|medvram|lowvram|quant=(?!none)|tensor parallel|pipefusion",
+    re.IGNORECASE,
+)
+NOT_UNCOUNTED = re.compile(r"no medvram/lowvram", re.IGNORECASE)
+
+EXAMPLE = "sdxl 1024x1024 b1 fp16 30"
+WORDS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?P<width>\d+)x(?P<height>\d+)",
+            r"b(?P<batch>\d+)",
+            r"(?P<precision>fp32|fp16|bf16)",
+            r"(?P<steps>\d+)",
+            r"steps?",
+        ),
+    )
+)
+
+
+class Workload(Record):
+    """What is drawn, and how often the network is called for it."""
+
+    model: str
+    width: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 512
+    height: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 512
+    batch: Annotated[int, Field(ge=1, le=4096)] = 1
+    precision: PrecisionName = "fp16"
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 20
+    sampler: str = "ddim"
+    guided: bool = True
+
+    @property
+    def name(self) -> str:
+        """Return the workload in the words of `parse_workload`."""
+        size = f"{self.width}x{self.height}"
+        return f"{self.model} {size} b{self.batch} {self.precision} {self.steps} steps"
+
+    @property
+    def calls(self) -> int:
+        """Return how often the network is called: samplers of second order do it twice a step."""
+        return self.steps * (2 if TWICE.search(self.sampler) else 1)
+
+
+class Software(Record):
+    """What runs it. `web_ui` saves and shows each picture, which takes the host a while."""
+
+    name: SoftwareName = "eager"
+    web_ui: bool = False
+
+
+def model_named(name: str) -> str:
+    """Return our short name of a model in anybody's words; raise ValueError for an unknown one."""
+    return short_name(TABLE_NAMES.get(name.strip().casefold(), name.strip()))
+
+
+def guided_by_default(model: str) -> bool:
+    """Return whether a model, by its short name, is usually called twice a step, for guidance."""
+    return model not in UNGUIDED
+
+
+def precision_named(text: str) -> PrecisionName:
+    """Return the precision a table's words begin with; raise ValueError for a quantised one."""
+    found = re.fullmatch(r"(fp16|bf16|fp32)(/bf16|/tf32| autocast| \(.*\))?", text.strip().lower())
+    if not found:
+        said = f"precision {text!r}" if text.strip() else "no precision"
+        raise ValueError(f"{said}; known: fp32, bf16, fp16")
+    names: dict[str, PrecisionName] = {"fp16": "fp16", "bf16": "bf16", "fp32": "fp32"}
+    return names[found[1]]
+
+
+def software_named(backend: str, variant: str) -> Software:
+    """Return what a table's words say of the software; raise ValueError for what is not counted."""
+    words = f"{backend} {variant}"
+    uncounted = UNCOUNTED.search(NOT_UNCOUNTED.sub("", words))
+    if uncounted:
+        raise ValueError(f"{uncounted[0]!r} changes the work in a way that is not counted")
+    web_ui = bool(WEB_UI.search(words))
+    if ENGINE.search(words):
+        return Software(name="engine", web_ui=web_ui)
+    if "compile" in NOT_COMPILED.sub("", words).casefold():
+        return Software(name="compiled", web_ui=web_ui)
+    if PLAIN_ATTENTION.search(words):
+        return Software(name="plain attention", web_ui=web_ui)
+    return Software(web_ui=web_ui)
+
+
+def parse_workload(text: str) -> Workload:
+    """Return the workload in words like "sd15 512x512 b4 fp16 20 steps", the model first.
+
+    What is left out has a default. Raise ValueError for a word that says nothing known.
+    """
+    model, *words = text.replace(",", " ").split() or [""]
+    name = model_named(model)
+    given: dict[str, str] = {}
+    for word in words:
+        for pattern in WORDS:
+            found = pattern.fullmatch(word.casefold())
+            if found:
+                given |= found.groupdict()
+                break
+        else:
+            raise ValueError(f"{word!r} in workload {text!r} is unknown; say it as {EXAMPLE!r}")
+    values = {"model": name, "guided": guided_by_default(name), **given}
+    return Workload.model_validate(values)

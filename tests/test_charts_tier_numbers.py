@@ -1,0 +1,143 @@
+"""Tiers and workloads: measured where a report exists, predicted where none does."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.charts.tier_numbers import measured_of, tier_rows, workload_of
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.path import UpgradePath, shipped_path
+from diffusion_bench.tiers.predict import predict
+from diffusion_bench.tiers.workload import Workload, parse_workload
+
+ASKED = parse_workload("sd15 512x512 b2 fp16 30")
+REQUEST = {
+    "model": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "width": 512,
+    "height": 512,
+    "batch": 2,
+    "precision": "fp16",
+    "steps": 30,
+    "guidance_scale": 7.5,
+}
+
+
+def report(gpu: str | None = "NVIDIA GeForce RTX 4070 Ti", **cell: object) -> Report:
+    cells = (make_cell(**({"wall_s": (9.0, 9.0, 9.0)} | REQUEST | cell)),)
+    return Report(header=make_header(gpu=gpu), cells=cells, source="friend.jsonl")
+
+
+def path(*gpus: str, **given: object) -> UpgradePath:
+    tiers = [
+        {"name": f"tier {i}", "gpu": gpu, "ram_gib": 32, "cores": 8} | given
+        for i, gpu in enumerate(gpus)
+    ]
+    return UpgradePath.model_validate({"tier": tiers})
+
+
+def test_a_request_is_a_workload_guided_only_where_it_asks_for_guidance() -> None:
+    request = ImageRequest(prompt="a cat", **REQUEST)
+    assert workload_of(request) == ASKED
+    unguided = request.model_copy(update={"guidance_scale": 1.0})
+    assert workload_of(unguided).guided is False
+
+
+def test_a_row_a_tier_and_workload_with_time_memory_and_interval() -> None:
+    rows = tier_rows(shipped_path(), [ASKED, parse_workload("sdxl 1024x1024 b1 fp16 30")])
+    assert [row.tier for row in rows] == [tier.name for tier in shipped_path().tiers] * 2
+    for row in rows:
+        assert row.fit in ("fits", "tight")
+        assert row.evidence[0].kind == "predicted"
+        assert row.seconds_per_image_low < row.seconds_per_image < row.seconds_per_image_high
+        assert row.images_per_hour == pytest.approx(3600 / row.seconds_per_image)
+    assert rows[1].seconds_per_image < rows[0].seconds_per_image
+    assert rows[0].at_most_j_per_image == pytest.approx(285 * rows[0].seconds_per_image)
+
+
+def test_a_report_of_the_cell_stands_in_the_place_of_its_prediction() -> None:
+    measured = measured_of([report()])
+    first, second = tier_rows(path("RTX 4070 Ti", "RTX 4090"), [ASKED], measured)
+    assert first.evidence[0].kind == "imported report"
+    assert first.evidence[0].source == "friend.jsonl"
+    assert first.evidence[-1].kind == "predicted"
+    assert first.seconds_per_image == pytest.approx(4.5)
+    assert second.evidence[0].kind == "predicted"
+    card = find_card("RTX 4090").card
+    assert card is not None
+    # 9 s are longer than predicted: the other card is taken for slower too.
+    assert second.evidence[0].seconds > predict(card, ASKED).seconds
+
+
+def test_a_report_of_this_machine_is_measured_here() -> None:
+    mine = report()
+    gpu = mine.header.machine.gpus[0].model_copy(update={"uuid_hash": "abc"})
+    machine = mine.header.machine.model_copy(update={"gpus": (gpu,)})
+    header = mine.header.model_copy(update={"machine": machine})
+    measured = measured_of([mine.model_copy(update={"header": header})], here={"abc"})
+    (row,) = tier_rows(path("RTX 4070 Ti"), [ASKED], measured)
+    assert row.evidence[0].kind == "measured here"
+
+
+@pytest.mark.parametrize(
+    "unfit",
+    [
+        {"gpu": None},
+        {"gpu": "NVIDIA GeForce RTX 4090"},  # reports 12 GiB: another card by that name
+        {"status": "oom", "message": "no memory"},
+        {"model": "somebody/else"},
+    ],
+)
+def test_what_says_nothing_of_a_known_card_and_model_is_left_out(unfit) -> None:
+    assert measured_of([report(**unfit)]) == []
+
+
+def test_emulated_and_throttled_cells_do_not_measure_the_card() -> None:
+    plain = report()
+    for label in ("emulated", "throttled", "contended", "on battery"):
+        cell = plain.cells[0].model_copy(update={"labels": (label,)})
+        assert measured_of([plain.model_copy(update={"cells": (cell,)})]) == []
+    assert len(measured_of([plain])) == 1
+
+
+def test_what_does_not_fit_takes_no_time() -> None:
+    huge = Workload(model="sdxl", width=2048, height=2048, batch=64, precision="fp32")
+    (row,) = tier_rows(path("RTX 2060 6GB"), [huge])
+    assert row.fit == "does not fit"
+    assert row.seconds_per_image is None
+    assert row.images_per_hour is None
+    assert "does not fit" in (row.reason or "")
+
+
+def test_an_unknown_card_cannot_be_told_and_the_others_can() -> None:
+    unknown, known = tier_rows(path("RTX 4090 Laptop GPU", "RTX 4090"), [ASKED])
+    assert unknown.seconds_per_image is None
+    assert "no card is called" in (unknown.reason or "")
+    assert known.seconds_per_image
+
+
+def test_two_cards_are_three_answers_beside_what_one_of_them_does() -> None:
+    one, two = tier_rows(path("RTX 4090"), [ASKED]), tier_rows(path("RTX 4090", count=2), [ASKED])
+    assert two[0].seconds_per_image == one[0].seconds_per_image
+    assert [way.way for way in two[0].two_gpus] == [
+        "two jobs",
+        "one batch split",
+        "one model split",
+    ]
+    assert two[0].two_gpus[0].speedup == pytest.approx(2)
+    assert two[0].two_gpus[1].speedup < 2
+    assert two[0].two_gpus[2].seconds is None
+    assert one[0].two_gpus == ()
+
+
+def test_an_unequal_pair_is_as_fast_as_its_faster_card_and_gives_it_more() -> None:
+    asked = parse_workload("sd15 512x512 b8 fp16 30")
+    (pair,) = tier_rows(path("RTX 4070 Ti", other_gpu="RTX 4090"), [asked])
+    (alone,) = tier_rows(path("RTX 4090"), [asked])
+    assert pair.seconds_per_image == alone.seconds_per_image
+    share = pair.two_gpus[1].share
+    assert share is not None
+    assert share[0] < share[1]
+    assert 1 < (pair.two_gpus[0].speedup or 0) < 2

@@ -1,0 +1,167 @@
+"""What predict and tiers print, how quickly, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.cli import main
+from diffusion_bench.reports.store import to_line
+
+ONE = ("predict", "--card", "RTX 4070 Ti", "--model", "sd15", "--size", "512x512", "--batch", "4")
+SLOW = ("torch", "gradio", "diffusers", "plotly", "numpy", "pandas")
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return ended.value.code
+
+
+def write_report(path: Path, seconds: float) -> Path:
+    cell = make_cell(
+        wall_s=(seconds,) * 3,
+        model="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        width=512,
+        height=512,
+        batch=4,
+        steps=20,
+        precision="fp16",
+    )
+    header = make_header(gpu="NVIDIA GeForce RTX 4070 Ti")
+    header = header.model_copy(
+        update={"plan": header.plan.model_copy(update={"cells": (cell.request,)})}
+    )
+    cell = cell.model_copy(update={"cell_id": header.cell_id(cell.request)})
+    path.write_bytes(
+        b"".join(
+            line if isinstance(line, bytes) else line.encode()
+            for line in (to_line(header), to_line(cell))
+        )
+    )
+    return path
+
+
+def test_a_prediction_says_time_interval_memory_verdict_and_what_it_rests_on(capsys) -> None:
+    assert run(*ONE, "--precision", "fp16", "--steps", "20") == 0
+    shown = capsys.readouterr().out
+    for words in ("s a call", "80 percent interval", "image-steps/s", "GiB", "fits", "rests on"):
+        assert words in shown
+
+
+def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
+    assert run(*ONE, "--json", "--sampler", "ddim") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["seconds_low"] < answer["seconds"] < answer["seconds_high"]
+    assert answer["image_steps_per_s"] == pytest.approx(80 / answer["seconds"])
+    assert answer["memory_gib"] < answer["card_memory_gib"] == 12
+    assert answer["fit"] == "fits"
+    assert answer["workload"]["sampler"] == "ddim"
+
+
+def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
+    run(*ONE, "--json")
+    alone = json.loads(capsys.readouterr().out)
+    mine = write_report(tmp_path / "mine.jsonl", 2 * alone["seconds"])
+    assert run(*ONE, "--json", "--report", str(mine)) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["seconds"] == pytest.approx(2 * alone["seconds"], rel=0.05)
+    assert "corrected by 1" in told["basis"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--card", "RTX 4090 Laptop GPU"), "cannot tell: no card is called"),
+        (("--card", "RTX 4090", "--model", "sd99"), "known: "),
+        (("--card", "RTX 4090", "--size", "big"), "'big'"),
+        (("--card", "RTX 4090", "--size", "513x512"), "513"),
+        (("--card", "RTX 2080 Ti", "--precision", "bf16"), "no bf16"),
+        (("--card", "RTX 4090", "--precision", "fp8"), "'fp8'"),
+        ((), "--card"),
+        (("--rows", "nowhere.csv"), "--out"),
+        (("--rows", "nowhere.csv", "--out", "out.csv"), "nowhere.csv"),
+    ],
+)
+def test_what_cannot_be_told_is_one_line_and_exit_2(arguments, complaint, capsys) -> None:
+    assert run("predict", *arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert complaint in errors
+
+
+def test_a_table_is_answered_row_by_row(tmp_path, capsys) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    rows.write_text(
+        "\ufeffgpu_canonical,model,precision,app_backend,variant,sampler,steps,width,height,batch\n"
+        "RTX 4090,SDXL,fp16,ComfyUI,,Euler,30,1024,1024,1\n"
+        "RTX 9090,SDXL,fp16,ComfyUI,,Euler,30,1024,1024,1\n",
+        encoding="utf-8",
+    )
+    assert run("predict", "--rows", str(rows), "--out", str(out)) == 0
+    assert str(out) in capsys.readouterr().out
+    known, unknown = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+    assert float(known["predicted_image_steps_per_s"]) > 0
+    assert unknown["basis"].startswith("cannot tell")
+
+
+def test_tiers_shows_every_tier_with_its_basis_and_prices_as_approximate(capsys) -> None:
+    assert run("tiers") == 0
+    shown = capsys.readouterr().out
+    for words in ("initial build", "first-year upgrade", "second-year upgrade", "predicted"):
+        assert words in shown
+    assert "two jobs" in shown
+    assert "approximate" in shown
+
+
+def test_tiers_takes_a_path_workloads_and_reports(tmp_path, capsys) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'currency = "EUR"\n[[tier]]\nname = "now"\ngpu = "RTX 4070 Ti"\nram_gib = 32\ncores = 8\n'
+        "price = 700\n"
+    )
+    mine = write_report(tmp_path / "mine.jsonl", 8.0)
+    arguments = ("--path", str(path), "--workload", "sd15 512x512 b4 fp16 20", "--json")
+    assert run("tiers", str(mine), *arguments) == 0
+    answer = json.loads(capsys.readouterr().out)
+    (row,) = answer["rows"]
+    assert answer["path"]["currency"] == "EUR"
+    assert row["evidence"][0]["kind"] == "imported report"
+    assert row["seconds_per_image"] == pytest.approx(2.0)
+
+
+def test_a_card_of_ones_own_can_be_predicted(tmp_path, capsys) -> None:
+    cards = tmp_path / "cards.toml"
+    cards.write_text(
+        '[[card]]\nname = "RTX 9090"\nmemory_gib = 48\nbandwidth_gbs = 3000\nfp32_tflops = 200\n'
+        'tensor_tflops = 400\nl2_mib = 128\ntdp_w = 700\ncompute_capability = "13.0"\n'
+    )
+    assert run("predict", "--card", "RTX 9090", "--cards", str(cards), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["card"] == "RTX 9090"
+
+
+@pytest.mark.parametrize("arguments", [("tiers",), ONE])
+def test_answers_come_in_under_two_seconds_without_anything_heavy(arguments) -> None:
+    script = (
+        "import sys\n"
+        "from diffusion_bench.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        f"finally:\n    print('HEAVY', *[n for n in {SLOW!r} if n in sys.modules])\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
+    elapsed_s = time.perf_counter() - start
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY"
+    assert elapsed_s < 2

@@ -1,0 +1,70 @@
+"""One report of any card improves the others, and never by more than it tells."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from diffusion_bench.tiers.calibrate import CardSpreads, Residual, Spreads, correct
+from diffusion_bench.tiers.workload import Workload
+
+SPREADS = Spreads(
+    source=0.2,
+    workload=0.1,
+    geforce=CardSpreads(card=0.05, workload=0.05),
+    others=CardSpreads(card=0.2, workload=0.05),
+    noise=0.02,
+)
+SD15 = Workload(model="sd15", batch=4)
+SDXL = Workload(model="sdxl", width=1024, height=1024)
+
+
+def residual(card: str = "RTX 4090", workload: Workload = SD15, log_ratio: float = 0.3) -> Residual:
+    return Residual(card=card, workload=workload, log_ratio=log_ratio)
+
+
+def test_without_reports_nothing_is_corrected_and_all_spread_remains() -> None:
+    found = correct("RTX 4090", SD15, [], SPREADS)
+    assert found.log_ratio == 0
+    assert found.spread == pytest.approx((0.04 + 0.01 + 0.0025 + 0.0025 + 0.0004) ** 0.5)
+
+
+def test_nearer_evidence_counts_more() -> None:
+    same = correct("RTX 4090", SD15, [residual()], SPREADS)
+    larger = correct("RTX 4090", SD15.model_copy(update={"batch": 8}), [residual()], SPREADS)
+    other_model = correct("RTX 4090", SDXL, [residual()], SPREADS)
+    other_card = correct("RTX 3090", SD15, [residual()], SPREADS)
+    far = correct("RTX 3090", SDXL, [residual()], SPREADS)
+    assert 0.3 > same.log_ratio > larger.log_ratio > other_model.log_ratio > far.log_ratio > 0.1
+    assert same.log_ratio > other_card.log_ratio > far.log_ratio
+    assert same.spread < larger.spread < other_model.spread < far.spread
+
+
+def test_cards_that_differ_more_teach_less() -> None:
+    told = [residual(card="A100 SXM4 40GB")]
+    assert (
+        correct("RTX 4090", SD15, told, SPREADS).log_ratio
+        < correct("RTX 4090", SD15, [residual(card="RTX 3090")], SPREADS).log_ratio
+    )
+
+
+def test_reports_that_agree_are_believed_more_than_one() -> None:
+    few = [residual("RTX 3090")]
+    many = [residual(f"RTX {name}") for name in ("3060 12GB", "3070", "3080 10GB", "3090", "4080")]
+    one, more = (correct("RTX 4090", SD15, told, SPREADS) for told in (few, many))
+    assert more.log_ratio > one.log_ratio
+    assert more.spread < one.spread
+    assert more.measurements == 5
+
+
+def test_a_report_of_a_cell_outweighs_many_of_other_cards() -> None:
+    told = [residual("RTX 3090", log_ratio=0.3)] * 20 + [residual("RTX 4090", log_ratio=-0.1)]
+    assert correct("RTX 4090", SD15, told, SPREADS).log_ratio < 0
+
+
+def test_ten_thousand_measurements_are_taken_in_at_once() -> None:
+    told = [residual(f"RTX {i % 50}") for i in range(10_000)]
+    start = time.perf_counter()
+    assert correct("RTX 4090", SD15, told, SPREADS).log_ratio > 0.2
+    assert time.perf_counter() - start < 1

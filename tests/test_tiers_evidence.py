@@ -1,0 +1,63 @@
+"""Evidence is ranked, and kinds are never mixed."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.evidence import (
+    Evidence,
+    EvidenceKind,
+    predicted_evidence,
+    published_evidence,
+    ranked,
+)
+from diffusion_bench.tiers.predict import predict
+from diffusion_bench.tiers.workload import Workload
+
+SD15 = Workload(model="sd15", batch=4, steps=20)
+RTX_4090 = find_card("RTX 4090").card
+
+
+def evidence(kind: EvidenceKind, seconds: float = 1.0, records: int | None = None) -> Evidence:
+    return Evidence(
+        kind=kind, card="RTX 4090", workload=SD15, seconds=seconds, records=records, source="s"
+    )
+
+
+def test_what_was_measured_here_comes_first_whatever_the_others_say() -> None:
+    kinds: list[EvidenceKind] = ["predicted", "published", "measured here", "imported report"]
+    order = ["measured here", "imported report", "published", "predicted"]
+    assert [one.kind for one in ranked(evidence(kind) for kind in kinds)] == order
+    outvoted = ranked([evidence("published", records=700), evidence("imported report", records=1)])
+    assert outvoted[0].kind == "imported report"
+
+
+def test_among_equals_more_records_come_first() -> None:
+    found = ranked([evidence("published", 1.0, 5), evidence("published", 2.0, 90)])
+    assert [one.records for one in found] == [90, 5]
+
+
+def test_published_evidence_is_of_the_very_workload_and_names_its_source() -> None:
+    assert RTX_4090 is not None
+    (found,) = published_evidence(RTX_4090, SD15)
+    assert found.seconds == pytest.approx(80 / 37.49)
+    assert found.records == 683
+    assert "sd-data" in found.source
+    for other in ({"batch": 5}, {"steps": 21}, {"width": 520}, {"guided": False}):
+        assert published_evidence(RTX_4090, SD15.model_copy(update=other)) == ()
+    other_card = find_card("RTX 5090").card
+    assert other_card is not None
+    assert published_evidence(other_card, SD15) == ()
+
+
+def test_a_prediction_as_evidence_keeps_its_interval_and_its_basis() -> None:
+    assert RTX_4090 is not None
+    prediction = predict(RTX_4090, SD15)
+    found = predicted_evidence(prediction)
+    assert found.kind == "predicted"
+    assert (found.seconds_low, found.seconds_high) == (
+        prediction.seconds_low,
+        prediction.seconds_high,
+    )
+    assert found.source == prediction.basis

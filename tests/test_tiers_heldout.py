@@ -1,0 +1,151 @@
+"""The errors that are stated are those of the data that is shipped."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffusion_bench.tiers import heldout
+from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.efficiency import shipped_efficiency
+from diffusion_bench.tiers.fit import PRIORS, columns_of, fit_of, log_speeds
+from diffusion_bench.tiers.heldout import (
+    errors,
+    fitted_rows,
+    naive_log_ratio,
+    ratio_pairs,
+    ratios_left_out,
+)
+from diffusion_bench.tiers.predict import estimate
+from diffusion_bench.tiers.published import published_speeds
+from diffusion_bench.tiers.refit import refit, to_toml
+
+BY_CARD = "ratio of two cards, one of them left out"
+BY_SOURCE = "ratio of two cards, the source left out"
+ABSOLUTE = "absolute, from specifications alone"
+AFTER_ONE = "absolute, after one report of another card"
+OTHER_CELLS = "other batches of a measured card"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return fitted_rows(published_speeds())
+
+
+@pytest.mark.slow
+def test_the_stated_fit_and_errors_come_from_the_shipped_rows() -> None:
+    again, shipped = refit(), shipped_efficiency()
+    assert again.rows == shipped.rows
+    assert again.scores.keys() == shipped.scores.keys()
+    for name, score in shipped.scores.items():
+        stated = score.model_dump(exclude_none=True)
+        assert again.scores[name].model_dump(exclude_none=True) == pytest.approx(stated, abs=0.01)
+    for name, value in shipped.fit.rates.model_dump().items():
+        assert getattr(again.fit.rates, name) == pytest.approx(value, rel=0.02), name
+
+
+def test_the_stated_errors_keep_what_the_methodology_promises() -> None:
+    scores = shipped_efficiency().scores
+    for name in (BY_CARD, BY_SOURCE):
+        assert scores[name].median <= 0.08
+        assert scores[name].p90 <= 0.20
+        assert scores[name].median <= scores[name].naive_median * 2 / 3
+    assert scores[ABSOLUTE].median <= 0.25
+    assert scores[AFTER_ONE].median <= 0.15
+    assert scores[OTHER_CELLS].median <= 0.05
+    assert 0.75 <= scores[BY_SOURCE].coverage <= 0.90
+    assert 0.75 <= scores[ABSOLUTE].coverage <= 0.92  # a little wide, as the page says
+
+
+def test_the_methodologys_table_states_the_shipped_errors() -> None:
+    page = Path(__file__).parents[1] / "docs" / "methodology.md"
+    table = [line for line in page.read_text(encoding="utf-8").splitlines() if " % |" in line]
+    stated = [line for line in table if line.startswith(("| ratio", "| absolute", "| other"))]
+    scores = shipped_efficiency().scores
+    names = (BY_CARD, BY_SOURCE, ABSOLUTE, AFTER_ONE, OTHER_CELLS)
+    assert len(stated) == len(names)
+    for line, name in zip(stated, names, strict=True):
+        _, _, count, ours, naive, coverage, _ = (part.strip() for part in line.split("|"))
+        score = scores[name]
+        assert int(count) == score.n, line
+        assert ours == f"{100 * score.median:.1f}, {100 * score.p90:.1f} %", line
+        assert coverage == f"{100 * score.coverage:.0f} %", line
+        if score.naive_median is not None and score.naive_p90 is not None:
+            assert naive == f"{100 * score.naive_median:.1f}, {100 * score.naive_p90:.1f} %", line
+
+
+def test_every_pair_that_is_scored_is_of_the_table_that_defines_them(rows) -> None:
+    pairs = ratio_pairs(rows)
+    assert len(pairs) > 100
+    for i, j in pairs:
+        a, b = rows[i], rows[j]
+        assert a.configuration == b.configuration
+        assert a.card.name != b.card.name
+        assert all(one.card.name.startswith(("RTX 3", "RTX 4", "RTX 5")) for one in (a, b))
+        assert a.workload.batch >= 4 or a.workload.model not in heldout.SMALL_MODELS
+        assert all(one.records is None or one.records >= 5 for one in (a, b))
+    assert any(rows[i].group.startswith("G40") for i, _ in pairs)
+
+
+def test_what_is_left_out_is_not_fitted_to(rows, monkeypatch) -> None:
+    seen = []
+
+    def spy(columns):
+        seen.append(set(columns.group))
+        return fit_of(np.array([mean for mean, _ in PRIORS.values()]))
+
+    monkeypatch.setattr(heldout, "fit_rows", spy)
+    found = ratios_left_out(rows, lambda row: row.group)
+    left_out = sorted({ratio.left_out for ratio in found})
+    for source, groups in zip(left_out, seen, strict=True):
+        assert not any(group.startswith(source) for group in groups)
+        assert groups
+
+
+def test_the_naive_rule_is_the_root_of_fp32_and_bandwidth() -> None:
+    a, b = find_card("RTX 3090").card, find_card("RTX 4090").card
+    assert a is not None
+    assert b is not None
+    expected = math.sqrt(35.58 / 82.58 * 936.2 / 1008)
+    assert math.exp(naive_log_ratio(a, b)) == pytest.approx(expected)
+
+
+def test_errors_are_of_predicted_over_actual() -> None:
+    assert errors([math.log(2)], [math.log(3)]) == pytest.approx([0.5])
+    assert errors([math.log(4)], [math.log(3)]) == pytest.approx([0.25])
+
+
+def test_the_fit_and_the_prediction_use_one_formula(rows) -> None:
+    fit = shipped_efficiency().fit
+    some = rows[::37]
+    for row, log_speed in zip(some, log_speeds(columns_of(some), fit), strict=True):
+        alone = estimate(row.card, row.workload, row.software, fit)
+        seconds = alone.denoising_s if row.loop_only else alone.total_s
+        rate = row.workload.batch * row.workload.steps / seconds
+        assert math.log(rate) == pytest.approx(log_speed)
+
+
+def test_every_published_row_that_ships_has_a_source(rows) -> None:
+    assert all(row.source and row.source_locator for row in published_speeds())
+    assert not any(
+        row.group.startswith("G02") and row.card.name == "RTX 4090" and "1.13" in row.configuration
+        for row in published_speeds()
+    )
+
+
+def test_the_fit_is_quick_enough_to_be_done_again(rows) -> None:
+    start = time.perf_counter()
+    columns_of(rows)
+    assert time.perf_counter() - start < 5
+
+
+def test_the_file_is_written_as_it_is_read() -> None:
+    import tomllib
+
+    values = shipped_efficiency().model_dump()
+    again = tomllib.loads(to_toml(values))
+    assert type(shipped_efficiency()).model_validate(again) == shipped_efficiency()

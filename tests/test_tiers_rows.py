@@ -1,0 +1,102 @@
+"""Tables of other programs are answered row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from diffusion_bench.tiers.rows import ANSWERED, ASKED, predict_rows
+
+ROW = {
+    "gpu_canonical": "RTX 4090",
+    "model": "SD1.5",
+    "precision": "fp16",
+    "app_backend": "diffusers",
+    "variant": "torch2.0 eager SDPA",
+    "sampler": "DDIM",
+    "steps": "50.0",
+    "width": "512.0",
+    "height": "512.0",
+    "batch": "4",
+}
+
+
+def table(*rows: dict[str, str]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def answers(*rows: dict[str, str]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(predict_rows(table(*rows)))))
+
+
+def test_answers_are_appended_and_everything_else_is_kept() -> None:
+    (found,) = answers(ROW | {"my_column": "kept, as it is"})
+    assert list(found) == [*ROW, "my_column", *ANSWERED]
+    assert {name: found[name] for name in ROW} == ROW
+    assert found["my_column"] == "kept, as it is"
+    low, rate, high = (
+        float(found[name]) for name in ("low", "predicted_image_steps_per_s", "high")
+    )
+    assert 20 < low < rate < high < 120
+    assert found["fit"] == "fits"
+    assert 1 < float(found["memory_gib"]) < 24
+    assert "published speeds" in found["basis"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"gpu_canonical": "RTX 9090"}, "no card is called 'RTX 9090'"),
+        ({"gpu_canonical": "A100 (variant unstated)"}, "no card is called"),
+        ({"gpu_canonical": ""}, "no card is called"),
+        ({"model": "SD1.5+ControlNet"}, "SD1.5+ControlNet"),
+        ({"precision": "fp8"}, "precision 'fp8'"),
+        ({"gpu_canonical": "RTX 2080 Ti", "precision": "bf16"}, "has no bf16"),
+        ({"variant": "model offload"}, "'offload'"),
+        ({"batch": "0"}, "batch"),
+        ({"width": "wide"}, "width is 'wide'"),
+        ({"height": ""}, "height is ''"),
+        ({"steps": "nan"}, "steps"),
+        ({"steps": "1e999"}, "steps"),
+        ({"width": "513"}, "513"),
+        ({"gpu_count": "2"}, "several GPUs"),
+    ],
+)
+def test_what_is_unknown_cannot_be_told_and_the_rest_is_answered(changed, reason) -> None:
+    unknown, known = answers(ROW | {"gpu_count": "1"} | changed, ROW | {"gpu_count": "1"})
+    assert unknown["basis"].startswith("cannot tell: ")
+    assert reason in unknown["basis"]
+    assert unknown["fit"] == "cannot tell"
+    assert unknown["predicted_image_steps_per_s"] == unknown["low"] == unknown["memory_gib"] == ""
+    assert float(known["predicted_image_steps_per_s"]) > 0
+
+
+def test_a_rate_of_the_loop_alone_is_higher_than_that_of_the_call() -> None:
+    whole, loop, no_steps = answers(
+        ROW | {"metric": "s/run"}, ROW | {"metric": "it/s"}, ROW | {"metric": "it/s", "steps": ""}
+    )
+    rates = [float(row["predicted_image_steps_per_s"]) for row in (whole, loop, no_steps)]
+    assert rates[0] < rates[1]
+    assert rates[1] == pytest.approx(rates[2], rel=1e-3)
+
+
+def test_an_assumed_card_is_said() -> None:
+    (found,) = answers(ROW | {"gpu_canonical": "RTX 3080"})
+    assert "read as RTX 3080 10GB" in found["basis"]
+
+
+def test_a_table_without_a_column_is_refused_and_an_empty_one_is_not() -> None:
+    with pytest.raises(ValueError, match="no column 'batch'"):
+        predict_rows("gpu_canonical,model,precision,app_backend,variant,sampler,steps,width,height")
+    assert predict_rows(",".join(ASKED)) == ",".join((*ASKED, *ANSWERED)) + "\n"
+
+
+def test_answering_a_table_twice_gives_the_same_table() -> None:
+    once = predict_rows(table(ROW))
+    assert predict_rows(once) == once

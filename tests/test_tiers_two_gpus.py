@@ -1,0 +1,60 @@
+"""Two GPUs are three answers, and memory does not pool."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.tiers.two_gpus import SplitModel, one_batch, one_model, two_jobs
+
+
+def split(**given: object) -> SplitModel:
+    values = {
+        "alone_s": (4.0, 4.0),
+        "calls": 10,
+        "hidden_mib": 0.0,
+        "needed_mib": 20_000.0,
+        "activations_mib": 2000.0,
+        "memory_mib": (12_000.0, 12_000.0),
+    }
+    return SplitModel.model_validate(values | given)
+
+
+def test_two_jobs_add_up_images_an_hour_and_save_no_time() -> None:
+    found = two_jobs(4.0, 2.0, batch=2)
+    assert found.images_per_hour == pytest.approx(3600 * (2 / 4 + 2 / 2))
+    assert found.seconds == 2.0
+    assert found.speedup == pytest.approx(1.5)
+
+
+def test_a_batch_is_split_where_it_ends_soonest() -> None:
+    found = one_batch(lambda n: 3.0 * n, lambda n: 1.0 * n, batch=8)
+    assert found.share == (2, 6)
+    assert found.seconds == 6.0
+    assert found.speedup == pytest.approx(8 / 6)
+    equal = one_batch(lambda n: 1.0 + n, lambda n: 1.0 + n, batch=4)
+    assert equal.share == (2, 2)
+    assert equal.speedup == pytest.approx(5 / 3)  # what each does once is done twice
+
+
+def test_one_picture_cannot_be_split() -> None:
+    found = one_batch(lambda n: 1.0, lambda n: 1.0, batch=1)
+    assert found.seconds is None
+    assert "one picture" in (found.reason or "")
+
+
+def test_a_model_is_split_only_where_it_fits_neither_card_but_both() -> None:
+    found = one_model(split(), batch=1)
+    assert found.seconds == pytest.approx(4.0)  # one card works while the other waits
+    fits_one = one_model(split(memory_mib=(24_000.0, 12_000.0)), batch=1)
+    assert fits_one.seconds is None
+    assert "fits one card" in (fits_one.reason or "")
+    too_large = one_model(split(needed_mib=23_000.0), batch=1)  # 24,000 together, activations twice
+    assert "does not fit the two" in (too_large.reason or "")
+
+
+def test_the_larger_share_of_a_model_lies_on_the_first_card_and_crossing_costs_time() -> None:
+    unequal = split(alone_s=(2.0, 6.0), memory_mib=(14_000.0, 8_000.0))
+    part = 12_000 / 18_000
+    assert one_model(unequal, batch=1).seconds == pytest.approx(part * 2 + (1 - part) * 6)
+    crossing = one_model(split(hidden_mib=500.0), batch=1)
+    assert crossing.seconds == pytest.approx(4.0 + 10 * 2 * 500 / 10_000)

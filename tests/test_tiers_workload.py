@@ -1,0 +1,99 @@
+"""What the words of published tables and of the command line mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.tiers.workload import (
+    Workload,
+    model_named,
+    parse_workload,
+    precision_named,
+    software_named,
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("SD1.5 (base or same-architecture fine-tune)", "sd15"),
+        ("SD1.4", "sd15"),
+        ("SDXL", "sdxl"),
+        ("sdxl", "sdxl"),
+        ("pictogram", "pictogram"),
+        ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd15"),
+    ],
+)
+def test_tables_and_the_catalog_name_our_models(words: str, name: str) -> None:
+    assert model_named(words) == name
+
+
+@pytest.mark.parametrize("words", ["SD1.5+ControlNet", "SDXL+LCM", "SDXL base+refiner", "SD", ""])
+def test_a_model_that_only_looks_like_one_of_ours_is_unknown(words: str) -> None:
+    with pytest.raises(ValueError, match="known: "):
+        model_named(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [("fp16", "fp16"), ("fp16/bf16", "fp16"), ("fp16 (not stated)", "fp16"), ("fp32/TF32", "fp32")],
+)
+def test_precisions_of_tables_are_read(words: str, precision: str) -> None:
+    assert precision_named(words) == precision
+
+
+@pytest.mark.parametrize("words", ["", "fp8", "int8wo", "bnb nf4", "fp16/int8", "svdq nvfp4"])
+def test_quantised_weights_are_not_taken_for_fp16(words: str) -> None:
+    with pytest.raises(ValueError, match="known: fp32, bf16, fp16"):
+        precision_named(words)
+
+
+@pytest.mark.parametrize(
+    ("backend", "variant", "name", "web_ui"),
+    [
+        ("diffusers", "torch2.0 eager SDPA", "eager", False),
+        ("diffusers", "torch2.0 compile SDPA", "compiled", False),
+        ("diffusers + torchao", "compile=False vae=False quant=None", "eager", False),
+        ("diffusers 0.11", "no xformers", "plain attention", False),
+        ("diffusers / stable-fast (with xformers & Triton)", "", "engine", False),
+        (
+            "A1111 / SD.Next / Forge, torch 2.x",
+            "xformers or SDP, no medvram/lowvram, no compile",
+            "eager",
+            True,
+        ),
+        ("diffusers / TensorRT (AUTO1111 WebUI)", "", "engine", True),
+    ],
+)
+def test_software_is_told_by_its_words(backend, variant, name, web_ui) -> None:
+    software = software_named(backend, variant)
+    assert (software.name, software.web_ui) == (name, web_ui)
+
+
+@pytest.mark.parametrize(
+    "variant", ["model offload", "medvram", "FBCache rdt=0.08", "quant=fp8dq", "tiny VAE"]
+)
+def test_what_changes_the_work_is_not_taken_for_plain_software(variant: str) -> None:
+    with pytest.raises(ValueError, match="not counted"):
+        software_named("diffusers", variant)
+
+
+def test_a_workload_is_typed_in_a_few_words() -> None:
+    asked = parse_workload("sdxl 1024x768 b4 bf16 30 steps")
+    assert asked == Workload(
+        model="sdxl", width=1024, height=768, batch=4, precision="bf16", steps=30, guided=True
+    )
+    assert parse_workload("sdxl-turbo, 512x512").guided is False
+
+
+@pytest.mark.parametrize("text", ["", "sd15 big", "sd99", "sd15 512x512 b0", "sd15 1e3"])
+def test_words_that_say_nothing_known_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"known|workload|batch"):
+        parse_workload(text)
+
+
+def test_samplers_of_second_order_call_the_network_twice() -> None:
+    assert Workload(model="sd15", steps=20, sampler="Heun").calls == 40
+    assert Workload(model="sd15", steps=20, sampler="DPM++ SDE Karras").calls == 40
+    assert Workload(model="sd15", steps=20, sampler="DPM++ 2M").calls == 20
+    assert Workload(model="sd15", steps=20, sampler="Euler a").calls == 20
