@@ -265,9 +265,9 @@ def _two_gpus_line(row: TierRow, way: Any) -> str:
     start = f"{row.tier}, {row.workload.name}, {way.way}"
     if way.images_per_hour is None:
         return f"{start}: {way.reason}"
-    share = " + ".join(map(str, way.share)) if way.share else ""
+    share = f" ({' + '.join(map(str, way.share))})" if way.share else ""
     faster = f", {way.speedup:.2f} times the faster card" if way.speedup else ""
-    return f"{start} ({share}): {_figure(way.images_per_hour)} images/h{faster} (predicted)"
+    return f"{start}{share}: {_figure(way.images_per_hour)} images/h{faster} (predicted)"
 
 
 def _figure(value: float | None) -> str:
