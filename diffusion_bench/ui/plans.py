@@ -23,7 +23,7 @@ from diffusion_bench.ui.report_files import ReportFolder
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 PROBE_STEPS = (2, 6)
-MAX_SHARED_CALLS = 260
+MAX_SHARED_CALLS = 200
 
 SMALLEST_SWEEP = """name = "mine"
 repeats = 3
