@@ -4,7 +4,7 @@
 
 Prints both wall times and their ratio, and for every extrapolated cell its total against the
 measured one. Ends with code 1 unless the ratio is at least 10, every total is within 3 percent and
-9 of 10 intervals cover the measured median. The whole file takes about an hour on two CPU cores.
+9 of 10 intervals cover the measured median. The whole file takes two hours on two CPU cores.
 """
 
 from __future__ import annotations
