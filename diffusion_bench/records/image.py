@@ -1,41 +1,19 @@
-"""The nouns that cross folders, frozen, in the order in which data flows through them.
-
-    ImageRequest > Step > Generation        what is asked, what is seen on the way, what came of it
-    Reading > Trace                         one look at the machine, and a run of looks
-
-`None` means "cannot tell"; `missing` next to it says why. It never means zero. Units live in the
-names: `_s` seconds, `_mib` 2**20 bytes, `_w` watts, `_j` joules, `_c` degrees Celsius.
-"""
+"""A picture: what is asked, what is seen on the way, what came of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+
+from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
 
 BUNDLED_MODEL = "pictogram"
-MAX_SEED = 2**63 - 1
 MAX_SIDE = 4096
 
 SamplerName = Literal["ddim", "ddpm"]
-PrecisionName = Literal["fp32", "bf16", "fp16"]
 Stage = Literal["load", "text encoder", "denoising", "decoder"]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
-
-
-class Record(BaseModel):
-    """A frozen record. Unknown fields, NaN and infinities are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
-    )
-
-
-class Cancelled(Exception):
-    """Raised by a step callback to stop a generation; the engine lets it through."""
 
 
 class ImageRequest(Record):
@@ -140,87 +118,3 @@ class Generation(Record):
     step_s: tuple[float, ...]
     memory: Memory
     warnings: tuple[str, ...] = ()
-
-
-class GpuReading(Record):
-    """One look at one GPU. `missing` maps each field that is `None` to its reason."""
-
-    index: int
-    name: str | None = None
-    uuid: str | None = None
-    utilization_percent: float | None = None
-    memory_used_mib: float | None = None
-    memory_total_mib: float | None = None
-    power_w: float | None = None
-    power_limit_w: float | None = None
-    energy_j: float | None = None
-    temperature_c: float | None = None
-    sm_clock_mhz: float | None = None
-    memory_clock_mhz: float | None = None
-    throttle_reasons: tuple[str, ...] | None = None
-    missing: dict[str, str] = {}
-
-
-class HostReading(Record):
-    """One look at the host. `rss_mib` is of the process that was asked about.
-
-    `package_energy_j` is the processor's own energy counter (RAPL), a running total.
-    """
-
-    cpu_percent: float | None = None
-    package_energy_j: float | None = None
-    cpu_clock_mhz: float | None = None
-    ram_used_mib: float | None = None
-    ram_total_mib: float | None = None
-    rss_mib: float | None = None
-    missing: dict[str, str] = {}
-
-
-class Reading(Record):
-    """One look at the machine. `at_s`: `time.perf_counter()`; `no_gpu`: why `gpus` is empty."""
-
-    at_s: float
-    host: HostReading
-    gpus: tuple[GpuReading, ...] = ()
-    no_gpu: str | None = None
-
-
-class GpuTrace(Record):
-    """The readings of one GPU over a run, a value a reading, `None` where it could not tell."""
-
-    index: int
-    name: str | None = None
-    utilization_percent: tuple[float | None, ...] = ()
-    memory_used_mib: tuple[float | None, ...] = ()
-    power_w: tuple[float | None, ...] = ()
-    temperature_c: tuple[float | None, ...] = ()
-    sm_clock_mhz: tuple[float | None, ...] = ()
-
-
-class Trace(Record):
-    """The readings of a run as columns; `at_s` counts from the run's start."""
-
-    at_s: tuple[float, ...] = ()
-    cpu_percent: tuple[float | None, ...] = ()
-    ram_used_mib: tuple[float | None, ...] = ()
-    rss_mib: tuple[float | None, ...] = ()
-    gpus: tuple[GpuTrace, ...] = ()
-    no_gpu: str | None = None
-
-
-def digest(value: Any) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a JSON value, keys sorted."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def explain(error: ValidationError) -> str:
-    """Return pydantic's complaints as one line a person can act on."""
-    complaints = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        what = item["msg"].removeprefix("Value error, ")
-        told = item["type"] in ("missing", "value_error")
-        given = "" if told else f" (got {item['input']!r:.80})"
-        complaints.append(f"{where}: {what}{given}" if where else what)
-    return "; ".join(complaints)

@@ -1,0 +1,1 @@
+"""Sound: recordings, spectrograms, measures of speech, vocoders, the watermark."""

@@ -1,0 +1,99 @@
+"""What a voice cloning model is asked, and what it gives back.
+
+    Reference > encode_voice > VoiceState           once a voice
+    text, VoiceState > speak > Utterance            once a chunk of text
+
+A model knows nothing of long texts, joining, saving or watermarks: `synthesis.py` cuts a text into
+chunks that fit the model, joins what comes back, and keeps the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.records import Record, VoiceRequest, VoiceSamplerName
+
+# Called after each step with its index and how many there will be (0: cannot tell). It may raise
+# `Cancelled`, which a model lets through.
+OnChunkStep = Callable[[int, int], None]
+
+
+class VoiceEntry(Record):
+    """What is known of a voice model before it is loaded, so that it can be said before a click.
+
+    `location` is a folder or a hub id. `sample_rate` in Hz of what it speaks. `reference_s` is the
+    least and most of a recording that it uses. `max_chars` is the longest text of one chunk.
+    """
+
+    name: str
+    title: str
+    family: str
+    source: Literal["bundled", "folder", "hub"]
+    location: str
+    licence: str
+    sample_rate: int
+    samplers: tuple[VoiceSamplerName, ...] = ("native",)
+    steps: int = 10
+    guidance_scale: float = 1.0
+    temperature: float = 1.0
+    needs_transcript: bool = False
+    reference_s: tuple[float, float] = (3.0, 15.0)
+    max_chars: int = 280
+    gated: bool = False
+    download_gib: float | None = None
+    parameters_m: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class VoiceState:
+    """A voice as one model has encoded it; valid for that model only. Tensors lie on the CPU."""
+
+    model: str
+    tensors: dict[str, Tensor]
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One chunk, spoken by each candidate.
+
+    `audio`: (candidates, samples) float32 on the CPU; candidates of different length are padded
+    with zeros and `lengths` holds the samples of each. `mel`: (candidates, bins, frames) log-mel,
+    or `None` where the model has none. Seconds of stages that a model does not have are 0.
+    """
+
+    audio: Tensor
+    lengths: tuple[int, ...]
+    mel: Tensor | None
+    step_s: tuple[float, ...]
+    text_s: float = 0.0
+    prior_s: float = 0.0
+    denoising_s: float = 0.0
+    vocoder_s: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class VoiceModel(Protocol):
+    """A loaded voice cloning model on one device in one precision."""
+
+    entry: VoiceEntry
+
+    def encode_voice(self, reference: Reference) -> VoiceState:
+        """Return the voice of a recording; ValueError in one line for one it cannot use."""
+        ...
+
+    def speak(
+        self, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
+    ) -> Utterance:
+        """Say one chunk of text, `request.batch` candidates, from `request.seed` on.
+
+        `text` is what to say, not `request.text`. Raises ValueError for what it cannot fulfil.
+        """
+        ...

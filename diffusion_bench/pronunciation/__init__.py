@@ -1,0 +1,1 @@
+"""From English text to phones: sentences, numbers and abbreviations, a lexicon, unknown words."""

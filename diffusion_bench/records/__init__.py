@@ -1,0 +1,89 @@
+"""The nouns that cross folders, frozen, in the order in which data flows through them.
+
+    ImageRequest > Step > Generation        what is asked, what is seen on the way, what came of it
+    VoiceRequest > VoiceStep > Speech       the same of speech
+    Reading > Trace                         one look at the machine, and a run of looks
+
+`None` means "cannot tell"; `missing` next to it says why. It never means zero. Units live in the
+names: `_s` seconds, `_mib` 2**20 bytes, `_w` watts, `_j` joules, `_c` degrees Celsius.
+"""
+
+from __future__ import annotations
+
+from diffusion_bench.records.base import (
+    MAX_SEED,
+    Cancelled,
+    PrecisionName,
+    Record,
+    Seed,
+    digest,
+    explain,
+)
+from diffusion_bench.records.image import (
+    BUNDLED_MODEL,
+    MAX_SIDE,
+    Generation,
+    ImageRequest,
+    Memory,
+    OnStep,
+    SamplerName,
+    Stage,
+    Stages,
+    Step,
+    ignore_step,
+)
+from diffusion_bench.records.machine import GpuReading, GpuTrace, HostReading, Reading, Trace
+from diffusion_bench.records.voice import (
+    BUNDLED_VOICE,
+    BUNDLED_VOICE_MODEL,
+    MAX_TEXT,
+    OnAudio,
+    OnVoiceStep,
+    Speech,
+    VoiceRequest,
+    VoiceSamplerName,
+    VoiceStage,
+    VoiceStages,
+    VoiceStep,
+    ignore_audio,
+    ignore_voice_step,
+)
+
+__all__ = [
+    "BUNDLED_MODEL",
+    "BUNDLED_VOICE",
+    "BUNDLED_VOICE_MODEL",
+    "MAX_SEED",
+    "MAX_SIDE",
+    "MAX_TEXT",
+    "Cancelled",
+    "Generation",
+    "GpuReading",
+    "GpuTrace",
+    "HostReading",
+    "ImageRequest",
+    "Memory",
+    "OnAudio",
+    "OnStep",
+    "OnVoiceStep",
+    "PrecisionName",
+    "Reading",
+    "Record",
+    "SamplerName",
+    "Seed",
+    "Speech",
+    "Stage",
+    "Stages",
+    "Step",
+    "Trace",
+    "VoiceRequest",
+    "VoiceSamplerName",
+    "VoiceStage",
+    "VoiceStages",
+    "VoiceStep",
+    "digest",
+    "explain",
+    "ignore_audio",
+    "ignore_step",
+    "ignore_voice_step",
+]

@@ -1,0 +1,44 @@
+"""The frozen record all nouns are, names of records, and pydantic's complaints in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MAX_SEED = 2**63 - 1
+
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class Record(BaseModel):
+    """A frozen record. Unknown fields, NaN and infinities are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Cancelled(Exception):
+    """Raised by a step callback to stop a generation; the engine lets it through."""
+
+
+def digest(value: Any) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a JSON value, keys sorted."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's complaints as one line a person can act on."""
+    complaints = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        what = item["msg"].removeprefix("Value error, ")
+        told = item["type"] in ("missing", "value_error")
+        given = "" if told else f" (got {item['input']!r:.80})"
+        complaints.append(f"{where}: {what}{given}" if where else what)
+    return "; ".join(complaints)
