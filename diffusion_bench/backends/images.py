@@ -12,13 +12,12 @@ import torch
 from diffusion_bench.backends.catalog import ModelUnavailable, find_model, unknown_words
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.stage_clock import DENOISERS, StageClock
 from diffusion_bench.diffusion.schedulers import build_scheduler
-from diffusion_bench.hardware.host import read_peak_rss, reset_peak_rss
 from diffusion_bench.records import (
     Generation,
     ImageRequest,
-    Memory,
     OnStep,
     PrecisionName,
     Stage,
@@ -27,8 +26,6 @@ from diffusion_bench.records import (
 )
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-MIB = 2**20
-NVML_FIELDS = ("nvml_used_mib", "nvml_idle_mib", "nvml_idle_after_mib")
 
 
 class ImageBackend:
@@ -103,7 +100,7 @@ class ImageBackend:
         """
         self._pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
         clock = self._clock = StageClock(self.device)
-        peak_is_ours = _forget_peaks(self.device)
+        peak_is_ours = forget_peaks(self.device)
         with torch.inference_mode(), clock.watching(self._pipeline):
             images = self._pipeline(
                 **self._arguments(request),
@@ -116,7 +113,7 @@ class ImageBackend:
             wall_s=clock.wall_s,
             stages=clock.stages(),
             step_s=clock.step_s(),
-            memory=_peaks(self.device, since_reset=peak_is_ours),
+            memory=read_peaks(self.device, since_reset=peak_is_ours),
             warnings=self._warnings(request),
         )
 
@@ -220,30 +217,3 @@ def _why_not_loaded(source: str, model: str, error: Exception) -> str:
             f"(no network, no such model, or it needs a login): {reason:.300}"
         )
     return f"model {model!r} cannot be loaded: {reason:.300}"
-
-
-def _forget_peaks(device: str) -> bool:
-    """Start the peaks anew; return whether the resident set's could be."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        torch.cuda.reset_accumulated_memory_stats(device)  # of retries
-    return reset_peak_rss()
-
-
-def _peaks(device: str, *, since_reset: bool) -> Memory:
-    host = read_peak_rss(since_reset=since_reset)
-    missing = dict.fromkeys(NVML_FIELDS, "read by a benchmark's sampler")
-    rss_mib = host.mib if host.since_reset else None
-    if rss_mib is None:
-        missing["rss_mib"] = host.missing or "the system keeps one peak for the whole process"
-    if device.startswith("cuda"):
-        return Memory(
-            torch_allocated_mib=torch.cuda.max_memory_allocated(device) / MIB,
-            torch_reserved_mib=torch.cuda.max_memory_reserved(device) / MIB,
-            alloc_retries=torch.cuda.memory_stats(device)["num_alloc_retries"],
-            rss_mib=rss_mib,
-            missing=missing,
-        )
-    for name in ("torch_allocated_mib", "torch_reserved_mib", "alloc_retries"):
-        missing[name] = f"torch keeps no such figure on {device}"
-    return Memory(rss_mib=rss_mib, missing=missing)
