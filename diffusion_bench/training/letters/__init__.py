@@ -1,0 +1,1 @@
+"""How the lexicon was packed, and how the net that says words outside it was made."""
