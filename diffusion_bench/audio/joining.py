@@ -1,0 +1,124 @@
+"""Chunks of speech into one recording, as they come, without clicks.
+
+Where two chunks meet, the quiet at their edges is trimmed. After a sentence a pause follows;
+within one, the chunks overlap in a cross-fade whose power is constant, since two chunks are not
+in phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+
+FRAME_S = 0.01
+QUIET_DB = -40.0  # under the loudest frame of a chunk: not speech, by energy
+MARGIN_S = 0.03  # of quiet left around the speech, beside what a cross-fade needs
+EDGE_S = 0.005  # of fading wherever sound meets silence
+SHORTEST_FADE_S, LONGEST_FADE_S = 0.05, 0.15
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a chunk went: its samples from `first` to `stop` lie from `at` on in the result."""
+
+    at: int
+    first: int
+    stop: int
+
+
+class Joiner:
+    """Takes one speaker's chunks in order and gives back what can be heard already.
+
+    What `add` returns, end to end, is the recording; `placements` says where each chunk went.
+    """
+
+    def __init__(self, sample_rate: int, *, fade_s: float = 0.08, pause_s: float = 0.2) -> None:
+        if not SHORTEST_FADE_S <= fade_s <= LONGEST_FADE_S:
+            raise ValueError(
+                f"a cross-fade of {fade_s} s; {SHORTEST_FADE_S} to {LONGEST_FADE_S} s are allowed"
+            )
+        self.placements: list[Placement] = []
+        self._sample_rate = sample_rate
+        self._fade = round(fade_s * sample_rate)
+        self._pause = round(pause_s * sample_rate)
+        self._edge = round(EDGE_S * sample_rate)
+        self._margin = round(MARGIN_S * sample_rate)
+        self._given = 0  # samples that were returned
+        # The end of the last chunk, held back to fade into the next; empty after a pause.
+        self._tail: Samples = np.zeros(0, np.float32)
+
+    def add(self, chunk: Samples, *, ends_sentence: bool, last: bool) -> Samples:
+        """Return the samples that are settled with this chunk: (samples,), float32."""
+        first, stop = self._span(chunk, ends_sentence=ends_sentence, last=last)
+        kept = chunk[first:stop].astype(np.float32)
+        overlap = min(len(self._tail), len(kept) // 2)
+        at = self._given + len(self._tail) - overlap
+        self.placements.append(Placement(at=at, first=first, stop=stop))
+        if len(kept) == 0 and not (last or ends_sentence):
+            return kept
+        joined = self._onto_tail(kept, overlap)
+        if last or ends_sentence:
+            _fade_out(joined, self._edge)
+            self._tail = joined[:0]
+            ready = joined if last else np.pad(joined, (0, self._pause))
+        else:
+            # No more than half: what comes before must not be faded twice.
+            held = min(self._fade, len(kept) // 2)
+            self._tail = joined[len(joined) - held :]
+            ready = joined[: len(joined) - held]
+        self._given += len(ready)
+        return ready
+
+    def _span(self, chunk: Samples, *, ends_sentence: bool, last: bool) -> tuple[int, int]:
+        """Return what is kept of a chunk: all at the outer ends, the speech at the joints."""
+        first, stop = speech_span(chunk, self._sample_rate)
+        before = self._margin + (self._fade if len(self._tail) else 0)
+        after = self._margin + (0 if ends_sentence else self._fade)
+        first = max(0, first - before) if self.placements else 0
+        return first, len(chunk) if last else min(len(chunk), stop + after)
+
+    def _onto_tail(self, kept: Samples, overlap: int) -> Samples:
+        if overlap == 0:
+            joined = np.concatenate([self._tail, kept])
+            if len(self._tail) == 0:
+                _fade_in(joined, self._edge)
+            return joined
+        alone = len(self._tail) - overlap
+        rise = equal_power_rise(overlap)
+        middle = self._tail[alone:] * rise[::-1] + kept[:overlap] * rise
+        return np.concatenate([self._tail[:alone], middle, kept[overlap:]])
+
+
+def equal_power_rise(length: int) -> Samples:
+    """Return a rise from 0 to 1 whose square and that of its mirror image add up to 1."""
+    at = (np.arange(length, dtype=np.float64) + 0.5) / length
+    return np.sin(np.pi / 2 * at).astype(np.float32)
+
+
+def speech_span(samples: Samples, sample_rate: int) -> tuple[int, int]:
+    """Return the first sample and the one after the last of the frames that are not quiet.
+
+    A silent chunk is kept whole: how long it is may be meant.
+    """
+    frame = max(1, round(FRAME_S * sample_rate))
+    count = -(-len(samples) // frame)
+    padded = np.pad(samples.astype(np.float64), (0, count * frame - len(samples)))
+    power = np.square(padded).reshape(count, frame).mean(axis=1)
+    if count == 0 or power.max() == 0:
+        return 0, len(samples)
+    loud = np.flatnonzero(power > power.max() * 10 ** (QUIET_DB / 10))
+    return int(loud[0]) * frame, min(len(samples), (int(loud[-1]) + 1) * frame)
+
+
+def _fade_in(samples: Samples, length: int) -> None:
+    length = min(length, len(samples) // 2)
+    samples[:length] *= equal_power_rise(length)
+
+
+def _fade_out(samples: Samples, length: int) -> None:
+    length = min(length, len(samples) // 2)
+    samples[len(samples) - length :] *= equal_power_rise(length)[::-1]
