@@ -66,7 +66,7 @@ def misfit(mel, **options):
 
 
 def test_the_inverse_is_not_negative_and_has_the_same_mel():
-    assert misfit(log_mel(chord(), SETTINGS)) < 0.02
+    assert misfit(log_mel(chord(), SETTINGS)) < 0.03
 
 
 def test_updates_bring_the_inverse_closer_to_the_mel():
