@@ -1,0 +1,307 @@
+"""An index of reports, so that ten thousand of them need not be read again to be asked.
+
+Of each report it keeps what a prediction learns from: the device, and of each measured cell its
+request and its figures. An entry holds for a file of the same path, size and time. It is a SQLite
+file, which two processes may write at once; one that is damaged is thrown away, and one that
+cannot be written is done without. Nothing is lost with it: the reports are what is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.read import UnreadableReport, read_report
+from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.stats import summarise
+
+VERSION = 1  # of what is kept; an index of another one is thrown away
+AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
+ALWAYS_READ = 16  # reports, however little patience there is
+MAX_REPORTS = 200_000
+WAIT_S = 1.0  # for another process that writes; then this one goes without
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS report (
+    id INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL,
+    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, complaint TEXT,
+    on_gpu INTEGER NOT NULL, gpu TEXT, gpu_memory_mib REAL, gpu_hash TEXT, cpu TEXT NOT NULL,
+    UNIQUE (folder, name)) STRICT;
+CREATE TABLE IF NOT EXISTS cell (
+    report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE,
+    model TEXT NOT NULL, sampler TEXT NOT NULL, steps INTEGER NOT NULL CHECK (steps > 0),
+    width INTEGER NOT NULL CHECK (width > 0), height INTEGER NOT NULL CHECK (height > 0),
+    batch INTEGER NOT NULL CHECK (batch > 0), precision TEXT NOT NULL, guidance_scale REAL NOT NULL,
+    labels TEXT NOT NULL, n INTEGER NOT NULL, median_s REAL NOT NULL CHECK (median_s > 0),
+    low_s REAL, high_s REAL, denoising_s REAL NOT NULL, energy_j REAL) STRICT;
+CREATE INDEX IF NOT EXISTS of_report ON cell (report);
+"""
+
+
+class CellDigest(NamedTuple):
+    """A measured cell in figures: what was asked, and seconds of a call with their interval.
+
+    `labels` are joined by commas. `n` counts the timed calls. `denoising_s` is the part of
+    `median_s` that the steps take. `energy_j` is of one call, where it was measured.
+    """
+
+    model: str
+    sampler: str
+    steps: int
+    width: int
+    height: int
+    batch: int
+    precision: str
+    guidance_scale: float
+    labels: str
+    n: int
+    median_s: float
+    low_s: float | None
+    high_s: float | None
+    denoising_s: float
+    energy_j: float | None
+
+
+class ReportDigest(NamedTuple):
+    """A report in figures: where it was measured, and its cells that ended well.
+
+    `gpu` is the card it was measured on as the driver names it, `None` for a CPU and for a card
+    that the header does not list; `gpu_hash` tells equal cards apart.
+    """
+
+    source: str
+    on_gpu: bool
+    gpu: str | None
+    gpu_memory_mib: float | None
+    gpu_hash: str | None
+    cpu: str
+    cells: tuple[CellDigest, ...]
+
+
+class Asked(NamedTuple):
+    """What is known of the reports asked for, in no order; a line for each that is none.
+
+    `unread` counts those for which there was no time.
+    """
+
+    digests: tuple[ReportDigest, ...]
+    complaints: tuple[str, ...] = ()
+    unread: int = 0
+
+
+class _File(NamedTuple):
+    """A report file as it is now."""
+
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class _Entry(NamedTuple):
+    """What is known of a file: its digest, or the complaint of the reader."""
+
+    digest: ReportDigest | None
+    complaint: str | None
+
+
+def digest_of(report: Report) -> ReportDigest:
+    """Return a report in figures."""
+    header = report.header
+    card = gpu_card(header)
+    return ReportDigest(
+        source=report.source,
+        on_gpu=is_gpu(header),
+        gpu=card.name if card else None,
+        gpu_memory_mib=card.memory_total_mib if card else None,
+        gpu_hash=card.uuid_hash if card else None,
+        cpu=header.machine.cpu,
+        cells=tuple(filter(None, map(_cell_digest, report.cells))),
+    )
+
+
+def _cell_digest(cell: Cell) -> CellDigest | None:
+    summary = summarise(cell)
+    request = cell.request
+    if summary is None or not isinstance(request, ImageRequest):
+        return None
+    interval = summary.interval_s
+    return CellDigest(
+        model=request.model,
+        sampler=request.sampler,
+        steps=request.steps,
+        width=request.width,
+        height=request.height,
+        batch=request.batch,
+        precision=request.precision,
+        guidance_scale=request.guidance_scale,
+        labels=",".join(cell.labels),
+        n=summary.n,
+        median_s=summary.median_s,
+        low_s=interval.low if interval else None,
+        high_s=interval.high if interval else None,
+        denoising_s=summary.stages.denoising_s,
+        energy_j=summary.energy_j,
+    )
+
+
+class ReportIndex:
+    """The index in one file, which need not exist and need not be writable."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ask(self, paths: Sequence[Path], *, patience_s: float | None = None) -> Asked:
+        """Return what is known of these reports; those not known yet are read, newest first.
+
+        After `patience_s` seconds of reading the rest is left for another time and counted; a
+        few are always read. `None` reads all. A file that is no report costs a complaint.
+        """
+        files, complaints = _files(paths)
+        connection, known = self._open(files)
+        with contextlib.closing(connection):
+            unknown = sorted(files - known.keys(), key=lambda file: (-file.mtime_ns, file.name))
+            entries = list(known.values())
+            entries += _read(connection, unknown, patience_s)
+        digests = tuple(entry.digest for entry in entries if entry.digest)
+        complaints += (entry.complaint for entry in entries if entry.complaint)
+        return Asked(digests, tuple(complaints), len(files) - len(entries))
+
+    def _open(self, files: set[_File]) -> tuple[sqlite3.Connection, dict[_File, _Entry]]:
+        """Return the index and what it holds: a new one in place of a damaged one.
+
+        Where it cannot be had, the index is one that is not kept.
+        """
+        for _ in range(2):
+            try:
+                connection = _connect(self._path)
+                try:
+                    return connection, dict(_known(connection, files))
+                except (sqlite3.Error, TypeError):
+                    connection.close()
+                    raise
+            except sqlite3.OperationalError:  # locked for long, no folder, no permission, no room
+                break
+            except (sqlite3.DatabaseError, TypeError):
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+        return _connect(":memory:"), {}
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=WAIT_S)
+    try:
+        connection.execute("PRAGMA synchronous = OFF")  # it can be made again
+        connection.execute("PRAGMA foreign_keys = ON")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS cell; DROP TABLE IF EXISTS report; {TABLES}"
+                f"PRAGMA user_version = {VERSION}; COMMIT;"
+            )
+        (count,) = connection.execute("SELECT count(*) FROM report").fetchone()
+        if count > MAX_REPORTS:
+            connection.execute("DELETE FROM report")
+            connection.commit()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _files(paths: Sequence[Path]) -> tuple[set[_File], list[str]]:
+    """Return the files as they are now, each once, and a complaint for each there is not."""
+    files, complaints = set(), []
+    folders: dict[Path, str] = {}
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except OSError as error:
+            complaints.append(f"{path}: cannot be read: {error.strerror or error}")
+            continue
+        parent = path.parent
+        if parent not in folders:
+            folders[parent] = os.path.abspath(parent)
+        files.add(_File(folders[parent], path.name, stat.st_size, stat.st_mtime_ns))
+    return files, complaints
+
+
+def _known(connection: sqlite3.Connection, files: set[_File]) -> Iterator[tuple[_File, _Entry]]:
+    """Yield what the index holds of these files as they are now."""
+    for folder in {file.folder for file in files}:
+        yield from _known_in(connection, folder, files)
+
+
+def _known_in(
+    connection: sqlite3.Connection, folder: str, files: set[_File]
+) -> Iterator[tuple[_File, _Entry]]:
+    columns = ", ".join(CellDigest._fields)
+    cells: dict[int, list[CellDigest]] = {}
+    found = connection.execute(
+        f"SELECT report, {columns} FROM cell WHERE report IN "
+        "(SELECT id FROM report WHERE folder = ?)",
+        (folder,),
+    )
+    for report, *values in found:
+        cells.setdefault(report, []).append(CellDigest(*values))
+    rows = connection.execute(
+        "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, cpu "
+        "FROM report WHERE folder = ?",
+        (folder,),
+    )
+    for report, name, size, mtime_ns, complaint, on_gpu, *machine in rows:
+        file = _File(folder, name, size, mtime_ns)
+        if file not in files:
+            continue
+        digest = ReportDigest(name, bool(on_gpu), *machine, tuple(cells.get(report, ())))
+        yield file, _Entry(None, complaint) if complaint else _Entry(digest, None)
+
+
+def _read(
+    connection: sqlite3.Connection, files: Sequence[_File], patience_s: float | None
+) -> Iterator[_Entry]:
+    """Read reports in full while there is patience, and keep what was read."""
+    start_s = time.monotonic()
+    fresh: list[tuple[_File, _Entry]] = []
+    for number, file in enumerate(files):
+        spent_s = time.monotonic() - start_s
+        if patience_s is not None and number >= ALWAYS_READ and spent_s > patience_s:
+            break
+        entry = _digest_file(Path(file.folder, file.name))
+        fresh.append((file, entry))
+        if len(fresh) >= AT_ONCE:
+            _keep(connection, fresh)
+            fresh = []
+        yield entry
+    _keep(connection, fresh)
+
+
+def _digest_file(path: Path) -> _Entry:
+    try:
+        return _Entry(digest_of(read_report(path)), None)
+    except UnreadableReport as error:
+        return _Entry(None, str(error))
+
+
+def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]]) -> None:
+    """Write entries; where another process holds the file or the disk is full, do without."""
+    places = ", ".join("?" * (1 + len(CellDigest._fields)))
+    with contextlib.suppress(sqlite3.DatabaseError), connection:
+        for file, entry in fresh:
+            digest = entry.digest or ReportDigest("", False, None, None, None, "", ())
+            connection.execute(
+                "DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name)
+            )
+            added = connection.execute(
+                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*file, entry.complaint, *digest[1:-1]),
+            )
+            rows = [(added.lastrowid, *cell) for cell in digest.cells]
+            connection.executemany(f"INSERT INTO cell VALUES ({places})", rows)

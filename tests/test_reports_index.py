@@ -1,0 +1,171 @@
+"""Reports are read once; what has changed is read again, and a broken index costs nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+
+import pytest
+from fakes import make_cell, make_header, make_report
+
+from diffusion_bench.reports import index
+from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex, digest_of
+from diffusion_bench.reports.store import to_line
+
+GPU = "NVIDIA GeForce RTX 4070 Ti"
+
+
+def write(path, seconds=1.0, cells=2):
+    wanted = [make_cell(wall_s=(seconds,) * 7, steps=10 + i) for i in range(cells)]
+    header = make_header(gpu=GPU, cells=[cell.request for cell in wanted])
+    path.write_bytes(to_line(header) + b"".join(map(to_line, wanted)))
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the files read in full, in order."""
+    seen = []
+    real = index.read_report
+
+    def spy(path):
+        seen.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(index, "read_report", spy)
+    return seen
+
+
+def test_a_digest_has_the_device_and_the_figures_of_each_cell():
+    cell = make_cell(wall_s=(1.0, 1.1, 0.9, 1.2, 1.0, 1.0, 1.0), steps=20, batch=4)
+    failed = make_cell(status="oom", message="no memory", steps=30)
+
+    found = digest_of(make_report(cell, failed, gpu=GPU, source="mine.jsonl"))
+
+    assert (found.source, found.on_gpu, found.gpu) == ("mine.jsonl", True, GPU)
+    (one,) = found.cells
+    assert (one.model, one.steps, one.batch, one.n) == ("pictogram", 20, 4, 7)
+    assert one.low_s <= one.median_s == 1.0 <= one.high_s
+    assert one.denoising_s == pytest.approx(0.8)
+
+
+def test_a_report_is_read_once_and_again_when_it_changed(tmp_path, reads):
+    path = write(tmp_path / "a.jsonl")
+    known = ReportIndex(tmp_path / "index")
+
+    first, second = known.ask([path]), known.ask([path])
+    assert first == second
+    assert reads == ["a.jsonl"]
+
+    write(path, seconds=2.0)
+    os.utime(path, ns=(1, 1))
+    assert known.ask([path]).digests[0].cells[0].median_s == 2.0
+    assert known.ask([path]).digests[0].cells[0].median_s == 2.0
+    assert reads == ["a.jsonl"] * 2
+
+
+def test_what_is_kept_is_what_a_full_reading_gives(tmp_path):
+    paths = [write(tmp_path / f"{i}.jsonl", seconds=1.0 + i, cells=3) for i in range(5)]
+    fresh = ReportIndex(tmp_path / "index").ask(paths).digests
+    kept = ReportIndex(tmp_path / "index").ask(paths).digests
+    read = [digest_of(index.read_report(path)) for path in paths]
+    assert sorted(kept) == sorted(fresh) == sorted(read)
+
+
+def test_a_file_that_is_no_report_is_complained_of_each_time_and_stops_no_other(tmp_path, reads):
+    good, bad = write(tmp_path / "good.jsonl"), tmp_path / "bad.jsonl"
+    bad.write_text("<html>")
+    known = ReportIndex(tmp_path / "index")
+    for _ in range(2):
+        asked = known.ask([bad, good, tmp_path / "gone.jsonl"])
+        assert len(asked.digests) == 1
+        assert any("gone.jsonl" in line for line in asked.complaints)
+        assert any("bad.jsonl" in line for line in asked.complaints)
+    assert sorted(reads) == ["bad.jsonl", "good.jsonl"]
+
+
+def test_without_patience_a_few_are_read_the_newest_first_and_the_rest_next_time(tmp_path, reads):
+    paths = [write(tmp_path / f"{i:02}.jsonl", cells=1) for i in range(ALWAYS_READ + 5)]
+    for age, path in enumerate(paths):
+        os.utime(path, ns=(10**9 * (100 - age),) * 2)
+    known = ReportIndex(tmp_path / "index")
+
+    asked = known.ask(paths, patience_s=0.0)
+    assert (len(asked.digests), asked.unread) == (ALWAYS_READ, 5)
+    assert reads == [path.name for path in paths[:ALWAYS_READ]]
+
+    asked = known.ask(paths, patience_s=0.0)
+    assert (len(asked.digests), asked.unread) == (ALWAYS_READ + 5, 0)
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"not sqlite" * 100, b"SQLite format 3\0" + b"\xff" * 4000]
+)
+def test_a_damaged_index_is_made_again(tmp_path, damage, reads):
+    path, file = write(tmp_path / "a.jsonl"), tmp_path / "index"
+    ReportIndex(file).ask([path])
+    file.write_bytes(damage)
+
+    for _ in range(2):
+        assert len(ReportIndex(file).ask([path]).digests) == 1
+    assert reads == ["a.jsonl"] * 2
+
+
+def test_an_index_damaged_in_its_middle_still_answers(tmp_path, reads):
+    paths = [write(tmp_path / f"{i}.jsonl") for i in range(30)]
+    file = tmp_path / "index"
+    whole = ReportIndex(file).ask(paths).digests
+    data = bytearray(file.read_bytes())
+    for place in range(4096, len(data), 4096):
+        data[place : place + 200] = b"\xa5" * 200
+    file.write_bytes(bytes(data))
+
+    assert sorted(ReportIndex(file).ask(paths).digests) == sorted(whole)
+    reads.clear()
+    assert sorted(ReportIndex(file).ask(paths).digests) == sorted(whole)
+    assert reads == []  # it was made again
+
+
+def test_an_index_of_another_version_is_made_again(tmp_path, reads, monkeypatch):
+    path = write(tmp_path / "a.jsonl")
+    ReportIndex(tmp_path / "index").ask([path])
+    monkeypatch.setattr(index, "VERSION", index.VERSION + 1)
+    assert len(ReportIndex(tmp_path / "index").ask([path]).digests) == 1
+    assert reads == ["a.jsonl"] * 2
+
+
+def test_a_place_where_nothing_can_be_written_costs_a_reading_and_no_more(tmp_path, reads):
+    path = write(tmp_path / "a.jsonl")
+    nowhere = ReportIndex(tmp_path / "no such folder" / "index")
+    assert len(nowhere.ask([path]).digests) == 1
+    assert len(nowhere.ask([path]).digests) == 1
+    assert reads == ["a.jsonl"] * 2
+
+
+def test_an_index_that_another_process_holds_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "WAIT_S", 0.01)
+    path, file = write(tmp_path / "a.jsonl"), tmp_path / "index"
+    ReportIndex(file).ask([write(tmp_path / "b.jsonl")])
+    holder = sqlite3.connect(file)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        assert len(ReportIndex(file).ask([path]).digests) == 1
+    finally:
+        holder.close()
+
+
+def test_two_that_write_at_once_lose_nothing(tmp_path):
+    paths = [write(tmp_path / f"{i}.jsonl", cells=1) for i in range(60)]
+    file = tmp_path / "index"
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(ReportIndex(file).ask(paths)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(asked.digests) for asked in answers] == [60] * 4
+    assert all(sorted(asked.digests) == sorted(answers[0].digests) for asked in answers)
