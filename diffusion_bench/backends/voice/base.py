@@ -28,6 +28,8 @@ class VoiceEntry(Record):
 
     `location` is a folder or a hub id. `sample_rate` in Hz of what it speaks. `reference_s` is the
     least and most of a recording that it uses. `max_chars` is the longest text of one chunk.
+    `companions` are hub ids or folders of what else is read: a codec, a vocoder. A model that takes
+    an "x-vector" clones no recording: its `read_voice` reads a file of numbers.
     """
 
     name: str
@@ -47,6 +49,8 @@ class VoiceEntry(Record):
     gated: bool = False
     download_gib: float | None = None
     parameters_m: float | None = None
+    companions: tuple[str, ...] = ()
+    takes: Literal["recording", "x-vector"] = "recording"
     note: str = ""
 
 
