@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchaudio
 
-from diffusion_bench.audio.mel import MelSettings, inverse_mel, log_mel
+from diffusion_bench.audio.mel import MelSettings, convert_mel, inverse_mel, log_mel
 
 SETTINGS = MelSettings()
 
@@ -92,3 +92,42 @@ def test_a_recording_shorter_than_half_a_window_is_refused():
         log_mel(torch.zeros(1, 512), SETTINGS)
     with pytest.raises(ValueError, match="not \\(1, 1, 9000\\)"):
         log_mel(torch.zeros(1, 1, 9000), SETTINGS)
+
+
+def test_frames_that_are_not_centred_are_half_a_hop_later():
+    settings = MelSettings(centred=False)
+    samples = chord()
+    mel = log_mel(samples, settings)
+    assert mel.shape == (2, 80, settings.frames(16_000)) == (2, 80, 62)
+    later = log_mel(samples[:, 128:], SETTINGS)
+    torch.testing.assert_close(mel[..., 3:-3], later[..., 3 : mel.shape[-1] - 3])
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, MelSettings(centred=False)])
+def test_so_many_samples_have_so_many_frames(settings):
+    assert settings.frames(settings.samples(40)) == 40
+    assert settings.frames(settings.samples(40) - 1) == 39
+
+
+def test_another_logarithm_and_a_higher_floor_are_converted_exactly():
+    samples = torch.cat([chord(), torch.zeros(2, 4000)], dim=-1)
+    want = MelSettings(log="decimal", log_floor=1e-3)
+    converted = convert_mel(log_mel(samples, SETTINGS), SETTINGS, want)
+    torch.testing.assert_close(converted, log_mel(samples, want))
+    assert converted.min() == pytest.approx(-3)
+    back = convert_mel(converted, want, MelSettings(log_floor=1e-3))
+    torch.testing.assert_close(back, log_mel(samples, MelSettings(log_floor=1e-3)))
+
+
+def test_a_decimal_logarithm_is_inverted_as_well():
+    decimal = MelSettings(log="decimal")
+    magnitude = inverse_mel(log_mel(chord(), decimal), decimal)
+    torch.testing.assert_close(magnitude, inverse_mel(log_mel(chord(), SETTINGS), SETTINGS))
+
+
+def test_what_cannot_be_converted_is_refused_by_name():
+    mel = torch.zeros(1, 80, 4)
+    with pytest.raises(ValueError, match=r"differ: f_min 0\.0 against 80\.0, scale slaney against"):
+        convert_mel(mel, SETTINGS, MelSettings(f_min=80, scale="htk", log="decimal"))
+    with pytest.raises(ValueError, match="log_floor 1e-05 against 1e-07"):
+        convert_mel(mel, SETTINGS, MelSettings(log_floor=1e-7))

@@ -6,8 +6,9 @@ log mel > exp > non-negative inverse of the filters             inverse_mel
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torchaudio
@@ -24,10 +25,12 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class MelSettings(Record):
-    """How a mel spectrogram is made. Two are compatible only where all of it is equal.
+    """How a mel spectrogram is made; the defaults are those of the bundled model.
 
-    Magnitudes (power 1), slaney's mel scale and area normalisation, a periodic Hann window and
-    reflected edges, so that frame `i` is centred on sample `i * hop_length`.
+    Magnitudes (power 1) under a periodic Hann window. `centred`: frame `i` is centred on sample
+    `i * hop_length`, the edges reflected by half a window; otherwise the edges are reflected by
+    half of `n_fft - hop_length`, and the frames lie half a hop later (HiFi-GAN's convention).
+    `scale` and `norm` are torchaudio's `mel_scale` and `norm`; `log_floor` is the least magnitude.
     """
 
     sample_rate: Count = 16_000
@@ -38,6 +41,10 @@ class MelSettings(Record):
     f_min: Annotated[float, Field(ge=0)] = 0.0
     f_max: Annotated[float, Field(gt=0)] = 8000.0
     log_floor: Annotated[float, Field(gt=0)] = 1e-5
+    log: Literal["natural", "decimal"] = "natural"
+    scale: Literal["slaney", "htk"] = "slaney"
+    norm: Literal["slaney"] | None = "slaney"
+    centred: bool = True
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -60,7 +67,11 @@ class MelSettings(Record):
 
     def frames(self, samples: int) -> int:
         """Return how many frames a recording of that many samples has."""
-        return 1 + samples // self.hop_length
+        return samples // self.hop_length + self.centred
+
+    def samples(self, frames: int) -> int:
+        """Return the least samples that have that many frames: what a vocoder makes of them."""
+        return (frames - self.centred) * self.hop_length
 
     def differences(self, other: MelSettings) -> tuple[str, ...]:
         """Return the fields in which another differs, in order; empty where they are equal."""
@@ -70,19 +81,46 @@ class MelSettings(Record):
 
 
 def log_mel(samples: Tensor, settings: MelSettings) -> Tensor:
-    """Return the natural log of the mel spectrogram: (batch, n_mels, frames) float32.
+    """Return the log of the mel spectrogram, (batch, n_mels, frames) float32.
 
     `samples`: (batch, samples) or (samples,) at `settings.sample_rate`. Gradients pass. ValueError
     for less than half a window, whose edges cannot be reflected.
     """
     batch = _as_batch(samples)
-    if batch.shape[-1] <= settings.n_fft // 2:
+    edge = 0 if settings.centred else (settings.n_fft - settings.hop_length) // 2
+    needed = edge or settings.n_fft // 2
+    if batch.shape[-1] <= needed:
         raise ValueError(
             f"{batch.shape[-1]} samples are too short for a spectrogram: "
-            f"more than {settings.n_fft // 2} are needed"
+            f"more than {needed} are needed"
         )
+    if edge:
+        batch = torch.nn.functional.pad(batch, (edge, edge), mode="reflect")
     mel: Tensor = _transform(settings, batch.device)(batch)
-    return mel.clamp(min=settings.log_floor).log()
+    logarithm = mel.clamp(min=settings.log_floor).log()
+    return logarithm / _unit(settings)
+
+
+def convert_mel(mel: Tensor, have: MelSettings, want: MelSettings) -> Tensor:
+    """Return a log mel made with settings `have` as `want` would have made it.
+
+    Only where that is exact: another logarithm, a higher floor. ValueError names all else.
+    """
+    refuse_inconvertible(have, want)
+    floor = math.log(want.log_floor) / _unit(want)
+    converted: Tensor = mel * (_unit(have) / _unit(want))
+    return converted.clamp(min=floor) if want.log_floor > have.log_floor else converted
+
+
+def refuse_inconvertible(have: MelSettings, want: MelSettings) -> None:
+    """Raise ValueError with the fields that differ where a log mel cannot be converted."""
+    bad = [
+        f"{name} {getattr(have, name)} against {getattr(want, name)}"
+        for name in have.differences(want)
+        if name != "log" and not (name == "log_floor" and want.log_floor > have.log_floor)
+    ]
+    if bad:
+        raise ValueError(f"the mel spectrograms differ: {', '.join(bad)}")
 
 
 def inverse_mel(
@@ -95,13 +133,18 @@ def inverse_mel(
     the divergence, whose relative errors weigh quiet bins more than the squares of eq. 4 do).
     """
     bank, inverse = _filters(settings, mel.device)
-    target = mel.float().exp()
+    target = (mel.float() * _unit(settings)).exp()
     magnitude = (inverse @ target).clamp(min=_NEVER_ZERO)
     weight = bank.sum(dim=1, keepdim=True).clamp(min=_NEVER_ZERO)
     for _ in range(iterations):
         ratio = target / (bank.T @ magnitude).clamp(min=_NEVER_ZERO)
         magnitude = magnitude * (bank @ ratio) / weight
     return magnitude
+
+
+def _unit(settings: MelSettings) -> float:
+    """Return what one of the logarithm's units is in natural ones."""
+    return math.log(10) if settings.log == "decimal" else 1.0
 
 
 def _as_batch(samples: Tensor) -> Tensor:
@@ -122,8 +165,9 @@ def _transform(settings: MelSettings, device: torch.device) -> Any:
             f_max=settings.f_max,
             n_mels=settings.n_mels,
             power=1.0,
-            norm="slaney",
-            mel_scale="slaney",
+            norm=settings.norm,
+            mel_scale=settings.scale,
+            center=settings.centred,
         ).to(device)
 
 
