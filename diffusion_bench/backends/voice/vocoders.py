@@ -1,0 +1,255 @@
+"""Vocoders with weights, from the hub or a folder, behind the protocol of `audio.vocoders`.
+
+    name, settings of the model's mel > load_vocoder > Vocoder
+
+What reads other mels than the model writes is refused, before anything is downloaded where that is
+known. Pickles are read by torch's `weights_only` loader, which makes tensors and runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from diffusion_bench.audio.mel import MelSettings, refuse_inconvertible
+from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, refuse_other_shapes, vocoder_for
+from diffusion_bench.backends.catalog import HUB_ID, ModelUnavailable, UnknownModel
+from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
+from diffusion_bench.records import Record
+
+NOT_LOADED = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    EOFError,
+    pickle.UnpicklingError,
+    EntryNotFoundError,
+    SafetensorError,
+    yaml.YAMLError,
+)
+# Frames of silence after the end: UnivNet would click where its input stops.
+TAIL_FRAMES = 10
+
+
+class VocoderEntry(Record):
+    """What is known of a vocoder before it is loaded. `family` names the code that runs it."""
+
+    name: str
+    title: str
+    family: str
+    location: str
+    licence: str
+    mel: MelSettings
+
+
+# Both HiFi-GANs read decimal logarithms from 80 to 7600 Hz, as ESPnet makes them.
+SPEECHT5_MEL = MelSettings(f_min=80, f_max=7600, log="decimal", log_floor=1e-10)
+ESPNET_MEL = SPEECHT5_MEL.model_copy(update={"sample_rate": 22_050})
+UNIVNET_MEL = MelSettings(sample_rate=24_000, n_mels=100, f_max=12_000, centred=False)
+
+VOCODERS = {
+    entry.name: entry
+    for entry in (
+        VocoderEntry(
+            name="hifi-gan",
+            title="HiFi-GAN of SpeechT5 (hub, 16 kHz)",
+            family="speecht5_hifigan",
+            location="microsoft/speecht5_hifigan",
+            licence="MIT",
+            mel=SPEECHT5_MEL,
+        ),
+        VocoderEntry(
+            name="hifi-gan-22k",
+            title="HiFi-GAN of ESPnet's FastSpeech2 (hub, 22.05 kHz)",
+            family="fastspeech2_conformer_hifigan",
+            location="espnet/fastspeech2_conformer_hifigan",
+            licence="Apache-2.0",
+            mel=ESPNET_MEL,
+        ),
+        VocoderEntry(
+            name="univnet",
+            title="UnivNet of Tortoise (hub, 24 kHz)",
+            family="univnet",
+            location="dg845/univnet-dev",
+            licence="Apache-2.0",
+            mel=UNIVNET_MEL,
+        ),
+        VocoderEntry(
+            name="vocos",
+            title="Vocos (hub, 24 kHz)",
+            family="vocos",
+            location="charactr/vocos-mel-24khz",
+            licence="MIT",
+            mel=VocosConfig().mel,
+        ),
+    )
+}
+
+
+class NeuralVocoder:
+    """A loaded network behind the protocol: shapes, lengths and the device are its care."""
+
+    def __init__(
+        self, name: str, settings: MelSettings, run: Callable[[Tensor], Tensor], *, device: str
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._run = run
+        self._device = device
+
+    @torch.inference_mode()
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return (batch, settings.samples(frames)) float32, on the mel's device, of a log mel."""
+        refuse_other_shapes(mel, self.settings)
+        samples = self._run(mel.to(self._device, torch.float32))
+        return samples[:, : self.settings.samples(mel.shape[-1])].float().to(mel.device)
+
+
+def load_vocoder(name: str, *, device: str, settings: MelSettings | None = None) -> Vocoder:
+    """Load a vocoder for mels made with `settings`: by name, from a folder, or a hub id.
+
+    Names are "griffin-lim" and those of `VOCODERS`; without `settings` it reads its own mels
+    (Griffin-Lim those of the bundled model). Raises ValueError where its mels are others than the
+    model's, `UnknownModel` for a name that is none, `ModelUnavailable` without its weights.
+    """
+    if name == "griffin-lim":
+        return GriffinLim(settings or MelSettings())
+    entry = VOCODERS.get(name)
+    if entry is not None and settings is not None:
+        _refuse_before_download(entry, settings)
+    location = entry.location if entry else os.path.expanduser(name)
+    if entry is None and not os.path.isdir(location) and not HUB_ID.fullmatch(location):
+        known = ", ".join(["griffin-lim", *VOCODERS])
+        raise UnknownModel(
+            f"unknown vocoder {name!r}; known: {known}; or give a folder or a hub id (owner/name)"
+        )
+    quiet_libraries()
+    # Else transformers asks the hub to convert a repository that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    try:
+        vocoder = _load(name, entry.family if entry else _family_of(location), location, device)
+    except NOT_LOADED as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelUnavailable(f"vocoder {name!r} cannot be loaded: {reason:.300}") from error
+    return vocoder_for(settings, vocoder) if settings else vocoder
+
+
+def _refuse_before_download(entry: VocoderEntry, settings: MelSettings) -> None:
+    try:
+        refuse_inconvertible(settings, entry.mel)
+    except ValueError as error:
+        raise ValueError(f"vocoder {entry.name!r} does not fit this model: {error}") from error
+
+
+def _family_of(location: str) -> str:
+    """Return which code runs the vocoder of a folder or hub id: its config.json says it."""
+    try:
+        config = json.loads(_file(location, "config.json").read_text(encoding="utf-8"))
+    except EntryNotFoundError:
+        return "vocos"  # which comes with a config.yaml
+    return str(config.get("model_type", "nothing"))
+
+
+def _load(name: str, family: str, location: str, device: str) -> Vocoder:
+    loaders = {
+        "speecht5_hifigan": _load_hifi_gan,
+        "fastspeech2_conformer_hifigan": _load_hifi_gan,
+        "univnet": _load_univnet,
+        "vocos": _load_vocos,
+    }
+    if family not in loaders:
+        raise ValueError(f"{family!r} is no kind of vocoder; known: {', '.join(loaders)}")
+    return loaders[family](name, family, location, device)
+
+
+def _load_hifi_gan(name: str, family: str, location: str, device: str) -> Vocoder:
+    from transformers import FastSpeech2ConformerHifiGan, SpeechT5HifiGan
+
+    of_espnet = family == "fastspeech2_conformer_hifigan"
+    library_class = FastSpeech2ConformerHifiGan if of_espnet else SpeechT5HifiGan
+    network = _from_library(library_class, location).to(device)
+    config = network.config
+    usual = ESPNET_MEL if of_espnet else SPEECHT5_MEL
+    hop_length = 1
+    for rate in config.upsample_rates:
+        hop_length *= rate
+    settings = MelSettings.model_validate(
+        usual.model_dump()
+        | {
+            "n_mels": config.model_in_dim,
+            "hop_length": hop_length,
+            "sample_rate": getattr(config, "sampling_rate", usual.sample_rate),
+        }
+    )
+    return NeuralVocoder(name, settings, lambda mel: network(mel.mT), device=device)
+
+
+def _load_univnet(name: str, family: str, location: str, device: str) -> Vocoder:
+    from transformers import UnivNetModel
+
+    network = _from_library(UnivNetModel, location).to(device)
+    config = network.config
+    settings = UNIVNET_MEL.model_copy(update={"n_mels": config.num_mel_bins})
+    silence = torch.tensor(settings.log_floor).log().item()
+
+    def run(mel: Tensor) -> Tensor:
+        padded = torch.nn.functional.pad(mel, (0, TAIL_FRAMES), value=silence).mT
+        # The same noise for each of a batch, drawn on the CPU: the same sound everywhere.
+        noise = torch.randn(
+            (1, padded.shape[1], config.model_in_channels),
+            generator=torch.Generator().manual_seed(0),
+        ).to(mel)
+        waveforms: Tensor = network(padded, noise_sequence=noise.expand(len(mel), -1, -1)).waveforms
+        return waveforms.clamp(-1, 1)
+
+    return NeuralVocoder(name, settings, run, device=device)
+
+
+def _load_vocos(name: str, family: str, location: str, device: str) -> Vocoder:
+    tree = yaml.safe_load(_file(location, "config.yaml").read_text(encoding="utf-8"))
+    network = Vocos(VocosConfig.from_published(tree))
+    try:
+        state = load_file(_file(location, "model.safetensors"))
+    except EntryNotFoundError:
+        path = _file(location, "pytorch_model.bin")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    # Windows and filters, which are made here.
+    constants = ("feature_extractor.", "head.istft.")
+    state = {key: value for key, value in state.items() if not key.startswith(constants)}
+    network.load_state_dict(state)
+    return NeuralVocoder(name, network.settings, network.to(device).eval(), device=device)
+
+
+def _from_library(library_class: Any, location: str) -> Any:
+    """Return a network that transformers saved, in fp32; every tensor must be there."""
+    network, info = library_class.from_pretrained(
+        location, dtype=torch.float32, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    return network.eval()
+
+
+def _file(location: str, name: str) -> Path:
+    """Return the path of a file of a folder or a hub id; EntryNotFoundError where there is none."""
+    if not os.path.isdir(location):
+        return Path(hf_hub_download(location, name))
+    path = Path(location) / name
+    if not path.is_file():
+        raise EntryNotFoundError(f"there is no {name} in {location}")
+    return path

@@ -1,0 +1,238 @@
+"""Vocoders with weights, from tiny random checkpoints saved as their authors publish them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+
+from diffusion_bench.audio.mel import MelSettings
+from diffusion_bench.audio.vocoders import GriffinLim, Vocoder
+from diffusion_bench.backends.catalog import ModelUnavailable, UnknownModel
+from diffusion_bench.backends.voice.vocoders import VOCODERS, load_vocoder
+from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
+
+# Read by hand from the published vocos-mel-24khz; `i` stands for 0 to 7.
+PUBLISHED_VOCOS = {
+    "backbone.embed.weight": (512, 100, 7),
+    "backbone.embed.bias": (512,),
+    "backbone.norm.weight": (512,),
+    "backbone.norm.bias": (512,),
+    "backbone.convnext.i.gamma": (512,),
+    "backbone.convnext.i.dwconv.weight": (512, 1, 7),
+    "backbone.convnext.i.dwconv.bias": (512,),
+    "backbone.convnext.i.norm.weight": (512,),
+    "backbone.convnext.i.norm.bias": (512,),
+    "backbone.convnext.i.pwconv1.weight": (1536, 512),
+    "backbone.convnext.i.pwconv1.bias": (1536,),
+    "backbone.convnext.i.pwconv2.weight": (512, 1536),
+    "backbone.convnext.i.pwconv2.bias": (512,),
+    "backbone.final_layer_norm.weight": (512,),
+    "backbone.final_layer_norm.bias": (512,),
+    "head.out.weight": (1026, 512),
+    "head.out.bias": (1026,),
+}
+
+
+def vocos_config(**features):
+    return {
+        "feature_extractor": {
+            "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
+            "init_args": {
+                "sample_rate": 24_000,
+                "n_fft": 1024,
+                "hop_length": 256,
+                "n_mels": 100,
+                "padding": "center",
+            }
+            | features,
+        },
+        "backbone": {
+            "class_path": "vocos.models.VocosBackbone",
+            "init_args": {
+                "input_channels": 100,
+                "dim": 16,
+                "intermediate_dim": 32,
+                "num_layers": 2,
+            },
+        },
+        "head": {
+            "class_path": "vocos.heads.ISTFTHead",
+            "init_args": {"dim": 16, "n_fft": 1024, "hop_length": 256, "padding": "center"},
+        },
+    }
+
+
+def save_vocos(folder, tree=None):
+    """Save a tiny Vocos as its authors do: a pickle with the constants of its transforms."""
+    folder.mkdir()
+    tree = tree or vocos_config()
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    torch.manual_seed(0)
+    state = dict(Vocos(VocosConfig.from_published(vocos_config())).state_dict())
+    state["feature_extractor.mel_spec.spectrogram.window"] = torch.hann_window(1024)
+    state["feature_extractor.mel_spec.mel_scale.fb"] = torch.zeros(513, 100)
+    state["head.istft.window"] = torch.hann_window(1024)
+    torch.save(state, folder / "pytorch_model.bin")
+    return folder
+
+
+def save_hifi_gan(folder, **settings):
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    torch.manual_seed(0)
+    config = SpeechT5HifiGanConfig(
+        **{
+            "upsample_initial_channel": 16,
+            "resblock_kernel_sizes": (3,),
+            "initializer_range": 0.2,
+        }
+        | settings
+    )
+    network = SpeechT5HifiGan(config)
+    network.mean.fill_(-2.0)
+    network.save_pretrained(folder)
+    return folder
+
+
+def save_espnet_hifi_gan(folder):
+    from transformers import FastSpeech2ConformerHifiGan, FastSpeech2ConformerHifiGanConfig
+
+    torch.manual_seed(0)
+    config = FastSpeech2ConformerHifiGanConfig(
+        upsample_initial_channel=16, resblock_kernel_sizes=[3], initializer_range=0.2
+    )
+    FastSpeech2ConformerHifiGan(config).save_pretrained(folder)
+    return folder
+
+
+def save_univnet(folder):
+    from transformers import UnivNetConfig, UnivNetModel
+
+    torch.manual_seed(0)
+    config = UnivNetConfig(
+        model_in_channels=4, model_hidden_channels=4, kernel_predictor_hidden_channels=4
+    )
+    UnivNetModel(config).save_pretrained(folder)
+    return folder
+
+
+SAVED = {
+    "hifi-gan": save_hifi_gan,
+    "hifi-gan-22k": save_espnet_hifi_gan,
+    "univnet": save_univnet,
+    "vocos": save_vocos,
+}
+
+
+@pytest.mark.parametrize("name", VOCODERS)
+def test_each_family_loads_from_a_folder_and_speaks_its_own_mels(name, tmp_path):
+    vocoder = load_vocoder(str(SAVED[name](tmp_path / "saved")), device="cpu")
+    assert isinstance(vocoder, Vocoder)
+    assert vocoder.settings == VOCODERS[name].mel
+    mels = torch.randn(2, vocoder.settings.n_mels, 12) - 4
+    samples = vocoder(mels)
+    assert samples.shape == (2, vocoder.settings.samples(12))
+    assert samples.dtype == torch.float32
+    assert samples.abs().max() > 1e-3
+    assert not torch.allclose(samples[0], samples[1])
+    torch.testing.assert_close(vocoder(mels[1:]), samples[1:], atol=1e-5, rtol=1e-4)
+
+
+def test_the_layout_of_vocos_is_the_published_one():
+    with torch.device("meta"):
+        network = Vocos(VocosConfig())
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    expected = {
+        name.replace(".i.", f".{index}."): shape
+        for name, shape in PUBLISHED_VOCOS.items()
+        for index in (range(8) if ".i." in name else [0])
+    }
+    assert shapes == expected
+    assert round(sum(p.numel() for p in network.parameters()) / 1e6, 2) == 13.53
+
+
+def test_vocos_inverts_the_spectrum_it_draws():
+    # Weights of zero but for the biases of the last layer: 0 log magnitude in one bin.
+    config = VocosConfig(width=8, inner_width=8, layers=1)
+    network = Vocos(config)
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    with torch.no_grad():
+        network.head.out.bias[:513] = -30.0
+        network.head.out.bias[32] = 3.0
+        samples = network(torch.zeros(1, 100, 9))[0]
+        hop_is_whole_periods = torch.arange(len(samples)) * 2 * torch.pi * 32 / 1024
+    tone = torch.cos(hop_is_whole_periods)
+    correlation = torch.nn.functional.cosine_similarity(samples, tone, dim=0)
+    assert correlation > 0.99
+
+
+def test_hifi_gan_of_a_folder_gets_decimal_logarithms(tmp_path):
+    folder = str(save_hifi_gan(tmp_path / "saved"))
+    own = load_vocoder(folder, device="cpu")
+    natural = own.settings.model_copy(update={"log": "natural"})
+    fitted = load_vocoder(folder, device="cpu", settings=natural)
+    mel = torch.randn(1, 80, 10)
+    expected = own(mel)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(fitted(mel * 2.302585093), expected, atol=1e-5, rtol=1e-3)
+    assert not torch.allclose(own(mel * 2.302585093), expected, atol=1e-3)
+
+
+def test_a_vocoder_of_other_mels_is_refused_before_a_download():
+    with pytest.raises(ValueError, match=r"'vocos' does not fit this model: .*sample_rate 16000"):
+        load_vocoder("vocos", device="cpu", settings=MelSettings())
+
+
+def test_a_folder_of_other_mels_is_refused(tmp_path):
+    folder = save_hifi_gan(tmp_path / "saved", upsample_rates=(4, 4, 4, 2))
+    with pytest.raises(ValueError, match="hop_length 256 against 128"):
+        load_vocoder(str(folder), device="cpu", settings=VOCODERS["hifi-gan"].mel)
+
+
+@pytest.mark.parametrize("name", [*VOCODERS, "nobody/nothing"])
+def test_weights_that_cannot_be_had_are_said_in_one_line(name):
+    with pytest.raises(ModelUnavailable, match=f"vocoder '{name}' cannot be loaded: [^\n]+$"):
+        load_vocoder(name, device="cpu")
+
+
+def test_a_file_that_lacks_a_tensor_is_refused(tmp_path):
+    folder = save_vocos(tmp_path / "saved")
+    state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    del state["head.out.bias"]
+    torch.save(state, folder / "pytorch_model.bin")
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load_vocoder(str(folder), device="cpu")
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    folder = save_vocos(tmp_path / "saved")
+    torch.save({"head.out.bias": print}, folder / "pytorch_model.bin")
+    with pytest.raises(ModelUnavailable, match="cannot be loaded"):
+        load_vocoder(str(folder), device="cpu")
+
+
+def test_a_vocos_of_another_kind_is_refused(tmp_path):
+    tree = vocos_config(padding="same")
+    with pytest.raises(ModelUnavailable, match="only Vocos with padding 'center'"):
+        load_vocoder(str(save_vocos(tmp_path / "same", tree)), device="cpu")
+    tree = vocos_config()
+    tree["feature_extractor"]["class_path"] = "vocos.feature_extractors.EncodecFeatures"
+    with pytest.raises(ModelUnavailable, match="only Vocos on mel spectrograms"):
+        load_vocoder(str(save_vocos(tmp_path / "codec", tree)), device="cpu")
+
+
+def test_a_folder_that_is_no_vocoder_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    with pytest.raises(ModelUnavailable, match="'bert' is no kind of vocoder"):
+        load_vocoder(str(tmp_path), device="cpu")
+
+
+def test_griffin_lim_is_named_like_the_others_and_unknown_names_are_told_apart():
+    settings = MelSettings(n_mels=64)
+    vocoder = load_vocoder("griffin-lim", device="cpu", settings=settings)
+    assert isinstance(vocoder, GriffinLim)
+    assert vocoder.settings == settings
+    with pytest.raises(UnknownModel, match="known: griffin-lim, hifi-gan, hifi-gan-22k, univnet"):
+        load_vocoder("wavenet", device="cpu")
