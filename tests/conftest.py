@@ -22,6 +22,7 @@ def _own_folders(tmp_path_factory, monkeypatch):
     for variable, folder in (
         ("DIFFUSION_BENCH_REPORTS", "reports"),
         ("DIFFUSION_BENCH_CACHE", "cache"),
+        ("DIFFUSION_BENCH_VOICES", "voices"),
         ("HF_HOME", "huggingface"),
         ("GRADIO_TEMP_DIR", "gradio"),
     ):

@@ -1,4 +1,4 @@
-"""One loaded model, and one job at a time, with the bundled model on the CPU."""
+"""One loaded model, of pictures or of speech, and one job at a time, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.images import ImageBackend
-from diffusion_bench.records import Cancelled, ImageRequest, Step
+from diffusion_bench.records import Cancelled, ImageRequest, Step, VoiceRequest, VoiceStep
+from tests import fake_voices
+from tests.fake_voices import FakeVoiceModel, make_entry, make_reference
 from tests.tiny_models import save_tiny_sd
 
 
@@ -117,3 +119,66 @@ def test_a_model_that_cannot_be_loaded_leaves_an_engine_that_can_go_on(
 def test_an_engine_is_made_without_torch_and_refuses_a_device_when_asked_to_draw() -> None:
     with pytest.raises(ValueError, match="device 'cuda:99' cannot be used here"):
         Engine("cuda:99").generate(ask())
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let there be two voice models, `echo` and `pocket`; fill with the names that are loaded."""
+    return fake_voices.install(
+        monkeypatch, FakeVoiceModel(), FakeVoiceModel(make_entry(name="pocket"))
+    )
+
+
+def say(model: str = "echo") -> VoiceRequest:
+    return VoiceRequest(text="Three short words.", model=model, steps=2)
+
+
+def test_speech_is_spoken_by_a_model_that_is_loaded_once(engine: Engine, loaded: list[str]) -> None:
+    engine.unload()
+    for _ in range(2):
+        assert engine.speak(say(), make_reference()).audio_s > 1
+    assert loaded == ["echo"]
+    backend, fresh = engine.voice_backend("echo", "fp32")
+    assert not fresh
+    assert (backend.model, backend.precision, backend.device) == ("echo", "fp32", "cpu")
+    assert engine.voice_backend("echo", "bf16")[1]
+    assert engine.voice_backend("pocket", "bf16")[1]
+    assert loaded == ["echo", "echo", "pocket"]
+
+
+def test_a_voice_model_and_a_picture_model_never_are_loaded_together(
+    engine: Engine, tiny: str, loaded: list[str]
+) -> None:
+    picture = weakref.ref(engine.backend(tiny, "fp32")[0])
+    voice = weakref.ref(engine.voice_backend("echo", "fp32")[0])
+    assert picture() is None
+    assert engine.backend(tiny, "fp32")[1]
+    assert voice() is None
+    engine.voice_backend("echo", "fp32")
+    engine.unload()
+    assert engine.voice_backend("echo", "fp32")[1]
+
+
+def test_speech_holds_the_device_and_lets_it_go_when_cancelled(
+    engine: Engine, loaded: list[str]
+) -> None:
+    def cancel(step: VoiceStep) -> None:
+        with pytest.raises(DeviceBusy), hold_device("cpu"):
+            pass
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        engine.speak(say(), make_reference(), cancel)
+    with hold_device("cpu"), pytest.raises(DeviceBusy):
+        engine.speak(say(), make_reference())
+    pieces: list[object] = []
+    engine.speak(say(), make_reference(), on_audio=pieces.append)
+    assert len(pieces) == 1
+
+
+def test_an_unknown_voice_model_leaves_an_engine_that_can_go_on(
+    engine: Engine, loaded: list[str]
+) -> None:
+    with pytest.raises(UnknownModel, match="unknown voice model 'nope'"):
+        engine.speak(say("nope"), make_reference())
+    assert engine.speak(say(), make_reference()).num_chunks == 1

@@ -7,21 +7,36 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diffusion_bench.backends.device import hold_device, pick_device
-from diffusion_bench.records import Generation, ImageRequest, OnStep, PrecisionName, ignore_step
+from diffusion_bench.records import (
+    Generation,
+    ImageRequest,
+    OnAudio,
+    OnStep,
+    OnVoiceStep,
+    PrecisionName,
+    Speech,
+    VoiceRequest,
+    ignore_audio,
+    ignore_step,
+    ignore_voice_step,
+)
 
 if TYPE_CHECKING:
+    from diffusion_bench.audio.reference import Reference
     from diffusion_bench.backends.images import ImageBackend
+    from diffusion_bench.backends.voice.base import VoiceState
+    from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
 
 class Engine:
-    """Loads models when they are first asked for and keeps the last one.
+    """Loads models when they are first asked for and keeps the last one, of pictures or of speech.
 
     The lock is the engine's, not the web queue's, because requests can pass by that queue.
     """
 
     def __init__(self, device: str | None = None) -> None:
         self._asked_device = device
-        self._loaded: ImageBackend | None = None
+        self._loaded: ImageBackend | VoiceBackend | None = None
 
     @property
     def device(self) -> str:
@@ -44,6 +59,36 @@ class Engine:
             backend, _ = self.backend(request.model, request.precision)
             return backend.generate(request, on_step)
 
+    def speak(
+        self,
+        request: VoiceRequest,
+        voice: Reference | VoiceState,
+        on_step: OnVoiceStep = ignore_voice_step,
+        on_audio: OnAudio = ignore_audio,
+        *,
+        wait_s: float = 0.0,
+        on_wait: Callable[[], None] | None = None,
+    ) -> Speech:
+        """Say a request in a voice, after waiting up to `wait_s`; see `VoiceBackend.generate`.
+
+        Raises `DeviceBusy` if the device stays taken. `on_wait` may raise to stop waiting.
+        """
+        with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
+            backend, _ = self.voice_backend(request.model, request.precision)
+            return backend.generate(request, voice, on_step, on_audio)
+
+    def encode_voice(
+        self,
+        model: str,
+        precision: PrecisionName,
+        voice: Reference | VoiceState,
+        *,
+        wait_s: float = 0.0,
+    ) -> VoiceState:
+        """Return a voice as a model has it, to be saved or spoken in again; waits as `speak`."""
+        with hold_device(self.device, wait_s=wait_s):
+            return self.voice_backend(model, precision)[0].encode(voice)
+
     def backend(
         self, model: str, precision: PrecisionName, *, revision: str | None = None
     ) -> tuple[ImageBackend, bool]:
@@ -53,15 +98,29 @@ class Engine:
         """
         from diffusion_bench.backends.images import ImageBackend
 
-        # No other name for the old model here: it would outlive `unload`, and two may not fit.
-        if self._loaded is not None:
-            if (self._loaded.model, self._loaded.precision) == (model, precision):
-                return self._loaded, False
-            self.unload()
-        self._loaded = ImageBackend.load(
+        if isinstance(self._loaded, ImageBackend) and self._is_loaded(model, precision):
+            return self._loaded, False
+        self.unload()  # before the new one is loaded: two may not fit
+        backend = ImageBackend.load(
             model, device=self.device, precision=precision, revision=revision
         )
-        return self._loaded, True
+        self._loaded = backend
+        return backend, True
+
+    def voice_backend(self, model: str, precision: PrecisionName) -> tuple[VoiceBackend, bool]:
+        """Return the loaded voice model and whether it had to be loaded, as `backend` does."""
+        from diffusion_bench.backends.voice.synthesis import VoiceBackend
+
+        if isinstance(self._loaded, VoiceBackend) and self._is_loaded(model, precision):
+            return self._loaded, False
+        self.unload()
+        backend = VoiceBackend.load(model, device=self.device, precision=precision)
+        self._loaded = backend
+        return backend, True
+
+    def _is_loaded(self, model: str, precision: PrecisionName) -> bool:
+        held = self._loaded
+        return held is not None and (held.model, held.precision) == (model, precision)
 
     def unload(self) -> None:
         """Let go of the loaded model, so that its memory is free for a benchmark."""

@@ -1,6 +1,7 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` is quick.
 
 pictures.py    generate
+voices.py      clone, voices
 sweeps.py      sweep, compare
 machine.py     hardware, doctor
 tiers.py       predict, tiers
@@ -19,6 +20,7 @@ from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
 from diffusion_bench.cli.tiers import predict, tiers
+from diffusion_bench.cli.voices import clone, voices
 from diffusion_bench.cli.web import serve_app
 
 app = typer.Typer(
@@ -29,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, sweep, compare, predict, tiers, hardware, doctor):
+for _command in (generate, clone, voices, sweep, compare, predict, tiers, hardware, doctor):
     app.command()(_command)
 app.command(name="app")(serve_app)
 

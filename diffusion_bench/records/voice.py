@@ -98,13 +98,16 @@ class VoiceStages(Record):
 class Speech(Record):
     """What came of a request: speech of each candidate, times and memory.
 
-    `audio`: (candidates, samples) float32 in -1 to 1 at `sample_rate`; `mels`: one (bins, frames)
-    log-mel spectrogram a candidate, empty where a model has none. Neither is serialised.
-    `first_audio_s` is from the start of the call until something could be heard.
+    `audio`: (candidates, samples) float32 in -1 to 1 at `sample_rate`; `lengths`: how many of the
+    samples each candidate has, zeros follow; `mels`: one (bins, frames) log-mel spectrogram a
+    candidate, empty where a model has none. Audio and mels are not serialised. `audio_s` is the
+    mean over the candidates. `first_audio_s` is from the start of the call until something could
+    be heard.
     """
 
     request: VoiceRequest
     audio: Any = Field(exclude=True, repr=False)
+    lengths: tuple[int, ...] = ()
     mels: tuple[Any, ...] = Field(default=(), exclude=True, repr=False)
     sample_rate: int
     audio_s: float
@@ -116,6 +119,10 @@ class Speech(Record):
     step_s: tuple[float, ...]
     memory: Memory
     warnings: tuple[str, ...] = ()
+
+    def candidate(self, index: int) -> Any:
+        """Return the speech of one candidate without padding: (samples,) float32."""
+        return self.audio[index][: self.lengths[index] if self.lengths else None]
 
     @property
     def real_time_factor(self) -> float:

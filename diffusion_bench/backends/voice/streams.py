@@ -1,0 +1,82 @@
+"""Candidates that are spoken together, each joined on its own, given out as far as all are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diffusion_bench.audio.joining import Joiner
+from diffusion_bench.backends.voice.base import Utterance
+
+Floats = NDArray[np.float32]
+
+
+class Streams:
+    """The speech of a batch as it grows.
+
+    A candidate sounds as it would alone, so candidates may differ in length; the shorter ones end
+    in zeros.
+    """
+
+    def __init__(self, candidates: int, sample_rate: int) -> None:
+        self._joiners = [Joiner(sample_rate) for _ in range(candidates)]
+        self._waiting = [np.zeros(0, np.float32) for _ in range(candidates)]
+        self._lengths = [0] * candidates
+        self._given: list[Floats] = []
+        self._mels: list[tuple[Floats, int]] = []  # of each chunk, with its samples
+
+    def add(self, utterance: Utterance, *, ends_sentence: bool, last: bool) -> Floats:
+        """Return what is new: (candidates, samples), as much as every candidate has ready."""
+        audio = utterance.audio.numpy()
+        for index, (joiner, length) in enumerate(
+            zip(self._joiners, utterance.lengths, strict=True)
+        ):
+            ready = joiner.add(audio[index, :length], ends_sentence=ends_sentence, last=last)
+            self._lengths[index] += len(ready)
+            self._waiting[index] = np.concatenate([self._waiting[index], ready])
+        if utterance.mel is not None:
+            self._mels.append((np.asarray(utterance.mel, np.float32), audio.shape[1]))
+        lengths = [len(one) for one in self._waiting]
+        count = max(lengths) if last else min(lengths)
+        new = np.stack([_cut(one, count) for one in self._waiting])
+        self._waiting = [one[count:] for one in self._waiting]
+        # An overlap of two loud edges may pass full scale.
+        self._given.append(np.clip(new, -1.0, 1.0))
+        return self._given[-1]
+
+    def audio(self) -> Floats:
+        """Return all that was given out: (candidates, samples)."""
+        return np.concatenate(self._given, axis=1)
+
+    def lengths(self) -> tuple[int, ...]:
+        """Return the samples of each candidate."""
+        return tuple(self._lengths)
+
+    def mels(self) -> tuple[Floats, ...]:
+        """Return each candidate's log-mel spectrogram, (bins, frames); none where a model has none.
+
+        The chunks' frames lie where their samples went; pauses are as quiet as the quietest frame.
+        """
+        if not self._mels:
+            return ()
+        return tuple(self._mel(index) for index in range(len(self._joiners)))
+
+    def _mel(self, index: int) -> Floats:
+        if len(self._mels) == 1:
+            only: Floats = self._mels[0][0][index]
+            return only
+        # A chunk's samples for each of its frames: the hop, up to what rounding left over.
+        hop = min(samples / mel.shape[2] for mel, samples in self._mels)
+        total = -(-self._lengths[index] // round(hop))
+        quiet = min(float(mel[index].min()) for mel, _ in self._mels)
+        drawn = np.full((self._mels[0][0].shape[1], total), quiet, np.float32)
+        for (mel, _), place in zip(self._mels, self._joiners[index].placements, strict=True):
+            first, at = round(place.first / hop), round(place.at / hop)
+            frames = mel[index, :, first : first + round((place.stop - place.first) / hop)]
+            frames = frames[:, : max(0, total - at)]
+            drawn[:, at : at + frames.shape[1]] = frames
+        return drawn
+
+
+def _cut(samples: Floats, count: int) -> Floats:
+    return np.pad(samples[:count], (0, max(0, count - len(samples))))

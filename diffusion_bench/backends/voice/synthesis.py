@@ -1,0 +1,236 @@
+"""A text of any length in a cloned voice: cut into chunks, spoken, joined, timed.
+
+text > split_text > chunk > VoiceModel.speak > Utterance > Streams > audio as it comes
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.device import pick_device
+from diffusion_bench.backends.peaks import forget_peaks, read_peaks
+from diffusion_bench.backends.stage_clock import synchronize
+from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceModel, VoiceState
+from diffusion_bench.backends.voice.doubts import Doubts
+from diffusion_bench.backends.voice.streams import Streams
+from diffusion_bench.pronunciation.sentences import split_text
+from diffusion_bench.records import (
+    OnAudio,
+    OnVoiceStep,
+    PrecisionName,
+    Speech,
+    VoiceRequest,
+    VoiceStage,
+    VoiceStages,
+    VoiceStep,
+    ignore_audio,
+    ignore_voice_step,
+)
+
+CLOSING = " \t\n\"'”’»)]"  # may follow the mark that ends a sentence
+
+T = TypeVar("T")
+
+
+class VoiceBackend:
+    """A loaded voice cloning model on one device in one precision."""
+
+    def __init__(
+        self, voice_model: VoiceModel, *, model: str, device: str, precision: PrecisionName
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.precision = precision
+        self._voice_model = voice_model
+        self._stage: VoiceStage = "load"
+
+    @classmethod
+    def load(
+        cls, model: str, *, device: str | None = None, precision: PrecisionName = "fp32"
+    ) -> VoiceBackend:
+        """Load a model by catalog name, folder or hub id.
+
+        Raises `UnknownModel` or `ModelUnavailable`, as an image model does.
+        """
+        from diffusion_bench.backends.voice.catalog import load_voice_model
+
+        device = pick_device(device)
+        loaded = load_voice_model(model, device=device, precision=precision)
+        return cls(loaded, model=model, device=device, precision=precision)
+
+    @property
+    def entry(self) -> VoiceEntry:
+        """Return what is known of the model."""
+        return self._voice_model.entry
+
+    @property
+    def stage(self) -> VoiceStage:
+        """Return the stage the last call ended in, as far as it shows from outside the model.
+
+        A failure in the first denoising step, or before it, counts as one in the prior.
+        """
+        return self._stage
+
+    def encode(self, voice: Reference | VoiceState) -> VoiceState:
+        """Return the voice as the model has it, encoded unless it is already."""
+        if isinstance(voice, VoiceState):
+            return voice
+        _check_reference(voice, self.entry)
+        self._stage = "voice encoder"
+        with torch.inference_mode():
+            return self._voice_model.encode_voice(voice)
+
+    def generate(
+        self,
+        request: VoiceRequest,
+        voice: Reference | VoiceState,
+        on_step: OnVoiceStep = ignore_voice_step,
+        on_audio: OnAudio = ignore_audio,
+    ) -> Speech:
+        """Say the request's text in a voice.
+
+        `on_step` is called after each step of each chunk and may raise `Cancelled`; `on_audio`
+        gets (candidates, samples) float32 of what is new, which end to end is the whole. Every
+        chunk is spoken from the same seed, so that the voice stays. Raises ValueError for a
+        request that this model cannot fulfil, before any work where that can be seen.
+        """
+        check_request(self.entry, request, voice)
+        peak_is_ours = forget_peaks(self.device)
+        clock = _Clock(self.device)
+        self._stage = "text"
+        with torch.inference_mode():
+            chunks = clock.timed("text", lambda: split_text(request.text, self.entry.max_chars))
+            state = clock.timed("voice_encoder", lambda: self.encode(voice))
+            streams = Streams(request.batch, self.entry.sample_rate)
+            doubts = Doubts(request, voice, self.entry, chunks)
+            for index, chunk in enumerate(chunks):
+                self._stage = "prior"
+                watch = self._step_callback(clock, index, len(chunks), on_step)
+                utterance = self._voice_model.speak(chunk, state, request, watch)
+                clock.add(utterance)
+                doubts.add(utterance)
+                ready = streams.add(
+                    utterance, ends_sentence=ends_sentence(chunk), last=chunk is chunks[-1]
+                )
+                clock.audio_is_ready()
+                on_audio(ready)
+        return Speech(
+            request=request,
+            audio=streams.audio(),
+            lengths=streams.lengths(),
+            mels=streams.mels(),
+            sample_rate=self.entry.sample_rate,
+            audio_s=sum(streams.lengths()) / request.batch / self.entry.sample_rate,
+            num_chunks=len(chunks),
+            device=self.device,
+            **clock.figures(),
+            memory=read_peaks(self.device, since_reset=peak_is_ours),
+            warnings=doubts.warnings(),
+        )
+
+    def _step_callback(
+        self, clock: _Clock, chunk: int, num_chunks: int, on_step: OnVoiceStep
+    ) -> Callable[[int, int], None]:
+        def step_ended(index: int, num_steps: int) -> None:
+            self._stage = "vocoder" if index + 1 == num_steps else "denoising"
+            if on_step is not ignore_voice_step:
+                on_step(
+                    VoiceStep(
+                        chunk=chunk,
+                        num_chunks=num_chunks,
+                        index=index,
+                        num_steps=num_steps,
+                        elapsed_s=clock.elapsed_s(),
+                    )
+                )
+
+        return step_ended
+
+
+class _Clock:
+    """The times of one call, with the device idle at each reading."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._step_s: list[float] = []
+        self._first_audio_s: float | None = None
+        synchronize(device)
+        self._start_s = time.perf_counter()
+
+    def elapsed_s(self) -> float:
+        return time.perf_counter() - self._start_s
+
+    def timed(self, stage: str, work: Callable[[], T]) -> T:
+        start_s = time.perf_counter()
+        result = work()
+        synchronize(self._device)
+        self._seconds[stage] += time.perf_counter() - start_s
+        return result
+
+    def add(self, utterance: Utterance) -> None:
+        for stage in ("text", "prior", "denoising", "vocoder"):
+            self._seconds[stage] += getattr(utterance, f"{stage}_s")
+        self._step_s += utterance.step_s
+
+    def audio_is_ready(self) -> None:
+        if self._first_audio_s is None:
+            synchronize(self._device)
+            self._first_audio_s = self.elapsed_s()
+
+    def figures(self) -> dict[str, Any]:
+        """Return the fields of `Speech` that are times."""
+        synchronize(self._device)
+        wall_s = self.elapsed_s()
+        names = ("text", "voice_encoder", "prior", "denoising", "vocoder")
+        stages = {f"{name}_s": self._seconds[name] for name in names}
+        other_s = max(0.0, wall_s - sum(stages.values()))
+        return {
+            "wall_s": wall_s,
+            "first_audio_s": self._first_audio_s,
+            "stages": VoiceStages(**stages, other_s=other_s),
+            "step_s": tuple(self._step_s),
+        }
+
+
+def ends_sentence(chunk: str) -> bool:
+    """Return whether a chunk of text ends where a speaker would pause."""
+    return chunk.rstrip(CLOSING).endswith((".", "!", "?", "…"))
+
+
+def check_request(entry: VoiceEntry, request: VoiceRequest, voice: Reference | VoiceState) -> None:
+    """Raise ValueError, in one line, for what a model can be seen to refuse before any work."""
+    if request.sampler not in entry.samplers:
+        raise ValueError(
+            f"{entry.name} does not take the sampler {request.sampler}; "
+            f"it takes {', '.join(entry.samplers)}"
+        )
+    if isinstance(voice, Reference):
+        _check_reference(voice, entry)
+    elif voice.model != entry.name:
+        raise ValueError(
+            f"the voice was encoded by {voice.model} and means nothing to {entry.name}; "
+            "encode it again from its recording"
+        )
+
+
+def _check_reference(reference: Reference, entry: VoiceEntry) -> None:
+    least_s = entry.reference_s[0]
+    if reference.duration_s < least_s:
+        raise ValueError(
+            f"the reference is {reference.duration_s:.1f} s long; "
+            f"{entry.name} needs {least_s:g} s or more of one voice"
+        )
+    if not np.isfinite(reference.samples).all() or not reference.samples.any():
+        raise ValueError("the reference is silent or damaged: there is no voice in it to clone")
+    if entry.needs_transcript and not (reference.transcript or "").strip():
+        raise ValueError(
+            f"{entry.name} needs the transcript of the reference: the words that are said in it"
+        )

@@ -1,0 +1,230 @@
+"""Voices by name: the bundled sample voices, and those that the user saved.
+
+A bundled voice is `models/voices/NAME.flac` with a NAME.json about it. A saved one is a
+NAME.safetensors in a folder of the user's own: what one model encoded, or a recording for any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import platformdirs
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from diffusion_bench.audio.files import read_sound
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.records import Record, explain
+from diffusion_bench.reports.whole_file import write_whole
+
+VOICES_VARIABLE = "DIFFUSION_BENCH_VOICES"
+BUNDLED_FOLDER = MODELS_FOLDER / "voices"
+FORMAT = "diffusion_bench voice 1"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+# Names that Windows keeps for devices, with any suffix.
+RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
+SAMPLES, RECORDING = "samples", "recording"
+
+
+class UnknownVoice(ValueError):
+    """A name that is no bundled and no saved voice."""
+
+
+class VoiceUnavailable(ValueError):
+    """A voice that is known but cannot be used: damaged, missing, or another model's."""
+
+
+class VoiceListing(Record):
+    """A voice that can be named. `model` is the only one it is for, `None` where any will do."""
+
+    name: str
+    source: Literal["bundled", "saved"]
+    title: str = ""
+    model: str | None = None
+    created_utc: str | None = None
+    licence: str | None = None
+
+
+class _BundledFacts(Record):
+    title: str = ""
+    licence: str | None = None
+    transcript: str | None = None
+
+
+class _SavedFacts(Record):
+    """The metadata of a saved voice's file; `model` is empty for a recording."""
+
+    format: Literal["diffusion_bench voice 1"] = "diffusion_bench voice 1"
+    kind: Literal["state", "recording"]
+    created_utc: str
+    model: str = ""
+    facts: dict[str, str] = {}
+    sample_rate: int = 0
+    transcript: str | None = None
+
+
+def voices_folder() -> Path:
+    """Return the folder of saved voices, which need not be there."""
+    chosen = os.environ.get(VOICES_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    return platformdirs.user_data_path("diffusion-bench", appauthor=False) / "voices"
+
+
+def check_name(name: str) -> str:
+    """Return a name that a voice can be saved under; raise ValueError for any other."""
+    if not NAME.fullmatch(name) or RESERVED.fullmatch(name):
+        raise ValueError(
+            f"voice name {name!r:.60} cannot be used: 1 to 40 of a-z, 0-9, - and _, "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the sample voices of this installation."""
+    return sorted(path.stem for path in BUNDLED_FOLDER.glob("*.flac"))
+
+
+def list_voices() -> list[VoiceListing]:
+    """Return the bundled voices, then the saved ones, each by name; damaged files are left out."""
+    found = []
+    for name in bundled_names():
+        facts = _bundled_facts(name)
+        found.append(
+            VoiceListing(name=name, source="bundled", title=facts.title, licence=facts.licence)
+        )
+    for path in sorted(voices_folder().glob("*.safetensors")):
+        with contextlib.suppress(VoiceUnavailable):
+            saved = _read(path)[0]
+            found.append(
+                VoiceListing(
+                    name=path.stem,
+                    source="saved",
+                    title="a recording" if saved.kind == RECORDING else "",
+                    model=saved.model or None,
+                    created_utc=saved.created_utc,
+                )
+            )
+    return found
+
+
+def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = False) -> Path:
+    """Save a voice under a name and return its file.
+
+    Raises ValueError for a name that `check_free` refuses; `NotWritten` when the disk does.
+    """
+    path = _saved_path(name) if replace else check_free(name)
+    created_utc = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(voice, VoiceState):
+        facts = _SavedFacts(
+            kind="state", created_utc=created_utc, model=voice.model, facts=voice.facts
+        )
+        tensors = {name: tensor.contiguous() for name, tensor in voice.tensors.items()}
+    else:
+        facts = _SavedFacts(
+            kind="recording",
+            created_utc=created_utc,
+            sample_rate=voice.sample_rate,
+            transcript=voice.transcript,
+        )
+        tensors = {SAMPLES: torch.from_numpy(np.ascontiguousarray(voice.samples))}
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # voices are personal
+    write_whole(path, save(tensors, {"diffusion_bench": facts.model_dump_json()}))
+    return path
+
+
+def check_free(name: str) -> Path:
+    """Return the file that a new voice goes to; raise ValueError for a bad or taken name."""
+    path = _saved_path(name)
+    if path.exists():
+        raise ValueError(f"there is a saved voice {name!r} already; delete it or choose another")
+    return path
+
+
+def delete_voice(name: str) -> None:
+    """Delete a saved voice; raise `UnknownVoice` if there is none."""
+    try:
+        _saved_path(name).unlink()
+    except FileNotFoundError:
+        raise UnknownVoice(_unknown(name)) from None
+
+
+def find_voice(name: str, model: str) -> Reference | VoiceState:
+    """Return a bundled or saved voice for a model.
+
+    Raises `UnknownVoice`, or `VoiceUnavailable` for a damaged file or a voice of another model.
+    """
+    check_name(name)
+    if name in bundled_names():
+        return _bundled(name)
+    path = _saved_path(name)
+    if not path.is_file():
+        raise UnknownVoice(_unknown(name))
+    facts, tensors = _read(path)
+    if facts.kind == RECORDING:
+        samples = tensors[SAMPLES].numpy().astype(np.float32)
+        return Reference(samples, facts.sample_rate, facts.transcript)
+    if facts.model != model:
+        raise VoiceUnavailable(
+            f"voice {name!r} was encoded by {facts.model} and means nothing to {model}; "
+            "save it again from its recording"
+        )
+    return VoiceState(facts.model, tensors, facts.facts)
+
+
+def _saved_path(name: str) -> Path:
+    if check_name(name) in bundled_names():
+        raise ValueError(f"voice {name!r} is bundled; choose another name")
+    return voices_folder() / f"{name}.safetensors"
+
+
+def _unknown(name: str) -> str:
+    bundled = ", ".join(bundled_names()) or "none in this installation"
+    saved = ", ".join(voice.name for voice in list_voices() if voice.source == "saved") or "none"
+    return f"unknown voice {name!r}; bundled: {bundled}; saved: {saved}"
+
+
+def _bundled_facts(name: str) -> _BundledFacts:
+    try:
+        text = (BUNDLED_FOLDER / f"{name}.json").read_text(encoding="utf-8")
+        known = _BundledFacts.model_fields
+        return _BundledFacts(**{k: v for k, v in json.loads(text).items() if k in known})
+    except FileNotFoundError:
+        return _BundledFacts()
+
+
+def _bundled(name: str) -> Reference:
+    try:
+        sound = read_sound(BUNDLED_FOLDER / f"{name}.flac")
+    except ValueError as error:
+        raise VoiceUnavailable(f"the bundled voice {name!r} is damaged: {error}") from None
+    return Reference(sound.samples, sound.sample_rate, _bundled_facts(name).transcript)
+
+
+def _read(path: Path) -> tuple[_SavedFacts, dict[str, Any]]:
+    """Return what a saved voice's file says of itself, and its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = _SavedFacts.model_validate_json((file.metadata() or {})["diffusion_bench"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except KeyError:
+        raise VoiceUnavailable(f"{path.name} is no voice of Diffusion Bench") from None
+    except (SafetensorError, OSError) as error:
+        raise VoiceUnavailable(f"{path.name} cannot be read: {error}") from None
+    except ValidationError as error:
+        raise VoiceUnavailable(f"{path.name} is damaged: {explain(error):.200}") from None
+    if facts.kind == RECORDING and (SAMPLES not in tensors or facts.sample_rate < 1):
+        raise VoiceUnavailable(f"{path.name} is damaged: it holds no recording")
+    return facts, tensors

@@ -1,0 +1,313 @@
+"""From options to a file of speech: the work behind `clone`, once for each file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import ValidationError
+
+from diffusion_bench.records import (
+    BUNDLED_VOICE,
+    BUNDLED_VOICE_MODEL,
+    VoiceRequest,
+    VoiceStep,
+    explain,
+)
+
+if TYPE_CHECKING:
+    from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.backends.voice.base import VoiceState
+    from diffusion_bench.backends.voice.ranking import Candidate
+    from diffusion_bench.backends.voice.recipes import Recipe
+    from diffusion_bench.cli.voice_rows import Row
+    from diffusion_bench.records import OnVoiceStep, Speech
+
+WAIT_S = 600.0
+DEFAULT_OUT = Path("speech.wav")
+STAGES = {
+    "text_s": "text",
+    "voice_encoder_s": "voice encoder",
+    "prior_s": "prior",
+    "denoising_s": "denoising",
+    "vocoder_s": "vocoder",
+    "other_s": "other",
+}
+CONSENT = (
+    "a voice belongs to the person who speaks with it: add --yes-i-have-consent if that person "
+    f"agreed to its being cloned, or take a sample voice, as in --voice {BUNDLED_VOICE}"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked of the model; `None` is the model's own."""
+
+    model: str | None = None
+    sampler: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    temperature: float | None = None
+    eta: float | None = None
+    speed: float | None = None
+    seed: int | None = None
+    batch: int | None = None
+    precision: str | None = None
+    vocoder: str | None = None
+
+    def given(self) -> dict[str, object]:
+        """Return the settings by the names of their options."""
+        names = {"guidance_scale": "guidance", "batch": "candidates"}
+        return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
+
+    def request(self, text: str) -> VoiceRequest:
+        """Return the request, of no voice yet, with the model's own defaults for the rest.
+
+        A negative seed picks one at random. Raises ValueError for an unknown model or bad setting.
+        """
+        import secrets
+
+        from diffusion_bench.backends.voice.catalog import find_voice_model
+
+        model = self.model or BUNDLED_VOICE_MODEL
+        entry = find_voice_model(model)
+        seed = self.seed or 0
+        defaults = {
+            "sampler": entry.samplers[0],
+            "steps": entry.steps,
+            "guidance_scale": entry.guidance_scale,
+            "temperature": entry.temperature,
+        }
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        own = {"text": text, "model": model, "seed": secrets.randbelow(2**32) if seed < 0 else seed}
+        try:
+            return VoiceRequest.model_validate({**defaults, **given, **own})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose voice is meant, and whether the one who has it agreed."""
+
+    reference: Path | None = None
+    voice: str | None = None
+    transcript: str | None = None
+    consent: bool = False
+
+    def given(self) -> dict[str, object]:
+        """Return what names a voice, by the names of the options."""
+        return {
+            "--reference": self.reference,
+            "--voice": self.voice,
+            "--transcript": self.transcript,
+        }
+
+    def check(self) -> None:
+        """Raise ValueError for two voices, and for a recording without consent."""
+        if self.reference is None:
+            return
+        if self.voice is not None:
+            raise ValueError("a reference and a voice are given: leave one of them out")
+        if not self.consent:
+            raise ValueError(CONSENT)
+
+    def find(self, model: str) -> tuple[str, Reference | VoiceState]:
+        """Return the voice and the name a request gives it."""
+        from diffusion_bench.backends.voice.catalog import find_voice_model
+        from diffusion_bench.backends.voice.voices import find_voice
+
+        self.check()
+        if self.reference is None:
+            name = self.voice or BUNDLED_VOICE
+            return name, find_voice(name, find_voice_model(model).name)
+        reference = read_reference(self.reference, self.transcript)
+        return reference.name(), reference
+
+
+class Cloning:
+    """Speaks into files, one after another, with one model kept loaded."""
+
+    def __init__(self, device: str | None, *, watermark: bool) -> None:
+        from diffusion_bench.backends.engine import Engine
+
+        self._engine = Engine(device)
+        self._watermark = watermark
+
+    def speak(
+        self,
+        text: str,
+        settings: Settings,
+        source: Source,
+        out: Path | None,
+        *,
+        save_as: str | None = None,
+    ) -> None:
+        """Say a text; raise ValueError before any work for what can be seen to fail."""
+        from diffusion_bench.backends.voice.recipes import Recipe
+        from diffusion_bench.backends.voice.voices import check_free, save_voice
+
+        source.check()
+        path = _check_out(out, source.reference)
+        if save_as is not None:
+            check_free(save_as)
+        request = settings.request(text)
+        name, voice = source.find(request.model)
+        request = request.model_copy(update={"voice": name})
+        self._perform(Recipe(request=request, watermark=self._watermark), voice, path)
+        if save_as is not None:
+            state = self._engine.encode_voice(
+                request.model, request.precision, voice, wait_s=WAIT_S
+            )
+            save_voice(save_as, state)
+            typer.echo(f"saved the voice: --voice {save_as}", err=True)
+
+    def speak_row(self, row: Row, settings: Settings, source: Source) -> None:
+        """Say a row of a batch; what it leaves open is as the options say."""
+        if row.problem:
+            raise ValueError(row.problem)
+        whose = Source(
+            reference=row.reference,
+            voice=row.voice or (source.voice if row.reference is None else None),
+            transcript=row.transcript,
+            consent=source.consent,
+        )
+        seed = settings.seed if row.seed is None else row.seed
+        self.speak(row.text, replace(settings, seed=seed), whose, row.out)
+
+    def speak_again(self, file: Path, source: Source, out: Path | None) -> None:
+        """Do again what made a file, from the recipe it carries.
+
+        Raises ValueError if it carries none, or if the voice is not the one it was made with.
+        """
+        from diffusion_bench.backends.voice.recipes import read_recipe
+
+        source.check()
+        path = _check_out(out, source.reference)
+        recipe = read_recipe(file)
+        if recipe is None:
+            raise ValueError(f"{file.name} carries no recipe: Diffusion Bench did not write it")
+        name, voice = _same_source(recipe.request.voice, source, file).find(recipe.request.model)
+        if name != recipe.request.voice:
+            raise ValueError(f"{file.name} was made from another recording than --reference")
+        self._perform(recipe, voice, path, only=recipe.candidate)
+
+    def _perform(
+        self, recipe: Recipe, voice: Reference | VoiceState, out: Path, only: int | None = None
+    ) -> None:
+        """Speak, rank, write, and say what was done."""
+        from diffusion_bench.audio.timbre import timbre_similarity
+        from diffusion_bench.backends.voice.base import VoiceState
+        from diffusion_bench.backends.voice.catalog import find_voice_model
+        from diffusion_bench.backends.voice.ranking import rank_candidates
+        from diffusion_bench.backends.voice.recipes import save_speech
+        from diffusion_bench.backends.voice.synthesis import check_request
+
+        check_request(find_voice_model(recipe.request.model), recipe.request, voice)
+        with _progress() as on_step:
+            speech = self._engine.speak(recipe.request, voice, on_step, wait_s=WAIT_S)
+        reference = None if isinstance(voice, VoiceState) else voice
+        ranked = rank_candidates(speech, reference, timbre_similarity)
+        kept = [one for one in ranked if only in (None, one.index)]
+        for place, candidate in enumerate(kept, 1):
+            path = out if place == 1 else out.with_stem(f"{out.stem}-{place}")
+            save_speech(path, speech, recipe.of_candidate(candidate.index))
+            typer.echo(path)
+        _summarise(speech, kept, reference)
+
+
+def read_reference(path: Path, transcript: str | None) -> Reference:
+    """Return the recording of a voice, ready to be cloned; what is wrong with it is a warning."""
+    from diffusion_bench.audio.files import read_sound
+    from diffusion_bench.audio.reference import Reference
+
+    sound = read_sound(path)
+    return Reference(sound.samples, sound.sample_rate, transcript)
+
+
+def _same_source(made_with: str, source: Source, file: Path) -> Source:
+    """Return where the voice of a recipe is to be found again."""
+    if made_with.startswith("reference:"):
+        if source.reference is None:
+            raise ValueError(
+                f"{file.name} was made from a recording, which is not in it: add --reference"
+            )
+        return source
+    if source.reference is not None or source.voice not in (None, made_with):
+        raise ValueError(f"{file.name} was made with --voice {made_with}: leave yours out")
+    return Source(voice=made_with)
+
+
+def _check_out(out: Path | None, reference: Path | None) -> Path:
+    """Return the file to write; raise ValueError if it cannot be."""
+    from diffusion_bench.audio.files import WRITABLE
+
+    path = out or DEFAULT_OUT
+    if path.suffix.lower() not in WRITABLE:
+        raise ValueError(f"--out {path} does not end in one of {', '.join(WRITABLE)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {path}: there is no folder {path.parent}")
+    if reference is not None and path.resolve() == reference.resolve():
+        raise ValueError(f"--out {path} is the reference itself; write to another file")
+    return path
+
+
+@contextmanager
+def _progress() -> Iterator[OnVoiceStep]:
+    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from diffusion_bench.records import ignore_voice_step
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ignore_voice_step
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("loading", total=None)
+
+        def on_step(step: VoiceStep) -> None:
+            progress.update(
+                task,
+                total=step.num_chunks * step.num_steps or None,
+                completed=step.chunk * step.num_steps + step.index + 1,
+                description=f"chunk {step.chunk + 1} of {step.num_chunks}",
+            )
+
+        yield on_step
+
+
+def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | None) -> None:
+    for warning in speech.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    stages, memory = speech.stages, speech.memory
+    peak = memory.torch_allocated_mib or memory.rss_mib
+    kind = "GPU memory" if memory.torch_allocated_mib else "resident set"
+    parts = [
+        f"seed {speech.request.seed}",
+        f"{speech.audio_s:.2f} s of speech",
+        f"{speech.wall_s:.2f} s on {speech.device}",
+        f"real-time factor {speech.real_time_factor:.3f}",
+        f"first audio after {speech.first_audio_s:.2f} s",
+        *(f"{name} {getattr(stages, field):.3f} s" for field, name in STAGES.items()),
+        f"peak {kind} {peak:.0f} MiB" if peak else "peak memory unknown",
+        *_likeness(speech, ranked, reference),
+    ]
+    if speech.num_chunks > 1:
+        parts.insert(2, f"{speech.num_chunks} chunks")
+    typer.echo(", ".join(parts), err=True)
+
+
+def _likeness(
+    speech: Speech, ranked: list[Candidate], reference: Reference | None
+) -> Iterator[str]:
+    """Yield how like the reference it is, as far as that can be told."""
+    scores = [one.similarity for one in ranked if one.similarity is not None]
+    if scores:
+        yield "timbre similarity (MFCC) " + " / ".join(f"{score:.3f}" for score in scores)

@@ -1,0 +1,149 @@
+"""The commands that speak: clone, voices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffusion_bench.cli import voice_options as options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffusion_bench.cli.cloning import Cloning, Settings, Source
+
+
+def clone(
+    reference: options.ReferenceFile = None,
+    voice: options.VoiceName = None,
+    transcript: options.Transcript = None,
+    text: options.Text = None,
+    text_file: options.TextFile = None,
+    model: options.Model = None,
+    sampler: options.Sampler = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    temperature: options.Temperature = None,
+    eta: options.Eta = None,
+    speed: options.Speed = None,
+    seed: options.Seed = None,
+    candidates: options.Candidates = None,
+    precision: options.Precision = None,
+    vocoder: options.Vocoder = None,
+    device: options.Device = None,
+    out: options.Out = None,
+    consent: options.Consent = False,
+    no_watermark: options.NoWatermark = False,
+    save_voice: options.SaveVoice = None,
+    batch: options.Batch = None,
+    recipe: options.Recipe = None,
+) -> None:
+    """Say a text in the voice of a recording, or in one of the sample voices.
+
+    diffusion-bench clone --voice ada --text "Good morning." --out morning.wav
+
+    diffusion-bench clone --reference me.wav --text "Good morning." --yes-i-have-consent
+
+    diffusion-bench clone --batch lines.csv --yes-i-have-consent
+
+    diffusion-bench clone --from morning.wav --out again.wav
+    """
+    from diffusion_bench.cli.cloning import Cloning, Settings, Source
+
+    settings = Settings(
+        model=model,
+        sampler=sampler,
+        steps=steps,
+        guidance_scale=guidance,
+        temperature=temperature,
+        eta=eta,
+        speed=speed,
+        seed=seed,
+        batch=candidates,
+        precision=precision,
+        vocoder=vocoder,
+    )
+    source = Source(reference=reference, voice=voice, transcript=transcript, consent=consent)
+    told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
+    cloning = Cloning(device, watermark=not no_watermark)
+    if batch is not None:
+        voiced = {name: value for name, value in source.given().items() if name != "--voice"}
+        _alone("--batch", {**told, "--out": out, "--from": recipe, **voiced})
+        _speak_rows(cloning, batch, settings, source)
+    elif recipe is not None:
+        _alone("--from", {**told, **settings.given(), "--no-watermark": no_watermark or None})
+        cloning.speak_again(recipe, source, out)
+    else:
+        cloning.speak(_text(text, text_file), settings, source, out, save_as=save_voice)
+
+
+def _alone(option: str, others: dict[str, object]) -> None:
+    """Raise ValueError if options are given that mean nothing beside `option`."""
+    clashing = [name for name, value in others.items() if value is not None]
+    if clashing:
+        raise ValueError(f"{option} says that itself: leave out {', '.join(clashing)}")
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    import sys
+
+    if (text is None) == (file is None):
+        raise ValueError("say what to speak by --text or by --text-file, one of them")
+    if file is None:
+        return text or ""
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"--text-file {file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"--text-file {file}: not UTF-8 text") from None
+
+
+def _speak_rows(cloning: Cloning, file: Path, settings: Settings, source: Source) -> None:
+    """Speak each row; say what was wrong with those that failed, and end with 2 if any did."""
+    from diffusion_bench.cli.cloning import CONSENT
+    from diffusion_bench.cli.voice_rows import read_rows
+
+    rows = read_rows(file)
+    if any(row.reference for row in rows) and not source.consent:
+        raise ValueError(CONSENT)
+    settings.request("What is wrong with every row is said once.")
+    failed = 0
+    for row in rows:
+        try:
+            cloning.speak_row(row, settings, source)
+        except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            failed += 1
+            why = " ".join(str(error).split()) or type(error).__name__
+            typer.echo(f"error: row {row.number}: {why}", err=True)
+    typer.echo(f"{len(rows) - failed} of {len(rows)} rows spoken", err=True)
+    if failed:
+        raise typer.Exit(2)
+
+
+def voices(
+    delete: Annotated[str | None, typer.Option(help="Delete a saved voice.")] = None,
+) -> None:
+    """List the voices that can be named: the bundled ones and those you saved.
+
+    diffusion-bench voices
+
+    diffusion-bench voices --delete mum
+    """
+    from diffusion_bench.backends.voice.voices import delete_voice, list_voices
+
+    if delete is not None:
+        delete_voice(delete)
+        typer.echo(f"deleted the saved voice {delete}")
+        return
+    for voice in list_voices():
+        facts = (
+            voice.source,
+            voice.title,
+            f"for {voice.model}" if voice.model else "",
+            f"saved {voice.created_utc}" if voice.created_utc else "",
+            voice.licence or "",
+        )
+        typer.echo(f"{voice.name}: {', '.join(filter(None, facts))}")

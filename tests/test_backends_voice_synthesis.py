@@ -1,0 +1,240 @@
+"""A text in a voice, with a model that really makes sound: order, times, doubts, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.voice import synthesis
+from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
+from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
+from tests.fake_voices import LETTER_S, RATE, FakeVoiceModel, make_entry, make_reference, pitch_of
+
+LONG = "One bird sang in the old tree. Two more came to listen. A third one flew away again."
+
+
+def ask(text: str = LONG, **settings: object) -> VoiceRequest:
+    return VoiceRequest(**{"text": text, "steps": 3, **settings})
+
+
+def backend_of(model: FakeVoiceModel) -> VoiceBackend:
+    return VoiceBackend(model, model=model.entry.name, device="cpu", precision="fp32")
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> FakeVoiceModel:
+    """Return a model whose clock is the backend's."""
+    model = FakeVoiceModel()
+    monkeypatch.setattr(synthesis, "time", model.clock)
+    return model
+
+
+def speak(model: FakeVoiceModel, **settings: object) -> Speech:
+    return backend_of(model).generate(ask(**settings), make_reference(150))
+
+
+def test_a_long_text_is_said_in_order_in_one_voice(model: FakeVoiceModel) -> None:
+    speech = speak(model)
+    assert " ".join(model.spoken) == LONG
+    assert speech.num_chunks == len(model.spoken) > 1
+    assert model.encoded == 1
+    assert set(model.seeds) == {0}
+    samples = speech.candidate(0)
+    assert pitch_of(samples) == pytest.approx(150, rel=0.02)
+    letters = sum(letter.isalnum() for letter in LONG)
+    frames = samples[: len(samples) // 160 * 160].reshape(-1, 160)
+    loud_s = (np.abs(frames).max(axis=1) > 0.05).mean() * len(samples) / RATE
+    assert loud_s == pytest.approx(letters * LETTER_S, rel=0.05)
+
+
+def test_the_voice_is_the_one_that_was_given(model: FakeVoiceModel) -> None:
+    for pitch_hz in (110, 220):
+        speech = backend_of(model).generate(ask(), make_reference(pitch_hz))
+        assert pitch_of(speech.candidate(0)) == pytest.approx(pitch_hz, rel=0.02)
+    state = backend_of(model).encode(make_reference(180))
+    encoded = model.encoded
+    speech = backend_of(model).generate(ask(), state)
+    assert pitch_of(speech.candidate(0)) == pytest.approx(180, rel=0.02)
+    assert model.encoded == encoded
+    assert speech.stages.voice_encoder_s == 0
+
+
+def test_the_same_seed_gives_the_same_audio_and_another_seed_another(
+    model: FakeVoiceModel,
+) -> None:
+    first, again, other = (speak(model, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.audio, again.audio)
+    assert not np.array_equal(first.audio, other.audio)
+
+
+def test_what_can_be_heard_on_the_way_is_the_whole(model: FakeVoiceModel) -> None:
+    for batch in (1, 3):
+        model.uneven = batch > 1
+        pieces: list[np.ndarray] = []
+        speech = backend_of(model).generate(
+            ask(batch=batch), make_reference(), on_audio=pieces.append
+        )
+        assert len(pieces) == speech.num_chunks
+        assert all(piece.dtype == np.float32 and len(piece) == batch for piece in pieces)
+        assert np.array_equal(np.concatenate(pieces, axis=1), speech.audio)
+
+
+def test_candidates_of_different_length_sound_as_each_would_alone(model: FakeVoiceModel) -> None:
+    model.uneven = True
+    together = speak(model, batch=2, seed=5)
+    assert together.lengths[0] < together.lengths[1] == together.audio.shape[1]
+    assert not together.audio[0, together.lengths[0] :].any()
+    alone = speak(model, seed=5)
+    assert np.array_equal(together.candidate(0), alone.candidate(0))
+    assert together.audio_s == pytest.approx(sum(together.lengths) / 2 / RATE)
+
+
+def test_each_stage_gets_its_time_and_the_six_add_up(model: FakeVoiceModel) -> None:
+    speech = speak(model, steps=3)
+    chunks = speech.num_chunks
+    stages = speech.stages.model_dump()
+    assert stages == {
+        "text_s": pytest.approx(0.25 * chunks),
+        "voice_encoder_s": pytest.approx(1),
+        "prior_s": 0,
+        "denoising_s": pytest.approx(1.5 * chunks),
+        "vocoder_s": pytest.approx(2 * chunks),
+        "other_s": pytest.approx(0.125 * chunks),
+    }
+    assert sum(stages.values()) == pytest.approx(speech.wall_s)
+    assert speech.step_s == (0.5,) * 3 * chunks
+    # The voice and the first chunk: the others are still to come.
+    assert speech.first_audio_s == pytest.approx(1 + 0.25 + 1.5 + 2 + 0.125)
+    assert speech.real_time_factor == pytest.approx(speech.wall_s / speech.audio_s)
+
+
+def test_memory_is_measured_or_its_absence_explained(model: FakeVoiceModel) -> None:
+    memory = speak(model).memory
+    given = memory.model_dump(exclude={"missing"})
+    assert {name for name, value in given.items() if value is None} == set(memory.missing)
+
+
+def test_steps_are_told_chunk_by_chunk(model: FakeVoiceModel) -> None:
+    steps: list[VoiceStep] = []
+    speech = backend_of(model).generate(ask(steps=2), make_reference(), steps.append)
+    chunks = speech.num_chunks
+    assert [(step.chunk, step.index) for step in steps] == [
+        (chunk, index) for chunk in range(chunks) for index in range(2)
+    ]
+    assert {(step.num_chunks, step.num_steps) for step in steps} == {(chunks, 2)}
+    elapsed = [step.elapsed_s for step in steps]
+    assert elapsed == sorted(elapsed)
+
+
+def test_cancelling_ends_within_the_step_and_the_model_goes_on_afterwards(
+    model: FakeVoiceModel,
+) -> None:
+    seen: list[VoiceStep] = []
+
+    def cancel(step: VoiceStep) -> None:
+        seen.append(step)
+        if step.chunk == 1:
+            raise Cancelled
+
+    backend = backend_of(model)
+    with pytest.raises(Cancelled):
+        backend.generate(ask(steps=3), make_reference(), cancel)
+    assert len(seen) == 4
+    assert len(model.spoken) == 2
+    assert backend.stage == "denoising"
+    assert backend.generate(ask(), make_reference()).num_chunks > 1
+
+
+def test_mels_lie_where_their_sound_lies(model: FakeVoiceModel) -> None:
+    speech = speak(model, batch=2)
+    assert len(speech.mels) == 2
+    (mel, samples) = speech.mels[0], speech.candidate(0)
+    assert mel.shape == (4, -(-len(samples) // 160))
+    frames = np.pad(samples, (0, mel.shape[1] * 160 - len(samples))).reshape(-1, 160)
+    log_power = np.log(np.square(frames).mean(axis=1) + 1e-8)
+    loud = log_power > -8
+    assert loud.mean() > 0.3
+    assert np.corrcoef(mel[0] > -8, loud)[0, 1] > 0.9
+
+
+def test_one_chunk_keeps_the_mel_that_the_model_drew(model: FakeVoiceModel) -> None:
+    speech = speak(model, text="Three short words.")
+    assert speech.mels[0].shape == (4, speech.audio.shape[1] // 160)
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts", "reference", "message"),
+    [
+        ({"sampler": "unipc"}, {}, make_reference(), "echo does not take the sampler unipc; "),
+        ({}, {}, make_reference(duration_s=0.2), "the reference is 0.2 s long; echo needs 3 s"),
+        ({}, {"needs_transcript": True}, make_reference(), "needs the transcript of the reference"),
+        ({}, {"needs_transcript": True}, make_reference(transcript=" "), "needs the transcript"),
+        ({}, {}, Reference(np.zeros(4 * RATE, np.float32), RATE), "the reference is silent"),
+        ({}, {}, Reference(np.full(4 * RATE, np.nan, np.float32), RATE), "silent or damaged"),
+        ({}, {}, VoiceState("pocket", {"x": torch.ones(1)}), "encoded by pocket .* to echo"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line_before_any_work(
+    settings: dict, facts: dict, reference: Reference | VoiceState, message: str
+) -> None:
+    model = FakeVoiceModel(make_entry(**facts))
+    with pytest.raises(ValueError, match=message) as refusal:
+        backend_of(model).generate(ask(**settings), reference)
+    assert "\n" not in str(refusal.value)
+    assert model.encoded == 0
+    assert model.spoken == []
+
+
+def test_a_transcript_that_is_needed_and_given_is_enough() -> None:
+    model = FakeVoiceModel(make_entry(needs_transcript=True))
+    backend_of(model).generate(ask(), make_reference(transcript="what was said"))
+    assert model.encoded == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "speed", "warning"),
+    [
+        ("Yes.", 1.0, "a text of 1 word: short ones are often said badly"),
+        ("Three short words here.", 1.0, None),
+        ("Three short words are here.", 0.5, None),
+    ],
+)
+def test_short_texts_are_a_warning_and_plausible_ones_are_not(
+    model: FakeVoiceModel, text: str, speed: float, warning: str | None
+) -> None:
+    assert speak(model, text=text, speed=speed).warnings == ((warning,) if warning else ())
+
+
+def test_a_chunk_that_stops_early_repeats_itself_or_is_silent_is_named(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = {0: 0.3, 1: 2.5, 2: 0.0}
+    letters = model._letters
+
+    def odd(text: str, *rest: object) -> np.ndarray:
+        samples = letters(text, *rest)
+        share = lengths[len(model.spoken) - 1]
+        if not share:
+            return np.zeros_like(samples)
+        return np.resize(samples[3200:-3200], round(len(samples) * share))
+
+    monkeypatch.setattr(model, "_letters", odd)
+    short, long, silent = speak(model, text=LONG).warnings
+    assert short.startswith("chunk 1 of 3 lasts ")
+    assert short.endswith("expected: words may be missing")
+    assert long.startswith("chunk 2 of 3 lasts ")
+    assert long.endswith("expected: words may be repeated")
+    assert silent == "chunk 3 of 3 came out silent"
+
+
+def test_more_of_a_reference_than_the_model_uses_is_a_warning(model: FakeVoiceModel) -> None:
+    speech = backend_of(model).generate(ask(), make_reference(duration_s=20))
+    assert speech.warnings == ("the reference is 20 s long; echo uses 15 s of it",)
+
+
+def test_a_pause_is_made_where_a_sentence_ends() -> None:
+    assert all(map(ends_sentence, ("It ends.", "Does it?", 'He said: "Yes!"', "And so on… ")))
+    assert not any(map(ends_sentence, ("it goes on,", "and on", "on;", "so: ")))

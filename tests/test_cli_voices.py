@@ -1,0 +1,485 @@
+"""`clone` and `voices` from options to files, with a model that really makes sound."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from diffusion_bench.audio.watermark import detect
+from diffusion_bench.backends.voice import voices
+from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.backends.voice.voices import find_voice, list_voices
+from diffusion_bench.cli import main
+from diffusion_bench.cli.cloning import Cloning
+from tests import fake_voices
+from tests.fake_voices import RATE, FakeVoiceModel, make_entry, make_reference, pitch_of, write_wav
+
+TEXT = "Three short words. And then a few more of them to fill a second chunk."
+CONSENT = "--yes-i-have-consent"
+
+
+@pytest.fixture(autouse=True)
+def model(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> FakeVoiceModel:
+    """Let the fake be the bundled model, and `ada` at 200 Hz the one sample voice."""
+    folder = tmp_path_factory.mktemp("bundled")
+    soundfile.write(folder / "ada.flac", make_reference(200).samples, RATE)
+    monkeypatch.setattr(voices, "BUNDLED_FOLDER", folder)
+    model = FakeVoiceModel()
+    needy = FakeVoiceModel(make_entry(name="needy", needs_transcript=True, samplers=("native",)))
+    model.loaded = fake_voices.install(monkeypatch, model, needy)
+    return model
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "secret name.wav", make_reference(120).samples)
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(command: str, *arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([command, *map(str, arguments)])
+    return ended.value.code
+
+
+def clone(*arguments: object) -> int:
+    return run("clone", "--device", "cpu", "--steps", "2", *arguments)
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line on standard error; check that nothing else was said."""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1, said.err
+    return said.err.strip()
+
+
+def heard(path: Path) -> np.ndarray:
+    samples, sample_rate = soundfile.read(path, dtype="float32")
+    assert sample_rate == RATE
+    return samples
+
+
+def test_a_recording_says_a_text(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    out = tmp_path / "out.wav"
+    assert clone("--reference", reference, "--text", TEXT, "--out", out, CONSENT) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out}\n"
+    assert pitch_of(heard(out)) == pytest.approx(120, rel=0.03)
+    assert " ".join(model.spoken) == TEXT
+    # One line: no bar is drawn into a pipe, and the recording is named nowhere.
+    assert re.fullmatch(
+        r"seed 0, [\d.]+ s of speech, 3 chunks, [\d.]+ s on cpu, real-time factor [\d.]+, "
+        r"first audio after [\d.]+ s, text [\d.]+ s, voice encoder [\d.]+ s, prior [\d.]+ s, "
+        r"denoising [\d.]+ s, vocoder [\d.]+ s, other [\d.]+ s, peak .*, timbre .*\n",
+        said.err,
+    )
+    assert "secret" not in said.out + said.err
+    assert b"secret" not in out.read_bytes()
+
+
+def test_a_sample_voice_needs_no_consent_and_is_the_default(tmp_path: Path) -> None:
+    named, default = tmp_path / "named.wav", tmp_path / "default.wav"
+    assert clone("--voice", "ada", "--text", TEXT, "--out", named) == 0
+    assert clone("--text", TEXT, "--out", default) == 0
+    assert named.read_bytes() == default.read_bytes()
+    assert pitch_of(heard(named)) == pytest.approx(200, rel=0.03)
+    assert read_recipe(named).request.voice == "ada"
+
+
+def test_without_consent_one_line_says_why_and_what_to_add(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    out = tmp_path / "out.wav"
+    assert clone("--reference", reference, "--text", TEXT, "--out", out) == 2
+    line = complaint(capsys)
+    assert "belongs to the person" in line
+    assert "add --yes-i-have-consent" in line
+    assert not out.exists()
+    assert model.loaded == []
+
+
+def test_what_is_written_is_marked_and_can_be_left_unmarked(tmp_path: Path) -> None:
+    long = " ".join([TEXT] * 3)
+    marked, bare = tmp_path / "marked.wav", tmp_path / "bare.wav"
+    assert clone("--text", long, "--out", marked) == 0
+    assert clone("--text", long, "--out", bare, "--no-watermark") == 0
+    assert detect(heard(marked), RATE).found
+    assert not detect(heard(bare), RATE).found
+    assert (read_recipe(marked).watermark, read_recipe(bare).watermark) == (True, False)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_a_recipe_makes_the_same_bytes_again(
+    suffix: str, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / f"first.{suffix}", tmp_path / f"again.{suffix}"
+    options = ("--text", TEXT, "--seed", "7", "--sampler", "ddpm", "--speed", "1.5")
+    assert clone(*options, "--out", first) == 0
+    assert run("clone", "--from", first, "--out", again, "--device", "cpu") == 0
+    assert first.read_bytes() == again.read_bytes()
+    assert clone(*options, "--reference", reference, CONSENT, "--out", first) == 0
+    assert run("clone", "--from", first, "--reference", reference, CONSENT, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+    assert capsys.readouterr().err.count("seed 7, ") == 4
+
+
+def test_a_recipe_wants_the_same_voice(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned, sample = tmp_path / "cloned.wav", tmp_path / "sample.wav"
+    clone("--reference", reference, CONSENT, "--text", TEXT, "--out", cloned)
+    clone("--text", TEXT, "--out", sample)
+    other = write_wav(tmp_path / "other.wav", make_reference(130).samples)
+    capsys.readouterr()
+    for file, options, line in (
+        (cloned, (), "was made from a recording, which is not in it: add --reference"),
+        (cloned, ("--voice", "ada"), "was made from a recording"),
+        (cloned, ("--reference", reference), "add --yes-i-have-consent"),
+        (cloned, ("--reference", other, CONSENT), "was made from another recording"),
+        (sample, ("--reference", other, CONSENT), "was made with --voice ada: leave yours out"),
+        (sample, ("--seed", "3"), "--from says that itself: leave out --seed"),
+        (sample, ("--text", "Other."), "--from says that itself: leave out --text"),
+        (other, (), "carries no recipe"),
+        (tmp_path / "no.wav", (), "no.wav"),
+    ):
+        assert run("clone", "--from", file, *options, "--out", tmp_path / "again.wav") == 2
+        assert line in complaint(capsys)
+
+
+def test_candidates_are_written_the_likest_first_each_with_its_recipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.wav"
+    assert clone("--text", TEXT, "--candidates", "3", "--seed", "5", "--out", out) == 0
+    said = capsys.readouterr()
+    paths = [tmp_path / name for name in ("out.wav", "out-2.wav", "out-3.wav")]
+    assert said.out.split() == [str(path) for path in paths]
+    scores = [float(score) for score in re.search(
+        r"timbre similarity \(MFCC\) ([-\d. /]+)", said.err
+    )[1].split(" / ")]  # fmt: skip
+    assert scores == sorted(scores, reverse=True)
+    recipes = [read_recipe(path) for path in paths]
+    assert sorted(recipe.candidate for recipe in recipes) == [0, 1, 2]
+    assert {(recipe.request.seed, recipe.request.batch) for recipe in recipes} == {(5, 3)}
+    again = tmp_path / "again.wav"
+    for path in paths:
+        assert run("clone", "--from", path, "--out", again) == 0
+        assert again.read_bytes() == path.read_bytes()
+
+
+def test_the_options_reach_the_request_and_the_model_gives_the_rest(tmp_path: Path) -> None:
+    out = tmp_path / "out.wav"
+    options = (
+        *("--sampler", "ddim", "--guidance", "1.5", "--temperature", "0.7", "--eta", "0.25"),
+        *("--speed", "1.25", "--seed", "3", "--precision", "bf16", "--vocoder", "griffin-lim"),
+    )
+    assert clone(*options, "--text", "Hello there, you.", "--out", out) == 0
+    assert read_recipe(out).request.model_dump() == {
+        "text": "Hello there, you.",
+        "voice": "ada",
+        "model": "echo",
+        "sampler": "ddim",
+        "eta": 0.25,
+        "steps": 2,
+        "guidance_scale": 1.5,
+        "temperature": 0.7,
+        "speed": 1.25,
+        "batch": 1,
+        "precision": "bf16",
+        "vocoder": "griffin-lim",
+        "seed": 3,
+    }
+    assert run("clone", "--text", "Hello there, you.", "--out", out) == 0
+    request = read_recipe(out).request
+    assert (request.steps, request.sampler, request.temperature) == (4, "ddim", 1.0)
+
+
+def test_a_seed_picked_by_chance_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    assert clone("--text", TEXT, "--seed", "-1", "--out", first) == 0
+    seed = re.match(r"seed (\d+), ", capsys.readouterr().err)[1]
+    assert clone("--text", TEXT, "--seed", seed, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_text_comes_from_a_file_too(tmp_path: Path, model: FakeVoiceModel) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("\ufeffBonjour, déjà vu.\n", encoding="utf-8")
+    assert clone("--text-file", file, "--out", tmp_path / "out.wav") == 0
+    assert model.spoken == ["Bonjour, déjà vu."]
+
+
+def test_a_saved_voice_speaks_without_its_recording(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    options = ("--reference", reference, CONSENT, "--text", TEXT, "--save-voice", "mum")
+    assert clone(*options, "--out", first) == 0
+    reference.unlink()
+    assert clone("--voice", "mum", "--text", TEXT, "--out", again) == 0
+    assert np.array_equal(heard(first), heard(again))
+    assert [voice.name for voice in list_voices()] == ["ada", "mum"]
+    capsys.readouterr()
+    assert run("voices") == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == "ada: bundled"
+    assert re.fullmatch(r"mum: saved, for echo, saved \d{4}-.*Z", listed[1])
+    assert run("clone", "--voice", "mum", "--model", "needy", "--text", TEXT) == 2
+    assert "'mum' was encoded by echo and means nothing to needy" in complaint(capsys)
+    assert run("voices", "--delete", "mum") == 0
+    assert [voice.name for voice in list_voices()] == ["ada"]
+
+
+def test_a_name_that_is_taken_is_refused_before_any_work(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    options = ("--reference", reference, CONSENT, "--text", TEXT, "--out", tmp_path / "out.wav")
+    for name, line in (("ada", "is bundled"), ("../x", "cannot be used")):
+        assert clone(*options, "--save-voice", name) == 2
+        assert line in complaint(capsys)
+    assert model.loaded == []
+
+
+BAD_TEXTS = [
+    ("", "the text has no word to say"),
+    (" \n\t ", "the text has no word to say"),
+    ("🙂🎉👩‍👩‍👧", "the text has no word to say"),
+    ("...!?", "the text has no word to say"),
+    ("a" * 20_001, "at most 20000 characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), BAD_TEXTS)
+def test_a_text_that_cannot_be_said_is_one_line(
+    text: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clone("--text", text, "--out", tmp_path / "out.wav") == 2
+    assert line in complaint(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_twenty_thousand_characters_are_spoken(tmp_path: Path, model: FakeVoiceModel) -> None:
+    text = ("A bird sat in a tree and sang. " * 700)[:20_000].strip()
+    out = tmp_path / "out.flac"
+    assert clone("--text", text, "--speed", "2", "--no-watermark", "--out", out) == 0
+    assert " ".join(model.spoken) == text
+    assert soundfile.info(out).duration > 450
+
+
+def loud(duration_s: float) -> np.ndarray:
+    return make_reference(120, duration_s).samples
+
+
+def test_references_that_cannot_be_used_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    renamed = tmp_path / "renamed.wav"
+    renamed.write_text("This is no sound at all, it is text.\n" * 50, encoding="utf-8")
+    empty = tmp_path / "empty.wav"
+    empty.write_bytes(b"")
+    bad = {
+        renamed: "not a sound file",
+        empty: "the file is empty",
+        write_wav(tmp_path / "silent.wav", np.zeros(5 * RATE)): "silent",
+        write_wav(tmp_path / "short.wav", loud(0.2)): "0.2 s",
+        write_wav(tmp_path / "ten minutes.wav", np.tile(loud(10), 60)): "600 s long; at most 300 s",
+        tmp_path / "missing.wav": "there is no such file",
+        tmp_path: "not a file",
+    }
+    for path, line in bad.items():
+        out = tmp_path / "out.wav"
+        assert clone("--reference", path, CONSENT, "--text", TEXT, "--out", out) == 2, path
+        assert line in complaint(capsys)
+        assert not out.exists()
+    assert model.loaded == []
+
+
+def test_odd_references_that_can_be_used_are_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clipped = np.clip(loud(5) * 40, -1, 1)
+    stereo = np.repeat(np.repeat(loud(5), 6)[:, None], 2, axis=1)  # 96 kHz, by repetition
+    for path in (
+        write_wav(tmp_path / "clipped.wav", clipped),
+        write_wav(tmp_path / "stereo.wav", stereo, 6 * RATE),
+        write_wav(tmp_path / "a minute.wav", np.tile(loud(10), 6)),
+    ):
+        out = tmp_path / "out.wav"
+        assert clone("--reference", path, CONSENT, "--text", TEXT, "--out", out) == 0, path
+        errors = capsys.readouterr().err
+        assert "Traceback" not in errors
+        assert heard(out).any()
+        if "stereo" not in path.name:
+            assert errors.startswith("warning: "), path
+
+
+MISTAKES = [
+    (("--text", "Hi there you.", "--text-file", "x"), "by --text or by --text-file, one of them"),
+    ((), "by --text or by --text-file, one of them"),
+    (("--text-file", "nowhere.txt"), "--text-file nowhere.txt: No such file"),
+    (("--text", TEXT, "--out", "out.png"), "--out out.png does not end in one of .wav"),
+    (("--text", TEXT, "--out", "nowhere/out.wav"), "there is no folder nowhere"),
+    (("--text", TEXT, "--voice", "zoe"), "unknown voice 'zoe'; bundled: ada; saved: none"),
+    (("--text", TEXT, "--voice", "../ada"), "voice name '../ada' cannot be used"),
+    (("--text", TEXT, "--voice", "ada", "--reference", "x.wav"), "leave one of them out"),
+    (("--text", TEXT, "--model", "nope"), "unknown voice model 'nope'"),
+    (("--text", TEXT, "--sampler", "euler"), "sampler: Input should be 'ddim'"),
+    (("--text", TEXT, "--sampler", "unipc"), "echo does not take the sampler unipc"),
+    (("--text", TEXT, "--sampler", "ddpm", "--eta", "1"), "eta belongs to ddim"),
+    (("--text", TEXT, "--candidates", "99"), "batch: Input should be less than or equal to 16"),
+    (("--text", TEXT, "--model", "needy"), "needy needs the transcript of the reference"),
+    (("--text", TEXT, "--batch", "x.csv"), "--batch says that itself: leave out --text"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), MISTAKES)
+def test_a_mistake_is_one_line_before_the_model_is_loaded(
+    arguments: tuple[str, ...],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    model: FakeVoiceModel,
+    empty_folder: Path,
+) -> None:
+    assert run("clone", *arguments) == 2
+    assert line in complaint(capsys)
+    assert model.loaded == []
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_the_reference_is_never_written_over(
+    reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = reference.read_bytes()
+    assert clone("--reference", reference, CONSENT, "--text", TEXT, "--out", reference) == 2
+    assert "is the reference itself" in complaint(capsys)
+    assert reference.read_bytes() == before
+
+
+@pytest.fixture
+def batch(tmp_path: Path, reference: Path) -> Path:
+    file = tmp_path / "lines.csv"
+    file.write_text(
+        "reference,text,out,seed,voice\n"
+        f"{reference.name},Three short words.,one.wav,,\n"
+        ',"Commas, too, can be said.",two.wav,4,ada\n'
+        ",This one is unspeakable.,three.wav,,ada\n"
+        ",Nobody by that name.,four.wav,,zoe\n"
+        ",🙂,five.wav,,\n"
+        "nowhere.wav,No such recording.,six.wav,,\n"
+        ",Over there and gone.,one.wav,,\n"
+        ",The last of them.,eight.wav,,\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+def test_a_batch_keeps_the_model_and_goes_on_after_a_bad_row(
+    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    assert clone("--batch", batch, CONSENT) == 2
+    said = capsys.readouterr()
+    written = [batch.parent / name for name in ("one.wav", "two.wav", "eight.wav")]
+    assert said.out.split("\n")[:-1] == [str(path) for path in written]
+    assert model.loaded == ["echo"]
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert [re.match(r"error: row (\d): ", line)[1] for line in errors] == ["3", "4", "5", "6", "7"]
+    for line, reason in zip(
+        errors, ("unspeakable", "unknown voice 'zoe'", "no word", "", "row 1"), strict=True
+    ):
+        assert reason in line
+    assert said.err.splitlines()[-1] == "3 of 8 rows spoken"
+    assert pitch_of(heard(written[0])) == pytest.approx(120, rel=0.03)
+    assert pitch_of(heard(written[1])) == pytest.approx(200, rel=0.03)
+    assert read_recipe(written[1]).request.seed == 4
+    assert not any((batch.parent / f"{name}.wav").exists() for name in ("three", "four", "five"))
+
+
+def test_a_batch_without_failures_ends_well_and_needs_consent_for_recordings_only(
+    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    assert clone("--batch", batch) == 2
+    assert "add --yes-i-have-consent" in complaint(capsys)
+    assert model.loaded == []
+    batch.write_text("text,out\nThree short words.,one.wav\n", encoding="utf-8")
+    assert clone("--batch", batch) == 0
+    assert capsys.readouterr().err.endswith("1 of 1 rows spoken\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "its first line must name the columns text and out"),
+        (b"a,b\n1,2\n", "its first line must name the columns text and out"),
+        (b"text,out,pitch\n", "it names text, out, pitch"),
+        (b"text,out\n", "there is no row under its head"),
+        (b"\xff\xfe\x00t", "not a UTF-8 CSV file"),
+        (b'text,out\n"open,x.wav\n', "not a UTF-8 CSV file"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_one_line(
+    content: bytes, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_bytes(content)
+    assert clone("--batch", file) == 2
+    assert line in complaint(capsys)
+    file.unlink()
+    assert clone("--batch", file) == 2
+    assert "No such file" in complaint(capsys)
+
+
+def test_a_row_of_the_wrong_width_or_seed_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text(
+        "text,out,seed\nOne, two,a.wav,1\nShort\nThree short words.,,1\nSo it is.,b.wav,x\n",
+        encoding="utf-8",
+    )
+    assert clone("--batch", file) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert ["fields" in line for line in errors] == [True, True, False, False, False]
+    assert errors[2].endswith("row 3: it names no out")
+    assert "seed 'x' is no whole number" in errors[3]
+    assert errors[4] == "0 of 4 rows spoken"
+
+
+def test_a_setting_that_is_wrong_for_every_row_is_said_once(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("clone", "--batch", batch, CONSENT, "--steps", "0") == 2
+    assert "steps: Input should be greater than or equal to 1" in complaint(capsys)
+
+
+def test_an_interrupted_batch_ends_as_interrupted(
+    batch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cloning, "speak_row", interrupt)
+    assert clone("--batch", batch, CONSENT) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_bundled_voice_may_be_saved_as_another(tmp_path: Path) -> None:
+    assert clone("--text", TEXT, "--save-voice", "eve", "--out", tmp_path / "out.wav") == 0
+    assert find_voice("eve", "echo").model == "echo"
