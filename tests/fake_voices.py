@@ -98,6 +98,7 @@ class FakeVoiceModel:
         self.spoken: list[str] = []
         self.seeds: list[int] = []
         self.encoded = 0
+        self.loaded: list[str] = []
         self.uneven = False  # each candidate a letter longer than the one before it
 
     def encode_voice(self, reference: Reference) -> VoiceState:
@@ -178,8 +179,23 @@ def install(monkeypatch: pytest.MonkeyPatch, *models: FakeVoiceModel) -> list[st
     return loaded
 
 
+def install_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceModel:
+    """Let the fake be the bundled model and `ada`, at 200 Hz, the one sample voice; return it.
+
+    There is a model `needy` too, which wants a transcript. `loaded` of the fake fills with names.
+    """
+    from diffusion_bench.backends.voice import voices
+
+    write_wav(bundled / "ada.flac", make_reference(200).samples)
+    monkeypatch.setattr(voices, "BUNDLED_FOLDER", bundled)
+    model = FakeVoiceModel()
+    needy = FakeVoiceModel(make_entry(name="needy", needs_transcript=True, samplers=("native",)))
+    model.loaded = install(monkeypatch, model, needy)
+    return model
+
+
 def write_wav(path: Path, samples: Sequence[float] | np.ndarray, sample_rate: int = RATE) -> Path:
-    """Write samples, (frames,) or (frames, channels), as 16 bit."""
+    """Write samples, (frames,) or (frames, channels), as 16 bit; or as flac, by the suffix."""
     import soundfile
 
     soundfile.write(path, np.asarray(samples), sample_rate, subtype="PCM_16")

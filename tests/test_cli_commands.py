@@ -13,7 +13,7 @@ from diffusion_bench import __version__
 from diffusion_bench.cli import main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("generate", "sweep", "compare", "hardware", "doctor", "app")
+COMMANDS = ("generate", "clone", "voices", "sweep", "compare", "hardware", "doctor", "app")
 HEAVY = ("torch", "gradio", "diffusers", "transformers", "plotly", "pandas", "numpy")
 
 
@@ -57,6 +57,8 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
     shown = " ".join(capsys.readouterr().out.split())
     examples = {
         "generate": 'diffusion-bench generate "a cat on a blue background" --out cat.png',
+        "clone": 'diffusion-bench clone --voice ada --text "Good morning." --out morning.wav',
+        "voices": "diffusion-bench voices --delete mum",
         "sweep": "diffusion-bench sweep benchmarks/quick.toml --out quick.jsonl",
         "compare": "diffusion-bench compare mine.jsonl friend.jsonl --html both.html",
         "hardware": "diffusion-bench hardware --watch",

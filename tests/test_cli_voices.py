@@ -10,13 +10,11 @@ import pytest
 import soundfile
 
 from diffusion_bench.audio.watermark import detect
-from diffusion_bench.backends.voice import voices
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices
 from diffusion_bench.cli import main
-from diffusion_bench.cli.cloning import Cloning
 from tests import fake_voices
-from tests.fake_voices import RATE, FakeVoiceModel, make_entry, make_reference, pitch_of, write_wav
+from tests.fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of, write_wav
 
 TEXT = "Three short words. And then a few more of them to fill a second chunk."
 CONSENT = "--yes-i-have-consent"
@@ -26,14 +24,7 @@ CONSENT = "--yes-i-have-consent"
 def model(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> FakeVoiceModel:
-    """Let the fake be the bundled model, and `ada` at 200 Hz the one sample voice."""
-    folder = tmp_path_factory.mktemp("bundled")
-    soundfile.write(folder / "ada.flac", make_reference(200).samples, RATE)
-    monkeypatch.setattr(voices, "BUNDLED_FOLDER", folder)
-    model = FakeVoiceModel()
-    needy = FakeVoiceModel(make_entry(name="needy", needs_transcript=True, samplers=("native",)))
-    model.loaded = fake_voices.install(monkeypatch, model, needy)
-    return model
+    return fake_voices.install_world(monkeypatch, tmp_path_factory.mktemp("bundled"))
 
 
 @pytest.fixture
@@ -371,113 +362,6 @@ def test_the_reference_is_never_written_over(
     assert clone("--reference", reference, CONSENT, "--text", TEXT, "--out", reference) == 2
     assert "is the reference itself" in complaint(capsys)
     assert reference.read_bytes() == before
-
-
-@pytest.fixture
-def batch(tmp_path: Path, reference: Path) -> Path:
-    file = tmp_path / "lines.csv"
-    file.write_text(
-        "reference,text,out,seed,voice\n"
-        f"{reference.name},Three short words.,one.wav,,\n"
-        ',"Commas, too, can be said.",two.wav,4,ada\n'
-        ",This one is unspeakable.,three.wav,,ada\n"
-        ",Nobody by that name.,four.wav,,zoe\n"
-        ",🙂,five.wav,,\n"
-        "nowhere.wav,No such recording.,six.wav,,\n"
-        ",Over there and gone.,one.wav,,\n"
-        ",The last of them.,eight.wav,,\n",
-        encoding="utf-8",
-    )
-    return file
-
-
-def test_a_batch_keeps_the_model_and_goes_on_after_a_bad_row(
-    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
-) -> None:
-    assert clone("--batch", batch, CONSENT) == 2
-    said = capsys.readouterr()
-    written = [batch.parent / name for name in ("one.wav", "two.wav", "eight.wav")]
-    assert said.out.split("\n")[:-1] == [str(path) for path in written]
-    assert model.loaded == ["echo"]
-    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert [re.match(r"error: row (\d): ", line)[1] for line in errors] == ["3", "4", "5", "6", "7"]
-    for line, reason in zip(
-        errors, ("unspeakable", "unknown voice 'zoe'", "no word", "", "row 1"), strict=True
-    ):
-        assert reason in line
-    assert said.err.splitlines()[-1] == "3 of 8 rows spoken"
-    assert pitch_of(heard(written[0])) == pytest.approx(120, rel=0.03)
-    assert pitch_of(heard(written[1])) == pytest.approx(200, rel=0.03)
-    assert read_recipe(written[1]).request.seed == 4
-    assert not any((batch.parent / f"{name}.wav").exists() for name in ("three", "four", "five"))
-
-
-def test_a_batch_without_failures_ends_well_and_needs_consent_for_recordings_only(
-    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
-) -> None:
-    assert clone("--batch", batch) == 2
-    assert "add --yes-i-have-consent" in complaint(capsys)
-    assert model.loaded == []
-    batch.write_text("text,out\nThree short words.,one.wav\n", encoding="utf-8")
-    assert clone("--batch", batch) == 0
-    assert capsys.readouterr().err.endswith("1 of 1 rows spoken\n")
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b"", "its first line must name the columns text and out"),
-        (b"a,b\n1,2\n", "its first line must name the columns text and out"),
-        (b"text,out,pitch\n", "it names text, out, pitch"),
-        (b"text,out\n", "there is no row under its head"),
-        (b"\xff\xfe\x00t", "not a UTF-8 CSV file"),
-        (b'text,out\n"open,x.wav\n', "not a UTF-8 CSV file"),
-    ],
-)
-def test_a_file_that_is_no_batch_is_one_line(
-    content: bytes, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "lines.csv"
-    file.write_bytes(content)
-    assert clone("--batch", file) == 2
-    assert line in complaint(capsys)
-    file.unlink()
-    assert clone("--batch", file) == 2
-    assert "No such file" in complaint(capsys)
-
-
-def test_a_row_of_the_wrong_width_or_seed_is_marked(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "lines.csv"
-    file.write_text(
-        "text,out,seed\nOne, two,a.wav,1\nShort\nThree short words.,,1\nSo it is.,b.wav,x\n",
-        encoding="utf-8",
-    )
-    assert clone("--batch", file) == 2
-    errors = capsys.readouterr().err.splitlines()
-    assert ["fields" in line for line in errors] == [True, True, False, False, False]
-    assert errors[2].endswith("row 3: it names no out")
-    assert "seed 'x' is no whole number" in errors[3]
-    assert errors[4] == "0 of 4 rows spoken"
-
-
-def test_a_setting_that_is_wrong_for_every_row_is_said_once(
-    batch: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("clone", "--batch", batch, CONSENT, "--steps", "0") == 2
-    assert "steps: Input should be greater than or equal to 1" in complaint(capsys)
-
-
-def test_an_interrupted_batch_ends_as_interrupted(
-    batch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Cloning, "speak_row", interrupt)
-    assert clone("--batch", batch, CONSENT) == 130
-    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_bundled_voice_may_be_saved_as_another(tmp_path: Path) -> None:

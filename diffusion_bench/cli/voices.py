@@ -11,7 +11,8 @@ from diffusion_bench.cli import voice_options as options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffusion_bench.cli.cloning import Cloning, Settings, Source
+    from diffusion_bench.cli.cloning import Cloning
+    from diffusion_bench.cli.voice_settings import Settings, Source
 
 
 def clone(
@@ -49,7 +50,8 @@ def clone(
 
     diffusion-bench clone --from morning.wav --out again.wav
     """
-    from diffusion_bench.cli.cloning import Cloning, Settings, Source
+    from diffusion_bench.cli.cloning import Cloning
+    from diffusion_bench.cli.voice_settings import Settings, Source
 
     settings = Settings(
         model=model,
@@ -103,8 +105,8 @@ def _text(text: str | None, file: Path | None) -> str:
 
 def _speak_rows(cloning: Cloning, file: Path, settings: Settings, source: Source) -> None:
     """Speak each row; say what was wrong with those that failed, and end with 2 if any did."""
-    from diffusion_bench.cli.cloning import CONSENT
     from diffusion_bench.cli.voice_rows import read_rows
+    from diffusion_bench.cli.voice_settings import CONSENT
 
     rows = read_rows(file)
     if any(row.reference for row in rows) and not source.consent:

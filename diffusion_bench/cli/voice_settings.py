@@ -1,0 +1,120 @@
+"""What `clone` was asked: settings of the model, and whose voice."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from diffusion_bench.records import (
+    BUNDLED_VOICE,
+    BUNDLED_VOICE_MODEL,
+    VoiceRequest,
+    explain,
+)
+
+if TYPE_CHECKING:
+    from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.backends.voice.base import VoiceState
+
+CONSENT = (
+    "a voice belongs to the person who speaks with it: add --yes-i-have-consent if that person "
+    f"agreed to its being cloned, or take a sample voice, as in --voice {BUNDLED_VOICE}"
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked of the model; `None` is the model's own."""
+
+    model: str | None = None
+    sampler: str | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    temperature: float | None = None
+    eta: float | None = None
+    speed: float | None = None
+    seed: int | None = None
+    batch: int | None = None
+    precision: str | None = None
+    vocoder: str | None = None
+
+    def given(self) -> dict[str, object]:
+        """Return the settings by the names of their options."""
+        names = {"guidance_scale": "guidance", "batch": "candidates"}
+        return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
+
+    def request(self, text: str) -> VoiceRequest:
+        """Return the request, of no voice yet, with the model's own defaults for the rest.
+
+        A negative seed picks one at random. Raises ValueError for an unknown model or bad setting.
+        """
+        import secrets
+
+        from diffusion_bench.backends.voice.catalog import find_voice_model
+
+        model = self.model or BUNDLED_VOICE_MODEL
+        entry = find_voice_model(model)
+        seed = self.seed or 0
+        defaults = {
+            "sampler": entry.samplers[0],
+            "steps": entry.steps,
+            "guidance_scale": entry.guidance_scale,
+            "temperature": entry.temperature,
+        }
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        own = {"text": text, "model": model, "seed": secrets.randbelow(2**32) if seed < 0 else seed}
+        try:
+            return VoiceRequest.model_validate({**defaults, **given, **own})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Whose voice is meant, and whether the one who has it agreed."""
+
+    reference: Path | None = None
+    voice: str | None = None
+    transcript: str | None = None
+    consent: bool = False
+
+    def given(self) -> dict[str, object]:
+        """Return what names a voice, by the names of the options."""
+        return {
+            "--reference": self.reference,
+            "--voice": self.voice,
+            "--transcript": self.transcript,
+        }
+
+    def check(self) -> None:
+        """Raise ValueError for two voices, and for a recording without consent."""
+        if self.reference is None:
+            return
+        if self.voice is not None:
+            raise ValueError("a reference and a voice are given: leave one of them out")
+        if not self.consent:
+            raise ValueError(CONSENT)
+
+    def find(self, model: str) -> tuple[str, Reference | VoiceState]:
+        """Return the voice and the name a request gives it."""
+        from diffusion_bench.backends.voice.catalog import find_voice_model
+        from diffusion_bench.backends.voice.voices import find_voice
+
+        self.check()
+        if self.reference is None:
+            name = self.voice or BUNDLED_VOICE
+            return name, find_voice(name, find_voice_model(model).name)
+        reference = read_reference(self.reference, self.transcript)
+        return reference.name(), reference
+
+
+def read_reference(path: Path, transcript: str | None) -> Reference:
+    """Return the recording of a voice, ready to be cloned; what is wrong with it is a warning."""
+    from diffusion_bench.audio.files import read_sound
+    from diffusion_bench.audio.reference import Reference
+
+    sound = read_sound(path)
+    return Reference(sound.samples, sound.sample_rate, transcript)

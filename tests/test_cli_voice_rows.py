@@ -1,0 +1,151 @@
+"""`clone --batch`: a row each, the model loaded once, a bad row one line and the rest goes on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.cli import main
+from diffusion_bench.cli.cloning import Cloning
+from tests import fake_voices
+from tests.fake_voices import FakeVoiceModel, make_reference, pitch_of, write_wav
+
+CONSENT = "--yes-i-have-consent"
+
+
+@pytest.fixture(autouse=True)
+def model(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> FakeVoiceModel:
+    return fake_voices.install_world(monkeypatch, tmp_path_factory.mktemp("bundled"))
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return write_wav(tmp_path / "me.wav", make_reference(120).samples)
+
+
+def clone(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["clone", "--device", "cpu", *map(str, arguments)])
+    return ended.value.code
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line on standard error; check that nothing else was said."""
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1, said.err
+    return said.err.strip()
+
+
+@pytest.fixture
+def batch(tmp_path: Path, reference: Path) -> Path:
+    file = tmp_path / "lines.csv"
+    file.write_text(
+        "reference,text,out,seed,voice\n"
+        f"{reference.name},Three short words.,one.wav,,\n"
+        ',"Commas, too, can be said.",two.wav,4,ada\n'
+        ",This one is unspeakable.,three.wav,,ada\n"
+        ",Nobody by that name.,four.wav,,zoe\n"
+        ",🙂,five.wav,,\n"
+        "nowhere.wav,No such recording.,six.wav,,\n"
+        ",Over there and gone.,one.wav,,\n"
+        ",The last of them.,eight.wav,,\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+def test_a_batch_keeps_the_model_and_goes_on_after_a_bad_row(
+    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    assert clone("--batch", batch, CONSENT) == 2
+    said = capsys.readouterr()
+    written = [batch.parent / name for name in ("one.wav", "two.wav", "eight.wav")]
+    assert said.out.split("\n")[:-1] == [str(path) for path in written]
+    assert model.loaded == ["echo"]
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert [re.match(r"error: row (\d): ", line)[1] for line in errors] == ["3", "4", "5", "6", "7"]
+    for line, reason in zip(
+        errors, ("unspeakable", "unknown voice 'zoe'", "no word", "", "row 1"), strict=True
+    ):
+        assert reason in line
+    assert said.err.splitlines()[-1] == "3 of 8 rows spoken"
+    assert pitch_of(soundfile.read(written[0])[0]) == pytest.approx(120, rel=0.03)
+    assert pitch_of(soundfile.read(written[1])[0]) == pytest.approx(200, rel=0.03)
+    assert read_recipe(written[1]).request.seed == 4
+    assert not any((batch.parent / f"{name}.wav").exists() for name in ("three", "four", "five"))
+
+
+def test_a_batch_without_failures_ends_well_and_needs_consent_for_recordings_only(
+    batch: Path, capsys: pytest.CaptureFixture[str], model: FakeVoiceModel
+) -> None:
+    assert clone("--batch", batch) == 2
+    assert "add --yes-i-have-consent" in complaint(capsys)
+    assert model.loaded == []
+    batch.write_text("text,out\nThree short words.,one.wav\n", encoding="utf-8")
+    assert clone("--batch", batch) == 0
+    assert capsys.readouterr().err.endswith("1 of 1 rows spoken\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"", "its first line must name the columns text and out"),
+        (b"a,b\n1,2\n", "its first line must name the columns text and out"),
+        (b"text,out,pitch\n", "it names text, out, pitch"),
+        (b"text,out\n", "there is no row under its head"),
+        (b"\xff\xfe\x00t", "not a UTF-8 CSV file"),
+        (b'text,out\n"open,x.wav\n', "not a UTF-8 CSV file"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_one_line(
+    content: bytes, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_bytes(content)
+    assert clone("--batch", file) == 2
+    assert line in complaint(capsys)
+    file.unlink()
+    assert clone("--batch", file) == 2
+    assert "No such file" in complaint(capsys)
+
+
+def test_a_row_of_the_wrong_width_or_seed_is_marked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text(
+        "text,out,seed\nOne, two,a.wav,1\nShort\nThree short words.,,1\nSo it is.,b.wav,x\n",
+        encoding="utf-8",
+    )
+    assert clone("--batch", file) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert ["fields" in line for line in errors] == [True, True, False, False, False]
+    assert errors[2].endswith("row 3: it names no out")
+    assert "seed 'x' is no whole number" in errors[3]
+    assert errors[4] == "0 of 4 rows spoken"
+
+
+def test_a_setting_that_is_wrong_for_every_row_is_said_once(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert clone("--batch", batch, CONSENT, "--steps", "0") == 2
+    assert "steps: Input should be greater than or equal to 1" in complaint(capsys)
+
+
+def test_an_interrupted_batch_ends_as_interrupted(
+    batch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cloning, "speak_row", interrupt)
+    assert clone("--batch", batch, CONSENT) == 130
+    assert capsys.readouterr().err == "interrupted\n"
