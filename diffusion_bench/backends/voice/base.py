@@ -9,7 +9,7 @@ chunks that fit the model, joins what comes back, and keeps the time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -29,7 +29,8 @@ class VoiceEntry(Record):
     `location` is a folder or a hub id. `sample_rate` in Hz of what it speaks. `reference_s` is the
     least and most of a recording that it uses. `max_chars` is the longest text of one chunk.
     `companions` are hub ids or folders of what else is read: a codec, a vocoder. A model that takes
-    an "x-vector" clones no recording: its `read_voice` reads a file of numbers.
+    an "x-vector" clones no recording: its `read_voice` reads a file of numbers. `preset` names an
+    amount of work, where a model has several.
     """
 
     name: str
@@ -51,6 +52,7 @@ class VoiceEntry(Record):
     parameters_m: float | None = None
     companions: tuple[str, ...] = ()
     takes: Literal["recording", "x-vector"] = "recording"
+    preset: str = ""
     note: str = ""
 
 
@@ -99,5 +101,25 @@ class VoiceModel(Protocol):
         """Say one chunk of text, `request.batch` candidates, from `request.seed` on.
 
         `text` is what to say, not `request.text`. Raises ValueError for what it cannot fulfil.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingVoiceModel(VoiceModel, Protocol):
+    """A voice model whose speech can be heard while it is made; optional.
+
+    Of a model that is one, `isinstance(model, StreamingVoiceModel)` is true.
+    """
+
+    def speak_stream(
+        self, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
+    ) -> Generator[Tensor, None, Utterance]:
+        """Say one chunk as `speak` does and give out its sound as it comes.
+
+        Each piece is (candidates, samples) float32 on the CPU; end to end they are the `audio` of
+        the `Utterance` that is returned: `utterance = yield from model.speak_stream(...)`. Time
+        that passes until the next piece is asked for counts for no stage. The model works in
+        between pieces only; a stream that is given up is closed by `close()`.
         """
         ...

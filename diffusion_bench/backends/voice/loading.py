@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.images import DTYPES
 from diffusion_bench.backends.library_messages import quiet_libraries
 from diffusion_bench.backends.voice.base import VoiceEntry
@@ -18,14 +19,37 @@ def weight_options(precision: PrecisionName) -> dict[str, Any]:
     return {"dtype": DTYPES[precision], "use_safetensors": True}
 
 
+def load_whole(library_class: Any, location: str, precision: PrecisionName) -> Any:
+    """Return a transformers model of which every weight was there.
+
+    transformers itself fills what a checkpoint lacks with random numbers: a model of the same
+    family for another task would load, and speak noise. Raises ValueError then.
+    """
+    model, info = library_class.from_pretrained(
+        location, **weight_options(precision), output_loading_info=True
+    )
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ValueError(
+            f"{location} lacks {len(missing)} weights of {library_class.__name__}, "
+            f"such as {missing[0]}"
+        )
+    return model.eval()
+
+
 @contextmanager
 def fetching(entry: VoiceEntry) -> Iterator[None]:
     """Turn what loading raises inside the block into `ModelUnavailable`, in one line."""
     quiet_libraries()
+    from safetensors import SafetensorError
+
     try:
         yield
-    # KeyError: a configuration without a field of its class; ImportError: a tokenizer's package.
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    # KeyError: a configuration without a field of its class; ImportError: a tokenizer's package;
+    # RuntimeError: weights of another shape than the configuration says.
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelUnavailable(_why(entry, error)) from error
 
 
@@ -33,7 +57,7 @@ def _why(entry: VoiceEntry, error: BaseException) -> str:
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     if entry.source != "hub":
         return f"voice model {entry.name!r} cannot be loaded: {reason:.300}"
-    if entry.gated or "gated repo" in reason.lower():
+    if entry.gated or _is_gated(error):
         return (
             f"voice model {entry.name!r} is not on this machine and its weights are gated: accept "
             f"the terms on huggingface.co/{entry.location}, then `hf auth login`: {reason:.300}"
@@ -42,3 +66,14 @@ def _why(entry: VoiceEntry, error: BaseException) -> str:
         f"voice model {entry.name!r} is not on this machine and could not be fetched from the hub "
         f"(no network, no such model, or it needs a login): {reason:.300}"
     )
+
+
+def _is_gated(error: BaseException | None) -> bool:
+    """Return whether the hub said so: itself, or to a library that put it in words of its own."""
+    from huggingface_hub.errors import GatedRepoError
+
+    while error is not None:
+        if isinstance(error, GatedRepoError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
