@@ -28,7 +28,7 @@ from diffusion_bench.training.pictogram.denoiser import (
     train_denoiser,
 )
 from diffusion_bench.training.pictogram.export import assemble, export
-from diffusion_bench.training.pictogram.loop import Schedule, train
+from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import (
     FONT_PATHS,
     LATTICE,

@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion_bench.training.pictogram.loop import Schedule, train
+from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import draw_scene, random_scene
 
 LATENT_CHANNELS = 12

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram.autoencoder import LATENT_CHANNELS
-from diffusion_bench.training.pictogram.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import draw_scene, random_scene
 from diffusion_bench.training.pictogram.slots import (
     SLOT_LOSS_WEIGHT,

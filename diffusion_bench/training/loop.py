@@ -1,4 +1,4 @@
-"""The training loop shared by the bundled networks: optimiser, EMA, checkpoints, a log of losses.
+"""The training loop of the bundled networks: optimiser, EMA, checkpoints, a log of losses.
 
 A run is a function of its seed and its step count. It can be killed at any time and goes on from
 its last checkpoint, which holds weights, moving average, optimiser and random state.

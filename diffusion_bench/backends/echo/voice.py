@@ -1,0 +1,123 @@
+"""The bundled model behind `VoiceModel`: text to phones to mel to sound, in a cloned voice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.vocoders import Vocoder, vocoder_for
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.echo.pipeline import EchoPipeline, Plan, Voice
+from diffusion_bench.backends.echo.vocoder import EchoVocoder
+from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
+from diffusion_bench.backends.voice.phases import PhaseClock
+from diffusion_bench.backends.voice.vocoders import load_vocoder
+from diffusion_bench.pronunciation.front_end import phonemes
+from diffusion_bench.records import PrecisionName, VoiceRequest
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class EchoModel:
+    """A loaded Echo."""
+
+    def __init__(self, entry: VoiceEntry, pipeline: EchoPipeline, *, device: str) -> None:
+        self.entry = entry
+        self._pipeline = pipeline
+        self._device = device
+        self._own_vocoder = EchoVocoder(pipeline.vocoder)
+        self._vocoders: dict[str, Vocoder] = {"native": self._own_vocoder}
+
+    @classmethod
+    def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName) -> EchoModel:
+        """Load the folder of an entry; `ModelUnavailable` where it is no Echo."""
+        quiet_libraries()
+        if not (Path(entry.location) / "model_index.json").is_file():
+            raise ModelUnavailable(f"{entry.location} is no folder of an Echo model")
+        try:
+            pipeline = EchoPipeline.from_pretrained(
+                entry.location, dtype=DTYPES[precision], use_safetensors=True
+            )
+        except (OSError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelUnavailable(f"{entry.name} cannot be loaded: {reason:.300}") from error
+        # The vocoder's phase comes of long sums, which half precision does not hold.
+        pipeline.to(device)
+        pipeline.vocoder.float()
+        return cls(entry, pipeline, device=device)
+
+    def encode_voice(self, reference: Reference) -> VoiceState:
+        """Return the voice of a recording; ValueError for one without a voice."""
+        voice = self._pipeline.encode_voice(waveform_of(reference, self.entry))
+        octaves = torch.tensor(voice.octaves)
+        return VoiceState(
+            self.entry.name, {"vector": voice.vector.float().cpu(), "octaves": octaves}
+        )
+
+    def speak(
+        self, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
+    ) -> Utterance:
+        """Say one chunk of text, `request.batch` candidates that differ in their noise."""
+        refuse_foreign(self.entry, state)
+        vocoder = self._vocoder(request.vocoder)
+        voice = Voice(state.tensors["vector"], float(state.tensors["octaves"]))
+        clock = PhaseClock(self._device)
+        clock.enter("text")
+        phones = phonemes(text)
+        clock.enter("prior")
+        plan = self._pipeline.plan(phones, voice, speed=request.speed)
+        clock.enter("denoising")
+        mel = self._denoise(plan, voice, request, clock, on_step)
+        clock.enter("vocoder")
+        audio = self._sound(vocoder, mel, plan).cpu()
+        return Utterance(
+            audio=audio,
+            lengths=(audio.shape[-1],) * request.batch,
+            mel=mel.cpu(),
+            **clock.facts(),
+        )
+
+    def _denoise(
+        self,
+        plan: Plan,
+        voice: Voice,
+        request: VoiceRequest,
+        clock: PhaseClock,
+        on_step: OnChunkStep,
+    ) -> Tensor:
+        def ended(index: int, steps: int) -> None:
+            with clock.step_ended():
+                on_step(index, steps)
+
+        clock.begin_steps()
+        mel: Tensor = self._pipeline(
+            plan,
+            voice,
+            generators=[
+                torch.Generator().manual_seed(request.of_candidate(i).seed)
+                for i in range(request.batch)
+            ],
+            sampler=request.sampler,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            eta=request.eta,
+            temperature=request.temperature,
+            on_step=ended,
+        )
+        return mel
+
+    def _sound(self, vocoder: Vocoder, mel: Tensor, plan: Plan) -> Tensor:
+        if vocoder is self._own_vocoder:
+            return self._own_vocoder(mel, plan.f0_hz.expand(len(mel), -1))
+        return vocoder(mel)
+
+    def _vocoder(self, name: str) -> Vocoder:
+        if name not in self._vocoders:
+            loaded = load_vocoder(name, device=self._device)
+            self._vocoders[name] = vocoder_for(self._pipeline.settings, loaded)
+        return self._vocoders[name]

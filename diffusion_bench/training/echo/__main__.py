@@ -1,0 +1,63 @@
+"""Train the bundled voice model: `python -m diffusion_bench.training.echo --help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import typer
+
+from diffusion_bench.backends.echo.vocoder import MelVocoder
+from diffusion_bench.training.echo.corpus import make_speaker, spoken_words
+from diffusion_bench.training.echo.data import load_corpus
+from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
+from diffusion_bench.training.echo.train_acoustic import train_acoustic
+from diffusion_bench.training.echo.train_vocoder import train_vocoder
+
+Stage = Literal["all", "corpus", "vocoder", "acoustic", "export"]
+
+
+def main(
+    work: Annotated[
+        Path, typer.Option(help="Corpus, checkpoints and logs; a killed run goes on from here.")
+    ] = Path("build/echo"),
+    out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
+        "build/echo/model"
+    ),
+    stage: Annotated[
+        Stage, typer.Option(help="One stage only; they follow in this order.")
+    ] = "all",
+    speakers: Annotated[int, typer.Option(help="Speakers of the corpus.")] = 420,
+    utterances: Annotated[int, typer.Option(help="Sentences of each.")] = 10,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+) -> None:
+    """Make the corpus, train vocoder and acoustic networks, then export.
+
+    A stage that has finished in WORK is not run again. Two to three hours on one CPU core with
+    bf16. Needs flite, libespeak-ng and the package's extra `train`.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if stage in ("all", "corpus"):
+        (work / "corpus").mkdir(parents=True, exist_ok=True)
+        lexicon = spoken_words()
+        for number in range(speakers):
+            make_speaker(number, work / "corpus", lexicon=lexicon, utterances=utterances)
+    if stage in ("all", "vocoder", "acoustic"):
+        corpus = load_corpus(work / "corpus", most=speakers)
+        typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
+        if stage in ("all", "vocoder"):
+            train_vocoder(corpus, folder=work / "vocoder", device=device)
+        if stage in ("all", "acoustic"):
+            train_acoustic(corpus, folder=work / "acoustic", device=device)
+    if stage in ("all", "export"):
+        vocoder = MelVocoder()
+        restore(vocoder, work / "vocoder")
+        export(assemble(restored_acoustic(work / "acoustic"), vocoder), out)
+        typer.echo(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
