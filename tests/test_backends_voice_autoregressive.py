@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tiny_voices_ar import hum, save_tiny_csm, save_tiny_dia, save_tiny_speecht5
 
 from diffusion_bench.backends.catalog import ModelUnavailable
@@ -371,3 +371,16 @@ def test_a_file_that_is_no_x_vector_is_one_line(tmp_path: Path, x_vector: np.nda
             speecht5.read_x_vector(tmp_path / name)
         assert str(caught.value).count(name) == 1
         assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_the_family_for_another_task_is_refused(
+    loaded_speecht5: Loaded, tmp_path: Path
+) -> None:
+    weights = load_file(Path(loaded_speecht5.entry.location) / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "speech_decoder_postnet" not in name}
+    for file in Path(loaded_speecht5.entry.location).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    entry = loaded_speecht5.entry.model_copy(update={"location": str(tmp_path)})
+    with pytest.raises(ModelUnavailable, match=r"lacks \d+ weights of SpeechT5ForTextToSpeech"):
+        loaded_speecht5.load(entry, device="cpu", precision="fp32")

@@ -25,25 +25,12 @@ from diffusion_bench.backends.voice.candidates import (
     seeded,
     side_by_side,
 )
+from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
-from diffusion_bench.backends.voice.loading import fetching, weight_options
+from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = VoiceEntry(
-    name="csm",
-    title="CSM 1B (hub, 24 kHz, needs a transcript)",
-    family="csm",
-    source="hub",
-    location="sesame/csm-1b",
-    licence="Apache-2.0",
-    sample_rate=24_000,
-    temperature=0.9,
-    needs_transcript=True,
-    reference_s=(1.0, 30.0),
-    gated=True,
-    parameters_m=1632,
-    note="A language model over audio codes: steps are its tokens, temperature draws them.",
-)
+ENTRY = voice_catalog()["csm"]
 SPEAKER = "0"
 LONGEST_S = (0.2, 3.0)  # seconds of speech a character, and more for a whole chunk
 
@@ -64,10 +51,8 @@ class Csm:
             from transformers import CsmForConditionalGeneration, CsmProcessor
 
             processor = CsmProcessor.from_pretrained(entry.location)
-            model = CsmForConditionalGeneration.from_pretrained(
-                entry.location, **weight_options(precision)
-            )
-        return cls(entry, model.to(device).eval(), processor, device=device)
+            model = load_whole(CsmForConditionalGeneration, entry.location, precision)
+        return cls(entry, model.to(device), processor, device=device)
 
     @torch.inference_mode()
     def encode_voice(self, reference: Reference) -> VoiceState:

@@ -25,27 +25,12 @@ from diffusion_bench.backends.voice.candidates import (
     seeded,
     side_by_side,
 )
+from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
-from diffusion_bench.backends.voice.loading import fetching, weight_options
+from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = VoiceEntry(
-    name="dia",
-    title="Dia 1.6B (hub, 44.1 kHz, needs a transcript)",
-    family="dia",
-    source="hub",
-    location="nari-labs/Dia-1.6B-0626",
-    companions=("descript/dac_44khz",),
-    licence="Apache-2.0",
-    sample_rate=44_100,
-    guidance_scale=3.0,
-    temperature=1.8,
-    needs_transcript=True,
-    reference_s=(1.0, 15.0),
-    max_chars=200,
-    parameters_m=1688,
-    note="A language model over audio codes: steps are its tokens, temperature draws them.",
-)
+ENTRY = voice_catalog()["dia"]
 SPEAKER = "[S1]"
 TOP_K = 45  # as its card samples
 ONE_TEXT = {"text_kwargs": {"padding": False}}  # the default warns of a length it ignores
@@ -76,16 +61,14 @@ class Dia:
                 DiaTokenizer,
             )
 
-            codec = DacModel.from_pretrained(entry.companions[0], **weight_options("fp32"))
+            codec = load_whole(DacModel, entry.companions[0], "fp32")
             processor = DiaProcessor(
                 DiaFeatureExtractor.from_pretrained(entry.location),
                 DiaTokenizer.from_pretrained(entry.location),
-                codec.to(device).eval(),
+                codec.to(device),
             )
-            model = DiaForConditionalGeneration.from_pretrained(
-                entry.location, **weight_options(precision)
-            )
-        return cls(entry, model.to(device).eval(), processor, device=device)
+            model = load_whole(DiaForConditionalGeneration, entry.location, precision)
+        return cls(entry, model.to(device), processor, device=device)
 
     @torch.inference_mode()
     def encode_voice(self, reference: Reference) -> VoiceState:

@@ -25,24 +25,12 @@ from diffusion_bench.backends.voice.candidates import (
     seeded,
     side_by_side,
 )
+from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
-from diffusion_bench.backends.voice.loading import fetching, weight_options
+from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = VoiceEntry(
-    name="speecht5",
-    title="SpeechT5 (hub, 16 kHz, saved x-vectors only)",
-    family="speecht5",
-    source="hub",
-    location="microsoft/speecht5_tts",
-    companions=("microsoft/speecht5_hifigan",),
-    licence="MIT",
-    sample_rate=16_000,
-    max_chars=200,
-    parameters_m=157,
-    takes="x-vector",
-    note="Clones no recording. Steps are pairs of frames; temperature does nothing.",
-)
+ENTRY = voice_catalog()["speecht5"]
 NUMBERS = 512
 FRAMES_PER_CHARACTER = 20  # at most, as transformers has it: 0.32 s
 
@@ -65,12 +53,10 @@ class SpeechT5:
         with fetching(entry):
             from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
 
-            options = weight_options(precision)
             tokenizer = SpeechT5Tokenizer.from_pretrained(entry.location, normalize=True)
-            model = SpeechT5ForTextToSpeech.from_pretrained(entry.location, **options)
-            vocoder = SpeechT5HifiGan.from_pretrained(entry.companions[0], **options)
-        model, vocoder = model.to(device).eval(), vocoder.to(device).eval()
-        return cls(entry, model, tokenizer, vocoder=vocoder, device=device)
+            model = load_whole(SpeechT5ForTextToSpeech, entry.location, precision)
+            vocoder = load_whole(SpeechT5HifiGan, entry.companions[0], precision)
+        return cls(entry, model.to(device), tokenizer, vocoder=vocoder.to(device), device=device)
 
     def encode_voice(self, reference: Reference) -> VoiceState:
         """Refuse: there is no extractor here whose vectors this model knows."""
