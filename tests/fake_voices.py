@@ -46,20 +46,20 @@ def make_reference(
     pitch_hz: float = 150.0, duration_s: float = 4.0, transcript: str | None = None
 ) -> Reference:
     """Return a recording of a voice: pulses at that pitch through a resonance, in syllables."""
-    samples = pulses(pitch_hz, round(duration_s * RATE), seed=1)
+    samples = pulses(pitch_hz, round(duration_s * RATE), seed=1, breath=0.002)
     at_s = np.arange(len(samples)) / RATE
-    syllables = 0.55 - 0.45 * np.cos(2 * np.pi * 4 * at_s)
+    syllables = np.clip(0.5 - 0.7 * np.cos(2 * np.pi * 4 * at_s), 0.01, 1)
     return Reference((samples * syllables).astype(np.float32), RATE, transcript)
 
 
-def pulses(pitch_hz: float, count: int, *, seed: int) -> np.ndarray:
+def pulses(pitch_hz: float, count: int, *, seed: int, breath: float = 0.01) -> np.ndarray:
     """Return `count` samples of pulses at a pitch, each ringing, with a little breath."""
     train = np.zeros(count, np.float32)
     train[(np.arange(0, count / RATE, 1 / pitch_hz) * RATE).astype(int).clip(max=count - 1)] = 1
     at_s = np.arange(64) / RATE
     ring = np.exp(-at_s * 800) * np.sin(2 * np.pi * 700 * at_s)
-    breath = np.random.default_rng(seed).normal(0, 0.01, count)
-    return (0.6 * np.convolve(train, ring)[:count] + breath).astype(np.float32)
+    noise = np.random.default_rng(seed).normal(0, breath, count)
+    return (0.6 * np.convolve(train, ring)[:count] + noise).astype(np.float32)
 
 
 def pitch_of(samples: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
 from pydantic import ValidationError
 
 from diffusion_bench.records import (
@@ -104,17 +105,26 @@ class Source:
         from diffusion_bench.backends.voice.voices import find_voice
 
         self.check()
+        entry = find_voice_model(model)
         if self.reference is None:
             name = self.voice or BUNDLED_VOICE
-            return name, find_voice(name, find_voice_model(model).name)
-        reference = read_reference(self.reference, self.transcript)
+            return name, find_voice(name, entry.name)
+        reference = read_reference(self.reference, self.transcript, entry.reference_s[1])
         return reference.name(), reference
 
 
-def read_reference(path: Path, transcript: str | None) -> Reference:
-    """Return the recording of a voice, ready to be cloned; what is wrong with it is a warning."""
+def read_reference(path: Path, transcript: str | None, max_s: float) -> Reference:
+    """Return the recording of a voice, ready to be cloned; what is doubtful in it is a warning.
+
+    Of more than `max_s` seconds the beginning is taken. Raises ValueError for what is no speech.
+    """
     from diffusion_bench.audio.files import read_sound
-    from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.audio.recording import prepare_reference
 
     sound = read_sound(path)
-    return Reference(sound.samples, sound.sample_rate, transcript)
+    reference, report = prepare_reference(
+        sound.samples, sound.sample_rate, transcript=transcript, max_s=max_s
+    )
+    for warning in report.warnings:
+        typer.echo(f"warning: the reference: {warning}", err=True)
+    return reference
