@@ -25,7 +25,7 @@ REFERENCE = (125, 310)  # frames of a reference: 2 to 5 seconds
 DROPPED = 0.1  # share of pieces without any condition, for guidance
 SCALE_MEMORY = 0.995
 WIDE = 12.6  # brings an embedding of unit length and 160 channels to unit deviation
-ACOUSTIC_SCHEDULE = Schedule(steps=16_000, batch=16, peak_lr=8e-4, warmup_steps=200)
+ACOUSTIC_SCHEDULE = Schedule(steps=13_000, batch=16, peak_lr=8e-4, warmup_steps=200)
 WEIGHTS = {
     "mean": 1.0,
     "duration": 0.3,
@@ -135,7 +135,7 @@ def _reference(corpus: Corpus, spoken: Spoken, generator: torch.Generator) -> tu
     picked = [own[i] for i in torch.randperm(len(own), generator=generator)[:3].tolist()]
     others = [corpus.utterances[i] for i in picked if corpus.utterances[i] is not spoken][:2]
     recorded = torch.rand((), generator=generator).item() < 0.7
-    mel = torch.cat([s.recorded if recorded else s.mel for s in others], dim=1).float()
+    mel = torch.cat([(s.recorded if recorded else s.mel).float() for s in others], dim=1)
     return normalise_mel(mel), torch.cat([s.f0_hz for s in others])
 
 
