@@ -121,9 +121,10 @@ class FakeVoiceModel:
             step_s.append(self.clock.spend(0.5))
             on_step(index, request.steps)
         self.clock.spend(0.125)
+        # Of an x-vector, any number will do for a pitch.
+        pitch_hz = float(next(iter(state.tensors.values())).flatten()[0])
         every = [
-            self._letters(text, float(state.tensors["pitch_hz"]), request, candidate)
-            for candidate in range(request.batch)
+            self._letters(text, pitch_hz, request, candidate) for candidate in range(request.batch)
         ]
         lengths = tuple(len(one) for one in every)
         audio = np.stack([np.pad(one, (0, max(lengths) - len(one))) for one in every])
@@ -182,7 +183,8 @@ def install(monkeypatch: pytest.MonkeyPatch, *models: FakeVoiceModel) -> list[st
 def install_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceModel:
     """Let the fake be the bundled model and `ada`, at 200 Hz, the one sample voice; return it.
 
-    There is a model `needy` too, which wants a transcript. `loaded` of the fake fills with names.
+    There are models `needy`, which wants a transcript, and `numbers`, which takes x-vectors, too.
+    `loaded` of the fake fills with names.
     """
     from diffusion_bench.backends.voice import voices
 
@@ -190,7 +192,8 @@ def install_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceMo
     monkeypatch.setattr(voices, "BUNDLED_FOLDER", bundled)
     model = FakeVoiceModel()
     needy = FakeVoiceModel(make_entry(name="needy", needs_transcript=True, samplers=("native",)))
-    model.loaded = install(monkeypatch, model, needy)
+    numbers = FakeVoiceModel(make_entry(name="numbers", takes="x-vector"))
+    model.loaded = install(monkeypatch, model, needy, numbers)
     return model
 
 

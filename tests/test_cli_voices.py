@@ -201,6 +201,21 @@ def test_the_options_reach_the_request_and_the_model_gives_the_rest(tmp_path: Pa
     assert (request.steps, request.sampler, request.temperature) == (4, "ddim", 1.0)
 
 
+def test_a_model_of_x_vectors_takes_their_file_as_the_reference(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vector, out, again = tmp_path / "x.npy", tmp_path / "out.wav", tmp_path / "again.wav"
+    np.save(vector, np.full(512, 140.0, np.float32))
+    options = ("--model", "numbers", "--text", TEXT, "--out", out)
+    assert clone("--reference", vector, CONSENT, *options) == 0
+    assert pitch_of(heard(out)) == pytest.approx(140, rel=0.03)
+    assert run("clone", "--from", out, "--reference", vector, CONSENT, "--out", again) == 0
+    assert again.read_bytes() == out.read_bytes()
+    capsys.readouterr()
+    assert clone("--voice", "ada", *options) == 2
+    assert "numbers clones no recording; it takes a file of an x-vector" in complaint(capsys)
+
+
 def test_a_seed_picked_by_chance_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,13 +102,18 @@ class Source:
     def find(self, model: str) -> tuple[str, Reference | VoiceState]:
         """Return the voice and the name a request gives it."""
         from diffusion_bench.backends.voice.catalog import find_voice_model
-        from diffusion_bench.backends.voice.voices import find_voice
+        from diffusion_bench.backends.voice.voices import find_voice, name_of_state
 
         self.check()
         entry = find_voice_model(model)
         if self.reference is None:
             name = self.voice or BUNDLED_VOICE
             return name, find_voice(name, entry.name)
+        if entry.takes == "x-vector":
+            from diffusion_bench.backends.voice.speecht5 import read_voice
+
+            state = read_voice(self.reference, entry.name)
+            return name_of_state(state), state
         reference = read_reference(self.reference, self.transcript, entry.reference_s[1])
         return reference.name(), reference
 

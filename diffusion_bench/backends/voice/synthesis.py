@@ -19,6 +19,7 @@ from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.stage_clock import synchronize
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceModel, VoiceState
 from diffusion_bench.backends.voice.doubts import Doubts
+from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
 from diffusion_bench.pronunciation.sentences import split_text
 from diffusion_bench.records import (
@@ -214,14 +215,13 @@ def check_request(entry: VoiceEntry, request: VoiceRequest, voice: Reference | V
         )
     if isinstance(voice, Reference):
         _check_reference(voice, entry)
-    elif voice.model != entry.name:
-        raise ValueError(
-            f"the voice was encoded by {voice.model} and means nothing to {entry.name}; "
-            "encode it again from its recording"
-        )
+    else:
+        refuse_foreign(entry, voice)
 
 
 def _check_reference(reference: Reference, entry: VoiceEntry) -> None:
+    if entry.takes != "recording":
+        raise ValueError(f"{entry.name} clones no recording; it takes a file of an {entry.takes}")
     least_s = entry.reference_s[0]
     if reference.duration_s < least_s:
         raise ValueError(

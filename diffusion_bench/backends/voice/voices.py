@@ -7,6 +7,7 @@ NAME.safetensors in a folder of the user's own: what one model encoded, or a rec
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -182,6 +183,14 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
             "save it again from its recording"
         )
     return VoiceState(facts.model, tensors, facts.facts)
+
+
+def name_of_state(state: VoiceState) -> str:
+    """Return the name a request gives a voice that came as a file: a digest, as of a recording."""
+    digest = hashlib.sha256()
+    for name in sorted(state.tensors):
+        digest.update(state.tensors[name].contiguous().numpy().tobytes())
+    return f"reference:{digest.hexdigest()[:16]}"
 
 
 def _saved_path(name: str) -> Path:
