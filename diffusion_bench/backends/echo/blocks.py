@@ -1,7 +1,8 @@
 """What the networks are made of: convolutions over time on (batch, channels, frames).
 
-Normalisation is per frame, so that neither padding nor the length of a text changes what a frame
-becomes beyond the reach of the convolutions.
+Blocks that see padded batches normalise each frame alone, so that neither padding nor the length of
+a text changes what a frame becomes beyond the reach of the convolutions. The U-Net, trained on
+pieces without padding, has group norm, which takes a third less time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ class FrameNorm(nn.Module):
         return x * (power + 1e-6).rsqrt().to(x.dtype) * self.weight[:, None].to(x.dtype)
 
 
+GROUPS = 8
+
+
+def _norm(channels: int, *, grouped: bool) -> nn.Module:
+    return nn.GroupNorm(GROUPS, channels) if grouped else FrameNorm(channels)
+
+
 class ResBlock(nn.Module):
     """Two convolutions with a shortcut; `condition` scales and shifts between them (FiLM).
 
@@ -40,13 +48,14 @@ class ResBlock(nn.Module):
         condition: int = 0,
         kernel: int = 3,
         dilation: int = 1,
+        grouped: bool = False,
     ) -> None:
         super().__init__()
         out = out_channels or channels
         padding = dilation * (kernel // 2)
-        self.norm_in = FrameNorm(channels)
+        self.norm_in = _norm(channels, grouped=grouped)
         self.conv_in = nn.Conv1d(channels, out, kernel, padding=padding, dilation=dilation)
-        self.norm_out = FrameNorm(out)
+        self.norm_out = _norm(out, grouped=grouped)
         self.conv_out = nn.Conv1d(out, out, kernel, padding=kernel // 2)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]

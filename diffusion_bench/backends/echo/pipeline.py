@@ -16,7 +16,6 @@ from torch import Tensor
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import voice_pitch
-from diffusion_bench.backends.echo.blocks import frame_mask
 from diffusion_bench.backends.echo.prior import Prior
 from diffusion_bench.backends.echo.speaker import SpeakerEncoder
 from diffusion_bench.backends.echo.unet import MelUNet
@@ -103,13 +102,12 @@ class EchoPipeline(DiffusionPipeline):
         durations = (log_durations.exp() - 0.5) / speed
         durations = durations.round().long().clamp(1, LONGEST_PHONE)
         frames = self.prior.expand(hidden, durations)
-        mask = frame_mask(durations.sum(dim=1), frames.shape[-1])
-        octaves, voicing = self.prior.intone(frames, vector, mask)
+        octaves, voicing = self.prior.intone(frames, vector)
         voiced = voicing > 0
         if voiced.any():
             # The contour's own median is not quite 0; the reference's pitch is kept exactly.
             octaves = octaves - octaves[voiced].median() + voice.octaves
-        mean, hidden = self.prior(frames, octaves, voiced.float(), vector, mask)
+        mean, hidden = self.prior(frames, octaves, voiced.float(), vector)
         f0_hz = torch.where(voiced, MIDDLE_HZ * torch.exp2(octaves), 0.0)
         return Plan(mean, hidden, f0_hz, durations)
 

@@ -93,16 +93,16 @@ class Prior(ModelMixin, ConfigMixin):
         within: Tensor = self.within(place.to(hidden.dtype)).transpose(1, 2)
         return long + within
 
-    def intone(self, frames: Tensor, voice: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def intone(self, frames: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
         """Return octaves from the speaker's median, and logits of being voiced: (batch, frames)."""
         hidden = frames.detach()
         for block in self.contour_blocks:
-            hidden = block(hidden, voice, mask)
+            hidden = block(hidden, voice)
         octaves, voiced = self.contour(hidden).float().unbind(dim=1)
         return octaves, voiced
 
     def forward(
-        self, frames: Tensor, octaves: Tensor, voiced: Tensor, voice: Tensor, mask: Tensor
+        self, frames: Tensor, octaves: Tensor, voiced: Tensor, voice: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return the mean mel (batch, n_mels, frames) and the hidden frames it was made from.
 
@@ -110,7 +110,7 @@ class Prior(ModelMixin, ConfigMixin):
         """
         hidden = frames + self.pitch(pitch_bands(octaves, voiced).to(frames.dtype))
         for block in self.frame_blocks:
-            hidden = block(hidden, voice, mask)
+            hidden = block(hidden, voice)
         return self.mel(hidden).float(), hidden
 
 

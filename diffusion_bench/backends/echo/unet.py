@@ -42,16 +42,25 @@ class MelUNet(ModelMixin, ConfigMixin):
         self.voice = nn.Linear(voice_channels, condition)
         self.nobody = nn.Parameter(torch.zeros(condition))
         self.conv_in = nn.Conv1d(2 * n_mels + prior_channels, wide, 3, padding=1)
-        self.down = nn.ModuleList(ResBlock(wide, condition=condition) for _ in range(2))
+        self.down = nn.ModuleList(
+            ResBlock(wide, condition=condition, grouped=True) for _ in range(2)
+        )
         self.shrink = nn.Conv1d(wide, wider, 4, stride=2, padding=1)
-        self.lower = nn.ModuleList(ResBlock(wider, condition=condition) for _ in range(2))
+        self.lower = nn.ModuleList(
+            ResBlock(wider, condition=condition, grouped=True) for _ in range(2)
+        )
         self.shrink_more = nn.Conv1d(wider, widest, 4, stride=2, padding=1)
-        self.middle = nn.ModuleList(ResBlock(widest, condition=condition) for _ in range(2))
+        self.middle = nn.ModuleList(
+            ResBlock(widest, condition=condition, grouped=True) for _ in range(2)
+        )
         self.grow = nn.Conv1d(widest, wider, 3, padding=1)
-        self.upper = ResBlock(2 * wider, wider, condition=condition)
+        self.upper = ResBlock(2 * wider, wider, condition=condition, grouped=True)
         self.grow_more = nn.Conv1d(wider, wide, 3, padding=1)
         self.up = nn.ModuleList(
-            [ResBlock(2 * wide, wide, condition=condition), ResBlock(wide, condition=condition)]
+            [
+                ResBlock(2 * wide, wide, condition=condition, grouped=True),
+                ResBlock(wide, condition=condition, grouped=True),
+            ]
         )
         self.conv_out = nn.Conv1d(wide, n_mels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)

@@ -64,7 +64,7 @@ class EchoModel:
     ) -> Utterance:
         """Say one chunk of text, `request.batch` candidates that differ in their noise."""
         refuse_foreign(self.entry, state)
-        vocoder = self._vocoder(request.vocoder)
+        vocoder = self.vocoder(request.vocoder)
         voice = Voice(state.tensors["vector"], float(state.tensors["octaves"]))
         clock = PhaseClock(self._device)
         clock.enter("text")
@@ -116,7 +116,8 @@ class EchoModel:
             return self._own_vocoder(mel, plan.f0_hz.expand(len(mel), -1))
         return vocoder(mel)
 
-    def _vocoder(self, name: str) -> Vocoder:
+    def vocoder(self, name: str) -> Vocoder:
+        """Return the model's own vocoder ("native"), or another that reads its mels."""
         if name not in self._vocoders:
             loaded = load_vocoder(name, device=self._device)
             self._vocoders[name] = vocoder_for(self._pipeline.settings, loaded)

@@ -25,7 +25,7 @@ REFERENCE = (125, 310)  # frames of a reference: 2 to 5 seconds
 DROPPED = 0.1  # share of pieces without any condition, for guidance
 SCALE_MEMORY = 0.995
 WIDE = 12.6  # brings an embedding of unit length and 160 channels to unit deviation
-ACOUSTIC_SCHEDULE = Schedule(steps=13_000, batch=16, peak_lr=8e-4, warmup_steps=200)
+ACOUSTIC_SCHEDULE = Schedule(steps=10_500, batch=16, peak_lr=8e-4, warmup_steps=200)
 WEIGHTS = {
     "mean": 1.0,
     "duration": 0.3,
@@ -167,8 +167,8 @@ def acoustic_losses(
     voice, embedding = networks.speaker(batch.reference, batch.pitch_facts)
     hidden, log_durations = networks.prior.read(batch.phones, batch.phone_lengths, voice)
     frames = networks.prior.expand(hidden, batch.durations)
-    contour, voicing = networks.prior.intone(frames, voice, mask)
-    mean, hidden_frames = networks.prior(frames, batch.octaves, batch.voiced, voice, mask)
+    contour, voicing = networks.prior.intone(frames, voice)
+    mean, hidden_frames = networks.prior(frames, batch.octaves, batch.voiced, voice)
     real = frame_mask(batch.phone_lengths, batch.phones.shape[-1]).squeeze(1)
     wanted = (batch.durations.float() + 0.5).log()
     voiced = batch.voiced * mask.squeeze(1)

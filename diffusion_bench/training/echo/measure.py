@@ -1,0 +1,217 @@
+"""What the voice model can do: `python -m diffusion_bench.training.echo.measure MODEL`.
+
+Prints a JSON document of every figure of the model card, each with its n.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from diffusion_bench.audio.mel import MelSettings, log_mel
+from diffusion_bench.audio.pitch import pitch_hz, voice_pitch
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.vocoders import GriffinLim
+from diffusion_bench.backends.echo.voice import EchoModel
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.records import VoiceRequest
+from diffusion_bench.training.echo.aligned import SAMPLE_RATE, speak_flite
+from diffusion_bench.training.echo.corpus import HELD_OUT
+from diffusion_bench.training.echo.heldout import (
+    SENTENCES,
+    HeldOut,
+    held_out_speakers,
+    nearest,
+    speak_festival,
+    spectrum_of,
+    true_speech,
+)
+
+Speech = NDArray[np.float32]
+CONFIDENT_DB = 60.0  # bins further below the loudest of a file are silence to the distance
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="A voice model: a name or a folder.")] = "echo",
+    speakers: Annotated[int, typer.Option(help="Held-out speakers.")] = 24,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
+    temperature: Annotated[float, typer.Option(help="Scale of the noise.")] = 0.5,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
+    only: Annotated[str, typer.Option(help="Figures to measure, comma separated.")] = "",
+) -> None:
+    """Measure a voice model on voices and sentences it was not trained on."""
+    if threads:
+        torch.set_num_threads(threads)
+    echo = EchoModel.load(find_voice_model(model), device="cpu", precision="fp32")
+    voices = held_out_speakers(speakers)
+    request = VoiceRequest(text="x", steps=steps, temperature=temperature)
+    said = _say_all(echo, voices, request)
+    figures: dict[str, Callable[[], Any]] = {
+        "words": lambda: word_errors(voices, said),
+        "speaker": lambda: right_speaker(voices, said),
+        "pitch": lambda: pitch_errors(voices, said),
+        "stranger": lambda: stranger(echo, request),
+        "vocoder": lambda: vocoder_on_true_mels(echo),
+        "speed": lambda: speed(echo, voices[0], request),
+    }
+    chosen = only.split(",") if only else list(figures)
+    report = {name: figures[name]() for name in chosen}
+    json.dump(report, sys.stdout, indent=2)
+    print()
+
+
+def _say_all(
+    echo: EchoModel, voices: Sequence[HeldOut], request: VoiceRequest
+) -> list[tuple[str, Speech]]:
+    """Return a sentence of each voice, cloned from its recorded reference."""
+    said = []
+    for index, voice in enumerate(voices):
+        text = SENTENCES[index % len(SENTENCES)]
+        said.append((text, _say(echo, voice.recorded, text, request)))
+    return said
+
+
+def _say(echo: EchoModel, reference: Reference, text: str, request: VoiceRequest) -> Speech:
+    with torch.inference_mode():
+        state = echo.encode_voice(reference)
+        utterance = echo.speak(text, state, request, lambda index, steps: None)
+    return np.asarray(utterance.audio[0].numpy())
+
+
+def word_errors(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
+    """Return word error rates by pocketsphinx: ours, the speakers' own, and flite's."""
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL")
+    ours, true, flite = [], [], []
+    for index, (text, speech) in enumerate(said):
+        ours.append(_errors(decoder, speech, text))
+        true.append(_errors(decoder, true_speech(HELD_OUT + index, text), text))
+    for text in SENTENCES:
+        flite += [_errors(decoder, speak_flite(text, v).samples, text) for v in ("slt", "rms")]
+    rates = {
+        name: _rate(pairs) for name, pairs in (("ours", ours), ("true", true), ("flite", flite))
+    }
+    return {**rates, "ratio_to_flite": rates["ours"] / rates["flite"], "n": len(said)}
+
+
+def _rate(pairs: Sequence[tuple[int, int]]) -> float:
+    return sum(wrong for wrong, _ in pairs) / sum(words for _, words in pairs)
+
+
+def _errors(decoder: Any, speech: Speech, text: str) -> tuple[int, int]:
+    from torchaudio.functional import edit_distance
+
+    edge = np.zeros(SAMPLE_RATE // 4)
+    wave = np.concatenate([edge, speech / max(1e-4, float(np.abs(speech).max())) * 0.5, edge])
+    decoder.start_utt()
+    decoder.process_raw((wave * 32767).astype(np.int16).tobytes(), full_utt=True)
+    decoder.end_utt()
+    heard = decoder.hyp()
+    wanted = "".join(c for c in text.lower() if c.isalpha() or c in " '").split()
+    return edit_distance(wanted, heard.hypstr.split() if heard else []), len(wanted)
+
+
+def right_speaker(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
+    """Return how often our speech is nearest to the right speaker's clean reference, of all."""
+    known = np.stack([spectrum_of(voice.clean.samples) for voice in voices])
+    hits = [nearest(spectrum_of(speech), known) == i for i, (_, speech) in enumerate(said)]
+    true = [
+        nearest(spectrum_of(true_speech(HELD_OUT + i, text)), known) == i
+        for i, (text, _) in enumerate(said)
+    ]
+    return {"top1": sum(hits) / len(hits), "top1_true": sum(true) / len(true), "n": len(hits)}
+
+
+def pitch_errors(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
+    """Return semitones between the median pitch of our speech and the speaker's true one."""
+    errors = []
+    for voice, (_, speech) in zip(voices, said, strict=True):
+        found, _, _ = voice_pitch(torch.from_numpy(speech), SAMPLE_RATE)
+        true, _, _ = voice_pitch(torch.from_numpy(voice.clean.samples), SAMPLE_RATE)
+        if found and true:
+            errors.append(abs(12 * float(np.log2(found / true))))
+    return {"median_semitones": median(errors), "worst": max(errors), "n": len(errors)}
+
+
+def stranger(echo: EchoModel, request: VoiceRequest) -> dict[str, Any]:
+    """Return the same of festival's ked, a voice of another synthesizer."""
+    reference = speak_festival("A tall man crossed the street. He looked at his watch and left.")
+    true, _, _ = voice_pitch(torch.from_numpy(reference), SAMPLE_RATE)
+    errors = []
+    for text in SENTENCES[:6]:
+        speech = _say(echo, Reference(reference, SAMPLE_RATE), text, request)
+        found, _, _ = voice_pitch(torch.from_numpy(speech), SAMPLE_RATE)
+        if found and true:
+            errors.append(abs(12 * float(np.log2(found / true))))
+    return {"voice": "festival ked", "median_semitones": median(errors), "n": len(errors)}
+
+
+def vocoder_on_true_mels(echo: EchoModel) -> dict[str, Any]:
+    """Return log-spectral distance and pitch error of copies from true mels, beside Griffin-Lim's."""
+    settings = MelSettings()
+    griffin = GriffinLim(settings, iterations=60)
+    rows: dict[str, list[tuple[float, float]]] = {"ours": [], "griffin_lim_60": []}
+    for index in range(12):
+        text = SENTENCES[index]
+        true = torch.from_numpy(true_speech(HELD_OUT + index, text))
+        mel = log_mel(true, settings)
+        for name, vocoder in (("ours", echo.vocoder("native")), ("griffin_lim_60", griffin)):
+            copy = vocoder(mel)[0].float()
+            rows[name].append(_distance(true[: len(copy)], copy))
+    return {
+        name: {
+            "log_spectral_distance_db": float(np.mean([d for d, _ in found])),
+            "pitch_error_semitones": float(np.nanmedian([p for _, p in found])),
+            "n": len(found),
+        }
+        for name, found in rows.items()
+    }
+
+
+def _distance(true: torch.Tensor, copy: torch.Tensor) -> tuple[float, float]:
+    window = torch.hann_window(1024)
+
+    def level(x: torch.Tensor) -> torch.Tensor:
+        power = torch.stft(x, 1024, 256, window=window, return_complex=True).abs() ** 2
+        return 10 * (power + 1e-10).log10()
+
+    a, b = level(true), level(copy)
+    floor = a.max() - CONFIDENT_DB
+    a, b = a.clamp(min=floor), b.clamp(min=floor)
+    distance = (a - b).pow(2).mean(dim=0).sqrt().mean().item()
+    one, two = pitch_hz(true, SAMPLE_RATE).f0_hz, pitch_hz(copy, SAMPLE_RATE).f0_hz
+    count = min(len(one), len(two))
+    semitones = (12 * (one[:count] / two[:count]).log2()).abs()
+    return distance, float(semitones[~semitones.isnan()].mean())
+
+
+def speed(echo: EchoModel, voice: HeldOut, request: VoiceRequest) -> dict[str, Any]:
+    """Return the real-time factor of all stages, warm, on five seconds of reference."""
+    text = "The quick answer came at once, and everyone in the hall was glad to hear it at last."
+    walls, seconds = [], 0.0
+    for _ in range(6):
+        start_s = time.perf_counter()
+        speech = _say(echo, voice.recorded, text, request)
+        walls.append(time.perf_counter() - start_s)
+        seconds = len(speech) / SAMPLE_RATE
+    return {
+        "real_time_factor": median(walls[1:]) / seconds,
+        "wall_s": median(walls[1:]),
+        "speech_s": seconds,
+        "threads": torch.get_num_threads(),
+        "n": len(walls) - 1,
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
