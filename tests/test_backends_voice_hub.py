@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_voices import chirp, save_tiny_longcat, save_tiny_pocket, save_tiny_vibevoice
+from transformers.utils.hub import hf_api
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable, UnknownModel
@@ -304,7 +305,8 @@ def gated_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(constants, "ENDPOINT", address)
     template = address + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", address)
+    for api in (huggingface_hub.hf_api.api, hf_api()):
+        monkeypatch.setattr(api, "endpoint", address)
     huggingface_hub.close_session()  # whatever was built for no network
     yield
     huggingface_hub.close_session()

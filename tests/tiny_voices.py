@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -66,7 +67,12 @@ def letter_tokenizer(*special: str, **settings: object) -> PreTrainedTokenizerFa
     )
 
 
-def save_tiny_pocket(folder: Path, *, ends: bool = True, encoder: bool = True) -> Path:
+def save_tiny_pocket(
+    folder: Path,
+    *,
+    ends: Literal["soon", "by chance", "never"] = "soon",
+    encoder: bool = True,
+) -> Path:
     """Save a Pocket TTS; one that never `ends` speaks until it is stopped."""
     torch.manual_seed(0)
     tokens = {
@@ -127,8 +133,10 @@ def save_tiny_pocket(folder: Path, *, ends: bool = True, encoder: bool = True) -
     with torch.no_grad():
         # Else a rounding error would grow into another speech within a few frames.
         model.model.audio_latent_proj.weight.mul_(0.1)
-    nn.init.zeros_(model.eos_head.weight)
-    nn.init.constant_(model.eos_head.bias, 0.0 if ends else -10.0)
+    if ends != "by chance":
+        nn.init.zeros_(model.eos_head.weight)
+    # Speech ends at a logit over -4; those of random heads spread by about 1.5.
+    nn.init.constant_(model.eos_head.bias, {"soon": 0.0, "by chance": -6.0, "never": -10.0}[ends])
     model.generation_config.return_dict_in_generate = True
     model.save_pretrained(folder / "pocket")
     return folder / "pocket"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -83,7 +84,7 @@ class PhaseClock:
         self.enter("end")
         synchronize(self._device)
         seconds = dict.fromkeys(STAGES, 0.0)
-        for (phase, start), (_, stop) in zip(self._borders, self._borders[1:], strict=False):
+        for (phase, start), (_, stop) in pairwise(self._borders):
             if phase in seconds:
                 seconds[phase] += stop.seconds_since(start)
         return {
