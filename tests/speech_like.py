@@ -7,16 +7,24 @@ not intelligible; its spectrum, its level and their changes are those of speech.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 VOWELS = np.array(
     [[270, 2290, 3010], [530, 1840, 2480], [730, 1090, 2440], [570, 840, 2410], [300, 870, 2240]]
 )
 CONTROL_S = 0.005
+HIGHEST_HZ = 8000  # of the voice; hiss goes on above
 
 
 def speech_like(seconds: float, *, sample_rate: int = 16000, seed: int = 0) -> np.ndarray:
     """Return float32 samples with a peak of 0.5; equal arguments give equal samples."""
+    return _speech(seconds, sample_rate, seed).copy()
+
+
+@cache
+def _speech(seconds, sample_rate, seed):
     draw = np.random.default_rng(seed)
     count = round(seconds * sample_rate)
     steps = int(seconds / CONTROL_S) + 2
@@ -59,7 +67,7 @@ def _voice(draw, pitch, formants, voiced, at):
     sample_s = at[1] * CONTROL_S
     phase = np.cumsum(np.interp(at, control, pitch)) * sample_s
     sound = np.zeros(len(at))
-    for number in range(1, int(0.45 / sample_s / pitch.max()) + 1):
+    for number in range(1, int(min(0.45 / sample_s, HIGHEST_HZ) / pitch.max()) + 1):
         hertz = number * pitch
         loudness = voiced * _resonance(hertz, formants) * (1 + 0.1 * draw.standard_normal())
         loudness = loudness / number * np.exp(0.08 * draw.standard_normal(len(pitch)))

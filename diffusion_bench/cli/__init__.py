@@ -5,6 +5,7 @@ voices.py      clone, voices
 sweeps.py      sweep, compare
 machine.py     hardware, doctor
 tiers.py       predict, tiers
+watermark.py   watermark detect, watermark embed
 web.py         app
 """
 
@@ -21,6 +22,7 @@ from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
 from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.voices import clone, voices
+from diffusion_bench.cli.watermark import watermark
 from diffusion_bench.cli.web import serve_app
 
 app = typer.Typer(
@@ -34,6 +36,7 @@ app = typer.Typer(
 for _command in (generate, clone, voices, sweep, compare, predict, tiers, hardware, doctor):
     app.command()(_command)
 app.command(name="app")(serve_app)
+app.add_typer(watermark)
 
 MISTAKE = 2
 INTERRUPTED = 130

@@ -1,0 +1,190 @@
+"""A recording made ready to be cloned, and what is said of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from speech_like import speech_like
+from torchaudio.functional import loudness
+
+from diffusion_bench.audio.recording import prepare_reference
+
+RATE = 16000
+
+
+def silence(seconds, rate=RATE):
+    return np.zeros(round(seconds * rate), np.float32)
+
+
+def noise(like, decibels, seed=0):
+    """Return white noise so many decibels under a sound."""
+    power = np.mean(like**2) * 10 ** (-decibels / 10)
+    return np.random.default_rng(seed).normal(0, np.sqrt(power), len(like)).astype(np.float32)
+
+
+def padded(sound, before_s=0.8, after_s=0.6, rate=RATE):
+    return np.concatenate([silence(before_s, rate), sound, silence(after_s, rate)])
+
+
+def report_of(samples, rate=RATE, **how):
+    return prepare_reference(samples, rate, **how)[1]
+
+
+def warned(report, words):
+    return any(words in warning for warning in report.warnings)
+
+
+def test_good_speech_is_only_made_as_loud_as_the_others():
+    speech = speech_like(6.0)
+    reference, report = prepare_reference(speech, RATE, transcript="as it was said")
+    assert report.warnings == ()
+    assert report.cut_s == 0
+    assert report.duration_s == pytest.approx(6, abs=0.3)
+    assert reference.transcript == "as it was said"
+    assert reference.sample_rate == report.sample_rate == RATE
+    assert reference.samples.dtype == np.float32
+    assert reference.duration_s == report.duration_s
+    assert np.corrcoef(reference.samples, speech[-len(reference.samples) :])[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.3, 1.5])
+@pytest.mark.parametrize("rate", [8000, 44100])
+def test_loudness_is_minus_23_lufs_whatever_it_was(gain, rate):
+    speech = speech_like(4.0, sample_rate=rate, seed=1)
+    reference, report = prepare_reference(speech * gain, rate)
+    after = float(loudness(torch.from_numpy(reference.samples)[None].double(), rate))
+    assert after == pytest.approx(-23, abs=0.2)
+    before = float(loudness(torch.from_numpy(speech * gain)[None].double(), rate))
+    assert report.loudness_lufs == pytest.approx(before, abs=0.1)
+    assert report.peak == pytest.approx(0.5 * gain, rel=1e-3)
+
+
+def test_the_peak_stays_under_095_though_it_is_softer_then():
+    speech = speech_like(4.0) * 0.02
+    speech[30000] = 0.9
+    reference, _ = prepare_reference(speech, RATE)
+    assert np.abs(reference.samples).max() == pytest.approx(0.95, abs=1e-3)
+
+
+@pytest.mark.parametrize("decibels", [None, 40, 20])
+def test_silence_is_taken_off_both_ends_and_80_ms_kept(decibels):
+    speech = speech_like(5.0, seed=2)
+    begins = np.flatnonzero(np.abs(speech) > 0.05)
+    sound = padded(speech)
+    if decibels:
+        sound = sound + noise(sound, decibels)
+    reference, report = prepare_reference(sound, RATE)
+    expected_s = (begins[-1] - begins[0]) / RATE + 0.16
+    assert reference.duration_s == pytest.approx(expected_s, abs=0.25)
+    assert report.silence_trimmed_s == pytest.approx(6.4 - expected_s, abs=0.25)
+    assert report.recorded_s == pytest.approx(6.4)
+
+
+def test_a_click_before_the_speech_is_no_speech():
+    sound = padded(speech_like(4.0), before_s=2.0)
+    sound[8000:8040] = 0.6
+    assert report_of(sound).duration_s < 4.4
+
+
+@pytest.mark.parametrize("decibels", [40, 30, 25, 15, 10])
+def test_the_signal_to_noise_ratio_is_estimated(decibels):
+    for seed in range(3):
+        sound = padded(speech_like(5.0, seed=seed))
+        speech_only = sound[np.abs(sound) > 0]
+        power = np.mean(speech_only**2) * 10 ** (-decibels / 10)
+        sound = sound + np.random.default_rng(seed).normal(0, np.sqrt(power), len(sound))
+        report = report_of(sound.astype(np.float32))
+        assert report.snr_db == pytest.approx(decibels, abs=4)
+        assert warned(report, "noisy") == (decibels < 20)
+
+
+def test_zeros_that_were_never_recorded_do_not_hide_noise():
+    speech = speech_like(5.0)
+    assert report_of(padded(speech + noise(speech, 10))).snr_db < 16
+
+
+@pytest.mark.parametrize("softer", [1.0, 0.4])
+def test_clipping_is_measured_also_when_it_was_made_softer_since(softer):
+    speech = speech_like(5.0) * 2  # peak 1
+    clipped = np.clip(speech, -0.4, 0.4)
+    true_share = np.mean(np.abs(speech) >= 0.4)
+    report = report_of((clipped / 0.4 * softer).astype(np.float32))
+    assert report.clipped_share == pytest.approx(true_share, rel=0.25)
+    assert warned(report, "clipped")
+    assert report_of(speech * 0.999).clipped_share < 1e-4
+
+
+@pytest.mark.parametrize("seconds", [15.5, 30.0])
+def test_long_speech_is_cut_at_a_pause_and_the_transcript_left_out(seconds):
+    speech = speech_like(seconds, seed=3)
+    for start in (5, 12, 20):  # pauses between sentences
+        speech[start * RATE : round((start + 0.6) * RATE)] *= 1e-3
+    reference, report = prepare_reference(speech, RATE, transcript="all of it")
+    # The last pause before 15 s is at 12 s, or one of the synthesiser's own after it.
+    assert 12.0 <= reference.duration_s <= 15.0
+    assert report.duration_s + report.cut_s + report.silence_trimmed_s == pytest.approx(seconds)
+    assert reference.transcript is None
+    assert warned(report, "up to a pause")
+    assert warned(report, "transcript says more")
+    # What is left ends softly: no word was cut in half.
+    levels = np.sqrt(np.mean(reference.samples[-800:] ** 2)), np.abs(reference.samples[-1])
+    assert levels[0] < 0.03
+    assert levels[1] < 1e-3
+    assert not warned(report_of(speech), "transcript")
+
+
+def test_speech_without_a_pause_is_cut_all_the_same():
+    tone = 0.3 * np.sin(np.arange(20 * RATE) * 0.05).astype(np.float32)
+    reference, report = prepare_reference(tone, RATE)
+    assert 8.9 < reference.duration_s <= 15
+    assert warned(report, "only the first")
+
+
+def test_the_longest_length_is_the_model_s_to_say():
+    assert report_of(speech_like(8.0), max_s=5.0).duration_s <= 5
+    assert report_of(speech_like(15.5, seed=3), max_s=30.0).cut_s == 0
+
+
+def test_short_speech_is_warned_of():
+    report = report_of(speech_like(2.0))
+    assert warned(report, "only 1.8 s of speech: with 3 to 15 s")
+
+
+def test_the_sound_of_a_telephone_is_warned_of():
+    assert warned(report_of(speech_like(4.0, sample_rate=8000), 8000), "recorded at 8000 Hz")
+
+
+def test_stereo_and_an_offset_make_no_difference():
+    speech = speech_like(4.0)
+    plain, _ = prepare_reference(speech, RATE)
+    stereo, _ = prepare_reference(np.stack([speech + 0.2, speech + 0.1], axis=1), RATE)
+    np.testing.assert_allclose(stereo.samples, plain.samples, atol=2e-3)
+    assert abs(stereo.samples.mean()) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("samples", "complaint"),
+    [
+        (silence(5), "the recording is silent"),
+        (silence(5) + 0.3, "the recording is silent"),
+        (noise(silence(5) + 1, 100), "the recording is silent"),
+        (speech_like(0.2), "0.2 s of speech in the recording; at least 0.5 s"),
+        (silence(0), "0 s of speech"),
+        (padded(speech_like(0.25)), "s of speech in the recording"),
+        (np.eye(1, 80000, 30000, dtype=np.float32)[0], "0 s of speech"),
+        (np.full(80000, np.nan, np.float32), "not numbers"),
+        (np.zeros((0, 2), np.float32), "0 s of speech"),
+    ],
+    ids=["zeros", "constant", "faint", "0.2 s", "nothing", "short", "click", "nan", "no stereo"],
+)
+def test_what_holds_no_voice_is_refused_in_one_line(samples, complaint):
+    with pytest.raises(ValueError, match=complaint) as caught:
+        prepare_reference(samples, RATE)
+    assert "\n" not in str(caught.value)
+
+
+def test_equal_recordings_have_equal_names_afterwards():
+    speech = speech_like(4.0)
+    first, second = (prepare_reference(speech, RATE)[0] for _ in range(2))
+    assert first.name() == second.name()
