@@ -1,7 +1,9 @@
-"""DDPM and DDIM schedulers from diffusers, built from a model's own noise schedule.
+"""Schedulers from diffusers, built from a model's own noise schedule.
 
 ddpm    ancestral sampling, Ho et al. (2020), algorithm 2, variance `fixed_small`
 ddim    Song et al. (2021), eq. 12; eta 0 is deterministic, eta 1 has DDPM's variance (eq. 16)
+dpm++   Lu et al. (2022), "DPM-Solver++", second order multistep; deterministic
+unipc   Zhao et al. (2023), a predictor and corrector; deterministic
 """
 
 from __future__ import annotations
@@ -9,20 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    UniPCMultistepScheduler,
+)
 
-SCHEDULERS: dict[str, type[DDIMScheduler] | type[DDPMScheduler]] = {
+SCHEDULERS: dict[str, Any] = {
     "ddim": DDIMScheduler,
     "ddpm": DDPMScheduler,
+    "dpm++": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
 }
 
 # x0 of a latent model is not bounded by 1, so clipping or thresholding it would destroy pictures.
 LATENT_SETTINGS = {"clip_sample": False, "thresholding": False}
 
 
-def build_scheduler(
-    sampler: str, config: Mapping[str, Any], steps: int = 0
-) -> DDIMScheduler | DDPMScheduler:
+def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> Any:
     """Return the scheduler of that name on the noise schedule of `config`, for so many steps.
 
     `config` is the configuration of the scheduler the model came with: betas, prediction type and

@@ -99,8 +99,8 @@ class EchoPipeline(DiffusionPipeline):
         vector = voice.vector.to(self.device, self.dtype)
         lengths = torch.tensor([len(phones)], device=self.device)
         hidden, log_durations = self.prior.read(indices, lengths, vector)
-        durations = (log_durations.exp() - 0.5) / speed
-        durations = durations.round().long().clamp(1, LONGEST_PHONE)
+        usual = (log_durations.exp() - 0.5).clamp(max=LONGEST_PHONE)
+        durations = (usual / speed).round().long().clamp(min=1)
         frames = self.prior.expand(hidden, durations)
         octaves, voicing = self.prior.intone(frames, vector)
         voiced = voicing > 0

@@ -72,7 +72,8 @@ class Prior(ModelMixin, ConfigMixin):
         hidden = (
             self.symbol(symbol) + self.stress(stress) + self.word_start(start) + self.mark(mark)
         )
-        hidden = (hidden + self.place(phrase_places(symbol))).transpose(1, 2)
+        places = phrase_places(symbol).to(hidden.dtype)
+        hidden = (hidden + self.place(places)).transpose(1, 2)
         mask = frame_mask(lengths, phones.shape[-1])
         for block in self.phone_blocks:
             hidden = block(hidden, voice, mask)

@@ -48,6 +48,7 @@ class SpeakerEncoder(ModelMixin, ConfigMixin):
         weight = self.attention(hidden).float().softmax(dim=-1)
         mean = (weight * hidden).sum(dim=-1)
         spread = ((weight * hidden**2).sum(dim=-1) - mean**2).clamp(min=1e-4).sqrt()
-        embedding = F.normalize(self.embed(torch.cat([mean, spread], dim=-1)).float(), dim=-1)
-        scaled = embedding * embedding.shape[-1] ** 0.5
+        pooled = torch.cat([mean, spread], dim=-1).to(self.embed.weight.dtype)
+        embedding = F.normalize(self.embed(pooled).float(), dim=-1)
+        scaled = (embedding * embedding.shape[-1] ** 0.5).to(pooled.dtype)
         return self.mix(F.silu(scaled + self.pitch(pitch_facts))), embedding

@@ -157,7 +157,7 @@ def stranger(echo: EchoModel, request: VoiceRequest) -> dict[str, Any]:
 
 
 def vocoder_on_true_mels(echo: EchoModel) -> dict[str, Any]:
-    """Return log-spectral distance and pitch error of copies from true mels, beside Griffin-Lim's."""
+    """Return distance and pitch error of copies from true mels, beside those of Griffin-Lim."""
     settings = MelSettings()
     griffin = GriffinLim(settings, iterations=60)
     rows: dict[str, list[tuple[float, float]]] = {"ours": [], "griffin_lim_60": []}
