@@ -100,6 +100,15 @@ def test_placements_say_where_a_chunk_went() -> None:
         assert np.array_equal(there[inner], kept[inner])
 
 
+def test_a_chunk_shorter_than_a_fade_is_placed_where_it_is_heard() -> None:
+    joined, joiner = join(tone(200, 0.3), tone(260, 0.1), tone(330, 0.3))
+    last = joiner.placements[-1]
+    assert last.at + last.stop - last.first == len(joined)
+    short = joiner.placements[1]
+    middle = slice(short.at + 1190, short.at + 1210)  # where its two fades meet
+    assert joined[middle] == pytest.approx(tone(260, 0.1)[1190:1210], abs=0.02)
+
+
 def test_what_is_returned_at_once_is_never_taken_back() -> None:
     chunks = [tone(200, 0.5), tone(240, 0.5), tone(280, 0.5)]
     joiner = Joiner(RATE)

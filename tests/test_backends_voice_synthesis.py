@@ -235,6 +235,24 @@ def test_more_of_a_reference_than_the_model_uses_is_a_warning(model: FakeVoiceMo
     assert speech.warnings == ("the reference is 20 s long; echo uses 15 s of it",)
 
 
-def test_a_pause_is_made_where_a_sentence_ends() -> None:
+def longest_silence_s(samples: np.ndarray) -> float:
+    loud = np.flatnonzero(np.abs(samples) > 0.001)
+    return float(np.diff(loud).max()) / RATE
+
+
+def test_a_pause_is_made_where_a_sentence_ends_and_none_within(model: FakeVoiceModel) -> None:
+    sentences = speak(
+        model, text="One bird sang in the old dark tree. Two more came to listen there."
+    )
+    assert sentences.num_chunks == 2
+    assert longest_silence_s(sentences.candidate(0)) > 0.2
+    clauses = speak(
+        model, text="One bird sang in the old dark tree, two more came to listen there."
+    )
+    assert clauses.num_chunks == 2
+    assert longest_silence_s(clauses.candidate(0)) < 0.2
+
+
+def test_the_mark_of_a_sentence_is_found_behind_what_may_follow_it() -> None:
     assert all(map(ends_sentence, ("It ends.", "Does it?", 'He said: "Yes!"', "And so on… ")))
     assert not any(map(ends_sentence, ("it goes on,", "and on", "on;", "so: ")))

@@ -203,6 +203,8 @@ def _likeness(
     speech: Speech, ranked: list[Candidate], reference: Reference | None
 ) -> Iterator[str]:
     """Yield how like the reference it is, as far as that can be told."""
+    from diffusion_bench.audio.timbre import NAME
+
     scores = [one.similarity for one in ranked if one.similarity is not None]
     if scores:
-        yield "timbre similarity (MFCC) " + " / ".join(f"{score:.3f}" for score in scores)
+        yield f"{NAME} " + " / ".join(f"{score:.3f}" for score in scores)
