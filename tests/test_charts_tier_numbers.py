@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_header
 
-from diffusion_bench.charts.tier_numbers import measured_of, tier_rows, workload_of
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.charts.tier_measured import Here, findings_of
+from diffusion_bench.charts.tier_numbers import tier_rows
+from diffusion_bench.reports.index import ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.path import UpgradePath, shipped_path
@@ -25,9 +26,9 @@ REQUEST = {
 }
 
 
-def report(gpu: str | None = "NVIDIA GeForce RTX 4070 Ti", **cell: object) -> Report:
+def digest(gpu: str | None = "NVIDIA GeForce RTX 4070 Ti", **cell: object) -> ReportDigest:
     cells = (make_cell(**({"wall_s": (9.0, 9.0, 9.0)} | REQUEST | cell)),)
-    return Report(header=make_header(gpu=gpu), cells=cells, source="friend.jsonl")
+    return digest_of(Report(header=make_header(gpu=gpu), cells=cells, source="friend.jsonl"))
 
 
 def path(*gpus: str, **given: object) -> UpgradePath:
@@ -36,13 +37,6 @@ def path(*gpus: str, **given: object) -> UpgradePath:
         for i, gpu in enumerate(gpus)
     ]
     return UpgradePath.model_validate({"tier": tiers})
-
-
-def test_a_request_is_a_workload_guided_only_where_it_asks_for_guidance() -> None:
-    request = ImageRequest(prompt="a cat", **REQUEST)
-    assert workload_of(request) == ASKED
-    unguided = request.model_copy(update={"guidance_scale": 1.0})
-    assert workload_of(unguided).guided is False
 
 
 def test_a_row_a_tier_and_workload_with_time_memory_and_interval() -> None:
@@ -58,8 +52,8 @@ def test_a_row_a_tier_and_workload_with_time_memory_and_interval() -> None:
 
 
 def test_a_report_of_the_cell_stands_in_the_place_of_its_prediction() -> None:
-    measured = measured_of([report()])
-    first, second = tier_rows(path("RTX 4070 Ti", "RTX 4090"), [ASKED], measured)
+    findings = findings_of([digest()])
+    first, second = tier_rows(path("RTX 4070 Ti", "RTX 4090"), [ASKED], findings)
     assert first.evidence[0].kind == "imported report"
     assert first.evidence[0].source == "friend.jsonl"
     assert first.evidence[-1].kind == "predicted"
@@ -72,34 +66,19 @@ def test_a_report_of_the_cell_stands_in_the_place_of_its_prediction() -> None:
 
 
 def test_a_report_of_this_machine_is_measured_here() -> None:
-    mine = report()
-    gpu = mine.header.machine.gpus[0].model_copy(update={"uuid_hash": "abc"})
-    machine = mine.header.machine.model_copy(update={"gpus": (gpu,)})
-    header = mine.header.model_copy(update={"machine": machine})
-    measured = measured_of([mine.model_copy(update={"header": header})], here={"abc"})
-    (row,) = tier_rows(path("RTX 4070 Ti"), [ASKED], measured)
+    findings = findings_of([digest()._replace(gpu_hash="abc")], Here(frozenset({"abc"})))
+    (row,) = tier_rows(path("RTX 4070 Ti"), [ASKED], findings)
     assert row.evidence[0].kind == "measured here"
 
 
-@pytest.mark.parametrize(
-    "unfit",
-    [
-        {"gpu": None},
-        {"gpu": "NVIDIA GeForce RTX 4090"},  # reports 12 GiB: another card by that name
-        {"status": "oom", "message": "no memory"},
-        {"model": "somebody/else"},
-    ],
-)
-def test_what_says_nothing_of_a_known_card_and_model_is_left_out(unfit) -> None:
-    assert measured_of([report(**unfit)]) == []
-
-
-def test_emulated_and_throttled_cells_do_not_measure_the_card() -> None:
-    plain = report()
-    for label in ("emulated", "throttled", "contended", "on battery"):
-        cell = plain.cells[0].model_copy(update={"labels": (label,)})
-        assert measured_of([plain.model_copy(update={"cells": (cell,)})]) == []
-    assert len(measured_of([plain])) == 1
+def test_energy_that_was_measured_is_told_beside_the_rated_bound() -> None:
+    one = digest()
+    cells = tuple(cell._replace(energy_j=900.0) for cell in one.cells)
+    (row,) = tier_rows(path("RTX 4070 Ti"), [ASKED], findings_of([one._replace(cells=cells)]))
+    assert row.j_per_image == 450
+    assert row.at_most_j_per_image == pytest.approx(285 * 4.5)
+    (alone,) = tier_rows(path("RTX 4070 Ti"), [ASKED])
+    assert alone.j_per_image is None
 
 
 def test_what_does_not_fit_takes_no_time() -> None:

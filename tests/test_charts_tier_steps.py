@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from diffusion_bench.charts.tier_limits import bottleneck_sentences, held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
-from diffusion_bench.charts.tier_steps import held_back_by, predicted_rate, steps_bought
+from diffusion_bench.charts.tier_steps import predicted_rate, prices_of, steps_bought
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.workload import Workload, parse_workload
 
@@ -26,7 +27,7 @@ def row(gpu: str, workload: Workload) -> TierRow:
 def test_a_step_buys_what_it_adds_to_the_tier_before_for_its_price() -> None:
     chosen = path({"gpu": "RTX 3060 12GB"}, {"gpu": "RTX 4090", "price": 1800})
     rows = tier_rows(chosen, [SD15])
-    first, second = steps_bought(chosen, rows, cloud_price=0.5)
+    first, second = steps_bought(chosen, rows, prices=prices_of(0.5, None))
     assert first.times_before is None
     assert first.price_per_gained_image_per_hour is None
     assert first.break_even_hours is None  # no price is given
@@ -36,6 +37,7 @@ def test_a_step_buys_what_it_adds_to_the_tier_before_for_its_price() -> None:
     assert second.times_before == pytest.approx(new / old)
     assert second.price_per_gained_image_per_hour == pytest.approx(1800 / (new - old))
     assert second.break_even_hours == 3600
+    assert second.break_even_images == pytest.approx(3600 * new)
 
 
 def test_both_tiers_are_compared_by_predictions_even_where_one_is_published() -> None:
@@ -82,7 +84,45 @@ def test_what_holds_a_tier_back_is_said(gpu: str, workload: str, words: str) -> 
     assert words in held_back_by(row(gpu, parse_workload(workload)))
 
 
+def test_electricity_makes_the_step_pay_later_and_dear_electricity_never() -> None:
+    chosen = path({"gpu": "RTX 4090", "price": 1800})
+    rows = tier_rows(chosen, [SD15])
+    (paid,) = steps_bought(chosen, rows, prices=prices_of(0.5, 0.3))
+    assert paid.break_even_hours == pytest.approx(1800 / (0.5 - 0.45 * 0.3))  # 450 W
+    (never,) = steps_bought(chosen, rows, prices=prices_of(0.1, 0.3))
+    assert never.break_even_hours is None
+
+
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), 1e9])
 def test_a_cloud_price_that_is_none_is_refused(price: float) -> None:
-    with pytest.raises(ValueError, match="cloud price"):
-        steps_bought(path({"gpu": "RTX 4090"}), [], cloud_price=price)
+    with pytest.raises(ValueError, match="cloud price of an hour"):
+        prices_of(price, None)
+
+
+def test_a_negative_price_of_a_kilowatt_hour_is_refused_and_free_power_is_not() -> None:
+    with pytest.raises(ValueError, match="price of a kWh"):
+        prices_of(None, -0.1)
+    assert prices_of(None, 0.0).per_kwh == 0
+
+
+def test_ram_holds_back_where_more_of_it_would_make_a_model_fit() -> None:
+    flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
+    (small,) = tier_rows(path({"gpu": "RTX 4060", "ram_gib": 8}), [flux])
+    assert small.fit == "does not fit"
+    words = held_back_by(small, ram_gib=8)
+    assert words.startswith("RAM: it fits with")
+    assert "GiB of weights must wait in RAM" in words
+    (large,) = tier_rows(path({"gpu": "RTX 4060", "ram_gib": 128}), [flux])
+    assert held_back_by(large, ram_gib=128).startswith("VRAM: it fits with")
+
+
+def test_each_tier_has_a_sentence_that_names_every_workload_once() -> None:
+    flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
+    chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "H200 SXM"})
+    sentences = bottleneck_sentences(chosen, tier_rows(chosen, [SD15, flux]))
+    assert [name for name, _ in sentences] == ["tier 0", "tier 1"]
+    first, second = (words for _, words in sentences)
+    assert first.startswith("After the tier 0 (RTX 4070 Ti, 32 GB RAM, 8 cores) ")
+    assert "VRAM holds back flux1-schnell at 1024x1024 (fits with" in first
+    assert first.count("sd15") == second.count("sd15") == 1 or "every workload" in second
+    assert "VRAM" not in second

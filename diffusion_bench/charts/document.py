@@ -29,6 +29,7 @@ th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.text { white-space: normal; min-width: 22rem; max-width: 28rem; }
 summary { cursor: pointer; padding: .5rem 0; }
+pre { white-space: pre-wrap; font-size: .85rem; }
 """
 
 PAGE = """<!doctype html>

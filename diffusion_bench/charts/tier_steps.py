@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field, ValidationError
+
+from diffusion_bench.charts.tier_limits import held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
-from diffusion_bench.tiers.path import UpgradePath
-from diffusion_bench.tiers.predict import limit_of
+from diffusion_bench.tiers.path import Tier, UpgradePath
 
-LIMITS = {
-    "processor": "the CPU, which launches kernels no faster; larger batches help",
-    "arithmetic": "the GPU's arithmetic",
-    "bandwidth": "the GPU's memory bandwidth",
-}
+MOST_PRICE = 1e6
+
+
+class Prices(Record):
+    """What a user pays: an hour of a rented GPU, and a kilowatt-hour. `None`: not told."""
+
+    cloud_per_hour: Annotated[float, Field(gt=0, lt=MOST_PRICE)] | None = None
+    per_kwh: Annotated[float, Field(ge=0, lt=MOST_PRICE)] | None = None
 
 
 class StepBought(Record):
@@ -22,7 +28,8 @@ class StepBought(Record):
 
     Both rates are predicted, corrected by reports, so that they compare; of two cards, each doing
     jobs of its own. `first_time`: the tier before could not run the workload at all.
-    `break_even_hours`: of use at which renting for `cloud_price` an hour has cost the step's price.
+    `break_even_hours`: of use at which renting as fast a machine has cost what the step and the
+    electricity at the cards' rated power have; `break_even_images` are drawn in that time.
     """
 
     tier: str
@@ -33,47 +40,84 @@ class StepBought(Record):
     price: float | None
     price_per_gained_image_per_hour: float | None
     break_even_hours: float | None
+    break_even_images: float | None
     held_back_by: str
+
+
+def prices_of(cloud_per_hour: float | None, per_kwh: float | None) -> Prices:
+    """Return the prices a user typed; raise ValueError, in one line, for one that is none."""
+    try:
+        return Prices(cloud_per_hour=cloud_per_hour, per_kwh=per_kwh)
+    except ValidationError as error:
+        given = error.errors()[0]
+        name = {"cloud_per_hour": "cloud price of an hour", "per_kwh": "price of a kWh"}
+        raise ValueError(
+            f"a {name[str(given['loc'][0])]} of {given['input']:g} is none; "
+            f"give one above 0 and below {MOST_PRICE:g}"
+        ) from None
 
 
 def steps_bought(
     path: UpgradePath,
     rows: Sequence[TierRow],
     *,
-    cloud_price: float | None = None,
+    prices: Prices | None = None,
     cards: Sequence[Card] | None = None,
 ) -> list[StepBought]:
-    """Return what each row's tier buys over the one before; raise ValueError for no price."""
-    if cloud_price is not None and not 0 < cloud_price < 1e6:
-        raise ValueError(f"a cloud price of {cloud_price:g} an hour is none; give one above 0")
+    """Return what each row's tier buys over the one before."""
     places = {tier.name: i for i, tier in enumerate(path.tiers)}
     rates = {(row.tier, row.workload): predicted_rate(row) for row in rows}
     found = []
     for row in rows:
         place = places[row.tier]
-        tier, rate = path.tiers[place], rates[row.tier, row.workload]
         before = path.tiers[place - 1].name if place else None
         old = rates.get((before, row.workload)) if before else None
-        gained = rate - old if rate is not None and old is not None else None
-        worth = tier.price is not None and gained is not None and gained > 0
-        found.append(
-            StepBought(
-                tier=row.tier,
-                workload=row.workload.name,
-                images_per_hour=rate,
-                times_before=rate / old if rate is not None and old else None,
-                first_time=before is not None and rate is not None and old is None,
-                price=tier.price,
-                price_per_gained_image_per_hour=(tier.price or 0) / gained
-                if worth and gained
-                else None,
-                break_even_hours=(
-                    tier.price / cloud_price if cloud_price and tier.price is not None else None
-                ),
-                held_back_by=held_back_by(row, cards),
-            )
-        )
+        step = _step(path.tiers[place], row, old, first=before is None)
+        hours = break_even_hours(path.tiers[place], prices or Prices(), cards)
+        images = None
+        if hours is not None and step.images_per_hour is not None:
+            images = hours * step.images_per_hour
+        told = {
+            "break_even_hours": hours,
+            "break_even_images": images,
+            "held_back_by": held_back_by(row, cards, path.tiers[place].ram_gib),
+        }
+        found.append(step.model_copy(update=told))
     return found
+
+
+def _step(tier: Tier, row: TierRow, old: float | None, *, first: bool) -> StepBought:
+    """Return what a step buys in speed; what follows from prices is added to it."""
+    rate = predicted_rate(row)
+    gained = rate - old if rate is not None and old is not None else None
+    each = tier.price / gained if tier.price is not None and gained and gained > 0 else None
+    return StepBought(
+        tier=row.tier,
+        workload=row.workload.name,
+        images_per_hour=rate,
+        times_before=rate / old if rate is not None and old else None,
+        first_time=not first and rate is not None and old is None,
+        price=tier.price,
+        price_per_gained_image_per_hour=each,
+        break_even_hours=None,
+        break_even_images=None,
+        held_back_by="",
+    )
+
+
+def break_even_hours(
+    tier: Tier, prices: Prices, cards: Sequence[Card] | None = None
+) -> float | None:
+    """Return the hours at which renting has cost as much; `None` if it never does or is unknown.
+
+    What is rented is as fast as the tier; without a price of a kilowatt-hour power is free.
+    """
+    if prices.cloud_per_hour is None or tier.price is None:
+        return None
+    found = [find_card(name, cards).card for name in tier.gpus]
+    kilowatts = sum(card.tdp_w for card in found if card is not None) / 1000
+    saved = prices.cloud_per_hour - kilowatts * (prices.per_kwh or 0.0)
+    return tier.price / saved if saved > 0 else None
 
 
 def predicted_rate(row: TierRow) -> float | None:
@@ -85,17 +129,3 @@ def predicted_rate(row: TierRow) -> float | None:
     if not predicted or row.images_per_hour is None:
         return None
     return 3600 * row.workload.batch / (predicted[0].seconds * row.slower)
-
-
-def held_back_by(row: TierRow, cards: Sequence[Card] | None = None) -> str:
-    """Return what holds a tier back at a workload, in a few words."""
-    if row.fit is None:
-        return f"cannot tell: {row.reason}"
-    if row.fit == "does not fit":
-        return "VRAM: it does not fit, whatever is tried"
-    if row.fit.startswith("fits with"):
-        ram = ", and RAM holds what is offloaded" if "offload" in row.fit else ""
-        return f"VRAM: it {row.fit}{ram}"
-    card = find_card(row.faster_card, cards).card
-    assert card is not None, row.faster_card
-    return LIMITS[limit_of(card, row.workload)]

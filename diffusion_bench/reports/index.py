@@ -22,6 +22,7 @@ from diffusion_bench.reports.read import UnreadableReport, read_report
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
 
+INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
 VERSION = 1  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
@@ -32,7 +33,8 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS report (
     id INTEGER PRIMARY KEY, folder TEXT NOT NULL, name TEXT NOT NULL,
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, complaint TEXT,
-    on_gpu INTEGER NOT NULL, gpu TEXT, gpu_memory_mib REAL, gpu_hash TEXT, cpu TEXT NOT NULL,
+    on_gpu INTEGER NOT NULL, gpu TEXT, gpu_memory_mib REAL, gpu_hash TEXT,
+    cpu TEXT NOT NULL, cores_logical INTEGER NOT NULL, ram_mib REAL NOT NULL,
     UNIQUE (folder, name)) STRICT;
 CREATE TABLE IF NOT EXISTS cell (
     report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE,
@@ -82,7 +84,12 @@ class ReportDigest(NamedTuple):
     gpu_memory_mib: float | None
     gpu_hash: str | None
     cpu: str
+    cores_logical: int
+    ram_mib: float
     cells: tuple[CellDigest, ...]
+
+
+NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, ())
 
 
 class Asked(NamedTuple):
@@ -123,6 +130,8 @@ def digest_of(report: Report) -> ReportDigest:
         gpu_memory_mib=card.memory_total_mib if card else None,
         gpu_hash=card.uuid_hash if card else None,
         cpu=header.machine.cpu,
+        cores_logical=header.machine.cores_logical,
+        ram_mib=header.machine.ram_mib,
         cells=tuple(filter(None, map(_cell_digest, report.cells))),
     )
 
@@ -252,7 +261,8 @@ def _known_in(
     for report, *values in found:
         cells.setdefault(report, []).append(CellDigest(*values))
     rows = connection.execute(
-        "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, cpu "
+        "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, "
+        "cpu, cores_logical, ram_mib "
         "FROM report WHERE folder = ?",
         (folder,),
     )
@@ -260,7 +270,8 @@ def _known_in(
         file = _File(folder, name, size, mtime_ns)
         if file not in files:
             continue
-        digest = ReportDigest(name, bool(on_gpu), *machine, tuple(cells.get(report, ())))
+        own = tuple(cells.get(report, ()))
+        digest = ReportDigest._make((name, bool(on_gpu), *machine, own))
         yield file, _Entry(None, complaint) if complaint else _Entry(digest, None)
 
 
@@ -295,12 +306,12 @@ def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]])
     places = ", ".join("?" * (1 + len(CellDigest._fields)))
     with contextlib.suppress(sqlite3.DatabaseError), connection:
         for file, entry in fresh:
-            digest = entry.digest or ReportDigest("", False, None, None, None, "", ())
+            digest = entry.digest or NOTHING
             connection.execute(
                 "DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name)
             )
             added = connection.execute(
-                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*file, entry.complaint, *digest[1:-1]),
             )
             rows = [(added.lastrowid, *cell) for cell in digest.cells]

@@ -18,7 +18,8 @@ RANKS = {kind: rank for rank, kind in enumerate(get_args(EvidenceKind))}
 class Evidence(Record):
     """One figure and what it rests on. `seconds` is of one call, with its interval where known.
 
-    `records`: how many measurements or users' records; `source`: report, publication or fit.
+    `records`: how many timed calls, or users' records; `reports`: how many reports they come from.
+    `energy_j` is of one call, where it was measured. `source`: report, publication or fit.
     """
 
     kind: EvidenceKind
@@ -28,6 +29,8 @@ class Evidence(Record):
     seconds_low: float | None = None
     seconds_high: float | None = None
     records: int | None = None
+    reports: int | None = None
+    energy_j: float | None = None
     source: str
 
 

@@ -159,13 +159,13 @@ def fit_rows(columns: Columns) -> Fit:
         error = columns.log_speed - log_speeds(columns, fit_of(vector))
         told = np.bincount(groups, scale**2)
         offset = np.bincount(groups, scale**2 * error) / (told + SOURCE_SPREAD**-2)
-        rows = _tamed((error - offset[groups]) * scale)
+        rows = tamed((error - offset[groups]) * scale)
         return np.concatenate([rows, offset / SOURCE_SPREAD, (vector - means) / spreads])
 
-    return fit_of(_least_squares(residuals, means))
+    return fit_of(least_squares(residuals, means))
 
 
-def _least_squares(residuals: Any, start: Vector, rounds: int = 60) -> Vector:
+def least_squares(residuals: Any, start: Vector, rounds: int = 60) -> Vector:
     """Return the vector with the least sum of squares, by Levenberg and Marquardt."""
     vector, damping = start.copy(), 1e-2
     error = residuals(vector)
@@ -186,7 +186,7 @@ def _least_squares(residuals: Any, start: Vector, rounds: int = 60) -> Vector:
     return vector
 
 
-def _tamed(error: Vector) -> Vector:
+def tamed(error: Vector) -> Vector:
     """Return errors whose squares grow linearly beyond `OUTLIER`, after Huber."""
     far = np.abs(error) > OUTLIER
     linear = np.sqrt(np.maximum(2 * OUTLIER * np.abs(error) - OUTLIER**2, 0))

@@ -67,8 +67,17 @@ def shipped_path() -> UpgradePath:
 def read_path(path: Path) -> UpgradePath:
     """Return the path in a TOML file; raise ValueError, in one line, where it holds none."""
     try:
-        return UpgradePath.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
+    return parse_path(text, str(path))
+
+
+def parse_path(text: str, source: str) -> UpgradePath:
+    """Return the path in a TOML text; `source` names it in the one line of a ValueError."""
+    try:
+        return UpgradePath.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source} is no TOML file: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error)}") from None
+        raise ValueError(f"{source}: {explain(error)}") from None

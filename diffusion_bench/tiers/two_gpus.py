@@ -73,8 +73,13 @@ def one_batch(first: SecondsOfBatch, second: SecondsOfBatch, batch: int) -> TwoG
     """
     if batch < 2:
         return TwoGpus(way="one batch split", reason="a batch of one picture cannot be split")
-    splits = ((max(first(n), second(batch - n)), n) for n in range(1, batch))
-    seconds, share = min(splits)
+    # A card's time rises with its share, so that the shorter whole is where the two times cross.
+    low, high = 1, batch - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if first(middle) >= second(batch - middle) else (middle + 1, high)
+    near = range(max(low - 1, 1), low + 1)
+    seconds, share = min((max(first(n), second(batch - n)), n) for n in near)
     alone = min(first(batch), second(batch))
     return TwoGpus(
         way="one batch split",

@@ -8,7 +8,7 @@ The words are those of the published tables: "SD1.5 (base or same-architecture f
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -86,6 +86,14 @@ class Workload(Record):
     def calls(self) -> int:
         """Return how often the network is called: samplers of second order do it twice a step."""
         return self.steps * (2 if TWICE.search(self.sampler) else 1)
+
+
+class TimedCell(NamedTuple):
+    """A measured workload: seconds of the whole call, and of its denoising steps."""
+
+    workload: Workload
+    seconds: float
+    denoising_s: float
 
 
 class Software(Record):

@@ -6,8 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.ui import benchmark, hardware, reports, text_to_image
+from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
+from diffusion_bench.ui import benchmark, hardware, reports, text_to_image, tiers
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.hardware import Machine
 from diffusion_bench.ui.jobs import Jobs
@@ -16,6 +18,7 @@ from diffusion_bench.ui.plans import Planning
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.reports import Reading
 from diffusion_bench.ui.sweeping import Sweeping
+from diffusion_bench.ui.upgrades import Upgrades
 
 TITLE = "Diffusion Bench"
 CACHE_S = (3600, 24 * 3600)  # look for old files this often, remove those this old
@@ -44,9 +47,12 @@ def build(
                 benchmark.build(sweeping, planning, reports_folder, second)
             with gr.Tab("Reports", id="reports") as third:
                 reports.build(Reading(reports_folder, outbox, machine.info), third)
-            with gr.Tab("Hardware", id="hardware") as fourth:
+            with gr.Tab("Tiers", id="tiers") as fourth:
+                index = ReportIndex(cache_folder() / INDEX_NAME)
+                tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fourth)
+            with gr.Tab("Hardware", id="hardware") as fifth:
                 timer = hardware.build(machine, page)
-        fourth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
-        for tab in (first, second, third):
+        fifth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+        for tab in (first, second, third, fourth):
             tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
     return page

@@ -40,6 +40,10 @@ class ReportFolder:
         files = [path for path in self._folder.glob("*.jsonl") if path.is_file()]
         return [path.name for path in sorted(files, key=_modified_ns, reverse=True)]
 
+    def paths(self) -> list[Path]:
+        """Return the report files, in no order: there may be thousands."""
+        return list(self._folder.glob("*.jsonl")) if self._folder.is_dir() else []
+
     def path(self, name: str) -> Path:
         """Return the file of a name; raise ValueError for one that is not in the folder."""
         if name not in self.names():

@@ -1,0 +1,243 @@
+"""What reports measured, as evidence for tiers: figures of many reports of one cell are one.
+
+A report of another machine counts as imported, one of this machine's card as measured here; the
+two are never mixed. Cells that measure something else than the card are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from statistics import median, quantiles
+from typing import NamedTuple
+
+from diffusion_bench.reports.index import CellDigest, ReportDigest
+from diffusion_bench.tiers.calibrate import Residual
+from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.knowledge import Knowledge
+from diffusion_bench.tiers.predict import residual_of
+from diffusion_bench.tiers.workload import TimedCell, Workload, guided_by_default, model_named
+
+# What makes a cell no measure of the card it ran on.
+UNFAIR = frozenset({"emulated", "throttled", "contended", "on battery"})
+MANY = 5  # reports from which on their spread is given by percentiles
+REMEMBERED = 65_536  # workloads
+SAME_MEMORY = 0.05  # of the machine's: what the system takes for itself changes
+NAMED = 3  # of the reports that a figure rests on
+
+
+class Here(NamedTuple):
+    """What reports know of the machine at hand: hashes of its GPUs, processor, threads, memory."""
+
+    gpu_hashes: frozenset[str] = frozenset()
+    cpu: str | None = None
+    cores_logical: int = 0
+    ram_mib: float = 0.0
+
+    def has_measured(self, digest: ReportDigest) -> bool:
+        """Return whether a report of a processor names this machine's, and as much memory."""
+        same = (digest.cpu, digest.cores_logical) == (self.cpu, self.cores_logical)
+        return same and abs(digest.ram_mib - self.ram_mib) < SAME_MEMORY * self.ram_mib
+
+
+class Measured(NamedTuple):
+    """A cell measured on a known card, by one report or by several.
+
+    `seconds` is of one call: the median, over reports where there are several, and then the
+    interval holds the middle 80 percent of them. `calls` counts timed calls. `energy_j` is of one
+    call, where it was measured.
+    """
+
+    card: Card
+    workload: Workload
+    seconds: float
+    seconds_low: float | None
+    seconds_high: float | None
+    denoising_s: float
+    energy_j: float | None
+    calls: int
+    reports: int
+    source: str
+    here: bool
+
+
+class Findings(NamedTuple):
+    """What reports have to say of cards: their cells as evidence, and what predictions rest on."""
+
+    measured: tuple[Measured, ...] = ()
+    knowledge: Knowledge = Knowledge()
+
+
+def findings_of(
+    digests: Sequence[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> Findings:
+    """Return what reports say of known cards; `here` tells this machine's reports from others'."""
+    this = here or Here()
+    measured = measured_of(digests, this, cards)
+    own = {one.card.name: cells_on(digests, this, one.card, cards) for one in measured if one.here}
+    return Findings(tuple(measured), Knowledge(residuals_of(measured), own))
+
+
+def measured_of(
+    digests: Iterable[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[Measured]:
+    """Return the cells of reports that measure a known model on a known card."""
+    this, cards_by_name = here or Here(), _Cards(cards)
+    groups: dict[tuple[str, bool, Workload], list[tuple[CellDigest, str]]] = {}
+    for digest in digests:
+        card = cards_by_name.of(digest)
+        if card is None:
+            continue
+        is_here = digest.gpu_hash is not None and digest.gpu_hash in this.gpu_hashes
+        for cell in digest.cells:
+            workload = _fair_workload(cell)
+            if workload is not None:
+                key = (card.name, is_here, _any_sampler(workload))
+                groups.setdefault(key, []).append((cell, digest.source))
+    return [
+        _merged(cards_by_name.found[name], is_here, group)
+        for (name, is_here, _), group in groups.items()
+    ]
+
+
+def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
+    """Return what measured cells say of the model's predictions, ours before others' of a cell."""
+    best: dict[tuple[str, Workload], Measured] = {}
+    for one in measured:
+        key = (one.card.name, _any_sampler(one.workload))
+        if key not in best or one.here:
+            best[key] = one
+    found = []
+    for one in best.values():
+        try:
+            found.append(residual_of(one.card, one.workload, one.seconds))
+        except ValueError:  # bf16 on a card that, by its specification, has none
+            continue
+    return found
+
+
+def cells_on(
+    digests: Iterable[ReportDigest],
+    here: Here,
+    card: Card | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[TimedCell]:
+    """Return the cells this machine measured on a card of its own, or on its processor."""
+    cards_by_name, found = _Cards(cards), []
+    for digest in digests:
+        if card is None:
+            mine = not digest.on_gpu and here.has_measured(digest)
+        else:
+            mine = digest.gpu_hash in here.gpu_hashes and cards_by_name.of(digest) == card
+        for cell in digest.cells if mine else ():
+            workload = _fair_workload(cell)
+            if workload is not None:
+                found.append(TimedCell(workload, cell.median_s, cell.denoising_s))
+    return found
+
+
+class _Cards:
+    """The cards of reports, each name looked up once: there are thousands of reports."""
+
+    def __init__(self, cards: Sequence[Card] | None) -> None:
+        self._cards = cards
+        self._known: dict[tuple[str, float | None], Card | None] = {}
+        self.found: dict[str, Card] = {}
+
+    def of(self, digest: ReportDigest) -> Card | None:
+        """Return the known card a report was measured on."""
+        if not digest.on_gpu or digest.gpu is None:
+            return None
+        key = (digest.gpu, digest.gpu_memory_mib)
+        if key not in self._known:
+            card = find_card(digest.gpu, self._cards, memory_mib=digest.gpu_memory_mib).card
+            self._known[key] = card
+            if card is not None:
+                self.found[card.name] = card
+        return self._known[key]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _any_sampler(workload: Workload) -> Workload:
+    """Return a workload with its sampler forgotten: it hardly matters to a card."""
+    return workload.model_copy(update={"sampler": "any", "steps": workload.calls})
+
+
+def _fair_workload(cell: CellDigest) -> Workload | None:
+    """Return a cell's workload, `None` where there is nothing to learn from it."""
+    if UNFAIR & set(cell.labels.split(",")) or cell.denoising_s <= 0:
+        return None
+    guided = cell.guidance_scale > 1
+    return _workload(
+        (cell.model, cell.sampler, cell.precision),
+        (cell.width, cell.height, cell.batch, cell.steps),
+        guided,
+    )
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _workload(
+    names: tuple[str, str, str], sizes: tuple[int, int, int, int], guided: bool
+) -> Workload | None:
+    """Return a workload, remembered: thousands of reports measure the same few."""
+    model, sampler, precision = names
+    width, height, batch, steps = sizes
+    try:
+        known = model_named(model)
+        return Workload.model_validate(
+            {
+                "model": known,
+                "width": width,
+                "height": height,
+                "batch": batch,
+                "precision": precision,
+                "steps": steps,
+                "sampler": sampler,
+                "guided": guided and guided_by_default(known),
+            }
+        )
+    except ValueError:  # a model nobody has counted, or a size nothing draws
+        return None
+
+
+def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:
+    cells = [cell for cell, _ in group]
+    middle = sorted(cells, key=lambda cell: cell.median_s)[len(cells) // 2]
+    seconds = [cell.median_s for cell in cells]
+    energies = [cell.energy_j for cell in cells if cell.energy_j is not None]
+    workload = _fair_workload(middle)
+    assert workload is not None, middle
+    low, high = _interval(cells)
+    return Measured(
+        card=card,
+        workload=workload,
+        seconds=median(seconds),
+        seconds_low=low,
+        seconds_high=high,
+        denoising_s=median(cell.denoising_s for cell in cells),
+        energy_j=median(energies) if energies else None,
+        calls=sum(cell.n for cell in cells),
+        reports=len(cells),
+        source=_names([source for _, source in group]),
+        here=here,
+    )
+
+
+def _interval(cells: Sequence[CellDigest]) -> tuple[float | None, float | None]:
+    if len(cells) == 1:
+        return cells[0].low_s, cells[0].high_s
+    seconds = [cell.median_s for cell in cells]
+    if len(cells) < MANY:
+        return min(seconds), max(seconds)
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    return tenths[0], tenths[-1]
+
+
+def _names(sources: Sequence[str]) -> str:
+    names = list(dict.fromkeys(sources))
+    more = f" and {len(names) - NAMED} more reports" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,74 @@
+"""A study of an upgrade path as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from html import escape
+
+from diffusion_bench.charts.document import Section, details, document, section_html
+from diffusion_bench.charts.tier_bars import METRICS, bars_numbers, bars_table, row_key
+from diffusion_bench.charts.tier_evidence import bars_figure
+from diffusion_bench.charts.tier_gains import gains_figure, gains_table
+from diffusion_bench.charts.tier_room import room_figure
+from diffusion_bench.charts.tier_runnable import Room, runnable_table
+from diffusion_bench.charts.tier_study import Study, price_lines
+from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
+from diffusion_bench.charts.tier_why import fit_table, why
+
+KINDS = (
+    "Measured here, measured in an imported report, published and predicted are four kinds of "
+    "evidence; they look different and are never averaged. Imported reports are unverified."
+)
+CAPTIONS = {
+    "vram": "Lines are what a workload needs without any remedy, bands how sure that is.",
+    "gains": "Images an hour over those of the step before, predicted, of all cards of the tier.",
+}
+
+
+def tiers_html(study: Study, room: Room | None = None) -> str:
+    """Return a page with every chart and table of a study; `room` is of a card to be shown too."""
+    parts = [f"<p>{escape(KINDS)}</p>", *_lines("Prices", price_lines(study.path))]
+    parts += _lines("What holds each step back", study.bottlenecks)
+    for number, section in enumerate(_sections(study, room)):
+        parts.append(section_html(section, with_plotly=number == 0))
+    parts.append("<h2>What fits</h2>")
+    parts.append(details("Table", fit_table(study.rows)))
+    parts.append("<h2>Why</h2>")
+    parts += [
+        f"<details><summary>{escape(row_key(row))}</summary>"
+        f"<pre>{escape(why(study.rows, row_key(row), study.cards))}</pre></details>"
+        for row in study.rows
+    ]
+    return document("Upgrade path", parts)
+
+
+def _lines(title: str, lines: tuple[str, ...] | list[str]) -> list[str]:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return [f"<h2>{escape(title)}</h2>", f"<ul>{items}</ul>"]
+
+
+def _sections(study: Study, room: Room | None) -> list[Section]:
+    vram = vram_numbers(study.path, study.workloads, study.cards)
+    title = "VRAM is king"
+    found = [Section("vram", title, CAPTIONS["vram"], vram_figure(vram), vram_table(vram))]
+    currency = study.path.currency
+    for metric in METRICS:
+        if metric.startswith("money") and study.prices.per_kwh is None:
+            continue
+        numbers = bars_numbers(
+            study.rows, metric, currency=currency, prices=study.prices, cards=study.cards
+        )
+        name, title = metric.replace(" ", "-"), metric.capitalize()
+        found.append(Section(name, title, "", bars_figure(numbers), bars_table(numbers)))
+    found.append(
+        Section(
+            "gains",
+            "What each step buys",
+            CAPTIONS["gains"],
+            gains_figure(study.steps, currency),
+            gains_table(study.steps, currency),
+        )
+    )
+    if room is not None:
+        title = f"What {room.name} can run"
+        found.append(Section("room", title, "", room_figure(room), runnable_table(room)))
+    return found

@@ -1,0 +1,213 @@
+"""What a card can run: a row a model at its usual size, with verdict, time and largest batch.
+
+For a processor, or a card that nobody knows, there is no prediction but from what this machine has
+measured on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from diffusion_bench.charts.tier_measured import Findings
+from diffusion_bench.charts.tier_numbers import alone_on
+from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.cost import known_models
+from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.knowledge import MIN_OWN_CELLS
+from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE
+from diffusion_bench.tiers.roofline import AMPERE
+from diffusion_bench.tiers.rows import need_of
+from diffusion_bench.tiers.workload import Software, TimedCell, Workload, parse_workload
+
+# Each model as its makers use it; those in bf16 are fp16's size, and overflow in fp16.
+USUAL = {
+    "pictogram": "pictogram 64x64 b1 fp32 20",
+    "sd15": "sd15 512x512 b1 fp16 20",
+    "sd21": "sd21 768x768 b1 fp16 20",
+    "sdxl": "sdxl 1024x1024 b1 fp16 30",
+    "sdxl-turbo": "sdxl-turbo 512x512 b1 fp16 1",
+    "pixart-sigma": "pixart-sigma 1024x1024 b1 fp16 20",
+    "sana": "sana 1024x1024 b1 bf16 20",
+    "sd3-medium": "sd3-medium 1024x1024 b1 fp16 28",
+    "sd35-medium": "sd35-medium 1024x1024 b1 bf16 28",
+    "flux1-schnell": "flux1-schnell 1024x1024 b1 bf16 4",
+    "flux1-dev": "flux1-dev 1024x1024 b1 bf16 28",
+}
+# What `tiers` and its tab show when nothing else is asked for.
+SHOWN = (
+    "sd15 512x512 b4 fp16 20",
+    "sdxl 1024x1024 b1 fp16 30",
+    "sd35-medium 1024x1024 b1 bf16 28",
+    "flux1-schnell 1024x1024 b1 bf16 4",
+)
+LARGEST_BATCH = 64
+NO_ROOM = "does not fit"
+
+
+class Runnable(NamedTuple):
+    """One model on one card. `None` where it cannot be told; `reason` says why.
+
+    `largest_batch` fits without a remedy, 0 where not even one picture does.
+    """
+
+    workload: Workload
+    fit: str | None
+    memory_gib: float | None
+    memory_gib_low: float | None
+    memory_gib_high: float | None
+    seconds_per_image: float | None
+    seconds_per_image_low: float | None
+    seconds_per_image_high: float | None
+    largest_batch: int | None
+    evidence: Evidence | None
+    reason: str = ""
+
+
+class Room(NamedTuple):
+    """A card or a machine by name, its memory, and what it can run."""
+
+    name: str
+    memory_gib: float
+    runs: tuple[Runnable, ...]
+
+
+def usual_workloads() -> list[Workload]:
+    """Return each counted model as it is usually used."""
+    return [parse_workload(USUAL[name]) for name in known_models() if name in USUAL]
+
+
+def shown_workloads(texts: Sequence[str] = ()) -> list[Workload]:
+    """Return the workloads in these words, or those that are shown when none is asked for."""
+    known = [text for text in SHOWN if text.split()[0] in known_models()]
+    return [parse_workload(text) for text in texts or known]
+
+
+def runnable_on(
+    card: Card,
+    findings: Findings | None = None,
+    *,
+    ram_gib: float | None = None,
+    workloads: Sequence[Workload] = (),
+) -> Room:
+    """Return what a card can run; `ram_gib` holds what is offloaded, `None` is enough of it."""
+    known = findings or Findings()
+    found = []
+    for asked in workloads or usual_workloads():
+        workload, note = _on_its_precision(asked, card)
+        row = alone_on(card, workload, known, ram_gib)
+        found.append(
+            Runnable(
+                workload=workload,
+                fit=row.fit,
+                memory_gib=row.memory_gib,
+                memory_gib_low=row.memory_gib_low,
+                memory_gib_high=row.memory_gib_high,
+                seconds_per_image=row.seconds_per_image,
+                seconds_per_image_low=row.seconds_per_image_low,
+                seconds_per_image_high=row.seconds_per_image_high,
+                largest_batch=None if row.fit is None else largest_batch(card, workload),
+                evidence=row.evidence[0] if row.evidence else None,
+                reason=row.reason or note,
+            )
+        )
+    return Room(card.name, card.memory_gib, tuple(found))
+
+
+def _on_its_precision(workload: Workload, card: Card) -> tuple[Workload, str]:
+    """Return a workload in a precision that the card has, and what that means."""
+    if workload.precision != "bf16" or (card.bf16 and card.capability >= AMPERE):
+        return workload, ""
+    note = f"in fp16, since {card.name} has no bf16; the model was made for bf16"
+    return workload.model_copy(update={"precision": "fp16"}), note
+
+
+def runnable_on_processor(name: str, cells: Sequence[TimedCell], ram_gib: float) -> Room:
+    """Return what a machine without a known card can run, in fp32, from its own cells."""
+    found = []
+    for usual in usual_workloads():
+        workload = usual.model_copy(update={"precision": "fp32"})
+        need = need_of(workload, Software())
+        low, peak, high = (
+            (mib - CONTEXT_MIB) / 1024 for mib in (need.low_mib, need.peak_mib, need.high_mib)
+        )
+        fit = "fits" if high <= RAM_SHARE * ram_gib else "tight" if peak <= ram_gib else NO_ROOM
+        base = Runnable(workload, fit, peak, low, high, None, None, None, None, None)
+        found.append(_timed(base, cells) if fit != NO_ROOM else base)
+    return Room(name, ram_gib, tuple(found))
+
+
+def _timed(base: Runnable, cells: Sequence[TimedCell]) -> Runnable:
+    """Return a row with the time that this machine's own cells predict."""
+    own = [cell for cell in cells if cell.workload.precision == "fp32"]
+    of_model = {cell.workload for cell in own if cell.workload.model == base.workload.model}
+    if len(of_model) < MIN_OWN_CELLS:
+        lacking = f"{len(of_model)} of its cells were measured here, {MIN_OWN_CELLS} are needed"
+        return base._replace(reason=f"no time: {lacking}")
+    from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
+
+    told = predict_cell(fit_cells(own, on_gpu=False), base.workload)
+    each = 1 / base.workload.batch
+    evidence = Evidence(
+        kind="predicted",
+        card="the processor",
+        workload=base.workload,
+        seconds=told.seconds,
+        seconds_low=told.seconds_low,
+        seconds_high=told.seconds_high,
+        source=f"{told.cells} cells that this machine measured on its processor",
+    )
+    return base._replace(
+        seconds_per_image=told.seconds * each,
+        seconds_per_image_low=told.seconds_low * each,
+        seconds_per_image_high=told.seconds_high * each,
+        evidence=evidence,
+    )
+
+
+def largest_batch(card: Card, workload: Workload) -> int:
+    """Return the most pictures at once that a card surely holds, at most `LARGEST_BATCH`."""
+
+    def fits(batch: int) -> bool:
+        asked = workload.model_copy(update={"batch": batch})
+        return need_of(asked, Software()).high_mib <= 1024 * card.memory_gib
+
+    low, high = 0, LARGEST_BATCH + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
+    """Return a row a model."""
+    header = [
+        "workload",
+        "verdict",
+        "needs (GiB)",
+        "from",
+        "to",
+        "s/image",
+        "from",
+        "to",
+        "largest batch that fits",
+        "evidence",
+        "rests on",
+    ]
+    rows: list[list[Any]] = [
+        [
+            one.workload.name,
+            one.fit or "cannot tell",
+            one.memory_gib,
+            one.memory_gib_low,
+            one.memory_gib_high,
+            one.seconds_per_image,
+            one.seconds_per_image_low,
+            one.seconds_per_image_high,
+            f"{LARGEST_BATCH} or more" if one.largest_batch == LARGEST_BATCH else one.largest_batch,
+            one.evidence.kind if one.evidence else "none",
+            one.reason or (one.evidence.source if one.evidence else ""),
+        ]
+        for one in room.runs
+    ]
+    return header, rows

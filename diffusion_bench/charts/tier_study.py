@@ -1,0 +1,61 @@
+"""A study of an upgrade path: everything the command, the page and the tab show, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from diffusion_bench.charts.tier_limits import bottleneck_sentences
+from diffusion_bench.charts.tier_measured import Findings
+from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
+from diffusion_bench.charts.tier_steps import Prices, StepBought, steps_bought
+from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.workload import Workload
+
+APPROXIMATE = "approximate: set your own"
+
+
+class Study(NamedTuple):
+    """A path and its workloads, what is known of them, and what follows."""
+
+    path: UpgradePath
+    workloads: tuple[Workload, ...]
+    prices: Prices
+    findings: Findings
+    rows: tuple[TierRow, ...]
+    steps: tuple[StepBought, ...]
+    bottlenecks: tuple[str, ...]
+    cards: Sequence[Card] | None = None
+
+
+def study(
+    path: UpgradePath,
+    workloads: Sequence[Workload],
+    findings: Findings | None = None,
+    *,
+    prices: Prices | None = None,
+    cards: Sequence[Card] | None = None,
+) -> Study:
+    """Return what a path does with workloads; `cards` are those known, the shipped ones if none."""
+    known, paid = findings or Findings(), prices or Prices()
+    rows = tier_rows(path, workloads, known, cards)
+    return Study(
+        path=path,
+        workloads=tuple(workloads),
+        prices=paid,
+        findings=known,
+        rows=tuple(rows),
+        steps=tuple(steps_bought(path, rows, prices=paid, cards=cards)),
+        bottlenecks=tuple(words for _, words in bottleneck_sentences(path, rows, cards)),
+        cards=cards,
+    )
+
+
+def price_lines(path: UpgradePath) -> list[str]:
+    """Return what each tier costs, and whether anybody has set it."""
+    lines = []
+    for tier in path.tiers:
+        price = "cannot tell" if tier.price is None else f"{tier.price:g} {path.currency}"
+        lines.append(f"{tier.name}: {price}{f', {APPROXIMATE}' if tier.approximate else ''}")
+    return lines

@@ -1,0 +1,95 @@
+"""What stands behind the figures of one tier and workload: all evidence, memory, two GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from diffusion_bench.charts.tier_bars import row_key
+from diffusion_bench.charts.tier_numbers import TierRow
+from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.memory import REMEDIES
+
+
+def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) -> str:
+    """Return, as lines of plain text, what a row's figures rest on; ValueError for no such row."""
+    row = next((row for row in rows if row_key(row) == key), None)
+    if row is None:
+        raise ValueError(f"there is no figure {key!r:.120}")
+    lines = [f"{row.tier}, {row.card}", row.workload.name, ""]
+    if not row.evidence:
+        return "\n".join([*lines, f"Cannot tell: {row.reason}"])
+    lines.append("Evidence, best first; the first one gives the figures, kinds are not averaged:")
+    lines += [_evidence(one, row) for one in row.evidence]
+    lines += ["", *_memory(row, cards)]
+    lines += [_two(way) for way in row.two_gpus]
+    return "\n".join(lines)
+
+
+def fit_table(rows: Sequence[TierRow]) -> tuple[list[str], list[list[Any]]]:
+    """Return a row a tier and workload: verdict, need, what each remedy costs in time."""
+    header = ["tier", "card", "workload", "verdict", "needs (GiB)", "from", "to", "price"]
+    table: list[list[Any]] = []
+    for row in rows:
+        verdict = row.fit or f"cannot tell: {row.reason}"
+        need = [row.memory_gib, row.memory_gib_low, row.memory_gib_high]
+        table.append(
+            [row.tier, row.card, row.workload.name, verdict, *need, "; ".join(_prices(row))]
+        )
+    return header, table
+
+
+def _evidence(one: Evidence, row: TierRow) -> str:
+    each = 1 / one.workload.batch
+    interval = ""
+    if one.seconds_low is not None and one.seconds_high is not None:
+        low, high = one.seconds_low * each, one.seconds_high * each
+        interval = f" ({low:.3g} to {high:.3g})"
+    told = []
+    if one.reports and one.reports > 1:
+        told.append(f"{one.reports} reports")
+    if one.records:
+        told.append(f"{one.records} {'records' if one.kind == 'published' else 'timed calls'}")
+    if one.energy_j is not None:
+        told.append(f"{one.energy_j * each:.4g} J/image measured")
+    if one.kind == "predicted" and row.slower != 1:
+        told.append(f"before its remedies, which take {row.slower:g} times as long")
+    counted = f", {', '.join(told)}" if told else ""
+    return f"- {one.kind}: {one.seconds * each:.4g} s/image{interval}{counted}; {one.source}"
+
+
+def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
+    if row.memory_gib is None:
+        return []
+    card = find_card(row.faster_card, cards).card
+    of = f" of {card.memory_gib:g}" if card else ""
+    lines = [
+        f"Memory: {row.memory_gib:.1f} GiB ({row.memory_gib_low:.1f} to {row.memory_gib_high:.1f})"
+        f"{of}: {row.fit}"
+    ]
+    lines += [f"- {price}" for price in _prices(row)]
+    if row.at_most_j_per_image is not None:
+        lines.append(f"Energy: at most {row.at_most_j_per_image:.4g} J/image, the rated power")
+    if card:
+        lines.append(f"The card's figures: {card.source}")
+    return lines
+
+
+def _prices(row: TierRow) -> list[str]:
+    """Return what each remedy saves and costs."""
+    names = (row.fit or "").removeprefix("fits with ").split(" and ")
+    return [
+        f"{name}: {REMEDIES[name].price} ({REMEDIES[name].source})"
+        for name in names
+        if name in REMEDIES
+    ]
+
+
+def _two(way: Any) -> str:
+    start = f"Two GPUs, {way.way}"
+    if way.images_per_hour is None:
+        return f"{start}: {way.reason}"
+    share = f" ({' + '.join(map(str, way.share))} pictures)" if way.share else ""
+    faster = f", {way.speedup:.2f} times the faster card" if way.speedup else ""
+    return f"{start}{share}: {way.images_per_hour:.4g} images/h{faster}, predicted"

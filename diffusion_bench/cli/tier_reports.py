@@ -1,0 +1,121 @@
+"""Reports for the commands about what to buy: named, in folders, thousands of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffusion_bench.charts.tier_measured import Findings, Here
+    from diffusion_bench.charts.tier_runnable import Room
+    from diffusion_bench.hardware.machine import MachineInfo
+    from diffusion_bench.reports.index import Asked, ReportDigest
+    from diffusion_bench.tiers.cards import Card
+    from diffusion_bench.tiers.workload import Workload
+
+NAMED_COMPLAINTS = 3
+HERE = "here"
+
+
+class Told(NamedTuple):
+    """What reports say: of cards, and each of them in figures; `here` is the machine at hand."""
+
+    findings: Findings
+    digests: tuple[ReportDigest, ...]
+    here: Here
+
+
+def read_reports(
+    paths: Sequence[Path], cards: Sequence[Card], *, patience_s: float | None = None
+) -> Told:
+    """Return what reports say; complaints and reports left for later go to stderr.
+
+    Raises ValueError where one of a few files that were named is no report.
+    """
+    from diffusion_bench.charts.tier_measured import Findings, Here, findings_of
+
+    if not paths:
+        return Told(Findings(), (), Here())
+    digests, here = ask(paths, patience_s=patience_s).digests, this_machine()[1]
+    return Told(findings_of(digests, here, cards), digests, here)
+
+
+def room_of(
+    card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload] = ()
+) -> Room:
+    """Return what a card can run, by its name, or by "here" the one of this machine.
+
+    A machine without a known card runs on its processor. Raises ValueError for an unknown name.
+    """
+    from diffusion_bench.charts.tier_measured import cells_on
+    from diffusion_bench.charts.tier_runnable import runnable_on, runnable_on_processor
+    from diffusion_bench.tiers.cards import find_card
+
+    if card != HERE:
+        match = find_card(card, cards)
+        if match.card is None:
+            raise ValueError(f"cannot tell: {match.reason}")
+        return runnable_on(match.card, told.findings, workloads=workloads)
+    machine, here = this_machine()
+    ram_gib = machine.ram_mib / 1024
+    for gpu in machine.gpus[:1]:
+        match = find_card(gpu.name or "", cards, memory_mib=gpu.memory_total_mib)
+        if match.card is not None:
+            return runnable_on(match.card, told.findings, ram_gib=ram_gib, workloads=workloads)
+        typer.echo(f"note: {match.reason}; this is what the processor can run", err=True)
+    return runnable_on_processor(machine.cpu, cells_on(told.digests, here), ram_gib)
+
+
+def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:
+    """Return the digests of reports, through the index that all commands and the page share."""
+    from diffusion_bench.backends.device import cache_folder
+    from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
+
+    files = files_of(paths)
+    asked = ReportIndex(cache_folder() / INDEX_NAME).ask(files, patience_s=patience_s)
+    if asked.complaints and len(files) == len(paths) <= NAMED_COMPLAINTS:
+        raise ValueError(asked.complaints[0])
+    for line in asked.complaints[:NAMED_COMPLAINTS]:
+        typer.echo(f"note: left out: {line}", err=True)
+    if len(asked.complaints) > NAMED_COMPLAINTS:
+        more = len(asked.complaints) - NAMED_COMPLAINTS
+        typer.echo(f"note: {more} more files are no reports and were left out", err=True)
+    if asked.unread:
+        typer.echo(
+            f"note: {asked.unread} of {len(files)} reports are not read yet; run it again to "
+            "read more, or all at once with --patience 0",
+            err=True,
+        )
+    return asked
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the files named, and those in the folders named; ValueError for an empty folder."""
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        inside = sorted(path.glob("*.jsonl"))
+        if not inside:
+            raise ValueError(f"{path}: no report (*.jsonl) is in this folder")
+        files += inside
+    return files
+
+
+def this_machine() -> tuple[MachineInfo, Here]:
+    """Return what the machine is made of, and what reports know it by."""
+    from contextlib import closing
+
+    from diffusion_bench.charts.tier_measured import Here
+    from diffusion_bench.hardware.machine import describe_machine
+    from diffusion_bench.hardware.sensors import open_sensor, uuid_hash
+
+    with closing(open_sensor()) as sensor:
+        machine = describe_machine(sensor)
+    hashes = frozenset(uuid_hash(gpu.uuid) for gpu in machine.gpus if gpu.uuid)
+    return machine, Here(hashes, machine.cpu, machine.cores_logical, machine.ram_mib)

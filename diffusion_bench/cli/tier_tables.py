@@ -1,0 +1,181 @@
+"""What predict and tiers print: tables and lines for a terminal, JSON for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from diffusion_bench.charts.tier_numbers import TierRow
+    from diffusion_bench.charts.tier_runnable import Room, Runnable
+    from diffusion_bench.charts.tier_steps import StepBought
+    from diffusion_bench.charts.tier_study import Study
+
+UNKNOWN = "cannot tell"
+PIPE_WIDTH = 170
+
+
+def print_prediction(answer: dict[str, Any], name: str) -> None:
+    """Print one prediction as a few lines."""
+    low, high = answer["seconds_low"], answer["seconds_high"]
+    rate_low, rate_high = answer["image_steps_per_s_low"], answer["image_steps_per_s_high"]
+    lines = [
+        f"{answer['card']}, {name}",
+        f"time: {answer['seconds']:.3g} s a call (80 percent interval {low:.3g} to {high:.3g}), "
+        f"{answer['seconds_per_image']:.3g} s a picture",
+        f"speed: {answer['image_steps_per_s']:.3g} image-steps/s ({rate_low:.3g} to "
+        f"{rate_high:.3g})",
+        f"memory: {answer['memory_gib']:.3g} GiB ({answer['memory_gib_low']:.3g} to "
+        f"{answer['memory_gib_high']:.3g}) of {answer['card_memory_gib']:g}: {answer['fit']}",
+        f"rests on: {answer['basis']}",
+    ]
+    if answer["note"]:
+        lines.append(f"note: {answer['note']}")
+    typer.echo("\n".join(lines))
+
+
+def print_study(study: Study) -> None:
+    """Print what each tier does, what each step buys, and what then holds it back."""
+    from diffusion_bench.charts.tier_study import price_lines
+
+    _print_rows(study.rows)
+    _print_steps(study.steps, study.path.currency)
+    _print_lines([*study.bottlenecks, *price_lines(study.path)])
+
+
+def print_room(room: Room) -> None:
+    """Print what a card can run."""
+    columns = ("workload", "verdict", "GiB", "s/image", "80 %", "largest batch", "rests on")
+    _print_table(columns, [_run_cells(one) for one in room.runs])
+    _print_lines([f"{room.name}: {room.memory_gib:.3g} GiB"])
+
+
+def print_json(value: Any) -> None:
+    """Print a value of records, named tuples and plain values as one JSON document."""
+    import json
+
+    typer.echo(json.dumps(as_json(value), indent=2, allow_nan=False))
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it; a record or a named tuple becomes an object."""
+    from diffusion_bench.records import Record
+
+    if isinstance(value, Record):
+        return value.model_dump(mode="json")
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return as_json(value._asdict())
+    if isinstance(value, dict):
+        return {name: as_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(part) for part in value]
+    return value
+
+
+def _print_rows(rows: Sequence[TierRow]) -> None:
+    columns = ("tier", "card", "workload", "s/image", "80 %", "images/h", "J/image", "GiB")
+    _print_table((*columns, "fit", "basis"), [_row_cells(row) for row in rows])
+    _print_lines([_two_gpus_line(row, way) for row in rows for way in row.two_gpus])
+
+
+def _print_steps(steps: Sequence[StepBought], currency: str) -> None:
+    columns = ("step", "workload", "images/h, predicted", "than before", "for 1 image/h more")
+    more = ("even with the cloud", "held back by")
+    _print_table((*columns, *more), [_step_cells(step, currency) for step in steps])
+
+
+def _step_cells(step: StepBought, currency: str) -> list[str]:
+    faster = "first time" if step.first_time else figure(step.times_before)
+    gained = step.price_per_gained_image_per_hour
+    hours, images = step.break_even_hours, step.break_even_images
+    even = "" if hours is None else f"{figure(hours)} h"
+    return [
+        step.tier,
+        step.workload,
+        figure(step.images_per_hour) or UNKNOWN,
+        f"{faster} times" if step.times_before else faster,
+        "" if gained is None else f"{gained:.3g} {currency}",
+        even if images is None else f"{even}, {figure(images)} images",
+        step.held_back_by,
+    ]
+
+
+def _row_cells(row: TierRow) -> list[str]:
+    joules = figure(row.j_per_image)
+    if row.j_per_image is None and row.at_most_j_per_image is not None:
+        joules = f"<= {figure(row.at_most_j_per_image)}"
+    return [
+        row.tier,
+        row.card,
+        row.workload.name,
+        figure(row.seconds_per_image),
+        _interval(row.seconds_per_image_low, row.seconds_per_image_high),
+        figure(row.images_per_hour),
+        joules,
+        figure(row.memory_gib),
+        row.fit or UNKNOWN,
+        row.evidence[0].kind if row.evidence else f"{UNKNOWN}: {row.reason}",
+    ]
+
+
+def _run_cells(one: Runnable) -> list[str]:
+    from diffusion_bench.charts.tier_runnable import LARGEST_BATCH
+
+    more = " or more" if one.largest_batch == LARGEST_BATCH else ""
+    basis = f"{one.evidence.kind}: {one.evidence.source}" if one.evidence else ""
+    return [
+        one.workload.name,
+        one.fit or UNKNOWN,
+        figure(one.memory_gib),
+        figure(one.seconds_per_image),
+        _interval(one.seconds_per_image_low, one.seconds_per_image_high),
+        "" if one.largest_batch is None else f"{one.largest_batch}{more}",
+        "; ".join(filter(None, (one.reason, basis))),
+    ]
+
+
+def _two_gpus_line(row: TierRow, way: Any) -> str:
+    start = f"{row.tier}, {row.workload.name}, {way.way}"
+    if way.images_per_hour is None:
+        return f"{start}: {way.reason}"
+    share = f" ({' + '.join(map(str, way.share))})" if way.share else ""
+    faster = f", {way.speedup:.2f} times the faster card" if way.speedup else ""
+    return f"{start}{share}: {figure(way.images_per_hour)} images/h{faster} (predicted)"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
+
+
+def figure(value: float | None) -> str:
+    """Return a value with three digits, or nothing."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    _console().print(table)
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    console = _console()
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if Console().is_terminal else Console(width=PIPE_WIDTH)

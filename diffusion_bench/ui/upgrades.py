@@ -1,0 +1,293 @@
+"""What the tab *Tiers* does, without the page: values in, charts, tables and words out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, findings_of
+from diffusion_bench.charts.tier_runnable import (
+    SHOWN,
+    Room,
+    runnable_on,
+    runnable_on_processor,
+    shown_workloads,
+    usual_workloads,
+)
+from diffusion_bench.charts.tier_steps import prices_of
+from diffusion_bench.charts.tier_study import Study, price_lines, study
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.sensors import uuid_hash
+from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
+from diffusion_bench.tiers.cards import find_card, known_cards
+from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
+from diffusion_bench.ui.figures import Chart, Table, to_table
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.report_files import ReportFolder
+
+ALL, CHOSEN, NONE = "all saved reports", "those chosen below", "none"
+USES = (ALL, CHOSEN, NONE)
+HERE = "the card of this machine"
+PATIENCE_S = 1.0  # of reading new reports before the first answer, and MORE_S between two lines
+MORE_S = 2.0
+MAX_WORKLOADS = 12
+MAX_LISTED = 200  # reports to choose from, the newest
+
+
+class Question(NamedTuple):
+    """What the page's fields hold."""
+
+    path: str
+    workloads: tuple[str, ...]
+    cloud_per_hour: float | None = None
+    per_kwh: float | None = None
+    use: str = NONE
+    names: tuple[str, ...] = ()
+    uploads: tuple[str, ...] = ()
+
+
+class View(NamedTuple):
+    """What the page shows next; `None` leaves what is there."""
+
+    status: str
+    vram: Chart | None = None
+    bars: Chart | None = None
+    gains: Chart | None = None
+    fits: Table | None = None
+    keys: tuple[str, ...] = ()
+    why: str = ""
+
+
+class Told(NamedTuple):
+    """What reports say, and how many of them could be taken in."""
+
+    findings: Findings
+    asked: Asked
+
+
+class Upgrades:
+    """Answers for upgrade paths. `machine` tells what this machine is."""
+
+    def __init__(
+        self,
+        folder: ReportFolder,
+        index: ReportIndex,
+        outbox: Outbox,
+        machine: Callable[[], MachineInfo],
+    ) -> None:
+        self._folder = folder
+        self._index = index
+        self._outbox = outbox
+        self._machine = machine
+
+    def names(self) -> list[str]:
+        """Return the newest reports of the folder."""
+        return self._folder.names()[:MAX_LISTED]
+
+    def views(self, question: Question, metric: str) -> Iterator[View]:
+        """Answer at once from what is known, and again when all new reports were read."""
+        told = self._told(question, PATIENCE_S)
+        yield self._view(question, metric, told)
+        while told.asked.unread:
+            left = told.asked.unread
+            yield View(f"Reading reports: {left} to go. What is shown rests on those read so far.")
+            told = self._told(question, MORE_S)
+            if told.asked.unread >= left:  # nothing more can be kept
+                return
+            if not told.asked.unread:
+                yield self._view(question, metric, told)
+
+    def bars(self, question: Question, metric: str) -> Chart:
+        """Return the bars of another metric."""
+        return bars_chart(self._study(question, self._told(question, PATIENCE_S)), metric)
+
+    def why(self, question: Question, key: str) -> str:
+        """Return what stands behind a bar, by one of `View.keys`."""
+        from diffusion_bench.charts.tier_why import why
+
+        return why(self._study(question, self._told(question, PATIENCE_S)).rows, key)
+
+    def room(self, question: Question, card: str) -> tuple[str, Chart]:
+        """Return what a card can run, in words and as a chart; `HERE` is this machine's."""
+        from diffusion_bench.charts.tier_room import room_figure
+        from diffusion_bench.charts.tier_runnable import runnable_table
+
+        found, note = self._room(card, self._told(question, PATIENCE_S))
+        words = room_words(found)
+        chart = Chart(room_figure(found), to_table(*runnable_table(found)))
+        return f"{words} {note}".strip(), chart
+
+    def page(self, question: Question, card: str) -> str:
+        """Return the path of an HTML file with everything the tab shows."""
+        from diffusion_bench.charts.tier_page import tiers_html
+
+        told = self._told(question, PATIENCE_S)
+        found = self._study(question, told)
+        return self._outbox.place("tiers.html", tiers_html(found, self._room(card, told)[0]))
+
+    def _study(self, question: Question, told: Told) -> Study:
+        texts = question.workloads
+        if len(texts) > MAX_WORKLOADS:
+            raise ValueError(f"{len(texts)} workloads; at most {MAX_WORKLOADS} are shown at once")
+        prices = prices_of(question.cloud_per_hour, question.per_kwh)
+        path = parse_path(question.path, "the path")
+        return study(path, shown_workloads(texts), told.findings, prices=prices)
+
+    def _view(self, question: Question, metric: str, told: Told) -> View:
+        from diffusion_bench.charts.tier_bars import row_key
+        from diffusion_bench.charts.tier_gains import gains_figure, gains_table
+        from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
+        from diffusion_bench.charts.tier_why import fit_table, why
+
+        found = self._study(question, told)
+        vram = vram_numbers(found.path, found.workloads)
+        currency = found.path.currency
+        gains = to_table(*gains_table(found.steps, currency))
+        keys = tuple(row_key(row) for row in found.rows)
+        return View(
+            status="\n".join(status_lines(found, told.asked)),
+            vram=Chart(vram_figure(vram), to_table(*vram_table(vram))),
+            bars=bars_chart(found, metric),
+            gains=Chart(gains_figure(found.steps, currency), gains),
+            fits=to_table(*fit_table(found.rows)),
+            keys=keys,
+            why=why(found.rows, keys[0]),
+        )
+
+    def _told(self, question: Question, patience_s: float) -> Told:
+        """Return what the reports of a question say."""
+        if question.use not in USES:
+            raise ValueError(f"{question.use!r:.40} is no choice of reports")
+        saved, uploads = [], [Path(upload) for upload in question.uploads]
+        if question.use == ALL:
+            saved = self._folder.paths()
+        elif question.use == CHOSEN:
+            saved = [self._folder.path(name) for name in question.names]
+        if not saved and not uploads:
+            return Told(Findings(), Asked(()))
+        asked = self._index.ask(saved, patience_s=patience_s)
+        foreign = self._index.ask(uploads)
+        digests = (*asked.digests, *map(_made_foreign, foreign.digests))
+        asked = Asked(digests, asked.complaints + foreign.complaints, asked.unread)
+        return Told(findings_of(digests, _here(self._machine())), asked)
+
+    def _room(self, card: str, told: Told) -> tuple[Room, str]:
+        if card != HERE:
+            match = find_card(card)
+            if match.card is None:
+                raise ValueError(f"cannot tell: {match.reason}")
+            return runnable_on(match.card, told.findings), match.note or ""
+        machine = self._machine()
+        ram_gib, note = machine.ram_mib / 1024, machine.no_gpu or ""
+        for gpu in machine.gpus[:1]:
+            match = find_card(gpu.name or "", memory_mib=gpu.memory_total_mib)
+            if match.card is not None:
+                return runnable_on(match.card, told.findings, ram_gib=ram_gib), ""
+            note = match.reason or ""
+        cells = cells_on(told.asked.digests, _here(machine))
+        return runnable_on_processor(machine.cpu, cells, ram_gib), note
+
+
+def shipped_text() -> str:
+    """Return the text of the path that ships with this program."""
+    return PATH.read_text(encoding="utf-8")
+
+
+def check_path(text: str) -> str:
+    """Return in one line what a text's path is; raise ValueError for a text that is none."""
+    path = parse_path(text, "the path")
+    unknown = _unknown_cards(path)
+    if unknown:
+        return f"{len(path.tiers)} tiers; of {', '.join(unknown)} nothing can be told: no such card"
+    guessed = sum(tier.approximate for tier in path.tiers)
+    said = f", {guessed} of their prices approximate: set your own" if guessed else ""
+    return f"{len(path.tiers)} tiers, prices in {path.currency}{said}."
+
+
+def _unknown_cards(path: UpgradePath) -> list[str]:
+    names = dict.fromkeys(name for tier in path.tiers for name in tier.gpus)
+    return [name for name in names if find_card(name).card is None]
+
+
+def workload_choices() -> list[str]:
+    """Return the workloads to choose from; others can be typed."""
+    usual = [workload.name.removesuffix(" steps") for workload in usual_workloads()]
+    return list(dict.fromkeys([*SHOWN, *usual]))
+
+
+def card_choices() -> list[str]:
+    """Return the cards to choose from, the one of this machine first."""
+    return [HERE, *(card.name for card in known_cards())]
+
+
+def bars_chart(found: Study, metric: str) -> Chart:
+    """Return the bars of a metric, by one of `METRICS`."""
+    from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
+    from diffusion_bench.charts.tier_evidence import bars_figure
+
+    numbers = bars_numbers(
+        found.rows,
+        metric,
+        currency=found.path.currency,
+        prices=found.prices,
+    )
+    return Chart(bars_figure(numbers), to_table(*bars_table(numbers)))
+
+
+def status_lines(found: Study, asked: Asked) -> list[str]:
+    """Return what the answer rests on, what holds each step back, and what is paid."""
+    known = len(asked.digests)
+    measured = sum(one.here for one in found.findings.measured)
+    imported = len(found.findings.measured) - measured
+    rests = (
+        f"Rests on {known} reports ({measured} workloads measured on this machine's card, "
+        f"{imported} imported, unverified)."
+        if known
+        else "No report is used: predicted from specifications, and published figures."
+    )
+    lines = [rests, *(f"Left out: {line}" for line in asked.complaints[:3])]
+    if len(asked.complaints) > 3:
+        lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
+    lines += found.bottlenecks
+    return [*lines, *(f"Price of {line}" for line in price_lines(found.path))]
+
+
+def room_words(room: Room) -> str:
+    """Return in a sentence what a card or machine can run."""
+    fitting = [one.workload.model for one in room.runs if one.fit == "fits"]
+    helped = [
+        one.workload.model for one in room.runs if one.fit and one.fit.startswith(("fits w", "t"))
+    ]
+    parts = [f"{room.name} ({room.memory_gib:.3g} GiB) runs {_listed(fitting) or 'no model'}"]
+    if helped:
+        parts.append(f"with little room or a remedy {_listed(helped)}")
+    return ", ".join(parts) + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _made_foreign(digest: ReportDigest) -> ReportDigest:
+    """Return an uploaded report as imported, whatever machine it names."""
+    return digest._replace(gpu_hash=None, cpu="")
+
+
+def _here(machine: MachineInfo) -> Here:
+    hashes = frozenset(uuid_hash(gpu.uuid) for gpu in machine.gpus if gpu.uuid)
+    return Here(hashes, machine.cpu, machine.cores_logical, machine.ram_mib)
+
+
+def to_question(values: Sequence[Any]) -> Question:
+    """Return the question of the page's fields, in the order of `Question`."""
+    path, workloads, cloud, per_kwh, use, names, uploads = values
+    return Question(
+        path=path or "",
+        workloads=tuple(workloads or ()),
+        cloud_per_hour=cloud or None,
+        per_kwh=per_kwh,
+        use=use,
+        names=tuple(names or ()),
+        uploads=tuple(uploads or ()),
+    )
