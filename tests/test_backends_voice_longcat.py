@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.base import Utterance, VoiceState
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.hub import noise_of
 from diffusion_bench.backends.voice.longcat import GuidanceName, LongCat, expected_s, normalise
 from diffusion_bench.records import VoiceRequest
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> LongCat:
-    return LongCat.load(str(folder), device="cpu")
+    return LongCat.load(find_voice_model(str(folder)), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def as_published(
 def test_cloning_is_the_published_algorithm(
     folder: Path, voice: VoiceState, stock: LongCatAudioDiTPipeline, method: GuidanceName
 ) -> None:
-    model = LongCat.load(str(folder), device="cpu", guidance=method)
+    model = LongCat.load(find_voice_model(str(folder)), device="cpu", guidance=method)
     own = VoiceState(model.entry.name, voice.tensors, voice.facts)
     said = say(model, own, seed=4)
     latents = voice.tensors["latents"][None]
@@ -122,7 +123,7 @@ def test_cloning_is_the_published_algorithm(
 def test_without_a_recording_it_is_the_pipeline_of_diffusers(
     folder: Path, stock: LongCatAudioDiTPipeline, scale: float
 ) -> None:
-    model = LongCat.load(str(folder), device="cpu", guidance="cfg")
+    model = LongCat.load(find_voice_model(str(folder)), device="cpu", guidance="cfg")
     nobody = VoiceState(model.entry.name, {"latents": torch.zeros(0, WIDTH)}, {"transcript": ""})
     said = say(model, nobody, guidance_scale=scale, batch=2)
     frames = said.lengths[0] // HOP
@@ -145,7 +146,7 @@ def test_no_guidance_is_one_pass_a_step_and_guidance_two(model: LongCat, voice: 
 
 
 def test_the_two_guidances_differ(folder: Path, model: LongCat, voice: VoiceState) -> None:
-    other = LongCat.load(str(folder), device="cpu", guidance="cfg")
+    other = LongCat.load(find_voice_model(str(folder)), device="cpu", guidance="cfg")
     assert (say(model, voice).audio - say(other, voice).audio).abs().mean() > 1e-3
 
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_voices import chirp, save_tiny_pocket
 from torch import Tensor
 
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice import pocket_tts
 from diffusion_bench.backends.voice.base import StreamingVoiceModel, Utterance, VoiceState
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.pocket_tts import PocketTts
 from diffusion_bench.records import VoiceRequest
 
@@ -21,7 +23,9 @@ FRAME = 1920  # samples
 
 
 def load(folder: Path, **settings: Any) -> tuple[PocketTts, VoiceState]:
-    model = PocketTts.load(str(save_tiny_pocket(folder, **settings)), device="cpu")
+    model = PocketTts.load(
+        find_voice_model(str(save_tiny_pocket(folder, **settings))), device="cpu"
+    )
     return model, model.encode_voice(chirp(2.0))
 
 
@@ -164,7 +168,9 @@ def test_of_a_long_recording_the_first_30_s_are_used(ending: tuple[PocketTts, Vo
 def test_weights_without_an_encoder_say_how_to_get_those_with_one(
     tmp_path: Path, ending: tuple[PocketTts, VoiceState]
 ) -> None:
-    model = PocketTts.load(str(save_tiny_pocket(tmp_path, encoder=False)), device="cpu")
+    model = PocketTts.load(
+        find_voice_model(str(save_tiny_pocket(tmp_path, encoder=False))), device="cpu"
+    )
     with pytest.raises(ModelUnavailable, match=r"^[^\n]+$") as caught:
         model.encode_voice(chirp(2.0))
     assert "accept the terms at https://huggingface.co/kyutai/pocket-tts" in str(caught.value)
@@ -172,3 +178,12 @@ def test_weights_without_an_encoder_say_how_to_get_those_with_one(
     # A voice that was encoded before is one all the same.
     saved = VoiceState(model.entry.name, ending[1].tensors)
     assert say((model, saved)).audio.std() > 0.01
+
+
+def test_a_codec_that_is_a_pickle_is_not_read(tmp_path: Path) -> None:
+    folder = save_tiny_pocket(tmp_path)
+    weights = tmp_path / "codec" / "model.safetensors"
+    torch.save(load_file(weights), weights.with_name("pytorch_model.bin"))
+    weights.unlink()
+    with pytest.raises(ModelUnavailable, match=r"^[^\n]+safetensors[^\n]*$"):
+        PocketTts.load(find_voice_model(str(folder)), device="cpu")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffusion_bench.backends.voice import vibevoice
 from diffusion_bench.backends.voice.base import Utterance, VoiceState
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.vibevoice import ENTRY, VibeVoice, build_sampler
 from diffusion_bench.records import VoiceRequest
 
@@ -28,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VibeVoice]:
         # Random models never come to an end, and a test need not wait for it.
         patch.setattr(vibevoice, "SPEECH_S", (0.0, 0.8))
         folder = save_tiny_vibevoice(tmp_path_factory.mktemp("vibevoice"))
-        yield VibeVoice.load(str(folder), device="cpu")
+        yield VibeVoice.load(find_voice_model(str(folder)), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,9 @@ def test_no_sampler_is_left_behind(model: VibeVoice, voice: VoiceState) -> None:
 
 
 def test_a_model_that_says_nothing_is_one_line(tmp_path: Path) -> None:
-    silent = VibeVoice.load(str(save_tiny_vibevoice(tmp_path, speaks=False)), device="cpu")
+    silent = VibeVoice.load(
+        find_voice_model(str(save_tiny_vibevoice(tmp_path, speaks=False))), device="cpu"
+    )
     with pytest.raises(ValueError, match=r"^[^\n]+said nothing[^\n]+$"):
         say(silent, silent.encode_voice(chirp(2.0)))
 

@@ -1,8 +1,7 @@
-"""What the diffusing voice models of the hub share: where they are, what they take, their noise."""
+"""What voice models of the hub share: what they take of a recording, whose voices, their noise."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -10,27 +9,11 @@ import torch
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.catalog import HUB_ID, UnknownModel
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import at_rate
 from diffusion_bench.records import VoiceRequest
 
 SILENCE = 1e-4  # a peak under -80 dB of full scale
-
-
-def entry_of(known: VoiceEntry, asked: VoiceEntry | str) -> VoiceEntry:
-    """Return the entry to load: the one asked for, or `known` at another folder or hub id.
-
-    Raises `UnknownModel` for a name that is neither.
-    """
-    if isinstance(asked, VoiceEntry):
-        return asked
-    location = os.path.expanduser(asked)
-    if os.path.isdir(location):
-        return known.model_copy(update={"name": asked, "location": location, "source": "folder"})
-    if HUB_ID.fullmatch(asked):
-        return known.model_copy(update={"name": asked, "location": asked, "source": "hub"})
-    raise UnknownModel(f"{asked!r} is no folder here and no hub id (owner/name)")
 
 
 def waveform_of(reference: Reference, entry: VoiceEntry) -> Tensor:

@@ -24,35 +24,15 @@ from diffusion_bench.backends.voice.candidates import (
     required_transcript,
     side_by_side,
 )
-from diffusion_bench.backends.voice.hub import entry_of, noise_of, refuse_foreign, waveform_of
+from diffusion_bench.backends.voice.catalog import voice_catalog
+from diffusion_bench.backends.voice.hub import noise_of, refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import fetching
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
 GuidanceName = Literal["apg", "cfg"]
 
-ENTRY = VoiceEntry(
-    name="longcat",
-    title="LongCat-AudioDiT 1B (hub, 24 kHz, needs a transcript)",
-    family="longcat_audio_dit",
-    source="hub",
-    location="ruixiangma/LongCat-AudioDiT-1B-Diffusers",
-    licence="MIT",
-    sample_rate=24_000,
-    samplers=("native",),
-    steps=16,
-    guidance_scale=5.0,
-    temperature=1.0,
-    needs_transcript=True,
-    reference_s=(1.0, 15.0),
-    max_chars=120,
-    download_gib=5.29,
-    parameters_m=1420,
-    note=(
-        "Flow matching, English and Chinese. The recording and the new speech share a window of "
-        "30 s. A guidance scale of 5 is the authors' strength of 4; 1 is none, and twice as fast."
-    ),
-)
+ENTRY = voice_catalog()["longcat"]
 WINDOW_S = 30.0
 SPARE_FRAMES = 3  # after the recording while it is encoded, so that its end has a future; then cut
 CHARACTER_S = {"Latin": 0.082, "Chinese": 0.21}  # how long a character is to say
@@ -76,7 +56,7 @@ class LongCat:
     @classmethod
     def load(
         cls,
-        entry: VoiceEntry | str,
+        entry: VoiceEntry,
         *,
         device: str,
         precision: PrecisionName = "fp32",
@@ -89,7 +69,6 @@ class LongCat:
         fp16 as theirs does, or in fp32, never in bf16, whose 8 bits of mantissa would be heard.
         Raises `ModelUnavailable`.
         """
-        entry = entry_of(ENTRY, entry)
         vae_dtype = DTYPES["fp16" if precision == "fp16" else "fp32"]
         with fetching(entry):
             from diffusers import LongCatAudioDiTPipeline

@@ -23,34 +23,13 @@ from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import refuse_unfit, side_by_side
-from diffusion_bench.backends.voice.hub import entry_of, noise_of, refuse_foreign, waveform_of
-from diffusion_bench.backends.voice.loading import fetching, weight_options
+from diffusion_bench.backends.voice.catalog import voice_catalog
+from diffusion_bench.backends.voice.hub import noise_of, refuse_foreign, waveform_of
+from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = VoiceEntry(
-    name="pocket-tts",
-    title="Pocket TTS 100M (hub, 24 kHz, made for CPUs)",
-    family="pocket_tts",
-    source="hub",
-    location="eustlb/pocket-tts",
-    companions=("eustlb/pocket-tts-audio-tokenizer",),
-    licence="CC-BY-4.0 (weights), MIT (code)",
-    sample_rate=24_000,
-    samplers=("native",),
-    steps=1,
-    temperature=0.7,
-    reference_s=(1.0, 30.0),
-    max_chars=200,
-    gated=True,
-    download_gib=0.42,
-    parameters_m=109.5,
-    note=(
-        "Flow matching in one Euler step a frame; streams; temperature is the variance of the "
-        "noise. Kyutai forbids cloning a voice without its owner's consent; the ungated weights "
-        "have no encoder, so that they clone no voice."
-    ),
-)
+ENTRY = voice_catalog()["pocket-tts"]
 FIRST_FRAMES, NEXT_FRAMES = 3, 12  # of 80 ms: little until something is heard, then efficient
 CONVOLUTION_FRAMES = 4  # how far back the convolutions of the codec's decoder reach, rounded up
 NO_ENCODER = (
@@ -79,26 +58,21 @@ class PocketTts:
         self._device = device
 
     @classmethod
-    def load(
-        cls, entry: VoiceEntry | str, *, device: str, precision: PrecisionName = "fp32"
-    ) -> Self:
+    def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName = "fp32") -> Self:
         """Load from a folder or the hub, from its cache without a network.
 
         The codec computes in fp32 whatever the precision: it is small, and the 8 bits of bf16's
         mantissa would be heard. Raises `ModelUnavailable`.
         """
-        entry = entry_of(ENTRY, entry)
         with fetching(entry):
             from transformers import PocketTTSForConditionalGeneration, PocketTTSProcessor
 
             # First, because the processor would read the codec's pickle where that is all there is.
             codec = _load_codec(entry.location)
             processor = PocketTTSProcessor.from_pretrained(entry.location)
-            model = PocketTTSForConditionalGeneration.from_pretrained(
-                entry.location, **weight_options(precision)
-            )
-        processor.audio_tokenizer = codec.to(device).eval()
-        return cls(entry, model.to(device).eval(), processor, device=device)
+            model = load_whole(PocketTTSForConditionalGeneration, entry.location, precision)
+        processor.audio_tokenizer = codec.to(device)
+        return cls(entry, model.to(device), processor, device=device)
 
     @torch.inference_mode()
     def encode_voice(self, reference: Reference) -> VoiceState:
@@ -275,7 +249,7 @@ def _load_codec(location: str) -> Any:
     from transformers.utils import cached_file
 
     path = Path(cached_file(location, "processor_config.json"))
-    named = json.loads(path.read_text(encoding="utf-8"))["audio_tokenizer"]
-    return PocketTTSAudioTokenizerModel.from_pretrained(
-        named["audio_tokenizer_name_or_path"], **weight_options("fp32")
-    )
+    named = json.loads(path.read_text(encoding="utf-8")).get("audio_tokenizer")
+    if named is None:
+        raise ValueError(f"the processor at {location} names no codec")
+    return load_whole(PocketTTSAudioTokenizerModel, named["audio_tokenizer_name_or_path"], "fp32")

@@ -20,32 +20,13 @@ from torch import Tensor
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import refuse_unfit, seeded, side_by_side
-from diffusion_bench.backends.voice.hub import entry_of, refuse_foreign, waveform_of
-from diffusion_bench.backends.voice.loading import fetching, weight_options
+from diffusion_bench.backends.voice.catalog import voice_catalog
+from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
+from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = VoiceEntry(
-    name="vibevoice",
-    title="VibeVoice 1.5B (hub, 24 kHz, any sampler)",
-    family="vibevoice",
-    source="hub",
-    location="vibevoice/VibeVoice-1.5B-hf",
-    licence="MIT",
-    sample_rate=24_000,
-    samplers=("dpm++", "ddim", "ddpm", "unipc"),
-    steps=10,
-    guidance_scale=1.3,
-    temperature=1.0,
-    reference_s=(1.0, 30.0),
-    max_chars=600,
-    download_gib=5.04,
-    parameters_m=2704,
-    note=(
-        "A diffusion head draws each 133 ms; needs no transcript. bf16 and a GPU are advised: "
-        "2.7 billion parameters. It may sing or play music where the reference has some."
-    ),
-)
+ENTRY = voice_catalog()["vibevoice"]
 SPEAKER = "0"
 SPEECH_S = (0.25, 4.0)  # the longest that is let through: seconds a character, and more
 VOICE_SEED = 0  # the codec adds noise to what it encodes, as in training; always the same
@@ -61,22 +42,17 @@ class VibeVoice:
         self._device = device
 
     @classmethod
-    def load(
-        cls, entry: VoiceEntry | str, *, device: str, precision: PrecisionName = "fp32"
-    ) -> Self:
+    def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName = "fp32") -> Self:
         """Load from a folder or the hub, from its cache without a network.
 
         Raises `ModelUnavailable`.
         """
-        entry = entry_of(ENTRY, entry)
         with fetching(entry):
             from transformers import VibeVoiceForConditionalGeneration, VibeVoiceProcessor
 
             processor = VibeVoiceProcessor.from_pretrained(entry.location)
-            model = VibeVoiceForConditionalGeneration.from_pretrained(
-                entry.location, **weight_options(precision)
-            )
-        return cls(entry, model.to(device).eval(), processor, device=device)
+            model = load_whole(VibeVoiceForConditionalGeneration, entry.location, precision)
+        return cls(entry, model.to(device), processor, device=device)
 
     @torch.inference_mode()
     def encode_voice(self, reference: Reference) -> VoiceState:
