@@ -127,17 +127,26 @@ def cells_on(
     cards: Sequence[Card] | None = None,
 ) -> list[TimedCell]:
     """Return the cells this machine measured on a card of its own, or on its processor."""
-    cards_by_name, found = _Cards(cards), []
+    cards_by_name = _Cards(cards)
+    found: list[TimedCell] = []
     for digest in digests:
         if card is None:
             mine = not digest.on_gpu and here.has_measured(digest)
         else:
             mine = digest.gpu_hash in here.gpu_hashes and cards_by_name.of(digest) == card
-        for cell in digest.cells if mine else ():
-            workload = _fair_workload(cell)
-            if workload is not None:
-                found.append(TimedCell(workload, cell.median_s, cell.denoising_s))
+        if mine:
+            found += timed_cells(digest)
     return found
+
+
+def timed_cells(digest: ReportDigest) -> list[TimedCell]:
+    """Return a report's cells that measure its machine at a model that was counted."""
+    pairs = ((cell, _fair_workload(cell)) for cell in digest.cells)
+    return [
+        TimedCell(workload, cell.median_s, cell.denoising_s)
+        for cell, workload in pairs
+        if workload is not None
+    ]
 
 
 class _Cards:
