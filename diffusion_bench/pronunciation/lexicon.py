@@ -46,8 +46,12 @@ def is_known(word: str) -> bool:
     return word in _packed()
 
 
+def symbols(word: str) -> tuple[str, ...]:
+    """Return a word's CMUdict symbols, "HH AH0 L OW1"; KeyError for a word that is not in it."""
+    return tuple(_SYMBOL_OF[code] for code in _packed()[word])
+
+
 @lru_cache(maxsize=50_000)
 def look_up(word: str) -> tuple[Phone, ...] | None:
     """Return the phones of a lower-case word as the lexicon has it, or `None`."""
-    code = _packed().get(word)
-    return None if code is None else read_arpabet(" ".join(_SYMBOL_OF[one] for one in code))
+    return read_arpabet(" ".join(symbols(word))) if is_known(word) else None

@@ -1,12 +1,93 @@
-"""From written to spoken English: only words, letters to be named, and the marks `, . ? !`."""
+"""From written to spoken English: only words, letters to be named, and the marks `, . ? !`.
+
+    characters > addresses > dates > money > years, ranges > units > abbreviations > models > signs
+        > figures > capitals > marks
+
+Each step takes the text and says what it knows; what it says holds no digits, and so is left alone
+by the steps after it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-_MARKS = str.maketrans({";": ",", ":": ",", "…": ".", "—": ",", "–": ",", "’": "'", "‘": "'"})
+from diffusion_bench.pronunciation.abbreviations import say_abbreviations
+from diffusion_bench.pronunciation.addresses import say_addresses
+from diffusion_bench.pronunciation.capitals import Known, say_capitals, say_models
+from diffusion_bench.pronunciation.characters import plain
+from diffusion_bench.pronunciation.dates import say_dates, say_years
+from diffusion_bench.pronunciation.figures import say_figures, say_ranges
+from diffusion_bench.pronunciation.initials import LETTER, unmark
+from diffusion_bench.pronunciation.lexicon import is_known
+from diffusion_bench.pronunciation.money import say_money
+from diffusion_bench.pronunciation.units import say_units
+
+Step = Callable[[str], str]
+
+_SIGNS = (
+    (re.compile(r"\.{2,}(?=\s+[a-z])"), ","),
+    (re.compile(r"\band/or\b", re.IGNORECASE), "and or"),
+    (re.compile(r"\bw/o\b"), "without"),
+    (re.compile(r"\bw/(?=\s?\w)"), "with "),
+    (re.compile(r"\bN/A\b"), "not applicable"),
+    (re.compile(r"\b([CF])\+\+"), r"\1 plus plus"),
+    (re.compile(r"\b([CF])#"), r"\1 sharp"),
+    (re.compile(r"(?<=\s)'n'(?=\s)"), "and"),
+    (re.compile(r"&"), " and "),
+    (re.compile(r"(?<=[\w)])\s?\+\s?(?=[\w(])|\+(?=\d)"), " plus "),
+    (re.compile(r"(?<=\w)\+(?!\w)"), " plus "),
+    (re.compile(r"(?<=[\w)])\s?==?\s?(?=[\w(-])"), " equals "),
+    (re.compile(r"(?<=[\w)])\s?<\s?(?=\d)"), " less than "),
+    (re.compile(r"(?<=[\w)])\s?>\s?(?=\d)"), " greater than "),
+    (re.compile(r"(?<![\w~])~\s?(?=[\d$])"), "about "),
+    (re.compile(r"(?<=\d)\s?%"), " percent"),
+    (re.compile(r"%"), " percent "),
+    (re.compile(r"@"), " at "),
+    (re.compile(r"#\s?(?=\d)"), "number "),
+)
+_SLASH = re.compile(r"(?<=\w)\s?/\s?(?=\w)")
+_DOTTED_WORD = re.compile(r"(?<=[A-Za-z\d])\.(?=[A-Za-z]{2})(?![A-Z][a-z])|(?<=[A-Za-z])\.(?=\d)")
+_MARKS = (
+    (re.compile(r"\.{2,}"), "."),
+    (re.compile(r"[;:()\[\]{}—]|(?<=\s)[-–]+(?=\s)|--+"), ","),
+    (re.compile(rf"[^A-Za-z',.?!\s{LETTER[0]}]"), " "),
+    (re.compile(r"(?<![A-Za-z])'(?!(?:em|tis|twas|til|cause|bout|round)\b)|(?<=[.,?!\s])'$"), " "),
+    (re.compile(r"'(?![A-Za-z])"), " "),
+    (re.compile(r"\s+([,.?!])"), r"\1"),
+    (re.compile(r",(?:\s*,)+"), ","),
+    (re.compile(r",\s*([.?!])"), r"\1"),
+    (re.compile(r"([.?!])\s*,"), r"\1"),
+    (re.compile(r"([,.?!])(?=[^\s,.?!])"), r"\1 "),
+    (re.compile(r"^[\s,.?!]+|[\s,]+$"), ""),
+)
 
 
-def normalise(text: str) -> str:
-    """Return the words to say in lower case, a letter to be named as a capital, and marks."""
-    return re.sub(r"[^a-z',.?!\s-]", " ", text.translate(_MARKS).lower())
+_BEFORE_SIGNS: tuple[Step, ...] = (
+    say_dates,
+    say_money,
+    say_years,
+    say_ranges,
+    say_units,
+    say_abbreviations,
+    say_models,
+)
+
+
+def normalise(text: str, known: Known = is_known) -> str:
+    """Return the words to say in small letters, a letter to be named as a capital, and marks.
+
+    `known` tells which words in capitals are said as words. The result is empty when there is
+    nothing to say.
+    """
+    text = say_addresses(plain(text))
+    for step in _BEFORE_SIGNS:
+        text = step(text)
+    text = _DOTTED_WORD.sub(" dot ", text)
+    for pattern, said in _SIGNS:
+        text = pattern.sub(said, text)
+    text = _SLASH.sub(" slash ", say_figures(text))
+    text = say_capitals(text, known)
+    for pattern, said in _MARKS:
+        text = pattern.sub(said, text)
+    return " ".join(unmark(text).split())

@@ -1,0 +1,136 @@
+"""Abbreviations with a full stop, and initials: Dr., St., e.g., etc., U.S., J. K."""
+
+from __future__ import annotations
+
+import re
+
+from diffusion_bench.pronunciation.initials import initials
+from diffusion_bench.pronunciation.word_lists import word_set
+
+# Before a name; the stop never ends a sentence.
+_TITLES = {
+    "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor",
+    "gen": "general", "sen": "senator", "rep": "representative", "gov": "governor",
+    "capt": "captain", "cpt": "captain", "lt": "lieutenant", "col": "colonel", "maj": "major",
+    "sgt": "sergeant", "cmdr": "commander", "rev": "reverend", "hon": "honorable",
+    "pres": "president", "mt": "mount", "ft": "fort", "messrs": "messers",
+}  # fmt: skip
+# Anywhere; before a capital or at the end the stop also ends the sentence.
+_ANYWHERE = {
+    "jr": "junior", "sr": "senior", "etc": "et cetera", "vs": "versus", "approx": "approximately",
+    "dept": "department", "inc": "incorporated", "ltd": "limited", "corp": "corporation",
+    "bros": "brothers", "ave": "avenue", "blvd": "boulevard", "rd": "road", "hwy": "highway",
+    "apt": "apartment", "assn": "association", "govt": "government", "intl": "international",
+    "cf": "compare", "esp": "especially", "incl": "including", "excl": "excluding",
+    "max": "maximum", "min": "minimum", "misc": "miscellaneous", "tel": "telephone",
+    "ext": "extension",
+    "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday",
+    "thur": "thursday", "thurs": "thursday", "fri": "friday", "jan": "january", "feb": "february",
+    "apr": "april", "aug": "august", "sept": "september", "sep": "september", "oct": "october",
+    "nov": "november", "dec": "december", "co": "company", "al": "al", "univ": "university",
+}  # fmt: skip
+# Words in their own right without the capital: "a max.", "they wed.", "the rep."
+_CAPITAL_ONLY = word_set("gen rep col hon pres mon wed thu fri jan mar apr dec nov sen rev maj")
+# Something always follows, so the stop ends no sentence.
+_BEFORE_MORE = word_set("vs approx cf esp incl excl")
+# Only before a number.
+_NUMBERED = {
+    "no": "number", "nos": "numbers", "fig": "figure", "figs": "figures", "vol": "volume",
+    "p": "page", "pp": "pages", "ch": "chapter", "sec": "section", "eq": "equation",
+    "art": "article",    "ver": "version", "approx": "approximately", "ca": "circa",
+}  # fmt: skip
+_WITHOUT_STOP = {
+    "Mr": "mister",
+    "Mrs": "missus",
+    "Dr": "doctor",
+    "vs": "versus",
+    "etc": "et cetera",
+}
+
+_ENDS = re.compile(r"['\")\]]*(?:$|\s+['\"(]*[A-Z])")
+_LATIN = re.compile(r"\b([eE])\.\s?g\.,?|\b([iI])\.\s?e\.,?")
+_BEFORE_NUMBER = re.compile(rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d)", re.IGNORECASE)
+_SAINT = re.compile(r"(?P<before>[A-Za-z\d']+ )?\bSt\.(?P<name>(?= ?[A-Z]))?")
+_DRIVE = re.compile(r"(?<=[a-z] )Dr\.(?! ?[A-Z])")
+_STOPPED = re.compile(
+    rf"\b({'|'.join(sorted(_TITLES | _ANYWHERE, key=len, reverse=True))})\.", re.IGNORECASE
+)
+_UNSTOPPED = re.compile(rf"\b({'|'.join(_WITHOUT_STOP)})\b(?!\.)")
+_DEGREE = re.compile(r"\bPh\.? ?D\b\.?")
+_INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
+_INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
+_NOT_NAMES = word_set("on at in near from to of the by and")
+
+
+def say_abbreviations(text: str) -> str:
+    """Return a text with its abbreviations in full, and only the full stops that end sentences."""
+    text = _UNSTOPPED.sub(lambda m: _WITHOUT_STOP[m[0]], text)
+    if "." not in text:
+        return text
+    text = _INITIAL.sub(_initial, text)
+    text = _LATIN.sub(lambda m: "for example," if m[1] else "that is,", text)
+    text = _BEFORE_NUMBER.sub(lambda m: f"{_NUMBERED[m[1].lower()]} ", text)
+    text = _DRIVE.sub(lambda m: f"drive{_stop(m)}", _SAINT.sub(_saint, text))
+    text = _STOPPED.sub(_full, text)
+    text = _DEGREE.sub(lambda m: f"{initials('phd')}{_stop(m)}", text)
+    return _INITIALS.sub(lambda m: f"{initials(m[0].replace('.', ''))}{_last_stop(m)}", text)
+
+
+def is_sentence_end(word: str, following: str) -> bool:
+    """Return whether a sentence ends after a word with its marks, before the word that follows.
+
+    Not after "Dr.", "J." or "e.g."; after "etc.", "p.m." and "U.S." before a capital only.
+    """
+    bare = word.rstrip("\"'”’»)]")
+    opening = following.lstrip("\"'“‘«([")[:1]
+    if bare[-1:] not in (".", "?", "!", "…") or opening.islower():
+        return False
+    stem = bare.rstrip(".").lstrip("\"'“‘«([")
+    if not bare.endswith(".") or bare.endswith("..."):
+        return True
+    short = stem.lower()
+    if short in _TITLES or short in ("e.g", "i.e", "st", "cf") or _is_initial(stem):
+        return False
+    return not (short in _NUMBERED and opening.isdigit())
+
+
+def _is_initial(stem: str) -> bool:
+    return len(stem) == 1 and stem.isupper() and stem != "I"
+
+
+def _initial(match: re.Match[str]) -> str:
+    """Return the initial of a name without its stop; "plan A. Then" is none."""
+    before = match.string[: match.start()].rstrip().rpartition(" ")[2]
+    another = match.string[match.end() + 2 : match.end() + 3] == "."
+    lone = before.isalpha() and before.islower() and not another
+    return match[0] if lone else initials(match[1] or "i")
+
+
+def _stop(match: re.Match[str]) -> str:
+    """Return the full stop when the abbreviation's own also ends a sentence."""
+    if not match[0].endswith("."):
+        return ""
+    return "." if _ENDS.match(match.string, match.end()) else ""
+
+
+def _last_stop(match: re.Match[str]) -> str:
+    """Return the stop of initials such as U.S. at the end; "the U.S. Army" goes on."""
+    return "." if match[0].endswith(".") and match.end() == len(match.string) else ""
+
+
+def _full(match: re.Match[str]) -> str:
+    short = match[1].lower()
+    if short in _CAPITAL_ONLY and match[1].islower():
+        return match[0]
+    if short in _TITLES:
+        return _TITLES[short]
+    return f"{_ANYWHERE[short]}{'' if short in _BEFORE_MORE else _stop(match)}"
+
+
+def _saint(match: re.Match[str]) -> str:
+    """Return "street" after a name or number (Main St.), "saint" before a name."""
+    before, named = match["before"] or "", match["name"] is not None
+    after_name = before[:1].isupper() or before[:1].isdigit()
+    if named and (not after_name or before.strip().lower() in _NOT_NAMES):
+        return f"{before}saint"
+    return f"{before}street{_stop(match)}"

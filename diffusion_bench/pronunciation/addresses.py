@@ -1,0 +1,76 @@
+"""E-mail addresses, web addresses, hashtags, handles and phone numbers."""
+
+from __future__ import annotations
+
+import re
+
+from diffusion_bench.pronunciation.initials import initials
+from diffusion_bench.pronunciation.numbers import digits
+from diffusion_bench.pronunciation.word_lists import word_list, word_set
+
+_TOP_LEVEL = word_list(
+    "com org net edu gov mil int info biz io ai co uk de fr eu ch nl se no jp cn in au ca us ru it "
+    "es dev app xyz tech online site blog shop me tv"
+)
+_SAID_AS_WORDS = word_set("com org net gov mil info biz dev app tech online site blog shop me")
+_EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
+_WEB = re.compile(r"(?:\b(?:https?|ftp)://|\bwww\.)[^\s<>\"]+", re.IGNORECASE)
+_BARE = re.compile(
+    rf"(?<![\w.@/-])(?:[A-Za-z0-9-]{{1,63}}\.){{1,8}}(?:{'|'.join(_TOP_LEVEL)})\b(?![.-]?\w)"
+    r"(?:/[^\s<>\"]*)?"
+)
+_TRAILING = re.compile(r"[.,!?;:)'\]]+$")
+_PIECE = re.compile(r"[A-Za-z]+|\d+|[^\sA-Za-z\d]")
+_SYMBOLS = {
+    ".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", ":": "colon", "#": "hash",
+    "?": "question mark", "=": "equals", "&": "and", "%": "percent", "+": "plus", "~": "tilde",
+}  # fmt: skip
+_HASHTAG = re.compile(r"(?<![\w&])#(?=\w*[A-Za-z])(\w+)")
+_HANDLE = re.compile(r"(?<![\w.])@(?=\w*[A-Za-z])(\w+)")
+_PHONES = (
+    re.compile(
+        r"(?<![\w.-])(?:\+?\d{1,3}[ .-])?(?:\(\d{3}\)[ ]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-]|\.\d)"
+    ),
+    re.compile(r"(?<!\w)\+\d{1,3}(?:[ .-]?\(?\d{2,4}\)?){2,5}(?![\w-])"),
+    re.compile(r"(?<![\w.-])\d{3}-\d{4}(?![\w-])"),
+)
+
+
+def say_addresses(text: str) -> str:
+    """Return a text with its addresses, hashtags, handles and phone numbers in words."""
+    if "@" in text:
+        text = _EMAIL.sub(lambda m: _spoken(m[0]), text)
+        text = _HANDLE.sub(lambda m: f"at {_spoken(m[1])}", text)
+    text = _BARE.sub(_web, _WEB.sub(_web, text))
+    text = _HASHTAG.sub(lambda m: f"hashtag {m[1].replace('_', ' ')}", text)
+    for pattern in _PHONES:
+        text = pattern.sub(_phone, text)
+    return text
+
+
+def _web(match: re.Match[str]) -> str:
+    trailing = _TRAILING.search(match[0])
+    end = trailing.start() if trailing else len(match[0])
+    address = re.sub(r"^(?:\w+://)?(?:www\.)?", "", match[0][:end], flags=re.IGNORECASE)
+    return f"{_spoken(address.rstrip('/'))}{match[0][end:]}"
+
+
+def _spoken(address: str) -> str:
+    """Return the pieces of an address, its signs named and its top-level domain as it is said."""
+    pieces = _PIECE.findall(address)
+    return " ".join(_piece(piece, place, pieces) for place, piece in enumerate(pieces))
+
+
+def _piece(piece: str, place: int, pieces: list[str]) -> str:
+    if not piece.isalnum():
+        return _SYMBOLS.get(piece, "")
+    after_dot = place > 0 and pieces[place - 1] == "."
+    if after_dot and piece in _TOP_LEVEL and piece not in _SAID_AS_WORDS:
+        return initials(piece)
+    return digits(piece) if piece.isdigit() and len(piece) > 4 else piece
+
+
+def _phone(match: re.Match[str]) -> str:
+    groups = re.findall(r"\d+", match[0])
+    plus = "plus " if match[0].startswith("+") else ""
+    return plus + ", ".join(digits(group) for group in groups)

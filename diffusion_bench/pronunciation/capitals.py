@@ -1,0 +1,158 @@
+"""Words in capitals, CamelCase, Roman numerals, and letters mixed with digits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from diffusion_bench.pronunciation.initials import LETTER, initials
+from diffusion_bench.pronunciation.numbers import cardinal, digits, ordinal, pairs, roman
+from diffusion_bench.pronunciation.word_lists import word_list, word_set
+
+# Words too, but not in capitals.
+_LETTERED = word_set(
+    "ac ad ai aka am api ar atm bc ca cd ce ceo cgi cia cpi cpu csi cv dc dj dna dvd ed eod er "
+    "eta eu faq fbi fda gdp gi gmo gps gpu hd hiv hr html id ide iq ir irs it jfk jpg kpi la lan "
+    "lcd llm lp md mit ml mp mri ms msn mtv nba nbc nfl nlp oem os pa pc pdf pe phd pi pm pr ps "
+    "qa rna rv sf sms sos sp suv tb tbd tv tts ufo ui uk ul un url us usa usb ux va vip vr wan "
+    "who wwi wwii xl xml ieee aws sql ssd nyc apa asap diy fyi btw lol omg rsvp eula uefi"
+)
+_REGNAL = word_list(
+    "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "
+    "Leo Benedict Gregory Clement Urban Innocent Alexander Nicholas Catherine Peter Ivan Gustav "
+    "Frederick Napoleon Ferdinand Francis Felipe Otto Wilhelm Ramesses Ptolemy Xerxes Darius"
+)
+_NUMBERED = word_list(
+    "Chapter Part Volume Vol Book Act Scene Section Phase Type Class Title Appendix Article Level "
+    "War Bowl Fantasy Mark Stage Group Episode Figure Table Tier Grade Apollo"
+)
+_AFTER_NAME = re.compile(
+    rf"\b(?P<name>{'|'.join(_REGNAL)}) (?P<roman>[IVX]{{1,6}})(?P<of>'s)?\b(?!\.?[A-Za-z])"
+)
+_AFTER_NOUN = re.compile(
+    rf"\b(?P<name>{'|'.join(_NUMBERED)}) (?P<roman>[IVXLC]{{1,8}})\b(?!')", re.I
+)
+_PLAIN_ROMAN = re.compile(r"(?<=[A-Za-z] )(?:II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV)\b(?!')")
+_MODEL = re.compile(
+    rf"(?P<maker>\b[A-Z]{{2,5}}|{LETTER})[ -](?P<number>[1-9]\d{{2,3}})(?![\w,]|\.\d)"
+)
+_JOINED = re.compile(r"\b([A-Z]{1,3})\s?&\s?([A-Z]{1,3})\b")  # R&D, AT&T
+_MIXED = re.compile(r"(?<!\w)(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z\d]{2,}(?:-\d+)?\b")
+_RUN = re.compile(r"[A-Za-z]+|\d+")
+_HYPHENED = re.compile(r"(?<=[A-Za-z])-(?=\d)")
+_WORD = re.compile(rf"{LETTER}|[A-Za-z]+(?:'[A-Za-z]+)*")
+_CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z]{2})|[A-Z]?[a-z]+|[A-Z]+")
+_SENTENCE = re.compile(r"[^.?!]+[.?!]*")
+_AFTER_ARTICLE = re.compile(r" (?!(?:versus|and|or|to|is|was|in)\b)[\"'(]?\w")
+_LETTER_NOUNS = word_set(
+    "vitamin plan grade type class section hepatitis appendix option group exhibit series level "
+    "an letter model point side team"
+)
+_VOWEL_LETTERS = set("aeiouy")
+
+Known = Callable[[str], bool]
+
+
+def say_capitals(text: str, known: Known) -> str:
+    """Return a text in small letters, with initialisms, numerals and mixtures as they are said.
+
+    `known` tells whether a word in small letters can be said as a word: NASA is, GPU is not.
+    """
+    text = _SENTENCE.sub(_calm, text)
+    text = _AFTER_NAME.sub(_reign, text)
+    text = _AFTER_NOUN.sub(_counted, text)
+    text = _PLAIN_ROMAN.sub(lambda m: cardinal(roman(m[0]) or 0), text)
+    text = _MIXED.sub(lambda m: _mixed(m[0], known), _HYPHENED.sub(" ", text))
+    return _WORD.sub(lambda m: _word(m, known), text)
+
+
+def say_models(text: str) -> str:
+    """Return a text with model numbers after capitals as they are read: RTX 4090, HTTP 404."""
+    text = _JOINED.sub(lambda m: f"{initials(m[1])} and {initials(m[2])}", text)
+    return _MODEL.sub(lambda m: f"{m['maker']} {pairs(m['number'])}", text)
+
+
+def _calm(match: re.Match[str]) -> str:
+    """Return a sentence that is all in capitals in small letters: it is shouted, not spelled."""
+    words = re.findall(r"[A-Za-z']{2,}", match[0])
+    shouted = [word for word in words if word.isupper()]
+    if len(words) >= 3 and len(shouted) >= 0.8 * len(words):
+        return match[0].lower()
+    return match[0]
+
+
+def _reign(match: re.Match[str]) -> str:
+    value = roman(match["roman"])
+    following = match.string[match.end() : match.end() + 3]
+    # "Charles I" is the first, but "when Charles I think" is not.
+    if value is None or (match["roman"] == "I" and not re.match(r"$|[.,;:!?)]| of|'s", following)):
+        return match[0]
+    return f"{match['name']} the {ordinal(value)}{match['of'] or ''}"
+
+
+def _counted(match: re.Match[str]) -> str:
+    numeral = match["roman"]
+    value = roman(numeral) if numeral.isupper() else None
+    return match[0] if value is None else f"{match['name']} {cardinal(value)}"
+
+
+def _mixed(token: str, known: Known) -> str:
+    """Return RTX4090, MP3, 4K, B2B, x86 and 1080p in words and letters."""
+    return " ".join(_run(run, place, token, known) for place, run in enumerate(_RUN.findall(token)))
+
+
+def _run(run: str, place: int, token: str, known: Known) -> str:
+    if run.isdigit():
+        if run.startswith("0") or len(run) > 4:
+            return digits(run)
+        return pairs(run) if len(run) > 2 else cardinal(int(run))
+    if run == "s" and place:
+        return "s"
+    whole_word = len(run) > 2 and known(run.lower()) and run.lower() not in _LETTERED
+    return run.lower() if whole_word or (len(run) > 3 and not run.isupper()) else initials(run)
+
+
+def _word(match: re.Match[str], known: Known) -> str:
+    word = match[0]
+    if not word[0].isascii() or word.islower():
+        return word
+    if word == "A":
+        return _article(match)
+    if word == "I" or word.startswith("I'"):
+        return word.lower()
+    if len(word) == 1:
+        return initials(word)
+    if word[1:].islower() or "'" in word[:2]:
+        return word.lower()
+    return _capitals(word, known)
+
+
+def _article(match: re.Match[str]) -> str:
+    """Return "a", or the letter at the end of a phrase and after words such as "vitamin"."""
+    before = match.string[: match.start()].rstrip().rpartition(" ")[2].lower()
+    goes_on = _AFTER_ARTICLE.match(match.string, match.end())
+    return "a" if goes_on and before not in _LETTER_NOUNS else initials("a")
+
+
+def _capitals(word: str, known: Known) -> str:
+    """Return GPU, GPUs, NASA's, OpenAI, iPhone and McDonald as they are said."""
+    stem, apostrophe, suffix = word.partition("'")
+    ending = f"'{suffix.lower()}" if apostrophe else ""
+    if stem.isupper():
+        return f"{_initialism(stem, known)}{ending}"
+    if known(stem.lower()):
+        return f"{stem.lower()}{ending}"
+    if stem[:-1].isupper() and stem.endswith("s"):
+        return f"{_initialism(stem[:-1], known)}'s"
+    pieces = _CAMEL.findall(stem)
+    said = [_initialism(p, known) if p.isupper() else p.lower() for p in pieces]
+    return f"{' '.join(said)}{ending}"
+
+
+def _initialism(letters: str, known: Known) -> str:
+    """Return a string of capitals as a word when it is one, else its letters marked."""
+    small = letters.lower()
+    if small not in _LETTERED and known(small):
+        return small
+    sayable = len(small) > 4 and _VOWEL_LETTERS & set(small[1:-1])
+    return small if sayable and small not in _LETTERED else initials(letters)

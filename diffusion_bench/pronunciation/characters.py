@@ -1,0 +1,66 @@
+"""From any Unicode to the plain characters that the rules of English are written for."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Before compatibility decomposition, which would turn 3½ into 31/2 and m² into m2.
+_FRACTIONS = {
+    character: f" {unicodedata.normalize('NFKC', character).replace(chr(0x2044), '/')} "
+    for character in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+}
+_NAMED = {
+    "’": "'", "‘": "'", "‛": "'", "´": "'", "`": "'", "′": "'", "“": '"', "”": '"', "„": '"',
+    "«": '"', "»": '"', "″": '"', "‐": "-", "‑": "-", "‒": "-", "−": "-", "–": "–", "—": "—",
+    "―": "—", "…": "...", "²": "^2 ", "³": "^3 ", "·": " ", "•": ", ", "™": "", "®": "", "©": "",
+    "ª": "", "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l",
+    "Ł": "L", "đ": "d", "Đ": "D", "þ": "th", "Þ": "Th", "ð": "d", "Ð": "D", "ı": "i",
+    "×": " x ", "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not ",
+    "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ", "№": " number ",
+    "§": " section ", "º": "°", "µ": "µ", "°": "°", "€": "€", "£": "£", "¥": "¥", "￥": "¥",
+    "₹": "₹", "¢": "¢", "。": ". ", "、": ", ", "，": ", ", "！": "! ", "？": "? ",
+    "¿": "", "¡": "",
+}  # fmt: skip
+_GREEK_MICRO = re.compile(r"(?<=[\d ])μ(?=[A-Za-z])")
+_SPOKEN = str.maketrans(_FRACTIONS | _NAMED)
+# What survives beyond ASCII: dashes, currencies, degrees and micro, which later rules read.
+_KEPT = frozenset("–—€£¥₹¢°µ")
+_LONE_GREEK = re.compile(r"(?<![\u0370-\u03ff])[\u0391-\u03c9](?![\u0370-\u03ff])")
+_GREEK_NAME = re.compile(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)")
+_PARAGRAPH = re.compile(r"[ \t]*\n\s*\n\s*")
+# More of one sign says no more, and would cost the later rules time with the square of its length.
+_REPEATED = re.compile(r"([^\w\s])\1{3,}")
+_ENDED = re.compile(r"[.?!,:;]\s*$")
+
+
+def plain(text: str) -> str:
+    """Return text in ASCII and `–—€£¥₹¢°µ`, spaces single, paragraphs ended by a full stop.
+
+    Accents are folded, lone Greek letters named, and what has no place in English is a space.
+    """
+    if not text.isascii():
+        text = _GREEK_MICRO.sub("µ", text.translate(_SPOKEN))
+        text = _LONE_GREEK.sub(_greek, text)
+        text = "".join(map(_fold, text)) if not text.isascii() else text
+    paragraphs = _PARAGRAPH.split(text.replace("\r\n", "\n").replace("\r", "\n"))
+    ended = [p if not p or _ENDED.search(p) else f"{p}." for p in paragraphs[:-1]]
+    text = " ".join([*ended, paragraphs[-1]])
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return _REPEATED.sub(r"\1\1\1", text)
+
+
+def _greek(match: re.Match[str]) -> str:
+    name = _GREEK_NAME.match(unicodedata.name(match[0], ""))
+    return f" {name[1].lower()} " if name else " "
+
+
+def _fold(character: str) -> str:
+    """Return one character without accents, or a space for what is not Latin."""
+    if character.isascii() or character in _KEPT:
+        return character
+    if unicodedata.category(character) in ("Mn", "Cf", "Me"):
+        return ""  # accents, zero-width joiners, directions: nothing stands in their place
+    whole = unicodedata.normalize("NFKD", character)
+    ascii_part = "".join(c for c in whole if c.isascii() or c in _KEPT)
+    return ascii_part if ascii_part else " "

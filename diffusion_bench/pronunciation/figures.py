@@ -1,0 +1,106 @@
+"""Numbers that no other rule has taken: ranges, fractions, ordinals, versions, decimals."""
+
+from __future__ import annotations
+
+import re
+
+from diffusion_bench.pronunciation.numbers import (
+    NUMBER,
+    cardinal,
+    digits,
+    is_one,
+    number,
+    ordinal,
+    pairs,
+    plural,
+)
+
+_LONG = re.compile(r"\d{37,}")
+_RANGE = re.compile(rf"(?<![\w.,–-])({NUMBER})\s?[-–]\s?({NUMBER})(?![\d–-]|[.,]\d)")
+_MINUS = re.compile(r"(?<![\w)\]–-])[-–](?=\.?\d)")
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
+_POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
+_RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
+_TIMES = re.compile(rf"(?<![\w.,])({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
+_FOLD = re.compile(rf"(?<![\w.,])({NUMBER})[xX](?!\w)")
+_FRACTION = re.compile(r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(\d{1,3})(?![\w/]|[.,]\d)")
+_PAIRED = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty"}
+_MAGNITUDE = re.compile(rf"(?<![\w.,])({NUMBER})[ ]?(k|K|M|mn|bn|B|tn)(?!\w)")
+_MAGNITUDES = {"k": "thousand", "M": "million", "mn": "million", "bn": "billion", "B": "billion"}
+_ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,15})(?:st|nd|rd|th)\b", re.IGNORECASE)
+_VERSION = re.compile(r"\b[vV](?:\.\s?)?(?=\d)(\d{1,9}(?:\.\d{1,9})*)\b")
+_CHAIN = re.compile(r"(?<![\w.,])\d{1,9}(?:\.\d{1,9}){2,}(?!\w)")
+_NUMBER = re.compile(rf"(?<![\w.,]){NUMBER}(?![\w])|(?<!\w)\.\d+(?!\w)")
+_REST = re.compile(r"(?<![A-Za-z\d])\d+(?![A-Za-z\d])")
+
+
+def say_ranges(text: str) -> str:
+    """Return a text with "to" in its ranges and "minus" before negative numbers."""
+    text = _LONG.sub(lambda m: f" {digits(m[0])} ", text)
+    return _MINUS.sub("minus ", _RANGE.sub(r"\1 to \2", text))
+
+
+def say_figures(text: str) -> str:
+    """Return a text with its numbers in words, but for those mixed with letters."""
+    text = _SCIENTIFIC.sub(lambda m: f"{number(m[1])} times ten to the {_signed(m[2])}", text)
+    text = _POWER.sub(_power, text)
+    text = _RATIO.sub(r"\1 to \2", text)
+    text = _FOLD.sub(r"\1 times", _TIMES.sub(_by, text))
+    text = _FRACTION.sub(_fraction, text)
+    text = _MAGNITUDE.sub(_magnitude, text)
+    text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)
+    text = _VERSION.sub(lambda m: f"version {_chain(m[1])}", text)
+    text = _CHAIN.sub(lambda m: _chain(m[0]), text)
+    text = _NUMBER.sub(lambda m: number(m[0]), text)
+    return _REST.sub(lambda m: f" {number(m[0])} ", text)
+
+
+def _signed(text: str) -> str:
+    value = int(text)
+    return cardinal(value)
+
+
+def _by(match: re.Match[str]) -> str:
+    """Return a size, 1920x1080 as screens are called."""
+    if all(len(side) in (3, 4) and side.isdigit() for side in match.groups()):
+        return f"{pairs(match[1])} by {pairs(match[2])}"
+    return f"{match[1]} by {match[2]}"
+
+
+def _power(match: re.Match[str]) -> str:
+    named = {"2": " squared", "3": " cubed"}
+    exponent = match[1].replace("-", "minus ")
+    return named.get(match[1], f" to the {exponent}")
+
+
+def _fraction(match: re.Match[str]) -> str:
+    whole, over, under = match[1], int(match[2]), int(match[3])
+    if match[0] in _PAIRED:
+        return _PAIRED[match[0]]
+    if not 0 < over < under or under > 100:
+        joined = f"{cardinal(over)} over {cardinal(under)}"
+        return f"{cardinal(int(whole))} {joined}" if whole else joined
+    said = f"{cardinal(over)} {_part(over, under)}"
+    if not whole:
+        return said
+    return f"{cardinal(int(whole))} and {'a' if over == 1 else cardinal(over)} {_part(over, under)}"
+
+
+def _part(over: int, under: int) -> str:
+    if under == 2:
+        return "half"
+    one = "quarter" if under == 4 else ordinal(under)
+    return one if over == 1 else plural(one)
+
+
+def _magnitude(match: re.Match[str]) -> str:
+    amount, scale = match[1], match[2]
+    # 4K is a resolution; 1.5K is a count.
+    if scale == "K" and "." not in amount and not is_one(amount) and len(amount) < 2:
+        return match[0]
+    return f"{number(amount)} {_MAGNITUDES.get(scale, 'thousand' if scale == 'K' else 'trillion')}"
+
+
+def _chain(text: str) -> str:
+    """Return "two point one point three" of a version 2.1.3."""
+    return " point ".join(number(part) for part in text.split("."))

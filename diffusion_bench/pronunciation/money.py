@@ -1,0 +1,110 @@
+"""Sums of money: $3.50, EUR 12, £1.2m, ¥500, $5-10."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from diffusion_bench.pronunciation.numbers import NUMBER, cardinal, is_one, number
+
+
+@dataclass(frozen=True)
+class _Currency:
+    one: str
+    many: str
+    small_one: str = ""
+    small_many: str = ""
+
+
+_DOLLAR = _Currency("dollar", "dollars", "cent", "cents")
+_EURO = _Currency("euro", "euros", "cent", "cents")
+_POUND = _Currency("pound", "pounds", "penny", "pence")
+_YEN = _Currency("yen", "yen")
+_CURRENCIES = {
+    "$": _DOLLAR,
+    "USD": _DOLLAR,
+    "€": _EURO,
+    "EUR": _EURO,
+    "£": _POUND,
+    "GBP": _POUND,
+    "¥": _YEN,
+    "JPY": _YEN,
+    "₹": _Currency("rupee", "rupees"),
+    "INR": _Currency("rupee", "rupees"),
+    "CHF": _Currency("swiss franc", "swiss francs"),
+    "CNY": _Currency("yuan", "yuan"),
+    "CAD": _Currency("canadian dollar", "canadian dollars", "cent", "cents"),
+    "AUD": _Currency("australian dollar", "australian dollars", "cent", "cents"),
+}
+_COUNTRY = {
+    "US": "U S ",
+    "CA": "canadian ",
+    "C": "canadian ",
+    "AU": "australian ",
+    "A": "australian ",
+}
+_MAGNITUDES = {
+    "k": "thousand",
+    "m": "million",
+    "mn": "million",
+    "b": "billion",
+    "bn": "billion",
+    "t": "trillion",
+    "tn": "trillion",
+}
+_MAGNITUDE = r"(?:[ ]?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?"
+_CODE = "|".join(code for code in _CURRENCIES if code.isalpha())
+_AMOUNT = rf"(?P<amount>{NUMBER}){_MAGNITUDE}"
+_RANGE = re.compile(
+    rf"(?P<symbol>[$£€¥₹])(?P<low>{NUMBER})[ ]?[-–][ ]?(?P=symbol)?(?P<amount>{NUMBER}){_MAGNITUDE}"
+)
+_BEFORE = re.compile(
+    r"(?<![\w.])(?P<minus>-)?(?P<country>US|CA|AU|[AC])?"
+    rf"(?P<symbol>[$£€¥₹])(?P<minus_after>-)?[ ]?{_AMOUNT}"
+)
+_CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
+_AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[$£€¥₹](?!\d)|(?:{_CODE})\b)")
+_CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")
+
+
+def say_money(text: str) -> str:
+    """Return a text with its sums of money in words."""
+    if not re.search(rf"[$£€¥₹¢]|{_CODE}", text):
+        return text
+    text = _RANGE.sub(_range, text)
+    for pattern in (_BEFORE, _CODE_BEFORE, _AFTER):
+        text = pattern.sub(_sum, text)
+    return _CENTS.sub(
+        lambda m: f"{number(m['amount'])} {'cent' if is_one(m['amount']) else 'cents'}", text
+    )
+
+
+def _range(match: re.Match[str]) -> str:
+    said = _words(match["amount"], match["magnitude"], _CURRENCIES[match["symbol"]])
+    return f"{number(match['low'])} to {said}"
+
+
+def _sum(match: re.Match[str]) -> str:
+    found = match.groupdict()
+    minus = "minus " if found.get("minus") or found.get("minus_after") else ""
+    said = _words(match["amount"], match["magnitude"], _CURRENCIES[match["symbol"]])
+    country = _COUNTRY.get(found.get("country") or "", "")
+    if country:
+        amount, _, unit = said.rpartition(" ")
+        said = f"{amount} {country}{unit}"
+    return f"{minus}{said}"
+
+
+def _words(amount: str, magnitude: str | None, currency: _Currency) -> str:
+    if magnitude:
+        scale = _MAGNITUDES.get(magnitude.lower(), magnitude)
+        return f"{number(amount)} {scale} {currency.many}"
+    whole, _, fraction = amount.partition(".")
+    if len(fraction) != 2 or not currency.small_one:
+        return f"{number(amount)} {currency.one if is_one(amount) else currency.many}"
+    small = int(fraction)
+    big_words = f"{number(whole)} {currency.one if is_one(whole) else currency.many}"
+    small_words = f"{cardinal(small)} {currency.small_one if small == 1 else currency.small_many}"
+    if not small:
+        return big_words
+    return small_words if whole == "0" else f"{big_words} and {small_words}"

@@ -1,0 +1,87 @@
+"""Quantities with a unit: 5 km, 20 °C, 3.5 GHz, 60 mph, 120 km/h, 30 m^2."""
+
+from __future__ import annotations
+
+import re
+
+from diffusion_bench.pronunciation.numbers import NUMBER, is_one
+
+# The singular; the plural where it is not the singular with an s. Case counts: mW is not MW.
+_SIMPLE = {
+    "mm": "millimeter", "cm": "centimeter", "km": "kilometer", "nm": "nanometer",
+    "µm": "micrometer", "m": "meter", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile",
+    "kg": "kilogram", "g": "gram", "mg": "milligram", "µg": "microgram", "lb": "pound",
+    "lbs": "pound", "oz": "ounce", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter",
+    "l": "liter", "L": "liter", "gal": "gallon", "ha": "hectare",
+    "s": "second", "sec": "second", "secs": "second", "ms": "millisecond", "µs": "microsecond",
+    "us": "microsecond", "ns": "nanosecond", "min": "minute", "mins": "minute", "h": "hour",
+    "hr": "hour", "hrs": "hour", "yr": "year", "yrs": "year",
+    "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz",
+    "B": "byte", "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte",
+    "TB": "terabyte", "PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte",
+    "TiB": "tebibyte", "kbit": "kilobit", "Mbit": "megabit", "Gbit": "gigabit", "Gb": "gigabit",
+    "W": "watt", "mW": "milliwatt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt",
+    "TW": "terawatt", "Wh": "watt hour", "kWh": "kilowatt hour", "MWh": "megawatt hour",
+    "J": "joule", "kJ": "kilojoule", "MJ": "megajoule", "V": "volt", "mV": "millivolt",
+    "kV": "kilovolt", "A": "amp", "mA": "milliamp", "mAh": "milliamp hour", "Ah": "amp hour",
+    "N": "newton", "Pa": "pascal", "kPa": "kilopascal", "cal": "calorie", "kcal": "kilocalorie",
+    "dB": "decibel", "px": "pixel", "MP": "megapixel", "FLOPS": "flops", "GFLOPS": "gigaflops",
+    "TFLOPS": "teraflops", "PFLOPS": "petaflops", "hp": "horsepower",
+    "mph": "mile per hour", "kph": "kilometer per hour", "kmh": "kilometer per hour",
+    "kbps": "kilobit per second", "Mbps": "megabit per second", "Gbps": "gigabit per second",
+    "mpg": "mile per gallon", "rpm": "revolution per minute", "bpm": "beat per minute",
+    "fps": "frame per second", "dpi": "dot per inch", "psi": "pound per square inch",
+    "°C": "degree celsius", "°F": "degree fahrenheit", "°": "degree",
+}  # fmt: skip
+_SAME_IN_PLURAL = ("hertz", "flops", "horsepower")
+_WHOLE_WORDS = {"foot": "feet"}
+# Too short to be told from other things without the space or the digit right before them.
+_UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
+_QUANTITY = re.compile(
+    rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{_UNIT})"
+    rf"(?P<power>\^[23] ?)?(?:/(?P<per>{_UNIT})(?P<per_power>\^[23] ?)?)?(?![\w^'])"
+    r"(?:\.(?=\s+[a-z\d]))?"
+)
+_INCHES = re.compile(
+    rf"(?<![\w.,])(?P<amount>{NUMBER})[ -]?in\.(?:(?=\s+[a-z\d])|(?=(\s+[A-Z]|$)))"
+)
+_KELVIN = re.compile(rf"(?<![\w.,])(?P<amount>{NUMBER}) K(?!\w)")
+_HEIGHT = re.compile(r"(?<![\w.])(\d)'[ ]?(\d{1,2})\"")
+_POWERS = {"^2": "square ", "^3": "cubic "}
+
+
+def say_units(text: str) -> str:
+    """Return a text with the units of its quantities in words; the numbers stay as they are."""
+    text = _HEIGHT.sub(r"\1 foot \2", text)
+    text = _INCHES.sub(_inches, text)
+    text = _KELVIN.sub(lambda m: f"{m['amount']} kelvin", text)
+    return _QUANTITY.sub(_say, text)
+
+
+def _inches(match: re.Match[str]) -> str:
+    said = "inch" if is_one(match["amount"]) else "inches"
+    return f"{match['amount']} {said}{'' if match[2] is None else '.'}"
+
+
+def _say(match: re.Match[str]) -> str:
+    unit, per = match["unit"], match["per"]
+    if match["gap"] == "-" and len(unit) == 1 and unit not in "mgVWsh":
+        return match[0]
+    singular = match["gap"] == "-" or is_one(match["amount"])
+    said = _SIMPLE[unit] if singular else _plural(_SIMPLE[unit])
+    words = f"{match['amount']} {_power(match['power'])}{said}"
+    return f"{words} per {_power(match['per_power'])}{_SIMPLE[per]}" if per else words
+
+
+def _power(text: str | None) -> str:
+    return _POWERS[text.strip()] if text else ""
+
+
+def _plural(unit: str) -> str:
+    """Return the plural of a unit: "degrees celsius", "miles per hour", "watt hours", "feet"."""
+    if unit in _SAME_IN_PLURAL or unit.endswith("hertz") or unit.endswith("flops"):
+        return unit
+    if unit in _WHOLE_WORDS:
+        return _WHOLE_WORDS[unit]
+    first, space, rest = unit.partition(" ")
+    return f"{unit}s" if rest == "hour" else f"{first}s{space}{rest}"
