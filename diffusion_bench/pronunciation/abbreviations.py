@@ -59,6 +59,7 @@ _UNSTOPPED = re.compile(rf"\b({'|'.join(_WITHOUT_STOP)})\b(?!\.)")
 _DEGREE = re.compile(r"\bPh\.? ?D\b\.?")
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
 _INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
+_DOTTED_LETTERS = re.compile(r"[a-z](?:\.[a-z])+|ph\.d")
 _NOT_NAMES = word_set("on at in near from to of the by and")
 
 
@@ -79,7 +80,7 @@ def say_abbreviations(text: str) -> str:
 def is_sentence_end(word: str, following: str) -> bool:
     """Return whether a sentence ends after a word with its marks, before the word that follows.
 
-    Not after "Dr.", "J." or "e.g."; after "etc.", "p.m." and "U.S." before a capital only.
+    Not after "Dr.", "J.", "U.S." or "e.g."; after "etc." and "p.m." before a capital only.
     """
     bare = word.rstrip("\"'”’»)]")
     opening = following.lstrip("\"'“‘«([")[:1]
@@ -89,9 +90,11 @@ def is_sentence_end(word: str, following: str) -> bool:
     if not bare.endswith(".") or bare.endswith("..."):
         return True
     short = stem.lower()
-    if short in _TITLES or short in ("e.g", "i.e", "st", "cf") or _is_initial(stem):
+    if short in _TITLES or short in _BEFORE_MORE or short == "st" or _is_initial(stem):
         return False
-    return not (short in _NUMBERED and opening.isdigit())
+    if _DOTTED_LETTERS.fullmatch(short):
+        return short in ("a.m", "p.m")
+    return not (opening.isdigit() and (short in _NUMBERED or short in _ANYWHERE))
 
 
 def _is_initial(stem: str) -> bool:

@@ -62,10 +62,11 @@ def _place(word: str, following: str) -> _Break:
     if is_sentence_end(word, following):
         return _Break.SENTENCE
     bare = word.rstrip("\"'”’»")
-    if bare.endswith(_CLAUSE_ENDS) or following in ("-", "–", "—"):
+    latin = bare.lower() in ("e.g.,", "i.e.,")
+    if (bare.endswith(_CLAUSE_ENDS) and not latin) or following in ("-", "–", "—"):
         return _Break.CLAUSE
     # "Dr. Smith", "5 km", "Chapter 4", "25 November"
-    together = bare.endswith(".") or word[-1].isdigit() or following[0].isdigit()
+    together = bare.endswith((".", ".,")) or word[-1].isdigit() or following[0].isdigit()
     return _Break.NEVER if together else _Break.WORD
 
 

@@ -1,0 +1,134 @@
+"""Long texts in chunks: nothing lost, nothing too long, nothing cut in two."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from diffusion_bench.pronunciation.sentences import MAX_CHARS, SHORT_CHARS, split_text
+
+STORY = (
+    "Dr. Smith moved to St. Louis on Nov. 25, 2026, at 5 p.m. because of the weather. "
+    '"Why there?" he was asked. "It was, e.g., cheap," he said; the rent was $1,234.50 a month. '
+    "J. K. Rowling wrote to him, and so did others. See https://example.com/a,b.c?d=1. Yes! "
+    "The U.S. Army came vs. nobody; cf. Fig. 3 and No. 5 of the series, etc. Then it was over. "
+)
+UNBROKEN = (
+    "Dr. Smith", "St. Louis", "Nov. 25", "5 p.m.", "e.g., cheap", "$1,234.50", "J. K. Rowling",
+    "https://example.com/a,b.c?d=1.", "U.S. Army", "vs. nobody", "Fig. 3", "No. 5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("max_chars", [40, 60, 100, 280, 1000])
+def test_no_word_is_lost_no_chunk_too_long_and_nothing_that_belongs_together_cut(
+    max_chars: int,
+) -> None:
+    chunks = split_text(STORY * 5, max_chars)
+    assert " ".join(chunks).split() == (STORY * 5).split()
+    assert max(map(len, chunks)) <= max_chars
+    for unit in UNBROKEN:
+        assert sum(chunk.count(unit) for chunk in chunks) == 5, unit
+
+
+def test_cuts_are_at_ends_of_sentences_where_those_fit() -> None:
+    told = "The value that was found is 3.14. She had read it on example.com. So it was."
+    assert split_text(told, 40) == (
+        "The value that was found is 3.14.",
+        "She had read it on example.com.",
+        "So it was.",
+    )
+    assert split_text(STORY, 100) == (
+        "Dr. Smith moved to St. Louis on Nov. 25, 2026, at 5 p.m. because of the weather.",
+        '"Why there?" he was asked. "It was, e.g., cheap," he said; the rent was $1,234.50 '
+        "a month.",
+        "J. K. Rowling wrote to him, and so did others. See https://example.com/a,b.c?d=1. Yes!",
+        "The U.S. Army came vs. nobody; cf. Fig. 3 and No. 5 of the series, etc. Then it was over.",
+    )
+
+
+def test_a_long_sentence_is_cut_at_clauses_into_parts_of_about_one_length() -> None:
+    clause = "the river ran on past the old mill, "
+    chunks = split_text(clause * 9 + "and that was all.", 280)
+    assert len(chunks) == 2
+    assert all(chunk.endswith((",", ".")) for chunk in chunks)
+    assert max(map(len, chunks)) - min(map(len, chunks)) <= 2 * len(clause)
+
+
+def test_a_sentence_without_clauses_is_cut_between_words() -> None:
+    chunks = split_text("word " * 200, 100)
+    assert {word for chunk in chunks for word in chunk.split()} == {"word"}
+    assert sum(len(chunk.split()) for chunk in chunks) == 200
+
+
+def test_short_neighbours_are_joined_and_long_ones_are_not() -> None:
+    assert split_text("Yes. No. Why? Well.") == ("Yes. No. Why? Well.",)
+    long = "This sentence is long enough to stand alone as a chunk."
+    assert len(long) > SHORT_CHARS
+    assert split_text(f"{long} {long}") == (long, long)
+    assert split_text(f"{long} Yes.") == (f"{long} Yes.",)
+
+
+def test_a_paragraph_ends_a_sentence_and_a_line_does_not() -> None:
+    heading = "A heading that is as long as a chunk on its own"
+    text = "a line\nof text that goes on over its end and then on and on."
+    assert split_text(f"{heading}\n\n{text}") == (heading, text.replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("", ()),
+        (" \n\n ", ()),
+        ("😀 !!! …", ()),
+        ("Hello", ("Hello",)),
+        ('"Go!" she said.', ('"Go!" she said.',)),
+        ("x" * 50, ("x" * 20, "x" * 20, "x" * 10)),
+    ],
+)
+def test_small_and_odd_texts(text: str, chunks: tuple[str, ...]) -> None:
+    assert split_text(text, 20) == chunks
+
+
+def test_a_limit_too_small_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_chars is 19; the least is 20"):
+        split_text("hello", 19)
+
+
+def random_text(source: random.Random) -> str:
+    words = (
+        "a",
+        "Dr.",
+        "Smith",
+        "1,234.5",
+        "e.g.",
+        "yes!",
+        "no;",
+        "well,",
+        "—",
+        "\n\n",
+        "x" * 30,
+        '"Oh."',
+    )
+    return " ".join(source.choice(words) for _ in range(source.randint(0, 80)))
+
+
+def test_any_text_keeps_its_words_and_the_limit() -> None:
+    source = random.Random(0)
+    for _ in range(500):
+        text, max_chars = random_text(source), source.randint(30, 120)
+        chunks = split_text(text, max_chars)
+        kept = [word for word in " ".join(chunks).split() if word != "—"]
+        assert kept == [word for word in text.split() if word != "—"]
+        assert all(len(chunk) <= max_chars for chunk in chunks)
+
+
+@pytest.mark.parametrize(
+    "text", [STORY * 60, "a" * 20_000, "a " * 10_000, "1, " * 6_600, ". " * 9_999]
+)
+def test_the_longest_text_is_cut_in_well_under_a_second(text: str) -> None:
+    start = time.process_time()
+    chunks = split_text(text)
+    assert time.process_time() - start < 0.5
+    assert all(len(chunk) <= MAX_CHARS for chunk in chunks)
