@@ -7,7 +7,7 @@ import random
 import pytest
 from fakes import make_cell
 
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels, timed_calls
+from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_work, timed_calls
 from diffusion_bench.records import ImageRequest
 
 PER_STEP_S, PER_PIXEL_S = 2e-3, 3e-8
@@ -74,8 +74,8 @@ def test_no_measurements_make_an_estimate_negative() -> None:
 
 
 def test_guidance_passes_every_pixel_twice() -> None:
-    assert step_pixels(ask(10, 64, batch=2)) == 2 * step_pixels(ask(10, 64, 2, guidance_scale=1.0))
-    assert step_pixels(ask(10, 64, batch=2, guidance_scale=1.0)) == 10 * 64 * 64 * 2
+    assert step_work(ask(10, 64, batch=2)) == 2 * step_work(ask(10, 64, 2, guidance_scale=1.0))
+    assert step_work(ask(10, 64, batch=2, guidance_scale=1.0)) == 10 * 64 * 64 * 2
 
 
 def test_a_cell_counts_with_the_steps_that_were_run_of_it() -> None:

@@ -164,9 +164,10 @@ def test_no_call_begins_that_would_pass_the_time_cap() -> None:
 def test_only_what_has_more_steps_is_cut_and_never_a_warm_up(
     steps: int, measured: int | None, after: int | None
 ) -> None:
-    assert cut(steps, measured) == after
+    asked = REQUEST.model_copy(update={"steps": steps})
+    assert cut(asked, measured) == after
     lab = Lab([1.0] * 3)
-    lab.measure(REQUEST.model_copy(update={"steps": steps}), repeats=2, measured_steps=measured)
+    lab.measure(asked, repeats=2, measured_steps=measured)
     assert lab.cuts == [None, after, after]
     assert [asked.steps for asked in lab.asked] == [3, steps, steps]
 

@@ -86,7 +86,7 @@ HOSTILE = {
     "damaged header": (HEADER[:60] + b"\n" + CELL, "line 1 is not JSON"),
     "other json": (b'{"a": 1}\n', "kind is not 'header'"),
     "cell first": (CELL, "kind is not 'header'"),
-    "newer": (changed(HEADER, schema_version=3, new=1), "report format 3.*up to format 2"),
+    "newer": (changed(HEADER, schema_version=4, new=1), "report format 4.*up to format 3"),
     "older": (changed(HEADER, schema_version=0), "schema_version"),
     "version is a word": (changed(HEADER, schema_version="1"), "schema_version"),
     "unknown field": (changed(HEADER, surprise=1), "surprise"),
@@ -189,3 +189,11 @@ def test_a_report_of_format_1_is_still_read_with_every_figure() -> None:
         assert [sample.wall_s for sample in cell.samples] == [s["wall_s"] for s in line["samples"]]
         assert cell.memory.rss_mib == line["memory"]["rss_mib"]
         assert (cell.extrapolation, cell.stop_reason, cell.before) == (None, None, None)
+
+
+def test_a_report_of_format_2_reads_as_one_of_the_newest(tmp_path):
+    """Format 3 only added speech: a header that says 2 is the same report."""
+    path = tmp_path / "two.jsonl"
+    lines = [{**HEADER, "schema_version": 2}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert read_report(path).header.schema_version == 3

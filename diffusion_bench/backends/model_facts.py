@@ -28,17 +28,22 @@ def model_facts(name: str) -> ModelFacts:
     try:
         entry = find_model(name)
     except UnknownModel as error:
-        return _unknown(name, str(error)[:400])
+        return unknown_facts(name, str(error)[:400])
     if entry.source == "hub":
         return _hub_facts(name, entry.location)
-    folder = Path(entry.location)
     try:
-        return _facts(name, folder, _folder_revision(folder))
+        return facts_of_folder(name, Path(entry.location))
     except (OSError, ValueError) as error:
-        return _unknown(name, f"its files cannot be read: {error}"[:400])
+        return unknown_facts(name, f"its files cannot be read: {error}"[:400])
 
 
-def _unknown(name: str, reason: str) -> ModelFacts:
+def facts_of_folder(name: str, folder: Path) -> ModelFacts:
+    """Return what a diffusers folder says of itself; OSError or ValueError where it cannot."""
+    return _facts(name, folder, _folder_revision(folder))
+
+
+def unknown_facts(name: str, reason: str) -> ModelFacts:
+    """Return the facts of a model of which nothing is known, with the reason."""
     missing = dict.fromkeys(("revision", "pipeline", "schedule"), reason)
     return ModelFacts(name=name, missing=missing)
 
@@ -85,8 +90,9 @@ def _hub_facts(name: str, repository: str) -> ModelFacts:
         if not (folder / SCHEDULE).is_file():
             hf_hub_download(repository, SCHEDULE.as_posix(), revision=folder.name)
     except (OSError, ValueError) as error:
-        return _unknown(name, f"not on this machine, and the hub did not answer: {error}"[:400])
+        reason = f"not on this machine, and the hub did not answer: {error}"
+        return unknown_facts(name, reason[:400])
     try:
         return _facts(name, folder, folder.name)
     except (OSError, ValueError) as error:
-        return _unknown(name, f"its files on this machine cannot be read: {error}"[:400])
+        return unknown_facts(name, f"its files on this machine cannot be read: {error}"[:400])

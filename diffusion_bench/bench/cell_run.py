@@ -14,7 +14,7 @@ from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.worker import Failed, Loaded, Measured, Repeated
 from diffusion_bench.hardware.state import look_before, on_battery
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 
 IDLE_S = 0.5  # of looking at the quiet machine before each cell
@@ -29,7 +29,7 @@ class CellRun:
     """
 
     def __init__(
-        self, bench: Bench, request: ImageRequest, order: int, earlier: Cell | None = None
+        self, bench: Bench, request: Request, order: int, earlier: Cell | None = None
     ) -> None:
         self._bench = bench
         self._request = request

@@ -8,7 +8,7 @@ from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker import Failed, Loaded
 from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
 from diffusion_bench.hardware.trace import measure_energy, peak_nvml_mib, to_trace
-from diffusion_bench.records import ImageRequest, Memory, Reading
+from diffusion_bench.records import Memory, Reading, Request
 from diffusion_bench.reports.schema import (
     Cell,
     Energy,
@@ -41,7 +41,7 @@ class Watched(NamedTuple):
     gpu_uuid: str | None
 
 
-def failed_cell(request: ImageRequest, watched: Watched, failure: Failed) -> Cell:
+def failed_cell(request: Request, watched: Watched, failure: Failed) -> Cell:
     """Return the row of a cell that failed, ran out of memory or was ended."""
     return Cell(
         **_common(request, watched),
@@ -58,7 +58,7 @@ def failed_cell(request: ImageRequest, watched: Watched, failure: Failed) -> Cel
 
 
 def measured_cell(
-    request: ImageRequest,
+    request: Request,
     watched: Watched,
     measurement: Measurement,
     *,
@@ -103,7 +103,7 @@ def measured_cell(
     )
 
 
-def _common(request: ImageRequest, watched: Watched) -> dict[str, Any]:
+def _common(request: Request, watched: Watched) -> dict[str, Any]:
     return {
         "cell_id": watched.header.cell_id(request),
         "request": request,
@@ -127,10 +127,10 @@ def _labels(watched: Watched, shares: dict[str, float], *, extrapolated: bool) -
 
 
 def _extrapolation(
-    request: ImageRequest, header: Header, measurement: Measurement
+    request: Request, header: Header, measurement: Measurement
 ) -> Extrapolation | None:
     """Return how the total is had; `None` where every step was timed, as some pipelines insist."""
-    measured = cut(request.steps, header.plan.measured_steps)
+    measured = cut(request, header.plan.measured_steps)
     if measured is None or len(measurement.timed[0].step_s) != measured:
         return None
     return Extrapolation(
@@ -153,6 +153,8 @@ def _samples(
                 stages=timed.stages,
                 step_s=timed.step_s,
                 energy_j=energy and energy.total_j,
+                audio_s=timed.audio_s,
+                first_audio_s=timed.first_audio_s,
             )
         )
     return tuple(samples), missing

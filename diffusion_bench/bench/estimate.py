@@ -2,8 +2,9 @@
 
     seconds of one call = per_step * steps + per_pixel * steps * passes * pixels
 
-The first term is the fixed cost of a step (launches, small layers), the second grows with the
-work. Both are fitted to what was timed, per model and precision.
+Of speech, characters stand for the pixels. The first term is the fixed cost of a step (launches,
+small layers), the second grows with the work. Both are fitted to what was timed, per model and
+precision.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 
 
 class TimedRequest(NamedTuple):
     """A request and the wall seconds of one call of it."""
 
-    request: ImageRequest
+    request: Request
     wall_s: float
 
 
@@ -34,13 +35,13 @@ def timed_calls(cell: Cell) -> list[TimedRequest]:
     ]
 
 
-def step_pixels(request: ImageRequest) -> float:
-    """Return the pixels that pass the denoiser in one call: guidance passes each twice."""
+def step_work(request: Request) -> float:
+    """Return the pixels, or characters, that pass the denoiser in a call: twice with guidance."""
     passes = 2 if request.guidance_scale > 1 else 1
-    return float(request.steps * passes * request.batch * request.width * request.height)
+    return float(request.steps * passes * request.batch * request.amount)
 
 
-def estimate_s(requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]) -> float | None:
+def estimate_s(requests: Iterable[Request], timed: Iterable[TimedRequest]) -> float | None:
     """Return the seconds one call of each request will take together.
 
     `None` when a model and precision among them has never been timed.
@@ -50,7 +51,7 @@ def estimate_s(requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]) 
 
 
 def call_estimates_s(
-    requests: Iterable[ImageRequest], timed: Iterable[TimedRequest]
+    requests: Iterable[Request], timed: Iterable[TimedRequest]
 ) -> list[float] | None:
     """Return the seconds of one call of each request; `None` as for `estimate_s`."""
     by_model: dict[tuple[str, str], list[TimedRequest]] = {}
@@ -62,17 +63,17 @@ def call_estimates_s(
         if _family(request) not in costs:
             return None
         per_step, per_pixel = costs[_family(request)]
-        seconds.append(per_step * request.steps + per_pixel * step_pixels(request))
+        seconds.append(per_step * request.steps + per_pixel * step_work(request))
     return seconds
 
 
-def _family(request: ImageRequest) -> tuple[str, str]:
+def _family(request: Request) -> tuple[str, str]:
     return request.model, request.precision
 
 
 def _fit(timed: list[TimedRequest]) -> tuple[float, float]:
     """Return the two costs by least squares on relative error; one of them 0 if it would be < 0."""
-    work = np.array([[known.request.steps, step_pixels(known.request)] for known in timed])
+    work = np.array([[known.request.steps, step_work(known.request)] for known in timed])
     seconds = np.array([known.wall_s for known in timed])
     scaled = work / seconds[:, None]
     (per_step, per_pixel), *_ = np.linalg.lstsq(scaled, np.ones(len(timed)), rcond=None)

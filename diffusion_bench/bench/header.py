@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 
 from diffusion_bench import __version__
 from diffusion_bench.backends.model_facts import model_facts
+from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.schema import GpuCard, Header, Machine, ModelFacts, Plan, Software
 
 
 def make_header(
-    sweep: Sweep, ready: Ready, sensor: Sensor, *, cells: Sequence[ImageRequest] | None = None
+    sweep: Sweep, ready: Ready, sensor: Sensor, *, cells: Sequence[Request] | None = None
 ) -> Header:
     """Return the header of a report that is about to be measured by a worker that is up.
 
@@ -53,8 +54,12 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _models(cells: tuple[ImageRequest, ...]) -> tuple[ModelFacts, ...]:
-    return tuple(model_facts(name) for name in dict.fromkeys(cell.model for cell in cells))
+def _models(cells: tuple[Request, ...]) -> tuple[ModelFacts, ...]:
+    spoken = {cell.model for cell in cells if isinstance(cell, VoiceRequest)}
+    return tuple(
+        voice_model_facts(name) if name in spoken else model_facts(name)
+        for name in dict.fromkeys(cell.model for cell in cells)
+    )
 
 
 def _machine(sensor: Sensor) -> Machine:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diffusion_bench.bench.estimate import step_pixels
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.bench.estimate import step_work
+from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 
 RISKY_SHARE = 0.8  # of the device's memory
@@ -19,8 +19,8 @@ UNSEEN_FACTOR = 4.0  # times the largest shape so far, while no line can be draw
 
 
 def needs_fresh_process(
-    request: ImageRequest,
-    last: ImageRequest | None,
+    request: Request,
+    last: Request | None,
     measured: Sequence[Cell],
     total_mib: float | None,
 ) -> bool:
@@ -36,7 +36,7 @@ def needs_fresh_process(
     return any(is_risky(asked, measured, total_mib) for asked in (request, last))
 
 
-def is_risky(request: ImageRequest, measured: Sequence[Cell], total_mib: float | None) -> bool:
+def is_risky(request: Request, measured: Sequence[Cell], total_mib: float | None) -> bool:
     """Return whether a cell may come near the device's memory, from what smaller ones took."""
     known = [
         (_pixels(cell.request), peak)
@@ -73,6 +73,6 @@ def peak_mib(cell: Cell) -> float | None:
     return next((value for value in candidates if value is not None), None)
 
 
-def _pixels(request: ImageRequest) -> float:
-    """Return the pixels of one pass of the network."""
-    return step_pixels(request) / request.steps
+def _pixels(request: Request) -> float:
+    """Return the pixels, or characters, of one pass of the network."""
+    return step_work(request) / request.steps

@@ -15,7 +15,7 @@ from diffusion_bench.bench.cell_run import CellRun
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.records import MAX_SIDE, ImageRequest
+from diffusion_bench.records import MAX_SIDE, ImageRequest, VoiceRequest
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Limit
 
@@ -86,6 +86,8 @@ def _bases(sweep: Sweep, axis: Axis) -> list[ImageRequest]:
     """Return a request for each model, precision and use of guidance, its axis at the smallest."""
     found: dict[tuple[object, ...], ImageRequest] = {}
     for request in sweep.requests():
+        if isinstance(request, VoiceRequest):
+            raise ValueError("a limit is looked for in sweeps of pictures, not of speech")
         fixed = (request.batch,) if axis == "resolution" else (request.width, request.height)
         family = (request.model, request.precision, request.guidance_scale > 1, *fixed)
         steps = min(request.steps, PROBE_STEPS)

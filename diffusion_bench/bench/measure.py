@@ -13,9 +13,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from statistics import median
-from typing import Protocol
+from typing import Any, Protocol
 
-from diffusion_bench.records import Generation, ImageRequest, Memory, Record, Stages
+from diffusion_bench.records import (
+    Generation,
+    Memory,
+    Record,
+    Request,
+    Speech,
+    Stages,
+    VoiceRequest,
+    VoiceStages,
+)
 from diffusion_bench.reports.schema import StopReason, StopRule, Sustained
 from diffusion_bench.reports.stats import median_interval
 
@@ -25,7 +34,7 @@ WARMUP_STEPS = 3
 class Generate(Protocol):
     """What is timed; `ImageBackend.generate` is one."""
 
-    def __call__(self, request: ImageRequest, *, stop_after: int | None = None) -> Generation:
+    def __call__(self, request: Any, *, stop_after: int | None = None) -> Generation | Speech:
         """Return what came of a request, its steps cut after `stop_after`."""
 
 
@@ -51,8 +60,10 @@ class Timed(Record):
     start_s: float
     end_s: float
     wall_s: float
-    stages: Stages
+    stages: Stages | VoiceStages
     step_s: tuple[float, ...]
+    audio_s: float | None = None
+    first_audio_s: float | None = None
 
 
 class Measurement(Record):
@@ -66,7 +77,7 @@ class Measurement(Record):
 
 
 def measure(
-    request: ImageRequest,
+    request: Request,
     generate: Generate,
     effort: Effort,
     *,
@@ -83,7 +94,7 @@ def measure(
         start_s = clock()
         generate(warmup_request)
         warmup_s.append(clock() - start_s)
-    stop_after = cut(request.steps, effort.measured_steps)
+    stop_after = cut(request, effort.measured_steps)
     timed: list[Timed] = []
     memories = []
     reason: StopReason | None = None
@@ -108,9 +119,14 @@ def measure(
     )
 
 
-def cut(steps: int, measured_steps: int | None) -> int | None:
-    """Return after how many steps a call is stopped, `None` where it runs to its end."""
-    return measured_steps if measured_steps is not None and steps > measured_steps else None
+def cut(request: Request, measured_steps: int | None) -> int | None:
+    """Return after how many steps a call is stopped, `None` where it runs to its end.
+
+    Speech does: its steps are short, and a voice that is not denoised has no length to be timed.
+    """
+    if measured_steps is None or isinstance(request, VoiceRequest):
+        return None
+    return measured_steps if request.steps > measured_steps else None
 
 
 def stop_reason(walls: list[float], effort: Effort) -> StopReason | None:
@@ -139,7 +155,7 @@ def _steady(walls: list[float], noise: float) -> bool:
 
 
 def _sustain(
-    request: ImageRequest,
+    request: Request,
     generate: Generate,
     for_s: float,
     clock: Callable[[], float],
@@ -155,13 +171,15 @@ def _sustain(
     return Sustained(at_s=tuple(at_s), wall_s=tuple(wall_s))
 
 
-def _timed(generation: Generation, start_s: float, end_s: float) -> Timed:
+def _timed(generation: Generation | Speech, start_s: float, end_s: float) -> Timed:
     return Timed(
         start_s=start_s,
         end_s=end_s,
         wall_s=generation.wall_s,
         stages=generation.stages,
         step_s=generation.step_s,
+        audio_s=getattr(generation, "audio_s", None),
+        first_audio_s=getattr(generation, "first_audio_s", None),
     )
 
 

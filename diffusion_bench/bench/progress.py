@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from diffusion_bench.records import ImageRequest, Record
+from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.schema import Cell, Limit
 
 Kind = Literal[
@@ -33,7 +33,7 @@ class Progress(Record):
     kind: Kind
     num_cells: int
     num_done: int
-    request: ImageRequest | None = None
+    request: Request | None = None
     repeat: int = 0
     cell: Cell | None = None
     limit: Limit | None = None

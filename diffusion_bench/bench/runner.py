@@ -17,7 +17,7 @@ from diffusion_bench.bench.measure import cut
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.schema import Cell, Fit
 from diffusion_bench.reports.store import finished_ids, is_partial
@@ -82,7 +82,7 @@ class _Run:
         found = fit_lines(tuple(self._cells.values()))
         return [fit for fit in found if fit not in self._bench.before.fits]
 
-    def _visit(self, request: ImageRequest) -> Iterator[Progress]:
+    def _visit(self, request: Request) -> Iterator[Progress]:
         earlier = self._cells.get(self._bench.header.cell_id(request))
         run = CellRun(self._bench, request, self._orders[request], earlier)
         run.prepare(tuple(self._cells.values()))
@@ -98,15 +98,15 @@ class _Run:
         self._estimate_remaining()
         yield self._progress("cell" if done else "round", request, cell=cell)
 
-    def _as_run(self, request: ImageRequest) -> ImageRequest:
+    def _as_run(self, request: Request) -> Request:
         """Return a request with the steps that are really run of it."""
-        steps = cut(request.steps, self._plan.measured_steps) or request.steps
+        steps = cut(request, self._plan.measured_steps) or request.steps
         return request.model_copy(update={"steps": steps})
 
     def _progress(
         self,
         kind: Kind,
-        request: ImageRequest | None = None,
+        request: Request | None = None,
         *,
         repeat: int = 0,
         cell: Cell | None = None,

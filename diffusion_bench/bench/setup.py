@@ -17,7 +17,7 @@ from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Header, Report
 from diffusion_bench.reports.store import ReportWriter
 
@@ -43,7 +43,7 @@ def open_bench(
     resume: bool,
     device: str | None,
     wait_s: float,
-    cells: Sequence[ImageRequest] | None = None,
+    cells: Sequence[Request] | None = None,
     host_share: float | None = None,
 ) -> Generator[Progress, None, Bench]:
     """Start a worker, wait for the device, open the report; all of it ends with `stack`.

@@ -5,52 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ByteSize, Field, ValidationError
 
-from diffusion_bench.records import (
-    BUNDLED_MODEL,
-    ImageRequest,
-    PrecisionName,
-    Record,
-    SamplerName,
-    Seed,
-    explain,
-)
+from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
+from diffusion_bench.records import ImageRequest, Record, Request, VoiceRequest, explain
 from diffusion_bench.reports.schema import Plan, StopRule
 
 MAX_CELLS = 10_000
 TIME_LIMIT_S = 1800.0
 LONGEST_CELL_S = 86_400.0
-SLOWEST_FIRST = (
-    "model",
-    "precision",
-    "guidance_scale",
-    "resolution",
-    "batch",
-    "seed",
-    "steps",
-    "eta",
-    "sampler",
-)
-
-Resolution = int | Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
-
-
-class Axes(Record):
-    """The values of each axis. `resolution` is a side, or "WIDTHxHEIGHT"."""
-
-    model: Annotated[tuple[str, ...], Field(min_length=1)] = (BUNDLED_MODEL,)
-    sampler: Annotated[tuple[SamplerName, ...], Field(min_length=1)] = ("ddim", "ddpm")
-    eta: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
-    steps: Annotated[tuple[int, ...], Field(min_length=1)] = (20,)
-    resolution: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (64,)
-    batch: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
-    precision: Annotated[tuple[PrecisionName, ...], Field(min_length=1)] = ("fp32",)
-    guidance_scale: Annotated[tuple[float, ...], Field(min_length=1)] = (3.0,)
-    seed: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
 
 
 class Sweep(Record):
@@ -61,7 +28,8 @@ class Sweep(Record):
     number of calls. Cells of more than `measured_steps` steps are timed on so many and
     extrapolated. A call, or the loading of a model, that takes longer than `time_limit_s` is ended.
     With `emulated_memory` the device gives out no more than that. `sustain_s` adds so many seconds
-    of calls to each cell.
+    of calls to each cell. With `voice_axes` it is a sweep of speech, and `axes` are not used; each
+    of its steps is timed.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -77,21 +45,28 @@ class Sweep(Record):
     prompt: str = "a cat on a blue background"
     negative_prompt: str = ""
     axes: Axes = Axes()
+    voice_axes: VoiceAxes | None = None
 
-    def requests(self) -> tuple[ImageRequest, ...]:
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the models that will be measured."""
+        return (self.voice_axes or self.axes).model
+
+    def requests(self) -> tuple[Request, ...]:
         """Return the cells, each once.
 
         The sampler varies fastest, so that a slow drift of the machine favours none. `eta` belongs
         to DDIM alone. Raises ValueError for values that no request may have.
         """
-        axes = [getattr(self.axes, name) for name in SLOWEST_FIRST]
+        axes = self.voice_axes or self.axes
+        names = axes.slowest_first()
+        values = [getattr(axes, name) for name in names]
         # Counted before they are made: a few long axes multiply to more than memory holds.
-        if math.prod(map(len, axes)) > MAX_CELLS:
+        if math.prod(map(len, values)) > MAX_CELLS:
             raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
-        grid = (
-            dict(zip(SLOWEST_FIRST, values, strict=True)) for values in itertools.product(*axes)
-        )
-        return tuple(dict.fromkeys(map(self._request, grid)))
+        grid = (dict(zip(names, each, strict=True)) for each in itertools.product(*values))
+        make = self._image_request if self.voice_axes is None else _voice_request
+        return tuple(dict.fromkeys(map(make, grid)))
 
     @property
     def emulated_memory_mib(self) -> float | None:
@@ -106,7 +81,7 @@ class Sweep(Record):
         stop = self.stop and self.stop.model_copy(update={"max_time_s": LONGEST_CELL_S})
         return self.model_copy(update={"measured_steps": None, "stop": stop})
 
-    def _request(self, values: dict[str, Any]) -> ImageRequest:
+    def _image_request(self, values: dict[str, Any]) -> ImageRequest:
         width, height = _sides(values.pop("resolution"))
         if values["sampler"] == "ddpm":
             values["eta"] = 0.0
@@ -124,16 +99,16 @@ def _sides(resolution: Resolution) -> tuple[int, int]:
     return int(width), int(height or width)
 
 
+def _voice_request(values: dict[str, Any]) -> VoiceRequest:
+    if values["sampler"] != "ddim":
+        values["eta"] = 0.0
+    return VoiceRequest(**values)
+
+
 def sweep_of(plan: Plan) -> Sweep:
     """Return the sweep that a report's plan came from; raise ValueError if no grid makes it."""
-    cells = plan.cells
-    if not cells:
+    if not plan.cells:
         raise ValueError("this report plans no cells")
-    ddim_etas = tuple(dict.fromkeys(cell.eta for cell in cells if cell.sampler == "ddim"))
-
-    def values(name: str) -> tuple[Any, ...]:
-        return tuple(dict.fromkeys(getattr(cell, name) for cell in cells))
-
     sweep = Sweep(
         name=plan.name,
         description=plan.description,
@@ -145,23 +120,35 @@ def sweep_of(plan: Plan) -> Sweep:
         time_limit_s=plan.time_limit_s or TIME_LIMIT_S,
         emulated_memory=_bytes(plan.emulated_memory_mib),
         sustain_s=plan.sustain_s,
-        prompt=cells[0].prompt,
-        negative_prompt=cells[0].negative_prompt,
-        axes=Axes(
-            model=values("model"),
-            sampler=values("sampler"),
-            eta=ddim_etas or (0.0,),
-            steps=values("steps"),
-            resolution=tuple(dict.fromkeys(f"{cell.width}x{cell.height}" for cell in cells)),
-            batch=values("batch"),
-            precision=values("precision"),
-            guidance_scale=values("guidance_scale"),
-            seed=values("seed"),
-        ),
+        **_grid_of(plan.cells),
     )
-    if sweep.requests() != cells:
+    if sweep.requests() != plan.cells:
         raise ValueError("this report was not made from axes, so it is resumed by its own program")
     return sweep
+
+
+def _grid_of(cells: Sequence[Request]) -> dict[str, Any]:
+    """Return the axes, and the words of pictures, that hold every cell."""
+    spoken = [cell for cell in cells if isinstance(cell, VoiceRequest)]
+    drawn = [cell for cell in cells if isinstance(cell, ImageRequest)]
+    if spoken:
+        return {"voice_axes": VoiceAxes.model_validate(_values(spoken, VoiceAxes))}
+    axes = _values(drawn, Axes) | {
+        "resolution": tuple(dict.fromkeys(f"{cell.width}x{cell.height}" for cell in drawn)),
+    }
+    return {
+        "prompt": drawn[0].prompt,
+        "negative_prompt": drawn[0].negative_prompt,
+        "axes": Axes.model_validate(axes),
+    }
+
+
+def _values(cells: Sequence[Request], axes: type[Axes] | type[VoiceAxes]) -> dict[str, Any]:
+    """Return the values of each axis in the order in which the cells have them."""
+    names = [name for name in axes.model_fields if hasattr(cells[0], name)]
+    values = {name: tuple(dict.fromkeys(getattr(c, name) for c in cells)) for name in names}
+    etas = tuple(dict.fromkeys(cell.eta for cell in cells if cell.sampler == "ddim"))
+    return values | {"eta": etas or (0.0,)}
 
 
 def _bytes(mib: float | None) -> ByteSize | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.labels import resolution, sampler
+from diffusion_bench.records import Request
+from diffusion_bench.reports.labels import sampler, size
 
 
 def in_words(seconds: float) -> str:
@@ -16,7 +16,7 @@ def in_words(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def name_request(request: ImageRequest) -> str:
+def name_request(request: Request) -> str:
     """Return a cell's request in a few words."""
     steps = f"{request.steps} step{'s' if request.steps != 1 else ''}"
-    return f"{sampler(request)}, {steps}, {resolution(request)}, batch {request.batch}"
+    return f"{sampler(request)}, {steps}, {size(request)}, batch {request.batch}"

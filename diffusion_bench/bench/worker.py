@@ -15,21 +15,30 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from pydantic import TypeAdapter
 
-from diffusion_bench.bench.measure import Effort, Measurement, measure
-from diffusion_bench.records import ImageRequest, Record, Stage
+from diffusion_bench.bench.measure import Effort, Generate, Measurement, measure
+from diffusion_bench.records import (
+    ImageRequest,
+    Record,
+    Request,
+    Speech,
+    Stage,
+    VoiceRequest,
+    VoiceStage,
+)
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
+    from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
 
 class Command(Record):
     """What the parent asks: measure one cell, a hub model at the revision that the plan names."""
 
-    request: ImageRequest
+    request: Request
     effort: Effort
     revision: str | None = None
 
@@ -73,7 +82,7 @@ class Failed(Record):
     event: Literal["failed"] = "failed"
     status: Literal["oom", "crashed", "timeout", "failed"]
     message: str
-    stage: Stage | None = None
+    stage: Stage | VoiceStage | None = None
     asked_mib: float | None = None
 
 
@@ -108,7 +117,7 @@ class Worker:
         # The parent holds the device's lock for the whole sweep, so `backend` is used without it.
         self._engine = Engine(device)
         self._events = events
-        self._backend: ImageBackend | None = None
+        self._backend: ImageBackend | VoiceBackend | None = None
 
     def obey(self, command: Command) -> None:
         """Measure one cell and say what came of it."""
@@ -126,28 +135,53 @@ class Worker:
             )
             _send(self._events, failure)
 
-    def _stage(self) -> Stage:
+    def _stage(self) -> Stage | VoiceStage:
         return self._backend.stage if self._backend is not None else "load"
 
     def _measure(self, command: Command) -> Measured:
         request = command.request
-        start_s = time.perf_counter()
         self._backend = None  # until the model is there: a failure is of its loading
-        backend, fresh = self._engine.backend(
-            request.model, request.precision, revision=command.revision
+        generate = (
+            self._speaker(request)
+            if isinstance(request, VoiceRequest)
+            else self._painter(request, command.revision)
         )
-        if fresh:
-            load_s = time.perf_counter() - start_s
-            _send(self._events, Loaded(load_s=load_s, attention=backend.attention))
-        self._backend = backend
         measurement = measure(
             request,
-            backend.generate,
+            generate,
             command.effort,
             clock=time.perf_counter,
             on_repeat=lambda done: _send(self._events, Repeated(done=done)),
         )
         return Measured(measurement=measurement)
+
+    def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
+        start_s = time.perf_counter()
+        backend, fresh = self._engine.backend(request.model, request.precision, revision=revision)
+        if fresh:
+            self._tell_loaded(start_s, backend.attention)
+        self._backend = backend
+        return backend.generate
+
+    def _speaker(self, request: VoiceRequest) -> Generate:
+        """Return what says requests in the voice of this one, which is encoded in every call."""
+        from diffusion_bench.backends.voice.voices import find_voice
+
+        voice = find_voice(request.voice, request.model)
+        start_s = time.perf_counter()
+        backend, fresh = self._engine.voice_backend(request.model, request.precision)
+        if fresh:
+            self._tell_loaded(start_s, "none")
+        self._backend = backend
+
+        def say(request: Any, *, stop_after: int | None = None) -> Speech:
+            return backend.generate(request, voice)
+
+        return say
+
+    def _tell_loaded(self, start_s: float, attention: str) -> None:
+        load_s = time.perf_counter() - start_s
+        _send(self._events, Loaded(load_s=load_s, attention=attention))
 
 
 def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:

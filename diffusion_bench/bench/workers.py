@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Event, Failed, Loaded, Measured, Ready
 from diffusion_bench.bench.worker_process import WorkerProcess
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
+from diffusion_bench.reports.labels import size
 
 HEARTBEAT_S = 0.2
 
@@ -26,7 +27,7 @@ class Workers:
         self._shapes_seen: set[tuple[object, ...]] = set()
         self.ready: Ready | None = None
         self.attention: str | None = None
-        self.last: ImageRequest | None = None
+        self.last: Request | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -61,7 +62,7 @@ class Workers:
 
     def measure(
         self,
-        request: ImageRequest,
+        request: Request,
         effort: Effort,
         time_limit_s: float,
         revision: str | None = None,
@@ -92,14 +93,9 @@ class Workers:
             if isinstance(event, Measured | Failed):
                 return
 
-    def is_new_shape(self, request: ImageRequest) -> bool:
+    def is_new_shape(self, request: Request) -> bool:
         """Return whether this worker has not run a request's shape yet, and remember it."""
-        shape = (
-            request.width,
-            request.height,
-            request.batch,
-            request.guidance_scale > 1,
-        )
+        shape = (request.model, size(request), request.batch, request.guidance_scale > 1)
         new = shape not in self._shapes_seen
         self._shapes_seen.add(shape)
         return new

@@ -7,20 +7,9 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.lines import DrawnLine, LinePoint, lines_figure
 from diffusion_bench.charts.series import Failure, Series, basis_of, failure_rows, series_of
-from diffusion_bench.charts.style import (
-    COLOURS,
-    DASHES,
-    MARKS,
-    SYMBOLS,
-    empty_figure,
-    explain_lines,
-    is_wide,
-    keyed,
-    log_ticks,
-    plain,
-    style_figure,
-)
+from diffusion_bench.charts.style import empty_figure
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import StepFit, fit_steps, summarise
 
@@ -57,48 +46,21 @@ def latency_numbers(reports: Sequence[Report]) -> list[LatencyLine]:
 
 
 def latency_figure(lines: list[LatencyLine]) -> go.Figure:
-    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest.
-
-    Points that were not measured whole are hollow or dotted.
-    """
-    drawn = [line for line in lines if line.points]
+    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest."""
+    drawn = [
+        DrawnLine(
+            line.name,
+            line.sampler,
+            line.resolution,
+            line.other,
+            [LinePoint(p.steps, p.median_s, p.min_s, p.max_s, p.basis) for p in line.points],
+        )
+        for line in lines
+        if line.points
+    ]
     if not drawn:
         return empty_figure("No cell with a measured time.")
-    figure = go.Figure()
-    dashes = keyed((line.sampler for line in drawn), DASHES)
-    colours = keyed((line.resolution for line in drawn), COLOURS)
-    symbols = keyed((line.other for line in drawn), SYMBOLS)
-    for line in drawn:
-        points = line.points
-        figure.add_scatter(
-            name=plain(line.name),
-            x=[point.steps for point in points],
-            y=[point.median_s for point in points],
-            error_y={
-                "type": "data",
-                "array": [point.max_s - point.median_s for point in points],
-                "arrayminus": [point.median_s - point.min_s for point in points],
-                "thickness": 1,
-            },
-            mode="lines+markers",
-            line={"dash": dashes[line.sampler], "color": colours[line.resolution], "width": 2},
-            marker={
-                "symbol": [symbols[line.other] + MARKS[point.basis] for point in points],
-                "size": 8,
-            },
-            text=[point.basis or "measured" for point in points],
-            showlegend=False,
-            hovertemplate="%{x} steps: %{y:.4g} s, %{text}",
-        )
-    style_figure(figure, "steps", "time of a call (s)")
-    explain_lines(
-        figure, dashes, colours, symbols, [p.basis for line in drawn for p in line.points]
-    )
-    if is_wide(point.steps for line in drawn for point in line.points):
-        ticks = sorted({point.steps for line in drawn for point in line.points})
-        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
-        figure.update_yaxes(**log_ticks(p.median_s for line in drawn for p in line.points))
-    return figure
+    return lines_figure(drawn, "time of a call (s)", " s")
 
 
 def latency_table(lines: list[LatencyLine]) -> tuple[list[str], list[list[Any]]]:

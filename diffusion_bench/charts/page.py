@@ -12,6 +12,11 @@ from typing import Any
 from diffusion_bench.charts.document import Section, Table, details, document, section_html
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
+from diffusion_bench.charts.real_time import (
+    real_time_figure,
+    real_time_numbers,
+    real_time_table,
+)
 from diffusion_bench.charts.step_times import (
     step_times_figure,
     step_times_numbers,
@@ -26,13 +31,17 @@ from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_tabl
 from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.doctor import ReportFinding, examine_report
 from diffusion_bench.reports.export import describe, to_rows
-from diffusion_bench.reports.labels import report_labels, resolution, sampler
+from diffusion_bench.reports.labels import report_labels, sampler, size
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 
 WORDS = {  # title and caption of each chart
     "latency": ("Latency against steps", "The whole call: median of the samples, and their range."),
     "throughput": ("Throughput", "Images a second of the whole call."),
+    "real-time": (
+        "Real-time factor",
+        "Seconds of work for a second of speech: below 1 it is made faster than it is heard.",
+    ),
     "memory": ("Peak memory", "The largest peak of a workload's cells."),
     "step-times": (
         "Time of single steps",
@@ -76,12 +85,15 @@ def _sections(reports: Sequence[Report]) -> list[Section]:
     charts: list[tuple[str, Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = [
         ("latency", latency_numbers, latency_figure, latency_table),
         ("throughput", throughput_numbers, throughput_figure, throughput_table),
+        ("real-time", real_time_numbers, real_time_figure, real_time_table),
         ("memory", memory_numbers, memory_figure, memory_table),
         ("step-times", step_times_numbers, step_times_figure, step_times_table),
     ]
     sections = []
     for name, find, draw, list_ in charts:
         numbers = find(reports)
+        if not numbers and name in ("throughput", "real-time"):  # no work of its kind
+            continue
         sections.append(Section(name, *WORDS[name], draw(numbers), list_(numbers)))
     return sections + _traces(reports)
 
@@ -114,7 +126,7 @@ def _comparison_table(compared: Sequence[Row]) -> Table:
     header = ["cell", "verdict", "ratio", "baseline (s)", "other (s)", "other", "reason"]
     rows: list[list[Any]] = [
         [
-            f"{sampler(row.request)}, {resolution(row.request)}, {row.request.steps} steps, "
+            f"{sampler(row.request)}, {size(row.request)}, {row.request.steps} steps, "
             f"batch {row.request.batch}",
             row.verdict,
             row.ratio,
@@ -135,4 +147,4 @@ def _cells(reports: Sequence[Report], tariff: float | None) -> Table:
 
 def _cell_name(cell: Cell) -> str:
     request = cell.request
-    return f"{sampler(request)}, {resolution(request)}, {request.steps} steps"
+    return f"{sampler(request)}, {size(request)}, {request.steps} steps"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request
 from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise, without_steps
@@ -38,7 +38,7 @@ class Series(NamedTuple):
         return ", ".join(part for part in (self.sampler, self.resolution, self.other) if part)
 
     @property
-    def request(self) -> ImageRequest:
+    def request(self) -> Request:
         """Return a request of the series; all but its steps holds for every cell."""
         return self.cells[0].request
 
@@ -52,7 +52,7 @@ class Series(NamedTuple):
 
 
 def series_of(reports: Sequence[Report]) -> list[Series]:
-    """Return every series of the reports, small pictures first."""
+    """Return every series of the reports, small pictures and short texts first."""
     requests = [cell.request for report in reports for cell in report.cells]
     other_parts = labels.other_parts(requests)
     groups: dict[tuple[str, str], list[Cell]] = {}
@@ -63,7 +63,7 @@ def series_of(reports: Sequence[Report]) -> list[Series]:
     found = [
         Series(
             sampler=labels.sampler(cells[0].request),
-            resolution=labels.resolution(cells[0].request),
+            resolution=labels.size(cells[0].request),
             other=", ".join(
                 part for part in (other_parts(cells[0].request), names[int(index)]) if part
             ),
@@ -71,7 +71,7 @@ def series_of(reports: Sequence[Report]) -> list[Series]:
         )
         for (index, _), cells in groups.items()
     ]
-    return sorted(found, key=lambda item: (_area(item), item.sampler, item.other))
+    return sorted(found, key=lambda item: (item.request.amount, item.sampler, item.other))
 
 
 def basis_of(cell: Cell) -> str:
@@ -87,7 +87,3 @@ def failure_rows(
         [*name, failure.steps, *[None] * (width - len(name) - 3), failure.status, failure.message]
         for failure in failures
     ]
-
-
-def _area(series: Series) -> int:
-    return series.request.width * series.request.height

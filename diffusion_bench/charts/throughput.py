@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from diffusion_bench.charts.bars import Bar, bars_figure
 from diffusion_bench.charts.series import Failure, basis_of, failure_rows, series_of
 from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import summarise
 
@@ -42,15 +43,17 @@ class ThroughputSeries(NamedTuple):
 
 
 def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
-    """Return the throughput of every series of the reports."""
+    """Return the throughput of every series of pictures."""
     found = []
     for series in series_of(reports):
+        if isinstance(series.request, VoiceRequest):
+            continue
         points = tuple(
             ThroughputPoint(
                 cell.request.steps, summary.images_per_s, summary.steps_per_s, basis_of(cell)
             )
             for cell in series.cells
-            if (summary := summarise(cell))
+            if (summary := summarise(cell)) and summary.images_per_s is not None
         )
         found.append(
             ThroughputSeries(

@@ -48,6 +48,7 @@ from diffusion_bench.records.voice import (
     ignore_audio,
     ignore_voice_step,
 )
+from diffusion_bench.records.work import Request
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -69,6 +70,7 @@ __all__ = [
     "PrecisionName",
     "Reading",
     "Record",
+    "Request",
     "SamplerName",
     "Seed",
     "Speech",

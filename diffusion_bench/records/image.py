@@ -52,6 +52,11 @@ class ImageRequest(Record):
             raise ValueError("eta belongs to ddim; ddpm takes none (leave it at 0)")
         return self
 
+    @property
+    def amount(self) -> int:
+        """Return how much one pass of the denoiser works on, for one of a batch: pixels."""
+        return self.width * self.height
+
     def of_picture(self, index: int) -> Self:
         """Return the request that draws picture `index` of this batch on its own."""
         own: dict[str, Any] = {"seed": self.seed + index, "batch": 1}

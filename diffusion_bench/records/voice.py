@@ -49,6 +49,11 @@ class VoiceRequest(Record):
             raise ValueError(f"eta belongs to ddim; {self.sampler} takes none (leave it at 0)")
         return self
 
+    @property
+    def amount(self) -> int:
+        """Return how much one pass of the denoiser works on, for one of a batch: characters."""
+        return len(self.text)
+
     def of_candidate(self, index: int) -> Self:
         """Return the request that speaks candidate `index` of this batch on its own."""
         return self.model_copy(update={"seed": self.seed + index, "batch": 1})

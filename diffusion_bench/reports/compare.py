@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from diffusion_bench.records import ImageRequest, Record
+from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_labels
 from diffusion_bench.reports.schema import Cell, Header, Report
@@ -31,7 +31,7 @@ MOST_REPEATS = 1000  # advice beyond this is "cannot be settled by repeating"
 UNEQUAL_WORK = "this is not the same work"
 
 # What a sweep varies. Cells that agree in these are one place in the grid, whatever else differs.
-AXES = ("sampler", "eta", "steps", "width", "height", "batch")
+AXES = ("sampler", "eta", "steps", "width", "height", "text", "batch")
 
 Verdict = Literal["faster", "slower", "same", "cannot tell", "cannot compare"]
 
@@ -45,7 +45,7 @@ class Row(Record):
     """
 
     cell_id: str
-    request: ImageRequest
+    request: Request
     baseline: str
     other: str
     baseline_s: float | None = None
@@ -115,7 +115,7 @@ def _pairs(old: dict[str, Cell], new: dict[str, Cell]) -> list[tuple[Cell | None
 
 
 def _place(cell: Cell) -> tuple[object, ...]:
-    return tuple(getattr(cell.request, axis) for axis in AXES)
+    return tuple(getattr(cell.request, axis, None) for axis in AXES)
 
 
 def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffusion_bench.records import Record
+from diffusion_bench.records import Record, VoiceRequest
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.stats import Summary
 
@@ -10,7 +10,7 @@ JOULES_PER_KWH = 3.6e6
 
 
 class Cost(Record):
-    """What an image takes. `None`: no energy was measured, or no tariff was given.
+    """What an image, or a second of speech, takes. `None`: no energy, or no tariff, or not one.
 
     `net_energy_per_image_j` leaves out what the device draws when idle. The cost is of the gross
     energy, in the tariff's currency; of the device only, not of the machine at the wall.
@@ -19,6 +19,7 @@ class Cost(Record):
     energy_per_image_j: float | None = None
     net_energy_per_image_j: float | None = None
     cost_per_1000_images: float | None = None
+    energy_per_audio_s_j: float | None = None
 
 
 def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) -> Cost:
@@ -30,6 +31,9 @@ def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) ->
         raise ValueError(f"the tariff {tariff:g} is not a price per kWh; give one of 0 or more")
     if summary is None or summary.energy_j is None:
         return Cost()
+    if isinstance(cell.request, VoiceRequest):
+        seconds = summary.audio_s
+        return Cost(energy_per_audio_s_j=summary.energy_j / seconds if seconds else None)
     batch, gross_j, net_j = cell.request.batch, summary.energy_j, summary.net_energy_j
     per_image_j = gross_j / batch
     return Cost(

@@ -9,11 +9,11 @@ import csv
 import io
 from collections.abc import Sequence
 
-from diffusion_bench.records import Memory, Stages
+from diffusion_bench.records import Memory, Stages, VoiceRequest, VoiceStages
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import fit_lines
-from diffusion_bench.reports.labels import device_name, report_labels, resolution, sampler
+from diffusion_bench.reports.labels import device_name, report_labels, sampler, size
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
@@ -36,10 +36,14 @@ MARKDOWN_COLUMNS = {
     "median_s": "median (s)",
     "iqr_s": "IQR (s)",
     "images_per_s": "images/s",
+    "audio_s": "speech (s)",
+    "real_time_factor": "real-time factor",
+    "first_audio_s": "first sound (s)",
     "steps_per_s": "denoising steps/s",
     "energy_per_image_j": "energy (J/image)",
     "net_energy_per_image_j": "net energy (J/image)",
     "cost_per_1000_images": "cost of 1000 images",
+    "energy_per_audio_s_j": "energy (J/s of speech)",
     "burst_s": "burst (s)",
     "sustained_s": "sustained (s)",
     "fit": "fit",
@@ -118,7 +122,7 @@ def _row(
         "model": request.model,
         "sampler": sampler(request),
         "steps": request.steps,
-        "resolution": resolution(request),
+        "resolution": size(request),
         "batch": request.batch,
         "precision": request.precision,
         "guidance_scale": request.guidance_scale,
@@ -140,7 +144,7 @@ def _row(
             if field != "missing"
         },
         "not_measured": "; ".join(f"{key}: {why}" for key, why in _missing(cell).items()),
-        "prompt": request.prompt,
+        "prompt": request.text if isinstance(request, VoiceRequest) else request.prompt,
         "order": cell.order,
         "started_utc": cell.started_utc,
         "protocol_version": report.header.protocol_version,
@@ -161,7 +165,7 @@ def _figures(summary: Summary | None) -> dict[str, Value]:
         "interval_low_s": interval.get("low"),
         "interval_high_s": interval.get("high"),
         "interval_confidence": interval.get("confidence"),
-        **{field: stages.get(field) for field in Stages.model_fields},
+        **{field: stages.get(field) for field in (*Stages.model_fields, *VoiceStages.model_fields)},
     }
 
 
@@ -206,7 +210,7 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
             for value in (
                 sampler(row.request),
                 row.request.steps,
-                resolution(row.request),
+                size(row.request),
                 row.request.batch,
                 row.baseline_s,
                 row.other_s,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from diffusion_bench.records import Stages
+from diffusion_bench.records import Stages, VoiceStages
 from diffusion_bench.reports.intervals import Interval, mean_reach, median_interval
 from diffusion_bench.reports.schema import Cell, Sample
 
@@ -28,7 +28,7 @@ def total_s(sample: Sample, steps: int) -> float:
     return sample.wall_s + _steps_left_s(sample, steps)
 
 
-def total_stages(sample: Sample, steps: int) -> Stages:
+def total_stages(sample: Sample, steps: int) -> Stages | VoiceStages:
     """Return the stages of the whole call: denoising grows, all else was timed whole."""
     denoising_s = sample.stages.denoising_s + _steps_left_s(sample, steps)
     return sample.stages.model_copy(update={"denoising_s": denoising_s})

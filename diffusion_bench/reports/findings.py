@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.labels import resolution, sampler
+from diffusion_bench.reports.labels import sampler, size
 from diffusion_bench.reports.schema import Cell
 
 MOST_NAMED = 3  # cells named in one finding
@@ -27,9 +27,7 @@ class ReportFinding(Record):
 def name_cell(cell: Cell) -> str:
     """Return what a cell asked for in a few words."""
     request = cell.request
-    return (
-        f"{sampler(request)}, {request.steps} steps, {resolution(request)}, batch {request.batch}"
-    )
+    return f"{sampler(request)}, {request.steps} steps, {size(request)}, batch {request.batch}"
 
 
 def name_cells(cells: Sequence[Cell]) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.schema import GpuCard, Header, Report
 
 LONGEST_PROMPT = 24  # characters of a prompt in a label
@@ -47,27 +48,32 @@ def report_labels(reports: Sequence[Report]) -> list[str]:
     return _numbered(labels)
 
 
-def resolution(request: ImageRequest) -> str:
-    """Return "64x64"."""
+def size(request: Request) -> str:
+    """Return how large the work is: "64x64", or "12 words" of speech."""
+    if isinstance(request, VoiceRequest):
+        words = len(request.text.split())
+        return f"{words} word{'s' if words != 1 else ''}"
     return f"{request.width}x{request.height}"
 
 
-def sampler(request: ImageRequest) -> str:
+def sampler(request: Request) -> str:
     """Return "ddpm", "ddim", or "ddim eta 0.5"."""
     return f"{request.sampler} eta {request.eta:g}" if request.eta else request.sampler
 
 
-def other_parts(requests: Sequence[ImageRequest]) -> Callable[[ImageRequest], str]:
+def other_parts(requests: Sequence[Request]) -> Callable[[Request], str]:
     """Return a function that names what else differs among the requests, "" where nothing does.
 
-    Sampler, resolution and steps are not named: charts have their own place for those.
+    Sampler, size and steps are not named: charts have their own place for those.
     """
-    varying = [
-        words
+    varying = {
+        field: words
         for field, words in _PARTS.items()
-        if len({getattr(request, field) for request in requests}) > 1
-    ]
-    return lambda request: ", ".join(words(request) for words in varying)
+        if len({getattr(r, field) for r in requests if hasattr(r, field)}) > 1
+    }
+    return lambda request: ", ".join(
+        words(request) for field, words in varying.items() if hasattr(request, field)
+    )
 
 
 def _gpu_index(header: Header) -> int | None:
@@ -89,7 +95,7 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 1] + "…"
 
 
-_PARTS: dict[str, Callable[[ImageRequest], str]] = {
+_PARTS: dict[str, Callable[[Any], str]] = {
     "batch": lambda request: f"batch {request.batch}",
     "model": lambda request: request.model,
     "precision": lambda request: request.precision,
@@ -98,4 +104,9 @@ _PARTS: dict[str, Callable[[ImageRequest], str]] = {
     "noise_seed": lambda request: f"noise seed {request.noise_seed}",
     "prompt": lambda request: f"“{_short(request.prompt)}”",
     "negative_prompt": lambda request: f"not “{_short(request.negative_prompt)}”",
+    "text": lambda request: f"“{_short(request.text)}”",
+    "voice": lambda request: f"voice {request.voice}",
+    "temperature": lambda request: f"temperature {request.temperature:g}",
+    "speed": lambda request: f"speed {request.speed:g}",
+    "vocoder": lambda request: f"vocoder {request.vocoder}",
 }

@@ -13,7 +13,12 @@ def _from_1(header: Json) -> Json:
     return {**header, "schema_version": 2}
 
 
-STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1}
+def _from_2(header: Json) -> Json:
+    """Format 3 added cells of speech; those of pictures are as they were."""
+    return {**header, "schema_version": 3}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
 
 
 def to_newest(header: Json) -> Json:

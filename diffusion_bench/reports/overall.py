@@ -10,7 +10,7 @@ from typing import Literal
 from diffusion_bench.records import Record
 from diffusion_bench.reports.compare import Row, Verdict, compare
 from diffusion_bench.reports.differences import Difference, environment_differences
-from diffusion_bench.reports.labels import report_labels, resolution, sampler
+from diffusion_bench.reports.labels import report_labels, sampler, size
 from diffusion_bench.reports.schema import Report
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
@@ -86,6 +86,4 @@ def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
 
 def _cell(row: Row) -> str:
     request = row.request
-    return (
-        f"{sampler(request)}, {request.steps} steps, {resolution(request)}, batch {request.batch}"
-    )
+    return f"{sampler(request)}, {request.steps} steps, {size(request)}, batch {request.batch}"

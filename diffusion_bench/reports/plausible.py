@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from diffusion_bench.records import Memory
+from diffusion_bench.records import Memory, VoiceRequest
 from diffusion_bench.reports.findings import Level, ReportFinding, name_cell
 from diffusion_bench.reports.labels import gpu_card
 from diffusion_bench.reports.schema import Cell, Header, Report, Sample
@@ -137,6 +137,8 @@ def sums(cell: Cell, header: Header) -> str:
 
 def step_counts(cell: Cell, header: Header) -> str:
     """Find samples of other numbers of steps than were asked for, or said to be measured."""
+    if isinstance(cell.request, VoiceRequest):  # a step of each chunk, or of each token
+        return ""
     rule = cell.extrapolation
     asked = min(rule.measured_steps, cell.request.steps) if rule else cell.request.steps
     counts = {len(sample.step_s) for sample in cell.samples} - {asked}

@@ -8,6 +8,7 @@ Format history
     2   why a cell stopped, totals extrapolated from fewer steps, the state of the machine before a
         cell, labels, failures with stage and bytes, net energy and its uncertainty, the models'
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
+    3   cells of speech: their request, stages and seconds of sound; pictures are as before
 """
 
 from __future__ import annotations
@@ -16,9 +17,20 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diffusion_bench.records import ImageRequest, Memory, Record, Stage, Stages, Trace, digest
+from diffusion_bench.records import (
+    ImageRequest,
+    Memory,
+    Record,
+    Request,
+    Stage,
+    Stages,
+    Trace,
+    VoiceStage,
+    VoiceStages,
+    digest,
+)
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -119,7 +131,7 @@ class Plan(Record):
     emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
     sustain_s: Annotated[float, Field(gt=0)] | None = None
     models: tuple[ModelFacts, ...] = ()
-    cells: tuple[ImageRequest, ...]
+    cells: tuple[Request, ...]
 
     def revision(self, model: str) -> str | None:
         """Return the revision of a model of the plan, `None` where it is not known."""
@@ -130,7 +142,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
@@ -139,7 +151,7 @@ class Header(Record):
     software: Software
     plan: Plan
 
-    def cell_id(self, request: ImageRequest) -> str:
+    def cell_id(self, request: Request) -> str:
         """Return 16 hexadecimal digits that name all that decides a cell's work.
 
         The request and its model's revision. Where the latter is not known, as in reports of
@@ -162,12 +174,17 @@ class Header(Record):
 
 
 class Sample(Record):
-    """One timed repeat: the whole call, its stages, and every denoising step."""
+    """One timed repeat: the whole call, its stages, and every denoising step.
+
+    Of speech also the seconds of sound, and of the call until the first of it could be heard.
+    """
 
     wall_s: Annotated[float, Field(gt=0)]
-    stages: Stages
+    stages: Stages | VoiceStages
     step_s: tuple[float, ...]
     energy_j: float | None = None
+    audio_s: Annotated[float, Field(gt=0)] | None = None
+    first_audio_s: Annotated[float, Field(gt=0)] | None = None
 
 
 class Energy(Record):
@@ -253,12 +270,12 @@ class Cell(Record):
 
     kind: Literal["cell"] = "cell"
     cell_id: Short
-    request: ImageRequest
+    request: Request
     order: Annotated[int, Field(ge=0)]
     started_utc: Short
     status: Status
     message: Annotated[str, Field(max_length=4000)] = ""
-    stage: Stage | None = None
+    stage: Stage | VoiceStage | None = None
     asked_mib: float | None = None
     labels: tuple[Label, ...] = ()
     stop_reason: StopReason | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 
-from diffusion_bench.records import Record, Stages
+from diffusion_bench.records import Record, Stages, VoiceRequest, VoiceStages
 from diffusion_bench.reports.extrapolate import total_interval, total_s, total_stages
 from diffusion_bench.reports.intervals import (
     MIN_SAMPLES_FOR_INTERVAL,
@@ -45,11 +45,13 @@ MIN_STEP_COUNTS = 3  # through two points any line fits
 
 
 class Summary(Record):
-    """What the samples of one cell say. `None`: too few samples to tell.
+    """What the samples of one cell say. `None`: too few samples to tell, or not of its kind.
 
-    `images_per_s` is batch over the median of the whole call. `steps_per_s` counts a step of
-    every image and divides by the denoising stage only: over the whole call it would change with
-    the number of steps. `noisy` is an interquartile range above 10 percent of the median.
+    `images_per_s` is batch over the median of the whole call. Of speech there are instead the
+    seconds of sound of one call's candidates together, the `real_time_factor`, which is the median
+    of the call's time over them, and the median time until the first sound. `steps_per_s` counts a
+    step of every image and divides by the denoising stage only: over the whole call it would change
+    with the number of steps. `noisy` is an interquartile range above 10 percent of the median.
     `energy_j` is of one call, `net_energy_j` that less the idle power; both as measured, before
     dividing by the batch (`cost.py`). Where `extrapolated`, the times are of whole calls that were
     timed in part, and so is the energy, in proportion to the time.
@@ -62,13 +64,16 @@ class Summary(Record):
     max_s: float
     interval_s: Interval | None
     noisy: bool | None
-    images_per_s: float
+    images_per_s: float | None
     steps_per_s: float | None
-    stages: Stages
+    stages: Stages | VoiceStages
     step_median_s: float | None
     step_p95_s: float | None
     energy_j: float | None
     net_energy_j: float | None = None
+    audio_s: float | None = None
+    real_time_factor: float | None = None
+    first_audio_s: float | None = None
     extrapolated: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -103,13 +108,14 @@ def summarise(cell: Cell) -> Summary | None:
         max_s=max(walls),
         interval_s=total_interval(cell) if extrapolated else median_interval(walls),
         noisy=noisy,
-        images_per_s=cell.request.batch / middle,
+        images_per_s=None if _is_speech(cell) else cell.request.batch / middle,
         steps_per_s=image_steps / stages.denoising_s if stages.denoising_s > 1e-9 else None,
         stages=stages,
         step_median_s=median(steps) if steps else None,
         step_p95_s=percentile(steps, 95) if len(steps) >= MIN_STEPS_FOR_P95 else None,
         energy_j=_energy_j(cell),
         net_energy_j=_net_energy_j(cell),
+        **_speech(cell, middle),
         extrapolated=extrapolated,
         warnings=_warnings(cell, noisy),
     )
@@ -187,13 +193,32 @@ def _untimed_factor(cell: Cell) -> float:
     return sum(totals(cell)) / sum(sample.wall_s for sample in cell.samples)
 
 
-def _stage_medians(cell: Cell) -> Stages:
+def _is_speech(cell: Cell) -> bool:
+    return isinstance(cell.request, VoiceRequest)
+
+
+def _speech(cell: Cell, median_s: float) -> dict[str, float | None]:
+    """Return the figures that only speech has, where its samples tell them."""
+    seconds = [sample.audio_s for sample in cell.samples if sample.audio_s is not None]
+    first = [sample.first_audio_s for sample in cell.samples if sample.first_audio_s is not None]
+    if not _is_speech(cell) or not seconds:
+        return {}
+    audio_s = median(seconds) * cell.request.batch
+    return {
+        "audio_s": audio_s,
+        "real_time_factor": median_s / audio_s,
+        "first_audio_s": median(first) if first else None,
+    }
+
+
+def _stage_medians(cell: Cell) -> Stages | VoiceStages:
     """Return the median of each stage; medians need not add up to the median of the whole."""
     stages = [sample.stages for sample in cell.samples]
     if cell.extrapolation is not None:
         stages = [total_stages(sample, cell.request.steps) for sample in cell.samples]
-    return Stages(
-        **{name: median(getattr(each, name) for each in stages) for name in Stages.model_fields}
+    kind = VoiceStages if isinstance(stages[0], VoiceStages) else Stages
+    return kind(
+        **{name: median(getattr(each, name) for each in stages) for name in kind.model_fields}
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.export import to_rows
-from diffusion_bench.reports.labels import resolution, sampler
+from diffusion_bench.reports.labels import sampler, size
 from diffusion_bench.reports.schema import Cell, Report
 
 TITLES = {
     "latency": "Time against steps",
-    "throughput": "Throughput by size",
+    "throughput": "Throughput: images a second, or the real-time factor of speech",
     "memory": "Peak memory",
     "step_times": "Times of single steps",
 }
@@ -25,6 +26,8 @@ CELL_COLUMNS = {
     "status": "status",
     "median_s": "median (s)",
     "images_per_s": "images/s",
+    "real_time_factor": "real-time factor",
+    "first_audio_s": "first sound (s)",
     "peak": "peak (MiB)",
     "fit": "fit",
     "energy_per_image_j": "J/image",
@@ -48,6 +51,9 @@ class Chart(NamedTuple):
 
 def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
     """Return one chart of the reports, by a name of `TITLES`."""
+    spoken = [isinstance(cell.request, VoiceRequest) for r in reports for cell in r.cells]
+    if name == "throughput" and spoken and all(spoken):
+        name = "real_time"
     find, draw, tabulate = _charts()[name]
     numbers = find(reports)
     return Chart(draw(numbers), to_table(*tabulate(numbers)))
@@ -82,13 +88,11 @@ def to_table(headers: list[str], rows: Sequence[Sequence[Any]]) -> Table:
 def cell_name(cell: Cell) -> str:
     """Return what a cell measured in a few words."""
     request = cell.request
-    return (
-        f"{sampler(request)}, {request.steps} steps, {resolution(request)}, batch {request.batch}"
-    )
+    return f"{sampler(request)}, {request.steps} steps, {size(request)}, batch {request.batch}"
 
 
 def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]]:
-    from diffusion_bench.charts import latency, memory, step_times, throughput
+    from diffusion_bench.charts import latency, memory, real_time, step_times, throughput
 
     return {
         "latency": (latency.latency_numbers, latency.latency_figure, latency.latency_table),
@@ -96,6 +100,11 @@ def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callabl
             throughput.throughput_numbers,
             throughput.throughput_figure,
             throughput.throughput_table,
+        ),
+        "real_time": (
+            real_time.real_time_numbers,
+            real_time.real_time_figure,
+            real_time.real_time_table,
         ),
         "memory": (memory.memory_numbers, memory.memory_figure, memory.memory_table),
         "step_times": (

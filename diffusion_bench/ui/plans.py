@@ -6,22 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import diffusion_bench
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.bench.cell_run import IDLE_S
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_pixels, timed_calls
+from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_work, timed_calls
 from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.drawing import WAIT_S, check_limits, check_model
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.voice_limits import check_voice_limits, check_voice_model
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
+FIRST = "quick"  # of the sweeps to choose from
 PROBE_STEPS = (2, 6)
 MAX_SHARED_CALLS = 200
 
@@ -78,25 +82,32 @@ class Planning:
                         yield ""
 
     def _time(self, sweep: Sweep, job: Job) -> list[TimedRequest]:
-        smallest: dict[tuple[str, str], ImageRequest] = {}
-        for cell in sorted(sweep.requests(), key=step_pixels):
+        smallest: dict[tuple[str, str], Request] = {}
+        for cell in sorted(sweep.requests(), key=step_work):
             smallest.setdefault((cell.model, cell.precision), cell)
         timed = []
         for cell in smallest.values():
             job.tell(f"Probing {cell.model}, {cell.precision}.")
             for steps in (1, *PROBE_STEPS):  # the first one loads the model and is not counted
                 tiny = cell.model_copy(update={"steps": steps})
-                generation = self._engine.generate(
-                    tiny, lambda _: job.check(), wait_s=WAIT_S, on_wait=job.check
-                )
+                wall_s = self._probe_s(tiny, job)
                 if steps in PROBE_STEPS:
-                    timed.append(TimedRequest(tiny, generation.wall_s))
+                    timed.append(TimedRequest(tiny, wall_s))
         return timed
+
+    def _probe_s(self, request: Request, job: Job) -> float:
+        watch: dict[str, Any] = {"wait_s": WAIT_S, "on_wait": job.check}
+        if isinstance(request, VoiceRequest):
+            voice = find_voice(request.voice, request.model)
+            speech = self._engine.speak(request, voice, lambda _: job.check(), **watch)
+            return speech.wall_s
+        return self._engine.generate(request, lambda _: job.check(), **watch).wall_s
 
 
 def sweep_files() -> dict[str, Path]:
     """Return the sweeps that come with the project by file name; an installed package has none."""
-    return {path.name: path for path in sorted(SWEEPS_FOLDER.glob("*.toml"), reverse=True)}
+    paths = sorted(SWEEPS_FOLDER.glob("*.toml"), key=lambda path: (path.stem != FIRST, path.name))
+    return {path.name: path for path in paths}
 
 
 def sweep_text(name: str) -> str:
@@ -113,8 +124,11 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
     On a shared app a cell is called `repeats` times, whatever its stop rule: calls are counted.
     """
     sweep = parse_sweep(text)
-    for model in sweep.axes.model:
-        check_model(model, shared=shared)
+    for model in sweep.models:
+        if sweep.voice_axes is None:
+            check_model(model, shared=shared)
+        else:
+            check_voice_model(model, shared=shared)
     if shared:
         _check_shared(sweep)
         return sweep.model_copy(update={"stop": None})
@@ -127,7 +141,10 @@ def _check_shared(sweep: Sweep) -> None:
         raise ValueError("this app is shared: a sweep may not sustain its cells (sustain_s)")
     cells = sweep.requests()
     for cell in cells:
-        check_limits(cell)
+        if isinstance(cell, VoiceRequest):
+            check_voice_limits(cell)
+        else:
+            check_limits(cell)
     calls = len(cells) * (sweep.repeats + sweep.warmups)
     if calls > MAX_SHARED_CALLS:
         raise ValueError(
@@ -164,7 +181,7 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
     `None` where a model was never timed. A stop rule may ask for more calls than `repeats`.
     """
     cells = sweep.requests()
-    run = [_of_steps(cell, cut(cell.steps, sweep.measured_steps) or cell.steps) for cell in cells]
+    run = [_of_steps(cell, cut(cell, sweep.measured_steps) or cell.steps) for cell in cells]
     warmups = [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
     once_s, warmup_s = estimate_s(run, timed), estimate_s(warmups, timed)
     if once_s is None or warmup_s is None:
@@ -173,7 +190,7 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
     return sweep.repeats * once_s + sweep.warmups * warmup_s + beside_s
 
 
-def _of_steps(cell: ImageRequest, steps: int) -> ImageRequest:
+def _of_steps(cell: Request, steps: int) -> Request:
     return cell.model_copy(update={"steps": steps})
 
 

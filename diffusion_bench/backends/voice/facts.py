@@ -1,0 +1,51 @@
+"""What a voice model's name stands for here and now, without loading it; never the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.model_facts import facts_of_folder, unknown_facts
+from diffusion_bench.backends.voice.base import VoiceEntry
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.reports.schema import ModelFacts
+
+MARKS = ("config.json", "model_index.json")
+OWN_NOISE = "the model keeps its noise schedule in its code"
+
+
+def voice_model_facts(name: str) -> ModelFacts:
+    """Return what is known of a voice model; what is not has its reason, and nothing is raised.
+
+    The revision of a hub model is the commit of its files in the cache.
+    """
+    try:
+        entry = find_voice_model(name)
+    except UnknownModel as error:
+        return unknown_facts(name, str(error)[:400])
+    folder = _folder(entry)
+    if folder is None:
+        return unknown_facts(name, "its files are not on this machine yet")
+    try:
+        if entry.source != "hub":
+            return facts_of_folder(name, folder)
+    except (OSError, ValueError) as error:
+        return unknown_facts(name, f"its files cannot be read: {error}"[:400])
+    # .../snapshots/<commit>
+    return ModelFacts(
+        name=name, revision=folder.name, pipeline=entry.family, missing={"schedule": OWN_NOISE}
+    )
+
+
+def _folder(entry: VoiceEntry) -> Path | None:
+    if entry.source != "hub":
+        return Path(entry.location)
+    for mark in MARKS:
+        cached = try_to_load_from_cache(entry.location, mark)
+        if isinstance(cached, str):
+            return Path(cached).parent
+    return None
+
+

@@ -1,0 +1,32 @@
+"""What a visitor of a shared app may ask of a voice model."""
+
+from __future__ import annotations
+
+from diffusion_bench.backends.voice.base import VoiceEntry
+from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
+from diffusion_bench.records import VoiceRequest
+
+SHARED_VOICE_LIMITS = {"steps": 250, "batch": 4}
+MAX_SHARED_TEXT = 600  # characters
+
+
+def check_voice_model(model: str, *, shared: bool) -> VoiceEntry:
+    """Return the model's entry; raise ValueError for an unknown one, or one not for visitors."""
+    if shared and model not in voice_catalog():
+        known = ", ".join(voice_catalog())
+        raise ValueError(f"a shared app offers the voice models of its list only: {known}")
+    return find_voice_model(model)
+
+
+def check_voice_limits(request: VoiceRequest) -> None:
+    """Raise ValueError for speech that is too much for a machine its owner shares."""
+    for name, most in SHARED_VOICE_LIMITS.items():
+        if getattr(request, name) > most:
+            raise ValueError(
+                f"{name} {getattr(request, name)} is too much for a shared app: {most}"
+            )
+    if len(request.text) > MAX_SHARED_TEXT:
+        raise ValueError(
+            f"a text of {len(request.text)} characters is too long for a shared app: "
+            f"{MAX_SHARED_TEXT}"
+        )
