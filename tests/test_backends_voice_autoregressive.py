@@ -117,7 +117,7 @@ def test_the_callback_stops_it_in_the_middle_and_it_speaks_again_after(loaded: L
 
     def stop(index: int, _: int) -> None:
         told.append(index)
-        if index == 3:
+        if index >= 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
@@ -278,6 +278,21 @@ def test_the_likeliest_tokens_need_no_seed(cloning: Loaded) -> None:
 def test_dia_refuses_temperatures_that_transformers_would_raise(loaded_dia: Loaded) -> None:
     with pytest.raises(ValueError, match=r"temperatures from 1 to 2.* usual one is 1\.8"):
         loaded_dia.speak(temperature=0.5)
+
+
+def test_a_frame_of_csm_is_one_step(loaded_csm: Loaded) -> None:
+    for seed in range(3):
+        said = loaded_csm.speak(seed=seed)
+        # The one that ends it is no sound.
+        frames = len(said.step_s) - (said.warnings == ())
+        assert said.lengths == (1920 * frames,)
+
+
+def test_a_frame_of_dia_is_one_step(loaded_dia: Loaded) -> None:
+    said = loaded_dia.speak()
+    assert said.warnings == ("dia did not end by itself and was stopped",)
+    positions = loaded_dia.model._model.config.decoder_config.max_position_embeddings
+    assert len(said.step_s) == positions - loaded_dia.state.tensors["mask"].shape[1]
 
 
 def test_dias_guidance_changes_what_is_said(loaded_dia: Loaded) -> None:

@@ -80,7 +80,7 @@ def save_tiny_csm(folder: Path) -> Path:
         num_codebooks=2,
         vocab_size=CODES,  # no more: what a random model says must be in the codec
         text_vocab_size=len(letters),
-        max_position_embeddings=256,
+        max_position_embeddings=80,
         pad_token_id=0,
         bos_token_id=1,
         codebook_pad_token_id=CODES - 1,
@@ -145,7 +145,7 @@ def save_tiny_dia(folder: Path) -> tuple[Path, Path]:
             "cross_head_dim": 16,
             "cross_num_key_value_heads": 2,
             "cross_hidden_size": 32,
-            "max_position_embeddings": 200,
+            "max_position_embeddings": 160,
         },
     )
     model, codec = folder / "dia", folder / "dac"

@@ -156,7 +156,7 @@ class Dia:
         if request.temperature:
             drawing = {"do_sample": True, "temperature": request.temperature}
         codes: Tensor = self._model.generate(
-            **{key: value.clone() for key, value in inputs.items()},  # it writes into its inputs
+            **inputs,
             guidance_scale=request.guidance_scale,
             top_k=TOP_K,
             max_new_tokens=limit,
