@@ -194,6 +194,7 @@ def test_a_report_of_format_1_is_still_read_with_every_figure() -> None:
 def test_a_report_of_format_2_reads_as_one_of_the_newest(tmp_path):
     """Format 3 only added speech: a header that says 2 is the same report."""
     path = tmp_path / "two.jsonl"
-    lines = [{**HEADER, "schema_version": 2}]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    assert read_report(path).header.schema_version == 3
+    path.write_bytes(changed(HEADER, schema_version=2) + CELL)
+    report = read_report(path)
+    assert report.header.schema_version == 3
+    assert len(report.cells) == 1
