@@ -1,4 +1,4 @@
-"""How wrong predictions are on rows left out of the fit: the errors stated in efficiency.toml.
+"""Predictions of rows left out of the fit, and the spreads of what is left over.
 
 Errors are |predicted / actual - 1|. A ratio of two cards' speeds in one configuration of one
 source is predicted by a fit that has not seen one of the two cards, or has not seen the source.
@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffusion_bench.tiers.calibrate import CardSpreads, Residual, Spreads, correct
+from diffusion_bench.tiers.calibrate import CardSpreads, Spreads
 from diffusion_bench.tiers.cards import Card, is_geforce
-from diffusion_bench.tiers.efficiency import Score
 from diffusion_bench.tiers.fit import (
     Columns,
     Vector,
@@ -36,7 +35,6 @@ SMALL_MODELS = ("sd15", "sd21", "pictogram")
 MIN_BATCH = 4
 MIN_RECORDS = 5
 NOISE_OF_REPEATS = 0.02
-ABSOLUTE_MODELS = ("sd15", "sdxl")
 
 
 class Ratio(NamedTuple):
@@ -184,115 +182,6 @@ def errors(actual: Iterable[float], predicted: Iterable[float]) -> Vector:
     """Return |predicted / actual - 1| from logarithms."""
     difference = np.array(list(predicted)) - np.array(list(actual))
     return np.asarray(np.abs(np.exp(difference) - 1))
-
-
-def score_ratios(rows: Sequence[PublishedSpeed], speeds: Sequence[Speed], leave: str) -> Score:
-    """Return the score of ratios with a "card" or a "source" left out; `speeds` give intervals."""
-    keys = {"card": lambda row: row.card.name, "source": lambda row: row.group}
-    ratios = ratios_left_out(rows, keys[leave])
-    ours = errors([r.actual for r in ratios], [r.predicted for r in ratios])
-    naive = errors([r.actual for r in ratios], [r.naive for r in ratios])
-    spreads = _spreads_elsewhere(speeds)
-    inside = [_ratio_inside(ratio, spreads[ratio.a.group]) for ratio in ratios]
-    return Score(
-        median=_rounded(np.median(ours)),
-        p90=_rounded(np.quantile(ours, 0.9)),
-        n=len(ratios),
-        naive_median=_rounded(np.median(naive)),
-        naive_p90=_rounded(np.quantile(naive, 0.9)),
-        coverage=_rounded(np.mean(inside)),
-    )
-
-
-def score_absolute(speeds: Sequence[Speed]) -> Score:
-    """Return the score of speeds from specifications alone: SD 1.5 and SDXL, fp16."""
-    spreads = _spreads_elsewhere(speeds)
-    asked = [speed for speed in speeds if _is_asked(speed.row)]
-    off = [speed.predicted - speed.actual for speed in asked]
-    widths = [Z_80 * spreads[speed.row.group].total(speed.row.card.name) for speed in asked]
-    return _score(off, widths)
-
-
-def score_after_one(speeds: Sequence[Speed]) -> Score:
-    """Return the score of speeds after one report of another card in the same configuration."""
-    spreads = _spreads_elsewhere(speeds)
-    by_configuration = defaultdict(list)
-    for speed in speeds:
-        by_configuration[speed.row.configuration].append(speed)
-    off, widths = [], []
-    for speed in speeds:
-        for other in by_configuration[speed.row.configuration]:
-            if other.row.card == speed.row.card or not _is_asked(speed.row):
-                continue
-            told = [_residual(other)]
-            spread = spreads[speed.row.group]
-            learnt = correct(speed.row.card.name, speed.row.workload, told, spread)
-            off.append(speed.predicted - learnt.log_ratio - speed.actual)
-            widths.append(Z_80 * learnt.spread)
-    return _score(off, widths)
-
-
-def score_other_cells(speeds: Sequence[Speed]) -> Score:
-    """Return the score of a card's cells from its other cells in the same source and software."""
-    spreads = _spreads_elsewhere(speeds)
-    by_card = defaultdict(list)
-    for speed in speeds:
-        row = speed.row
-        by_card[
-            (row.configuration.replace(f"| {row.workload.batch} |", "|"), row.card.name)
-        ].append(speed)
-    off, widths = [], []
-    for cells in by_card.values():
-        for cell in cells:
-            told = [_residual(one) for one in cells if one is not cell]
-            if told and _is_asked(cell.row):
-                spread = spreads[cell.row.group]
-                learnt = correct(cell.row.card.name, cell.row.workload, told, spread)
-                off.append(cell.predicted - learnt.log_ratio - cell.actual)
-                widths.append(Z_80 * learnt.spread)
-    return _score(off, widths)
-
-
-def _residual(speed: Speed) -> Residual:
-    """Return a row as a measurement: how much longer it took than predicted."""
-    row = speed.row
-    return Residual(
-        card=row.card.name, workload=row.workload, log_ratio=speed.predicted - speed.actual
-    )
-
-
-def _is_asked(row: PublishedSpeed) -> bool:
-    return row.workload.model in ABSOLUTE_MODELS and row.workload.precision == "fp16"
-
-
-def _score(off: Sequence[float], widths: Sequence[float]) -> Score:
-    wrong = errors([0.0] * len(off), off)
-    inside = np.abs(off) <= np.array(widths)
-    return Score(
-        median=_rounded(np.median(wrong)),
-        p90=_rounded(np.quantile(wrong, 0.9)),
-        n=len(off),
-        coverage=_rounded(np.mean(inside)),
-    )
-
-
-def _spreads_elsewhere(speeds: Sequence[Speed]) -> dict[str, Spreads]:
-    """Return the spreads for each source, from the other sources' residuals."""
-    return {
-        source: spreads_of([speed for speed in speeds if speed.row.group != source])
-        for source in {speed.row.group for speed in speeds}
-    }
-
-
-def _ratio_inside(ratio: Ratio, spreads: Spreads) -> bool:
-    """Return whether a ratio lies in its interval: what two cards of a source do not share."""
-    own = spreads.of(ratio.a.card.name)
-    apart = math.hypot(own.card, own.workload, spreads.noise) * math.sqrt(2)
-    return abs(ratio.predicted - ratio.actual) <= Z_80 * apart
-
-
-def _rounded(value: float | np.floating) -> float:
-    return round(float(value), 4)
 
 
 def _fit_without(columns: Columns, keys: Sequence[str], left_out: str) -> Fit:

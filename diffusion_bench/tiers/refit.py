@@ -10,16 +10,15 @@ from typing import Any
 
 from diffusion_bench.tiers.efficiency import EFFICIENCY, Efficiency
 from diffusion_bench.tiers.fit import columns_of, fit_rows
-from diffusion_bench.tiers.heldout import (
-    fitted_rows,
+from diffusion_bench.tiers.heldout import fitted_rows, speeds_left_out, spreads_of
+from diffusion_bench.tiers.published import published_speeds
+from diffusion_bench.tiers.scores import (
+    after_one_without_source,
     score_absolute,
     score_after_one,
     score_other_cells,
     score_ratios,
-    speeds_left_out,
-    spreads_of,
 )
-from diffusion_bench.tiers.published import published_speeds
 
 HEADER = """\
 # Written by `python -m diffusion_bench.tiers.refit` from published_speed.csv; do not edit.
@@ -40,6 +39,9 @@ def refit() -> Efficiency:
             "ratio of two cards, the source left out": score_ratios(rows, speeds, "source"),
             "absolute, from specifications alone": score_absolute(speeds),
             "absolute, after one report of another card": score_after_one(speeds),
+            "absolute, after one report, intervals without the source": after_one_without_source(
+                speeds
+            ),
             "other batches of a measured card": score_other_cells(speeds),
         },
         rows=len(rows),
