@@ -33,6 +33,8 @@ _PHONES = (
     ),
     re.compile(r"(?<!\w)\+\d{1,3}(?:[ .-]?\(?\d{2,4}\)?){2,5}(?![\w-])"),
     re.compile(r"(?<![\w.-])\d{3}-\d{4}(?![\w-])"),
+    # Numbers of things rather than of people: ISBN 978-3-16-148410-0.
+    re.compile(r"(?<![\w.-])\d{1,9}(?:-\d{1,9}){3,8}(?![\w-])"),
 )
 
 

@@ -12,8 +12,8 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 # Words too, but not in capitals.
 _LETTERED = word_set(
     "ac ad ai aka am api ar atm bc ca cd ce ceo cgi cia cpi cpu csi cv dc dj dna dvd ed eod er "
-    "eta eu faq fbi fda gdp gi gmo gps gpu hd hiv hr html id ide iq ir irs it jfk jpg kpi la lan "
-    "lcd llm lp md mit ml mp mri ms msn mtv nba nbc nfl nlp oem os pa pc pdf pe phd pi pm pr ps "
+    "eta eu faq fbi fda gdp gi gmo gps gpu hd hiv hr html id ide iq ip ir irs it jfk jpg kpi la "
+    "lan lcd llm lp md mit ml mp mri ms msn mtv nba nbc nfl nlp oem os pa pc pdf pe phd pi pm pr ps "
     "qa rna rv sf sms sos sp suv tb tbd tv tts ufo ui uk ul un url us usa usb ux va vip vr wan "
     "who wwi wwii xl xml ieee aws sql ssd nyc apa asap diy fyi btw lol omg rsvp eula uefi"
 )
@@ -48,6 +48,7 @@ _LETTER_NOUNS = word_set(
     "vitamin plan grade type class section hepatitis appendix option group exhibit series level "
     "an letter model point side team"
 )
+_PLAIN_WORDS = word_set("the is are was to of and in on for this that you not be with at by my")
 _VOWEL_LETTERS = set("aeiouy")
 
 Known = Callable[[str], bool]
@@ -76,7 +77,9 @@ def _calm(match: re.Match[str]) -> str:
     """Return a sentence that is all in capitals in small letters: it is shouted, not spelled."""
     words = re.findall(r"[A-Za-z']{2,}", match[0])
     shouted = [word for word in words if word.isupper()]
-    if len(words) >= 3 and len(shouted) >= 0.8 * len(words):
+    loud = len(words) >= 3 and len(shouted) >= 0.8 * len(words)
+    # A list of initialisms has no such word.
+    if loud and _PLAIN_WORDS.intersection(map(str.lower, shouted)):
         return match[0].lower()
     return match[0]
 

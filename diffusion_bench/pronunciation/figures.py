@@ -95,7 +95,9 @@ def _part(over: int, under: int) -> str:
 
 def _magnitude(match: re.Match[str]) -> str:
     amount, scale = match[1], match[2]
-    # 4K is a resolution; 1.5K is a count.
+    # 4K is a resolution and 7B a model's size or a room; 1.5K and 1.5B are counts.
+    if scale == "B" and "." not in amount:
+        return match[0]
     if scale == "K" and "." not in amount and not is_one(amount) and len(amount) < 2:
         return match[0]
     return f"{number(amount)} {_MAGNITUDES.get(scale, 'thousand' if scale == 'K' else 'trillion')}"

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from diffusion_bench.pronunciation.capitals import Known
 from diffusion_bench.pronunciation.heteronyms import way_of
 from diffusion_bench.pronunciation.letters import spell
-from diffusion_bench.pronunciation.lexicon import is_known, look_up
+from diffusion_bench.pronunciation.lexicon import look_up
 from diffusion_bench.pronunciation.normalise import normalise
 from diffusion_bench.pronunciation.phones import PAUSE, Mark, Phone, phone
-from diffusion_bench.pronunciation.supplement import lightly, supplement
+from diffusion_bench.pronunciation.supplement import is_word, lightly
 from diffusion_bench.pronunciation.words import (
     Lexicon,
     add_s,
@@ -57,7 +57,7 @@ def is_speakable(text: str) -> bool:
 
 def _known_with(extra: Lexicon) -> Known:
     """Return what tells whether a word in capitals is said as a word."""
-    return lambda word: word in extra or is_known(word) or supplement(word) is not None
+    return lambda word: word in extra or is_word(word)
 
 
 def _phrases(tokens: list[str]) -> Iterator[tuple[list[str], Mark]]:

@@ -64,6 +64,8 @@ _BEFORE = re.compile(
 )
 _CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
 _AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[$£€¥₹](?!\d)|(?:{_CODE})\b)")
+_COMMA_CENTS = re.compile(r"(?<=[$£€])(\d+),(\d\d)(?!\d)")
+_EACH = re.compile(r"\b(dollars?|euros?|pounds?|yen|cents?|rupees?)/(?=[A-Za-z])")
 _CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")
 
 
@@ -71,12 +73,14 @@ def say_money(text: str) -> str:
     """Return a text with its sums of money in words."""
     if not re.search(rf"[$£€¥₹¢]|{_CODE}", text):
         return text
-    text = _RANGE.sub(_range, text)
+    text = _RANGE.sub(_range, _COMMA_CENTS.sub(r"\1.\2", text))
     for pattern in (_BEFORE, _CODE_BEFORE, _AFTER):
         text = pattern.sub(_sum, text)
-    return _CENTS.sub(
-        lambda m: f"{number(m['amount'])} {'cent' if is_one(m['amount']) else 'cents'}", text
-    )
+    return _EACH.sub(r"\1 per ", _CENTS.sub(_cents, text))
+
+
+def _cents(match: re.Match[str]) -> str:
+    return f"{number(match['amount'])} {'cent' if is_one(match['amount']) else 'cents'}"
 
 
 def _range(match: re.Match[str]) -> str:

@@ -19,8 +19,8 @@ from diffusion_bench.pronunciation.characters import plain
 from diffusion_bench.pronunciation.dates import say_dates, say_years
 from diffusion_bench.pronunciation.figures import say_figures, say_ranges
 from diffusion_bench.pronunciation.initials import LETTER, unmark
-from diffusion_bench.pronunciation.lexicon import is_known
 from diffusion_bench.pronunciation.money import say_money
+from diffusion_bench.pronunciation.supplement import is_word
 from diffusion_bench.pronunciation.units import say_units
 
 Step = Callable[[str], str]
@@ -33,7 +33,7 @@ _SIGNS = (
     (re.compile(r"\bN/A\b"), "not applicable"),
     (re.compile(r"\b([CF])\+\+"), r"\1 plus plus"),
     (re.compile(r"\b([CF])#"), r"\1 sharp"),
-    (re.compile(r"(?<=\s)'n'(?=\s)"), "and"),
+    (re.compile(r"(?<=\w)\s?'n'\s?(?=\w)"), " and "),
     (re.compile(r"&"), " and "),
     (re.compile(r"(?<=[\w)])\s?\+\s?(?=[\w(])|\+(?=\d)"), " plus "),
     (re.compile(r"(?<=\w)\+(?!\w)"), " plus "),
@@ -49,6 +49,7 @@ _SIGNS = (
 _SLASH = re.compile(r"(?<=\w)\s?/\s?(?=\w)")
 _DOTTED_WORD = re.compile(r"(?<=[A-Za-z\d])\.(?=[A-Za-z]{2})(?![A-Z][a-z])|(?<=[A-Za-z])\.(?=\d)")
 _MARKS = (
+    (re.compile(r"(?<=\w)–(?=\w)"), " to "),
     (re.compile(r"\.{2,}"), "."),
     (re.compile(r"[;:()\[\]{}—]|(?<=\s)[-–]+(?=\s)|--+"), ","),
     (re.compile(rf"[^A-Za-z',.?!\s{LETTER[0]}]"), " "),
@@ -74,7 +75,7 @@ _BEFORE_SIGNS: tuple[Step, ...] = (
 )
 
 
-def normalise(text: str, known: Known = is_known) -> str:
+def normalise(text: str, known: Known = is_word) -> str:
     """Return the words to say in small letters, a letter to be named as a capital, and marks.
 
     `known` tells which words in capitals are said as words. The result is empty when there is

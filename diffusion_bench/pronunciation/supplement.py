@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from diffusion_bench.pronunciation.lexicon import is_known
 from diffusion_bench.pronunciation.phones import Phone, phone, read_arpabet
 
 _WORDS = {
@@ -51,6 +52,11 @@ _BEFORE_VOWEL = {"the": "dh iy", "to": "t uw"}
 def supplement(word: str) -> tuple[Phone, ...] | None:
     """Return the phones of a word that we add to CMUdict, or `None`."""
     return read_arpabet(_WORDS[word]) if word in _WORDS else None
+
+
+def is_word(word: str) -> bool:
+    """Return whether CMUdict or we know a word in small letters."""
+    return word in _WORDS or is_known(word)
 
 
 @cache

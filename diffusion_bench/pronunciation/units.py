@@ -17,7 +17,8 @@ _SIMPLE = {
     "us": "microsecond", "ns": "nanosecond", "min": "minute", "mins": "minute", "h": "hour",
     "hr": "hour", "hrs": "hour", "yr": "year", "yrs": "year",
     "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz",
-    "B": "byte", "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte",
+    "tbsp": "tablespoon", "tsp": "teaspoon",
+    "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte",
     "TB": "terabyte", "PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte",
     "TiB": "tebibyte", "kbit": "kilobit", "Mbit": "megabit", "Gbit": "gigabit", "Gb": "gigabit",
     "W": "watt", "mW": "milliwatt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt",
@@ -47,6 +48,9 @@ _INCHES = re.compile(
 )
 _KELVIN = re.compile(rf"(?<![\w.,])(?P<amount>{NUMBER}) K(?!\w)")
 _HEIGHT = re.compile(r"(?<![\w.])(\d)'[ ]?(\d{1,2})\"")
+# Without a number before them: "dollars per kg", "in km/h".
+_PER = re.compile(rf"\bper ({_UNIT})\b")
+_ALONE = re.compile(r"\b(km|m|mi|kB|MB|GB|TB|Mbit|Gbit)/(h|s|min)\b")
 _POWERS = {"^2": "square ", "^3": "cubic "}
 
 
@@ -55,7 +59,9 @@ def say_units(text: str) -> str:
     text = _HEIGHT.sub(r"\1 foot \2", text)
     text = _INCHES.sub(_inches, text)
     text = _KELVIN.sub(lambda m: f"{m['amount']} kelvin", text)
-    return _QUANTITY.sub(_say, text)
+    text = _QUANTITY.sub(_say, text)
+    text = _PER.sub(lambda m: f"per {_SIMPLE[m[1]]}", text)
+    return _ALONE.sub(lambda m: f"{_plural(_SIMPLE[m[1]])} per {_SIMPLE[m[2]]}", text)
 
 
 def _inches(match: re.Match[str]) -> str:
