@@ -69,6 +69,7 @@ def test_stress_and_word_starts_are_where_they_belong() -> None:
 
 def test_of_marks_in_a_row_the_strongest_counts() -> None:
     assert phonemes("Really?!")[-1].phrase_end == "?"
+    assert phonemes("Really!?")[-1].phrase_end == "?"
     assert phonemes("No!!!, yes")[-1].phrase_end == "."
     assert [p.phrase_end for p in phonemes("No!... Yes") if p.symbol == PAUSE][1] == "!"
 
@@ -220,7 +221,7 @@ def test_hostile_text_is_said_fast(kind: str) -> None:
     phonemes("warm xyloph")
     start = time.process_time()
     phones = phonemes(HOSTILE[kind])
-    assert time.process_time() - start < 3
+    assert time.process_time() - start < 1.2
     assert {one.symbol for one in phones} <= set(PHONES[1:])
 
 

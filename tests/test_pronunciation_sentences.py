@@ -62,6 +62,14 @@ def test_a_sentence_without_clauses_is_cut_between_words() -> None:
     assert sum(len(chunk.split()) for chunk in chunks) == 200
 
 
+@pytest.mark.parametrize("max_chars", range(25, 60, 3))
+def test_between_words_a_title_its_name_and_a_number_its_unit_stay_together(max_chars: int) -> None:
+    chunks = split_text("so Dr. Smith ran 5 km and " * 12, max_chars)
+    assert max(map(len, chunks)) <= max_chars
+    assert sum(chunk.count("Dr. Smith") for chunk in chunks) == 12
+    assert sum(chunk.count("ran 5 km") for chunk in chunks) == 12
+
+
 def test_short_neighbours_are_joined_and_long_ones_are_not() -> None:
     assert split_text("Yes. No. Why? Well.") == ("Yes. No. Why? Well.",)
     long = "This sentence is long enough to stand alone as a chunk."

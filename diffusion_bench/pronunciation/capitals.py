@@ -11,11 +11,12 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
 # Words too, but not in capitals.
 _LETTERED = word_set(
-    "ac ad ai aka am api ar atm bc ca cd ce ceo cgi cia cpi cpu csi cv dc dj dna dvd ed eod er "
-    "eta eu faq fbi fda gdp gi gmo gps gpu hd hiv hr html id ide iq ip ir irs it jfk jpg kpi la "
-    "lan lcd llm lp md mit ml mp mri ms msn mtv nba nbc nfl nlp oem os pa pc pdf pe phd pi pm pr ps "
-    "qa rna rv sf sms sos sp suv tb tbd tv tts ufo ui uk ul un url us usa usb ux va vip vr wan "
-    "who wwi wwii xl xml ieee aws sql ssd nyc apa asap diy fyi btw lol omg rsvp eula uefi"
+    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia cpi cpu csi cv dc "
+    "diy dj dna dvd ed eod er eta eu eula faq fbi fda fyi gdp gi gmo gps gpu hd hiv hr html "
+    "id ide ieee ip iq ir irs it jfk jpg kpi la lan lcd llm lol lp md mit ml mp mri ms msn "
+    "mtv nba nbc nfl nlp nyc oem omg os pa pc pdf pe phd pi pm pr ps qa rna rsvp rv sf sms "
+    "sos sp sql ssd suv tb tbd tts tv uefi ufo ui uk ul un url us usa usb ux va vip vr wan "
+    "who wwi wwii xl xml"
 )
 _REGNAL = word_list(
     "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "
