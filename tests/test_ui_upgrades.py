@@ -1,0 +1,258 @@
+"""The tab Tiers without its page: what a question's answer holds, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.sensors import GpuInfo, uuid_hash
+from diffusion_bench.reports import index
+from diffusion_bench.reports.index import ReportIndex
+from diffusion_bench.reports.store import to_line
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.tiers import to_updates
+from diffusion_bench.ui.upgrades import (
+    ALL,
+    CHOSEN,
+    HERE,
+    MAX_WORKLOADS,
+    NONE,
+    Question,
+    Upgrades,
+    View,
+    card_choices,
+    check_path,
+    shipped_text,
+    to_question,
+    workload_choices,
+)
+
+SECONDS = "seconds an image"
+SD15 = "sd15 512x512 b4 fp16 20"
+UUID = "GPU-1234"
+
+
+def machine(gpu: str | None = None) -> MachineInfo:
+    gpus = (GpuInfo(index=0, name=gpu, uuid=UUID, memory_total_mib=12282.0),) if gpu else ()
+    return MachineInfo(
+        os="Linux",
+        architecture="x86_64",
+        cpu="Test CPU",
+        cores_logical=4,
+        ram_mib=16000.0,
+        gpus=gpus,
+        no_gpu=None if gpu else "no NVIDIA GPU: the driver is not installed",
+    )
+
+
+def write(path: Path, seconds: float = 8.0, mine: bool = False) -> Path:
+    cell = make_cell(
+        wall_s=(seconds,) * 3,
+        model="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        width=512,
+        height=512,
+        batch=4,
+        steps=20,
+        precision="fp16",
+    )
+    header = make_header(gpu="NVIDIA GeForce RTX 4070 Ti", cells=[cell.request])
+    if mine:
+        gpu = header.machine.gpus[0].model_copy(update={"uuid_hash": uuid_hash(UUID)})
+        known = header.machine.model_copy(update={"gpus": (gpu,)})
+        header = header.model_copy(update={"machine": known})
+    path.write_bytes(to_line(header) + to_line(cell))
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "reports").mkdir()
+    return tmp_path / "reports"
+
+
+@pytest.fixture
+def upgrades(tmp_path, folder):
+    return make(tmp_path, folder)
+
+
+def make(tmp_path, folder, gpu: str | None = None) -> Upgrades:
+    (tmp_path / "outbox").mkdir(exist_ok=True)
+    outbox = Outbox(tmp_path / "outbox")
+    index_file = ReportIndex(tmp_path / "index")
+    return Upgrades(ReportFolder(folder), index_file, outbox, lambda: machine(gpu))
+
+
+def ask(**given) -> Question:
+    return Question(**({"path": shipped_text(), "workloads": (SD15,)} | given))
+
+
+def first(upgrades: Upgrades, question: Question) -> View:
+    return next(iter(upgrades.views(question, SECONDS)))
+
+
+def kinds(view: View) -> set[str]:
+    return {row[3] for row in view.bars.table["data"]}
+
+
+def test_without_reports_everything_is_there_at_once(upgrades) -> None:
+    (view,) = upgrades.views(ask(), SECONDS)
+    assert view.status.startswith("No report is used")
+    assert "After the initial build" in view.status
+    assert "approximate: set your own" in view.status
+    for chart in (view.vram, view.bars, view.gains):
+        assert chart.figure.data
+        assert chart.table["data"]
+    assert len(view.fits["data"]) == len(view.keys) == 3
+    assert view.why == upgrades.why(ask(), view.keys[0])
+    assert len(to_updates(view)) == 10
+
+
+def test_saved_reports_correct_and_stand_as_evidence(upgrades, folder) -> None:
+    write(folder / "a.jsonl")
+    view = first(upgrades, ask(use=ALL))
+    assert "Rests on 1 reports (0 workloads measured on this machine's card, 1 imported" in (
+        view.status
+    )
+    assert "imported report" in kinds(view)
+    assert "imported report: 2 s/image" in upgrades.why(ask(use=ALL), view.keys[0])
+    assert kinds(first(upgrades, ask(use=NONE))) == {"predicted", "published"}
+
+
+def test_reports_can_be_chosen_by_name_and_a_made_up_one_is_refused(upgrades, folder) -> None:
+    write(folder / "a.jsonl", 8.0)
+    write(folder / "b.jsonl", 16.0)
+    key = first(upgrades, ask()).keys[0]
+    assert "2 s/image" in upgrades.why(ask(use=CHOSEN, names=("a.jsonl",)), key)
+    assert "4 s/image" in upgrades.why(ask(use=CHOSEN, names=("b.jsonl",)), key)
+    with pytest.raises(ValueError, match="no report"):
+        first(upgrades, ask(use=CHOSEN, names=("../../etc/passwd",)))
+    with pytest.raises(ValueError, match="no choice of reports"):
+        first(upgrades, ask(use="everything"))
+
+
+def test_this_machines_report_is_measured_here_and_an_upload_never_is(tmp_path, folder) -> None:
+    upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4070 Ti")
+    mine = write(folder / "mine.jsonl", mine=True)
+    assert "measured here" in kinds(first(upgrades, ask(use=ALL)))
+    uploaded = first(upgrades, ask(uploads=(str(mine),)))
+    assert "imported report" in kinds(uploaded)
+    assert "measured here" not in kinds(uploaded)
+
+
+def test_a_file_that_is_no_report_is_told_and_stops_no_other(upgrades, folder, tmp_path) -> None:
+    write(folder / "good.jsonl")
+    (folder / "bad.jsonl").write_text("<html>")
+    view = first(upgrades, ask(use=ALL))
+    assert "Left out: bad.jsonl" in view.status
+    assert "imported report" in kinds(view)
+
+
+def test_reports_not_read_yet_do_not_keep_the_first_answer_waiting(
+    upgrades, folder, monkeypatch
+) -> None:
+    monkeypatch.setattr(index, "ALWAYS_READ", 2)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.PATIENCE_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.MORE_S", 0.0)
+    for number in range(6):
+        write(folder / f"{number}.jsonl")
+    views = list(upgrades.views(ask(use=ALL), SECONDS))
+    told = [view.status for view in views if view.vram is None]
+    assert told[0].startswith("Reading reports: 4 to go")
+    assert views[0].vram is not None
+    assert "Rests on 2 reports" in views[0].status
+    assert "Rests on 6 reports" in views[-1].status
+
+
+def test_another_metric_is_drawn_alone(upgrades) -> None:
+    chart = upgrades.bars(ask(per_kwh=0.3), "money for 1000 images")
+    assert "USD for 1000 images" in chart.table["headers"]
+    with pytest.raises(ValueError, match="price of a kWh"):
+        upgrades.bars(ask(), "money for 1000 images")
+
+
+def test_a_cloud_price_fills_the_break_even(upgrades) -> None:
+    view = first(upgrades, ask(cloud_per_hour=0.5))
+    column = view.gains.table["headers"].index("even with the cloud after (h)")
+    assert [row[column] for row in view.gains.table["data"]] == ["3200", "3600", "5200"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"path": "name = "}, "the path is no TOML file"),
+        ({"path": "[[tier]]\nname = 'a'\ngpu = 'RTX 4090'\ncores = 8"}, "tier.0.ram_gib"),
+        ({"workloads": ("sd99 512x512",)}, "known: "),
+        ({"workloads": ("sd15 513x512",)}, "multiples of 8"),
+        ({"workloads": (SD15,) * (MAX_WORKLOADS + 1)}, "at most 12 are shown"),
+        ({"cloud_per_hour": -1.0}, "cloud price of an hour"),
+    ],
+)
+def test_a_mistake_is_one_line(upgrades, change, complaint) -> None:
+    try:
+        view = first(upgrades, ask(**change))
+        told = view.status + str(view.bars.table)
+    except ValueError as error:
+        told = str(error)
+        assert "\n" not in told
+    assert complaint in told
+
+
+def test_the_line_under_the_path_says_what_it_is() -> None:
+    assert check_path(shipped_text()) == (
+        "3 tiers, prices in USD, 3 of their prices approximate: set your own."
+    )
+    assert "of RTX 4O90 nothing can be told" in check_path(
+        shipped_text().replace("RTX 4090", "RTX 4O90")
+    )
+    with pytest.raises(ValueError, match="no TOML file"):
+        check_path("[[tier")
+
+
+def test_a_machine_without_a_gpu_runs_on_its_processor_and_says_why(upgrades) -> None:
+    words, chart = upgrades.room(ask(), HERE)
+    assert words.startswith("Test CPU (15.6 GiB) runs")
+    assert "the driver is not installed" in words
+    assert chart.table["data"]
+
+
+def test_a_machine_with_a_known_card_runs_on_it_and_any_card_can_be_asked(tmp_path, folder) -> None:
+    upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4070 Ti")
+    assert upgrades.room(ask(), HERE)[0].startswith("RTX 4070 Ti (12 GiB) runs sd15")
+    assert upgrades.room(ask(), "RTX 5090")[0].startswith("RTX 5090 (32 GiB) runs")
+    with pytest.raises(ValueError, match="cannot tell: no card is called"):
+        upgrades.room(ask(), "RTX 4090 Laptop GPU")
+
+
+def test_a_card_by_a_known_name_with_other_memory_is_no_known_card(tmp_path, folder) -> None:
+    upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4090")  # with 12 GiB
+    words, _ = upgrades.room(ask(), HERE)
+    assert words.startswith("Test CPU")
+    assert "it is another card" in words
+
+
+def test_the_download_is_the_page_of_all(upgrades) -> None:
+    path = Path(upgrades.page(ask(cloud_per_hour=0.5, per_kwh=0.3), "RTX 4070 Ti"))
+    text = path.read_text()
+    assert path.name == "tiers.html"
+    assert "VRAM is king" in text
+    assert "What RTX 4070 Ti can run" in text
+
+
+def test_a_bar_that_is_not_there_has_no_reason(upgrades) -> None:
+    with pytest.raises(ValueError, match="there is no figure"):
+        upgrades.why(ask(), "<script> | x")
+
+
+def test_fields_make_a_question_empty_ones_too() -> None:
+    asked = to_question(["text", None, 0, None, NONE, None, None])
+    assert asked == Question("text", (), None, None, NONE, (), ())
+
+
+def test_every_choice_can_be_asked(upgrades) -> None:
+    assert card_choices()[0] == HERE
+    for text in workload_choices():
+        assert first(upgrades, ask(workloads=(text,))).keys
