@@ -374,3 +374,12 @@ def test_half_precision_speaks_too(folder, precision):
     state = half.encode_voice(Reference(voiced_tone(140.0), RATE))
     spoken = half.speak(TEXT, state, request(steps=2), lambda index, steps: None)
     assert torch.isfinite(spoken.audio).all()
+
+
+def test_a_foreign_chunk_of_a_longer_text_is_a_pause_and_a_warning(model, state):
+    whole = request(text=f"{TEXT} 你好世界。")
+    spoken = model.speak("你好世界。", state, whole, lambda index, steps: None)
+    assert spoken.audio.abs().max() == 0
+    assert "nothing in it can be said" in spoken.warnings[0]
+    with pytest.raises(ValueError, match="English"):
+        model.speak("你好世界。", state, request(text="你好世界。"), lambda index, steps: None)

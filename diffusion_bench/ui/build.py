@@ -9,7 +9,7 @@ import gradio as gr
 from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
-from diffusion_bench.ui import benchmark, hardware, reports, text_to_image, tiers
+from diffusion_bench.ui import benchmark, hardware, reports, text_to_image, tiers, voice_cloning
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.hardware import Machine
 from diffusion_bench.ui.jobs import Jobs
@@ -17,6 +17,7 @@ from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.plans import Planning
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.reports import Reading
+from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
 from diffusion_bench.ui.upgrades import Upgrades
 
@@ -34,25 +35,28 @@ def build(
     outbox: Outbox,
     shared: bool,
 ) -> gr.Blocks:
-    """Return the page. With `shared`, visitors choose from the list of models only."""
+    """Return the page. With `shared`, visitors choose from the lists of models only."""
     drawing = Drawing(engine, jobs, outbox, shared=shared)
+    speaking = Speaking(engine, jobs, outbox, shared=shared)
     sweeping = Sweeping(engine, jobs, outbox, reports_folder, shared=shared)
     with gr.Blocks(title=TITLE, delete_cache=CACHE_S, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\nTry diffusion, and measure it on this machine.")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Text to image", id="t2i") as first:
                 text_to_image.build(drawing, shared=shared)
-            with gr.Tab("Benchmark", id="bench") as second:
+            with gr.Tab("Voice cloning", id="voice") as second:
+                voice_cloning.build(speaking)
+            with gr.Tab("Benchmark", id="bench") as third:
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
-                benchmark.build(sweeping, planning, reports_folder, second)
-            with gr.Tab("Reports", id="reports") as third:
-                reports.build(Reading(reports_folder, outbox, machine.info), third)
-            with gr.Tab("Tiers", id="tiers") as fourth:
+                benchmark.build(sweeping, planning, reports_folder, third)
+            with gr.Tab("Reports", id="reports") as fourth:
+                reports.build(Reading(reports_folder, outbox, machine.info), fourth)
+            with gr.Tab("Tiers", id="tiers") as fifth:
                 index = ReportIndex(cache_folder() / INDEX_NAME)
-                tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fourth)
-            with gr.Tab("Hardware", id="hardware") as fifth:
+                tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fifth)
+            with gr.Tab("Hardware", id="hardware") as sixth:
                 timer = hardware.build(machine, page)
-        fifth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
-        for tab in (first, second, third, fourth):
+        sixth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+        for tab in (first, second, third, fourth, fifth):
             tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
     return page

@@ -17,9 +17,10 @@ from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEnt
 from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.backends.voice.vocoders import load_vocoder
-from diffusion_bench.pronunciation.front_end import phonemes
+from diffusion_bench.pronunciation.front_end import is_speakable, phonemes
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
+SILENCE_S = 0.3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -64,6 +65,8 @@ class EchoModel:
     ) -> Utterance:
         """Say one chunk of text, `request.batch` candidates that differ in their noise."""
         refuse_foreign(self.entry, state)
+        if not is_speakable(text) and text.strip() != request.text.strip():
+            return self._silence(text, request.batch)
         vocoder = self.vocoder(request.vocoder)
         voice = Voice(state.tensors["vector"], float(state.tensors["octaves"]))
         clock = PhaseClock(self._device)
@@ -80,6 +83,17 @@ class EchoModel:
             lengths=(audio.shape[-1],) * request.batch,
             mel=mel.cpu(),
             **clock.facts(),
+        )
+
+    def _silence(self, text: str, count: int) -> Utterance:
+        """Return a short pause in place of a chunk of a longer text without an English word."""
+        samples = round(SILENCE_S * self.entry.sample_rate)
+        return Utterance(
+            audio=torch.zeros(count, samples),
+            lengths=(samples,) * count,
+            mel=None,
+            step_s=(),
+            warnings=(f"left out, since nothing in it can be said in English: {text:.40}",),
         )
 
     def _denoise(
