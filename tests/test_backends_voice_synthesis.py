@@ -9,6 +9,7 @@ import torch
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice import synthesis
 from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
 from tests.fake_voices import LETTER_S, RATE, FakeVoiceModel, make_entry, make_reference, pitch_of
@@ -206,6 +207,13 @@ def test_short_texts_are_a_warning_and_plausible_ones_are_not(
     model: FakeVoiceModel, text: str, speed: float, warning: str | None
 ) -> None:
     assert speak(model, text=text, speed=speed).warnings == ((warning,) if warning else ())
+
+
+def test_what_is_said_by_more_letters_than_written_is_expected_to_take_longer() -> None:
+    written, spoken = "$1,234,567 for 25% of it", "one million two hundred thirty four thousand"
+    assert expected_duration_s(written, 1.0) > expected_duration_s(spoken, 1.0)
+    assert expected_duration_s(spoken, 2.0) == pytest.approx(len(spoken) * 0.082 / 2)
+    assert expected_duration_s("Yes, indeed.", 1.0) is None
 
 
 def test_a_chunk_that_stops_early_repeats_itself_or_is_silent_is_named(

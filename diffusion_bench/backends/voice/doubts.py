@@ -10,11 +10,13 @@ import numpy as np
 from diffusion_bench.audio.joining import speech_span
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceState
+from diffusion_bench.pronunciation.normalise import normalise
 from diffusion_bench.records import VoiceRequest
 
 FEW_WORDS = 3
 CHARACTER_S = 0.082  # of English read aloud, about 12 characters a second
-DIGIT_CHARACTERS = 5  # "7" is said as "seven"
+# What is said by more letters than it is written with: "7", "%", "GPU".
+UNSPOKEN = re.compile(r"""\d|[A-Z]{2}|[^\w\s.,;:!?'"()-]""")
 PLAUSIBLE = (0.5, 1.8)  # of the expected duration; outside, words are missing or repeated
 TOO_SHORT_TO_TELL = 20  # characters
 
@@ -72,10 +74,9 @@ class Doubts:
 
 
 def expected_duration_s(text: str, speed: float) -> float | None:
-    """Return how long a text takes to say, `None` where it is too short to tell."""
-    said = re.sub(r"[^\w\s]|_", "", " ".join(text.split()))
-    digits = sum(letter.isdecimal() for letter in said)
-    characters = len(said) + digits * (DIGIT_CHARACTERS - 1)
+    """Return how long English takes to say, `None` where it is too short to tell."""
+    said = normalise(text) if UNSPOKEN.search(text) else text
+    characters = len(re.sub(r"[^\w\s]|_", "", " ".join(said.split())))
     return characters * CHARACTER_S / speed if characters >= TOO_SHORT_TO_TELL else None
 
 

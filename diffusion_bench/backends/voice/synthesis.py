@@ -116,12 +116,12 @@ class VoiceBackend:
                 watch = self._step_callback(clock, index, len(chunks), on_step)
                 utterance = self._voice_model.speak(chunk, state, request, watch)
                 clock.add(utterance)
-                doubts.add(utterance)
                 ready = streams.add(
                     utterance, ends_sentence=ends_sentence(chunk), last=chunk is chunks[-1]
                 )
                 clock.audio_is_ready()
                 on_audio(ready)
+                doubts.add(utterance)
         return Speech(
             request=request,
             audio=streams.audio(),

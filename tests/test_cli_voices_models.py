@@ -1,0 +1,109 @@
+"""`clone` with Echo itself: tiny and of random weights, and the one that comes with the program."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from diffusion_bench.audio.watermark import detect
+from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.backends.voice.voices import bundled_names, find_voice
+from diffusion_bench.cli import main
+from tests.fake_voices import write_wav
+from tests.tiny_echo import save_tiny_echo
+
+ROOT = Path(__file__).parents[1]
+TEXT = "The river was quiet that morning. A thin mist lay over the fields, and nobody spoke."
+needs_bundled = pytest.mark.skipif(
+    not (MODELS_FOLDER / "echo" / "model_index.json").is_file(), reason="Echo is not bundled yet"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_echo(tmp_path_factory.mktemp("echo"))
+
+
+def clone(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["clone", "--device", "cpu", *map(str, arguments)])
+    return ended.value.code
+
+
+def run_apart(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `clone` in a process of its own."""
+    command = [sys.executable, "-m", "diffusion_bench", "clone", "--device", "cpu"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+
+def test_the_sample_voices_that_the_options_name_are_bundled() -> None:
+    assert {"ada", "ben"} <= set(bundled_names())
+    for name in bundled_names():
+        voice = find_voice(name, "echo")
+        assert 3 <= voice.duration_s <= 15
+        assert voice.transcript
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_a_model_folder_speaks_and_another_process_makes_the_same_bytes(
+    sampler: str, tiny: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here.wav", tmp_path / "there.wav"
+    options = ("--model", tiny, "--sampler", sampler, "--steps", "2", "--voice", "ben")
+    assert clone(*options, "--text", TEXT, "--seed", "3", "--out", here) == 0
+    done = run_apart("--from", here, "--out", there)
+    assert done.stdout == f"{there}\n"
+    assert "seed 3, " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert here.read_bytes() == there.read_bytes()
+
+
+def test_a_voice_saved_from_echo_speaks_as_its_recording_does(tiny: Path, tmp_path: Path) -> None:
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    options = ("--model", tiny, "--steps", "2", "--text", "The river was quiet.")
+    assert clone(*options, "--voice", "ada", "--save-voice", "eve", "--out", first) == 0
+    assert clone(*options, "--voice", "eve", "--out", again) == 0
+    assert np.array_equal(soundfile.read(first)[0], soundfile.read(again)[0])
+
+
+@needs_bundled
+@pytest.mark.slow
+def test_the_bundled_model_clones_a_recording_and_marks_what_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ben = find_voice("ben", "echo")
+    reference = write_wav(tmp_path / "ben.wav", ben.samples, ben.sample_rate)
+    out, again = tmp_path / "out.wav", tmp_path / "again.wav"
+    told = ("--reference", reference, "--yes-i-have-consent")
+    assert clone(*told, "--text", TEXT, "--out", out) == 0
+    summary = capsys.readouterr().err.splitlines()
+    assert [line for line in summary if line.startswith("warning")] == []
+    assert float(re.search(r"timbre similarity \(MFCC\) ([-\d.]+)", summary[-1])[1]) > 0.3
+    samples, sample_rate = soundfile.read(out, dtype="float32")
+    assert 3 < len(samples) / sample_rate < 12
+    assert detect(samples, sample_rate).found
+    assert read_recipe(out).request.steps == 25
+    run_apart("--from", out, *told, "--out", again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+@needs_bundled
+@pytest.mark.slow
+def test_the_bundled_model_says_numbers_and_long_texts_chunk_by_chunk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = " ".join([TEXT] * 5) + " It cost $1,234.56 on 3 May 1984."
+    assert clone("--text", text, "--steps", "4", "--out", tmp_path / "out.flac") == 0
+    errors = capsys.readouterr().err
+    assert re.search(r", 2 chunks, ", errors)
+    assert "warning" not in errors
