@@ -71,6 +71,7 @@ def tortoise_entry(
         max_chars=200,
         download_gib=3.6,
         parameters_m=973,
+        preset=preset,
         note=f"English; draws {work.samples} readings of a text and keeps the best; slow on a CPU",
     )
 
