@@ -89,7 +89,11 @@ def voice_pitch(samples: Tensor, sample_rate: int) -> tuple[float | None, float 
     The spread is half of the distance of the 16th and the 84th percentile: the standard deviation
     of a normal distribution, not moved by single wrong frames. `None` where nothing is voiced.
     """
-    track = pitch_hz(samples, sample_rate)
+    return pitch_summary(pitch_hz(samples, sample_rate))
+
+
+def pitch_summary(track: PitchTrack) -> tuple[float | None, float | None, float]:
+    """Return what `voice_pitch` does of a track that is there already."""
     share = float(track.voiced.float().mean())
     voiced = track.f0_hz[track.voiced]
     if not len(voiced):
