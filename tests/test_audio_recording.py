@@ -134,6 +134,14 @@ def test_long_speech_is_cut_at_a_pause_and_the_transcript_left_out(seconds):
     assert not warned(report_of(speech), "transcript")
 
 
+def test_the_cut_lies_in_the_last_pause_before_the_limit():
+    sound = noise(silence(20) + 1, 20)
+    for start in (10, 12, 16):
+        sound[start * RATE : round((start + 0.5) * RATE)] *= 1e-3
+    # Up to where the pause begins, and 80 ms of it.
+    assert report_of(sound).duration_s == pytest.approx(12.08, abs=0.05)
+
+
 def test_speech_without_a_pause_is_cut_all_the_same():
     tone = 0.3 * np.sin(np.arange(20 * RATE) * 0.05).astype(np.float32)
     reference, report = prepare_reference(tone, RATE)

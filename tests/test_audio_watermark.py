@@ -98,6 +98,12 @@ def test_a_crop_is_found_wherever_it_starts(marked, start_s):
     assert detect(*cropped(samples, rate, start_s)).found
 
 
+def test_a_cut_in_the_middle_of_a_tile_costs_little(marked):
+    samples, rate = marked[0]
+    begins = [detect(*cropped(samples, rate, start_s)).score for start_s in (0.4, 0.404)]
+    assert begins[1] > 0.9 * begins[0]
+
+
 def test_two_seconds_are_enough():
     for seed in range(4):
         samples = embed(speech_like(2.0, seed=seed), 16000)
