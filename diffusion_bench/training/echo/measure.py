@@ -24,9 +24,10 @@ from diffusion_bench.audio.vocoders import GriffinLim
 from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.records import VoiceRequest
-from diffusion_bench.training.echo.aligned import SAMPLE_RATE, speak_flite
+from diffusion_bench.training.echo.aligned import FLITE_VOICES, SAMPLE_RATE, speak_flite
 from diffusion_bench.training.echo.corpus import HELD_OUT
 from diffusion_bench.training.echo.heldout import (
+    REFERENCE_TEXT,
     SENTENCES,
     HeldOut,
     held_out_speakers,
@@ -35,6 +36,7 @@ from diffusion_bench.training.echo.heldout import (
     spectrum_of,
     true_speech,
 )
+from diffusion_bench.training.echo.recognise import WordErrors
 
 Speech = NDArray[np.float32]
 CONFIDENT_DB = 60.0  # bins further below the loudest of a file are silence to the distance
@@ -56,7 +58,7 @@ def main(
     request = VoiceRequest(text="x", steps=steps, temperature=temperature)
     said = _say_all(echo, voices, request)
     figures: dict[str, Callable[[], Any]] = {
-        "words": lambda: word_errors(voices, said),
+        "words": lambda: word_errors(echo, request, voices, said),
         "speaker": lambda: right_speaker(voices, said),
         "pitch": lambda: pitch_errors(voices, said),
         "stranger": lambda: stranger(echo, request),
@@ -87,38 +89,30 @@ def _say(echo: EchoModel, reference: Reference, text: str, request: VoiceRequest
     return np.asarray(utterance.audio[0].numpy())
 
 
-def word_errors(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
-    """Return word error rates by pocketsphinx: ours, the speakers' own, and flite's."""
-    from pocketsphinx import Decoder
+def word_errors(
+    echo: EchoModel,
+    request: VoiceRequest,
+    voices: Sequence[HeldOut],
+    said: Sequence[tuple[str, Speech]],
+) -> dict[str, Any]:
+    """Return word error rates by pocketsphinx.
 
-    decoder = Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL")
-    ours, true, flite = [], [], []
+    `clones_of_flite` against `flite`: every sentence in flite's four voices, cloned and by flite
+    itself. `held_out` against `held_out_true`: a sentence of each held-out speaker.
+    """
+    names = ("clones_of_flite", "flite", "held_out", "held_out_true")
+    counts = {name: WordErrors() for name in names}
+    for voice in FLITE_VOICES:
+        reference = Reference(speak_flite(REFERENCE_TEXT, voice).samples, SAMPLE_RATE)
+        for text in SENTENCES:
+            counts["clones_of_flite"].add(_say(echo, reference, text, request), text)
+            counts["flite"].add(speak_flite(text, voice).samples, text)
     for index, (text, speech) in enumerate(said):
-        ours.append(_errors(decoder, speech, text))
-        true.append(_errors(decoder, true_speech(HELD_OUT + index, text), text))
-    for text in SENTENCES:
-        flite += [_errors(decoder, speak_flite(text, v).samples, text) for v in ("slt", "rms")]
-    rates = {
-        name: _rate(pairs) for name, pairs in (("ours", ours), ("true", true), ("flite", flite))
-    }
-    return {**rates, "ratio_to_flite": rates["ours"] / rates["flite"], "n": len(said)}
-
-
-def _rate(pairs: Sequence[tuple[int, int]]) -> float:
-    return sum(wrong for wrong, _ in pairs) / sum(words for _, words in pairs)
-
-
-def _errors(decoder: Any, speech: Speech, text: str) -> tuple[int, int]:
-    from torchaudio.functional import edit_distance
-
-    edge = np.zeros(SAMPLE_RATE // 4)
-    wave = np.concatenate([edge, speech / max(1e-4, float(np.abs(speech).max())) * 0.5, edge])
-    decoder.start_utt()
-    decoder.process_raw((wave * 32767).astype(np.int16).tobytes(), full_utt=True)
-    decoder.end_utt()
-    heard = decoder.hyp()
-    wanted = "".join(c for c in text.lower() if c.isalpha() or c in " '").split()
-    return edit_distance(wanted, heard.hypstr.split() if heard else []), len(wanted)
+        counts["held_out"].add(speech, text)
+        counts["held_out_true"].add(true_speech(HELD_OUT + index, text), text)
+    rates: dict[str, Any] = {name: count.rate for name, count in counts.items()}
+    rates["ratio_to_flite"] = rates["clones_of_flite"] / max(1e-9, rates["flite"])
+    return rates | {"n_flite": len(FLITE_VOICES) * len(SENTENCES), "n_held_out": len(voices)}
 
 
 def right_speaker(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:

@@ -1,0 +1,291 @@
+"""How the voice model is trained: sentences, new speakers, recordings, alignment, losses.
+
+flite, espeak-ng and pyworld are wanted by the training only; tests that need one skip without it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion_bench.audio.pitch import voice_pitch
+from diffusion_bench.backends.echo.vocoder import MelVocoder
+from diffusion_bench.pronunciation.phones import MARKS, PHONES
+from diffusion_bench.training.echo.aligned import IPA, Aligned, _merge
+from diffusion_bench.training.echo.data import (
+    SETTINGS,
+    Corpus,
+    Spoken,
+    annotate,
+    durations,
+    frame_pitch,
+    load_corpus,
+    mel_of,
+)
+from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
+from diffusion_bench.training.echo.recordings import record
+from diffusion_bench.training.echo.sentences import TEMPLATES, WORDS, Sentences
+from diffusion_bench.training.echo.train_acoustic import (
+    Acoustic,
+    acoustic_losses,
+    draw,
+    noise_schedule,
+    pitch_facts,
+    train_acoustic,
+)
+from diffusion_bench.training.echo.train_vocoder import train_vocoder, vocoder_loss
+from diffusion_bench.training.loop import Schedule
+
+RATE = 16_000
+needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
+
+
+def buzz(hz: float, seconds: float = 2.0) -> np.ndarray:
+    at = np.arange(int(RATE * seconds)) / RATE
+    wave = sum(np.cos(2 * np.pi * hz * k * at) / k for k in range(1, 20))
+    return (3000 * wave).astype(np.int16)
+
+
+def utterance(speaker: int, hz: float, seconds: float) -> Spoken:
+    samples = buzz(hz, seconds)
+    mel = mel_of(samples)
+    frames = mel.shape[-1]
+    symbols = ["pau", "dh", "ax", "r", "ih", "v", "er", "pau"]
+    ends = np.linspace(0, seconds, len(symbols) + 1)[1:]
+    return Spoken(
+        speaker=speaker,
+        phones=torch.tensor(annotate(symbols, "The river."), dtype=torch.int16),
+        durations=durations(ends, frames),
+        mel=mel.half(),
+        recorded=(mel - 0.5).half(),
+        f0_hz=torch.full((frames,), hz),
+        samples=samples,
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    spoken = [utterance(s, 110.0 + 60 * s, 1.4 + 0.1 * i) for s in range(2) for i in range(3)]
+    targets = torch.tensor([[0.1, 0.0, 0.2, -0.3, 0.0, 0.1], [0.5, 0.2, -0.2, 0.3, 0.1, 0.0]])
+    return Corpus(spoken, [[0, 1, 2], [3, 4, 5]], targets, ["slt", "rms"])
+
+
+# Sentences
+
+
+def test_sentences_follow_from_the_seed_and_leave_no_blank():
+    first, again, other = (Sentences(["azure"], seed) for seed in (3, 3, 4))
+    drawn = [first.draw() for _ in range(200)]
+    assert drawn == [again.draw() for _ in range(200)]
+    assert drawn != [other.draw() for _ in range(200)]
+    assert not any("{" in text for text in drawn)
+    assert all(text[0].isupper() for text in drawn)
+    assert any("azure" in text.lower() for text in drawn)
+
+
+def test_every_word_of_a_template_has_a_list():
+    import re
+
+    kinds = {kind for text in TEMPLATES for kind in re.findall(r"\{(\w+)\}", text)}
+    assert kinds == set(WORDS)
+
+
+# Alignment
+
+
+def test_phones_in_a_row_end_where_the_synthesizer_says():
+    aligned = _merge("x", np.zeros(10, np.float32), [("pau", 0.1), ("pau", 0.2), ("el", 0.4)])
+    assert aligned.phones == ("pau", "ax", "l")
+    assert aligned.ends_s == pytest.approx((0.2, 0.3, 0.4))
+
+
+def test_every_name_of_espeak_s_phones_is_one_of_ours():
+    assert {phone for phones in IPA.values() for phone in phones} <= set(PHONES)
+
+
+def test_frames_are_shared_out_between_phones_and_none_is_lost():
+    ends = np.array([0.016, 0.017, 0.4, 1.0])
+    found = durations(ends, 63)
+    assert found.sum() == 63
+    assert found.tolist()[:2] == [1, 1]
+    assert (found >= 0).all()
+
+
+def test_stress_and_marks_come_from_our_front_end_where_the_two_agree():
+    symbols, stress, starts, marks = annotate(["pau", "hh", "ax", "l", "ow", "pau"], "Hello?")
+    assert [PHONES[index] for index in symbols] == ["pau", "hh", "ax", "l", "ow", "pau"]
+    assert stress == [0, 0, 0, 0, 1, 0]
+    assert starts == [0, 1, 0, 0, 0, 0]
+    assert {MARKS[mark] for mark in marks} == {"?"}
+
+
+def test_a_synthesizer_that_says_something_else_loses_its_stress_and_no_phone():
+    symbols, stress, _, marks = annotate(["pau", "zh", "oy", "zh", "pau"], "Hello.")
+    assert len(symbols) == len(stress) == len(marks) == 5
+    assert sum(stress) == 0
+
+
+def test_pitch_is_read_at_the_middle_of_each_frame():
+    f0_hz = np.arange(100, dtype=float)  # every 5 ms
+    found = frame_pitch(f0_hz, 20)
+    assert found[0] == 0
+    assert found[10] == 32  # at 160 ms
+
+
+# Recordings
+
+
+def test_a_recording_is_as_long_as_the_speech_and_follows_from_its_seed():
+    samples = buzz(140.0)
+    made = [record(samples, np.random.default_rng(seed)) for seed in range(12)]
+    assert {len(one) for one in made} == {len(samples)}
+    assert np.array_equal(made[5], record(samples, np.random.default_rng(5)))
+    assert not np.array_equal(made[5], made[6])
+
+
+def test_a_recorded_voice_keeps_its_pitch():
+    samples = buzz(140.0)
+    for seed in range(8):
+        wave = torch.from_numpy(record(samples, np.random.default_rng(seed)).astype(np.float32))
+        median_hz, _, _ = voice_pitch(wave / 32768, RATE)
+        assert median_hz == pytest.approx(140.0, rel=0.02)
+
+
+# Speakers
+
+
+def test_world_makes_the_speaker_that_was_asked_for():
+    pytest.importorskip("pyworld")
+    from diffusion_bench.training.echo.speakers import draw_speaker, put_together, take_apart
+
+    wave = buzz(120.0).astype(np.float32) / 32768
+    parts = take_apart(Aligned("x", wave, ("pau", "aa"), (0.5, 2.0)))
+    speaker = replace(draw_speaker("s", np.random.default_rng(1)), pitch_hz=180.0, rate=1.25)
+    made = put_together(parts, speaker)
+    assert len(made.samples) == pytest.approx(len(wave) / 1.25, rel=0.01)
+    assert made.ends_s == pytest.approx((0.4, 1.6))
+    median_hz, _, _ = voice_pitch(torch.from_numpy(made.samples.astype(np.float32)), RATE)
+    assert median_hz == pytest.approx(180.0, rel=0.02)
+    voiced = made.f0_hz[made.f0_hz > 0]
+    assert np.median(voiced) == pytest.approx(180.0, rel=0.01)
+
+
+def test_a_longer_vocal_tract_lowers_the_resonances():
+    pytest.importorskip("pyworld")
+    from diffusion_bench.training.echo.speakers import draw_speaker, put_together, take_apart
+
+    wave = buzz(120.0).astype(np.float32) / 32768
+    wave = np.convolve(
+        wave, np.sin(2 * np.pi * 2000 * np.arange(160) / RATE) * 0.98 ** np.arange(160)
+    )
+    parts = take_apart(Aligned("x", wave.astype(np.float32), ("aa",), (2.0,)))
+    plain = replace(
+        draw_speaker("s", np.random.default_rng(1)),
+        pitch_hz=120.0, rate=1.0, tilt_db=0.0, breath=0.0, resonances=(),
+    )  # fmt: skip
+    peaks = []
+    for scale in (0.85, 1.15):
+        made = put_together(parts, replace(plain, formant_scale=scale)).samples
+        spectrum = np.abs(np.fft.rfft(made[:RATE].astype(float)))
+        peaks.append(1000 + np.argmax(np.convolve(spectrum, np.ones(150), "same")[1000:3500]))
+    assert peaks[1] / peaks[0] == pytest.approx(1.15 / 0.85, rel=0.1)
+
+
+@needs_flite
+def test_a_speaker_s_file_is_the_same_every_time_and_loads_as_a_corpus(tmp_path):
+    pytest.importorskip("pyworld")
+    from diffusion_bench.training.echo.corpus import make_speaker, speaker_of
+
+    number = next(n for n in range(50) if "+" not in speaker_of(n).base)
+    options = {"lexicon": ["azure", "garage"], "utterances": 2}
+    first = make_speaker(number, tmp_path, **options)
+    (tmp_path / "again").mkdir()
+    second = make_speaker(number, tmp_path / "again", **options)
+    with np.load(first) as one, np.load(second) as two:
+        assert all(np.array_equal(one[key], two[key]) for key in one.files)
+    corpus = load_corpus(tmp_path)
+    assert len(corpus.utterances) == 2
+    for spoken in corpus.utterances:
+        frames = SETTINGS.frames(len(spoken.samples))
+        assert spoken.mel.shape == spoken.recorded.shape == (80, frames)
+        assert spoken.durations.sum() == frames == len(spoken.f0_hz)
+        assert len(spoken.durations) == spoken.phones.shape[1]
+
+
+# Losses
+
+
+def test_a_batch_has_references_by_the_same_speakers(corpus):
+    batch = draw(corpus, list(range(6)), 4, torch.Generator().manual_seed(0))
+    assert batch.mel.shape[0] == 4
+    assert batch.durations.sum(dim=1).tolist() == batch.lengths.tolist()
+    for index in range(4):
+        hz = 110.0 + 60 * int(batch.speaker[index])
+        assert 150 * 2 ** batch.pitch_facts[index, 0] == pytest.approx(hz, rel=0.06)
+
+
+def test_pitch_facts_of_silence_are_neutral():
+    assert pitch_facts(torch.zeros(50)).tolist() == [0.0, 0.0]
+    assert pitch_facts(torch.full((50,), 300.0)).tolist() == pytest.approx([1.0, -1.0])
+
+
+def test_every_weight_learns_from_every_loss_together(corpus):
+    torch.manual_seed(0)
+    networks = Acoustic(2, 6)
+    with torch.no_grad():  # layers that begin at zero would hide those before them
+        for parameter in networks.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape))
+    generator = torch.Generator().manual_seed(3)
+    batch = draw(corpus, list(range(6)), 4, generator)
+    losses = acoustic_losses(networks, batch, noise_schedule(), generator)
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    idle = [name for name, p in networks.named_parameters() if p.grad is None]
+    assert idle == ["who.bias"]  # only the directions of the classes count
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_its_checkpoint_and_ends_as_a_model(corpus, tmp_path):
+    """Two short runs, one of them interrupted, give one and the same folder of weights."""
+    schedule = Schedule(steps=3, batch=4, peak_lr=1e-3, warmup_steps=1)
+    for name, steps in (("whole", (3,)), ("parts", (2, 3))):
+        for count in steps:
+            part = replace(schedule, steps=count)
+            train_acoustic(corpus, folder=tmp_path / name / "acoustic", schedule=part)
+            train_vocoder(corpus, folder=tmp_path / name / "vocoder", schedule=part)
+    networks = [restored_acoustic(tmp_path / name / "acoustic") for name in ("whole", "parts")]
+    assert (tmp_path / "whole" / "acoustic" / "losses.jsonl").exists() is False  # 50 steps a line
+    # The learning rate of a shorter schedule differs, so the weights do, but not by much.
+    pairs = zip(networks[0].parameters(), networks[1].parameters(), strict=True)
+    assert max((a - b).abs().max().item() for a, b in pairs) < 0.05
+    vocoder = MelVocoder()
+    assert restore(vocoder, tmp_path / "whole" / "vocoder") == 3
+    export(assemble(networks[0], vocoder), tmp_path / "model")
+    assert (tmp_path / "model" / "model_index.json").is_file()
+    size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
+    assert size <= 20e6
+
+
+def test_the_vocoder_s_loss_is_small_for_the_truth():
+    """A network that tells true magnitudes, pitch and voicing has next to no loss."""
+    samples = torch.from_numpy(buzz(110.0, 2.1)[: 127 * 256].astype(np.float32))[None]
+    samples = samples / 32768
+    f0_hz = torch.full((1, 128), 110.0)
+    window = torch.hann_window(1024)
+    truth = torch.stft(samples, 1024, 256, window=window, return_complex=True).abs()
+
+    class Knows(MelVocoder):
+        def forward(self, mel):
+            told = super().forward(mel)
+            return told._replace(
+                log_magnitude=truth.clamp(min=1e-9).log(),
+                octaves=torch.log2(f0_hz / 150),
+                voiced=torch.full_like(f0_hz, 20.0),
+            )
+
+    assert vocoder_loss(Knows(), samples, f0_hz) < 1e-3
+    assert vocoder_loss(MelVocoder(), samples, f0_hz) > 0.5
