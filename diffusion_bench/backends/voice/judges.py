@@ -1,0 +1,172 @@
+"""Judges with weights: similarity by a speaker encoder, word and character errors by a recogniser.
+
+Figures of different judges are not comparable. SIM of the literature is that of a WavLM-large with
+an ECAPA head, which transformers has not; ours is WavLM's x-vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+import torchaudio
+from numpy.typing import NDArray
+from torch import Tensor
+
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.library_messages import quiet_libraries
+
+RATE = 16_000
+SPEAKER_MODEL = "microsoft/wavlm-base-plus-sv"
+SPEECH_MODEL = "openai/whisper-tiny.en"
+LEAST_SPEAKER_S = 0.5
+WHISPER_WINDOW_S = 30.0
+# KeyError: a configuration without a field of its class; ImportError: a tokenizer's package.
+NOT_LOADED = (OSError, ValueError, KeyError, ImportError)
+
+Samples = NDArray[np.float32]
+
+
+class SpeakerJudge:
+    """WavLM's x-vectors (Chen et al. 2022, arXiv 2110.13900), compared by cosine."""
+
+    def __init__(self, model: Any, features: Any, *, device: str) -> None:
+        self._model = model
+        self._features = features
+        self._device = device
+
+    @classmethod
+    def load(cls, location: str = SPEAKER_MODEL, *, device: str = "cpu") -> Self:
+        """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
+        quiet_libraries()
+        from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
+
+        try:
+            features = Wav2Vec2FeatureExtractor.from_pretrained(location)
+            model = _complete(WavLMForXVector, location)
+        except NOT_LOADED as error:
+            raise _unavailable("speaker encoder", location, error) from error
+        return cls(model.to(device).eval(), features, device=device)
+
+    @torch.inference_mode()
+    def embed(self, samples: Samples, sample_rate: int) -> Tensor:
+        """Return the x-vector of a recording (samples,), of length 1; ValueError under 0.5 s."""
+        if len(samples) < LEAST_SPEAKER_S * sample_rate:
+            raise ValueError(f"a speaker is told from {LEAST_SPEAKER_S:g} s of speech or more")
+        wave = _at_rate(samples, sample_rate)
+        inputs = self._features(wave.numpy(), sampling_rate=RATE, return_tensors="pt")
+        # One recording, nothing padded: no mask is needed.
+        values = inputs["input_values"].to(self._device)
+        vector: Tensor = self._model(values).embeddings[0]
+        return torch.nn.functional.normalize(vector, dim=0).cpu()
+
+    def similarity(
+        self, samples: Samples, sample_rate: int, other: Samples, other_rate: int
+    ) -> float:
+        """Return the cosine of the x-vectors of two recordings: -1 to 1."""
+        return float(self.embed(samples, sample_rate) @ self.embed(other, other_rate))
+
+
+class RecognitionErrors(NamedTuple):
+    """Errors of a transcript against its text, as shares of the text's words and characters."""
+
+    word_error_rate: float
+    character_error_rate: float
+    heard: str
+
+
+class SpeechJudge:
+    """Whisper (Radford et al. 2022, arXiv 2212.04356), and how far what it hears is from a text."""
+
+    def __init__(self, model: Any, processor: Any, *, device: str) -> None:
+        self._model = model
+        self._processor = processor
+        self._device = device
+
+    @classmethod
+    def load(cls, location: str = SPEECH_MODEL, *, device: str = "cpu") -> Self:
+        """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
+        quiet_libraries()
+        from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+        try:
+            processor = WhisperProcessor.from_pretrained(location)
+            model = _complete(WhisperForConditionalGeneration, location)
+        except NOT_LOADED as error:
+            raise _unavailable("recogniser", location, error) from error
+        return cls(model.to(device).eval(), processor, device=device)
+
+    @torch.inference_mode()
+    def transcribe(self, samples: Samples, sample_rate: int, *, language: str | None = None) -> str:
+        """Return what is heard in a recording (samples,), 30 s at a time.
+
+        `language`, as in "en", is for multilingual models, which otherwise guess it.
+        """
+        wave = _at_rate(samples, sample_rate)
+        told = {"language": language, "task": "transcribe"} if language else {}
+        heard = []
+        for piece in wave.split(int(WHISPER_WINDOW_S * RATE)):
+            inputs = self._processor(
+                piece.numpy(), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
+            )
+            ids = self._model.generate(**inputs.to(self._device), do_sample=False, **told)
+            heard += self._processor.batch_decode(ids, skip_special_tokens=True)
+        return " ".join(piece.strip() for piece in heard).strip()
+
+    def errors(
+        self, samples: Samples, sample_rate: int, text: str, *, language: str | None = None
+    ) -> RecognitionErrors:
+        """Return how far what is heard is from `text`; ValueError for a text without words."""
+        heard = self.transcribe(samples, sample_rate, language=language)
+        return recognition_errors(heard, text)
+
+
+def recognition_errors(heard: str, text: str) -> RecognitionErrors:
+    """Return word and character error rates of a transcript, case and punctuation left out.
+
+    Numbers in digits are not read out: compare texts that are written in words.
+    """
+    wanted, got = normalised(text).split(), normalised(heard).split()
+    if not wanted:
+        raise ValueError(f"there is no word in {text!r}")
+    letters, got_letters = list(" ".join(wanted)), list(" ".join(got))
+    distance = torchaudio.functional.edit_distance
+    return RecognitionErrors(
+        word_error_rate=distance(wanted, got) / len(wanted),
+        character_error_rate=distance(letters, got_letters) / len(letters),
+        heard=heard,
+    )
+
+
+def normalised(text: str) -> str:
+    """Return a text's words in lower case, apostrophes within them kept, one blank between."""
+    folded = unicodedata.normalize("NFKC", text).replace("\u2019", "'").casefold()
+    return " ".join(re.findall(r"\w+(?:'\w+)*", folded))
+
+
+def _complete(library_class: Any, location: str) -> Any:
+    """Return a network of transformers in fp32; ValueError where its file lacks a tensor."""
+    # Else transformers asks the hub to convert a repository that has no safetensors.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    model, info = library_class.from_pretrained(
+        location, dtype=torch.float32, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    return model
+
+
+def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
+    if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
+        raise ValueError("a recording to judge has one channel of finite samples")
+    wave = torch.as_tensor(samples, dtype=torch.float32)
+    return wave if sample_rate == RATE else torchaudio.functional.resample(wave, sample_rate, RATE)
+
+
+def _unavailable(what: str, location: str, error: BaseException) -> ModelUnavailable:
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason:.300}")
