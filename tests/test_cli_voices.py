@@ -77,7 +77,9 @@ def test_a_recording_says_a_text(
     assert re.fullmatch(
         r"seed 0, [\d.]+ s of speech, 3 chunks, [\d.]+ s on cpu, real-time factor [\d.]+, "
         r"first audio after [\d.]+ s, text [\d.]+ s, voice encoder [\d.]+ s, prior [\d.]+ s, "
-        r"denoising [\d.]+ s, vocoder [\d.]+ s, other [\d.]+ s, peak .*, timbre .*\n",
+        r"denoising [\d.]+ s, vocoder [\d.]+ s, other [\d.]+ s, peak .*, "
+        r"timbre similarity \(MFCC\) [-\d.]+, pitch [-+][\d.]+ semitones"
+        r"(, [\d.]+ syllables/s.*)?\n",
         said.err,
     )
     assert "secret" not in said.out + said.err
@@ -162,7 +164,7 @@ def test_candidates_are_written_the_likest_first_each_with_its_recipe(
     paths = [tmp_path / name for name in ("out.wav", "out-2.wav", "out-3.wav")]
     assert said.out.split() == [str(path) for path in paths]
     scores = [float(score) for score in re.search(
-        r"timbre similarity \(MFCC\) ([-\d. /]+)", said.err
+        r"timbre similarity \(MFCC\) ([-\d. /]+), ", said.err
     )[1].split(" / ")]  # fmt: skip
     assert scores == sorted(scores, reverse=True)
     recipes = [read_recipe(path) for path in paths]
@@ -282,6 +284,7 @@ def test_a_text_that_cannot_be_said_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_twenty_thousand_characters_are_spoken(tmp_path: Path, model: FakeVoiceModel) -> None:
     text = ("A bird sat in a tree and sang. " * 700)[:20_000].strip()
     out = tmp_path / "out.flac"

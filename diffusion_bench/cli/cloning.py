@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from diffusion_bench.records import OnVoiceStep, Speech
 
 WAIT_S = 600.0
+LEAST_MEASURED_S, MEASURED_S = 0.5, 60.0  # of speech; more of a long text would say the same
 DEFAULT_OUT = Path("speech.wav")
 STAGES = {
     "text_s": "text",
@@ -202,9 +203,20 @@ def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | N
 def _likeness(
     speech: Speech, ranked: list[Candidate], reference: Reference | None
 ) -> Iterator[str]:
-    """Yield how like the reference it is, as far as that can be told."""
+    """Yield how the first is spoken, and how like the reference all are, as far as can be told."""
+    from diffusion_bench.audio.speech_measures import judge_speech
     from diffusion_bench.audio.timbre import NAME
 
     scores = [one.similarity for one in ranked if one.similarity is not None]
     if scores:
         yield f"{NAME} " + " / ".join(f"{score:.3f}" for score in scores)
+    beginning = ranked[0].audio[: round(MEASURED_S * speech.sample_rate)]
+    if len(beginning) < LEAST_MEASURED_S * speech.sample_rate:
+        return
+    measured = judge_speech(beginning, speech.sample_rate, reference=reference)
+    if measured.pitch_semitones is not None:
+        yield f"pitch {measured.pitch_semitones:+.1f} semitones"
+    if measured.syllables_per_s is not None:
+        ratio = measured.rate_ratio
+        against = f" ({ratio:.2f} of the reference)" if ratio is not None else ""
+        yield f"{measured.syllables_per_s:.1f} syllables/s{against}"

@@ -9,15 +9,14 @@ import numpy as np
 
 from diffusion_bench.audio.joining import speech_span
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.speech_measures import DOUBTFUL_RATIO, SECONDS_PER_CHARACTER
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceState
 from diffusion_bench.pronunciation.normalise import normalise
 from diffusion_bench.records import VoiceRequest
 
 FEW_WORDS = 3
-CHARACTER_S = 0.082  # of English read aloud, about 12 characters a second
 # What is said by more letters than it is written with: "7", "%", "GPU".
 UNSPOKEN = re.compile(r"""\d|[A-Z]{2}|[^\w\s.,;:!?'"()-]""")
-PLAUSIBLE = (0.5, 1.8)  # of the expected duration; outside, words are missing or repeated
 TOO_SHORT_TO_TELL = 20  # characters
 
 
@@ -58,7 +57,7 @@ class Doubts:
             return ""
         first, stop = speech_span(samples, self._entry.sample_rate)
         actual_s = (stop - first) / self._entry.sample_rate
-        low, high = PLAUSIBLE
+        low, high = DOUBTFUL_RATIO
         if low * expected_s <= actual_s <= high * expected_s:
             return ""
         what = "words may be missing" if actual_s < expected_s else "words may be repeated"
@@ -77,7 +76,7 @@ def expected_duration_s(text: str, speed: float) -> float | None:
     """Return how long English takes to say, `None` where it is too short to tell."""
     said = normalise(text) if UNSPOKEN.search(text) else text
     characters = len(re.sub(r"[^\w\s]|_", "", " ".join(said.split())))
-    return characters * CHARACTER_S / speed if characters >= TOO_SHORT_TO_TELL else None
+    return characters * SECONDS_PER_CHARACTER / speed if characters >= TOO_SHORT_TO_TELL else None
 
 
 def _of_text(text: str) -> list[str]:
