@@ -1,0 +1,64 @@
+"""The pictures of the model card: `python -m diffusion_bench.training.echo.pictures --help`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+STAGES = {"acoustic": "speaker encoder, prior, U-Net", "vocoder": "vocoder"}
+CURVES = {"mel_distance": "mel distance (deviations)", "word_error_rate": "word error rate"}
+
+
+def main(
+    work: Annotated[Path, typer.Option(help="The folder that was trained in.")],
+    steps: Annotated[Path, typer.Option(help="What step_curve printed.")],
+    out: Annotated[Path, typer.Option(help="The model's folder.")],
+) -> None:
+    """Draw the losses and what steps are worth into the model's folder."""
+    save_losses(work, out / "losses.png")
+    save_steps(_rows(steps), out / "steps.png")
+
+
+def save_losses(work: Path, path: Path) -> None:
+    """Draw the training losses against hours, a panel a stage."""
+    figure, panels = _panels(len(STAGES))
+    for panel, (stage, title) in zip(panels, STAGES.items(), strict=True):
+        rows = _rows(work / stage / "losses.jsonl")
+        panel.plot([row["hours"] for row in rows], [row["loss"] for row in rows])
+        panel.set(title=title, xlabel="hours of one core", ylabel="loss", yscale="log")
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=80)
+
+
+def save_steps(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw each figure of `step_curve` against steps, a line a sampler."""
+    figure, panels = _panels(len(CURVES))
+    for panel, (name, title) in zip(panels, CURVES.items(), strict=True):
+        for sampler in dict.fromkeys(row["sampler"] for row in rows):
+            own = [row for row in rows if row["sampler"] == sampler]
+            panel.plot([r["steps"] for r in own], [r[name] for r in own], "o-", label=sampler)
+        panel.set(xlabel="steps", ylabel=title, xscale="log")
+        panel.grid(alpha=0.3)
+        panel.legend()
+    figure.savefig(path, dpi=80)
+
+
+def _panels(count: int) -> Any:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(1, count, figsize=(10, 3), layout="constrained")
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+if __name__ == "__main__":
+    typer.run(main)
