@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,28 @@ def test_a_stream_of_candidates_that_end_apart_is_the_whole(
     whole = say(ending, batch=4)
     assert said.lengths == whole.lengths
     torch.testing.assert_close(torch.cat(pieces, dim=1), whole.audio, atol=1e-5, rtol=0)
+
+
+def test_the_time_between_pieces_is_the_listeners(endless: tuple[PocketTts, VoiceState]) -> None:
+    model, voice = endless
+    waiting = threading.Event()
+    pieces, slept_s, start_s = 0, 0.0, time.perf_counter()
+    speech = model.speak_stream(TEXT, voice, request(), lambda index, total: None)
+    while True:
+        try:
+            next(speech)
+        except StopIteration as end:
+            said = end.value
+            break
+        pieces += 1
+        waits_s = time.perf_counter()
+        waiting.wait(0.05)
+        slept_s += time.perf_counter() - waits_s
+    wall_s = time.perf_counter() - start_s
+    assert slept_s >= 0.05 * pieces > 0.2
+    stages_s = said.text_s + said.prior_s + said.denoising_s + said.vocoder_s
+    assert stages_s <= wall_s - slept_s
+    assert sum(said.step_s) <= wall_s - slept_s - said.vocoder_s
 
 
 def test_a_stream_that_is_given_up_does_no_more_work(

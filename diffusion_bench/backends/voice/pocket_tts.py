@@ -33,7 +33,7 @@ ENTRY = voice_catalog()["pocket-tts"]
 FIRST_FRAMES, NEXT_FRAMES = 3, 12  # of 80 ms: little until something is heard, then efficient
 CONVOLUTION_FRAMES = 4  # how far back the convolutions of the codec's decoder reach, rounded up
 NO_ENCODER = (
-    "the codec of {name} at {where} has no encoder, as all ungated weights of Pocket TTS, so it "
+    "the codec of {name} at {where} has no encoder, which Pocket TTS's ungated weights lack, so it "
     "clones no voice: accept the terms at https://huggingface.co/kyutai/pocket-tts, log in with "
     "`hf auth login`, and load weights with the encoder"
 )
@@ -108,19 +108,23 @@ class PocketTts:
         clock = PhaseClock(self._device)
         frames: list[Frame] = []
         pieces: list[Tensor] = []
-        decoded = 0
+
+        def next_piece() -> Tensor:
+            clock.enter("vocoder")
+            decoded = sum(piece.shape[1] for piece in pieces) // self._codec.config.frame_size
+            pieces.append(self._decode(frames, decoded))
+            clock.enter("other")  # the time until the next one is asked for
+            return pieces[-1]
+
+        undecoded = 0
         for frame in self._frames(text, state, request, on_step, clock=clock):
             frames.append(frame)
-            if len(frames) - decoded == (NEXT_FRAMES if pieces else FIRST_FRAMES):
-                clock.enter("vocoder")
-                pieces.append(self._decode(frames, decoded))
-                decoded = len(frames)
-                clock.enter("other")  # the time until the next piece is asked for
-                yield pieces[-1]
-        if decoded < len(frames):
-            clock.enter("vocoder")
-            pieces.append(self._decode(frames, decoded))
-            yield pieces[-1]
+            undecoded += 1
+            if undecoded == (NEXT_FRAMES if pieces else FIRST_FRAMES):
+                undecoded = 0
+                yield next_piece()
+        if undecoded:
+            yield next_piece()
         return self._utterance(torch.cat(pieces, dim=1), frames, clock)
 
     def _frames(
@@ -181,7 +185,7 @@ class PocketTts:
             :, (first - start) * config.frame_size :
         ]
         speaking = torch.stack([frame.speaking for frame in frames[first:]], dim=1).cpu()
-        return audio * speaking.repeat_interleave(config.frame_size, dim=1)
+        return audio.clamp(-1, 1) * speaking.repeat_interleave(config.frame_size, dim=1)
 
     def _utterance(self, audio: Tensor, frames: list[Frame], clock: PhaseClock) -> Utterance:
         spoken = torch.stack([frame.speaking for frame in frames]).sum(dim=0)
@@ -232,10 +236,12 @@ def _frame_loop(
             on_step(index, 0)
         is_last = input_ids.shape[1] >= generation_config.max_length
         yield Frame(model.denormalize_latents(latents), speaking, is_last)
+        # Whoever took the frame may have kept us waiting.
+        clock.enter("prior")
+        clock.begin_steps()
         speaking = speaking & ~ended
         if not speaking.any():
             return
-        clock.enter("prior")
         model_kwargs["audio_latents"] = latents[:, None]
         inputs = model.prepare_inputs_for_generation(
             input_ids, next_sequence_length=1, **model_kwargs
