@@ -16,7 +16,10 @@ KEY_HELP = "The key of the mark, if it is not this project's own."
 
 watermark = typer.Typer(
     name="watermark",
-    help="Look for the inaudible mark in generated speech, or put it there.",
+    help="""Look for the inaudible mark in generated speech, or put it there.
+
+    diffusion-bench watermark detect clone.wav
+    """,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
