@@ -105,5 +105,5 @@ def test_the_bundled_model_says_numbers_and_long_texts_chunk_by_chunk(
     text = " ".join([TEXT] * 5) + " It cost $1,234.56 on 3 May 1984."
     assert clone("--text", text, "--steps", "4", "--out", tmp_path / "out.flac") == 0
     errors = capsys.readouterr().err
-    assert re.search(r", 2 chunks, ", errors)
+    assert re.search(r", [3-9] chunks, ", errors)
     assert "warning" not in errors
