@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -157,11 +157,94 @@ def test_answers_come_in_under_two_seconds_without_anything_heavy(arguments) -> 
         "try:\n    main(sys.argv[1:])\n"
         f"finally:\n    print('HEAVY', *[n for n in {SLOW!r} if n in sys.modules])\n"
     )
-    start = time.perf_counter()
+    before = os.times()
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
-    elapsed_s = time.perf_counter() - start
+    after = os.times()
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY"
-    assert elapsed_s < 2
+    # Of the processor: the clock counts what else the machine does.
+    assert sum(after[2:4]) - sum(before[2:4]) < 2
+
+
+def test_a_folder_of_reports_is_read_and_what_is_none_is_noted(tmp_path, capsys) -> None:
+    write_report(tmp_path / "a.jsonl", 8.0)
+    write_report(tmp_path / "b.jsonl", 16.0)
+    (tmp_path / "c.jsonl").write_text("<html>")
+    assert run("tiers", str(tmp_path), "--workload", "sd15 512x512 b4 fp16 20", "--json") == 0
+    output, errors = capsys.readouterr()
+    first = json.loads(output)["rows"][0]
+    assert first["evidence"][0]["reports"] == 2
+    assert first["seconds_per_image"] == pytest.approx(3.0)
+    assert "note: left out: c.jsonl" in errors
+
+
+def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("diffusion_bench.reports.index.ALWAYS_READ", 1)
+    for name in ("a", "b", "c"):
+        write_report(tmp_path / f"{name}.jsonl", 8.0)
+    assert run("tiers", str(tmp_path), "--patience", "1e-9") == 0
+    assert "2 of 3 reports are not read yet" in capsys.readouterr().err
+    assert run("tiers", str(tmp_path), "--patience", "0") == 0
+    assert "not read yet" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("nowhere.jsonl",), "nowhere.jsonl"),
+        (("--card", "RTX 4090 Laptop GPU"), "cannot tell: no card is called"),
+        (("--workload", "sd99 512x512"), "known: "),
+        (("--cloud-price", "-1"), "cloud price"),
+        (("--tariff", "nan"), "price of a kWh"),
+        (("--path", "nowhere.toml"), "nowhere.toml"),
+        (("--html", "no such folder/page.html"), "cannot write"),
+    ],
+)
+def test_a_mistake_of_tiers_is_one_line_and_exit_2(arguments, complaint, capsys) -> None:
+    assert run("tiers", *arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert complaint in errors
+
+
+def test_an_empty_folder_is_said(tmp_path, capsys) -> None:
+    assert run("tiers", str(tmp_path)) == 2
+    assert "no report (*.jsonl) is in this folder" in capsys.readouterr().err
+
+
+def test_tiers_writes_one_page(tmp_path, capsys) -> None:
+    page = tmp_path / "tiers.html"
+    arguments = ("--html", str(page), "--card", "RTX 4070 Ti", "--tariff", "0.3")
+    assert run("tiers", *arguments) == 0
+    assert capsys.readouterr().out == f"wrote {page}\n"
+    text = page.read_text(encoding="utf-8")
+    assert "Money for 1000 images" in text
+    assert "What RTX 4070 Ti can run" in text
+
+
+def test_a_card_is_told_what_it_can_run(capsys) -> None:
+    assert run("tiers", "--card", "RTX 4070 Ti") == 0
+    shown = capsys.readouterr().out
+    for words in ("sdxl", "flux1-dev", "fits with", "largest batch", "RTX 4070 Ti: 12 GiB"):
+        assert words in shown
+    assert run("tiers", "--card", "RTX 4070 Ti", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["memory_gib"] == 12
+    assert {"workload", "fit", "largest_batch", "evidence"} <= set(answer["runs"][0])
+
+
+def test_the_card_in_here_is_known_or_the_processor_is_told(capsys) -> None:
+    assert run("tiers", "--card", "here", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["name"]
+    assert len(answer["runs"]) > 5
+
+
+def test_bottlenecks_and_break_even_are_printed(capsys) -> None:
+    assert run("tiers", "--cloud-price", "0.5") == 0
+    shown = capsys.readouterr().out
+    assert "After the initial build (RTX 4070 Ti, 32 GB RAM, 8 cores)" in shown
+    assert "3,200 h" in shown

@@ -71,8 +71,9 @@ def test_where_nothing_like_it_was_measured_the_interval_is_wide() -> None:
     assert far.seconds_high / far.seconds_low > 2
 
 
-def test_four_of_five_cells_left_out_lie_in_their_interval() -> None:
-    cells = cells_of(noise=0.02)
+@pytest.mark.parametrize("noise", [0.02, 0.12])
+def test_four_of_five_cells_left_out_lie_in_their_interval_on_a_busy_machine_too(noise) -> None:
+    cells = cells_of(noise=noise)
     inside = []
     for cell in cells[::2]:
         law = fit_cells([c for c in cells if c is not cell], on_gpu=False)

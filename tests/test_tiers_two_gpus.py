@@ -58,3 +58,18 @@ def test_the_larger_share_of_a_model_lies_on_the_first_card_and_crossing_costs_t
     assert one_model(unequal, batch=1).seconds == pytest.approx(part * 2 + (1 - part) * 6)
     crossing = one_model(split(hidden_mib=500.0), batch=1)
     assert crossing.seconds == pytest.approx(4.0 + 10 * 2 * 500 / 10_000)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 8, 31])
+def test_the_split_that_is_found_is_the_best_of_all(batch: int) -> None:
+    def first(n: int) -> float:
+        return 0.3 + 0.11 * n**0.9
+
+    def second(n: int) -> float:
+        return 0.1 + 0.29 * n
+
+    found = one_batch(first, second, batch)
+    best = min(max(first(n), second(batch - n)) for n in range(1, batch))
+    assert found.seconds == pytest.approx(best)
+    assert found.share is not None
+    assert sum(found.share) == batch

@@ -78,22 +78,22 @@ def correct(
     """Return the correction for a card and a workload; without residuals, none but the spread."""
     prior = spreads.total(card) ** 2
     asked = Residual(card=card, workload=workload, log_ratio=0)
-    near = sorted(residuals, key=lambda one: -_shared(asked, one, spreads))[:MAX_POINTS]
+    near = sorted(residuals, key=lambda one: -shared(asked, one, spreads))[:MAX_POINTS]
     if not near:
         return Correction(log_ratio=0.0, spread=math.sqrt(prior), measurements=0)
     matrix = [
-        [_shared(a, b, spreads) + (spreads.noise**2 if i == j else 0) for j, b in enumerate(near)]
+        [shared(a, b, spreads) + (spreads.noise**2 if i == j else 0) for j, b in enumerate(near)]
         for i, a in enumerate(near)
     ]
-    shared = [_shared(asked, one, spreads) for one in near]
-    weights = _solve(matrix, shared)
+    common = [shared(asked, one, spreads) for one in near]
+    weights = _solve(matrix, common)
     mean = sum(w * one.log_ratio for w, one in zip(weights, near, strict=True))
-    told = sum(w * s for w, s in zip(weights, shared, strict=True))
+    told = sum(w * s for w, s in zip(weights, common, strict=True))
     spread = math.sqrt(max(prior - told, spreads.noise**2))
     return Correction(log_ratio=mean, spread=spread, measurements=len(residuals))
 
 
-def _shared(a: Residual, b: Residual, spreads: Spreads) -> float:
+def shared(a: Residual, b: Residual, spreads: Spreads) -> float:
     """Return the covariance of what two measurements share."""
     near = math.exp(-(_distance(a.workload, b.workload) ** 2) / 2)
     anywhere = spreads.source**2 + near * spreads.workload**2

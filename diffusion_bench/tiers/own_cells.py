@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion_bench.records import PrecisionName, Record
-from diffusion_bench.tiers.calibrate import CardSpreads, Residual, Spreads, correct
+from diffusion_bench.tiers.calibrate import CardSpreads, Residual, Spreads, correct, shared
 from diffusion_bench.tiers.cost import cost_of
 from diffusion_bench.tiers.fit import least_squares, tamed
 from diffusion_bench.tiers.roofline import SHARPNESS
@@ -31,12 +31,15 @@ from diffusion_bench.tiers.workload import TimedCell, Workload
 MIN_CELLS = 4  # different workloads of one precision
 MAX_CELLS = 120  # fitted to; more are thinned evenly
 Z_80 = 1.2816
-NOISE = 0.015
+NOISE = 0.015  # of a quiet machine's medians
+NOISE_SHARES = (0.0, 0.1, 0.3, 0.6, 0.9)  # of the square of what a law leaves over
 LOOSE = 2.0  # spread of the logarithm of a rate before anything is measured
 SAMPLERS_DIFFER = 0.5
 LEAST_SPREAD = 0.02  # of what the form of the law may miss, far from every cell
 SHARPNESSES = (1, SHARPNESS)
 HERE = "this machine"
+NO_CARD = CardSpreads(card=0.0, workload=0.0)  # all cells are of one
+NEARNESS = Spreads(source=0.0, workload=1.0, geforce=NO_CARD, others=NO_CARD, noise=0.0)
 Vector = NDArray[Any]
 
 
@@ -96,17 +99,17 @@ def fit_cells(cells: Sequence[TimedCell], *, on_gpu: bool) -> OwnLaw:
     best, other = fits[0], fits[-1]
     whole = _seconds_of(best.vector, counted, best.sharpness)[0]
     left = [math.log(cell.seconds / s) for cell, s in zip(chosen, whole, strict=True)]
-    spread = max(float(np.sqrt(np.mean(np.square(left)))), LEAST_SPREAD)
+    residuals = tuple(
+        Residual(card=HERE, workload=cell.workload, log_ratio=value)
+        for cell, value in zip(chosen, left, strict=True)
+    )
     return OwnLaw(
         precision=chosen[0].workload.precision,
         samplers=samplers,
         fit=best,
         other=other,
-        residuals=tuple(
-            Residual(card=HERE, workload=cell.workload, log_ratio=value)
-            for cell, value in zip(chosen, left, strict=True)
-        ),
-        spreads=_spreads(spread),
+        residuals=residuals,
+        spreads=_spreads_of(residuals, len(best.vector)),
     )
 
 
@@ -220,10 +223,37 @@ def _seconds_of(vector: Vector, counted: _Counts, sharpness: int) -> tuple[Vecto
     return denoising + once, denoising
 
 
-def _spreads(total: float) -> Spreads:
-    """Return spreads of what a law leaves over: most of it is shared by near cells only."""
-    none = CardSpreads(card=0.0, workload=0.0)
-    return Spreads(source=0.2 * total, workload=total, geforce=none, others=none, noise=NOISE)
+def _spreads_of(residuals: Sequence[Residual], num_rates: int) -> Spreads:
+    """Return the spreads under which the residuals are likeliest: smooth between cells, or noise.
+
+    A steady machine leaves what the law misses, which near cells share; a busy one leaves noise.
+    """
+    values = np.array([one.log_ratio for one in residuals])
+    # The rates were fitted to these cells, and took a part of what they differ by.
+    free = max(len(values) - num_rates, 2)
+    total = max(math.sqrt(float(values @ values) / free), LEAST_SPREAD)
+    tried = [_spreads(total, share) for share in NOISE_SHARES]
+    nearness = np.array([[shared(a, b, NEARNESS) for b in residuals] for a in residuals])
+    return max(tried, key=lambda spreads: _log_likelihood(values, nearness, spreads))
+
+
+def _spreads(total: float, noise_share: float) -> Spreads:
+    """Return spreads of so much in all, a share of whose square is noise."""
+    return Spreads(
+        source=0.2 * total,
+        workload=total * math.sqrt(1 - noise_share),
+        geforce=NO_CARD,
+        others=NO_CARD,
+        noise=max(total * math.sqrt(noise_share), NOISE),
+    )
+
+
+def _log_likelihood(values: Vector, nearness: Vector, spreads: Spreads) -> float:
+    """Return the logarithm of the residuals' density, but for a constant."""
+    covariance = spreads.source**2 + spreads.workload**2 * nearness
+    covariance = covariance + spreads.noise**2 * np.eye(len(values))
+    logarithm = float(np.linalg.slogdet(covariance)[1])
+    return -0.5 * (float(values @ np.linalg.solve(covariance, values)) + logarithm)
 
 
 def _thinned(values: Sequence[Any], most: int) -> list[Any]:

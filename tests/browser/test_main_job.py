@@ -74,7 +74,12 @@ class Visit:
             self.errors.append(message.text)
 
     def open(self, tab):
-        self.page.get_by_role("tab", name=tab).click()
+        hidden = self.page.locator(".overflow-dropdown button", has_text=tab)
+        if hidden.count():  # a phone has no room for every tab
+            self.page.get_by_label("More tabs").click()
+            hidden.click()
+        else:
+            self.page.get_by_role("tab", name=tab).click()
 
     def has_text(self, selector, pattern):
         field = self.page.locator(f"{selector} textarea")
@@ -167,7 +172,7 @@ def test_a_phone_needs_no_sideways_scrolling(address, browser):
     url, _ = address
     visit = Visit(browser, url, viewport={"width": 393, "height": 850})
 
-    for tab in ("Text to image", "Benchmark", "Reports", "Hardware"):
+    for tab in ("Text to image", "Benchmark", "Reports", "Tiers", "Hardware"):
         visit.open(tab)
         visit.page.wait_for_timeout(300)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 393, tab

@@ -1,0 +1,56 @@
+"""The tab Tiers in Debian's Chromium: the bars, a click on one, another path, what a card runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from test_main_job import PATIENCE_MS, Visit, address, browser, pytestmark, sync_api
+
+__all__ = ["address", "browser", "pytestmark"]
+
+OWN_PATH = """[[tier]]
+name = "now"
+gpu = "RTX 3060 12GB"
+ram_gib = 32
+cores = 8
+"""
+
+
+@pytest.fixture
+def visit(address, browser):
+    visit = Visit(browser, address[0])
+    visit.open("Tiers")
+    visit.has_bars("#tiers-bars")
+    yield visit
+    assert visit.external == []
+    assert visit.errors == []
+
+
+def test_a_click_on_a_bar_opens_to_its_evidence(visit):
+    visit.has_text("#tiers-why", "^initial build")
+    visit.has_bars("#tiers-vram")
+    visit.has_bars("#tiers-gains")
+    last_panel = visit.page.locator("#tiers-bars .barlayer").nth(3)
+    bar = last_panel.locator(".point path").last
+    bar.scroll_into_view_if_needed()
+    visit.page.wait_for_function("window.tiersPlot", timeout=PATIENCE_MS)
+    box = bar.bounding_box()
+    visit.page.mouse.move(box["x"] + 8, box["y"] + box["height"] / 2)
+    sync_api.expect(visit.page.locator("#tiers-bars .hoverlayer .hovertext")).to_be_attached(
+        timeout=PATIENCE_MS
+    )
+    visit.page.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)
+    visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+
+
+def test_a_path_of_ones_own_is_checked_while_typed_and_answered(visit):
+    page = visit.page
+    page.fill("#tiers-path textarea", "[[tier]]\nname = ")
+    visit.has_text("#tiers-check", "^Error: the path is no TOML file")
+    page.fill("#tiers-path textarea", OWN_PATH)
+    visit.has_text("#tiers-check", "^1 tiers, prices in USD")
+    page.click("#tiers-update")
+    visit.has_text("#tiers-status", re.escape("After the now (RTX 3060 12GB"))
+    visit.has_text("#tiers-why", "^now, RTX 3060 12GB")
+    visit.has_bars("#tiers-room")
