@@ -15,9 +15,9 @@ P(S > t) <= exp(-t**2 / 2) over the keys (Hoeffding, 1963), whatever the sound: 
 is assumed. `Detection.p_value` is this bound times the number of offsets and windows tried.
 
 What it does not do. It marks, it does not prove: the key lies in this repository, so anybody can
-take the mark out, or put it on the speech of people. Played 1 percent faster or slower it is lost,
-as it is where another model or vocoder speaks the result again. Noise of 10 dB hides it in some
-files, and less than 2 s may be too short.
+take the mark out, or put it on the speech of people. Played 1 percent faster it is lost; a mel
+spectrogram and a vocoder leave little of it. Noise of 10 dB hides it in some files, and less than
+2 s may be too short.
 `benchmarks/self/watermark_robustness.py` has the figures.
 """
 
