@@ -72,6 +72,17 @@ def test_every_second_pulse_weaker_does_not_halve_the_pitch():
     assert abs(1200 * math.log2(float(track.f0_hz[track.voiced].median()) / 240)) < 10
 
 
+def test_a_moment_at_half_the_pitch_is_repaired_by_what_is_around_it():
+    truth = torch.full((RATE,), 240.0)
+    rough = torch.zeros(RATE)
+    rough[8000:9600] = 1
+    sound = voice(truth) * (1 - 0.5 * rough) + 0.5 * rough * voice(truth / 2)
+    alone = pitch_hz(sound[8000:9600], RATE)
+    assert float(alone.f0_hz[3]) == pytest.approx(120, rel=0.02)
+    track = pitch_hz(sound, RATE)
+    assert (track.f0_hz[track.voiced] - 240).abs().max() < 10
+
+
 def test_noise_and_silence_have_no_pitch():
     noise = torch.randn(RATE, generator=torch.Generator().manual_seed(1))
     for sound in (0.1 * noise, torch.zeros(RATE), torch.full((RATE,), 0.3)):

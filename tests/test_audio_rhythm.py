@@ -43,6 +43,17 @@ def test_hiss_and_silence_are_no_syllables():
     assert syllables(silence, pitch_hz(silence, RATE)) == 0
 
 
+@pytest.mark.parametrize(("dip_db", "count"), [(0.5, 1), (4.0, 6), (12.0, 6)])
+def test_a_dip_of_the_level_parts_syllables_and_a_ripple_does_not(dip_db, count):
+    middle = torch.arange(int(1.5 * RATE)) / RATE
+    wave = (1 - torch.cos(2 * math.pi * middle / 0.25)) / 2
+    held = sum(torch.sin(2 * math.pi * 140 * k * middle) / k for k in range(1, 20))
+    swaying = 0.1 * held * 10 ** (-dip_db * wave / 20)
+    swaying[: RATE // 100] = 0
+    found = syllables(swaying, pitch_hz(swaying, RATE))
+    assert abs(found - count) <= (count > 1)
+
+
 def test_a_held_vowel_is_one_syllable():
     vowel = syllable_train(1, length_s=1.0)
     assert syllables(vowel, pitch_hz(vowel, RATE)) == 1

@@ -66,6 +66,16 @@ def test_the_same_voice_saying_other_things_is_more_alike_than_another_voice():
         assert own > max(others) + 0.1
 
 
+def test_voices_on_opposite_sides_of_the_usual_one_are_opposites(monkeypatch):
+    from diffusion_bench.audio import timbre as module
+
+    scale = module._scale()
+    mean, away = torch.tensor(scale.mean), 2 * torch.tensor(scale.deviation)
+    means = iter([mean + away, mean - away])
+    monkeypatch.setattr(module, "mfcc_means", lambda samples, sample_rate: next(means))
+    assert alike(np.zeros(1), np.zeros(1)) == pytest.approx(-1, abs=1e-5)
+
+
 def test_a_recording_is_wholly_like_itself_and_the_order_does_not_matter():
     first, second = babble(seed=1), babble(seed=2, tract=1.15)
     assert alike(first, first) == pytest.approx(1, abs=1e-5)
@@ -74,8 +84,8 @@ def test_a_recording_is_wholly_like_itself_and_the_order_does_not_matter():
 
 def test_level_and_silence_do_not_matter():
     first = babble(seed=1)
-    quiet = np.zeros(RATE, dtype=np.float32)
-    padded = np.concatenate([quiet, 0.05 * first, quiet])
+    quiet = 1e-3 * np.random.default_rng(0).normal(size=RATE).astype(np.float32)
+    padded = np.concatenate([0.05 * quiet, 0.05 * first, 0.05 * quiet])
     assert alike(first, padded) > 0.98
 
 

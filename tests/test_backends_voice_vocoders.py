@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder
@@ -195,6 +196,29 @@ def test_a_folder_of_other_mels_is_refused(tmp_path):
 def test_weights_that_cannot_be_had_are_said_in_one_line(name):
     with pytest.raises(ModelUnavailable, match=f"vocoder '{name}' cannot be loaded: [^\n]+$"):
         load_vocoder(name, device="cpu")
+
+
+def test_a_file_of_transformers_that_lacks_a_tensor_is_refused(tmp_path):
+    folder = save_hifi_gan(tmp_path / "saved")
+    state = load_file(folder / "model.safetensors")
+    del state["conv_post.weight"]
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelUnavailable, match=r"its file lacks conv_post\.weight"):
+        load_vocoder(str(folder), device="cpu")
+
+
+def test_magnitudes_of_vocos_are_cut_at_a_hundred():
+    network = Vocos(VocosConfig(width=8, inner_width=8, layers=1))
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+
+    def loudness(log_magnitude):
+        with torch.no_grad():
+            network.head.out.bias[32] = log_magnitude
+            return network(torch.zeros(1, 100, 9)).abs().max()
+
+    assert loudness(4.5) > 1.5 * loudness(4.0)
+    assert loudness(9.0) == loudness(5.0)
 
 
 def test_a_file_that_lacks_a_tensor_is_refused(tmp_path):
