@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram import loop
 from diffusion_bench.training.pictogram.autoencoder import (
     LATENT_CHANNELS,
@@ -28,7 +29,6 @@ from diffusion_bench.training.pictogram.denoiser import (
     train_denoiser,
 )
 from diffusion_bench.training.pictogram.export import assemble, export
-from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import (
     FONT_PATHS,
     LATTICE,

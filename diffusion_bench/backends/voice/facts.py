@@ -47,5 +47,3 @@ def _folder(entry: VoiceEntry) -> Path | None:
         if isinstance(cached, str):
             return Path(cached).parent
     return None
-
-
