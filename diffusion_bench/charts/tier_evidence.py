@@ -16,7 +16,7 @@ from diffusion_bench.charts.style import (
     plain,
     style_figure,
 )
-from diffusion_bench.charts.tier_bars import UNITS, TierBar, TierBars, row_key
+from diffusion_bench.charts.tier_bars import TierBar, TierBars, row_key
 from diffusion_bench.tiers.evidence import EvidenceKind
 
 # Measured is full, published and predicted are less so: a print in grey tells them apart too.
@@ -114,7 +114,7 @@ def _add_panel(figure: go.Figure, panel: Sequence[TierBar], row: int, unit: str)
 
 def _inside(bar: TierBar) -> str:
     """Return what tells a bar from others of its look."""
-    return plain(f"{bar.way}: {bar.value:,.0f} {UNITS['images an hour']}") if bar.way else ""
+    return plain(bar.way)
 
 
 def _intervals(bars: Sequence[TierBar]) -> dict[str, Any]:

@@ -52,12 +52,12 @@ def gains_figure(steps: Sequence[StepBought], currency: str) -> go.Figure:
         )
     below = 64 + LEGEND_ROW * len(names)
     bars = len({step.workload for step in drawn}) * (len(names) + 1)
-    style_figure(figure, "times as fast (predicted)", "", height=40 + BAR * bars + below)
+    style_figure(figure, "times, predicted", "", height=40 + BAR * bars + below)
     figure.add_vline(x=1, line={"color": TEXT, "width": 2, "dash": "dot"})
     figure.update_layout(margin={"l": 8, "t": 16, "b": below}, bargap=0.3)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     most = max(step.times_before or 0 for step in drawn)
-    figure.update_xaxes(range=[0, 1.15 * max(most, 1)])
+    figure.update_xaxes(range=[0, 1.3 * max(most, 1)])
     return figure
 
 
