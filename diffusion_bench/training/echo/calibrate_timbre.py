@@ -10,13 +10,10 @@ made of voices and saying sentences that the background never had. Nothing is ke
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,6 +22,7 @@ from diffusion_bench.audio import timbre as shipped
 from diffusion_bench.audio.timbre import TimbreEvidence, TimbreScale, mfcc_means
 from diffusion_bench.pronunciation.lexicon import words
 from diffusion_bench.training.echo.aligned import SAMPLE_RATE, Aligned, speak_espeak, speak_flite
+from diffusion_bench.training.echo.heldout import speak_festival
 from diffusion_bench.training.echo.recordings import record
 from diffusion_bench.training.echo.sentences import Sentences
 from diffusion_bench.training.echo.speakers import Speaker, draw_speaker, put_together, take_apart
@@ -48,22 +46,16 @@ class Clip:
     recorded: NDArray[np.float32]
 
 
-def speak_festival(text: str) -> Aligned:
-    """Return festival's ked, whose phones are not told; needs `text2wave` (Debian: festival)."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "speech.wav"
-        command = ["text2wave", "-eval", "(voice_ked_diphone)", "-o", str(path)]
-        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
-        samples, rate = soundfile.read(path, dtype="float32")
-    if rate != SAMPLE_RATE:
-        raise ValueError(f"festival's ked has {rate} Hz, not {SAMPLE_RATE}")
-    return Aligned(text, samples, ("pau",), (len(samples) / rate,))
+def _ked(text: str) -> Aligned:
+    """Return festival's ked, whose phones are not told."""
+    samples = speak_festival(text)
+    return Aligned(text, samples, ("pau",), (len(samples) / SAMPLE_RATE,))
 
 
 def speak(text: str, base: str) -> Aligned:
     """Return the speech of one of the voices."""
     if base == "ked":
-        return speak_festival(text)
+        return _ked(text)
     return speak_espeak(text, base) if "+" in base else speak_flite(text, base)
 
 

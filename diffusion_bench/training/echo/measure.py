@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import pitch_hz, voice_pitch
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.spectral_distance import log_spectral_distance_db
 from diffusion_bench.audio.vocoders import GriffinLim
 from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.catalog import find_voice_model
@@ -39,7 +40,7 @@ from diffusion_bench.training.echo.heldout import (
 from diffusion_bench.training.echo.recognise import WordErrors
 
 Speech = NDArray[np.float32]
-CONFIDENT_DB = 60.0  # bins further below the loudest of a file are silence to the distance
+FLOOR_DB = -60.0  # bins further below the loudest of a file are silence to the distance
 
 
 def main(
@@ -173,16 +174,7 @@ def vocoder_on_true_mels(echo: EchoModel) -> dict[str, Any]:
 
 
 def _distance(true: torch.Tensor, copy: torch.Tensor) -> tuple[float, float]:
-    window = torch.hann_window(1024)
-
-    def level(x: torch.Tensor) -> torch.Tensor:
-        power = torch.stft(x, 1024, 256, window=window, return_complex=True).abs() ** 2
-        return 10 * (power + 1e-10).log10()
-
-    a, b = level(true), level(copy)
-    floor = a.max() - CONFIDENT_DB
-    a, b = a.clamp(min=floor), b.clamp(min=floor)
-    distance = (a - b).pow(2).mean(dim=0).sqrt().mean().item()
+    distance = log_spectral_distance_db(copy, true, floor_db=FLOOR_DB)
     one, two = pitch_hz(true, SAMPLE_RATE).f0_hz, pitch_hz(copy, SAMPLE_RATE).f0_hz
     count = min(len(one), len(two))
     semitones = (12 * (one[:count] / two[:count]).log2()).abs()
