@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from diffusion_bench.training import loop
 from diffusion_bench.training.loop import Schedule, train
-from diffusion_bench.training.pictogram import loop
 from diffusion_bench.training.pictogram.autoencoder import (
     LATENT_CHANNELS,
     new_autoencoder,
