@@ -151,6 +151,19 @@ def test_the_first_noise_is_scaled_by_the_temperature(
     assert not torch.allclose(still.mel, say(tortoise, voice, steps=1).mel, atol=1e-2)
 
 
+def test_the_seed_draws_the_noise_too_and_eta_adds_to_it(
+    tortoise: TortoiseModel, voice: VoiceState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bias = tortoise._parts.clvp.speech_decoder_model.lm_head.bias
+    monkeypatch.setattr(bias, "data", bias.data.clone())
+    bias.data[STOP] = 1e4  # every seed draws the same codes: none
+    usual, seeded = say(tortoise, voice, steps=2), say(tortoise, voice, steps=2, seed=2)
+    noisier = say(tortoise, voice, steps=2, eta=1.0)
+    assert usual.mel.shape == seeded.mel.shape == noisier.mel.shape
+    assert not torch.allclose(usual.mel, seeded.mel, atol=1e-3)
+    assert not torch.allclose(usual.mel, noisier.mel, atol=1e-3)
+
+
 def test_each_pass_is_told_once_in_order(tortoise: TortoiseModel, voice: VoiceState) -> None:
     told: list[tuple[int, int]] = []
     said = tortoise.speak(TEXT, voice, asked(batch=2), lambda *step: told.append(step))
