@@ -7,7 +7,13 @@ import time
 
 import pytest
 
-from diffusion_bench.pronunciation.sentences import MAX_CHARS, SHORT_CHARS, split_text
+from diffusion_bench.pronunciation.sentences import (
+    MAX_CHARS,
+    SHORT_CHARS,
+    SOON_CHARS,
+    split_text,
+    split_to_hear,
+)
 
 STORY = (
     "Dr. Smith moved to St. Louis on Nov. 25, 2026, at 5 p.m. because of the weather. "
@@ -140,3 +146,17 @@ def test_the_longest_text_is_cut_in_well_under_a_second(text: str) -> None:
     chunks = split_text(text)
     assert time.process_time() - start < 0.5
     assert all(len(chunk) <= MAX_CHARS for chunk in chunks)
+
+
+def test_the_first_chunk_of_a_long_text_is_short_and_no_word_is_lost():
+    long = " ".join(["The river was quiet, and a thin mist lay over the fields."] * 6)
+    first, second, *rest = split_to_hear(long, 280)
+    assert len(first) <= SOON_CHARS
+    assert " ".join([first, second, *rest]).split() == long.split()
+    assert rest == list(split_text(long, 280)[1:])
+
+
+def test_a_text_of_one_breath_is_said_in_one():
+    text = "The river was quiet that morning, and a thin mist lay over the fields, as always."
+    assert split_to_hear(text, 280) == (text,)
+    assert split_to_hear("", 280) == ()

@@ -9,6 +9,7 @@ from itertools import pairwise
 from diffusion_bench.pronunciation.abbreviations import is_sentence_end
 
 MAX_CHARS = 280
+SOON_CHARS, LONG_CHARS = 90, 160  # of a first chunk; a text that is shorter is said in one
 LEAST_MAX_CHARS = 20
 # Below this a chunk is joined to a neighbour: a model says single words badly.
 SHORT_CHARS = 40
@@ -42,6 +43,18 @@ def split_text(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
     pieces = _fit(_words(text, max_chars), _Break.SENTENCE, max_chars)
     chunks = [_joined(piece) for piece in pieces]
     return tuple(chunk for chunk in _merged(chunks, max_chars) if any(map(str.isalnum, chunk)))
+
+
+def split_to_hear(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
+    """Return a text as `split_text` does, a long one's first chunk short, to be heard soon.
+
+    Who listens waits for the first chunk only, and the shorter it is the sooner it is made.
+    """
+    chunks = split_text(text, max_chars)
+    if not chunks or len(chunks[0]) < LONG_CHARS:
+        return chunks
+    first, *rest = split_text(chunks[0], min(SOON_CHARS, max_chars))
+    return (first, " ".join(rest), *chunks[1:]) if rest else chunks
 
 
 def _words(text: str, max_chars: int) -> list[_Word]:

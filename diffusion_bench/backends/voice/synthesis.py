@@ -1,6 +1,6 @@
 """A text of any length in a cloned voice: cut into chunks, spoken, joined, timed.
 
-text > split_text > chunk > VoiceModel.speak > Utterance > Streams > audio as it comes
+text > split_to_hear > chunk > VoiceModel.speak > Utterance > Streams > audio as it comes
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceMode
 from diffusion_bench.backends.voice.doubts import Doubts
 from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
-from diffusion_bench.pronunciation.sentences import split_text
+from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import (
     OnAudio,
     OnVoiceStep,
@@ -107,7 +107,7 @@ class VoiceBackend:
         clock = _Clock(self.device)
         self._stage = "text"
         with torch.inference_mode():
-            chunks = clock.timed("text", lambda: split_text(request.text, self.entry.max_chars))
+            chunks = clock.timed("text", lambda: split_to_hear(request.text, self.entry.max_chars))
             state = clock.timed("voice_encoder", lambda: self.encode(voice))
             streams = Streams(request.batch, self.entry.sample_rate)
             doubts = Doubts(request, voice, self.entry, chunks)
