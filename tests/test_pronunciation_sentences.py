@@ -148,10 +148,12 @@ def test_the_longest_text_is_cut_in_well_under_a_second(text: str) -> None:
     assert all(len(chunk) <= MAX_CHARS for chunk in chunks)
 
 
-def test_the_first_chunk_of_a_long_text_is_short_and_no_word_is_lost():
-    long = " ".join(["The river was quiet, and a thin mist lay over the fields."] * 6)
+def test_the_first_chunk_of_a_long_sentence_is_short_and_no_word_is_lost():
+    clause = "the river was quiet, and a thin mist lay over the fields, "
+    long = f"{clause * 4}as always. It was cold."
     first, second, *rest = split_to_hear(long, 280)
     assert len(first) <= SOON_CHARS
+    assert first.endswith(",")
     assert " ".join([first, second, *rest]).split() == long.split()
     assert rest == list(split_text(long, 280)[1:])
 
