@@ -6,7 +6,8 @@ import gradio as gr
 
 # In the head rather than in `css` and `js`: Gradio adds a scope to the one that the page itself is
 # not in, and runs the other some time after the page can be used. Ctrl+Enter (Command+Enter on a
-# Mac) draws, from any field of the first tab; small pictures are shown with their pixels.
+# Mac) draws or speaks, from any field of the tab that is open; small pictures are shown with their
+# pixels.
 HEAD = """<style>
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important;
   box-sizing: border-box; overflow-wrap: anywhere; }
@@ -25,6 +26,16 @@ HEAD = """<style>
 .progress-line progress::-moz-progress-bar { background: var(--color-accent); }
 .code textarea { font-family: var(--font-mono); font-size: .85rem; line-height: 1.45;
   white-space: pre; overflow-x: auto; }
+.gradio-container .min_value, .gradio-container .max_value { white-space: nowrap; }
+#voice-page { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr);
+  grid-template-rows: auto 1fr; }
+#voice-ask { grid-area: 1 / 1; }
+#voice-settings { grid-area: 2 / 1; }
+#voice-result { grid-area: 1 / 2 / span 2; }
+#voice-measures table { width: 100%; }
+@media (max-width: 700px) {  /* what was said lies below the button, the settings below that */
+  #voice-page { display: flex; flex-direction: column; flex-wrap: nowrap; }
+}
 @media (max-width: 600px) {
   .gradio-container main { padding: .5rem !important; }
   .gradio-container .fillable { padding-inline: .5rem !important; }
@@ -34,8 +45,9 @@ HEAD = """<style>
 <script>
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  const button = document.querySelector("#t2i-generate");
-  if (!button || button.offsetParent === null) return;
+  const buttons = [...document.querySelectorAll("#t2i-generate, #voice-speak")];
+  const button = buttons.find((one) => one.offsetParent !== null);
+  if (!button) return;
   event.preventDefault();
   if (document.activeElement) document.activeElement.blur();  // a number counts when it is left
   setTimeout(() => button.click(), 50);
@@ -47,13 +59,15 @@ document.addEventListener("load", (event) => {
 }, true);
 </script>"""
 
-# On a phone the pictures lie far below the button that draws them.
-TO_PICTURES = """
+# On a phone what comes lies below the button that asks for it.
+TO_RESULTS = """
 () => {
-  const pictures = document.querySelector("#t2i-pictures");
-  if (pictures && window.innerWidth < 700) pictures.scrollIntoView({behavior: "smooth"});
+  const results = document.querySelector("%s");
+  if (results && window.innerWidth < 700) results.scrollIntoView({behavior: "smooth"});
 }
 """
+TO_PICTURES = TO_RESULTS % "#t2i-pictures"
+TO_SPEECH = TO_RESULTS % "#voice-result"
 
 
 def make_theme() -> gr.themes.Base:

@@ -1,325 +1,130 @@
-"""The tab *Voice cloning*: the fields, what was said, and the wires between them."""
+"""The tab *Voice cloning*: its parts, and the wires between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, get_args
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.backends.voice.base import VoiceEntry
-from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
-from diffusion_bench.backends.voice.describe import describe
-from diffusion_bench.backends.voice.voices import delete_voice, list_voices
-from diffusion_bench.records import (
-    BUNDLED_VOICE,
-    BUNDLED_VOICE_MODEL,
-    MAX_TEXT,
-    PrecisionName,
-)
-from diffusion_bench.ui.complaints import complaining, said_and_raised
+from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.records import BUNDLED_VOICE
+from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.speaking import (
+    FIELDS,
     OWN_RECORDING,
     Heard,
     Speaking,
-    Spoken,
     VoiceView,
-    report_lines,
-    text_line,
 )
-from diffusion_bench.ui.style import progress_line
+from diffusion_bench.ui.style import TO_SPEECH, progress_line
+from diffusion_bench.ui.voice_fields import (
+    EXAMPLES,
+    Fields,
+    file_fields,
+    for_model,
+    model_fields,
+    result_fields,
+    text_fields,
+    voice_choices,
+    voice_fields,
+)
+from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
+from diffusion_bench.ui.voice_words import report_lines, text_line
 
-EXAMPLES = (
-    "The river was quiet that morning, and a thin mist lay over the fields.",
-    "Dr. Smith paid $3.50 for two tickets on Nov. 25, 2026. Was that a fair price?",
-    "Diffusion begins with noise, and step by step a voice comes out of it.",
-)
 AT_ONCE = 8  # viewers that may wait for the device
 KEEP_RECORDING_S = 1800.0
-VOCODERS = ("native", "griffin-lim")
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
-Fields = dict[str, Any]
+ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
+SHOWN = ("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table")
+READ = (*FIELDS, "voice", "watermark", "about", "transcript")
 
 
 def build(speaking: Speaking) -> None:
     """Lay out the tab and wire it."""
-    heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=_forget)
+    heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=forget)
     spoken = gr.State(())
     gr.Markdown(
         "Some seconds of a voice and a text: that voice says the text. What is made here is marked "
         "as AI-generated, by an inaudible watermark and in the file's own words."
     )
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=300):
-            fields = _voice_fields(shared=speaking.shared)
-            fields |= _text_fields()
+    with gr.Row(equal_height=False, elem_id="voice-page"):
+        with gr.Column(min_width=300, elem_id="voice-ask"):
+            fields = voice_fields(shared=speaking.shared)
+            fields |= text_fields()
+            gr.Examples(
+                [[text] for text in EXAMPLES],
+                [fields["text"]],
+                elem_id="voice-examples",
+                label="Try",
+            )
             with gr.Row():
                 speak = gr.Button("Speak", variant="primary", elem_id="voice-speak")
                 cancel = gr.Button("Cancel", elem_id="voice-cancel")
-            fields |= _model_fields(shared=speaking.shared)
-        with gr.Column(scale=6, min_width=300):
-            shown = _results()
-    gr.Examples(
-        [[text] for text in EXAMPLES], [fields["text"]], elem_id="voice-examples", label="Try"
-    )
+        with gr.Column(min_width=300, elem_id="voice-result"):
+            shown = result_fields()
+        with gr.Column(min_width=300, elem_id="voice-settings"):
+            fields |= model_fields(shared=speaking.shared)
+            files = file_fields()
     _wire_voice(speaking, fields, heard)
+    _wire_kept(speaking, fields, heard)
     _wire_model(speaking, fields)
     _wire_speak(speaking, fields, (heard, spoken), shown, (speak, cancel))
-
-
-def _voices() -> list[tuple[str, str]]:
-    found = [("My recording, above", OWN_RECORDING)]
-    found += [(voice.title or f"{voice.name} (saved)", voice.name) for voice in list_voices()]
-    return found
-
-
-def _voice_fields(*, shared: bool) -> Fields:
-    fields: Fields = {
-        "recording": gr.Audio(
-            label="A recording of the voice (3 to 15 s, one person, no music)",
-            sources=["upload", "microphone"],
-            type="filepath",
-            buttons=["download"],
-            elem_id="voice-recording",
-        ),
-        "report": gr.Markdown(elem_id="voice-report"),
-        "voice": gr.Dropdown(
-            _voices(),
-            value=BUNDLED_VOICE,
-            label="Voice",
-            info="Your recording, a sample voice that is nobody's, or one that you saved.",
-            elem_id="voice-voice",
-        ),
-        "consent": gr.Checkbox(
-            label="The person who speaks in the recording agreed to its being cloned.",
-            elem_id="voice-consent",
-        ),
-        "transcript": gr.Textbox(
-            label="What is said in the recording",
-            info="For models that read it along; others do not need it.",
-            visible=False,
-            elem_id="voice-transcript",
-        ),
-    }
-    with gr.Accordion(
-        "Save or delete a voice", open=False, elem_id="voice-keep", visible=not shared
-    ):
-        fields["name"] = gr.Textbox(
-            label="Name", info="1 to 40 of a-z, 0-9, - and _.", elem_id="voice-name"
-        )
-        with gr.Row():
-            fields["save"] = gr.Button("Save my recording", size="sm", elem_id="voice-save")
-            fields["delete"] = gr.Button("Delete that voice", size="sm", elem_id="voice-delete")
-    return fields
-
-
-def _text_fields() -> Fields:
-    return {
-        "text": gr.Textbox(
-            EXAMPLES[0],
-            label="Text",
-            info="What to say, in English.",
-            lines=3,
-            max_length=MAX_TEXT,
-            elem_id="voice-text",
-        ),
-        "length": gr.Markdown(
-            text_line(EXAMPLES[0], find_voice_model(BUNDLED_VOICE_MODEL).max_chars),
-            elem_id="voice-length",
-        ),
-    }
-
-
-def _model_fields(*, shared: bool) -> Fields:
-    usual = find_voice_model(BUNDLED_VOICE_MODEL)
-    fields: Fields = {
-        "model": gr.Dropdown(
-            [(entry.title, name) for name, entry in voice_catalog().items()],
-            value=BUNDLED_VOICE_MODEL,
-            label="Model",
-            info=None if shared else "One of the list, or a model folder.",
-            allow_custom_value=not shared,
-            elem_id="voice-model",
-        ),
-        "about": gr.Markdown(_about(usual), elem_id="voice-about"),
-    }
-    with gr.Row():
-        fields["sampler"] = gr.Dropdown(
-            list(usual.samplers),
-            value=usual.samplers[0],
-            label="Sampler",
-            min_width=90,
-            elem_id="voice-sampler",
-        )
-        fields["steps"] = gr.Number(
-            usual.steps,
-            label="Steps",
-            precision=0,
-            minimum=1,
-            maximum=1000,
-            min_width=90,
-            elem_id="voice-steps",
-        )
-        fields["seed"] = gr.Number(
-            -1,
-            label="Seed",
-            info="-1 picks one.",
-            precision=0,
-            minimum=-1,
-            min_width=90,
-            elem_id="voice-seed",
-        )
-    with gr.Row():
-        fields["batch"] = gr.Number(
-            1,
-            label="Candidates",
-            info="Ranked by likeness.",
-            precision=0,
-            minimum=1,
-            maximum=16,
-            min_width=90,
-            elem_id="voice-batch",
-        )
-        fields["speed"] = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", elem_id="voice-speed")
-    return fields | _rare_fields(usual)
-
-
-def _rare_fields(usual: VoiceEntry) -> Fields:
-    with gr.Accordion("More settings", open=False, elem_id="voice-more"):
-        return {
-            "temperature": gr.Slider(
-                0,
-                2,
-                usual.temperature,
-                step=0.05,
-                label="Temperature",
-                info="Scale of the noise: lower is clearer and more alike.",
-                elem_id="voice-temperature",
-            ),
-            "guidance_scale": gr.Number(
-                usual.guidance_scale,
-                label="Guidance",
-                info="1 or less: off; above, every step runs the network twice.",
-                minimum=0,
-                maximum=50,
-                step=0.1,
-                elem_id="voice-guidance",
-            ),
-            "eta": gr.Slider(
-                0,
-                1,
-                0,
-                step=0.01,
-                label="Eta",
-                info="Noise that DDIM adds a step: 0 none, 1 as much as DDPM.",
-                elem_id="voice-eta",
-            ),
-            "vocoder": gr.Dropdown(
-                list(VOCODERS),
-                value="native",
-                label="Vocoder",
-                info="The model's own, Griffin-Lim, or a hub id.",
-                allow_custom_value=True,
-                elem_id="voice-vocoder",
-            ),
-            "precision": gr.Dropdown(
-                list(get_args(PrecisionName)),
-                value="fp32",
-                label="Precision",
-                info="fp16 and bf16 are for GPUs.",
-                elem_id="voice-precision",
-            ),
-            "watermark": gr.Checkbox(
-                True,
-                label="Watermark what is made (inaudible)",
-                info="It tells others that it is synthetic. It can be removed by who wants to.",
-                elem_id="voice-watermark",
-            ),
-        }
-
-
-def _results() -> Fields:
-    return {
-        "audio": gr.Audio(
-            label="What was said",
-            type="filepath",
-            interactive=False,
-            buttons=["download"],
-            elem_id="voice-audio",
-        ),
-        "candidate": gr.Radio(
-            [], label="Candidates, the most alike first", visible=False, elem_id="voice-candidate"
-        ),
-        "progress": gr.HTML(elem_id="voice-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            "Ready.", label="Status", interactive=False, max_lines=8, elem_id="voice-status"
-        ),
-        "used_seed": gr.Textbox(label="Seed used", interactive=False, elem_id="voice-used-seed"),
-        "figure": gr.Plot(show_label=False, elem_id="voice-spectrogram"),
-        **_table_and_files(),
-    }
-
-
-def _table_and_files() -> Fields:
-    with gr.Accordion("The spectrograms as a table", open=False, elem_id="voice-table-fold"):
-        table = gr.Dataframe(interactive=False, elem_id="voice-table")
-    files = gr.File(
-        label="Files: speech and the settings that made it",
-        file_count="multiple",
-        interactive=False,
-        elem_id="voice-files",
-        height=110,
+    _wire_files(speaking, fields, files)
+    shown["reuse"].click(
+        lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **HIDDEN
     )
-    return {"table": table, "files": files}
 
 
-def _about(entry: VoiceEntry) -> str:
-    return "\n".join(f"- {line}" for line in describe(entry))
-
-
-def _forget(heard: Heard | None) -> None:
-    """Delete the recording of a visitor who has left."""
+def forget(heard: Heard | None) -> None:
+    """Delete the recording of a visitor who has left or has put another in its place."""
     if heard is not None:
         heard.forget()
 
 
 def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
-    @complaining
     def on_recording(path: str | None, before: Heard | None) -> tuple[Any, ...]:
-        _forget(before)
+        """Show what a recording is like. The one before it goes, and the consent with it."""
+        if before is not None and (not path or before.path != Path(path)):
+            before.forget()
         if not path:
-            return None, "", gr.skip()
-        found = speaking.hear(path)
-        return found, report_lines(found.report), OWN_RECORDING
-
-    @complaining
-    def on_save(name: str, consent: bool, transcript: str, held: Heard | None) -> tuple[Any, ...]:
-        values = {"consent": consent, "transcript": transcript}
-        gr.Info(speaking.keep(name, held, values))
-        return gr.Dropdown(choices=_voices(), value=name.strip()), ""
-
-    @complaining
-    def on_delete(name: str) -> tuple[Any, ...]:
-        if speaking.shared:
-            raise ValueError("this app is shared: its visitors cannot delete voices")
-        delete_voice(name.strip())
-        return gr.Dropdown(choices=_voices(), value=BUNDLED_VOICE), ""
+            return None, "", gr.skip(), False
+        try:
+            found = speaking.hear(path)
+        except ValueError as error:
+            # Not raised: the recording before it must not be spoken with in its place.
+            gr.Warning(in_one_line(error))
+            return None, "This recording cannot be used; choose another.", gr.skip(), False
+        return found, report_lines(found.report), OWN_RECORDING, False
 
     fields["recording"].change(
         on_recording,
         [fields["recording"], heard],
-        [heard, fields["report"], fields["voice"]],
+        [heard, *_pick(fields, ("report", "voice", "consent"))],
         **HIDDEN,
     )
+
+
+def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
+    @complaining
+    def on_save(name: str, consent: bool, transcript: str, held: Heard | None) -> tuple[Any, ...]:
+        said = speaking.keep(name, held, {"consent": consent, "transcript": transcript})
+        gr.Info(said)
+        choices = voice_choices(shared=speaking.shared)
+        return gr.Dropdown(choices=choices, value=name.strip()), ""
+
+    @complaining
+    def on_delete(name: str) -> tuple[Any, ...]:
+        speaking.drop(name)
+        choices = voice_choices(shared=speaking.shared)
+        return gr.Dropdown(choices=choices, value=BUNDLED_VOICE), ""
+
     kept = [fields["voice"], fields["name"]]
     fields["save"].click(
-        on_save,
-        [fields["name"], fields["consent"], fields["transcript"], heard],
-        kept,
-        **HIDDEN,
+        on_save, [*_pick(fields, ("name", "consent", "transcript")), heard], kept, **HIDDEN
     )
     fields["delete"].click(on_delete, fields["name"], kept, **HIDDEN)
 
@@ -328,25 +133,17 @@ def _wire_model(speaking: Speaking, fields: Fields) -> None:
     @complaining
     def on_model(model: str, text: str) -> tuple[Any, ...]:
         entry = check_voice_model(model, shared=speaking.shared)
-        return (
-            _about(entry),
-            gr.Dropdown(choices=list(entry.samplers), value=entry.samplers[0]),
-            entry.steps,
-            entry.guidance_scale,
-            entry.temperature,
-            gr.Textbox(visible=entry.needs_transcript),
-            text_line(text, entry.max_chars),
-        )
+        return (*for_model(entry).values(), text_line(text, entry.max_chars))
 
     @complaining
     def on_text(text: str, model: str) -> str:
         return text_line(text, check_voice_model(model, shared=speaking.shared).max_chars)
 
-    names = ("about", "sampler", "steps", "guidance_scale", "temperature", "transcript", "length")
+    names = for_model(check_voice_model(fields["model"].value, shared=speaking.shared))
     fields["model"].input(
-        on_model, [fields["model"], fields["text"]], [fields[name] for name in names], **HIDDEN
+        on_model, _pick(fields, ("model", "text")), _pick(fields, (*names, "length")), **HIDDEN
     )
-    fields["text"].change(on_text, [fields["text"], fields["model"]], fields["length"], **HIDDEN)
+    fields["text"].change(on_text, _pick(fields, ("text", "model")), fields["length"], **HIDDEN)
     fields["sampler"].change(
         lambda sampler: gr.Slider(visible=sampler == "ddim"),
         fields["sampler"],
@@ -364,11 +161,6 @@ def _wire_speak(
 ) -> None:
     heard, spoken = states
     speak, cancel = buttons
-    asked = {
-        name: field
-        for name, field in fields.items()
-        if name not in ("recording", "report", "name", "save", "delete", "length", "about")
-    }
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
         held = values.pop("heard")
@@ -379,10 +171,11 @@ def _wire_speak(
                     gr.Warning(warning)
                 yield to_updates(view)
 
+    speak.click(None, js=TO_SPEECH, queue=False, api_visibility="private")
     running = speak.click(
         on_speak,
-        outputs=[*shown.values(), spoken],
-        inputs_kwargs={**asked, "heard": heard},
+        outputs=[*_pick(shown, SHOWN), shown["files"], spoken],
+        inputs_kwargs={**{name: fields[name] for name in ASKED}, "heard": heard},
         api_name="speak",
         show_progress="hidden",
         concurrency_limit=AT_ONCE,
@@ -407,7 +200,7 @@ def chosen_file(label: str, spoken: tuple[Spoken, ...]) -> Any:
 
 
 def to_updates(view: VoiceView) -> tuple[Any, ...]:
-    """Return the view as values of the results, in their order, and of the list of candidates."""
+    """Return the view as values of `SHOWN`, the files, and the list of candidates."""
     chart, spoken = view.chart, view.spoken
     candidates: Any = gr.skip()
     files: Any = gr.skip()
@@ -423,8 +216,71 @@ def to_updates(view: VoiceView) -> tuple[Any, ...]:
         gr.skip() if view.done is None else progress_line(view.done, view.total, "Steps done"),
         gr.skip() if view.status is None else view.status,
         gr.skip() if view.used_seed is None else str(view.used_seed),
+        gr.skip() if view.measures is None else view.measures,
         gr.skip() if chart is None else chart.figure,
         gr.skip() if chart is None else chart.table,
         files,
         gr.skip() if spoken is None else spoken,
     )
+
+
+def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
+    @complaining
+    def on_settings(path: str | None) -> list[Any]:
+        recipe = read_settings(path, shared=speaking.shared)
+        updates = settings_of(recipe, shared=speaking.shared)
+        gr.Info(_told_of(recipe, found=bool(updates["voice"])))
+        return [updates[name] for name in READ]
+
+    @complaining
+    def on_suspect(path: str | None) -> tuple[Any, ...]:
+        return examine(path), None
+
+    files["settings"].upload(
+        on_settings,
+        files["settings"],
+        _pick(fields, READ),
+        api_name="read_voice_settings",
+        show_progress="hidden",
+    )
+    files["suspect"].upload(
+        on_suspect,
+        files["suspect"],
+        _pick(files, ("verdict", "suspect")),
+        api_name="examine",
+        show_progress="minimal",
+        show_progress_on=files["verdict"],
+    )
+
+
+def settings_of(recipe: Recipe, *, shared: bool) -> Fields:
+    """Return what a recipe puts into the fields; a voice that is not here is left to be chosen."""
+    request = recipe.request
+    updates = for_model(check_voice_model(request.model, shared=shared))
+    for name in FIELDS:
+        usual = updates.get(name)
+        # What a model changes about a field, its choices, comes along with the value.
+        if isinstance(usual, dict):
+            updates[name] = {**usual, "value": getattr(request, name)}
+        else:
+            updates[name] = getattr(request, name)
+    updates["eta"]["visible"] = request.sampler == "ddim"
+    here = [name for _, name in voice_choices(shared=shared)]
+    voice = request.voice if request.voice in here else OWN_RECORDING
+    return {**updates, "voice": voice, "watermark": recipe.watermark}
+
+
+def _told_of(recipe: Recipe, *, found: bool) -> str:
+    parts = ["The settings of this file are in the fields now."]
+    if recipe.request.batch > 1:
+        parts.append(f"It was candidate {recipe.candidate + 1} of {recipe.request.batch}.")
+    if recipe.request.voice.startswith("reference:"):
+        parts.append("It was made from a recording, which is not in it: choose the same one.")
+    elif not found:
+        parts.append("Its voice is not on this machine: choose another.")
+    return " ".join(parts)
+
+
+def _pick(fields: Fields, names: Sequence[str]) -> list[Any]:
+    """Return the fields of those names, in their order."""
+    return [fields[name] for name in names]

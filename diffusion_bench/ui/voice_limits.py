@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
+from diffusion_bench.backends.voice.voices import bundled_names
 from diffusion_bench.records import VoiceRequest
 
 SHARED_VOICE_LIMITS = {"steps": 250, "batch": 4}
@@ -18,6 +19,13 @@ def check_voice_model(model: str, *, shared: bool) -> VoiceEntry:
     return find_voice_model(model)
 
 
+def check_voice_name(name: str) -> None:
+    """Raise ValueError for a voice that its owner saved: it is not for visitors."""
+    if name not in bundled_names():
+        known = ", ".join(bundled_names()) or "none"
+        raise ValueError(f"a shared app offers its sample voices only: {known}")
+
+
 def check_voice_limits(request: VoiceRequest) -> None:
     """Raise ValueError for speech that is too much for a machine its owner shares."""
     for name, most in SHARED_VOICE_LIMITS.items():
@@ -25,6 +33,8 @@ def check_voice_limits(request: VoiceRequest) -> None:
             raise ValueError(
                 f"{name} {getattr(request, name)} is too much for a shared app: {most}"
             )
+    if not request.voice.startswith("reference:"):
+        check_voice_name(request.voice)
     if len(request.text) > MAX_SHARED_TEXT:
         raise ValueError(
             f"a text of {len(request.text)} characters is too long for a shared app: "

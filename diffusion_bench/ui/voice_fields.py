@@ -1,0 +1,300 @@
+"""The fields of the tab *Voice cloning*: what can be asked, and where the results are shown."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import gradio as gr
+
+from diffusion_bench.backends.voice.base import VoiceEntry
+from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
+from diffusion_bench.backends.voice.describe import describe
+from diffusion_bench.backends.voice.voices import VoiceListing, list_voices
+from diffusion_bench.records import (
+    BUNDLED_VOICE,
+    BUNDLED_VOICE_MODEL,
+    MAX_TEXT,
+    PrecisionName,
+)
+from diffusion_bench.ui.speaking import OWN_RECORDING
+from diffusion_bench.ui.voice_words import text_line
+
+EXAMPLES = (
+    "The river was quiet that morning, and a thin mist lay over the fields.",
+    "Dr. Smith paid $3.50 for two tickets on Nov. 25, 2026. Was that a fair price?",
+    "Diffusion begins with noise, and step by step a voice comes out of it.",
+)
+VOCODERS = ("native", "griffin-lim")
+SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
+# Families that have a speed of ours, and that let another vocoder speak their spectrogram.
+WITH_SPEED = ("echo", "longcat_audio_dit")
+WITH_VOCODERS = ("echo",)
+
+Fields = dict[str, Any]
+
+
+def voice_choices(*, shared: bool) -> list[tuple[str, str]]:
+    """Return the voices to choose from, each with its name; saved ones are their owner's only."""
+    found = [("My recording, above", OWN_RECORDING)]
+    return found + [
+        (_title(voice), voice.name)
+        for voice in list_voices()
+        if voice.source == "bundled" or not shared
+    ]
+
+
+def _title(voice: VoiceListing) -> str:
+    if voice.source == "bundled":
+        return voice.title or voice.name
+    return f"{voice.name} (saved{f', for {voice.model} only' if voice.model else ''})"
+
+
+def voice_fields(*, shared: bool) -> Fields:
+    """Lay out whose voice it is to be."""
+    fields: Fields = {
+        "recording": gr.Audio(
+            label="A recording of the voice (3 to 15 s, one person, no music)",
+            sources=["upload", "microphone"],
+            type="filepath",
+            buttons=[],
+            elem_id="voice-recording",
+        ),
+        "report": gr.Markdown(elem_id="voice-report"),
+        "voice": gr.Dropdown(
+            voice_choices(shared=shared),
+            value=BUNDLED_VOICE,
+            label="Voice",
+            info="Your recording, a sample voice that is nobody's, or one that you saved.",
+            elem_id="voice-voice",
+        ),
+        "consent": gr.Checkbox(
+            label="The person who speaks in the recording agreed to its being cloned.",
+            info="The recording is deleted when you replace or clear it, or half an hour later.",
+            elem_id="voice-consent",
+        ),
+        "transcript": gr.Textbox(
+            label="What is said in the recording",
+            info="For models that read it along; others do not need it.",
+            visible=False,
+            elem_id="voice-transcript",
+        ),
+    }
+    with gr.Accordion(
+        "Save or delete a voice", open=False, elem_id="voice-keep", visible=not shared
+    ):
+        fields["name"] = gr.Textbox(
+            label="Name", info="1 to 40 of a-z, 0-9, - and _.", elem_id="voice-name"
+        )
+        with gr.Row():
+            fields["save"] = gr.Button("Save my recording", size="sm", elem_id="voice-save")
+            fields["delete"] = gr.Button("Delete that voice", size="sm", elem_id="voice-delete")
+    return fields
+
+
+def text_fields() -> Fields:
+    """Lay out what is to be said."""
+    return {
+        "text": gr.Textbox(
+            EXAMPLES[0],
+            label="Text",
+            info="What to say, in English. Ctrl+Enter says it.",
+            lines=3,
+            max_length=MAX_TEXT,
+            elem_id="voice-text",
+        ),
+        "length": gr.Markdown(
+            text_line(EXAMPLES[0], find_voice_model(BUNDLED_VOICE_MODEL).max_chars),
+            elem_id="voice-length",
+        ),
+    }
+
+
+def model_fields(*, shared: bool) -> Fields:
+    """Lay out who says it, and how."""
+    usual = find_voice_model(BUNDLED_VOICE_MODEL)
+    fields: Fields = {
+        "model": gr.Dropdown(
+            [(entry.title, name) for name, entry in voice_catalog().items()],
+            value=BUNDLED_VOICE_MODEL,
+            label="Model",
+            info=None if shared else "One of the list, or a model folder.",
+            allow_custom_value=not shared,
+            elem_id="voice-model",
+        ),
+        "about": gr.Markdown(about(usual), elem_id="voice-about"),
+    }
+    with gr.Row():
+        fields["sampler"] = gr.Dropdown(
+            list(usual.samplers),
+            value=usual.samplers[0],
+            label="Sampler",
+            min_width=90,
+            elem_id="voice-sampler",
+        )
+        fields["steps"] = gr.Number(
+            usual.steps,
+            label="Steps",
+            precision=0,
+            minimum=1,
+            maximum=1000,
+            min_width=90,
+            elem_id="voice-steps",
+        )
+        fields["batch"] = gr.Number(
+            1,
+            label="Candidates",
+            precision=0,
+            minimum=1,
+            maximum=16,
+            min_width=90,
+            elem_id="voice-batch",
+        )
+    with gr.Row():
+        fields["seed"] = gr.Number(
+            -1,
+            label="Seed",
+            info="-1 picks one.",
+            precision=0,
+            minimum=-1,
+            min_width=90,
+            elem_id="voice-seed",
+        )
+        fields["speed"] = gr.Slider(
+            0.5, 2, 1, step=0.05, label="Speed", min_width=180, elem_id="voice-speed"
+        )
+    return fields | _rare_fields(usual)
+
+
+def _rare_fields(usual: VoiceEntry) -> Fields:
+    with gr.Accordion("More settings", open=False, elem_id="voice-more"):
+        return {
+            "temperature": gr.Slider(
+                0,
+                2,
+                usual.temperature,
+                step=0.05,
+                label="Temperature",
+                info="Scale of the noise: lower is clearer and more alike.",
+                elem_id="voice-temperature",
+            ),
+            "guidance_scale": gr.Number(
+                usual.guidance_scale,
+                label="Guidance",
+                info="1 or less: off; above, every step runs the network twice.",
+                minimum=0,
+                maximum=50,
+                step=0.1,
+                elem_id="voice-guidance",
+            ),
+            "eta": gr.Slider(
+                0,
+                1,
+                0,
+                step=0.01,
+                label="Eta",
+                info="Noise that DDIM adds a step: 0 none, 1 as much as DDPM.",
+                elem_id="voice-eta",
+            ),
+            "vocoder": gr.Dropdown(
+                list(VOCODERS),
+                value="native",
+                label="Vocoder",
+                info="The model's own, Griffin-Lim, or a hub id.",
+                allow_custom_value=True,
+                elem_id="voice-vocoder",
+            ),
+            "precision": gr.Dropdown(
+                list(get_args(PrecisionName)),
+                value="fp32",
+                label="Precision",
+                info="fp16 and bf16 are for GPUs.",
+                elem_id="voice-precision",
+            ),
+            "watermark": gr.Checkbox(
+                True,
+                label="Watermark what is made (inaudible)",
+                info="It tells others that it is synthetic. It can be removed by who wants to.",
+                elem_id="voice-watermark",
+            ),
+        }
+
+
+def for_model(entry: VoiceEntry) -> Fields:
+    """Return what a model changes about the fields: choices, usual values, and what it has not.
+
+    A setting that it has not is put to the value that means none, and cannot be changed.
+    """
+    diffuses = entry.samplers != ("native",)
+    guided = diffuses or entry.guidance_scale != 1
+    paced, voiced = entry.family in WITH_SPEED, entry.family in WITH_VOCODERS
+    return {
+        "about": about(entry),
+        "sampler": gr.update(
+            choices=list(entry.samplers), value=entry.samplers[0], interactive=diffuses
+        ),
+        "steps": entry.steps,
+        "speed": gr.update(value=1, interactive=paced),
+        "temperature": entry.temperature,
+        "guidance_scale": gr.update(value=entry.guidance_scale, interactive=guided),
+        "eta": gr.update(value=0, visible=entry.samplers[0] == "ddim"),
+        "vocoder": gr.update(value="native", interactive=voiced),
+        "transcript": gr.update(visible=entry.needs_transcript),
+    }
+
+
+def about(entry: VoiceEntry) -> str:
+    """Return what is known of a model before it is loaded, as Markdown."""
+    return "\n".join(f"- {line}" for line in describe(entry))
+
+
+def result_fields() -> Fields:
+    """Lay out what was said, what was measured of it, and its files."""
+    shown: Fields = {
+        "audio": gr.Audio(
+            label="What was said",
+            type="filepath",
+            interactive=False,
+            buttons=["download"],
+            elem_id="voice-audio",
+        ),
+        "candidate": gr.Radio(
+            [], label="Candidates, the most alike first", visible=False, elem_id="voice-candidate"
+        ),
+        "progress": gr.HTML(elem_id="voice-progress", elem_classes=["progress-line"]),
+        "status": gr.Textbox(
+            "Ready.", label="Status", interactive=False, max_lines=8, elem_id="voice-status"
+        ),
+        # Not a number: an empty one shows 0, a seed that was never used.
+        "used_seed": gr.Textbox(label="Seed used", interactive=False, elem_id="voice-used-seed"),
+    }
+    shown["reuse"] = gr.Button("Use this seed again", size="sm", elem_id="voice-reuse")
+    shown["measures"] = gr.Markdown(elem_id="voice-measures")
+    shown["figure"] = gr.Plot(show_label=False, elem_id="voice-spectrogram")
+    with gr.Accordion("The spectrograms as a table", open=False, elem_id="voice-table-fold"):
+        shown["table"] = gr.Dataframe(interactive=False, elem_id="voice-table")
+    shown["files"] = gr.File(
+        label="Files: speech and the settings that made it",
+        file_count="multiple",
+        interactive=False,
+        elem_id="voice-files",
+    )
+    return shown
+
+
+def file_fields() -> Fields:
+    """Lay out what can be asked of a file that is there already."""
+    with gr.Accordion("Read settings from a file", open=False, elem_id="voice-read"):
+        settings = gr.File(
+            label="Speech made here", file_types=SOUNDS, elem_id="voice-upload", height=120
+        )
+    with gr.Accordion("Was this file made here?", open=False, elem_id="voice-detect"):
+        suspect = gr.File(
+            label="Any sound file", file_types=["audio"], elem_id="voice-suspect", height=120
+        )
+        verdict = gr.Textbox(
+            label="What it says, and whether it is marked",
+            interactive=False,
+            max_lines=8,
+            elem_id="voice-verdict",
+        )
+    return {"settings": settings, "suspect": suspect, "verdict": verdict}

@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_voices import FakeVoiceModel, install_world, make_reference, write_wav
+from tiny_echo import save_tiny_echo
+from ui_server import busy_device, is_free, wait_until
+
+from diffusion_bench.audio.watermark import detect
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice import catalog
+from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
+from diffusion_bench.backends.voice.voices import find_voice, list_voices
+from diffusion_bench.records import VoiceRequest
+from diffusion_bench.ui import voice_limits
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.speaking import Speaking
+
+LONG = (
+    "The river was quiet that morning. A thin mist lay on the fields. "
+    "Nobody was on the road so early. The boat lay under the old bridge."
+)
+VALUES = {
+    "text": "The river was quiet that morning.",
+    "voice": "ada",
+    "consent": False,
+    "transcript": "",
+    "model": "echo",
+    "sampler": "ddim",
+    "steps": 3,
+    "seed": 7,
+    "batch": 1,
+    "speed": 1.0,
+    "temperature": 0.5,
+    "guidance_scale": 1.0,
+    "eta": 0.0,
+    "vocoder": "native",
+    "precision": "fp32",
+    "watermark": True,
+}
+
+
+class StepByStep(FakeVoiceModel):
+    """Takes a step only when it is let, and counts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.let = threading.Semaphore(0)
+        self.steps = 0
+
+    def speak(self, text, state, request, on_step):
+        def step(index, count):
+            self.let.acquire()
+            self.steps += 1
+            on_step(index, count)
+
+        return super().speak(text, state, request, step)
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    """The fake is the bundled model, `ada` the sample voice."""
+    (tmp_path / "bundled").mkdir()
+    model = install_world(monkeypatch, tmp_path / "bundled")
+    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+    return model
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    (tmp_path / "outbox").mkdir()
+    return tmp_path / "outbox"
+
+
+@pytest.fixture
+def make_speaking(model, outbox):
+    with closing(Jobs()) as jobs:
+        yield lambda shared=False: Speaking(Engine("cpu"), jobs, Outbox(outbox), shared=shared)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    (tmp_path / "uploads").mkdir()
+    return str(write_wav(tmp_path / "uploads" / "me.wav", make_reference(120).samples))
+
+
+def last_of(views):
+    return list(views)[-1]
+
+
+def sound(path):
+    return soundfile.read(path, dtype="float32")
+
+
+def test_speech_comes_marked_with_its_settings_times_and_measures(make_speaking):
+    views = list(make_speaking().speak(VALUES, None))
+
+    last = views[-1]
+    recipe = read_recipe(Path(last.audio))
+    fields = {name: VALUES[name] for name in VoiceRequest.model_fields}
+    assert recipe == Recipe(request=VoiceRequest(**fields), watermark=True)
+    assert json.loads(Path(last.spoken[0].recipe_path).read_text()) == recipe.model_dump()
+    assert detect(*sound(last.audio)).found
+    assert last.used_seed == 7
+    assert (last.done, last.total) == (1, 1)
+    for word in ("s of speech in", "on cpu", "real-time factor", "first sound", "denoising"):
+        assert word in last.status
+    assert "semitones" in last.measures
+    assert "times as fast" in last.measures
+    assert len(last.chart.figure.data) == 2
+    statuses = [view.status for view in views if view.status]
+    assert statuses[1].startswith("Step 1 of 3, about ")
+
+
+def test_without_the_watermark_there_is_none_and_the_file_says_so(make_speaking):
+    last = last_of(make_speaking().speak(VALUES | {"watermark": False}, None))
+
+    assert not detect(*sound(last.audio)).found
+    assert read_recipe(Path(last.audio)).watermark is False
+
+
+def test_a_recording_is_cloned_only_with_consent_and_a_sample_voice_without(
+    make_speaking, recording, model
+):
+    speaking = make_speaking()
+    heard = speaking.hear(recording)
+    own = VALUES | {"voice": ""}
+
+    with pytest.raises(ValueError, match="tick the box if that person agreed"):
+        next(speaking.speak(own, heard))
+    assert model.spoken == []
+    last = last_of(speaking.speak(own | {"consent": True}, heard))
+
+    request = read_recipe(Path(last.audio)).request
+    assert request.voice == heard.reference.name()
+    assert "me.wav" not in Path(last.spoken[0].recipe_path).read_text()
+    assert last_of(speaking.speak(VALUES, heard)).audio
+
+
+def test_no_recording_is_said(make_speaking):
+    with pytest.raises(ValueError, match="record or upload"):
+        next(make_speaking().speak(VALUES | {"voice": "", "consent": True}, None))
+
+
+@pytest.mark.parametrize("kind", ["text", "short", "silent", "empty"])
+def test_a_bad_recording_is_told_in_one_line_and_deleted(make_speaking, recording, kind):
+    path = Path(recording)
+    samples = make_reference(120).samples
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        write_wav(path, samples[:3200] if kind == "short" else np.zeros_like(samples))
+
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        make_speaking().hear(recording)
+
+    assert "\n" not in str(refused.value)
+    assert not path.exists()
+
+
+def test_a_cut_recordings_transcript_is_left_out(make_speaking, tmp_path):
+    speaking = make_speaking()
+    path = write_wav(tmp_path / "long.wav", make_reference(120, duration_s=20).samples)
+    values = VALUES | {"voice": "", "consent": True, "transcript": "All that was said."}
+
+    _, cut = speaking.voice_of(values, speaking.hear(str(path)), "echo")
+    write_wav(path, make_reference(120).samples)
+    _, whole = speaking.voice_of(values, speaking.hear(str(path)), "echo")
+
+    assert (cut.transcript, whole.transcript) == (None, "All that was said.")
+
+
+def test_a_negative_or_empty_seed_picks_one(make_speaking):
+    speaking = make_speaking()
+
+    picked = {speaking.to_request(VALUES | {"seed": seed}).seed for seed in (-1, -1, None, None)}
+
+    assert len(picked) == 4
+    assert min(picked) >= 0
+
+
+def test_eta_is_left_out_where_its_field_is_hidden(make_speaking):
+    request = make_speaking().to_request
+
+    assert request(VALUES | {"sampler": "ddpm", "eta": 0.5}).eta == 0
+    assert request(VALUES | {"eta": 0.5}).eta == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"text": " "}, "no word to say"),
+        ({"text": "🙂"}, "no word to say"),
+        ({"text": "a" * 20_001}, "20000 characters"),
+        ({"steps": 0}, "steps"),
+        ({"steps": None}, "steps"),
+        ({"sampler": "euler"}, "sampler"),
+        ({"sampler": "unipc"}, "does not take the sampler unipc"),
+        ({"model": "nowhere"}, "unknown voice model"),
+        ({"model": "needy", "sampler": "native"}, "needs the transcript"),
+        ({"voice": "nobody"}, "unknown voice 'nobody'"),
+        ({"voice": "../../etc/passwd"}, "cannot be used"),
+    ],
+)
+def test_a_mistake_is_told_before_any_work(make_speaking, model, changed, said):
+    with pytest.raises(ValueError, match=said):
+        next(make_speaking().speak(VALUES | changed, None))
+
+    assert model.loaded == []
+
+
+def test_a_shared_app_saves_and_deletes_no_voices_and_hides_the_owners(make_speaking, recording):
+    speaking = make_speaking()
+    heard = speaking.hear(recording)
+    speaking.keep("eve", heard, {"consent": True})
+    guest = make_speaking(shared=True)
+
+    with pytest.raises(ValueError, match="visitors cannot save"):
+        guest.keep("mine", heard, {"consent": True})
+    with pytest.raises(ValueError, match="visitors cannot delete"):
+        guest.drop("eve")
+    with pytest.raises(ValueError, match="sample voices only: ada"):
+        next(guest.speak(VALUES | {"voice": "eve"}, None))
+    assert [voice.name for voice in list_voices()] == ["ada", "eve"]
+
+
+def test_a_saved_voice_speaks_as_its_recording_did(make_speaking, recording):
+    speaking = make_speaking()
+    heard = speaking.hear(recording)
+    own = last_of(speaking.speak(VALUES | {"voice": "", "consent": True}, heard))
+
+    with pytest.raises(ValueError, match="tick the box"):
+        speaking.keep("eve", heard, {})
+    with pytest.raises(ValueError, match="record or upload"):
+        speaking.keep("eve", None, {"consent": True})
+    assert "'eve'" in speaking.keep(" eve ", heard, {"consent": True})
+
+    saved = last_of(speaking.speak(VALUES | {"voice": "eve"}, None))
+    assert np.array_equal(sound(saved.audio)[0], sound(own.audio)[0])
+    speaking.drop("eve")
+    with pytest.raises(ValueError, match="unknown voice"):
+        find_voice("eve", "echo")
+
+
+def test_progress_counts_the_steps_of_all_chunks(make_speaking):
+    views = list(make_speaking().speak(VALUES | {"text": LONG}, None))
+
+    done = [view.done for view in views if view.done and view.total > 1]
+    totals = {view.total for view in views if view.done and view.total > 1}
+    assert done == list(range(1, 3 * 4 + 1))
+    assert totals == {3 * 4}
+    assert any((view.status or "").startswith("Chunk 2 of 4, step 1 of 3") for view in views)
+
+
+def pieces_of(views):
+    return [view.audio for view in views if view.audio and "so-far" in view.audio]
+
+
+def test_a_long_text_is_heard_before_its_end_and_the_pieces_are_the_whole(make_speaking):
+    views = list(make_speaking().speak(VALUES | {"text": LONG, "watermark": False}, None))
+
+    pieces = pieces_of(views)
+    whole = sound(views[-1].audio)[0]
+    assert len(pieces) >= 2
+    for path in pieces:
+        piece = sound(path)[0]
+        assert 0 < len(piece) <= len(whole)
+        assert np.array_equal(piece, whole[: len(piece)])
+    first = next(i for i, view in enumerate(views) if view.audio == pieces[0])
+    assert any(view.done and view.total > 1 for view in views[first:]), "steps come after it"
+
+
+def test_pieces_are_marked_and_carry_the_recipe(make_speaking):
+    pieces = pieces_of(make_speaking().speak(VALUES | {"text": LONG}, None))
+
+    assert all(detect(*sound(path)).found for path in pieces)
+    assert {read_recipe(Path(path)).request.text for path in pieces} == {LONG}
+
+
+def test_a_text_of_one_chunk_makes_no_pieces(make_speaking):
+    assert pieces_of(make_speaking().speak(VALUES, None)) == []
+
+
+def test_candidates_are_ranked_and_each_file_speaks_for_itself(make_speaking, monkeypatch):
+    alike = {7: 0.1, 8: 0.9, 9: 0.5}
+    seeds = iter(alike)
+    monkeypatch.setattr(
+        "diffusion_bench.ui.speaking.timbre_similarity", lambda *_: alike[next(seeds)]
+    )
+
+    last = last_of(make_speaking().speak(VALUES | {"batch": 3}, None))
+
+    assert [one.label for one in last.spoken] == [
+        "seed 8, similarity 0.90",
+        "seed 9, similarity 0.50",
+        "seed 7, similarity 0.10",
+    ]
+    assert last.audio == last.spoken[0].path
+    recipes = [read_recipe(Path(one.path)) for one in last.spoken]
+    assert [recipe.candidate for recipe in recipes] == [1, 2, 0]
+    assert all(detect(*sound(one.path)).found for one in last.spoken)
+    assert len({Path(one.path).read_bytes() for one in last.spoken}) == 3
+
+
+def test_cancelling_stops_within_a_step_and_leaves_nothing(make_speaking, monkeypatch, outbox):
+    slow = StepByStep()
+    monkeypatch.setattr(catalog, "load_voice_model", lambda *_, **__: slow)
+    values = VALUES | {"text": LONG, "steps": 5}
+    slow.let.release(7)  # the first chunk and two steps of the second
+    views = make_speaking().speak(values, None)
+    next(view for view in views if view.audio)
+    next(view for view in views if view.done == 7)
+
+    views.close()
+    slow.let.release(100)
+
+    wait_until(is_free, "the device is free", limit_s=20)
+    assert slow.steps <= 8
+    wait_until(lambda: not list(outbox.iterdir()), "its files are gone", limit_s=20)
+
+
+def test_a_held_device_is_waited_for_and_giving_up_leaves_nothing(make_speaking, model):
+    with busy_device():
+        views = make_speaking().speak(VALUES, None)
+        waiting = next(view for view in views if view.status and "Waiting" in view.status)
+        assert waiting.audio is None
+        views.close()
+    wait_until(is_free, "the device is free", limit_s=20)
+    assert model.spoken == []
+
+
+def test_a_fault_of_the_model_is_raised_in_the_middle(make_speaking):
+    with pytest.raises(ValueError, match="cannot say 'unspeakable'"):
+        list(make_speaking().speak(VALUES | {"text": "An unspeakable text."}, None))
+
+
+@pytest.mark.slow
+def test_a_tiny_echo_speaks_a_folder_of_the_users_own(tmp_path, outbox):
+    folder = save_tiny_echo(tmp_path / "echo")
+    with closing(Jobs()) as jobs:
+        speaking = Speaking(Engine("cpu"), jobs, Outbox(outbox), shared=False)
+        values = VALUES | {"model": str(folder), "steps": 2, "text": "Hello there, good morning."}
+        first, again = (last_of(speaking.speak(values, None)).audio for _ in range(2))
+
+    assert Path(first).read_bytes() == Path(again).read_bytes()
