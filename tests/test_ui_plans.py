@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from contextlib import closing
 
 import pytest
 from fakes import make_cell, make_report
+from tiny_echo import save_tiny_echo
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.cell_run import IDLE_S
@@ -108,4 +110,43 @@ def test_a_probe_finds_how_long_without_a_report(tmp_path):
         last = [line for line in planning.probe(SMALLEST_SWEEP) if line][-1]
 
     assert last.startswith("4 cells, 3 repeats each: about ")
+    assert "a probe of a few steps" in last
+
+
+def spoken(model="echo", **axes):
+    """Return the text of a small sweep of speech; names are axes."""
+    lines = {"text": ["Good morning."], "steps": [2, 3], "model": [str(model)], **axes}
+    body = "\n".join(f"{name} = {json.dumps(values)}" for name, values in lines.items())
+    return f'name = "speech"\nrepeats = 2\n[voice_axes]\nsampler = ["ddim"]\n{body}\n'
+
+
+def test_the_sweep_of_speech_can_be_chosen_and_says_what_it_will_do(tmp_path):
+    with closing(Jobs()) as jobs:
+        planning = Planning(Engine("cpu"), jobs, ReportFolder(tmp_path), lambda: HERE, shared=False)
+        said = planning.describe(sweep_text("voice_ddpm_vs_ddim.toml"))
+
+    assert said.startswith("40 cells, 5 repeats or more each")
+
+
+def test_visitors_sweep_no_speech_of_another_model_voice_or_size(tmp_path):
+    assert read_plan(spoken(), shared=True).requests()
+    for changed, said in (
+        ({"model": str(tmp_path)}, "voice models of its list only"),
+        ({"voice": ["eve"]}, "sample voices only"),
+        ({"steps": [1000]}, "steps 1000 is too much"),
+        ({"text": ["a" * 700]}, "too long for a shared app"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            read_plan(spoken(**changed), shared=True)
+
+
+@pytest.mark.slow
+def test_a_probe_of_speech_finds_how_long(tmp_path):
+    text = spoken(save_tiny_echo(tmp_path / "echo").as_posix())
+    with closing(Jobs()) as jobs:
+        reports = ReportFolder(tmp_path / "reports")
+        planning = Planning(Engine("cpu"), jobs, reports, lambda: HERE, shared=False)
+        last = [line for line in planning.probe(text) if line][-1]
+
+    assert last.startswith("2 cells, 2 repeats each: about ")
     assert "a probe of a few steps" in last

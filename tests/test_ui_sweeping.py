@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
 from diffusion_bench.backends.engine import Engine
@@ -13,7 +14,7 @@ from diffusion_bench.reports.store import read_report
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.sweeping import Sweeping, describe
+from diffusion_bench.ui.sweeping import CHARTS, Sweeping, describe
 
 SWEEP = 'name = "tiny"\nrepeats = 2\n[axes]\nsampler = ["ddim"]\nsteps = [2, 3, 200]\n'
 
@@ -100,3 +101,24 @@ def test_the_status_says_cell_repeat_and_time_left():
         "3 of 8 cells done; now ddim, 20 steps, 64x64, batch 4; repeat 2 measured; "
         "about 1 min 15 s left."
     )
+
+
+@pytest.mark.slow
+def test_a_sweep_of_speech_shows_its_real_time_factor_in_chart_and_table(
+    sweeping, folder, tmp_path
+):
+    model = save_tiny_echo(tmp_path / "echo").as_posix()
+    text = (
+        'name = "speech"\nrepeats = 2\n[voice_axes]\n'
+        f'model = ["{model}"]\nsteps = [2, 3]\ntext = ["Good morning."]\nsampler = ["ddim"]\n'
+    )
+
+    last = list(sweeping.run(text))[-1]
+
+    assert last.status.startswith("Done: 2 of 2 cells measured.")
+    factors = last.figures[CHARTS.index("throughput")]
+    assert "real-time" in str(factors.layout.yaxis.title.text).lower()
+    assert next(list(line.x) for line in factors.data if line.x is not None) == [2, 3]
+    column = last.table["headers"].index("real-time factor")
+    assert all(float(row[column]) > 0 for row in last.table["data"])
+    assert "real-time factor" in Path(last.files[1]).read_text().lower()

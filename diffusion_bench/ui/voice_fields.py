@@ -160,7 +160,7 @@ def model_fields(*, shared: bool) -> Fields:
             elem_id="voice-seed",
         )
         fields["speed"] = gr.Slider(
-            0.5, 2, 1, step=0.05, label="Speed", min_width=180, elem_id="voice-speed"
+            0.5, 2, 1, step=0.05, label="Speed", min_width=240, elem_id="voice-speed"
         )
     return fields | _rare_fields(usual)
 

@@ -1,0 +1,255 @@
+"""The wires of the tab *Voice cloning*, called as the page calls them."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from contextlib import closing
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from fake_voices import make_reference, write_wav
+from gradio.state_holder import StateHolder
+from speech_like import speech_like
+
+from diffusion_bench.audio.files import write_sound
+from diffusion_bench.audio.watermark import embed
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.backends.voice.voices import save_voice
+from diffusion_bench.records import VoiceRequest
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking
+from diffusion_bench.ui.voice_cloning import build, chosen_file, settings_of, to_updates
+from diffusion_bench.ui.voice_fields import for_model, voice_choices
+from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
+
+REQUEST = VoiceRequest(
+    text="So be it.", voice="ben", sampler="ddpm", steps=9, seed=5, batch=2, speed=1.2
+)
+FILES = (Spoken("one.wav", "seed 1", "one.json"), Spoken("two.wav", "seed 2", "two.json"))
+
+
+@pytest.fixture
+def page(tmp_path):
+    with closing(Jobs()) as jobs, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with gr.Blocks(analytics_enabled=False) as page:
+            build(Speaking(Engine("cpu"), jobs, Outbox(tmp_path), shared=False))
+        # Gradio leaves event loops open; see `ui_server.served`.
+        asyncio.set_event_loop(None)
+        gc.collect()
+        yield page
+
+
+@pytest.fixture
+def upload(tmp_path):
+    def place(name="me.wav"):
+        return write_wav(tmp_path / name, make_reference().samples)
+
+    return place
+
+
+def handler(page, name):
+    """Return the function that the page calls by that name."""
+    return next(one.fn for one in page.fns.values() if getattr(one.fn, "__name__", "") == name)
+
+
+def write_speech(path, recipe, *, marked=True, seconds=5.0):
+    samples = speech_like(seconds)
+    told = recipe.model_dump(mode="json") if recipe else None
+    write_sound(path, embed(samples, 16000) if marked else samples, 16000, recipe=told)
+    return str(path)
+
+
+def test_a_recording_is_chosen_reported_and_needs_consent_of_its_own(page, upload):
+    heard, report, voice, consent = handler(page, "on_recording")(str(upload()), None)
+
+    assert "s of speech in 4.0 s" in report
+    assert (voice, consent) == (OWN_RECORDING, False)
+    assert heard.path.exists()
+
+
+def test_a_recording_is_deleted_when_it_is_replaced_and_when_it_is_cleared(page, upload):
+    on_recording = handler(page, "on_recording")
+    first = on_recording(str(upload("first.wav")), None)[0]
+
+    second = on_recording(str(upload("second.wav")), first)[0]
+    assert [first.path.exists(), second.path.exists()] == [False, True]
+    assert on_recording(None, second)[0] is None
+    assert not second.path.exists()
+
+
+def test_the_same_file_again_is_not_deleted_under_its_own_feet(page, upload):
+    on_recording = handler(page, "on_recording")
+    first = on_recording(str(upload()), None)[0]
+
+    assert on_recording(str(first.path), first)[0].path.exists()
+
+
+def test_a_recording_goes_when_the_session_does(page, upload):
+    heard = handler(page, "on_recording")(str(upload()), None)[0]
+    state = next(
+        block
+        for block in page.blocks.values()
+        if isinstance(block, gr.State) and block.time_to_live < float("inf")
+    )
+    sessions = StateHolder()
+    sessions.set_blocks(page)
+    sessions["visitor"][state._id] = heard
+
+    sessions.delete_state("visitor")
+
+    assert not heard.path.exists()
+
+
+def test_after_a_bad_recording_the_one_before_it_is_not_spoken_with(page, upload, monkeypatch):
+    said = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    on_recording = handler(page, "on_recording")
+    first = on_recording(str(upload("first.wav")), None)[0]
+    bad = upload("bad.wav")
+    bad.write_text("no sound")
+
+    held, report, *_ = on_recording(str(bad), first)
+
+    assert held is None
+    assert "cannot be used" in report
+    assert "not a sound file" in said[0]
+    assert not first.path.exists()
+    assert not bad.exists()
+
+
+@pytest.mark.parametrize("label", ["/etc/passwd", "one.wav", "", None])
+def test_a_label_from_the_browser_names_no_file_but_the_servers(label):
+    assert chosen_file(label, FILES) == gr.skip()
+    assert chosen_file("seed 2", FILES) == "two.wav"
+
+
+def test_every_update_has_its_field(page):
+    speak = next(one for one in page.fns.values() if one.api_name == "speak")
+
+    from diffusion_bench.ui.speaking import VoiceView
+
+    assert len(to_updates(VoiceView())) == len(speak.outputs)
+    files = to_updates(VoiceView(spoken=FILES))[-2]
+    assert files == ["one.wav", "one.json", "two.wav", "two.json"]
+
+
+def test_settings_come_back_from_a_file(tmp_path):
+    recipe = Recipe(request=REQUEST, candidate=1, watermark=False)
+    path = write_speech(tmp_path / "said.flac", recipe)
+
+    updates = settings_of(read_settings(path, shared=False), shared=False)
+
+    def value(name):
+        update = updates[name]
+        return update["value"] if isinstance(update, dict) else update
+
+    names = set(VoiceRequest.model_fields)
+    assert {name: value(name) for name in names} == REQUEST.model_dump()
+    assert updates["watermark"] is False
+    assert updates["eta"]["visible"] is False
+    assert "ddpm" in updates["sampler"]["choices"]
+
+
+@pytest.mark.parametrize("voice", ["reference:0123456789abcdef", "somebody-elses"])
+def test_a_voice_that_is_not_in_the_file_is_left_to_be_chosen(voice):
+    recipe = Recipe(request=REQUEST.model_copy(update={"voice": voice}))
+
+    assert settings_of(recipe, shared=False)["voice"] == OWN_RECORDING
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("none", "choose a sound file"),
+        ("plain", "carries no settings"),
+        ("text", "not a sound file"),
+        ("big seed", "larger than a browser can hold"),
+        ("model", "unknown voice model"),
+        ("damaged", "its recipe is damaged"),
+    ],
+)
+def test_a_file_without_usable_settings_is_refused_in_one_line(tmp_path, kind, said):
+    changed = {
+        "big seed": {"seed": 2**53 + 1},
+        "model": {"model": "nowhere"},
+        "damaged": {"steps": -3},
+    }.get(kind)
+    recipe = Recipe(request=REQUEST)
+    if changed:
+        recipe = recipe.model_copy(update={"request": REQUEST.model_copy(update=changed)})
+    path = write_speech(tmp_path / "a.wav", None if kind == "plain" else recipe, seconds=1.0)
+    if kind == "text":
+        Path(path).write_text("hello")
+
+    with pytest.raises(ValueError, match=said) as refused:
+        read_settings(None if kind == "none" else path, shared=False)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_was_made_here_is_known_by_its_mark_and_by_its_words(tmp_path):
+    path = write_speech(tmp_path / "a.wav", Recipe(request=REQUEST, candidate=1))
+
+    verdict = examine(path)
+
+    assert "Marked as made here" in verdict
+    assert "AI-generated speech, by echo, ddpm, 9 steps, seed 6, from voice ben" in verdict
+    assert not Path(path).exists(), "it may be somebody's recording"
+
+
+def test_a_mark_without_words_and_words_without_a_mark_are_told_apart(tmp_path):
+    marked = examine(write_speech(tmp_path / "a.wav", None))
+    worded = examine(write_speech(tmp_path / "b.wav", Recipe(request=REQUEST), marked=False))
+
+    assert "Marked as made here" in marked
+    assert "says nothing about how" in marked
+    assert "No mark found" in worded
+    assert "proves nothing" in worded
+    assert "AI-generated speech, by echo" in worded
+
+
+def test_what_is_no_sound_is_not_examined_and_not_kept(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_text("hello")
+
+    with pytest.raises(ValueError, match="not a sound file"):
+        examine(str(path))
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler", "guidance", "speed", "vocoder"),
+    [
+        ("echo", True, True, True, True),
+        ("vibevoice", True, True, False, False),
+        ("longcat", False, True, True, False),
+        ("csm", False, False, False, False),
+        ("pocket-tts", False, False, False, False),
+    ],
+)
+def test_settings_that_a_model_has_not_are_off(model, sampler, guidance, speed, vocoder):
+    fields = for_model(find_voice_model(model))
+
+    names = ("sampler", "guidance_scale", "speed", "vocoder")
+    found = [fields[name]["interactive"] for name in names]
+    assert found == [sampler, guidance, speed, vocoder]
+    assert fields["speed"]["value"] == 1
+    assert fields["vocoder"]["value"] == "native"
+
+
+def test_saved_voices_are_told_apart_and_are_their_owners_only():
+    for name in ("eve", "adam"):
+        save_voice(name, make_reference())
+
+    titles = dict((name, title) for title, name in voice_choices(shared=False))
+    assert titles["eve"] == "eve (saved)"
+    assert titles["adam"] == "adam (saved)"
+    assert {"ada", "ben"} <= set(titles)
+    assert "eve" not in [name for _, name in voice_choices(shared=True)]

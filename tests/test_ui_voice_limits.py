@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.backends.voice.catalog import voice_catalog
+from diffusion_bench.records import VoiceRequest
+from diffusion_bench.ui.voice_limits import (
+    MAX_SHARED_TEXT,
+    SHARED_VOICE_LIMITS,
+    check_voice_limits,
+    check_voice_model,
+    check_voice_name,
+)
+
+
+def test_a_visitor_gets_the_models_of_the_list_only(tmp_path):
+    assert [check_voice_model(name, shared=True).name for name in voice_catalog()] == list(
+        voice_catalog()
+    )
+    for other in (str(tmp_path), "some/body", "../echo", ""):
+        with pytest.raises(ValueError, match="of its list only: echo"):
+            check_voice_model(other, shared=True)
+
+
+def test_the_owner_is_told_of_an_unknown_model():
+    with pytest.raises(ValueError, match="unknown voice model 'nowhere'"):
+        check_voice_model("nowhere", shared=False)
+
+
+def test_what_is_at_the_limit_is_let_through_and_what_is_over_it_is_not():
+    most = VoiceRequest(text="a" * MAX_SHARED_TEXT, **SHARED_VOICE_LIMITS)
+
+    check_voice_limits(most)
+    for name, limit in SHARED_VOICE_LIMITS.items():
+        with pytest.raises(ValueError, match=f"{name} {limit + 1} is too much .*: {limit}"):
+            check_voice_limits(most.model_copy(update={name: limit + 1}))
+    with pytest.raises(ValueError, match="a text of 601 characters"):
+        check_voice_limits(most.model_copy(update={"text": "a" * (MAX_SHARED_TEXT + 1)}))
+
+
+def test_voices_that_the_owner_saved_are_not_for_visitors():
+    check_voice_name("ada")
+    check_voice_limits(VoiceRequest(text="Hello.", voice="reference:0123456789abcdef"))
+    with pytest.raises(ValueError, match="sample voices only: ada"):
+        check_voice_name("eve")
+    with pytest.raises(ValueError, match="sample voices only"):
+        check_voice_limits(VoiceRequest(text="Hello.", voice="eve"))

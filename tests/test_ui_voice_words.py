@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.audio.speech_measures import judge_speech
+from diffusion_bench.backends.voice.ranking import Candidate
+from diffusion_bench.records import VoiceStep
+from diffusion_bench.ui.voice_words import (
+    candidate_label,
+    measures_table,
+    step_line,
+    text_line,
+)
+from tests.fake_voices import RATE, make_reference
+
+
+def step(**fields):
+    return VoiceStep(
+        **{"chunk": 0, "num_chunks": 1, "index": 4, "num_steps": 10, "elapsed_s": 5.0, **fields}
+    )
+
+
+def test_a_text_is_counted_in_characters_and_chunks():
+    assert text_line("Good morning.", 280) == "13 characters, 1 chunk, about 1 s of speech."
+    assert "3 chunks" in text_line("The first is here. The second is here. The third is here.", 22)
+    assert text_line("  🙂", 280) == "Write what is to be said."
+
+
+def test_a_step_says_how_long_all_chunks_will_take_yet():
+    assert step_line(step()) == "Step 5 of 10, about 5 s left."
+    assert step_line(step(num_chunks=2)) == "Chunk 1 of 2, step 5 of 10, about 15 s left."
+    assert step_line(step(num_steps=0)) == "Step 5."
+
+
+def test_pitch_and_pace_stand_beside_those_of_the_reference():
+    low, high = make_reference(110), make_reference(220)
+
+    table = measures_table(judge_speech(high.samples, RATE, reference=low))
+
+    pitch = next(line for line in table.splitlines() if "pitch" in line).split(" | ")
+    assert [float(cell) for cell in pitch[1:3]] == pytest.approx([220, 110], rel=0.03)
+    assert pitch[3].startswith("+12.0 semitones")
+    assert "1.00 times as fast" in table
+
+
+def test_the_best_that_can_be_said_of_likeness_is_more_than_99_percent():
+    same = make_reference(110)
+
+    table = measures_table(judge_speech(same.samples, RATE, reference=same))
+
+    assert "above 99 % of pairs of two people" in table
+    assert "100" not in next(line for line in table.splitlines() if "timbre" in line)
+
+
+def test_without_a_reference_or_a_sound_nothing_is_made_up():
+    table = measures_table(judge_speech(make_reference(110).samples, RATE))
+
+    assert "semitones" not in table
+    assert "None" not in table
+    assert measures_table(None) == ""
+
+
+def test_a_candidate_that_cannot_be_compared_is_named_by_its_seed():
+    samples = make_reference().samples
+
+    assert candidate_label(Candidate(0, samples, None), 7) == "seed 7"
+    assert candidate_label(Candidate(0, samples, 0.876), 7) == "seed 7, similarity 0.88"
