@@ -48,7 +48,7 @@ def test_the_best_that_can_be_said_of_likeness_is_more_than_99_percent():
 
     table = measures_table(judge_speech(same.samples, RATE, reference=same))
 
-    assert "above 99 % of pairs of two people" in table
+    assert "above 99 % of pairs of different speakers" in table
     assert "100" not in next(line for line in table.splitlines() if "timbre" in line)
 
 

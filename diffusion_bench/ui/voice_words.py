@@ -138,7 +138,7 @@ def _rate(found: SpeechMeasures) -> tuple[str, str, str]:
 def _likeness(similarity: float | None) -> tuple[str, str, str]:
     if similarity is None:
         return "—", "", ""
-    return f"{similarity:.2f}", "1", f"{_share(similarity)} of pairs of two people"
+    return f"{similarity:.2f}", "1", f"{_share(similarity)} of pairs of different speakers"
 
 
 def _share(similarity: float) -> str:
