@@ -48,6 +48,10 @@ def test_the_best_that_can_be_said_of_likeness_is_more_than_99_percent():
 
     table = measures_table(judge_speech(same.samples, RATE, reference=same))
 
+    assert "+0.0 semitones" in table
+    slightly = judge_speech(same.samples, RATE, reference=same)
+    slightly = slightly.model_copy(update={"pitch_semitones": -0.04})
+    assert "+0.0 semitones" in measures_table(slightly)
     assert "above 99 % of pairs of different speakers" in table
     assert "100" not in next(line for line in table.splitlines() if "timbre" in line)
 

@@ -34,9 +34,9 @@ HEAD = """<style>
 #voice-result { grid-area: 1 / 2 / span 2; }
 #voice-measures table { width: 100%; font-size: .9rem; border: 0 !important; }
 #voice-measures :is(thead, tbody, tr) { border: 0 !important; }
-#voice-measures :is(th, td) { overflow-wrap: normal; padding: .3rem .5rem !important;
-  border-style: solid; border-width: 0 0 1px !important;
-  border-color: var(--border-color-primary) !important; }
+#voice-measures table * { overflow-wrap: normal !important; word-break: normal !important; }
+#voice-measures :is(th, td) { padding: .3rem .5rem !important; border-style: solid;
+  border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important; }
 @media (max-width: 700px) {  /* what was said lies below the button, the settings below that */
   #voice-page { display: flex; flex-direction: column; flex-wrap: nowrap; }
 }

@@ -123,7 +123,8 @@ def _pitch(found: SpeechMeasures) -> tuple[str, str, str]:
     if found.pitch_semitones is None:
         return f"{found.pitch_hz:.0f}", "—", "—"
     other_hz = found.pitch_hz / 2 ** (found.pitch_semitones / 12)
-    return f"{found.pitch_hz:.0f}", f"{other_hz:.0f}", f"{found.pitch_semitones:+.1f} semitones"
+    apart = round(found.pitch_semitones, 1) + 0.0  # no minus before a zero
+    return f"{found.pitch_hz:.0f}", f"{other_hz:.0f}", f"{apart:+.1f} semitones"
 
 
 def _rate(found: SpeechMeasures) -> tuple[str, str, str]:
