@@ -8,18 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.recording import ReferenceReport, prepare_reference
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.audio.speech_measures import SpeechMeasures
-from diffusion_bench.audio.timbre import timbre_similarity
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.backends.voice.synthesis import check_request
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
 from diffusion_bench.pronunciation.sentences import split_text
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep, ignore_audio
@@ -27,7 +24,6 @@ from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.voice_figures import draw_spectrograms
 from diffusion_bench.ui.voice_files import Pieces, Spoken, forget_file, save_candidates
 from diffusion_bench.ui.voice_limits import (
     check_voice_limits,
@@ -42,6 +38,9 @@ from diffusion_bench.ui.voice_words import (
     summary,
     warnings_of,
 )
+
+if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
+    from diffusion_bench.audio.speech_measures import SpeechMeasures
 
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
 OWN_RECORDING = ""  # of the list of voices: the recording above it
@@ -156,6 +155,8 @@ class Speaking:
 
     def speak(self, values: Mapping[str, Any], heard: Heard | None) -> Iterator[VoiceView]:
         """Speak, yielding what to show; closing the iterator stops at the next step."""
+        from diffusion_bench.backends.voice.synthesis import check_request
+
         request = self.to_request(values)
         name, voice = self.voice_of(values, heard, request.model)
         request = request.model_copy(update={"voice": name})
@@ -227,6 +228,9 @@ def _own(values: Mapping[str, Any], heard: Heard | None) -> Reference:
 
 def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folder: Path) -> _Result:
     """Rank, save, measure and draw what was said."""
+    from diffusion_bench.audio.timbre import timbre_similarity
+    from diffusion_bench.ui.voice_figures import draw_spectrograms
+
     reference = voice if isinstance(voice, Reference) else None
     candidates = rank_candidates(speech, reference, timbre_similarity)
     return _Result(

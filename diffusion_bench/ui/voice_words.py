@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.recording import ReferenceReport
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.audio.speech_measures import LEAST_S, SpeechMeasures, judge_speech
-from diffusion_bench.audio.timbre import NAME as SIMILARITY
-from diffusion_bench.audio.timbre import share_of_others_below
 from diffusion_bench.audio.watermark import Detection
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.pronunciation.sentences import split_text
 from diffusion_bench.records import Speech, VoiceStep
+
+if TYPE_CHECKING:  # they import torch, which the page does without until it speaks
+    from diffusion_bench.audio.speech_measures import SpeechMeasures
 
 SECONDS_A_CHARACTER = 0.07
 MEASURED_S = 60.0  # of speech; more of a long text would say the same
@@ -93,6 +94,8 @@ def candidate_label(candidate: Candidate, seed: int) -> str:
 
 def measure(speech: Speech, best: Candidate, reference: Reference | None) -> SpeechMeasures | None:
     """Measure the first minute of a candidate; `None` where there is too little sound for it."""
+    from diffusion_bench.audio.speech_measures import LEAST_S, judge_speech
+
     beginning = best.audio[: round(MEASURED_S * speech.sample_rate)]
     if len(beginning) < LEAST_S * speech.sample_rate:
         return None
@@ -104,6 +107,8 @@ def measures_table(found: SpeechMeasures | None) -> str:
 
     What cannot be told is a dash; nothing at all gives no table.
     """
+    from diffusion_bench.audio.timbre import NAME as SIMILARITY
+
     if found is None:
         return ""
     rows = [
@@ -147,6 +152,8 @@ def _share(similarity: float) -> str:
 
     The scale is in whole percents of measured pairs: it has neither a 0 nor a 100.
     """
+    from diffusion_bench.audio.timbre import share_of_others_below
+
     share = share_of_others_below(similarity)
     if share > 0.99:
         return "above 99 %"

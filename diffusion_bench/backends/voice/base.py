@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.records import Record, VoiceRequest, VoiceSamplerName
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Called after each step with its index and how many there will be (0: cannot tell). It may raise
 # `Cancelled`, which a model lets through.

@@ -17,10 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 import platformdirs
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.reference import Reference
@@ -126,6 +124,9 @@ def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = Fals
 
     Raises ValueError for a name that `check_free` refuses; `NotWritten` when the disk does.
     """
+    import torch
+    from safetensors.torch import save
+
     path = _saved_path(name) if replace else check_free(name)
     created_utc = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(voice, VoiceState):
