@@ -21,6 +21,14 @@ def waveform_of(reference: Reference, entry: VoiceEntry) -> Tensor:
 
     Raises ValueError for one that is too short, damaged or silent.
     """
+    check_recording(reference, entry)
+    samples = reference.samples[: int(entry.reference_s[1] * reference.sample_rate)]
+    cut = Reference(samples, reference.sample_rate)
+    return at_rate(cut, entry.sample_rate)
+
+
+def check_recording(reference: Reference, entry: VoiceEntry) -> None:
+    """Raise ValueError for a recording that is too short for a model, damaged or silent."""
     least_s, most_s = entry.reference_s
     if reference.duration_s < least_s:
         raise ValueError(
@@ -30,8 +38,6 @@ def waveform_of(reference: Reference, entry: VoiceEntry) -> Tensor:
     samples = reference.samples[: int(most_s * reference.sample_rate)]
     if not np.isfinite(samples).all() or np.abs(samples).max() < SILENCE:
         raise ValueError("the reference is silent or damaged: there is no voice in it to clone")
-    cut = Reference(samples, reference.sample_rate)
-    return at_rate(cut, entry.sample_rate)
 
 
 def refuse_foreign(entry: VoiceEntry, state: VoiceState) -> None:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
 from diffusion_bench.audio.reference import Reference
@@ -19,7 +18,7 @@ from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.stage_clock import synchronize
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceModel, VoiceState
 from diffusion_bench.backends.voice.doubts import Doubts
-from diffusion_bench.backends.voice.hub import refuse_foreign
+from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import (
@@ -222,14 +221,7 @@ def check_request(entry: VoiceEntry, request: VoiceRequest, voice: Reference | V
 def _check_reference(reference: Reference, entry: VoiceEntry) -> None:
     if entry.takes != "recording":
         raise ValueError(f"{entry.name} clones no recording; it takes a file of an {entry.takes}")
-    least_s = entry.reference_s[0]
-    if reference.duration_s < least_s:
-        raise ValueError(
-            f"the reference is {reference.duration_s:.1f} s long; "
-            f"{entry.name} needs {least_s:g} s or more of one voice"
-        )
-    if not np.isfinite(reference.samples).all() or not reference.samples.any():
-        raise ValueError("the reference is silent or damaged: there is no voice in it to clone")
+    check_recording(reference, entry)
     if entry.needs_transcript and not (reference.transcript or "").strip():
         raise ValueError(
             f"{entry.name} needs the transcript of the reference: the words that are said in it"
