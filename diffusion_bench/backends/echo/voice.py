@@ -107,6 +107,8 @@ class EchoModel:
         def ended(index: int, steps: int) -> None:
             with clock.step_ended():
                 on_step(index, steps)
+            if index + 1 == steps:  # so that the steps add up to the denoising
+                clock.enter("vocoder")
 
         clock.begin_steps()
         mel: Tensor = self._pipeline(
