@@ -64,6 +64,11 @@ class StepByStep(FakeVoiceModel):
         return super().speak(text, state, request, step)
 
 
+@pytest.fixture(autouse=True)
+def _every_step_is_told(monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.speaking.TELL_EVERY_S", 0.0)
+
+
 @pytest.fixture
 def model(monkeypatch, tmp_path):
     """The fake is the bundled model, `ada` the sample voice."""
@@ -294,7 +299,7 @@ def test_candidates_are_ranked_and_each_file_speaks_for_itself(make_speaking, mo
     alike = {7: 0.1, 8: 0.9, 9: 0.5}
     seeds = iter(alike)
     monkeypatch.setattr(
-        "diffusion_bench.ui.speaking.timbre_similarity", lambda *_: alike[next(seeds)]
+        "diffusion_bench.audio.timbre.timbre_similarity", lambda *_: alike[next(seeds)]
     )
 
     last = last_of(make_speaking().speak(VALUES | {"batch": 3}, None))
@@ -352,3 +357,10 @@ def test_a_tiny_echo_speaks_a_folder_of_the_users_own(tmp_path, outbox):
         first, again = (last_of(speaking.speak(values, None)).audio for _ in range(2))
 
     assert Path(first).read_bytes() == Path(again).read_bytes()
+
+
+def test_quick_steps_are_told_now_and_then(make_speaking, monkeypatch):
+    """Steps of speech take milliseconds: a page that heard of each would lag behind."""
+    monkeypatch.setattr("diffusion_bench.ui.speaking.TELL_EVERY_S", 3600.0)
+    views = list(make_speaking().speak(VALUES, None))
+    assert sum(view.total > 1 for view in views) == 1

@@ -18,7 +18,7 @@ from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
-from diffusion_bench.pronunciation.sentences import split_text
+from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep, ignore_audio
 from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Chart
@@ -42,6 +42,7 @@ from diffusion_bench.ui.voice_words import (
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
 
+TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
 OWN_RECORDING = ""  # of the list of voices: the recording above it
 CONSENT = (
@@ -183,13 +184,19 @@ class Speaking:
                 waiting = True
                 job.tell(_Waiting())
 
+        told_s = -TELL_EVERY_S
+
         def on_step(step: VoiceStep) -> None:
-            job.tell(_Stepped(step))
+            nonlocal told_s
+            job.check()
+            if step.elapsed_s - told_s >= TELL_EVERY_S:  # steps of speech take milliseconds
+                told_s = step.elapsed_s
+                job.tell(_Stepped(step))
 
         def on_audible(path: str, seconds: float) -> None:
             job.tell(_Audible(path, seconds))
 
-        whole = len(split_text(recipe.request.text, entry.max_chars)) == 1
+        whole = len(split_to_hear(recipe.request.text, entry.max_chars)) == 1
         # One chunk is there when all is.
         listen = ignore_audio if whole else Pieces(folder, recipe, entry.sample_rate, on_audible)
         try:

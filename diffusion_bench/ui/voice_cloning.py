@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -35,6 +36,7 @@ from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
+ON_ITS_WAY_S = 0.3  # an update that was sent before the click
 AT_ONCE = 8  # viewers that may wait for the device
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -182,13 +184,19 @@ def _wire_speak(
         trigger_mode="once",
     )
     cancel.click(
-        lambda: ("", "Cancelled."),
+        cancelled,
         None,
         [shown["progress"], shown["status"]],
         cancels=[running],
         **HIDDEN,
     )
     shown["candidate"].input(chosen_file, [shown["candidate"], spoken], shown["audio"], **HIDDEN)
+
+
+def cancelled() -> tuple[str, str]:
+    """Return what progress and status say of cancelled work, after what is still on its way."""
+    time.sleep(ON_ITS_WAY_S)
+    return "", "Cancelled."
 
 
 def chosen_file(label: str, spoken: tuple[Spoken, ...]) -> Any:

@@ -10,7 +10,7 @@ from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.watermark import Detection
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.pronunciation.sentences import split_text
+from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Speech, VoiceStep
 
 if TYPE_CHECKING:  # they import torch, which the page does without until it speaks
@@ -28,7 +28,7 @@ def text_line(text: str, max_chars: int) -> str:
     """Return how long a text is and how it will be cut, in one line."""
     if not any(letter.isalnum() for letter in text):
         return "Write what is to be said."
-    count = len(split_text(text, max_chars))
+    count = len(split_to_hear(text, max_chars))
     pieces = f"{count} chunk{'s' if count != 1 else ''}"
     seconds = SECONDS_A_CHARACTER * len(text)
     return f"{len(text)} characters, {pieces}, about {seconds:.0f} s of speech."
