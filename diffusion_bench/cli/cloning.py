@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.voice_settings import Settings, Source
 from diffusion_bench.records import VoiceStep
 
@@ -182,9 +183,7 @@ def _progress() -> Iterator[OnVoiceStep]:
 def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | None) -> None:
     for warning in speech.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    stages, memory = speech.stages, speech.memory
-    peak = memory.torch_allocated_mib or memory.rss_mib
-    kind = "GPU memory" if memory.torch_allocated_mib else "resident set"
+    stages = speech.stages
     parts = [
         f"seed {speech.request.seed}",
         f"{speech.audio_s:.2f} s of speech",
@@ -192,7 +191,7 @@ def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | N
         f"real-time factor {speech.real_time_factor:.3f}",
         f"first audio after {speech.first_audio_s:.2f} s",
         *(f"{name} {getattr(stages, field):.3f} s" for field, name in STAGES.items()),
-        f"peak {kind} {peak:.0f} MiB" if peak else "peak memory unknown",
+        peak_words(speech.memory),
         *_likeness(speech, ranked, reference),
     ]
     if speech.num_chunks > 1:

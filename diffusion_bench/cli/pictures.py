@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffusion_bench.cli.amounts import peak_words
+
 if TYPE_CHECKING:
     from diffusion_bench.records import Generation, ImageRequest
 
@@ -133,15 +135,13 @@ def _draw(request: ImageRequest, device: str | None) -> Generation:
 def _summarise(generation: Generation) -> None:
     for warning in generation.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    stages, memory = generation.stages, generation.memory
-    peak = memory.torch_allocated_mib or memory.rss_mib
-    kind = "GPU memory" if memory.torch_allocated_mib else "resident set"
+    stages = generation.stages
     parts = [
         f"seed {generation.request.seed}",
         f"{generation.wall_s:.2f} s on {generation.device}",
         f"text encoder {stages.text_encoder_s:.3f} s",
         f"denoising {stages.denoising_s:.2f} s",
         f"decoder {stages.decoder_s:.3f} s",
-        f"peak {kind} {peak:.0f} MiB" if peak else "peak memory unknown",
+        peak_words(generation.memory),
     ]
     typer.echo(", ".join(parts), err=True)

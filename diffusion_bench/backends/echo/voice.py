@@ -15,13 +15,13 @@ from diffusion_bench.backends.echo.vocoder import EchoVocoder
 from diffusion_bench.backends.library_messages import quiet_libraries
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
+from diffusion_bench.backends.voice.loading import weight_options
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.backends.voice.vocoders import load_vocoder
 from diffusion_bench.pronunciation.front_end import is_speakable, phonemes
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
 SILENCE_S = 0.3
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class EchoModel:
@@ -41,9 +41,7 @@ class EchoModel:
         if not (Path(entry.location) / "model_index.json").is_file():
             raise ModelUnavailable(f"{entry.location} is no folder of an Echo model")
         try:
-            pipeline = EchoPipeline.from_pretrained(
-                entry.location, dtype=DTYPES[precision], use_safetensors=True
-            )
+            pipeline = EchoPipeline.from_pretrained(entry.location, **weight_options(precision))
         except (OSError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ModelUnavailable(f"{entry.name} cannot be loaded: {reason:.300}") from error

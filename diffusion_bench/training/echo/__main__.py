@@ -9,7 +9,7 @@ import torch
 import typer
 
 from diffusion_bench.backends.echo.vocoder import MelVocoder
-from diffusion_bench.training.echo.corpus import make_speaker, spoken_words
+from diffusion_bench.training.echo.corpus import main as make_corpus
 from diffusion_bench.training.echo.data import load_corpus
 from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
 from diffusion_bench.training.echo.train_acoustic import train_acoustic
@@ -41,10 +41,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     if stage in ("all", "corpus"):
-        (work / "corpus").mkdir(parents=True, exist_ok=True)
-        lexicon = spoken_words()
-        for number in range(speakers):
-            make_speaker(number, work / "corpus", lexicon=lexicon, utterances=utterances)
+        make_corpus(work / "corpus", stop=speakers, utterances=utterances)
     if stage in ("all", "vocoder", "acoustic"):
         corpus = load_corpus(work / "corpus", most=speakers)
         typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
