@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -108,14 +111,151 @@ def test_a_large_variance_of_the_models_own_ddpm_is_not_taken_over() -> None:
 
 
 def test_an_unknown_sampler_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown sampler 'euler'; known: ddim, ddpm"):
-        build_scheduler("euler", EPSILON)
+    with pytest.raises(ValueError, match=r"unknown sampler 'heun'; known: ddim, ddpm, .*native"):
+        build_scheduler("heun", EPSILON)
 
 
-def test_a_flow_matching_model_is_refused_by_name() -> None:
-    config = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
-    with pytest.raises(ValueError, match=r"FlowMatchEulerDiscreteScheduler.*flow matching"):
-        build_scheduler("ddim", config)
+@pytest.mark.parametrize("config", [EPSILON, VELOCITY], ids=["epsilon", "v_prediction"])
+@pytest.mark.parametrize("sampler", ["dpm++", "euler", "unipc"])
+def test_a_deterministic_solver_gives_back_the_distribution(
+    config: dict[str, object], sampler: str
+) -> None:
+    scheduler = build_scheduler(sampler, config, 100)
+    scheduler.set_timesteps(100)
+    x = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = x * scheduler.init_noise_sigma
+    alpha_bars = build_scheduler("ddim", config).alphas_cumprod.double()
+    for t in scheduler.timesteps:
+        seen = scheduler.scale_model_input(x, t)
+        prediction = best_prediction(seen, alpha_bars[int(t)], str(config["prediction_type"]))
+        x = scheduler.step(prediction, t, x).prev_sample
+    # Pure noise is not quite the schedule's last marginal, which holds 7 percent of the signal.
+    assert x.mean().item() == pytest.approx(MEAN, abs=0.15)
+    assert x.std().item() == pytest.approx(DEVIATION, rel=0.1)
+
+
+FLOWS = {
+    "SD 3": {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+    "FLUX.1-dev": {
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "shift": 3.0,
+        "use_dynamic_shifting": True,
+    },
+    # It has a schedule of betas in its configuration, which means nothing.
+    "Sana": {
+        "_class_name": "DPMSolverMultistepScheduler",
+        "beta_schedule": "linear",
+        "prediction_type": "flow_prediction",
+        "use_flow_sigmas": True,
+        "flow_shift": 3.0,
+    },
+}
+
+
+@pytest.mark.parametrize("config", FLOWS.values(), ids=FLOWS)
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "lcm"])
+def test_a_flow_matching_model_is_refused_by_name(config: dict[str, object], sampler: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{config['_class_name']}.*flow matching.* {sampler} is not defined"
+    ):
+        build_scheduler(sampler, config)
+
+
+@pytest.mark.parametrize("config", FLOWS.values(), ids=FLOWS)
+@pytest.mark.parametrize("sampler", ["dpm++", "euler", "unipc", "native"])
+def test_a_sampler_of_flow_matching_gives_back_the_distribution(
+    config: dict[str, object], sampler: str
+) -> None:
+    scheduler = build_scheduler(sampler, config)
+    shifts = {"mu": 1.15} if config.get("use_dynamic_shifting") else {}
+    scheduler.set_timesteps(100, **shifts)
+    # From straight noise to data: x = (1 - s) x0 + s noise, and the network says noise - x0.
+    x = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(1))
+    for t in scheduler.timesteps:
+        s = float(t) / 1000
+        variance = (1 - s) ** 2 * DEVIATION**2 + s**2
+        centred = x - (1 - s) * MEAN
+        x0 = MEAN + (1 - s) * DEVIATION**2 / variance * centred
+        x = scheduler.step(s / variance * centred - x0, t, x).prev_sample
+    assert x.mean().item() == pytest.approx(MEAN, abs=0.06)
+    assert x.std().item() == pytest.approx(DEVIATION, rel=0.1)
+
+
+def test_a_shift_that_the_pipeline_says_is_left_alone_where_the_model_shifts_by_a_fixed_one() -> (
+    None
+):
+    fixed = build_scheduler("dpm++", FLOWS["SD 3"])
+    plain = build_scheduler("dpm++", FLOWS["SD 3"])
+    fixed.set_timesteps(10, mu=2.0)  # as the pipeline of FLUX.1 does, whatever the model
+    plain.set_timesteps(10)
+    assert torch.equal(fixed.timesteps, plain.timesteps)
+
+
+def test_native_is_the_models_own_scheduler_with_its_own_settings() -> None:
+    native = build_scheduler("native", {**EPSILON, "set_alpha_to_one": True})
+    assert type(native).__name__ == "PNDMScheduler"
+    assert native.config.set_alpha_to_one is True
+
+
+def test_a_schedule_that_is_not_of_betas_takes_its_own_sampler_only() -> None:
+    config = {"_class_name": "EDMEulerScheduler", "sigma_data": 0.5}
+    for sampler in ("ddim", "dpm++", "euler"):
+        with pytest.raises(ValueError, match=rf"EDMEulerScheduler.*{re.escape(sampler)} is not"):
+            build_scheduler(sampler, config)
+    assert type(build_scheduler("native", config)).__name__ == "EDMEulerScheduler"
+
+
+def test_lcm_ends_on_the_picture_it_predicts_and_takes_few_steps() -> None:
+    scheduler = build_scheduler("lcm", EPSILON, 1)
+    scheduler.set_timesteps(1)
+    t = scheduler.timesteps[0]
+    noise = torch.randn(1000, 1, generator=torch.Generator().manual_seed(1))
+    x = scheduler.add_noise(torch.full_like(noise, MEAN), noise, t)
+    drawn = scheduler.step(noise, t, x).prev_sample
+    assert torch.allclose(drawn, torch.full_like(drawn, MEAN), atol=1e-2)
+    with pytest.raises(ValueError, match="lcm takes at most 50 steps, not 51"):
+        build_scheduler("lcm", EPSILON, 51)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++", "euler", "unipc"])
+def test_where_the_last_timestep_has_no_signal_it_comes_first_and_nothing_overflows(
+    sampler: str,
+) -> None:
+    config = {
+        **EPSILON,
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+        "timestep_spacing": "leading",
+    }
+    scheduler = build_scheduler(sampler, config, 10)
+    scheduler.set_timesteps(10)
+    assert int(scheduler.timesteps[0]) == 999
+    x = torch.randn(4, 1, generator=torch.Generator().manual_seed(1)) * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        v = best_prediction(
+            scheduler.scale_model_input(x, t), scheduler.alphas_cumprod[int(t)], "v_prediction"
+        )
+        x = scheduler.step(v, t, x).prev_sample
+    assert torch.isfinite(x).all()
+    assert x.mean().item() == pytest.approx(MEAN, abs=1.0)
+
+
+@pytest.mark.parametrize("config", [EPSILON, VELOCITY], ids=["epsilon", "cosine"])
+def test_the_first_sigma_of_euler_can_be_held_in_fp16(config: dict[str, object]) -> None:
+    scheduler = build_scheduler("euler", config, 20)
+    scheduler.set_timesteps(20)
+    assert float(scheduler.init_noise_sigma) * 6 < torch.finfo(torch.float16).max
+
+
+@pytest.mark.parametrize("steps", [501, 600, 999, 1000])
+@pytest.mark.parametrize("sampler", ["dpm++", "euler", "unipc"])
+def test_many_steps_begin_at_pure_noise_and_never_stand_still(sampler: str, steps: int) -> None:
+    scheduler = build_scheduler(sampler, EPSILON, steps)
+    scheduler.set_timesteps(steps)
+    taken = [int(t) for t in scheduler.timesteps]
+    assert taken[0] == 999
+    assert len(taken) == steps
+    assert all(one > other for one, other in pairwise(taken))
 
 
 @pytest.mark.parametrize("config", [EPSILON, VELOCITY], ids=["shifted by one", "trailing"])

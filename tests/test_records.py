@@ -21,11 +21,19 @@ def complaint(**settings: object) -> str:
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"steps": 0}, "steps: Input should be greater than or equal to 1 (got 0)"),
         ({"steps": 1001}, "less than or equal to 1000"),
-        ({"sampler": "euler"}, "sampler: Input should be 'ddim' or 'ddpm' (got 'euler')"),
+        ({"sampler": "heun"}, "sampler: Input should be 'ddim', 'ddpm', 'dpm++', 'euler'"),
         ({"width": 65}, "width 65 is not a multiple of 8; the nearest are 64 and 72"),
         ({"height": 1_000_000}, "height: Input should be less than or equal to 4096"),
         ({"eta": 1.5}, "eta: Input should be less than or equal to 1"),
         ({"eta": 0.5, "sampler": "ddpm"}, "eta belongs to ddim"),
+        ({"eta": 0.5, "sampler": "euler"}, "eta belongs to ddim; euler takes none"),
+        ({"guidance_rescale": 0.7, "guidance_scale": 1}, "guidance_rescale needs guidance"),
+        ({"variation_seed": 1}, "variation_seed and a variation_strength above 0 go together"),
+        ({"variation_strength": 0.1}, "variation_seed and a variation_strength above 0 go"),
+        ({"mask": 16 * "a"}, "a mask needs an image"),
+        ({"strength": 0.5}, "strength belongs to a picture drawn from an image; give an image"),
+        ({"strength": 0.0, "image": 16 * "a"}, "strength: Input should be greater than 0"),
+        ({"image": "cat.png"}, "image: String should match pattern"),
         ({"guidance_scale": float("nan")}, "guidance_scale: Input should be a finite number"),
         ({"seed": -1}, "seed: Input should be greater than or equal to 0"),
         ({"batch": 0}, "batch"),
@@ -69,13 +77,46 @@ def test_equal_requests_have_equal_names_and_any_other_request_another() -> None
         "precision": "bf16",
         "seed": 1,
         "noise_seed": 1,
+        "guidance_rescale": 0.7,
     }
-    assert changed.keys() == ImageRequest.model_fields.keys()  # a new field must join the name
-    names = {
-        ImageRequest(**{"prompt": "a cat", name: value}).workload_id()
-        for name, value in changed.items()
-    }
-    assert len(names | {base.workload_id()}) == len(changed) + 1
+    together = (
+        {"variation_seed": 1, "variation_strength": 0.5},
+        {"variation_seed": 2, "variation_strength": 0.5},
+        {"variation_seed": 1, "variation_strength": 0.4},
+        {"image": 16 * "a"},
+        {"image": 16 * "b"},
+        {"image": 16 * "a", "strength": 0.5},
+        {"image": 16 * "a", "mask": 16 * "a"},
+    )
+    fields = changed.keys() | {name for settings in together for name in settings}
+    assert fields == ImageRequest.model_fields.keys()  # a new field must join the name
+    every = [{name: value} for name, value in changed.items()] + list(together)
+    names = {ImageRequest(**{"prompt": "a cat", **settings}).workload_id() for settings in every}
+    assert len(names | {base.workload_id()}) == len(every) + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "d2292130bc163169"),
+        (
+            {"sampler": "ddpm", "steps": 50, "seed": 7, "noise_seed": 3, "batch": 2},
+            "67a33df76ae8e824",
+        ),
+        ({"eta": 0.5, "model": "other"}, "d8b7897b1db68eb2"),
+    ],
+)
+def test_work_of_the_first_reports_keeps_its_name(settings: dict[str, object], name: str) -> None:
+    """Those names stand in reports that were written before the later fields were there."""
+    assert ImageRequest(prompt="a cat", **settings).workload_id() == name
+
+
+def test_of_a_batch_of_variations_it_is_the_variation_that_counts_up() -> None:
+    request = ImageRequest(
+        prompt="a cat", seed=3, batch=4, variation_seed=10, variation_strength=0.2
+    )
+    third = request.of_picture(2)
+    assert (third.seed, third.variation_seed, third.batch) == (3, 12, 1)
 
 
 def test_a_request_cannot_be_changed() -> None:

@@ -2,8 +2,14 @@
 
 ddpm    ancestral sampling, Ho et al. (2020), algorithm 2, variance `fixed_small`
 ddim    Song et al. (2021), eq. 12; eta 0 is deterministic, eta 1 has DDPM's variance (eq. 16)
-dpm++   Lu et al. (2022), "DPM-Solver++", second order multistep; deterministic
+dpm++   Lu et al. (2022), "DPM-Solver++", second order multistep (2M); deterministic
+euler   Karras et al. (2022), algorithm 1 without its correction and noise; deterministic
 unipc   Zhao et al. (2023), a predictor and corrector; deterministic
+lcm     Luo et al. (2023), algorithm 3: predicts x0 and adds noise again, each step
+native  the scheduler that the model came with
+
+Models trained by flow matching (Lipman et al. 2023) have no betas: ddpm, ddim and lcm are not
+defined on them; dpm++, euler and unipc step through their own sigmas.
 """
 
 from __future__ import annotations
@@ -11,10 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import diffusers
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -22,31 +32,124 @@ SCHEDULERS: dict[str, Any] = {
     "ddim": DDIMScheduler,
     "ddpm": DDPMScheduler,
     "dpm++": DPMSolverMultistepScheduler,
+    "euler": EulerDiscreteScheduler,
     "unipc": UniPCMultistepScheduler,
+    "lcm": LCMScheduler,
 }
+NATIVE = "native"
+LCM_STEPS = 50  # of the schedule that latent consistency models are distilled on
 
 # x0 of a latent model is not bounded by 1, so clipping or thresholding it would destroy pictures.
 LATENT_SETTINGS = {"clip_sample": False, "thresholding": False}
+# diffusers' own bound where the last SNR is zero: sigma 4096, which fp16 can hold.
+LEAST_SIGNAL = 2.0**-24
+
+
+class FlowSolver(DPMSolverMultistepScheduler):
+    """DPM-Solver++ on flow matching, also for pipelines that always say by how much to shift."""
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        mu: float | None = None,
+        timesteps: list[int] | None = None,
+    ) -> None:
+        """Set the timesteps; `mu` counts where the model shifts by the size of the picture."""
+        own = mu if self.config.use_dynamic_shifting else None
+        super().set_timesteps(num_inference_steps, device, own, timesteps)
+
+
+FLOW_SCHEDULERS: dict[str, Any] = {
+    "dpm++": FlowSolver,
+    "euler": FlowMatchEulerDiscreteScheduler,
+    "unipc": UniPCMultistepScheduler,
+}
+
+
+def is_flow(config: Mapping[str, Any]) -> bool:
+    """Return whether a scheduler's configuration is of a model trained by flow matching."""
+    return (
+        str(config.get("_class_name", "")).startswith("FlowMatch")
+        or bool(config.get("use_flow_sigmas"))
+        or config.get("prediction_type") == "flow_prediction"
+    )
+
+
+def why_not(sampler: str, config: Mapping[str, Any]) -> str | None:
+    """Return in one line why a sampler is not defined for a model; `None` where it is."""
+    if sampler == NATIVE:
+        return None
+    if sampler not in SCHEDULERS:
+        return f"unknown sampler {sampler!r}; known: {', '.join((*SCHEDULERS, NATIVE))}"
+    name = config.get("_class_name", "unnamed")
+    if is_flow(config):
+        if sampler in FLOW_SCHEDULERS:
+            return None
+        return (
+            f"this model's scheduler ({name}) has no noise schedule in betas (flow matching), so "
+            f"{sampler} is not defined for it; take native, {', '.join(FLOW_SCHEDULERS)}"
+        )
+    if "beta_schedule" in config:
+        return None
+    return (
+        f"this model's scheduler ({name}) has no noise schedule in betas, so {sampler} is not "
+        "defined for it; take native"
+    )
 
 
 def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> Any:
     """Return the scheduler of that name on the noise schedule of `config`, for so many steps.
 
     `config` is the configuration of the scheduler the model came with: betas, prediction type and
-    timestep spacing are kept. Raises ValueError for an unknown sampler, and for a model trained by
-    flow matching, on which neither sampler is defined.
+    timestep spacing are kept. Raises ValueError for an unknown sampler, for one that is not defined
+    for the model, and for more steps than it can take.
     """
-    if sampler not in SCHEDULERS:
-        raise ValueError(f"unknown sampler {sampler!r}; known: {', '.join(SCHEDULERS)}")
-    if "beta_schedule" not in config:
-        raise ValueError(
-            f"this model's scheduler ({config.get('_class_name', 'unnamed')}) has no noise "
-            "schedule in betas (flow matching), so ddpm and ddim are not defined for it"
-        )
-    settings: dict[str, Any] = dict(LATENT_SETTINGS)
+    reason = why_not(sampler, config)
+    if reason:
+        raise ValueError(reason)
+    if sampler == NATIVE:
+        return getattr(diffusers, config["_class_name"]).from_config(dict(config))
+    if is_flow(config):
+        return _flow_scheduler(sampler, config)
+    if sampler == "lcm" and steps > LCM_STEPS:
+        raise ValueError(f"lcm takes at most {LCM_STEPS} steps, not {steps}; 4 to 8 are usual")
+    scheduler = SCHEDULERS[sampler].from_config(
+        dict(config), **LATENT_SETTINGS, **_settings(sampler, config, steps)
+    )
+    if sampler == "euler":
+        scheduler.alphas_cumprod.clamp_(min=LEAST_SIGNAL)
+    return scheduler
+
+
+def _settings(sampler: str, config: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return what a scheduler needs to be told apart from the model's own settings."""
+    trained = config.get("num_train_timesteps", 1000)
+    settings: dict[str, Any] = {}
     if sampler == "ddpm":
         settings["variance_type"] = "fixed_small"
-    if steps >= config.get("num_train_timesteps", 1000):
+    if sampler == "dpm++":
+        settings["algorithm_type"] = "dpmsolver++"
+    if sampler == "lcm":
+        settings["original_inference_steps"] = LCM_STEPS
+    if steps >= trained:
         # Every timestep is taken. Stable Diffusion's shift by one would begin past the last.
         settings["steps_offset"] = 0
-    return SCHEDULERS[sampler].from_config(dict(config), **settings)
+    leading = config.get("timestep_spacing", "leading") == "leading"
+    if leading and config.get("rescale_betas_zero_snr"):
+        # Lin et al. (2024), section 3.3: the last timestep has no signal and must be the first.
+        settings["timestep_spacing"] = "trailing"
+    if leading and sampler in ("dpm++", "unipc", "euler") and 2 * steps > trained:
+        # Whole strides from 0 would begin far from pure noise, or not move at all.
+        settings["timestep_spacing"] = "trailing"
+    return settings
+
+
+def _flow_scheduler(sampler: str, config: Mapping[str, Any]) -> Any:
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    own = {name: value for name, value in config.items() if name != "algorithm_type"}
+    if sampler == "euler":
+        return FlowMatchEulerDiscreteScheduler.from_config(own, shift=shift)
+    return FLOW_SCHEDULERS[sampler].from_config(
+        own, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift
+    )

@@ -12,7 +12,19 @@ from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
 BUNDLED_MODEL = "pictogram"
 MAX_SIDE = 4096
 
-SamplerName = Literal["ddim", "ddpm"]
+# "native" is the scheduler that the model came with.
+SamplerName = Literal["ddim", "ddpm", "dpm++", "euler", "unipc", "lcm", "native"]
+STRENGTH = 0.75  # of the noise on an image: A1111's default
+DIGEST = r"^[0-9a-f]{16}$"
+# Fields that came after the first reports: at their default they are not part of the work's name.
+LATER_FIELDS = (
+    "guidance_rescale",
+    "variation_seed",
+    "variation_strength",
+    "image",
+    "mask",
+    "strength",
+)
 Stage = Literal["load", "text encoder", "denoising", "decoder"]
 
 
@@ -22,6 +34,11 @@ class ImageRequest(Record):
     `seed` decides the initial latents, the same for every sampler; `noise_seed` decides the noise
     that DDPM, and DDIM with `eta` above 0, add on the way (`None`: the same as `seed`). Image `i`
     of a batch is drawn from `seed + i`. `guidance_scale` 1 or less turns guidance off.
+
+    With a `variation_strength` the initial latents lie that far on the way to those of
+    `variation_seed`, and it is the variation seed that counts up in a batch. `image` and `mask` are
+    digests of pictures that travel beside the request: what is drawn starts from the image with
+    noise of `strength`, and only where the mask is white.
     """
 
     prompt: Annotated[str, Field(max_length=2000)]
@@ -37,6 +54,12 @@ class ImageRequest(Record):
     precision: PrecisionName = "fp32"
     seed: Seed = 0
     noise_seed: Seed | None = None
+    guidance_rescale: Annotated[float, Field(ge=0, le=1)] = 0.0
+    variation_seed: Seed | None = None
+    variation_strength: Annotated[float, Field(ge=0, le=1)] = 0.0
+    image: Annotated[str, Field(pattern=DIGEST)] | None = None
+    mask: Annotated[str, Field(pattern=DIGEST)] | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] = STRENGTH
 
     @model_validator(mode="after")
     def _words_and_sizes(self) -> Self:
@@ -48,8 +71,20 @@ class ImageRequest(Record):
                 raise ValueError(
                     f"{name} {side} is not a multiple of 8; the nearest are {near[0]} and {near[1]}"
                 )
-        if self.sampler == "ddpm" and self.eta:
-            raise ValueError("eta belongs to ddim; ddpm takes none (leave it at 0)")
+        if self.sampler != "ddim" and self.eta:
+            raise ValueError(f"eta belongs to ddim; {self.sampler} takes none (leave it at 0)")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_need_another(self) -> Self:
+        if self.guidance_rescale and self.guidance_scale <= 1:
+            raise ValueError("guidance_rescale needs guidance: a guidance_scale above 1")
+        if (self.variation_seed is None) != (self.variation_strength == 0):
+            raise ValueError("variation_seed and a variation_strength above 0 go together")
+        if self.image is None and self.mask is not None:
+            raise ValueError("a mask needs an image whose part it is to draw anew")
+        if self.image is None and self.strength != STRENGTH:
+            raise ValueError("strength belongs to a picture drawn from an image; give an image")
         return self
 
     @property
@@ -59,14 +94,21 @@ class ImageRequest(Record):
 
     def of_picture(self, index: int) -> Self:
         """Return the request that draws picture `index` of this batch on its own."""
-        own: dict[str, Any] = {"seed": self.seed + index, "batch": 1}
+        own: dict[str, Any] = {"batch": 1}
+        if self.variation_seed is not None:
+            return self.model_copy(update=own | {"variation_seed": self.variation_seed + index})
+        own["seed"] = self.seed + index
         if self.noise_seed is not None:
             own["noise_seed"] = self.noise_seed + index
         return self.model_copy(update=own)
 
     def workload_id(self) -> str:
         """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
-        return digest(self.model_dump(mode="json"))
+        fields = self.model_dump(mode="json")
+        for name in LATER_FIELDS:
+            if fields[name] == type(self).model_fields[name].default:
+                del fields[name]
+        return digest(fields)
 
 
 class Step(Record):
