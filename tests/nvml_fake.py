@@ -1,17 +1,20 @@
 """Two NVIDIA GPUs that are not there: builds `nvml_stub.c` and runs Python with it.
 
 The stub is loaded by another process only. Once it is in a process, every later look for NVML
-finds it, so that tests which come after would see GPUs.
+finds it, so that tests which come after would see GPUs. One Python is started a stub; it forks a
+child a scenario, which begins without NVML and takes milliseconds instead of a start of Python.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ("-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
+LIMIT_S = 60
 
 PRELUDE = """
 import json, pynvml
@@ -31,8 +35,36 @@ def dump(records):
     return [record.model_dump() for record in records]
 """
 
+# A line in: code and environment. A line out: the answer, or the traceback.
+FORKING = """
+import os, signal, sys, traceback
+import diffusion_bench.hardware.sampler, diffusion_bench.hardware.nvml, diffusion_bench.records
 
-def build_stub(folder: Path) -> Path:
+def scenario(code, environment):
+    os.environ.update(environment)
+    space = {}
+    exec(code, space)
+    return space["answer"]
+
+for line in sys.stdin:
+    task = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(task["limit_s"])
+        try:
+            told = {"answer": scenario(task["code"], task["environment"])}
+        except BaseException:
+            told = {"error": traceback.format_exc()}
+        os.write(1, json.dumps(told).encode() + b"\\n")
+        os._exit(0)
+    _, status = os.waitpid(pid, 0)
+    if status:
+        os.write(1, json.dumps({"error": f"the scenario ended with status {status}"}).encode())
+        os.write(1, b"\\n")
+"""
+
+
+def build_stub(folder: Path, *flags: str) -> Path:
     """Compile the stub into `folder`, and return it; skips the test where that cannot be done."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not sys.platform.startswith("linux"):
@@ -41,27 +73,50 @@ def build_stub(folder: Path) -> Path:
         pytest.skip("no C compiler to build the NVML stub with")
     library = folder / "libnvidia-ml.so.1"
     source = Path(__file__).with_name("nvml_stub.c")
-    command = [compiler, *FLAGS, f"-Wl,-soname,{library.name}", "-o", library, source]
+    command = [compiler, *FLAGS, *flags, f"-Wl,-soname,{library.name}", "-o", library, source]
     subprocess.run(command, check=True)
     return folder
 
 
 def stub_environment(folder: Path, **scenario: str) -> dict[str, str]:
     """Return an environment in which NVML is the stub; `gpus="A|1024|50"` sets NVML_STUB_GPUS."""
-    told = {f"NVML_STUB_{name.upper()}": value for name, value in scenario.items()}
-    return {**os.environ, "LD_LIBRARY_PATH": str(folder), "PYTHONPATH": str(ROOT), **told}
+    return {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(folder),
+        "PYTHONPATH": str(ROOT),
+        **_told(scenario),
+    }
 
 
 def run_with_stub(folder: Path, code: str, **scenario: str) -> Any:
     """Return what `code`, run in a Python with the stub, leaves in `answer`."""
-    script = PRELUDE + textwrap.dedent(code) + "\nprint(json.dumps(answer))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=stub_environment(folder, **scenario),
-        capture_output=True,
+    python = _python_with(folder)
+    assert python.stdin is not None
+    assert python.stdout is not None
+    task = {
+        "code": PRELUDE + textwrap.dedent(code),
+        "environment": _told(scenario),
+        "limit_s": LIMIT_S,
+    }
+    python.stdin.write(json.dumps(task) + "\n")
+    python.stdin.flush()
+    told = json.loads(python.stdout.readline())
+    assert "error" not in told, told["error"]
+    return told["answer"]
+
+
+@cache
+def _python_with(folder: Path) -> subprocess.Popen[str]:
+    python = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + FORKING],
+        env=stub_environment(folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    atexit.register(python.communicate)  # its input ends, and so does it
+    return python
+
+
+def _told(scenario: dict[str, str]) -> dict[str, str]:
+    return {f"NVML_STUB_{name.upper()}": value for name, value in scenario.items()}

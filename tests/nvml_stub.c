@@ -7,8 +7,14 @@
  *                       number `after` on, `function` of that GPU (or of each) returns `code`
  *   NVML_STUB_REASONS   the bits of the reasons for lower clocks (default: 0)
  *   NVML_STUB_COMPUTE   "pid;pid": the processes that compute; NVML_STUB_GRAPHICS: that draw
+ *   NVML_STUB_PROCESS_MIB  what each of them holds (default: 1024); -1: not available, as of WDDM
+ *   NVML_STUB_MIG       "name|MiB;name|MiB": the instances the first card is split into; in rules
+ *                       and counts they are GPUs 8, 9, ...
  *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
- * A running test changes it with nvmlStubError and nvmlStubAdvanceMs, and counts nvmlStubCalls.
+ *   NVML_STUB_ENERGY_MS how often the energy counter moves (default: at every call)
+ * A running test changes it with nvmlStubError, nvmlStubAdvanceMs, nvmlStubHang (a function that
+ * keeps its caller) and nvmlStubSwap (another card in a place), and counts nvmlStubCalls.
+ * -DNVML_STUB_OLD leaves out what drivers before about 2020 did not have.
  * The layouts are those of nvml.h; only what this project calls is here.
  */
 #include <stdio.h>
@@ -17,13 +23,13 @@
 #include <time.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
-enum { MAX_GPUS = 8, MAX_RULES = 64, MAX_FUNCTIONS = 32 };
+enum { MAX_GPUS = 8, MAX_INSTANCES = 7, MAX_RULES = 64, MAX_FUNCTIONS = 48 };
 enum { FIELD_POWER_INSTANT = 186, FUNCTION_LENGTH = 64 };
 
 typedef unsigned long long u64;
-typedef struct { int index; char name[96]; u64 memory_mib; double watts; } Gpu;
+typedef struct { int index, swapped; char name[96]; u64 memory_mib; double watts; } Gpu;
 typedef struct { char function[FUNCTION_LENGTH]; int gpu, after, code; } Rule;
-typedef struct { char function[FUNCTION_LENGTH]; int calls[MAX_GPUS]; } Count;
+typedef struct { char function[FUNCTION_LENGTH]; int calls[MAX_GPUS + MAX_INSTANCES]; } Count;
 typedef struct { u64 total, free, used; } MemoryV1;
 typedef struct { unsigned version; u64 total, reserved, free, used; } MemoryV2;
 typedef struct { unsigned gpu, memory; } Utilization;
@@ -36,11 +42,12 @@ typedef struct {
     union { double d; unsigned u; u64 ull; } value;
 } FieldValue;
 
-static Gpu gpus[MAX_GPUS];
+static Gpu gpus[MAX_GPUS], instances[MAX_INSTANCES];
 static Rule rules[MAX_RULES];
 static Count counts[MAX_FUNCTIONS];
-static int num_gpus, num_rules, num_counts, started, manual;
+static int num_gpus, num_instances, num_rules, num_counts, started, manual;
 static double manual_s, start_s;
+static Rule hang; /* `code` is how long, in milliseconds */
 
 static double now_s(void) {
     struct timespec now;
@@ -61,6 +68,10 @@ static int *calls_of(const char *function, int gpu) {
 static int begin(const char *function, const Gpu *gpu) {
     int call = ++*calls_of(function, gpu->index);
     if (!started) return UNINITIALIZED;
+    if (hang.code && !strcmp(hang.function, function) && hang.gpu == gpu->index) {
+        struct timespec rest = {hang.code / 1000, hang.code % 1000 * 1000000L};
+        nanosleep(&rest, NULL);
+    }
     for (int i = num_rules - 1; i >= 0; i--) {
         const Rule *rule = &rules[i];
         int named = !strcmp(rule->function, function) || !strcmp(rule->function, "*");
@@ -77,6 +88,12 @@ void nvmlStubError(const char *function, int gpu, int after, int code) {
     rule->gpu = gpu, rule->after = after, rule->code = code;
 }
 
+void nvmlStubHang(const char *function, int gpu, int ms) {
+    snprintf(hang.function, sizeof hang.function, "%s", function);
+    hang.gpu = gpu, hang.code = ms;
+}
+
+void nvmlStubSwap(int gpu) { gpus[gpu].swapped = 1; }
 void nvmlStubAdvanceMs(int ms) { manual_s += ms / 1000.0; }
 int nvmlStubCalls(const char *function, int gpu) { return *calls_of(function, gpu); }
 
@@ -90,6 +107,18 @@ static void read_gpus(void) {
         Gpu *gpu = &gpus[num_gpus];
         if (sscanf(one, "%95[^|]|%llu|%lf", gpu->name, &gpu->memory_mib, &gpu->watts) != 3) continue;
         gpu->index = num_gpus++;
+    }
+}
+
+static void read_instances(void) {
+    const char *text = getenv("NVML_STUB_MIG");
+    char copy[1024], *rest = copy, *one;
+    snprintf(copy, sizeof copy, "%s", text ? text : "");
+    num_instances = 0;
+    while ((one = strsep(&rest, ";")) && num_instances < MAX_INSTANCES) {
+        Gpu *instance = &instances[num_instances];
+        if (sscanf(one, "%95[^|]|%llu", instance->name, &instance->memory_mib) != 2) continue;
+        instance->index = MAX_GPUS + num_instances++;
     }
 }
 
@@ -116,6 +145,7 @@ int nvmlInitWithFlags(unsigned flags) {
     start_s = manual ? 0 : now_s();
     num_rules = num_counts = 0;
     read_gpus();
+    read_instances();
     read_rules();
     return OK;
 }
@@ -146,7 +176,9 @@ int nvmlDeviceGetName(Gpu *gpu, char *name, unsigned length) {
 }
 
 int nvmlDeviceGetUUID(Gpu *gpu, char *uuid, unsigned length) {
-    snprintf(uuid, length, "GPU-00000000-0000-0000-0000-00000000000%d", gpu->index);
+    const char *kind = gpu->index < MAX_GPUS ? "GPU" : "MIG";
+    int number = gpu->index + 5 * gpu->swapped;
+    snprintf(uuid, length, "%s-00000000-0000-0000-0000-%012x", kind, number);
     return begin(__func__, gpu);
 }
 
@@ -158,6 +190,7 @@ int nvmlDeviceGetMemoryInfo(Gpu *gpu, MemoryV1 *memory) {
     return begin(__func__, gpu);
 }
 
+#ifndef NVML_STUB_OLD
 int nvmlDeviceGetMemoryInfo_v2(Gpu *gpu, MemoryV2 *memory) {
     memory->total = gpu->memory_mib << 20;
     memory->used = 512ull << 20;
@@ -165,6 +198,7 @@ int nvmlDeviceGetMemoryInfo_v2(Gpu *gpu, MemoryV2 *memory) {
     memory->free = memory->total - memory->used - memory->reserved;
     return begin(__func__, gpu);
 }
+#endif
 
 int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilization *rates) {
     rates->gpu = 42;
@@ -172,6 +206,7 @@ int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilization *rates) {
     return begin(__func__, gpu);
 }
 
+#ifndef NVML_STUB_OLD
 int nvmlDeviceGetFieldValues(Gpu *gpu, int count, FieldValue *values) {
     int code = begin("POWER_INSTANT", gpu); /* a field's own code, unlike the call's */
     for (int i = 0; i < count; i++) {
@@ -181,6 +216,7 @@ int nvmlDeviceGetFieldValues(Gpu *gpu, int count, FieldValue *values) {
     }
     return begin(__func__, gpu);
 }
+#endif
 
 /* The average trails the instant by ten watts, so that a test can tell them apart. */
 int nvmlDeviceGetPowerUsage(Gpu *gpu, unsigned *milliwatts) {
@@ -194,7 +230,10 @@ int nvmlDeviceGetEnforcedPowerLimit(Gpu *gpu, unsigned *milliwatts) {
 }
 
 int nvmlDeviceGetTotalEnergyConsumption(Gpu *gpu, u64 *millijoules) {
-    *millijoules = 1000000 + gpu->watts * now_s() * 1000 + 0.5;
+    const char *step = getenv("NVML_STUB_ENERGY_MS");
+    double at_s = now_s(), step_s = step ? atoi(step) / 1000.0 : 0;
+    if (step_s) at_s = (u64)(at_s / step_s + 1e-9) * step_s;
+    *millijoules = 1000000 + gpu->watts * at_s * 1000 + 0.5;
     return begin(__func__, gpu);
 }
 
@@ -215,9 +254,11 @@ static int read_reasons(const char *function, const Gpu *gpu, u64 *bits) {
     return begin(function, gpu);
 }
 
+#ifndef NVML_STUB_OLD
 int nvmlDeviceGetCurrentClocksEventReasons(Gpu *gpu, u64 *bits) {
     return read_reasons(__func__, gpu, bits);
 }
+#endif
 
 int nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *gpu, u64 *bits) {
     return read_reasons(__func__, gpu, bits);
@@ -228,10 +269,12 @@ static int list_processes(const char *variable, unsigned *count, Process *proces
     const char *text = getenv(variable);
     char copy[256], *rest = copy, *one;
     unsigned found = 0, room = processes ? *count : 0;
+    const char *held = getenv("NVML_STUB_PROCESS_MIB");
+    u64 memory = held && atoi(held) < 0 ? ~0ull : (u64)(held ? atoi(held) : 1024) << 20;
     snprintf(copy, sizeof copy, "%s", text ? text : "");
     while ((one = strsep(&rest, ";"))) {
         if (!*one) continue;
-        if (found < room) processes[found] = (Process){.pid = atoi(one), .memory = 1ull << 30};
+        if (found < room) processes[found] = (Process){.pid = atoi(one), .memory = memory};
         found++;
     }
     *count = found;
@@ -269,3 +312,48 @@ int nvmlDeviceGetDisplayActive(Gpu *gpu, int *active) {
     *active = gpu->index == 0;
     return begin(__func__, gpu);
 }
+
+int nvmlDeviceGetPerformanceState(Gpu *gpu, int *state) {
+    *state = 2;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetFanSpeed(Gpu *gpu, unsigned *percent) {
+    *percent = 30;
+    return begin(__func__, gpu);
+}
+
+/* The link idles. */
+int nvmlDeviceGetCurrPcieLinkGeneration(Gpu *gpu, unsigned *generation) {
+    *generation = 1;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetCurrPcieLinkWidth(Gpu *gpu, unsigned *lanes) {
+    *lanes = 8;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetEccMode(Gpu *gpu, int *current, int *pending) {
+    *current = *pending = 0;
+    return begin(__func__, gpu);
+}
+
+#ifndef NVML_STUB_OLD
+int nvmlDeviceGetMigMode(Gpu *gpu, unsigned *current, unsigned *pending) {
+    *current = *pending = gpu->index == 0 && num_instances;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(Gpu *gpu, unsigned *count) {
+    *count = gpu->index == 0 ? MAX_INSTANCES : 0;
+    return begin(__func__, gpu);
+}
+
+/* As on a real card, the last places are empty. */
+int nvmlDeviceGetMigDeviceHandleByIndex(Gpu *gpu, unsigned place, Gpu **instance) {
+    if ((int)place >= num_instances) return NOT_FOUND;
+    *instance = &instances[place];
+    return begin(__func__, gpu);
+}
+#endif

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from diffusion_bench.hardware import host
+from diffusion_bench.hardware import host, slow_host
 from diffusion_bench.hardware.host import (
     FIRST_LOOK,
     HostSensor,
@@ -55,7 +55,7 @@ def test_processor_use_is_the_share_of_the_time_between_two_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted = iter([(100.0, 1000.0), (130.0, 1100.0), (130.0, 1100.0), (140.0, 1200.0)])
-    monkeypatch.setattr(host, "_cpu_seconds", lambda: next(counted))
+    monkeypatch.setattr(host, "cpu_seconds", lambda times: next(counted))
     sensor = HostSensor()
     looks = [sensor.read() for _ in range(4)]
     assert [look.cpu_percent for look in looks] == [None, 30, None, 10]
@@ -70,7 +70,7 @@ def test_memory_is_in_mib() -> None:
 
 def test_the_processors_clock_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([(1000.0, None), (2000.0, None)])
-    monkeypatch.setattr(host, "_ask_cpu_clock_mhz", lambda: next(clocks))
+    monkeypatch.setattr(slow_host, "ask_cpu_clock_mhz", lambda: next(clocks))
     now = iter([0.0, 0.9, 1.0])
     sensor = HostSensor(clock=lambda: next(now))
     assert [sensor.read().cpu_clock_mhz for _ in range(3)] == [1000, 1000, 2000]

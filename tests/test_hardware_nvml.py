@@ -18,22 +18,31 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_gpus_read_every_field_in_its_unit(stub: Path) -> None:
-    first, second = run_with_stub(stub, READ, clock="manual")
+    first, second = run_with_stub(stub, READ, clock="manual", compute="4000", energy_ms="100")
     assert first == {
         "index": 0,
+        "parent_index": None,
         "name": "NVIDIA GeForce RTX 4090",
         "uuid": "GPU-00000000-0000-0000-0000-000000000000",
         "utilization_percent": 42,
+        "memory_utilization_percent": 17,
         "memory_used_mib": 512,
         "memory_total_mib": 24564,
         "power_w": 150,
         "power_limit_w": 300,
+        "power_scope": "gpu",
         "energy_j": 1000,
+        "energy_update_s": None,
         "temperature_c": 55,
         "sm_clock_mhz": 2520,
         "memory_clock_mhz": 10501,
+        "performance_state": 2,
         "throttle_reasons": [],
-        "missing": {},
+        "pcie_generation_now": 1,
+        "pcie_width_now": 8,
+        "fan_percent": 30,
+        "processes": [{"pid": 4000, "memory_mib": 1024}],
+        "missing": {"energy_update_s": "the energy counter did not move twice within 0.5 s"},
     }
     assert (second["index"], second["name"], second["power_w"]) == (
         1,
@@ -44,8 +53,10 @@ def test_two_gpus_read_every_field_in_its_unit(stub: Path) -> None:
 
 def test_the_cards_carry_the_driver_and_the_ways_of_measuring(stub: Path) -> None:
     card = run_with_stub(stub, "answer = dump(open_sensor().cards())")[1]
+    assert 0 < card.pop("energy_update_s") < 0.5
     assert card == {
         "index": 1,
+        "parent_index": None,
         "name": "NVIDIA GeForce RTX 3060",
         "uuid": "GPU-00000000-0000-0000-0000-000000000001",
         "memory_total_mib": 12288,
@@ -54,6 +65,10 @@ def test_the_cards_carry_the_driver_and_the_ways_of_measuring(stub: Path) -> Non
         "pcie_generation": 4,
         "pcie_width": 16,
         "display_active": False,
+        "ecc_enabled": False,
+        "mig_enabled": False,
+        "unified_memory": False,
+        "power_scope": "gpu",
         "driver": "999.99",
         "methods": {
             "memory_used_mib": "nvml v2",
@@ -65,13 +80,11 @@ def test_the_cards_carry_the_driver_and_the_ways_of_measuring(stub: Path) -> Non
 
 
 def test_a_field_one_gpu_does_not_know_is_none_with_a_reason_and_costs_no_other(stub: Path) -> None:
-    first, second = run_with_stub(stub, READ, errors="nvmlDeviceGetUtilizationRates@1=3")
-    assert second["utilization_percent"] is None
-    assert second["missing"] == {
-        "utilization_percent": "this GPU or its driver does not support it"
-    }
+    first, second = run_with_stub(stub, READ, errors="nvmlDeviceGetTemperature@1=3")
+    assert second["temperature_c"] is None
+    assert second["missing"] == {"temperature_c": "this GPU or its driver does not support it"}
     assert second["power_w"] == 100
-    assert first["utilization_percent"] == 42
+    assert (first["temperature_c"], first["missing"]) == (55, {})
 
 
 @pytest.mark.parametrize("code", [3, 13])
@@ -264,7 +277,8 @@ def test_one_unknown_error_is_a_fields_trouble_and_not_a_lost_gpu(stub: Path) ->
 def test_a_name_that_is_not_text_costs_only_the_name(stub: Path) -> None:
     (gpu,) = run_with_stub(stub, READ, gpus="RTX \udcff|1024|50")
     assert (gpu["name"], gpu["power_w"]) == (None, 50)
-    assert gpu["missing"] == {"name": "the driver's answer is not text"}
+    assert gpu["missing"].keys() == {"name", "power_scope"}  # the scope is known by the name
+    assert gpu["missing"]["name"] == "the driver's answer is not text"
 
 
 def test_a_name_in_bytes_is_read(stub: Path) -> None:
@@ -319,7 +333,8 @@ def test_a_driver_without_a_gpu_is_no_gpu(stub: Path) -> None:
 def test_a_closed_sensor_answers_with_reasons(stub: Path) -> None:
     close = "sensor = open_sensor(); sensor.close(); sensor.close(); answer = dump(sensor.read())"
     first, _ = run_with_stub(stub, close)
-    assert first["missing"]["power_w"] == "NVML: Uninitialized"
+    assert first["missing"]["power_w"] == "the sensor is closed"
+    assert first["name"] == "NVIDIA GeForce RTX 4090"
 
 
 def test_the_outdated_pynvml_package_is_named_with_the_cure(stub: Path, tmp_path: Path) -> None:

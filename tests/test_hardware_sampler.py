@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 
 import pytest
+from processes import wait_until
 
-from diffusion_bench.hardware.sampler import Sampler, next_tick
+from diffusion_bench.hardware.sampler import HOST_FIELDS, Sampler, next_tick
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
-from diffusion_bench.records import GpuReading
+from diffusion_bench.records import GpuReading, HostReading
 
 
 class Flaky:
@@ -41,7 +43,7 @@ class Flaky:
 
 def test_it_looks_until_its_end_and_not_longer() -> None:
     sensor = Flaky(enough=5)
-    with Sampler(sensor, interval_s=0.005) as sampler:
+    with Sampler(sensor, interval_s=0.01) as sampler:
         assert sensor.had_enough.wait(timeout=30)
     assert "hardware-sampler" not in [thread.name for thread in threading.enumerate()]
     history = sampler.history()
@@ -60,17 +62,57 @@ def test_it_does_not_look_faster_than_asked() -> None:
 
 
 def test_a_late_look_neither_shifts_the_grid_nor_is_caught_up() -> None:
-    assert next_tick(10.0, 1.0, now_s=10.2) == 11.0  # in time
-    assert next_tick(10.0, 1.0, now_s=12.7) == 13.0  # two ticks dropped, still on the grid
-    due_s = 0.0
-    for _ in range(100):  # each look takes 0.3 s
-        due_s = next_tick(due_s, 1.0, now_s=due_s + 0.3)
-    assert due_s == 100.0
+    assert next_tick(3, 10.0, 1.0, now_s=13.2) == 4  # in time
+    assert next_tick(3, 10.0, 1.0, now_s=15.7) == 6  # two dropped, still on the grid
+    assert next_tick(3, 10.0, 1.0, now_s=12.99) == 4  # a rest that ended early is no second look
+
+
+class Simulated:
+    """A clock that only rests and looks move, unevenly; `stop` is set after `hours`."""
+
+    def __init__(self, hours: float) -> None:
+        self.now_s = 1000.0
+        self.rests = 0
+        self._random = random.Random(7)
+        self._end_s = self.now_s + hours * 3600
+
+    def read(self, process: object = None) -> HostReading:
+        """Take up to 40 ms, and now and then a second and a half, as a swapping machine does."""
+        hangs = self.rests % 5000 == 4999
+        self.now_s += 1.5 if hangs else self._random.uniform(0.001, 0.04)
+        return STILL
+
+    def wait(self, stop: threading.Event, seconds: float) -> None:
+        """Rest a millisecond more than asked at most, as timers do."""
+        self.now_s += seconds + self._random.uniform(0, 0.001)
+        self.rests += 1
+        if self.now_s >= self._end_s:
+            stop.set()
+
+
+STILL = HostReading(missing=dict.fromkeys(HOST_FIELDS, "simulated"))
+
+
+def test_ten_hours_at_10_hz_keep_their_pace_and_their_bounds() -> None:
+    world = Simulated(hours=10)
+    sampler = Sampler(
+        NoGpu("none"), 0.1, clock=lambda: world.now_s, host=world, wait=world.wait, keep=36_000
+    )
+    with sampler:
+        assert wait_until(lambda: world.now_s >= 1000 + 36_000, limit_s=120)
+    history = sampler.history()
+    assert len(history) == 36_000  # the newest hour
+    assert history[-1].at_s - history[0].at_s == pytest.approx(3600, abs=30)
+    off_s = [(reading.at_s - 1000) / 0.1 % 1 * 0.1 for reading in history]
+    assert max(min(off, 0.1 - off) for off in off_s) < 0.01
+    late = [reading.gap_s for reading in history if reading.gap_s is not None]
+    assert len(late) == 7  # one in 5000 looks
+    assert all(gap_s == pytest.approx(1.6, abs=0.05) for gap_s in late)
 
 
 def test_a_sensor_that_fails_is_said_in_the_reading_and_the_next_look_works() -> None:
     sensor = Flaky(failing=(2,), enough=3)
-    with Sampler(sensor, interval_s=0.005) as sampler:
+    with Sampler(sensor, interval_s=0.01) as sampler:
         assert sensor.had_enough.wait(timeout=30)
     first, second, third = sampler.history()[:3]
     assert (first.gpus[0].power_w, third.gpus[0].power_w) == (1, 3)
@@ -116,15 +158,22 @@ def test_the_process_that_is_watched_can_be_changed() -> None:
     assert reading.host.missing["rss_mib"] == f"process {2**30} has ended"
 
 
-def test_an_interval_of_zero_is_refused() -> None:
-    with pytest.raises(ValueError, match="interval_s is 0; it must be above 0"):
-        Sampler(NoGpu(""), interval_s=0)
+@pytest.mark.parametrize("interval_s", [0, 0.0099, 1.01, -1, float("nan")])
+def test_a_pace_outside_1_to_100_hz_is_refused(interval_s: float) -> None:
+    allowed = "the sampler looks 1 to 100 times a second: 0.01 to 1"
+    with pytest.raises(ValueError, match=f"interval_s is {interval_s:g}; {allowed}"):
+        Sampler(NoGpu(""), interval_s=interval_s)
+
+
+@pytest.mark.parametrize("interval_s", [0.01, 1.0])
+def test_1_and_100_hz_are_allowed(interval_s: float) -> None:
+    Sampler(NoGpu(""), interval_s=interval_s)
 
 
 def test_two_looks_at_once_do_not_mix() -> None:
     """The panel looks while the background thread does: history may be read at any time."""
     sensor = Flaky(enough=200)
-    with Sampler(sensor, interval_s=0.001) as sampler:
+    with Sampler(sensor, interval_s=0.01) as sampler:
         while not sensor.had_enough.is_set():
             sampler.look()
             sampler.between(0, float("inf"))

@@ -10,12 +10,19 @@ from pathlib import Path
 import psutil
 
 from diffusion_bench.hardware.powercap import ROOT, PackageEnergy
-from diffusion_bench.records import HostReading, Record
+from diffusion_bench.hardware.slow_host import (
+    FIRST_LOOK,
+    TOO_SHORT,
+    SlowHost,
+    SlowLook,
+    busy_percent,
+    cpu_seconds,
+)
+from diffusion_bench.records import HostReading, Record, trusted
 
 MIB = 2**20
-CLOCK_EVERY_S = 1.0  # Linux may take milliseconds a core to tell its clock
+SLOW_EVERY_S = 1.0  # Linux may take milliseconds a core to tell its clock
 
-FIRST_LOOK = "processor use is counted between two looks; this is the first"
 NOT_ASKED = "no process was asked about"
 
 
@@ -30,54 +37,64 @@ class PeakRss(Record):
 class HostSensor:
     """Reads the host. Processor use is counted since the sensor's previous look.
 
-    `powercap` is where Linux shows the processors' energy counters.
+    `powercap` is where Linux shows the processors' energy counters, `folder` what the free disk is
+    of. What moves slowly, or is slow to tell, is asked once a second: the clock, the cores each on
+    its own, swap, disk and battery.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, powercap: Path = ROOT) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        powercap: Path = ROOT,
+        folder: Path | None = None,
+    ) -> None:
         self._clock = clock
         self._energy = PackageEnergy(powercap)
         self._busy_before: tuple[float, float] | None = None
-        self._cpu_clock: tuple[float, float | None, str | None] | None = None
+        self._slow = SlowHost(folder)
+        self._slow_at_s: float | None = None
+        self._told: SlowLook = {}, {}
+        self._missing: dict[str, str] = {}  # one for all readings that lack the same
 
     def read(self, process: psutil.Process | None = None) -> HostReading:
         """Return one look at the host, and at `process` if there is one. Never waits."""
         memory = psutil.virtual_memory()
         cpu_percent, no_cpu = self._cpu_percent()
-        cpu_clock_mhz, no_clock = self._cpu_clock_mhz()
         rss_mib, no_rss = read_rss_mib(process)
         package_energy_j, no_energy = self._energy.read_j()
-        reasons = {
-            "cpu_percent": no_cpu,
-            "package_energy_j": no_energy,
-            "cpu_clock_mhz": no_clock,
-            "rss_mib": no_rss,
-        }
-        return HostReading(
+        slow, no_slow = self._slow_look()
+        reasons = {"cpu_percent": no_cpu, "package_energy_j": no_energy, "rss_mib": no_rss}
+        missing = {name: reason for name, reason in reasons.items() if reason} | no_slow
+        if missing != self._missing:
+            self._missing = missing
+        return trusted(
+            HostReading,
             cpu_percent=cpu_percent,
             package_energy_j=package_energy_j,
-            cpu_clock_mhz=cpu_clock_mhz,
             ram_used_mib=(memory.total - memory.available) / MIB,
             ram_total_mib=memory.total / MIB,
             rss_mib=rss_mib,
-            missing={name: reason for name, reason in reasons.items() if reason},
+            **slow,
+            missing=self._missing,
         )
 
     def _cpu_percent(self) -> tuple[float | None, str | None]:
         """Return the busy share since the last look. psutil's own answers 0 to a first look."""
-        busy, total = _cpu_seconds()
-        before, self._busy_before = self._busy_before, (busy, total)
+        now = cpu_seconds(psutil.cpu_times())
+        before, self._busy_before = self._busy_before, now
         if before is None:
             return None, FIRST_LOOK
-        if total <= before[1]:
+        if now[1] <= before[1]:
             self._busy_before = before
-            return None, "the previous look was too short ago"
-        return min(100.0, max(0.0, 100 * (busy - before[0]) / (total - before[1]))), None
+            return None, TOO_SHORT
+        return busy_percent(before, now), None
 
-    def _cpu_clock_mhz(self) -> tuple[float | None, str | None]:
-        now = self._clock()
-        if self._cpu_clock is None or now - self._cpu_clock[0] >= CLOCK_EVERY_S:
-            self._cpu_clock = (now, *_ask_cpu_clock_mhz())
-        return self._cpu_clock[1:]
+    def _slow_look(self) -> SlowLook:
+        now_s = self._clock()
+        if self._slow_at_s is None or now_s - self._slow_at_s >= SLOW_EVERY_S:
+            self._told = self._slow.look()
+            self._slow_at_s = now_s
+        return self._told
 
 
 def read_host(process: psutil.Process | None = None) -> HostReading:
@@ -133,23 +150,3 @@ def _peak_mib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MIB if sys.platform == "darwin" else peak / 1024
-
-
-def _cpu_seconds() -> tuple[float, float]:
-    """Return busy and all seconds of all processors; waiting for a disk is not busy."""
-    times = psutil.cpu_times()
-    # Linux counts the time of virtual machines within user time too.
-    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-    return total - times.idle - getattr(times, "iowait", 0.0), total
-
-
-def _ask_cpu_clock_mhz() -> tuple[float | None, str | None]:
-    if not sys.platform.startswith("linux"):
-        return None, "this system tells the nominal clock, not the current one"
-    try:
-        clock = psutil.cpu_freq()
-    except (OSError, NotImplementedError) as error:
-        return None, f"the system does not tell the clock ({error})"
-    if clock is None or not clock.current:
-        return None, "the system does not tell the clock"
-    return clock.current, None

@@ -1,7 +1,8 @@
 """What NVML is asked about a GPU: a table of fields, each with the ways to ask for it.
 
 FIXED   never changes, asked once         LIVE        asked at every look
-CARD    what the card may do and may use  PROCESSES   who is on it
+CARD    what the card may do and may use  SELDOM      moves slowly, or is slow to tell
+PROCESSES   who is on it                  INSTANCE    what an instance of MIG has of its own
 """
 
 from __future__ import annotations
@@ -9,13 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pynvml
 
+from diffusion_bench.records import GpuProcess
+
 MIB = 2**20
+UNIFIED = "host memory, which the GPU shares"
 
 Handle = Any  # pynvml's device pointer
 Question = Callable[[Handle], Any]
 Ways = tuple[tuple[str, Question], ...]  # the first that answers wins
+
+# What a GPU or its driver will answer to this question for ever.
+REFUSALS = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 
 THROTTLE_REASONS = {
     pynvml.nvmlClocksEventReasonGpuIdle: "gpu_idle",
@@ -41,6 +49,14 @@ def as_text(value: str | bytes) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
+def power_scope(name: str) -> str:
+    """Return what power and energy of a card of that name are of: its `gpu`, or the `module`.
+
+    A Grace Hopper counts processor, memory and GPU together (ml-energy/zeus, issues 172 and 242).
+    """
+    return "module" if "GH200" in name.split() else "gpu"
+
+
 def _field_w(field: int) -> Question:
     """Return the question for a power field; a field value carries its own return code."""
 
@@ -60,6 +76,15 @@ def _memory_mib(part: str, version: int | None) -> Question:
     return ask
 
 
+def _host_total_mib(handle: Handle) -> float:
+    return float(psutil.virtual_memory().total) / MIB
+
+
+def _host_used_mib(handle: Handle) -> float:
+    memory = psutil.virtual_memory()
+    return float(memory.total - memory.available) / MIB
+
+
 def _clock_mhz(clock: int) -> Question:
     return lambda handle: float(pynvml.nvmlDeviceGetClockInfo(handle, clock))
 
@@ -74,6 +99,14 @@ def _temperature_c(handle: Handle) -> float:
 
 def _utilization_percent(handle: Handle) -> float:
     return float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+
+
+def _memory_utilization_percent(handle: Handle) -> float:
+    return float(pynvml.nvmlDeviceGetUtilizationRates(handle).memory)
+
+
+def _power_scope(handle: Handle) -> str:
+    return power_scope(as_text(pynvml.nvmlDeviceGetName(handle)))
 
 
 def _energy_j(handle: Handle) -> float:
@@ -96,6 +129,21 @@ def _throttle_reasons(handle: Handle) -> tuple[str, ...]:
     return throttle_names(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
 
 
+def _ecc_enabled(handle: Handle) -> bool:
+    return bool(pynvml.nvmlDeviceGetEccMode(handle)[0] == pynvml.NVML_FEATURE_ENABLED)
+
+
+def _mig_enabled(handle: Handle) -> bool:
+    return bool(pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def _performance_state(handle: Handle) -> int | None:
+    state = int(pynvml.nvmlDeviceGetPerformanceState(handle))
+    if state == pynvml.NVML_PSTATE_UNKNOWN:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_DATA)
+    return state
+
+
 def _compute_pids(handle: Handle) -> set[int]:
     return {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
 
@@ -104,20 +152,44 @@ def _graphics_pids(handle: Handle) -> set[int]:
     return {process.pid for process in pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle)}
 
 
-# On WSL 2, version 2 of the memory question fails and version 1 answers.
+def _processes(handle: Handle) -> tuple[GpuProcess, ...]:
+    """Return who computes or draws on the GPU; who does both is listed once."""
+    listed = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
+    # A data-centre card may refuse the question who draws: then who computes is all there is.
+    try:
+        listed += pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
+    except pynvml.NVMLError as error:
+        if error.value not in REFUSALS:
+            raise
+    held: dict[int, int | None] = {}
+    for process in listed:
+        if held.get(process.pid) is None:
+            held[process.pid] = process.usedGpuMemory
+    return tuple(
+        GpuProcess(pid=pid, memory_mib=None if memory is None else memory / MIB)
+        for pid, memory in sorted(held.items())
+    )
+
+
+# On WSL 2, version 2 of the memory question fails and version 1 answers. Chips with one memory for
+# processor and GPU (GB10, Jetson) refuse both; the last way is for them only, see `_Gpu`.
 FIXED: dict[str, Ways] = {
     "name": (("nvml", lambda handle: as_text(pynvml.nvmlDeviceGetName(handle))),),
     "uuid": (("nvml", lambda handle: as_text(pynvml.nvmlDeviceGetUUID(handle))),),
     "memory_total_mib": (
         ("nvml v2", _memory_mib("total", pynvml.nvmlMemory_v2)),
         ("nvml v1", _memory_mib("total", None)),
+        (UNIFIED, _host_total_mib),
     ),
+    "power_scope": (("name", _power_scope),),
 }
 LIVE: dict[str, Ways] = {
     "utilization_percent": (("nvml", _utilization_percent),),
+    "memory_utilization_percent": (("nvml", _memory_utilization_percent),),
     "memory_used_mib": (
         ("nvml v2", _memory_mib("used", pynvml.nvmlMemory_v2)),
         ("nvml v1", _memory_mib("used", None)),
+        (UNIFIED, _host_used_mib),
     ),
     "power_w": (
         ("instant", _field_w(pynvml.NVML_FI_DEV_POWER_INSTANT)),
@@ -133,15 +205,29 @@ LIVE: dict[str, Ways] = {
     ),
     "sm_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_SM)),),
     "memory_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_MEM)),),
+    "performance_state": (("nvml", _performance_state),),
 }
-# A link idles at generation 1 to save power, so what it can do is asked, not what it does.
+SELDOM: dict[str, Ways] = {
+    "pcie_generation_now": (
+        ("nvml", lambda h: int(pynvml.nvmlDeviceGetCurrPcieLinkGeneration(h))),
+    ),
+    "pcie_width_now": (("nvml", lambda h: int(pynvml.nvmlDeviceGetCurrPcieLinkWidth(h))),),
+    "fan_percent": (("nvml", lambda handle: float(pynvml.nvmlDeviceGetFanSpeed(handle))),),
+    "processes": (("nvml", _processes),),
+}
+# A link idles at generation 1 to save power: here is what it can do, under SELDOM what it does.
 CARD: dict[str, Ways] = {
     "pcie_generation": (("nvml", lambda h: int(pynvml.nvmlDeviceGetMaxPcieLinkGeneration(h))),),
     "pcie_width": (("nvml", lambda h: int(pynvml.nvmlDeviceGetMaxPcieLinkWidth(h))),),
     "power_limit_default_w": (("nvml", _default_limit_w),),
     "display_active": (("nvml", _display_active),),
+    "ecc_enabled": (("nvml", _ecc_enabled),),
+    "mig_enabled": (("nvml", _mig_enabled),),
 }
 PROCESSES: dict[str, Ways] = {
     "compute": (("nvml", _compute_pids),),
     "graphics": (("nvml", _graphics_pids),),
 }
+INSTANCE = frozenset(
+    {"name", "uuid", "memory_total_mib", "memory_used_mib", "utilization_percent", "processes"}
+)

@@ -1,4 +1,8 @@
-"""Readings in the background, at a fixed pace, for as long as something is measured."""
+"""Readings in the background, at a fixed pace, for as long as something is measured.
+
+The sampler is a thread. In a sweep it lives in the runner, and the model in another process: no
+lock is shared. docs/lab-notes.md has what a process of its own would change: nothing but its cost.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,33 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import psutil
 
 from diffusion_bench.hardware.host import HostSensor
-from diffusion_bench.hardware.sensors import Sensor
-from diffusion_bench.records import GpuReading, HostReading, Reading
+from diffusion_bench.hardware.sensors import FAULTS, Sensor
+from diffusion_bench.records import GpuReading, HostReading, Reading, trusted
 
-# What a broken driver or a vanishing file raises. Anything else is a bug, and ends the thread with
-# its traceback on the standard error.
-FAULTS = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, psutil.Error)
+SHORTEST_S, LONGEST_S = 0.01, 1.0  # between two looks: 100 and 1 Hz
 STOP_S = 5.0
+HOST_FAULTS = (*FAULTS, psutil.Error)
 HOST_FIELDS = tuple(name for name in HostReading.model_fields if name != "missing")
+
+
+class HostLook(Protocol):
+    """What reads the host, and the process that is asked about."""
+
+    def read(self, process: psutil.Process | None = None) -> HostReading:
+        """Return one look."""
 
 
 class Sampler:
     """Looks at the machine every `interval_s` between `with` and its end.
 
     `pid` is the process whose memory is read (`None`: no process). The newest `keep` readings are
-    kept, about 3 KB each. A reading that fails carries the reason; it does not stop the pace.
+    kept. A reading that fails carries the reason, and one that comes late how long there was none:
+    neither stops the pace or moves it. `wait(stop, seconds)` is how the thread rests.
     """
 
     def __init__(
@@ -38,13 +49,19 @@ class Sampler:
         clock: Callable[[], float] = time.perf_counter,
         *,
         keep: int = 36_000,
+        host: HostLook | None = None,
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
-        if interval_s <= 0:
-            raise ValueError(f"interval_s is {interval_s}; it must be above 0")
+        if not SHORTEST_S <= interval_s <= LONGEST_S:
+            raise ValueError(
+                f"interval_s is {interval_s:g}; the sampler looks 1 to 100 times a second: "
+                f"{SHORTEST_S:g} to {LONGEST_S:g}"
+            )
         self._sensor = sensor
         self._interval_s = interval_s
         self._clock = clock
-        self._host = HostSensor()
+        self._host = host or HostSensor()
+        self._wait = wait
         self._readings: deque[Reading] = deque(maxlen=keep)
         self._keeping = threading.Lock()  # of the readings: never held while a driver is asked
         self._looking = threading.Lock()  # one look at a time
@@ -74,10 +91,22 @@ class Sampler:
 
     def look(self) -> Reading:
         """Take one reading now and keep it: for the exact start and end of what is measured."""
+        return self._look(missed=0)
+
+    def _look(self, missed: int) -> Reading:
+        """Take one reading, which `missed` looks of the pace should have come before."""
         with self._looking:
             at_s = self._clock()
+            before = self.latest()
             gpus, no_gpu = self._read_gpus()
-            reading = Reading(at_s=at_s, host=self._read_host(), gpus=gpus, no_gpu=no_gpu)
+            reading = trusted(
+                Reading,
+                at_s=at_s,
+                host=self._read_host(),
+                gpus=gpus,
+                no_gpu=no_gpu,
+                gap_s=at_s - before.at_s if missed and before else None,
+            )
             with self._keeping:
                 self._readings.append(reading)
         return reading
@@ -97,11 +126,12 @@ class Sampler:
         return tuple(reading for reading in self.history() if start_s <= reading.at_s <= end_s)
 
     def _run(self) -> None:
-        due_s = self._clock()
+        start_s, tick, missed = self._clock(), 0, 0
         while not self._stop.is_set():
-            self.look()
-            due_s = next_tick(due_s, self._interval_s, self._clock())
-            self._stop.wait(max(0.0, due_s - self._clock()))
+            self._look(missed)
+            due = next_tick(tick, start_s, self._interval_s, self._clock())
+            tick, missed = due, due - tick - 1
+            self._wait(self._stop, max(0.0, start_s + tick * self._interval_s - self._clock()))
 
     def _read_gpus(self) -> tuple[tuple[GpuReading, ...], str | None]:
         try:
@@ -113,7 +143,7 @@ class Sampler:
         process, no_process = self._watched
         try:
             host = self._host.read(process)
-        except FAULTS as error:
+        except HOST_FAULTS as error:
             why = f"the host's sensor failed: {_words(error)}"
             return HostReading(missing=dict.fromkeys(HOST_FIELDS, why))
         if no_process is None:
@@ -121,10 +151,12 @@ class Sampler:
         return host.model_copy(update={"missing": host.missing | {"rss_mib": no_process}})
 
 
-def next_tick(due_s: float, interval_s: float, now_s: float) -> float:
-    """Return the next time of the grid that `due_s` is on: late looks are not caught up."""
-    missed = max(0, math.ceil((now_s - due_s) / interval_s) - 1)
-    return due_s + interval_s * (missed + 1)
+def next_tick(tick: int, start_s: float, interval_s: float, now_s: float) -> int:
+    """Return the number of the next look on the grid from `start_s`: late ones are not caught up.
+
+    Counted from the start and never summed up, so that no error adds up either.
+    """
+    return max(tick + 1, math.ceil((now_s - start_s) / interval_s))
 
 
 def _find(pid: int | None) -> tuple[psutil.Process | None, str | None]:

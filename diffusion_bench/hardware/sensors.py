@@ -10,13 +10,17 @@ import hashlib
 import platform
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from diffusion_bench.records import GpuReading, Record
 
 INSTALL_NVML = "run: pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py"
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux: the one that is no container's
+
+# What a broken driver or a vanishing file raises. Anything else is a bug, and ends the thread that
+# asked, with its traceback on the standard error.
+FAULTS = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 DRIVER_NOT_LOADED = 9  # NVML's return codes, nvml.h
 LIBRARY_NOT_FOUND = 12
@@ -27,13 +31,17 @@ class GpuInfo(Record):
     """What does not change about a GPU. `missing` maps each field that is `None` to its reason.
 
     `methods` names the way a reading was had where there are several: `memory_used_mib` is
-    "nvml v2" (used, without what the driver reserves) or "nvml v1" (with it); `power_w` is
-    "instant" or "average" (of about a second, on cards since Ampere); `throttle_reasons` is
-    "event reasons" or the same by its older name. `pcie_*` are the most the card and its slot can
-    do together. `display_active` may change: it says whether the card drives a display now.
+    "nvml v2" (used, without what the driver reserves), "nvml v1" (with it) or the host's memory
+    where the chip shares that (`unified_memory`); `power_w` is "instant" or "average" (of about a
+    second, on cards since Ampere); `throttle_reasons` is "event reasons" or the same by its older
+    name. `pcie_*` are the most the card and its slot can do together. `display_active` may change:
+    it says whether the card drives a display now. `energy_update_s` is how often the energy
+    counter moves, tried out when the sensor was opened. An instance of a card that is split by MIG
+    has its card's index as `parent_index`.
     """
 
     index: int
+    parent_index: int | None = None
     name: str | None = None
     uuid: str | None = None
     memory_total_mib: float | None = None
@@ -42,6 +50,11 @@ class GpuInfo(Record):
     pcie_generation: int | None = None
     pcie_width: int | None = None
     display_active: bool | None = None
+    ecc_enabled: bool | None = None
+    mig_enabled: bool | None = None
+    unified_memory: bool | None = None
+    power_scope: Literal["gpu", "module"] | None = None
+    energy_update_s: float | None = None
     driver: str | None = None
     methods: dict[str, str] = {}
     missing: dict[str, str] = {}
@@ -50,7 +63,9 @@ class GpuInfo(Record):
 class Sensor(Protocol):
     """Something that reads the GPUs. `reason` says why there are none, else it is `None`."""
 
-    reason: str | None
+    @property
+    def reason(self) -> str | None:
+        """Return why there are no GPUs, else `None`."""
 
     def read(self) -> tuple[GpuReading, ...]:
         """Return one reading a GPU, in the order of their index."""
@@ -91,7 +106,21 @@ class NoGpu:
 
 
 def open_sensor() -> Sensor:
-    """Return a sensor of the NVIDIA GPUs, or a `NoGpu` that says why there is none."""
+    """Return a sensor of the GPUs, or a `NoGpu` that says why there is none.
+
+    No question to it waits longer than a second: a driver that hangs is a reason in a reading.
+    """
+    from diffusion_bench.hardware.patience import PatientSensor
+
+    sensor = PatientSensor(_open_driver)
+    if sensor.reason is None:
+        return sensor
+    sensor.close()
+    return NoGpu(sensor.reason)
+
+
+def _open_driver() -> Sensor:
+    """Return the NVIDIA cards, or why there are none."""
     try:
         import pynvml  # 40 ms, of use only where there may be a GPU
     except ImportError as error:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-import psutil
-
+from diffusion_bench.hardware.slow_host import NO_BATTERY, ask_battery
 from diffusion_bench.records import GpuReading, Reading, Record
 
 # Reasons that mean the card cannot hold its speed. Left out: "sw_power_cap", which a GeForce at its
@@ -26,7 +25,6 @@ BUSY_CPU_PERCENT = 10.0
 
 NO_READINGS = "there was no reading of the machine before the cell"
 NO_GPU_USED = "the cell runs on no NVIDIA GPU"
-NO_BATTERY = "the system shows no battery"
 
 
 class MachineLook(Record):
@@ -118,10 +116,7 @@ def is_contended(before: MachineLook, cores: int) -> str | None:
 
 def on_battery() -> bool | None:
     """Return whether the machine runs on battery, `None` where it cannot tell or has none."""
-    try:
-        battery = psutil.sensors_battery()
-    except (AttributeError, OSError, RuntimeError):  # not on every system, and some containers
-        return None
+    battery = ask_battery()
     return None if battery is None or battery.power_plugged is None else not battery.power_plugged
 
 

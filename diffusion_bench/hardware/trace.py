@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
-from diffusion_bench.records import GpuReading, GpuTrace, Reading, Record, Trace
+from diffusion_bench.records import GpuReading, GpuTrace, HostReading, Reading, Record, Trace
 
 MIN_WINDOW_S = 1.0  # power and energy registers move about every 0.1 s
 MIN_SAMPLES = 3
 MAX_GAP_S = 1.0
+SHOWN_GAP_S = 0.5  # an interval of 0.1 s may well be a late 0.2 s on a busy machine
 MARGIN_S = 0.5  # of readings beyond the window, for what may have flowed at its edges
 MAX_UNSEEN = 0.1  # share of the window, at its edges, that may lie outside the readings
 
@@ -51,9 +52,11 @@ class EnergyFound(Record):
 def to_trace(readings: Sequence[Reading], start_s: float, *, max_points: int = 600) -> Trace:
     """Return the readings as columns, times counted from `start_s`.
 
-    More than `max_points` are thinned evenly; the peaks of memory and power are always kept.
+    More than `max_points` are thinned evenly; the peaks of memory and power are always kept. A gap
+    of half a second and more is a point in its middle that tells nothing, so that no line crosses.
     """
     kept = [readings[i] for i in _thin(readings, max_points)]
+    kept = sorted([*kept, *_gaps(readings)], key=lambda reading: reading.at_s)
     indexes = sorted({gpu.index for reading in kept for gpu in reading.gpus})
     return Trace(
         at_s=tuple(reading.at_s - start_s for reading in kept),
@@ -210,6 +213,16 @@ def _thin(readings: Sequence[Reading], max_points: int) -> list[int]:
     even = max_points - len(peaks)
     spread = {round(i * (count - 1) / (even - 1)) for i in range(even)}
     return sorted(spread.union(peaks))
+
+
+def _gaps(readings: Sequence[Reading]) -> list[Reading]:
+    """Return an empty reading for each time that the sampler missed its pace for long."""
+    gaps = [(r.at_s, r.gap_s) for r in readings[1:] if r.gap_s is not None]
+    return [
+        Reading(at_s=at_s - gap_s / 2, host=HostReading())
+        for at_s, gap_s in gaps
+        if gap_s >= SHOWN_GAP_S
+    ]
 
 
 def _peaks(readings: Sequence[Reading]) -> list[int]:

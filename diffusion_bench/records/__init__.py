@@ -18,6 +18,7 @@ from diffusion_bench.records.base import (
     Seed,
     digest,
     explain,
+    trusted,
 )
 from diffusion_bench.records.image import (
     BUNDLED_MODEL,
@@ -32,7 +33,14 @@ from diffusion_bench.records.image import (
     Step,
     ignore_step,
 )
-from diffusion_bench.records.machine import GpuReading, GpuTrace, HostReading, Reading, Trace
+from diffusion_bench.records.machine import (
+    GpuProcess,
+    GpuReading,
+    GpuTrace,
+    HostReading,
+    Reading,
+    Trace,
+)
 from diffusion_bench.records.voice import (
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
@@ -59,6 +67,7 @@ __all__ = [
     "MAX_TEXT",
     "Cancelled",
     "Generation",
+    "GpuProcess",
     "GpuReading",
     "GpuTrace",
     "HostReading",
@@ -88,4 +97,5 @@ __all__ = [
     "ignore_audio",
     "ignore_step",
     "ignore_voice_step",
+    "trusted",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +20,20 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
     )
+
+
+Trusted = TypeVar("Trusted", bound=Record)
+_NO_FIELDS: set[str] = set()
+
+
+def trusted(kind: type[Trusted], **values: Any) -> Trusted:
+    """Return a record of values that are right by construction, unchecked and half as large.
+
+    For records that are made and kept by the ten thousand: pydantic's note of which fields were
+    given takes more memory than the fields, and this one is shared. Not for anything from outside.
+    """
+    made: Trusted = kind.model_construct(_NO_FIELDS, **values)  # type: ignore[assignment]
+    return made
 
 
 class Cancelled(Exception):

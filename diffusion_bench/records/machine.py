@@ -2,50 +2,89 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from diffusion_bench.records.base import Record
 
 
+class GpuProcess(Record):
+    """A program on a GPU. `memory_mib` is `None` where the driver does not tell it."""
+
+    pid: int
+    memory_mib: float | None = None
+
+
 class GpuReading(Record):
-    """One look at one GPU. `missing` maps each field that is `None` to its reason."""
+    """One look at one GPU. `missing` maps each field that is `None` to its reason.
+
+    An instance of a card that is split by MIG is a GPU of its own, and `parent_index` is its
+    card's. `utilization_percent` is the share of the time in which any kernel ran,
+    `memory_utilization_percent` that in which its memory was read or written. `performance_state`
+    is 0 at the fastest. `energy_update_s` is how often the counter of `energy_j` moves;
+    `power_scope` says what power and energy are of: a Grace Hopper counts its whole module.
+    """
 
     index: int
+    parent_index: int | None = None
     name: str | None = None
     uuid: str | None = None
     utilization_percent: float | None = None
+    memory_utilization_percent: float | None = None
     memory_used_mib: float | None = None
     memory_total_mib: float | None = None
     power_w: float | None = None
     power_limit_w: float | None = None
+    power_scope: Literal["gpu", "module"] | None = None
     energy_j: float | None = None
+    energy_update_s: float | None = None
     temperature_c: float | None = None
     sm_clock_mhz: float | None = None
     memory_clock_mhz: float | None = None
+    performance_state: int | None = None
     throttle_reasons: tuple[str, ...] | None = None
+    pcie_generation_now: int | None = None
+    pcie_width_now: int | None = None
+    fan_percent: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
     missing: dict[str, str] = {}
 
 
 class HostReading(Record):
     """One look at the host. `rss_mib` is of the process that was asked about.
 
-    `package_energy_j` is the processor's own energy counter (RAPL), a running total.
+    `package_energy_j` is the processor's own energy counter (RAPL), a running total, and so are
+    `disk_read_mib` and `disk_written_mib`. `disk_free_mib` is of the working folder's disk.
     """
 
     cpu_percent: float | None = None
+    core_percents: tuple[float, ...] | None = None
     package_energy_j: float | None = None
     cpu_clock_mhz: float | None = None
     ram_used_mib: float | None = None
     ram_total_mib: float | None = None
+    swap_used_mib: float | None = None
+    swap_total_mib: float | None = None
     rss_mib: float | None = None
+    disk_free_mib: float | None = None
+    disk_read_mib: float | None = None
+    disk_written_mib: float | None = None
+    battery_percent: float | None = None
+    on_battery: bool | None = None
     missing: dict[str, str] = {}
 
 
 class Reading(Record):
-    """One look at the machine. `at_s`: `time.perf_counter()`; `no_gpu`: why `gpus` is empty."""
+    """One look at the machine. `at_s`: `time.perf_counter()`; `no_gpu`: why `gpus` is empty.
+
+    `gap_s` is how long there was no look before this one, where the sampler missed some of its
+    pace; `None` where it missed none.
+    """
 
     at_s: float
     host: HostReading
     gpus: tuple[GpuReading, ...] = ()
     no_gpu: str | None = None
+    gap_s: float | None = None
 
 
 class GpuTrace(Record):

@@ -1,0 +1,275 @@
+"""One NVIDIA GPU as NVML shows it: what it told, what it refused for good, whether it is lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pynvml
+
+from diffusion_bench.hardware.energy_counter import STANDS
+from diffusion_bench.hardware.nvml_questions import (
+    CARD,
+    FIXED,
+    INSTANCE,
+    LIVE,
+    PROCESSES,
+    REFUSALS,
+    SELDOM,
+    UNIFIED,
+    Handle,
+    Ways,
+    as_text,
+)
+from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.records import GpuReading, trusted
+
+SELDOM_S = 1.0
+RETRY_S = 5.0  # a lost GPU is asked for again: a reset or a rescan of the bus can bring it back
+
+LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
+NOT_TEXT = "the driver's answer is not text"  # seen on WSL 2
+UNKNOWN = "the driver answers with an unknown error"
+NOT_SUPPORTED = "this GPU or its driver does not support it"
+REASONS = {
+    pynvml.NVML_ERROR_NOT_SUPPORTED: NOT_SUPPORTED,
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to tell",
+    pynvml.NVML_ERROR_NO_PERMISSION: "the driver does not permit it to this user",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU is lost: it fell off the bus; reboot",
+    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU is lost: it needs a reset; reboot",
+    pynvml.NVML_ERROR_UNKNOWN: UNKNOWN,
+}
+OTHER_CARD = "the GPU is lost: another one is in its place"
+NO_SHARE = "the driver does not tell what a program holds; Windows' driver model (WDDM) never does"
+
+
+class NvmlGpu:
+    """A GPU, or one MIG instance of the card `parent_index`, which `find` gets the handle of."""
+
+    def __init__(
+        self,
+        index: int,
+        find: Callable[[], Handle],
+        *,
+        parent_index: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.index = index
+        self.parent_index = parent_index
+        self.lost: str | None = None
+        self.handle: Handle = None
+        self._find = find
+        self._clock = clock
+        self._asked_at_s = clock()  # for a lost GPU
+        self._refused: dict[tuple[str, str], str] = {}
+        self._chosen: dict[str, str] = {}
+        self._missing: dict[str, str] = {}  # one for all readings that lack the same
+        try:
+            self.handle = find()
+        except pynvml.NVMLError as error:
+            self.lost = why(error)
+        self._fixed, self._fixed_missing = self._ask_all(FIXED)
+        self._seldom: tuple[dict[str, Any], dict[str, str]] = {}, {}
+        self._seldom_at_s: float | None = None
+        self.note_update_period(None)
+
+    def note_update_period(self, seconds: float | None) -> None:
+        """Take down how often the energy counter moves, `None` where it stood."""
+        if seconds is None:
+            self._fixed_missing["energy_update_s"] = STANDS
+        else:
+            self._fixed["energy_update_s"] = seconds
+            self._fixed_missing.pop("energy_update_s", None)
+
+    def read(self) -> GpuReading:
+        """Return what the GPU tells now."""
+        if self.lost:
+            self._look_for_it()
+        live, missing = self._ask_all(LIVE)
+        seldom, seldom_missing = self._ask_seldom()
+        missing = {**self._fixed_missing, **missing, **seldom_missing}
+        if "energy_j" in missing:
+            missing["energy_update_s"] = missing["energy_j"]
+        if any(process.memory_mib is None for process in seldom.get("processes", ())):
+            missing["processes.memory_mib"] = NO_SHARE
+        if missing != self._missing:
+            self._missing = missing
+        return trusted(
+            GpuReading,
+            index=self.index,
+            parent_index=self.parent_index,
+            **self._fixed,
+            **live,
+            **seldom,
+            missing=self._missing,
+        )
+
+    def energy_j(self) -> float | None:
+        """Return the energy counter, or `None`."""
+        counted: float | None = self._ask("energy_j", LIVE["energy_j"])[0]
+        return counted
+
+    def info(self, driver: str | None, no_driver: str | None) -> GpuInfo:
+        """Return what does not change, with the power limit as it is now."""
+        reading = self.read()
+        card, card_missing = self._ask_each(CARD)
+        shared = GpuInfo.model_fields.keys() & GpuReading.model_fields.keys() - {"missing"}
+        missing = {name: reason for name, reason in reading.missing.items() if name in shared}
+        way = self._chosen.get("memory_used_mib")
+        if way is None:
+            missing["unified_memory"] = reading.missing["memory_used_mib"]
+        return GpuInfo(
+            driver=driver,
+            unified_memory=None if way is None else way == UNIFIED,
+            methods={
+                name: way for name, way in self._chosen.items() if len(LIVE.get(name, ())) > 1
+            },
+            missing=missing | card_missing | ({"driver": no_driver} if no_driver else {}),
+            **{name: getattr(reading, name) for name in shared},
+            **card,
+        )
+
+    def ask_pids(self, kind: str) -> tuple[set[int] | None, str]:
+        """Return the processes that use the GPU for `compute` or `graphics`, or the reason."""
+        return self._ask(kind, PROCESSES[kind])
+
+    def _look_for_it(self) -> None:
+        """Ask for a lost GPU again, now and then; it is the same only if its UUID is."""
+        now_s = self._clock()
+        if now_s - self._asked_at_s < RETRY_S:
+            return
+        self._asked_at_s = now_s
+        try:
+            handle = self._find()
+            uuid = as_text(pynvml.nvmlDeviceGetUUID(handle))
+        except (pynvml.NVMLError, UnicodeDecodeError):
+            return
+        if self._fixed.get("uuid") not in (None, uuid):
+            self.lost = OTHER_CARD
+            return
+        self.handle, self.lost = handle, None
+        self._seldom_at_s = None
+        if "uuid" not in self._fixed:
+            self._fixed, self._fixed_missing = self._ask_all(FIXED)
+            self.note_update_period(None)
+
+    def _ask_seldom(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the answers of the last second, or fresh ones."""
+        now_s = self._clock()
+        if self.lost or self._seldom_at_s is None or now_s - self._seldom_at_s >= SELDOM_S:
+            self._seldom = self._ask_each(SELDOM)
+            self._seldom_at_s = now_s
+        return self._seldom
+
+    def _ask_all(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Ask for each field, and notice when the GPU is lost."""
+        answers, missing = self._ask_each(fields)
+        # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
+        if not self.lost and not answers and UNKNOWN in missing.values():
+            self._note_lost(f"the GPU is lost: {UNKNOWN} to every question")
+        return answers, missing
+
+    def _ask_each(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the answers, and for each field without one the reason."""
+        answers: dict[str, Any] = {}
+        missing: dict[str, str] = {}
+        for name, ways in fields.items():
+            if self.parent_index is not None and name not in INSTANCE:
+                missing[name] = f"instances of MIG share it; see GPU {self.parent_index}"
+                continue
+            answer, reason = self._ask(name, ways)
+            if answer is None:
+                missing[name] = reason
+            else:
+                answers[name] = answer
+        return answers, missing
+
+    def _ask(self, name: str, ways: Ways) -> tuple[Any, str]:
+        """Return the answer of the first way that has one, or `None` and the reason.
+
+        The way that answered first stays: a figure does not change its meaning during a run.
+        """
+        reason = ""
+        for way, question in ways:
+            if self.lost:
+                return None, self.lost
+            if self._chosen.get(name, way) != way or not self._may_use(name, way):
+                continue
+            told = self._refused.get((name, way), "")
+            if told:
+                reason = told
+                continue
+            try:
+                answer = question(self.handle)
+            except pynvml.NVMLError as error:
+                reason = self._note_refusal(name, way, error)
+            except UnicodeDecodeError:
+                reason = self._refused[name, way] = NOT_TEXT
+            else:
+                self._chosen[name] = way
+                return answer, ""
+        return None, reason
+
+    def _may_use(self, name: str, way: str) -> bool:
+        """Return whether a way may be gone: the host's memory only where NVML has no such figure.
+
+        Chips that share the host's memory answer both of NVML's questions with "not supported"
+        (leptonai/gpud, issue 1170); a card of its own memory does not.
+        """
+        refused = [why for (field, _), why in self._refused.items() if field == name]
+        return way != UNIFIED or refused == [NOT_SUPPORTED, NOT_SUPPORTED]
+
+    def _note_refusal(self, name: str, way: str, error: pynvml.NVMLError) -> str:
+        """Remember what an error means for later looks, and return it in words."""
+        reason = why(error)
+        if error.value in LOST:
+            self._note_lost(reason)
+        if error.value in REFUSALS:
+            self._refused[name, way] = reason
+        return reason
+
+    def _note_lost(self, reason: str) -> None:
+        self.lost = reason
+        self._asked_at_s = self._clock()
+
+
+def find_instances(
+    card: NvmlGpu, first_index: int, clock: Callable[[], float]
+) -> Iterator[NvmlGpu]:
+    """Yield the MIG instances that a card is split into, numbered from `first_index`."""
+    if card.lost:
+        return
+    try:
+        if pynvml.nvmlDeviceGetMigMode(card.handle)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return
+        places = pynvml.nvmlDeviceGetMaxMigDeviceCount(card.handle)
+    except pynvml.NVMLError:  # a card, or a driver, that knows no MIG
+        return
+    index = first_index
+    for place in range(places):
+        try:
+            pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
+        except pynvml.NVMLError:  # nothing in this place
+            continue
+
+        def find(place: int = place) -> Handle:
+            return pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
+
+        yield NvmlGpu(index, find, parent_index=card.index, clock=clock)
+        index += 1
+
+
+def driver_version() -> tuple[str | None, str | None]:
+    """Return the driver's version, or `None` and the reason."""
+    try:
+        return as_text(pynvml.nvmlSystemGetDriverVersion()), None
+    except pynvml.NVMLError as error:
+        return None, why(error)
+    except UnicodeDecodeError:
+        return None, NOT_TEXT
+
+
+def why(error: pynvml.NVMLError) -> str:
+    """Return what an error of NVML means, in words."""
+    return REASONS.get(error.value, f"NVML: {error}")

@@ -1,0 +1,196 @@
+"""A driver that hangs: who asks it goes on, and what it could not tell is marked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pytest
+from nvml_fake import build_stub, run_with_stub
+from processes import wait_until
+
+from diffusion_bench.hardware.patience import PatientSensor
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
+from diffusion_bench.records import GpuReading
+
+SOON_S = 0.05
+LONG_S = 60.0  # nothing here waits so long, unless it is broken
+
+
+class Stuck:
+    """A GPU whose questions wait for `go_on` once `hang` was called."""
+
+    reason = None
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.asked = 0
+        self.closed = 0
+
+    def hang(self) -> None:
+        self.go_on.clear()
+
+    def read(self) -> tuple[GpuReading, ...]:
+        self.asked += 1
+        self.go_on.wait(LONG_S)
+        return (GpuReading(index=3, name="RTX", power_w=100.0),)
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        self.go_on.wait(LONG_S)
+        return (GpuInfo(index=3, name="RTX", memory_total_mib=1024.0),)
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        self.go_on.wait(LONG_S)
+        return 5, ""
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    driver = Stuck()
+    yield driver
+    driver.go_on.set()
+
+
+@pytest.fixture
+def patient(stuck: Stuck) -> Iterator[PatientSensor]:
+    sensor = PatientSensor(lambda: stuck, limit_s=SOON_S)
+    yield sensor
+    stuck.go_on.set()
+    sensor.close()
+
+
+def test_a_driver_that_answers_is_only_passed_on(patient: PatientSensor) -> None:
+    assert patient.reason is None
+    assert patient.read()[0].power_w == 100
+    assert patient.cards()[0].name == "RTX"
+    assert patient.other_processes(3, ()) == (5, "")
+
+
+def test_every_question_to_a_driver_that_hangs_is_answered_with_the_reason(
+    stuck: Stuck, patient: PatientSensor
+) -> None:
+    stuck.hang()
+    (reading,) = patient.read()
+    assert (reading.index, reading.name, reading.memory_total_mib) == (3, "RTX", 1024)
+    assert reading.power_w is None
+    assert "the driver hangs: it has not answered for" in reading.missing["power_w"]
+    assert {"index", "name", "memory_total_mib"}.isdisjoint(reading.missing)
+    untold = {name for name, value in reading if value is None} - {"parent_index"}
+    assert untold - {"missing"} <= reading.missing.keys()
+    assert patient.cards()[0].name == "RTX"
+    assert "the driver hangs" in patient.other_processes(3, ())[1]
+
+
+def test_a_hanging_driver_gets_no_second_question_and_goes_on_where_it_left(
+    stuck: Stuck, patient: PatientSensor
+) -> None:
+    stuck.hang()
+    for _ in range(20):
+        patient.read()
+    assert stuck.asked == 1
+    stuck.go_on.set()
+    assert wait_until(lambda: patient.read()[0].power_w == 100, limit_s=LONG_S)
+    assert stuck.asked <= 3
+
+
+def test_what_a_driver_raises_reaches_who_asked(stuck: Stuck, patient: PatientSensor) -> None:
+    def broken() -> tuple[GpuReading, ...]:
+        raise ValueError("nonsense from the driver")
+
+    working, stuck.read = stuck.read, broken  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="nonsense from the driver"):
+        patient.read()
+    stuck.read = working  # type: ignore[method-assign]
+    assert patient.read()[0].power_w == 100
+
+
+def test_a_driver_that_does_not_start_is_no_gpu_with_the_reason() -> None:
+    held = threading.Event()
+
+    def start() -> NoGpu:
+        held.wait(LONG_S)
+        return NoGpu("too late")
+
+    sensor = PatientSensor(start, limit_s=SOON_S, open_limit_s=SOON_S)
+    try:
+        assert sensor.reason is not None
+        assert "the driver hangs" in sensor.reason
+        assert (sensor.read(), sensor.cards()) == ((), ())
+    finally:
+        held.set()
+
+
+def test_closing_neither_waits_for_a_hanging_driver_nor_leaves_a_thread(stuck: Stuck) -> None:
+    def drivers() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "gpu-driver"}
+
+    others = drivers()
+    sensor = PatientSensor(lambda: stuck, limit_s=SOON_S)
+    stuck.hang()
+    sensor.read()
+    sensor.close()
+    assert stuck.closed == 0
+    assert "the sensor is closed" in sensor.read()[0].missing["power_w"]
+    stuck.go_on.set()
+    assert wait_until(lambda: not drivers() - others, limit_s=LONG_S)
+    again = PatientSensor(lambda: stuck, limit_s=LONG_S)
+    again.close()
+    again.close()
+    assert stuck.closed == 1
+
+
+def test_the_sampler_goes_on_while_a_reading_hangs_and_marks_the_gap(
+    stuck: Stuck, patient: PatientSensor
+) -> None:
+    with Sampler(patient, interval_s=0.01) as sampler:
+        assert wait_until(lambda: len(sampler.history()) >= 3, limit_s=LONG_S)
+        stuck.hang()
+        before = len(sampler.history())
+        assert wait_until(lambda: len(sampler.history()) >= before + 10, limit_s=LONG_S)
+        stuck.go_on.set()
+        assert wait_until(lambda: sampler.history()[-1].gpus[0].power_w == 100, limit_s=LONG_S)
+    hung = [look for look in sampler.history() if look.gpus[0].power_w is None]
+    assert len(hung) >= 9
+    assert all("the driver hangs" in look.gpus[0].missing["power_w"] for look in hung)
+    assert all(look.host.ram_used_mib for look in hung)
+    # The first of them waited for the limit: what should have been looked at meanwhile is a gap.
+    late = [look.gap_s for look in sampler.history() if look.gap_s]
+    assert max(late) >= SOON_S
+
+
+def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> None:
+    """The call sleeps in C for five seconds. Bindings that kept the GIL meanwhile would fail it."""
+    hang = """
+    import time
+    from diffusion_bench.hardware.sampler import Sampler
+    sensor = open_sensor()
+    sensor._limit_s = 0.1
+    with Sampler(sensor, interval_s=0.05) as sampler:
+        while not sampler.history():
+            time.sleep(0.01)
+        stub().nvmlStubHang(b"nvmlDeviceGetTemperature", 1, 5000)
+        before = len(sampler.history())
+        while len(sampler.history()) < before + 20:
+            time.sleep(0.01)
+        asked = time.monotonic()
+        last = sampler.look()
+        took_s = time.monotonic() - asked
+        cards = len(sensor.cards())
+    sensor.close()
+    answer = took_s, dump(last.gpus), cards, stub().nvmlStubCalls(b"nvmlDeviceGetTemperature", 1)
+    """
+    start_s = time.monotonic()
+    took_s, gpus, cards, calls = run_with_stub(build_stub(tmp_path), hang)
+    assert took_s < 1
+    assert cards == 2
+    assert [gpu["name"] for gpu in gpus] == ["NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060"]
+    assert all("the driver hangs" in gpu["missing"]["temperature_c"] for gpu in gpus)
+    assert calls >= 2
+    assert time.monotonic() - start_s < 5  # nor does the end of the program wait
