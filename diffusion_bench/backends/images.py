@@ -11,9 +11,18 @@ import torch
 
 from diffusion_bench.backends.catalog import ModelUnavailable, find_model, unknown_words
 from diffusion_bench.backends.device import pick_device
+from diffusion_bench.backends.input_pictures import InputPictures, check_inputs
+from diffusion_bench.backends.latents import decode, denoiser_of, initial_noise, latent_shape
 from diffusion_bench.backends.library_messages import quiet_libraries
 from diffusion_bench.backends.peaks import forget_peaks, read_peaks
-from diffusion_bench.backends.stage_clock import DENOISERS, StageClock
+from diffusion_bench.backends.pipeline_calls import (
+    call_arguments,
+    check_request,
+    is_interruptible,
+    parameters_of,
+    pipeline_for,
+)
+from diffusion_bench.backends.stage_clock import StageClock
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import (
     Generation,
@@ -26,6 +35,14 @@ from diffusion_bench.records import (
 )
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Stopped(Exception):
+    """Ends the call of a pipeline that cannot be told to leave out its other steps."""
+
+    def __init__(self, latents: torch.Tensor) -> None:
+        super().__init__()
+        self.latents = latents
 
 
 class ImageBackend:
@@ -48,7 +65,7 @@ class ImageBackend:
     @property
     def attention(self) -> str:
         """Return the attention implementation of the denoiser, as diffusers names it."""
-        processors = getattr(self._denoiser(), "attn_processors", {}).values()
+        processors = getattr(denoiser_of(self._pipeline), "attn_processors", {}).values()
         return ", ".join(sorted({type(processor).__name__ for processor in processors})) or "none"
 
     @classmethod
@@ -90,22 +107,34 @@ class ImageBackend:
         on_step: OnStep = ignore_step,
         *,
         stop_after: int | None = None,
+        inputs: InputPictures | None = None,
     ) -> Generation:
-        """Draw the request's pictures.
+        """Draw the request's pictures, from the `inputs` that it names if it names any.
 
         `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
         counts for no step. With `stop_after` the steps after that many are left out and what there
         is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. Raises
         ValueError for a request that this model cannot fulfil.
         """
-        self._pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
+        check_inputs(request, inputs)
+        pipeline = pipeline_for(self._pipeline, request)
+        check_request(pipeline, request)
+        pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
         clock = self._clock = StageClock(self.device)
+        arguments = call_arguments(
+            pipeline,
+            request,
+            noise=self.initial_latents(request),
+            generators=self._noise_generators(request),
+            inputs=inputs,
+        )
+        callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
-        with torch.inference_mode(), clock.watching(self._pipeline):
-            images = self._pipeline(
-                **self._arguments(request),
-                callback_on_step_end=self._step_callback(request, clock, on_step, stop_after),
-            ).images
+        with torch.inference_mode(), clock.watching(pipeline):
+            try:
+                images = pipeline(**arguments, **_as_heard(pipeline, callback)).images
+            except Stopped as stopped:
+                images = decode(pipeline, stopped.latents, request)
         return Generation(
             request=request,
             images=tuple(images),
@@ -117,51 +146,23 @@ class ImageBackend:
             warnings=self._warnings(request),
         )
 
-    def _arguments(self, request: ImageRequest) -> dict[str, Any]:
-        arguments: dict[str, Any] = {
-            "prompt": [request.prompt] * request.batch,
-            "width": request.width,
-            "height": request.height,
-            "num_inference_steps": request.steps,
-            "guidance_scale": request.guidance_scale,
-            "latents": self.initial_latents(request),
-            "generator": self._noise_generators(request),
-        }
-        if request.sampler == "ddim":
-            arguments["eta"] = request.eta
-        if request.guidance_scale > 1:
-            arguments["negative_prompt"] = [request.negative_prompt] * request.batch
-        return arguments
-
     def initial_latents(self, request: ImageRequest) -> torch.Tensor:
-        """Return (batch, channels, height / 8, width / 8) noise, the same for every sampler.
+        """Return (batch, channels, rows, columns) noise, the same for every sampler.
 
         It is drawn on the CPU, so that every device starts from the same noise.
         """
-        scale = self._pipeline.vae_scale_factor
-        shape = (
-            self._denoiser().config.in_channels,
-            request.height // scale,
-            request.width // scale,
-        )
-        noise = [
-            torch.randn(shape, generator=torch.Generator().manual_seed(request.seed + image))
-            for image in range(request.batch)
-        ]
-        return torch.stack(noise).to(self.device, DTYPES[self.precision])
+        noise = initial_noise(request, latent_shape(self._pipeline, request.width, request.height))
+        return noise.to(self.device, DTYPES[self.precision])
 
     def _noise_generators(self, request: ImageRequest) -> list[torch.Generator]:
         # On the device: drawing each step's noise on the host would slow DDPM down on a GPU.
-        seed = request.seed if request.noise_seed is None else request.noise_seed
+        pictures = (request.of_picture(index) for index in range(request.batch))
         return [
-            torch.Generator(self.device).manual_seed(_sampler_seed(seed + image))
-            for image in range(request.batch)
+            torch.Generator(self.device).manual_seed(
+                _sampler_seed(own.seed if own.noise_seed is None else own.noise_seed)
+            )
+            for own in pictures
         ]
-
-    def _denoiser(self) -> Any:
-        return next(
-            part for name in DENOISERS if (part := getattr(self._pipeline, name, None)) is not None
-        )
 
     def _step_callback(
         self, request: ImageRequest, clock: StageClock, on_step: OnStep, stop_after: int | None
@@ -169,39 +170,50 @@ class ImageBackend:
         started_s = time.perf_counter()
 
         def step_ended(
-            _: Any, index: int, timestep: Any, tensors: dict[str, Any]
+            pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
         ) -> dict[str, Any]:
             with clock.step_ended():
                 if on_step is not ignore_step:
                     on_step(
                         Step(
                             index=index,
-                            num_steps=request.steps,
+                            num_steps=_num_steps(pipeline),
                             timestep=float(timestep),
                             elapsed_s=time.perf_counter() - started_s,
-                            preview=lambda: self._decode(tensors["latents"]),
+                            preview=lambda: decode(pipeline, tensors["latents"], request),
                         )
                     )
             if index + 1 == stop_after:
+                if not is_interruptible(pipeline):
+                    raise Stopped(tensors["latents"])
                 # The pipeline's own way to be stopped: it skips the other steps and decodes.
-                self._pipeline._interrupt = True
+                pipeline._interrupt = True
             return {}
 
         return step_ended
-
-    def _decode(self, latents: torch.Tensor) -> list[Any]:
-        """Return what the latents show so far as PIL images; none where fp16 would overflow."""
-        vae = self._pipeline.vae
-        if self.precision == "fp16" and vae.config.get("force_upcast"):
-            return []
-        decoded = vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-        return list(self._pipeline.image_processor.postprocess(decoded))
 
     def _warnings(self, request: ImageRequest) -> tuple[str, ...]:
         strange = unknown_words(self.model, f"{request.prompt} {request.negative_prompt}")
         if not strange:
             return ()
         return (f"{self.model} was not trained on: {', '.join(strange)}",)
+
+
+def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Return the argument by which a pipeline takes a step callback: older ones call it plainly."""
+    if "callback_on_step_end" in parameters_of(type(pipeline)):
+        return {"callback_on_step_end": callback}
+
+    def plainly(index: int, timestep: Any, latents: torch.Tensor) -> None:
+        callback(pipeline, index, timestep, {"latents": latents})
+
+    return {"callback": plainly, "callback_steps": 1}
+
+
+def _num_steps(pipeline: Any) -> int:
+    """Return how many steps the call takes: other than asked for with PNDM, or from an image."""
+    taken: int | None = getattr(pipeline, "_num_timesteps", None)
+    return len(pipeline.scheduler.timesteps) if taken is None else taken
 
 
 def _sampler_seed(seed: int) -> int:

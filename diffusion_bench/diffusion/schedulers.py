@@ -54,10 +54,15 @@ class FlowSolver(DPMSolverMultistepScheduler):
         device: Any = None,
         mu: float | None = None,
         timesteps: list[int] | None = None,
+        sigmas: list[float] | None = None,
     ) -> None:
-        """Set the timesteps; `mu` counts where the model shifts by the size of the picture."""
+        """Set the timesteps; `mu` counts where the model shifts by the size of the picture.
+
+        Of `sigmas` only the number counts: the solver lays out its own.
+        """
         own = mu if self.config.use_dynamic_shifting else None
-        super().set_timesteps(num_inference_steps, device, own, timesteps)
+        steps = len(sigmas) if num_inference_steps is None and sigmas is not None else None
+        super().set_timesteps(steps or num_inference_steps, device, own, timesteps)
 
 
 FLOW_SCHEDULERS: dict[str, Any] = {

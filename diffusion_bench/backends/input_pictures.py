@@ -1,0 +1,100 @@
+"""Pictures that a request starts from: an image to change, and the mask of what may change.
+
+They travel beside the request; the request holds their digests, so that the work has a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from diffusion_bench.records import ImageRequest
+
+MAX_PIXELS = 64 * 2**20
+KEPT_BELOW = 128  # of a mask's 0 to 255, as diffusers binarises it
+
+
+class InputPictures(NamedTuple):
+    """An image as RGB, and a mask as greys, white where the picture is to be drawn anew."""
+
+    image: Any
+    mask: Any | None = None
+
+    def named_in(self, request: ImageRequest) -> ImageRequest:
+        """Return the request that names these pictures by their digests."""
+        named = {
+            "image": picture_digest(self.image),
+            "mask": None if self.mask is None else picture_digest(self.mask),
+        }
+        return ImageRequest.model_validate(request.model_dump() | named)
+
+    def fitted(self, width: int, height: int) -> InputPictures:
+        """Return the pictures at a size, scaled to cover it and cut at the longer side."""
+        image = ImageOps.fit(self.image, (width, height), Image.Resampling.LANCZOS)
+        if self.mask is None:
+            return InputPictures(image)
+        mask = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
+        return InputPictures(image, mask.point([0] * KEPT_BELOW + [255] * (256 - KEPT_BELOW)))
+
+
+def read_inputs(image: Path | Any, mask: Path | Any | None = None) -> InputPictures:
+    """Return the pictures of files, or of PIL images; raise ValueError in one line.
+
+    A mask must be as large as its image and white somewhere; what is transparent in an image is
+    white.
+    """
+    picture = _upright(image, "image")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    found = picture.convert("RGB")
+    if mask is None:
+        return InputPictures(found)
+    greys = _upright(mask, "mask").convert("L")
+    if greys.size != found.size:
+        raise ValueError(
+            f"the mask is {greys.width}x{greys.height}, its image {found.width}x{found.height}: "
+            "they must be of one size"
+        )
+    if greys.getextrema()[1] < KEPT_BELOW:
+        raise ValueError("the mask is black: nothing is to be drawn; paint white what may change")
+    return InputPictures(found, greys)
+
+
+def _upright(source: Path | Any, what: str) -> Any:
+    if isinstance(source, Image.Image):
+        return ImageOps.exif_transpose(source)
+    path = Path(source)
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{what} {path.name}: larger than {MAX_PIXELS >> 20} megapixels")
+            picture.load()
+            return ImageOps.exif_transpose(picture)
+    except UnidentifiedImageError:
+        raise ValueError(f"{what} {path.name}: no picture that can be read") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{what} {path.name}: larger than {MAX_PIXELS >> 20} megapixels") from None
+    except (OSError, SyntaxError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{what} {path.name}: cannot be read: {reason:.200}") from None
+
+
+def picture_digest(picture: Any) -> str:
+    """Return 16 hexadecimal digits of a picture's mode, size and pixels, however it is stored."""
+    found = hashlib.sha256(f"{picture.mode} {picture.width}x{picture.height}\n".encode())
+    found.update(picture.tobytes())
+    return found.hexdigest()[:16]
+
+
+def check_inputs(request: ImageRequest, inputs: InputPictures | None) -> None:
+    """Raise ValueError where a request and the pictures beside it do not belong together."""
+    if inputs is None:
+        if request.image is not None:
+            raise ValueError("this request starts from an image, which must come with it")
+        return
+    if inputs.named_in(request) != request:
+        raise ValueError("the image or mask is not the one that the request names by its digest")

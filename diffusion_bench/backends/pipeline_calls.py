@@ -1,0 +1,175 @@
+"""How a request is put to a pipeline: which of a model's pipelines, and with what arguments.
+
+Text to image is the pipeline that was loaded. For image to image (SDEdit, Meng et al. 2022) and
+inpainting diffusers has pipelines over the same networks; a model without one says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from diffusion_bench.backends.input_pictures import InputPictures
+from diffusion_bench.backends.latents import check_size, denoiser_of, packed
+from diffusion_bench.records import ImageRequest
+
+IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
+FEW_TOKENS = 256  # of the prompt that FLUX.1-schnell was distilled on, says its card
+
+
+def task_class(task: str, pipeline_class: type) -> type | None:
+    """Return diffusers' class of that task over the networks of a text-to-image class, if any."""
+    from diffusers.pipelines.auto_pipeline import (
+        AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        AUTO_INPAINT_PIPELINES_MAPPING,
+        AUTO_TEXT2IMAGE_PIPELINES_MAPPING,
+    )
+
+    family = next(
+        (name for name, cls in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if cls is pipeline_class),
+        None,
+    )
+    mapping = {
+        IMAGE_TO_IMAGE: AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+        INPAINTING: AUTO_INPAINT_PIPELINES_MAPPING,
+    }[task]
+    found: type | None = mapping.get(family)
+    return found
+
+
+def pipeline_for(pipeline: Any, request: ImageRequest) -> Any:
+    """Return the pipeline that does what the request asks, over the same networks.
+
+    Raises ValueError, in one line, where the model has none.
+    """
+    if request.image is None:
+        return pipeline
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
+
+    task = IMAGE_TO_IMAGE if request.mask is None else INPAINTING
+    if task_class(task, type(pipeline)) is None:
+        raise ValueError(f"this model's pipeline ({type(pipeline).__name__}) has no {task}")
+    auto = AutoPipelineForImage2Image if request.mask is None else AutoPipelineForInpainting
+    found = auto.from_pipe(pipeline)
+    found.set_progress_bar_config(disable=True)
+    return found
+
+
+def parameters_of(pipeline_class: type) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a pipeline's call."""
+    return inspect.signature(pipeline_class.__call__).parameters
+
+
+def check_request(pipeline: Any, request: ImageRequest) -> None:
+    """Raise ValueError, in one line, for what a pipeline cannot do."""
+    check_size(pipeline, request)
+    name = type(pipeline).__name__
+    if request.guidance_rescale and "guidance_rescale" not in parameters_of(type(pipeline)):
+        raise ValueError(
+            f"guidance_rescale: this model's pipeline ({name}) has none; leave it at 0"
+        )
+    if request.negative_prompt.strip() and _is_guided_inside(pipeline):
+        raise ValueError(
+            "negative_prompt: this model's guidance is an input of its network, which has no "
+            "place for one; leave it empty"
+        )
+    if request.image is not None and int(request.steps * request.strength) < 1:
+        raise ValueError(
+            f"{request.steps} steps at strength {request.strength} leave none to draw; "
+            f"take {int(1 / request.strength) + 1} steps or more"
+        )
+
+
+def _is_guided_inside(pipeline: Any) -> bool:
+    """Return whether guidance was distilled into the network, as in FLUX.1-dev."""
+    return bool(denoiser_of(pipeline).config.get("guidance_embeds"))
+
+
+def call_arguments(
+    pipeline: Any,
+    request: ImageRequest,
+    *,
+    noise: torch.Tensor,
+    generators: list[torch.Generator],
+    inputs: InputPictures | None = None,
+) -> dict[str, Any]:
+    """Return the arguments of the call but its callback; `noise` is not packed."""
+    known = parameters_of(type(pipeline))
+    arguments: dict[str, Any] = {
+        "prompt": [request.prompt] * request.batch,
+        "width": request.width,
+        "height": request.height,
+        "num_inference_steps": request.steps,
+        "generator": generators,
+        **_guidance(pipeline, request, known),
+        **_starts(pipeline, request, noise, inputs),
+        # As asked for: no cleaning of captions, no other size that is scaled afterwards.
+        "clean_caption": False,
+        "use_resolution_binning": False,
+    }
+    if request.sampler == "ddim":
+        arguments["eta"] = request.eta
+    if type(pipeline).__name__.startswith("Flux") and not _is_guided_inside(pipeline):
+        arguments["max_sequence_length"] = FEW_TOKENS
+    return {name: value for name, value in arguments.items() if name in known}
+
+
+def _guidance(pipeline: Any, request: ImageRequest, known: Mapping[str, Any]) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"guidance_scale": request.guidance_scale}
+    if request.guidance_scale > 1 and not _is_guided_inside(pipeline):
+        arguments["negative_prompt"] = [request.negative_prompt] * request.batch
+        # Where `guidance_scale` is of distilled guidance only, this is the one of two passes.
+        arguments["true_cfg_scale"] = request.guidance_scale
+    if request.guidance_rescale:
+        arguments["guidance_rescale"] = request.guidance_rescale
+    return arguments
+
+
+def _starts(
+    pipeline: Any, request: ImageRequest, noise: torch.Tensor, inputs: InputPictures | None
+) -> dict[str, Any]:
+    """Return what the pictures start from, and see to it that the noise is ours."""
+    if inputs is None:
+        return {"latents": packed(pipeline, noise)}
+    own = inputs.fitted(request.width, request.height)
+    start_from(pipeline, noise)
+    arguments: dict[str, Any] = {
+        "image": [own.image] * request.batch,
+        "strength": request.strength,
+    }
+    if own.mask is not None:
+        arguments["mask_image"] = own.mask
+        if request.strength == 1:  # the image is not seen through pure noise
+            arguments["latents"] = noise
+    return arguments
+
+
+def start_from(pipeline: Any, noise: torch.Tensor) -> None:
+    """Let the pipeline's scheduler put this noise on images, in place of the pipeline's own draw.
+
+    Pipelines draw it from the generators of the sampler's noise, which lie on the device.
+    """
+    scheduler = pipeline.scheduler
+    mix: Callable[..., Any] = getattr(scheduler, "add_noise", None) or _as_add(scheduler)
+
+    def add_noise(images: torch.Tensor, theirs: torch.Tensor, timesteps: torch.Tensor) -> Any:
+        ours = noise if theirs.shape == noise.shape else packed(pipeline, noise)
+        return mix(images, ours.to(theirs), timesteps)
+
+    def scale_noise(images: torch.Tensor, timesteps: torch.Tensor, theirs: torch.Tensor) -> Any:
+        return add_noise(images, theirs, timesteps)
+
+    scheduler.add_noise, scheduler.scale_noise = add_noise, scale_noise
+
+
+def _as_add(scheduler: Any) -> Callable[..., Any]:
+    scale = scheduler.scale_noise
+    return lambda images, noise, timesteps: scale(images, timesteps, noise)
+
+
+def is_interruptible(pipeline: Any) -> bool:
+    """Return whether the pipeline can be told to leave out its other steps and decode."""
+    return hasattr(type(pipeline), "interrupt")
