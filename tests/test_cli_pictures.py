@@ -7,23 +7,32 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from diffusion_bench.backends.pictures import read_request
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.picture_recipes import PictureRecipe
+from diffusion_bench.backends.pictures import read_recipe, read_request, save_png
 from diffusion_bench.cli import main
-from diffusion_bench.cli.pictures import build_request, parse_size
+from diffusion_bench.cli.drawing import Settings, parse_size
+from diffusion_bench.records import ImageRequest
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--device", "cpu")
 
 
-def generate(*arguments: str) -> int:
+def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        main(["generate", "a cat", *QUICK, *arguments])
+        main(list(arguments))
     return ended.value.code
+
+
+def generate(*arguments: str) -> int:
+    return run("generate", "a cat", *QUICK, *arguments)
 
 
 def pixels(path: Path) -> bytes:
@@ -89,13 +98,110 @@ def test_a_seed_picked_by_chance_is_printed_and_draws_the_picture_again(
 def test_each_picture_of_a_batch_carries_what_draws_it_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--sampler", "ddpm", "--seed", "5", "--noise-seed", "9", "--batch", "2")
+    options = ("--sampler", "ddpm", "--seed", "5", "--noise-seed", "9", "--pictures", "2")
     assert generate(*options, "--out", str(tmp_path / "cat.png")) == 0
     written = [tmp_path / "cat-0.png", tmp_path / "cat-1.png"]
     assert capsys.readouterr().out.split() == [str(path) for path in written]
     assert sorted(tmp_path.iterdir()) == written
     request = read_request(written[1])
     assert (request.seed, request.noise_seed, request.batch) == (6, 10, 1)
+
+
+def test_a_picture_is_drawn_again_from_itself_with_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of a batch, with noise on the way: what alone would come out only nearly the same."""
+    options = ("--sampler", "ddpm", "--seed", "5", "--pictures", "2", "--negative", "a dog")
+    assert generate(*options, "--size", "48x40", "--out", str(tmp_path / "cat.png")) == 0
+    second, again = tmp_path / "cat-1.png", tmp_path / "again.png"
+    capsys.readouterr()
+    assert run("generate", "--from", str(second), "--out", str(again), "--device", "cpu") == 0
+    assert again.read_bytes() == second.read_bytes()
+    assert "warning" not in capsys.readouterr().err
+    recipe = read_recipe(second)
+    assert (recipe.request.batch, recipe.picture, recipe.device) == (2, 1, "cpu")
+    assert recipe.model_revision.startswith("sha256:")
+    assert recipe.versions["torch"] == version("torch")
+
+
+def test_what_cannot_be_drawn_again_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = tmp_path / "plain.png"
+    assert generate("--no-parameters", "--out", str(plain)) == 0
+    capsys.readouterr()
+    recipe = PictureRecipe(request=ImageRequest(prompt="a cat"))
+    ours = tmp_path / "ours.png"
+    save_png(Image.open(plain), ours, recipe)
+    for arguments, words in (
+        (("--from", plain), "plain.png carries no recipe of Diffusion Bench"),
+        (("--from", tmp_path / "none.png"), "none.png: cannot be read: No such file"),
+        (("--from", plain, "--seed", "3"), "--from says that itself: leave out --seed"),
+        (("a dog", "--from", plain), "--from says that itself: leave out PROMPT"),
+        (("--from", ours, "--out", ours), "is the picture itself"),
+        ((), "say what to draw"),
+        (("a cat", "--overwrite"), "--overwrite belongs to --batch"),
+        (("--batch", "4"), "for 4 pictures at once say --pictures"),
+    ):
+        assert run("generate", *map(str, arguments)) == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "prompts.csv"
+    file.write_text(
+        "prompt,seed,out\n"
+        "a cat,7,cat.png\n"
+        '"a dog,\non grass",,dog.png\n'
+        "a fox,x,fox.png\n"
+        "a fox,,cat.png\n"
+        ",,empty.png\n"
+        "a cow,,cow.jpg\n"
+        "an owl,3,owl.png\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+def test_a_batch_draws_each_row_with_one_model_and_goes_on_after_a_bad_one(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads = []
+    load = ImageBackend.load
+    monkeypatch.setattr(ImageBackend, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
+    assert run("generate", "--batch", str(rows), "--seed", "9", *QUICK) == 2
+    said = capsys.readouterr()
+    assert len(loads) == 1
+    names = ("cat.png", "dog.png", "owl.png")
+    assert said.out.split() == [str(rows.parent / name) for name in names]
+    assert {path.name for path in rows.parent.glob("*")} == {*names, rows.name}
+    assert [read_request(rows.parent / name).seed for name in names] == [7, 9, 3]
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        "error: row 3 (line 5): seed 'x' is no whole number",
+        "error: row 4 (line 6): its out is that of row 1 too",
+        "error: row 5 (line 7): the prompt is empty; say what to draw, as in 'a cat'",
+        f"error: row 6 (line 8): --out {rows.parent / 'cow.jpg'} does not end in .png",
+    ]
+    assert said.err.endswith("3 of 7 rows drawn\n")
+    assert generate("--seed", "7", "--out", str(rows.parent / "alone.png")) == 0
+    assert (rows.parent / "alone.png").read_bytes() == (rows.parent / "cat.png").read_bytes()
+
+
+def test_a_batch_begun_again_keeps_what_is_there_unless_told(
+    rows: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows.write_text("prompt,out\na cat,cat.png\nan owl,owl.png\n", encoding="utf-8")
+    kept = rows.parent / "cat.png"
+    kept.write_bytes(b"kept")
+    assert run("generate", "--batch", str(rows), *QUICK) == 0
+    assert kept.read_bytes() == b"kept"
+    last = "1 of 2 rows drawn, 1 there already (--overwrite makes them anew)\n"
+    assert capsys.readouterr().err.endswith(last)
+    assert run("generate", "--batch", str(rows), "--overwrite", *QUICK) == 0
+    assert capsys.readouterr().err.endswith("2 of 2 rows drawn\n")
+    assert read_request(kept).prompt == "a cat"
 
 
 def test_the_options_reach_the_request(tmp_path: Path) -> None:
@@ -140,15 +246,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_picture(
 
 
 def test_what_is_not_given_is_the_models_own_setting() -> None:
-    bundled = build_request(prompt="a cat", model="pictogram", size=None, seed=0, steps=None)
-    assert (bundled.width, bundled.steps, bundled.guidance_scale) == (64, 20, 3.0)
-    hub = build_request(
-        prompt="a cat",
-        model="stable-diffusion-v1-5/stable-diffusion-v1-5",
-        size=None,
-        seed=0,
-        guidance_scale=None,
+    bundled = Settings().request("a cat")
+    entry = find_model("pictogram")
+    assert (bundled.width, bundled.steps, bundled.guidance_scale) == (
+        entry.side,
+        entry.steps,
+        entry.guidance_scale,
     )
+    hub = Settings(model="stable-diffusion-v1-5/stable-diffusion-v1-5").request("a cat")
     assert (hub.width, hub.steps, hub.guidance_scale) == (512, 30, 7.5)
 
 

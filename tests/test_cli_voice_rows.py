@@ -71,7 +71,7 @@ def test_a_batch_keeps_the_model_and_goes_on_after_a_bad_row(
     assert said.out.split("\n")[:-1] == [str(path) for path in written]
     assert model.loaded == ["echo"]
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert [re.match(r"error: row (\d): ", line)[1] for line in errors] == ["3", "4", "5", "6", "7"]
+    assert [re.match(r"error: row (\d) ", line)[1] for line in errors] == ["3", "4", "5", "6", "7"]
     for line, reason in zip(
         errors, ("unspeakable", "unknown voice 'zoe'", "no word", "", "row 1"), strict=True
     ):
@@ -128,7 +128,7 @@ def test_a_row_of_the_wrong_width_or_seed_is_marked(
     assert clone("--batch", file) == 2
     errors = capsys.readouterr().err.splitlines()
     assert ["fields" in line for line in errors] == [True, True, False, False, False]
-    assert errors[2].endswith("row 3: it names no out")
+    assert errors[2].endswith("row 3 (line 4): it names no out")
     assert "seed 'x' is no whole number" in errors[3]
     assert errors[4] == "0 of 4 rows spoken"
 

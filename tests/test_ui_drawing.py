@@ -9,6 +9,7 @@ from ui_server import VALUES, busy_device, is_free, wait_until
 
 from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_request, save_png
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.drawing import Drawing
@@ -151,7 +152,7 @@ def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
 def test_settings_are_read_from_a_picture(make_drawing, tmp_path):
     request = ImageRequest(prompt="a fox", sampler="ddpm", steps=9, seed=5, noise_seed=6)
     path = tmp_path / "fox.png"
-    save_png(Image.new("RGB", (8, 8)), path, request)
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
 
     fields = make_drawing().read_settings(str(path))
 
@@ -161,7 +162,7 @@ def test_settings_are_read_from_a_picture(make_drawing, tmp_path):
 def test_a_noise_seed_that_a_picture_has_not_stays_unset(make_drawing, tmp_path):
     request = ImageRequest(prompt="a fox")
     path = tmp_path / "fox.png"
-    save_png(Image.new("RGB", (8, 8)), path, request)
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
 
     fields = make_drawing().read_settings(str(path))
 
@@ -179,7 +180,14 @@ def test_a_picture_without_usable_settings_is_refused_in_one_line(make_drawing, 
         path.write_bytes(path.read_bytes()[:40])
     elif content == "damaged":
         request = ImageRequest(prompt="a fox")
-        save_png(Image.new("RGB", (8, 8)), path, request.model_copy(update={"steps": -3}))
+        bad = request.model_copy(update={"steps": -3})
+        save_png(
+            Image.new("RGB", (8, 8)),
+            path,
+            PictureRecipe.model_construct(
+                request=bad, picture=0, device="", model_revision=None, versions={}, missing={}
+            ),
+        )
 
     with pytest.raises(ValueError, match=r"\w") as refused:
         make_drawing().read_settings(None if content == "none" else str(path))
@@ -189,7 +197,8 @@ def test_a_picture_without_usable_settings_is_refused_in_one_line(make_drawing, 
 
 def test_a_seed_that_a_browser_would_round_is_not_put_into_its_field(make_drawing, tmp_path):
     path = tmp_path / "big.png"
-    save_png(Image.new("RGB", (8, 8)), path, ImageRequest(prompt="a fox", seed=2**53 + 1))
+    request = ImageRequest(prompt="a fox", seed=2**53 + 1)
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
 
     with pytest.raises(ValueError, match="larger than a browser can hold"):
         make_drawing().read_settings(str(path))

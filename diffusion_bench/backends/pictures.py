@@ -1,4 +1,4 @@
-"""Pictures on disk: PNG files that carry the request that made them."""
+"""Pictures on disk: PNG files that carry the recipe that made them."""
 
 from __future__ import annotations
 
@@ -8,69 +8,68 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
-from pydantic import ValidationError
 
-from diffusion_bench.records import ImageRequest, explain
+from diffusion_bench.backends.picture_recipes import PictureRecipe, infotext, parse_recipe
+from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.whole_file import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-REQUEST_KEY = "diffusion_bench"
+RECIPE_KEY = "diffusion_bench"
 INFOTEXT_KEY = "parameters"  # where A1111 and the tools after it look
-LONGEST = 300  # characters of a complaint about a file, which may be hostile
 
 
-def infotext(request: ImageRequest) -> str:
-    """Return the request in the form A1111 made common: prompt, negative prompt, settings."""
-    lines = [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    settings = {
-        "Steps": request.steps,
-        "Sampler": request.sampler.upper(),
-        "CFG scale": request.guidance_scale,
-        "Seed": request.seed,
-        "Size": f"{request.width}x{request.height}",
-        "Model": request.model,
-        "Eta": request.eta,
-    }
-    lines.append(", ".join(f"{name}: {value}" for name, value in settings.items()))
-    return "\n".join(lines)
+def to_png(picture: Picture, recipe: PictureRecipe | None) -> bytes:
+    """Return a picture and its recipe, if it is to have one, as a PNG file.
 
-
-def save_png(picture: Picture, path: Path, request: ImageRequest) -> None:
-    """Write a picture and its request; the file is whole or not there.
-
-    The same picture and request give the same bytes. Raises `NotWritten`.
+    The same picture and recipe give the same bytes.
     """
     info = PngInfo()
-    info.add_itxt(INFOTEXT_KEY, infotext(request))
-    info.add_itxt(REQUEST_KEY, request.model_dump_json())
+    if recipe is not None:
+        # As A1111 writes it: plain text where it is Latin-1, which every reader of PNG knows.
+        info.add_text(INFOTEXT_KEY, infotext(recipe))
+        info.add_itxt(RECIPE_KEY, recipe.model_dump_json())
     encoded = io.BytesIO()
     picture.save(encoded, format="PNG", pnginfo=info)
-    write_whole(path, encoded.getvalue())
+    return encoded.getvalue()
+
+
+def save_png(picture: Picture, path: Path, recipe: PictureRecipe | None) -> None:
+    """Write a picture and its recipe; the file is whole or not there. Raises `NotWritten`."""
+    write_whole(path, to_png(picture, recipe))
+
+
+def read_recipe(path: Path) -> PictureRecipe | None:
+    """Return the recipe a PNG carries, or `None` if it carries none of ours.
+
+    Decodes no pixels. Raises ValueError, in one line, for a file that is no PNG or holds a damaged
+    recipe. Texts of more than 1 MiB, or 64 MiB together, are refused by Pillow, packed ones before
+    they are unpacked.
+    """
+    text = _texts(path).get(RECIPE_KEY)
+    if text is None:
+        return None
+    try:
+        return parse_recipe(text)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: its recipe is damaged: {error}") from None
 
 
 def read_request(path: Path) -> ImageRequest | None:
-    """Return the request a PNG carries, or `None` if it carries none of ours.
+    """Return the request that draws a PNG's picture alone, or `None`; see `read_recipe`."""
+    recipe = read_recipe(path)
+    return None if recipe is None else recipe.alone
 
-    Decodes no pixels. Raises ValueError, in one line, for a file that is no PNG or holds a damaged
-    request.
-    """
+
+def _texts(path: Path) -> dict[str, str]:
+    """Return the texts of a PNG that stand before its pixels."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            text = picture.info.get(REQUEST_KEY)
+            return {key: text for key, text in picture.info.items() if isinstance(text, str)}
     except UnidentifiedImageError:
         raise ValueError(f"{path.name}: not a PNG picture") from None
     except OSError as error:
         raise ValueError(f"{path.name}: cannot be read: {error.strerror or error}") from None
     except (ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path.name}: not a PNG to be trusted: {error}") from None
-    if text is None:
-        return None
-    try:
-        return ImageRequest.model_validate_json(text)
-    except ValidationError as error:
-        reason = explain(error)
-        raise ValueError(f"{path.name}: its request is damaged: {reason:.{LONGEST}}") from None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.ranking import Candidate
     from diffusion_bench.backends.voice.recipes import Recipe
-    from diffusion_bench.cli.voice_rows import Row
+    from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import OnVoiceStep, Speech
 
 WAIT_S = 600.0
@@ -74,16 +74,15 @@ class Cloning:
 
     def speak_row(self, row: Row, settings: Settings, source: Source) -> None:
         """Say a row of a batch; what it leaves open is as the options say."""
-        if row.problem:
-            raise ValueError(row.problem)
+        reference = row.path("reference")
         whose = Source(
-            reference=row.reference,
-            voice=row.voice or (source.voice if row.reference is None else None),
-            transcript=row.transcript,
+            reference=reference,
+            voice=row.fields.get("voice") or (source.voice if reference is None else None),
+            transcript=row.fields.get("transcript"),
             consent=source.consent,
         )
         seed = settings.seed if row.seed is None else row.seed
-        self.speak(row.text, replace(settings, seed=seed), whose, row.out)
+        self.speak(row.fields.get("text", ""), replace(settings, seed=seed), whose, row.out)
 
     def speak_again(self, file: Path, source: Source, out: Path | None) -> None:
         """Do again what made a file, from the recipe it carries.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffusion_bench.cli import voice_options as options
+from diffusion_bench.cli.refusals import refuse_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,20 +72,15 @@ def clone(
     cloning = Cloning(device, watermark=not no_watermark)
     if batch is not None:
         voiced = {name: value for name, value in source.given().items() if name != "--voice"}
-        _alone("--batch", {**told, "--out": out, "--from": recipe, **voiced})
+        refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **voiced})
         _speak_rows(cloning, batch, settings, source)
     elif recipe is not None:
-        _alone("--from", {**told, **settings.given(), "--no-watermark": no_watermark or None})
+        refuse_beside(
+            "--from", {**told, **settings.given(), "--no-watermark": no_watermark or None}
+        )
         cloning.speak_again(recipe, source, out)
     else:
         cloning.speak(_text(text, text_file), settings, source, out, save_as=save_voice)
-
-
-def _alone(option: str, others: dict[str, object]) -> None:
-    """Raise ValueError if options are given that mean nothing beside `option`."""
-    clashing = [name for name, value in others.items() if value is not None]
-    if clashing:
-        raise ValueError(f"{option} says that itself: leave out {', '.join(clashing)}")
 
 
 def _text(text: str | None, file: Path | None) -> str:
@@ -105,24 +101,15 @@ def _text(text: str | None, file: Path | None) -> str:
 
 def _speak_rows(cloning: Cloning, file: Path, settings: Settings, source: Source) -> None:
     """Speak each row; say what was wrong with those that failed, and end with 2 if any did."""
-    from diffusion_bench.cli.voice_rows import read_rows
+    from diffusion_bench.cli.batch_rows import perform_rows, read_rows
     from diffusion_bench.cli.voice_settings import CONSENT
 
-    rows = read_rows(file)
-    if any(row.reference for row in rows) and not source.consent:
+    optional = ("reference", "voice", "transcript", "seed")
+    rows = read_rows(file, needed=("text", "out"), optional=optional)
+    if any("reference" in row.fields for row in rows) and not source.consent:
         raise ValueError(CONSENT)
     settings.request("What is wrong with every row is said once.")
-    failed = 0
-    for row in rows:
-        try:
-            cloning.speak_row(row, settings, source)
-        except (ValueError, OSError, RuntimeError, MemoryError) as error:
-            failed += 1
-            why = " ".join(str(error).split()) or type(error).__name__
-            typer.echo(f"error: row {row.number}: {why}", err=True)
-    typer.echo(f"{len(rows) - failed} of {len(rows)} rows spoken", err=True)
-    if failed:
-        raise typer.Exit(2)
+    perform_rows(rows, lambda row: cloning.speak_row(row, settings, source), done="spoken")
 
 
 def voices(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.picture_recipes import recipe_of
 from diffusion_bench.backends.pictures import read_request, save_png
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.jobs import Done, Job, Jobs
@@ -144,12 +145,12 @@ class Drawing:
             pictures: tuple[str, ...] = ()
             due = step.elapsed_s - last_preview_s >= PREVIEW_EVERY_S
             if live and due and step.index + 1 < step.num_steps:
-                pictures = _save(step.preview(), request, folder, f"step-{step.index + 1}")
+                pictures = _save_previews(step.preview(), folder, step)
                 last_preview_s = step.elapsed_s
             job.tell(_Drawn(step, pictures))
 
         generation = self._engine.generate(request, on_step, wait_s=WAIT_S, on_wait=on_wait)
-        return generation, _save(generation.images, request, folder, "picture")
+        return generation, _save(generation, folder)
 
 
 def check_model(model: str, *, shared: bool) -> ModelEntry:
@@ -205,13 +206,21 @@ def check_limits(request: ImageRequest) -> None:
             )
 
 
-def _save(
-    pictures: Sequence[Any], request: ImageRequest, folder: Path, name: str
-) -> tuple[str, ...]:
+def _save_previews(pictures: Sequence[Any], folder: Path, step: Step) -> tuple[str, ...]:
+    """Write what there is so far, without the recipe: it is not what the recipe makes."""
     paths = []
     for index, picture in enumerate(pictures):
-        own = request.of_picture(index)
-        path = folder / f"{name}-seed-{own.seed}.png"
-        save_png(picture, path, own)
+        path = folder / f"step-{step.index + 1}-picture-{index}.png"
+        picture.save(path)
+        paths.append(str(path))
+    return tuple(paths)
+
+
+def _save(generation: Generation, folder: Path) -> tuple[str, ...]:
+    paths = []
+    for index, picture in enumerate(generation.images):
+        recipe = recipe_of(generation, index)
+        path = folder / f"picture-seed-{recipe.alone.seed}.png"
+        save_png(picture, path, recipe)
         paths.append(str(path))
     return tuple(paths)

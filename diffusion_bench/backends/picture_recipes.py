@@ -1,0 +1,163 @@
+"""What makes a picture again: the request, which picture of its batch, weights, software."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from diffusion_bench import __version__
+from diffusion_bench.backends.model_facts import model_facts
+from diffusion_bench.records import Generation, ImageRequest, Record, explain
+
+LIBRARIES = ("torch", "diffusers", "transformers")  # whose versions decide the last bit
+MAX_JSON = 32 * 1024  # characters; two prompts of 2000 and all settings are less than 9000
+LONGEST = 300  # characters of a complaint about a file, which may be hostile
+
+# What A1111 calls them. DDPM and "native" are unknown to it.
+SAMPLER_TITLES = {
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "dpm++": "DPM++ 2M",
+    "euler": "Euler",
+    "unipc": "UniPC",
+    "lcm": "LCM",
+}
+
+Word = Annotated[str, Field(max_length=200)]
+
+
+class PictureRecipe(Record):
+    """What made a picture: number `picture`, from 0, of `request`'s batch.
+
+    A batch is kept as it was, since its pictures are equal bit for bit only when they are drawn
+    together again. `missing` says why the revision is `None`.
+    """
+
+    request: ImageRequest
+    picture: Annotated[int, Field(ge=0)] = 0
+    device: Word = ""
+    model_revision: Word | None = None
+    versions: Annotated[dict[Word, Word], Field(max_length=16)] = {}
+    missing: Annotated[dict[Word, Annotated[str, Field(max_length=400)]], Field(max_length=16)] = {}
+
+    @model_validator(mode="after")
+    def _picture_of_the_batch(self) -> Self:
+        if self.picture >= self.request.batch:
+            raise ValueError(f"there is no picture {self.picture} in a batch of its size")
+        return self
+
+    @property
+    def alone(self) -> ImageRequest:
+        """Return the request that draws this picture on its own, equal but for rounding."""
+        return self.request.of_picture(self.picture)
+
+    def differences(self, other: PictureRecipe) -> tuple[str, ...]:
+        """Return in words where another recipe's weights, software or device are not these."""
+        pairs = {"model": (self.model_revision, other.model_revision)}
+        pairs["device"] = (self.device or None, other.device or None)
+        for name in sorted(self.versions.keys() | other.versions.keys()):
+            pairs[name] = (self.versions.get(name), other.versions.get(name))
+        return tuple(
+            f"{name} {mine} then, {theirs} now"
+            for name, (mine, theirs) in pairs.items()
+            if mine is not None and theirs is not None and mine != theirs
+        )
+
+
+def recipe_of(generation: Generation, picture: int = 0) -> PictureRecipe:
+    """Return the recipe of one picture of a generation."""
+    request = generation.request
+    revision, missing = _revision(request.model)
+    return PictureRecipe(
+        request=request,
+        picture=picture,
+        device=generation.device[:200],
+        model_revision=revision,
+        versions=software_versions(),
+        missing=missing,
+    )
+
+
+@cache
+def _revision(model: str) -> tuple[str | None, dict[str, str]]:
+    # Once a process: it reads every weight of a local model. The one loaded stays loaded, too.
+    facts = model_facts(model)
+    return facts.revision, {k: v for k, v in facts.missing.items() if k == "revision"}
+
+
+@cache
+def software_versions() -> dict[str, str]:
+    """Return the versions that decide a picture's last bit, without importing the libraries."""
+    found = {"diffusion_bench": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def parse_recipe(text: str) -> PictureRecipe:
+    """Return the recipe of a JSON text, also of our first form, the bare request of one picture.
+
+    Raises ValueError in one line for anything else.
+    """
+    if len(text) > MAX_JSON:
+        raise ValueError(f"it is longer than {MAX_JSON} characters")
+    try:
+        found = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise ValueError(f"Invalid JSON: {error!s:.{LONGEST}}") from None
+    try:
+        if isinstance(found, dict) and "request" not in found:
+            return PictureRecipe(request=ImageRequest.model_validate(found))
+        return PictureRecipe.model_validate(found)
+    except ValidationError as error:
+        raise ValueError(f"{explain(error):.{LONGEST}}") from None
+
+
+def infotext(recipe: PictureRecipe) -> str:
+    """Return the recipe in the form A1111 made common: prompt, negative prompt, settings.
+
+    Seeds are of the picture drawn alone. Values with a comma, a colon or a line break are quoted
+    as JSON, as A1111 does.
+    """
+    request = recipe.alone
+    lines = [request.prompt]
+    if request.negative_prompt:
+        lines.append(f"Negative prompt: {request.negative_prompt}")
+    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in _settings(request)))
+    return "\n".join(lines)
+
+
+def _settings(request: ImageRequest) -> list[tuple[str, Any]]:
+    settings: list[tuple[str, Any]] = [
+        ("Steps", request.steps),
+        ("Sampler", SAMPLER_TITLES.get(request.sampler, request.sampler)),
+        ("CFG scale", request.guidance_scale),
+        ("Seed", request.seed),
+        ("Size", f"{request.width}x{request.height}"),
+        ("Model", request.model),
+    ]
+    if request.image is not None:
+        settings.append(("Denoising strength", request.strength))
+    if request.variation_seed is not None:
+        settings.append(("Variation seed", request.variation_seed))
+        settings.append(("Variation seed strength", request.variation_strength))
+    if request.guidance_rescale:
+        settings.append(("CFG rescale", request.guidance_rescale))
+    if request.eta:
+        settings.append(("Eta", request.eta))
+    if request.noise_seed is not None:
+        settings.append(("Noise seed", request.noise_seed))
+    return [*settings, ("Version", f"Diffusion Bench {__version__}")]
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ",:\n") else text

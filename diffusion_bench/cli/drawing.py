@@ -1,0 +1,191 @@
+"""From options to PNG files: the work behind `generate`, once for each file or batch of files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic import ValidationError
+
+from diffusion_bench.cli.amounts import peak_words
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, ignore_step
+
+if TYPE_CHECKING:
+    from diffusion_bench.cli.batch_rows import Row
+    from diffusion_bench.records import Generation, OnStep
+
+WAIT_S = 600.0
+DEFAULT_OUT = Path("picture.png")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked of the model; `None` is the model's own."""
+
+    model: str | None = None
+    sampler: str | None = None
+    eta: float | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    negative_prompt: str | None = None
+    seed: int | None = None
+    noise_seed: int | None = None
+    size: str | None = None
+    batch: int | None = None
+    precision: str | None = None
+
+    def given(self) -> dict[str, object]:
+        """Return the settings by the names of their options."""
+        names = {
+            "guidance_scale": "guidance",
+            "negative_prompt": "negative",
+            "noise_seed": "noise-seed",
+            "batch": "pictures",
+        }
+        return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
+
+    def request(self, prompt: str) -> ImageRequest:
+        """Return the request, with the model's own settings for what was not given.
+
+        A negative seed picks one at random. Raises ValueError for an unknown model or bad setting.
+        """
+        import secrets
+
+        from diffusion_bench.backends.catalog import find_model
+
+        model = self.model or BUNDLED_MODEL
+        entry = find_model(model)
+        width, height = parse_size(self.size) if self.size else (entry.side, entry.side)
+        seed = self.seed or 0
+        own = {
+            "prompt": prompt,
+            "model": model,
+            "width": width,
+            "height": height,
+            "seed": secrets.randbelow(2**32) if seed < 0 else seed,
+        }
+        defaults = {"steps": entry.steps, "guidance_scale": entry.guidance_scale}
+        given = {k: v for k, v in asdict(self).items() if v is not None and k != "size"}
+        try:
+            return ImageRequest.model_validate({**defaults, **given, **own})
+        except ValidationError as error:
+            raise ValueError(explain(error)) from None
+
+
+class Drawing:
+    """Draws into files, one after another, with one model kept loaded."""
+
+    def __init__(self, device: str | None, *, parameters: bool) -> None:
+        from diffusion_bench.backends.engine import Engine
+
+        self._engine = Engine(device)
+        self._parameters = parameters
+
+    def draw(self, prompt: str, settings: Settings, out: Path | None) -> None:
+        """Draw a prompt; raise ValueError before any work for what can be seen to fail."""
+        request = settings.request(prompt)
+        paths = _paths(out or DEFAULT_OUT, request.batch)
+        generation = self._generate(request)
+        for index, path in enumerate(paths):
+            self._save(generation, index, path)
+        _summarise(generation)
+
+    def draw_row(self, row: Row, settings: Settings) -> None:
+        """Draw a row of a batch; what it leaves open is as the options say."""
+        seed = settings.seed if row.seed is None else row.seed
+        self.draw(row.fields.get("prompt", ""), replace(settings, seed=seed), row.out)
+
+    def draw_again(self, file: Path, out: Path | None) -> None:
+        """Draw again what made a PNG, from the recipe it carries: the same bytes where it was made.
+
+        Raises ValueError if it carries none. Other weights or software are said.
+        """
+        from diffusion_bench.backends.picture_recipes import recipe_of
+        from diffusion_bench.backends.pictures import read_recipe
+
+        (path,) = _paths(out or DEFAULT_OUT, 1)
+        if path.resolve() == file.resolve():
+            raise ValueError(f"--out {path} is the picture itself; write to another file")
+        recipe = read_recipe(file)
+        if recipe is None:
+            raise ValueError(f"{file.name} carries no recipe of Diffusion Bench")
+        generation = self._generate(recipe.request)
+        self._save(generation, recipe.picture, path)
+        for difference in recipe.differences(recipe_of(generation, recipe.picture)):
+            typer.echo(f"warning: the picture may differ: {difference}", err=True)
+        _summarise(generation)
+
+    def _generate(self, request: ImageRequest) -> Generation:
+        with _progress(request) as on_step:
+            return self._engine.generate(request, on_step, wait_s=WAIT_S)
+
+    def _save(self, generation: Generation, index: int, path: Path) -> None:
+        from diffusion_bench.backends.picture_recipes import recipe_of
+        from diffusion_bench.backends.pictures import save_png
+
+        recipe = recipe_of(generation, index) if self._parameters else None
+        save_png(generation.images[index], path, recipe)
+        typer.echo(path)
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """Return width and height of "64" or "96x64"."""
+    width, cross, height = size.lower().partition("x")
+    height = height if cross else width
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ValueError(
+            f"size {size!r} is neither a side, as in 64, nor WIDTHxHEIGHT, as in 96x64"
+        )
+    return int(width), int(height)
+
+
+def _paths(out: Path, batch: int) -> list[Path]:
+    """Return the files to write; raise ValueError before any work if they cannot be written."""
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out {out} does not end in .png")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out {out}: there is no folder {out.parent}")
+    if batch == 1:
+        return [out]
+    return [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]
+
+
+@contextmanager
+def _progress(request: ImageRequest) -> Iterator[OnStep]:
+    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield ignore_step
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("loading", total=request.steps)
+
+        def on_step(step: Step) -> None:
+            progress.update(
+                task, total=step.num_steps, completed=step.index + 1, description="denoising"
+            )
+
+        yield on_step
+
+
+def _summarise(generation: Generation) -> None:
+    for warning in generation.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    stages = generation.stages
+    parts = [
+        f"seed {generation.request.seed}",
+        f"{generation.wall_s:.2f} s on {generation.device}",
+        f"text encoder {stages.text_encoder_s:.3f} s",
+        f"denoising {stages.denoising_s:.2f} s",
+        f"decoder {stages.decoder_s:.3f} s",
+        peak_words(generation.memory),
+    ]
+    typer.echo(", ".join(parts), err=True)

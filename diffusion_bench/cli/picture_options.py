@@ -1,0 +1,52 @@
+"""The options of `generate`, each with its help. What is not given is `None`: the model's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Prompt = Annotated[str | None, typer.Argument(help="What to draw.")]
+Model = Annotated[
+    str | None, typer.Option(help="A catalog name, a folder or a hub id; pictogram if not given.")
+]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help="ddim, ddpm, dpm++, euler, unipc, lcm or native; ddim if not given."),
+]
+Eta = Annotated[float | None, typer.Option(help="DDIM's noise: 0 none, 1 as much as DDPM.")]
+Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
+Guidance = Annotated[
+    float | None, typer.Option(help="Guidance scale; 1 or less turns guidance off.")
+]
+Negative = Annotated[str | None, typer.Option(help="What to keep out of the picture.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Decides the initial noise; -1 picks one; 0 if not given.")
+]
+NoiseSeed = Annotated[
+    int | None, typer.Option(help="Decides the noise DDPM adds; as --seed if not given.")
+]
+Size = Annotated[str | None, typer.Option(help="Pixels: 64, or 96x64 (width x height).")]
+Pictures = Annotated[int | None, typer.Option(help="Pictures at once; seeds count up.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, mps; the best there is if not given.")
+]
+Out = Annotated[Path | None, typer.Option(help="The PNG to write; picture.png if not given.")]
+Batch = Annotated[
+    Path | None,
+    typer.Option(
+        help="Draw each row of a CSV with the columns prompt and out, and seed if it has one. "
+        "Its paths are from its own folder."
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="With --batch: also rows whose file is there already.")
+]
+Recipe = Annotated[
+    Path | None, typer.Option("--from", help="Draw again what made this PNG, from what it carries.")
+]
+NoParameters = Annotated[
+    bool, typer.Option("--no-parameters", help="Write what made the picture into no file.")
+]
