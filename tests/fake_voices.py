@@ -6,7 +6,7 @@ that a test can measure who speaks, how long, and in which order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,36 @@ class FakeVoiceModel:
             if not letter.isalnum():
                 samples[round(index * letter_s * RATE) : round((index + 1) * letter_s * RATE)] = 0
         return np.pad(samples, round(QUIET_S * RATE))
+
+
+class StreamingFake(FakeVoiceModel):
+    """Says the same and lets it be heard in pieces of 0.3 s, each after a step of its own.
+
+    A piece's step takes 0.5 s on its `clock`; `given` counts the pieces, and `closed` tells whether
+    the last stream was given up.
+    """
+
+    PIECE = round(0.3 * RATE)
+
+    def __init__(self, entry: VoiceEntry | None = None) -> None:
+        super().__init__(entry)
+        self.given = 0
+        self.closed = False
+
+    def speak_stream(
+        self, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
+    ) -> Generator[torch.Tensor, None, Utterance]:
+        """Say the letters of a chunk, piece by piece."""
+        whole = super().speak(text, state, request, lambda index, steps: None)
+        self.clock.spend(-whole.denoising_s)  # it is spent below
+        self.closed = True
+        for index, piece in enumerate(whole.audio.split(self.PIECE, dim=1)):
+            self.clock.spend(0.5)
+            on_step(index, 0)
+            self.given += 1
+            yield piece
+        self.closed = False
+        return whole
 
 
 def _mel(audio: np.ndarray) -> torch.Tensor:

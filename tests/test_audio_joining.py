@@ -144,3 +144,52 @@ def test_a_silent_chunk_keeps_its_length() -> None:
 def test_a_fade_that_would_be_heard_is_refused(fade_s: float) -> None:
     with pytest.raises(ValueError, match=r"0\.05 to 0\.15 s are allowed"):
         Joiner(RATE, fade_s=fade_s)
+
+
+def grown(chunks: list[np.ndarray], sizes: np.random.Generator, *, ends_sentence: bool) -> tuple:
+    """Join chunks that come in pieces; return the result and how much of it came early."""
+    joiner = Joiner(RATE)
+    given, early = [], 0
+    for index, chunk in enumerate(chunks):
+        place = {"ends_sentence": ends_sentence, "last": index == len(chunks) - 1}
+        heard = 0
+        while heard < len(chunk):
+            heard += int(sizes.integers(1, RATE // 4))
+            given.append(joiner.grow(chunk[:heard], **place))
+            early += len(given[-1])
+        given.append(joiner.add(chunk, **place))
+    return np.concatenate(given), early
+
+
+def uneven_speech(rng: np.random.Generator, loudest: float) -> np.ndarray:
+    """Return quiet, a loud beginning, then pauses, whispers and up to `loudest`, and quiet."""
+    parts = [tone(200, 0.6)]
+    for level in rng.choice([0.0, 0.004, 0.02, 1.0, loudest], int(rng.integers(0, 5))):
+        parts.append(np.float32(level) * tone(rng.uniform(90, 900), rng.uniform(0.05, 0.4)))
+    quiet = np.zeros(int(rng.integers(0, RATE // 2)), np.float32)
+    return np.concatenate([quiet, *parts, quiet])
+
+
+@pytest.mark.parametrize("ends_sentence", [False, True])
+@pytest.mark.parametrize(("count", "loudest"), [(3, 1.0), (1, 1.9)])
+def test_a_chunk_in_pieces_is_joined_as_the_whole_and_heard_early(
+    count: int, loudest: float, ends_sentence: bool
+) -> None:
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        chunks = [uneven_speech(rng, loudest) for _ in range(count)]
+        whole, _ = join(*chunks, ends_sentence=ends_sentence)
+        pieces, early = grown(chunks, rng, ends_sentence=ends_sentence)
+        assert np.array_equal(pieces, whole)
+        assert early > 0.4 * len(whole)
+
+
+def test_a_growing_chunk_that_falls_silent_waits_with_its_quiet() -> None:
+    joiner = Joiner(RATE)
+    speech = tone(200, 0.5)
+    so_far = np.concatenate([speech, np.zeros(RATE, np.float32)])
+    early = joiner.grow(so_far, ends_sentence=True, last=False)
+    # The quiet may be the end, and would be cut then.
+    assert len(early) <= len(speech) + RATE * 0.03
+    ended = joiner.add(so_far, ends_sentence=True, last=False)
+    assert len(early) + len(ended) == pytest.approx(RATE * (0.5 + 0.03 + 0.2), abs=RATE * 0.01)

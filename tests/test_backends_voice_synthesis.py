@@ -12,7 +12,15 @@ from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
-from tests.fake_voices import LETTER_S, RATE, FakeVoiceModel, make_entry, make_reference, pitch_of
+from tests.fake_voices import (
+    LETTER_S,
+    RATE,
+    FakeVoiceModel,
+    StreamingFake,
+    make_entry,
+    make_reference,
+    pitch_of,
+)
 
 LONG = "One bird sang in the old tree. Two more came to listen. A third one flew away again."
 
@@ -81,6 +89,45 @@ def test_what_can_be_heard_on_the_way_is_the_whole(model: FakeVoiceModel) -> Non
         assert len(pieces) == speech.num_chunks
         assert all(piece.dtype == np.float32 and len(piece) == batch for piece in pieces)
         assert np.array_equal(np.concatenate(pieces, axis=1), speech.audio)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_stream_is_heard_piece_by_piece_and_is_what_the_whole_would_be(batch: int) -> None:
+    whole, stream = FakeVoiceModel(), StreamingFake()
+    whole.uneven = stream.uneven = batch > 1
+    pieces: list[np.ndarray] = []
+    made: list[int] = []  # pieces of the model when each was heard
+
+    def hear(piece: np.ndarray) -> None:
+        pieces.append(piece)
+        made.append(stream.given)
+
+    streamed = backend_of(stream).generate(ask(batch=batch), make_reference(), on_audio=hear)
+    expected = backend_of(whole).generate(ask(batch=batch), make_reference())
+
+    assert np.array_equal(streamed.audio, expected.audio)
+    assert streamed.lengths == expected.lengths
+    assert np.array_equal(np.concatenate(pieces, axis=1), streamed.audio)
+    assert made[0] == 1
+    assert len(pieces) > 2 * streamed.num_chunks
+
+
+def test_the_first_sound_of_a_stream_is_its_first_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = StreamingFake()
+    monkeypatch.setattr(synthesis, "time", model.clock)
+    # The voice, the text, what is in no stage, the vocoder's 2 s, and one step.
+    assert speak(model, text="One bird.").first_audio_s == pytest.approx(1 + 0.25 + 0.125 + 2 + 0.5)
+
+
+def test_a_listener_who_leaves_ends_the_stream() -> None:
+    model = StreamingFake()
+
+    def leave(piece: np.ndarray) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        backend_of(model).generate(ask(), make_reference(), on_audio=leave)
+    assert (model.given, model.closed) == (1, True)
 
 
 def test_candidates_of_different_length_sound_as_each_would_alone(model: FakeVoiceModel) -> None:

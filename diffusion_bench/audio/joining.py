@@ -2,7 +2,7 @@
 
 Where two chunks meet, the quiet at their edges is trimmed. After a sentence a pause follows;
 within one, the chunks overlap in a cross-fade whose power is constant, since two chunks are not
-in phase.
+in phase. A chunk may itself come in pieces: what later ones cannot change is given out at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ QUIET_DB = -40.0  # under the loudest frame of a chunk: not speech, by energy
 MARGIN_S = 0.03  # of quiet left around the speech, beside what a cross-fade needs
 EDGE_S = 0.005  # of fading wherever sound meets silence
 SHORTEST_FADE_S, LONGEST_FADE_S = 0.05, 0.15
+BEGINNING_S = 0.5  # of a growing chunk's speech, after which where it begins is settled
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Placement:
 class Joiner:
     """Takes one speaker's chunks in order and gives back what can be heard already.
 
-    What `add` returns, end to end, is the recording; `placements` says where each chunk went.
+    What `add` and `grow` return, end to end, is the recording; `placements` says where each chunk
+    went.
     """
 
     def __init__(self, sample_rate: int, *, fade_s: float = 0.08, pause_s: float = 0.2) -> None:
@@ -47,12 +49,48 @@ class Joiner:
         self._pause = round(pause_s * sample_rate)
         self._edge = round(EDGE_S * sample_rate)
         self._margin = round(MARGIN_S * sample_rate)
-        self._given = 0  # samples that were returned
+        self._given = 0  # samples that were returned of the chunks before
+        self._grown = 0  # and of the one that grows
+        self._first: int | None = None  # sample it begins at, once that is settled
         # The end of the last chunk, held back to fade into the next; empty after a pause.
         self._tail: Samples = np.zeros(0, np.float32)
 
+    def grow(self, so_far: Samples, *, ends_sentence: bool, last: bool) -> Samples:
+        """Return what is new and settled of a chunk that is not whole yet: (samples,), float32.
+
+        `so_far` is all there is of it. `add` is to be called with the whole.
+        """
+        frame = round(FRAME_S * self._sample_rate)
+        known = so_far[: len(so_far) // frame * frame]
+        if not known.any():
+            return known[:0]
+        first, stop = speech_span(known, self._sample_rate)
+        if self._first is None and self.placements:
+            if stop - first < BEGINNING_S * self._sample_rate:
+                return known[:0]
+            first, _ = self._span(known, ends_sentence=ends_sentence, last=last)
+            self._first = first
+        first = self._first or 0
+        # Later sound is louder or not. If it is, speech goes on at least up to there; if not, what
+        # is no quiet now will be none then. So the end of what is kept can only move on.
+        kept = len(known) if last else min(len(known), stop + self._after(ends_sentence))
+        settled = kept - (self._edge if last or ends_sentence else self._fade)
+        if settled - first < 2 * max(self._edge, len(self._tail)):
+            return known[:0]
+        joined = self._onto_tail(known[first:settled].astype(np.float32), len(self._tail))
+        ready = joined[self._grown :]
+        self._grown += len(ready)
+        return ready
+
     def add(self, chunk: Samples, *, ends_sentence: bool, last: bool) -> Samples:
         """Return the samples that are settled with this chunk: (samples,), float32."""
+        ready = self._add(chunk, ends_sentence=ends_sentence, last=last)
+        self._given += len(ready)
+        new = ready[self._grown :]
+        self._grown, self._first = 0, None
+        return new
+
+    def _add(self, chunk: Samples, *, ends_sentence: bool, last: bool) -> Samples:
         first, stop = self._span(chunk, ends_sentence=ends_sentence, last=last)
         kept = chunk[first:stop].astype(np.float32)
         overlap = min(len(self._tail), len(kept) // 2)
@@ -70,16 +108,20 @@ class Joiner:
             held = min(self._fade, len(kept) // 2)
             self._tail = joined[len(joined) - held :]
             ready = joined[: len(joined) - held]
-        self._given += len(ready)
         return ready
 
     def _span(self, chunk: Samples, *, ends_sentence: bool, last: bool) -> tuple[int, int]:
         """Return what is kept of a chunk: all at the outer ends, the speech at the joints."""
         first, stop = speech_span(chunk, self._sample_rate)
         before = self._margin + (self._fade if len(self._tail) else 0)
-        after = self._margin + (0 if ends_sentence else self._fade)
         first = max(0, first - before) if self.placements else 0
-        return first, len(chunk) if last else min(len(chunk), stop + after)
+        if self._first is not None:
+            first = self._first
+        return first, len(chunk) if last else min(len(chunk), stop + self._after(ends_sentence))
+
+    def _after(self, ends_sentence: bool) -> int:
+        """Return the samples of quiet that are kept after the speech of a chunk."""
+        return self._margin + (0 if ends_sentence else self._fade)
 
     def _onto_tail(self, kept: Samples, overlap: int) -> Samples:
         if overlap == 0:

@@ -20,10 +20,20 @@ class Streams:
 
     def __init__(self, candidates: int, sample_rate: int) -> None:
         self._joiners = [Joiner(sample_rate) for _ in range(candidates)]
+        self._growing = np.zeros((candidates, 0), np.float32)
         self._waiting = [np.zeros(0, np.float32) for _ in range(candidates)]
         self._lengths = [0] * candidates
         self._given: list[Floats] = []
         self._mels: list[tuple[Floats, int]] = []  # of each chunk, with its samples
+
+    def grow(self, piece: Floats, *, ends_sentence: bool, last: bool) -> Floats:
+        """Return what is new with the next (candidates, samples) of a chunk; it may be nothing."""
+        self._growing = np.concatenate([self._growing, piece], axis=1)
+        for index, joiner in enumerate(self._joiners):
+            # Zeros at the end may be what follows a candidate that has ended.
+            so_far = np.trim_zeros(self._growing[index], "b")
+            self._wait(index, joiner.grow(so_far, ends_sentence=ends_sentence, last=last))
+        return self._give(min(map(len, self._waiting)))
 
     def add(self, utterance: Utterance, *, ends_sentence: bool, last: bool) -> Floats:
         """Return what is new: (candidates, samples), as much as every candidate has ready."""
@@ -32,12 +42,18 @@ class Streams:
             zip(self._joiners, utterance.lengths, strict=True)
         ):
             ready = joiner.add(audio[index, :length], ends_sentence=ends_sentence, last=last)
-            self._lengths[index] += len(ready)
-            self._waiting[index] = np.concatenate([self._waiting[index], ready])
+            self._wait(index, ready)
+        self._growing = self._growing[:, :0]
         if utterance.mel is not None:
             self._mels.append((np.asarray(utterance.mel, np.float32), audio.shape[1]))
         lengths = [len(one) for one in self._waiting]
-        count = max(lengths) if last else min(lengths)
+        return self._give(max(lengths) if last else min(lengths))
+
+    def _wait(self, index: int, ready: Floats) -> None:
+        self._lengths[index] += len(ready)
+        self._waiting[index] = np.concatenate([self._waiting[index], ready])
+
+    def _give(self, count: int) -> Floats:
         new = np.stack([_cut(one, count) for one in self._waiting])
         self._waiting = [one[count:] for one in self._waiting]
         # An overlap of two loud edges may pass full scale.

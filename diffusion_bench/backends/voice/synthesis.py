@@ -1,22 +1,33 @@
 """A text of any length in a cloned voice: cut into chunks, spoken, joined, timed.
 
 text > split_to_hear > chunk > VoiceModel.speak > Utterance > Streams > audio as it comes
+                             > speak_stream > pieces and Utterance >
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.stage_clock import synchronize
-from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceModel, VoiceState
+from diffusion_bench.backends.voice.base import (
+    OnChunkStep,
+    StreamingVoiceModel,
+    Utterance,
+    VoiceEntry,
+    VoiceModel,
+    VoiceState,
+)
 from diffusion_bench.backends.voice.doubts import Doubts
 from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
@@ -110,16 +121,20 @@ class VoiceBackend:
             state = clock.timed("voice_encoder", lambda: self.encode(voice))
             streams = Streams(request.batch, self.entry.sample_rate)
             doubts = Doubts(request, voice, self.entry, chunks)
+
+            def hear(ready: Any) -> None:
+                if ready.shape[1]:
+                    clock.audio_is_ready()
+                    on_audio(ready)
+
             for index, chunk in enumerate(chunks):
                 self._stage = "prior"
+                place = {"ends_sentence": ends_sentence(chunk), "last": index + 1 == len(chunks)}
                 watch = self._step_callback(clock, index, len(chunks), on_step)
-                utterance = self._voice_model.speak(chunk, state, request, watch)
+                spoken = in_pieces(self._voice_model, chunk, state, request, watch)
+                utterance = _heard(spoken, partial(streams.grow, **place), hear)
                 clock.add(utterance)
-                ready = streams.add(
-                    utterance, ends_sentence=ends_sentence(chunk), last=chunk is chunks[-1]
-                )
-                clock.audio_is_ready()
-                on_audio(ready)
+                hear(streams.add(utterance, **place))
                 doubts.add(utterance)
         return Speech(
             request=request,
@@ -198,6 +213,35 @@ class _Clock:
             "stages": VoiceStages(**stages, other_s=other_s),
             "step_s": tuple(self._step_s),
         }
+
+
+def in_pieces(
+    model: VoiceModel, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
+) -> Generator[Tensor, None, Utterance]:
+    """Say one chunk as `StreamingVoiceModel.speak_stream` does; other models give no pieces.
+
+    A model that streams does so whether anybody listens or not, so that a recipe gives the same
+    samples in a tab, a command and a benchmark.
+    """
+    if isinstance(model, StreamingVoiceModel):
+        return (yield from model.speak_stream(text, state, request, on_step))
+    return model.speak(text, state, request, on_step)
+
+
+def _heard(
+    spoken: Generator[Tensor, None, Utterance],
+    grow: Callable[[Any], Any],
+    hear: Callable[[Any], None],
+) -> Utterance:
+    """Let all pieces of a stream be heard, as far as they are settled; return what it ends with."""
+    with closing(spoken):
+        while True:
+            try:
+                piece = next(spoken)
+            except StopIteration as end:
+                utterance: Utterance = end.value
+                return utterance
+            hear(grow(piece.numpy()))
 
 
 def ends_sentence(chunk: str) -> bool:
