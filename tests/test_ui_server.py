@@ -127,11 +127,11 @@ def test_calls_at_the_same_time_draw_one_after_the_other(client, monkeypatch):
     drawing, most = [], []
     draw = ImageBackend.generate
 
-    def watched(self, request, *rest):
+    def watched(self, request, *rest, **options):
         drawing.append(request.seed)
         most.append(len(drawing))
         try:
-            return draw(self, request, *rest)
+            return draw(self, request, *rest, **options)
         finally:
             drawing.remove(request.seed)
 

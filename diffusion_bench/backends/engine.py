@@ -24,6 +24,7 @@ from diffusion_bench.records import (
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
     from diffusion_bench.backends.images import ImageBackend
+    from diffusion_bench.backends.input_pictures import InputPictures
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
@@ -48,6 +49,7 @@ class Engine:
         request: ImageRequest,
         on_step: OnStep = ignore_step,
         *,
+        inputs: InputPictures | None = None,
         wait_s: float = 0.0,
         on_wait: Callable[[], None] | None = None,
     ) -> Generation:
@@ -57,7 +59,7 @@ class Engine:
         """
         with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
             backend, _ = self.backend(request.model, request.precision)
-            return backend.generate(request, on_step)
+            return backend.generate(request, on_step, inputs=inputs)
 
     def speak(
         self,

@@ -66,7 +66,7 @@ def _texts(path: Path) -> dict[str, str]:
     """Return the texts of a PNG that stand before its pixels."""
     try:
         with Image.open(path, formats=["PNG"]) as picture:
-            return {key: text for key, text in picture.info.items() if isinstance(text, str)}
+            return {str(key): text for key, text in picture.info.items() if isinstance(text, str)}
     except UnidentifiedImageError:
         raise ValueError(f"{path.name}: not a PNG picture") from None
     except OSError as error:
