@@ -352,7 +352,7 @@ def test_the_outdated_pynvml_package_is_named_with_the_cure(stub: Path, tmp_path
 
 MEASURE_2_S = """
 from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.trace import energy_j
+from diffusion_bench.hardware.energy import energy_j
 
 now_s = 0.0
 sampler = Sampler(open_sensor(), clock=lambda: now_s)

@@ -1,18 +1,12 @@
-"""What readings add up to: energy by two ways, peaks, and columns that keep them."""
+"""What readings add up to: peaks, and columns that keep them and show where there were none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import pytest
 
-from diffusion_bench.hardware.trace import (
-    EnergyFound,
-    energy_j,
-    measure_energy,
-    peak_nvml_mib,
-    to_trace,
-)
+from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
 from diffusion_bench.records import GpuReading, HostReading, Reading
 
 
@@ -24,177 +18,6 @@ def make_reading(at_s: float, rss_mib: float | None = None, **gpu: float | None)
 
 def at_10_hz(seconds: float, start_s: float = 0.0) -> Iterable[float]:
     return (start_s + i / 10 for i in range(round(seconds * 10) + 1))
-
-
-def test_energy_is_the_counters_move_over_the_window_alone() -> None:
-    readings = [make_reading(t, energy_j=5000 + 150 * t, power_w=1.0) for t in at_10_hz(10)]
-    value, how = energy_j(readings, 0, 3.0, 5.0)
-    assert (value, how) == (pytest.approx(300), "counter")
-
-
-def test_a_windows_edges_between_two_looks_are_interpolated() -> None:
-    readings = [make_reading(t, energy_j=150 * t) for t in at_10_hz(10)]
-    assert energy_j(readings, 0, 3.05, 5.08)[0] == pytest.approx(150 * 2.03)
-
-
-def test_a_power_that_rises_is_integrated() -> None:
-    readings = [make_reading(t, power_w=100 * t) for t in at_10_hz(4)]
-    value, how = energy_j(readings, 0, 1.0, 3.0)
-    assert (value, how) == (pytest.approx(400), "integrated power")  # 100 * (9 - 1) / 2
-
-
-def reloaded(at_s: float) -> float:
-    """A counter that a driver's reload sets back, and that ends above where it began."""
-    return 900 + at_s if at_s < 2 else 1000 * at_s - 1999
-
-
-@pytest.mark.parametrize("counter", [lambda t: 7.0, lambda t: 1000 - t, lambda t: 0.0, reloaded])
-def test_a_counter_that_stands_or_falls_is_not_believed(
-    counter: Callable[[float], float],
-) -> None:
-    readings = [make_reading(t, energy_j=counter(t), power_w=50.0) for t in at_10_hz(4)]
-    assert energy_j(readings, 0, 1.0, 3.0) == (pytest.approx(100), "integrated power")
-
-
-def test_a_counter_that_fell_before_the_window_is_believed_in_it() -> None:
-    readings = [make_reading(t, energy_j=10 * t if t > 2 else 99.0) for t in at_10_hz(10)]
-    assert energy_j(readings, 0, 4.0, 8.0) == (pytest.approx(40), "counter")
-
-
-@pytest.mark.parametrize(
-    ("times", "window", "reason"),
-    [
-        (at_10_hz(4), (1.0, 1.5), "shorter than 1 s"),
-        ([0.0, 1.0, 2.0], (0.5, 2.0), "2 power readings in the window; 3 are needed"),
-        ([], (0.0, 2.0), "0 power readings"),
-        (at_10_hz(3), (0.0, 5.0), "do not cover"),
-        ([*at_10_hz(1), *at_10_hz(1, start_s=3)], (0.0, 4.0), "a gap of 2.0 s"),
-    ],
-)
-def test_energy_that_cannot_be_told_is_none_with_a_reason(
-    times: Iterable[float], window: tuple[float, float], reason: str
-) -> None:
-    value, why = energy_j([make_reading(t, power_w=50.0) for t in times], 0, *window)
-    assert value is None
-    assert reason in why
-
-
-def test_a_gpu_that_tells_no_power_has_no_energy() -> None:
-    readings = [make_reading(t, power_w=None, temperature_c=50) for t in at_10_hz(4)]
-    assert energy_j(readings, 0, 0.0, 4.0)[0] is None
-    assert energy_j(readings, 1, 0.0, 4.0)[0] is None
-
-
-def gpu_at_rest(seconds: float, **gpu: float) -> list[Reading]:
-    """Readings of a card that uses 20 watts by its counter, and tells what else is given."""
-    return [make_reading(t, energy_j=20 * t, **gpu) for t in at_10_hz(seconds)]
-
-
-def host_reading(at_s: float, package_energy_j: float | None) -> Reading:
-    missing = {} if package_energy_j is not None else {"package_energy_j": "only root may"}
-    host = HostReading(package_energy_j=package_energy_j, missing=missing)
-    return Reading(at_s=at_s, host=host, no_gpu="there is none")
-
-
-def found(answer: tuple[EnergyFound | None, str]) -> EnergyFound:
-    energy, how = answer
-    assert energy is not None, how
-    assert energy.method == how
-    return energy
-
-
-def test_energy_by_the_counter_has_its_net_and_its_uncertainty() -> None:
-    readings = [make_reading(t, energy_j=150 * t) for t in at_10_hz(12)]
-    energy = found(measure_energy(readings, 0, 1.0, 11.0, gpu_at_rest(3)))
-    assert (energy.method, energy.scope, energy.window_s) == ("counter", "gpu", 10)
-    assert energy.total_j == pytest.approx(1500)
-    assert energy.idle_power_w == pytest.approx(20)
-    assert energy.net_j == pytest.approx(1300)
-    # 150 W for the 0.1 s that a register may be old, at two edges, and 5 percent of 1500 J
-    assert energy.uncertainty_j == pytest.approx(2 * 15 + 75)
-
-
-def test_an_edge_far_from_a_reading_is_less_certain() -> None:
-    readings = [make_reading(t, energy_j=150 * t) for t in at_10_hz(12)]
-    energy = found(measure_energy(readings, 0, 1.05, 11.0, []))
-    assert energy.uncertainty_j == pytest.approx(15 + 150 * 0.15 + 0.05 * 150 * 9.95)
-
-
-@pytest.mark.parametrize(
-    ("high", "edges_j"),
-    [((0.0, 1.0), 30 + 10), ((10.0, 99.0), 10 + 30), ((1.0, 2.0), 30 + 10), ((2.0, 9.0), 10 + 10)],
-)
-def test_an_edge_costs_the_higher_power_around_it_and_not_the_mean(
-    high: tuple[float, float], edges_j: float
-) -> None:
-    """300 watts for a while, which may be before or after the window, and else 100."""
-    power = [
-        make_reading(t, power_w=300.0 if high[0] - 0.01 < t < high[1] + 0.01 else 100.0)
-        for t in at_10_hz(12)
-    ]
-    energy = found(measure_energy(power, 0, 1.0, 10.0, []))
-    assert energy.method == "integrated power"
-    assert energy.uncertainty_j - 0.05 * energy.total_j == pytest.approx(edges_j)
-
-
-@pytest.mark.parametrize(
-    ("idle", "watts"),
-    [
-        (gpu_at_rest(3, power_w=30.0), 20),  # long enough for the counter
-        (gpu_at_rest(1, power_w=30.0), 30),  # its steps would be a fifth of the time
-        (gpu_at_rest(1), None),
-        (gpu_at_rest(0.3, power_w=30.0), None),
-        ([], None),
-    ],
-)
-def test_idle_power_is_measured_the_way_that_can_tell_so_short(
-    idle: list[Reading], watts: float | None
-) -> None:
-    readings = [make_reading(t, energy_j=150 * t) for t in at_10_hz(10)]
-    energy = found(measure_energy(readings, 0, 0.0, 10.0, idle))
-    assert energy.idle_power_w == (watts if watts is None else pytest.approx(watts))
-    assert energy.net_j == (watts if watts is None else pytest.approx(1500 - 10 * watts))
-
-
-def test_integrated_power_takes_its_idle_from_power_too() -> None:
-    readings = [make_reading(t, power_w=150.0) for t in at_10_hz(10)]
-    energy = found(measure_energy(readings, 0, 0.0, 10.0, gpu_at_rest(3, power_w=30.0)))
-    assert (energy.method, energy.idle_power_w) == ("integrated power", pytest.approx(30))
-
-
-def test_without_a_gpu_the_processors_counter_is_read() -> None:
-    readings = [host_reading(t, 40 * t) for t in at_10_hz(5)]
-    idle = [host_reading(t, 5 * t) for t in at_10_hz(0.6)]
-    energy = found(measure_energy(readings, None, 1.0, 1.5, idle))
-    assert (energy.method, energy.scope) == ("rapl", "cpu package")
-    assert energy.total_j == pytest.approx(20)
-    assert (energy.idle_power_w, energy.net_j) == (pytest.approx(5), pytest.approx(17.5))
-    assert energy.uncertainty_j == pytest.approx(2 * 40 * 0.001 + 0.2)
-
-
-@pytest.mark.parametrize(
-    ("readings", "window", "reason"),
-    [
-        ([host_reading(t, None) for t in at_10_hz(5)], (1.0, 4.0), "only root may"),
-        ([host_reading(t, 7.0) for t in at_10_hz(5)], (1.0, 4.0), "does not move"),
-        ([host_reading(t, t) for t in at_10_hz(5)], (1.0, 1.1), "shorter than 0.2 s"),
-        ([], (1.0, 4.0), "does not move"),
-    ],
-)
-def test_a_processor_that_cannot_tell_its_energy_says_why(
-    readings: list[Reading], window: tuple[float, float], reason: str
-) -> None:
-    energy, why = measure_energy(readings, None, *window, [])
-    assert energy is None
-    assert reason in why
-
-
-def test_a_gpu_that_cannot_tell_its_energy_says_why() -> None:
-    readings = [make_reading(t, temperature_c=50.0) for t in at_10_hz(4)]
-    assert measure_energy(readings, 0, 0.0, 4.0, []) == (
-        None,
-        "0 power readings in the window; 3 are needed",
-    )
 
 
 def test_the_peak_skips_what_could_not_be_told() -> None:
@@ -242,3 +65,19 @@ def test_a_long_run_is_thinned_evenly_and_keeps_its_peaks() -> None:
 
 def test_a_short_run_is_not_thinned() -> None:
     assert len(to_trace([make_reading(t) for t in at_10_hz(59.9)], 0.0).at_s) == 600
+
+
+def test_a_gap_is_a_point_that_tells_nothing_so_that_no_line_crosses_it() -> None:
+    readings = [make_reading(t, power_w=50.0) for t in (0.0, 0.1, 0.2)]
+    readings += [make_reading(t, power_w=50.0) for t in (2.2, 2.3)]
+    readings[3] = readings[3].model_copy(update={"gap_s": 2.0})
+    trace = to_trace(readings, 0.0)
+    assert trace.at_s == pytest.approx((0.0, 0.1, 0.2, 1.2, 2.2, 2.3))
+    assert trace.gpus[0].power_w == (50, 50, 50, None, 50, 50)
+    assert trace.gpus[0].memory_used_mib[3] is trace.ram_used_mib[3] is None
+
+
+def test_a_look_that_is_a_little_late_is_no_gap() -> None:
+    readings = [make_reading(t, power_w=50.0) for t in (0.0, 0.1, 0.3)]
+    readings[2] = readings[2].model_copy(update={"gap_s": 0.2})
+    assert None not in to_trace(readings, 0.0).gpus[0].power_w

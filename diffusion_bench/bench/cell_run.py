@@ -13,6 +13,7 @@ from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.worker import Failed, Loaded, Measured, Repeated
+from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import look_before, on_battery
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
@@ -118,4 +119,4 @@ class CellRun:
         if uuid is None:
             return self._bench.header.machine.ram_mib
         cards = self._bench.sensor.cards()
-        return next((card.memory_total_mib for card in cards if card.uuid == uuid), None)
+        return next((card.memory_total_mib for card in cards if same_gpu(card.uuid, uuid)), None)

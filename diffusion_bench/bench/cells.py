@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.hardware.energy import measure_energy
+from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
-from diffusion_bench.hardware.trace import measure_energy, peak_nvml_mib, to_trace
+from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
 from diffusion_bench.records import Memory, Reading, Request
 from diffusion_bench.reports.schema import (
     Cell,
@@ -166,7 +168,7 @@ def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:
         return None
     for reading in readings:
         for gpu in reading.gpus:
-            if gpu.uuid == gpu_uuid:
+            if same_gpu(gpu.uuid, gpu_uuid):
                 return gpu.index
     return None
 

@@ -1,7 +1,9 @@
 """The machine: what is in it, what it reads now, and what is wrong with it.
 
-machine          what it is made of         sensors, nvml   the GPUs
-host             processor and memory       sampler         readings over time
-trace            what readings add up to    state           at rest before, slowed during
-powercap         the processor's energy     facts, doctor   advice
+machine            what it is made of        sensors, nvml*   the GPUs
+host, slow_host    processor and memory      patience         a driver that may hang
+powercap           the processor's energy    sampler          readings over time
+energy_counter     how often a GPU's moves   trace, energy    what readings add up to
+matching           torch's GPUs and ours     state            at rest before, slowed during
+                                             facts, doctor    advice
 """

@@ -62,6 +62,8 @@ class NvmlGpu:
         self._find = find
         self._clock = clock
         self._asked_at_s = clock()  # for a lost GPU
+        self._seldom: tuple[dict[str, Any], dict[str, str]] = {}, {}
+        self._seldom_at_s: float | None = None
         self._refused: dict[tuple[str, str], str] = {}
         self._chosen: dict[str, str] = {}
         self._missing: dict[str, str] = {}  # one for all readings that lack the same
@@ -70,8 +72,6 @@ class NvmlGpu:
         except pynvml.NVMLError as error:
             self.lost = why(error)
         self._fixed, self._fixed_missing = self._ask_all(FIXED)
-        self._seldom: tuple[dict[str, Any], dict[str, str]] = {}, {}
-        self._seldom_at_s: float | None = None
         self.note_update_period(None)
 
     def note_update_period(self, seconds: float | None) -> None:
@@ -149,7 +149,6 @@ class NvmlGpu:
             self.lost = OTHER_CARD
             return
         self.handle, self.lost = handle, None
-        self._seldom_at_s = None
         if "uuid" not in self._fixed:
             self._fixed, self._fixed_missing = self._ask_all(FIXED)
             self.note_update_period(None)
@@ -167,7 +166,9 @@ class NvmlGpu:
         answers, missing = self._ask_each(fields)
         # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
         if not self.lost and not answers and UNKNOWN in missing.values():
-            self._note_lost(f"the GPU is lost: {UNKNOWN} to every question")
+            lost = f"the GPU is lost: {UNKNOWN} to every question"
+            self._note_lost(lost)
+            missing = dict.fromkeys(missing, lost)
         return answers, missing
 
     def _ask_each(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -232,6 +233,7 @@ class NvmlGpu:
     def _note_lost(self, reason: str) -> None:
         self.lost = reason
         self._asked_at_s = self._clock()
+        self._seldom_at_s = None
 
 
 def find_instances(

@@ -199,7 +199,7 @@ class Energy(Record):
     total_j: Annotated[float, Field(ge=0)]
     window_s: Annotated[float, Field(gt=0)]
     method: Short
-    scope: Literal["gpu", "cpu package"] = "gpu"
+    scope: Literal["gpu", "module", "cpu package"] = "gpu"
     idle_power_w: Annotated[float, Field(ge=0)] | None = None
     net_j: float | None = None
     uncertainty_j: Annotated[float, Field(ge=0)] | None = None
