@@ -129,12 +129,14 @@ class VoiceBackend:
 
             for index, chunk in enumerate(chunks):
                 self._stage = "prior"
-                place = {"ends_sentence": ends_sentence(chunk), "last": index + 1 == len(chunks)}
+                ends, last = ends_sentence(chunk), index + 1 == len(chunks)
                 watch = self._step_callback(clock, index, len(chunks), on_step)
                 spoken = in_pieces(self._voice_model, chunk, state, request, watch)
-                utterance = _heard(spoken, partial(streams.grow, **place), hear)
+                utterance = _heard(
+                    spoken, partial(streams.grow, ends_sentence=ends, last=last), hear
+                )
                 clock.add(utterance)
-                hear(streams.add(utterance, **place))
+                hear(streams.add(utterance, ends_sentence=ends, last=last))
                 doubts.add(utterance)
         return Speech(
             request=request,
