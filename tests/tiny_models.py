@@ -9,6 +9,7 @@ from diffusers import (
     AutoencoderKL,
     EulerDiscreteScheduler,
     PNDMScheduler,
+    SchedulerMixin,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -20,16 +21,17 @@ from diffusion_bench.training.pictogram.tokenizer import new_tokenizer
 TEXT_WIDTH = 32
 
 
-def save_tiny_sd(folder: Path) -> Path:
+def save_tiny_sd(folder: Path, scheduler: SchedulerMixin | None = None) -> Path:
     """Save a Stable Diffusion 1 pipeline: AutoencoderKL, PNDM, epsilon-prediction."""
     torch.manual_seed(0)
     tokenizer = new_tokenizer(folder / "scratch")
     pipeline = StableDiffusionPipeline(
         vae=_vae(),
-        text_encoder=CLIPTextModel(_text_config(len(tokenizer))),
+        text_encoder=CLIPTextModel(text_config(len(tokenizer))),
         tokenizer=tokenizer,
         unet=_unet(cross_attention_dim=TEXT_WIDTH),
-        scheduler=PNDMScheduler(
+        scheduler=scheduler
+        or PNDMScheduler(
             beta_schedule="scaled_linear",
             beta_start=0.00085,
             beta_end=0.012,
@@ -44,11 +46,11 @@ def save_tiny_sd(folder: Path) -> Path:
     return folder / "sd"
 
 
-def save_tiny_sdxl(folder: Path) -> Path:
+def save_tiny_sdxl(folder: Path, scheduler: SchedulerMixin | None = None, **unet: object) -> Path:
     """Save a Stable Diffusion XL pipeline: two text encoders, Euler, size embeddings."""
     torch.manual_seed(0)
     tokenizer = new_tokenizer(folder / "scratch")
-    config = _text_config(len(tokenizer))
+    config = text_config(len(tokenizer))
     pipeline = StableDiffusionXLPipeline(
         vae=_vae(),
         text_encoder=CLIPTextModel(config),
@@ -60,8 +62,10 @@ def save_tiny_sdxl(folder: Path) -> Path:
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
             projection_class_embeddings_input_dim=6 * 8 + TEXT_WIDTH,
+            **unet,
         ),
-        scheduler=EulerDiscreteScheduler(
+        scheduler=scheduler
+        or EulerDiscreteScheduler(
             beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1
         ),
         force_zeros_for_empty_prompt=True,
@@ -95,7 +99,8 @@ def _unet(**settings: object) -> UNet2DConditionModel:
     )
 
 
-def _text_config(vocabulary_size: int) -> CLIPTextConfig:
+def text_config(vocabulary_size: int) -> CLIPTextConfig:
+    """Return the configuration of a CLIP text encoder of two layers."""
     return CLIPTextConfig(
         vocab_size=vocabulary_size,
         hidden_size=TEXT_WIDTH,

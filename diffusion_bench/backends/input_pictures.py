@@ -6,6 +6,7 @@ They travel beside the request; the request holds their digests, so that the wor
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +24,16 @@ class InputPictures(NamedTuple):
     image: Any
     mask: Any | None = None
 
-    def named_in(self, request: ImageRequest) -> ImageRequest:
-        """Return the request that names these pictures by their digests."""
-        named = {
+    def digests(self) -> dict[str, str | None]:
+        """Return the fields of a request that name these pictures."""
+        return {
             "image": picture_digest(self.image),
             "mask": None if self.mask is None else picture_digest(self.mask),
         }
-        return ImageRequest.model_validate(request.model_dump() | named)
+
+    def named_in(self, request: ImageRequest) -> ImageRequest:
+        """Return a request that names these pictures."""
+        return ImageRequest.model_validate(request.model_dump() | self.digests())
 
     def fitted(self, width: int, height: int) -> InputPictures:
         """Return the pictures at a size, scaled to cover it and cut at the longer side."""
@@ -38,6 +42,13 @@ class InputPictures(NamedTuple):
             return InputPictures(image)
         mask = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
         return InputPictures(image, mask.point([0] * KEPT_BELOW + [255] * (256 - KEPT_BELOW)))
+
+    def kept(self, drawn: Sequence[Any]) -> list[Any]:
+        """Return drawn pictures with what a mask keeps put back as it was: decoders change it."""
+        own = self.fitted(*drawn[0].size)
+        if own.mask is None:
+            return list(drawn)
+        return [Image.composite(picture, own.image, own.mask) for picture in drawn]
 
 
 def read_inputs(image: Path | Any, mask: Path | Any | None = None) -> InputPictures:
@@ -96,5 +107,5 @@ def check_inputs(request: ImageRequest, inputs: InputPictures | None) -> None:
         if request.image is not None:
             raise ValueError("this request starts from an image, which must come with it")
         return
-    if inputs.named_in(request) != request:
+    if inputs.digests() != {"image": request.image, "mask": request.mask}:
         raise ValueError("the image or mask is not the one that the request names by its digest")

@@ -27,6 +27,7 @@ USUAL = {
     "sd21": "sd21 768x768 b1 fp16 20",
     "sdxl": "sdxl 1024x1024 b1 fp16 30",
     "sdxl-turbo": "sdxl-turbo 512x512 b1 fp16 1",
+    "ssd-1b": "ssd-1b 1024x1024 b1 fp16 30",
     "pixart-sigma": "pixart-sigma 1024x1024 b1 fp16 20",
     "sana": "sana 1024x1024 b1 bf16 20",
     "sd3-medium": "sd3-medium 1024x1024 b1 fp16 28",

@@ -27,6 +27,7 @@ TABLE_NAMES = {
     "sdxl": "sdxl",
     "sdxl base": "sdxl",
     "sdxl-turbo": "sdxl-turbo",
+    "ssd-1b": "ssd-1b",
     "pixart-sigma": "pixart-sigma",
     "sd3-medium": "sd3-medium",
     "sd3.5-medium": "sd35-medium",
