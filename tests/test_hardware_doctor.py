@@ -11,6 +11,7 @@ import pytest
 
 from diffusion_bench.hardware.doctor import Finding, examine
 from diffusion_bench.hardware.facts import Facts, TorchFacts, gather_facts
+from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
 from diffusion_bench.records import GpuReading
 
@@ -54,6 +55,29 @@ def make_facts(**changes: Any) -> Facts:
 
 def bad(facts: Facts) -> list[Finding]:
     return [finding for finding in examine(facts) if finding.level != "ok"]
+
+
+def test_torchs_devices_are_named_by_the_gpus_that_they_are() -> None:
+    cards = (
+        CARD.model_copy(update={"uuid": "GPU-aa"}),
+        CARD.model_copy(update={"index": 1, "name": "RTX 4090", "uuid": "GPU-bb"}),
+    )
+    devices = tuple(
+        TorchDevice(index=index, name="x", memory_mib=1.0, uuid=uuid)
+        for index, uuid in enumerate(("bb", "cc"))
+    )
+    says = TorchFacts(threads=4, cuda_usable=True, devices=devices)
+    titles = {f.title: f.level for f in examine(make_facts(gpus=cards, torch_says=says))}
+    assert titles["cuda:0 is GPU 1 (RTX 4090)"] == "ok"
+    assert titles["cuda:1 is none of the GPUs that can be read"] == "warning"
+
+
+def test_a_gpu_that_is_not_nvidias_asks_for_no_cuda() -> None:
+    apple = GpuInfo(index=0, vendor="apple", name="Apple M4 GPU")
+    facts = make_facts(
+        gpus=(apple,), cuda_build=None, torch_says=TorchFacts(threads=4, cuda_usable=False)
+    )
+    assert bad(facts) == []
 
 
 def test_a_healthy_machine_is_all_ok() -> None:

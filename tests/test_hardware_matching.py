@@ -82,6 +82,7 @@ def test_without_a_uuid_a_device_is_found_only_if_it_can_be_no_other() -> None:
         (f"GPU-{A}", A, True),
         (f"MIG-{A}", f"GPU-{A}", True),  # torch's text of an instance begins as a card's
         (f"gpu-{A.upper()}", f"GPU-{A}", True),
+        ("GPU-1f2e3d4c5b6a7980", "31663265-3364-3463-3562-366137393830", True),  # ROCm's
         (f"GPU-{A}", f"GPU-{B}", False),
         (None, None, False),
         (f"GPU-{A}", None, False),

@@ -57,6 +57,7 @@ def test_the_cards_carry_the_driver_and_the_ways_of_measuring(stub: Path) -> Non
     assert card == {
         "index": 1,
         "parent_index": None,
+        "vendor": "nvidia",
         "name": "NVIDIA GeForce RTX 3060",
         "uuid": "GPU-00000000-0000-0000-0000-000000000001",
         "memory_total_mib": 12288,

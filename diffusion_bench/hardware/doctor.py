@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from diffusion_bench.hardware.facts import Facts
+from diffusion_bench.hardware.matching import match_torch
 from diffusion_bench.hardware.sensors import INSTALL_NVML
 from diffusion_bench.hardware.state import SLOWING
 from diffusion_bench.records import GpuReading, Record
@@ -76,9 +77,10 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
 def check_cuda(facts: Facts) -> Iterator[Finding]:
     """Compare what torch can use with what the driver shows; NVML alone proves nothing."""
     usable = facts.torch_says.cuda_usable
-    if not facts.gpus or usable is None:
+    cards = [gpu for gpu in facts.gpus if gpu.vendor == "nvidia" and gpu.parent_index is None]
+    if not cards or usable is None:
         return
-    names = ", ".join(gpu.name or f"GPU {gpu.index}" for gpu in facts.gpus)
+    names = ", ".join(gpu.name or f"GPU {gpu.index}" for gpu in cards)
     if usable:
         yield Finding(level="ok", title=f"torch can use CUDA on {names}")
     elif facts.cuda_build is None:
@@ -97,6 +99,21 @@ def check_cuda(facts: Facts) -> Iterator[Finding]:
                 f"install a driver that supports CUDA {facts.cuda_build}, and see that "
                 "CUDA_VISIBLE_DEVICES is not set to hide the GPU"
             ),
+        )
+
+
+def check_devices(facts: Facts) -> Iterator[Finding]:
+    """Say which GPU each of torch's devices is: the two may be numbered in different orders."""
+    found, reasons = match_torch(facts.torch_says.devices, facts.gpus)
+    names = {gpu.index: gpu.name or "unknown" for gpu in facts.gpus}
+    for device, index in found.items():
+        yield Finding(level="ok", title=f"cuda:{device} is GPU {index} ({names[index]})")
+    for device, reason in reasons.items():
+        yield Finding(
+            level="warning",
+            title=f"cuda:{device} is none of the GPUs that can be read",
+            detail=reason,
+            advice="its power, energy and use will be empty in reports",
         )
 
 
@@ -227,6 +244,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_python,
     check_torch,
     check_cuda,
+    check_devices,
     check_gpus,
     check_gpu_processes,
     check_gpu_speed,

@@ -8,11 +8,14 @@ import platform
 import shutil
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from diffusion_bench.hardware.machine import describe_software, installed_version
+from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor
 from diffusion_bench.hardware.state import on_battery
 from diffusion_bench.records import GpuReading, Record
@@ -22,6 +25,7 @@ class TorchFacts(Record):
     """What torch says once imported. `error` says why it could not be, `warning` what it warned."""
 
     threads: int | None = None
+    devices: tuple[TorchDevice, ...] = ()
     cuda_usable: bool | None = None
     warning: str = ""
     error: str = ""
@@ -91,7 +95,25 @@ def _ask_torch() -> TorchFacts:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     said = "; ".join(str(warning.message) for warning in caught)
-    return TorchFacts(threads=torch.get_num_threads(), cuda_usable=usable, warning=said)
+    return TorchFacts(
+        threads=torch.get_num_threads(),
+        devices=tuple(_devices(torch.cuda)) if usable else (),
+        cuda_usable=usable,
+        warning=said,
+    )
+
+
+def _devices(cuda: Any) -> Iterator[TorchDevice]:
+    """Yield the devices torch can use, in its order; an older torch tells no UUID."""
+    for index in range(cuda.device_count()):
+        card = cuda.get_device_properties(index)
+        uuid = getattr(card, "uuid", None)
+        yield TorchDevice(
+            index=index,
+            name=card.name,
+            memory_mib=card.total_memory / 2**20,
+            uuid=None if uuid is None else str(uuid),
+        )
 
 
 def _wrong_nvml_package() -> str | None:

@@ -48,7 +48,7 @@ def describe_machine(sensor: Sensor) -> MachineInfo:
     return MachineInfo(
         os=_os_name(),
         architecture=platform.machine(),
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         cores_physical=psutil.cpu_count(logical=False),
         cores_logical=psutil.cpu_count() or os.cpu_count() or 1,
         ram_mib=psutil.virtual_memory().total / 2**20,
@@ -62,7 +62,7 @@ def describe_software() -> SoftwareInfo:
     return SoftwareInfo(
         python=platform.python_version(),
         torch=installed_version("torch"),
-        cuda=_torch_cuda_build(),
+        cuda=torch_build("cuda"),
         diffusers=installed_version("diffusers"),
         transformers=installed_version("transformers"),
         gradio=installed_version("gradio"),
@@ -77,14 +77,17 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
-def _torch_cuda_build() -> str | None:
-    """Return the CUDA version torch was built for, from its `version.py`: importing is slow."""
+def torch_build(toolkit: str) -> str | None:
+    """Return the version of `cuda` or `hip` (ROCm) that torch was built for, `None` for neither.
+
+    From torch's `version.py`: importing is slow.
+    """
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
     try:
         source = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
-        return version_constant(source, "cuda")
+        return version_constant(source, toolkit)
     except (OSError, SyntaxError, ValueError):
         return None
 
@@ -118,7 +121,7 @@ def _os_name() -> str:
         return name
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """Return the processor's product name where the system tells it."""
     try:
         if sys.platform == "win32":

@@ -14,6 +14,7 @@ from typing import Protocol
 from diffusion_bench.records import Record
 
 KIND = re.compile(r"^(GPU|MIG)-", re.IGNORECASE)
+ROCM_DIGITS = re.compile(r"[0-9a-f]{16}")
 # Before driver 470 an instance was MIG-GPU-<the card's UUID>/<GPU instance>/<compute instance>.
 OLD_INSTANCE = re.compile(r"^MIG-GPU-[^/]+/\d+/\d+$", re.IGNORECASE)
 
@@ -155,4 +156,14 @@ def _one_instance(numbers: list[int], gpus: Sequence[Gpu]) -> list[int]:
 
 
 def _bare(uuid: str) -> str:
-    return KIND.sub("", uuid).lower()
+    """Return a UUID without its kind.
+
+    ROCm's has sixteen digits, which torch takes for sixteen bytes: it writes their ASCII codes.
+    """
+    bare = KIND.sub("", uuid).lower()
+    codes = bare.replace("-", "")
+    try:
+        text = bytes.fromhex(codes).decode("ascii")
+    except ValueError:
+        return bare
+    return text if ROCM_DIGITS.fullmatch(text) else bare

@@ -42,6 +42,7 @@ class GpuInfo(Record):
 
     index: int
     parent_index: int | None = None
+    vendor: Literal["nvidia", "amd", "apple"] = "nvidia"
     name: str | None = None
     uuid: str | None = None
     memory_total_mib: float | None = None
@@ -120,6 +121,36 @@ def open_sensor() -> Sensor:
 
 
 def _open_driver() -> Sensor:
+    """Return the GPUs of the first maker that has any here, or why there are none.
+
+    AMD's only where torch is built for them: many a processor has a small one that no torch uses.
+    """
+    from diffusion_bench.hardware.machine import cpu_name, torch_build
+
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        from diffusion_bench.hardware.apple import AppleSensor
+
+        return AppleSensor(f"{cpu_name()} GPU")
+    if torch_build("hip") is not None:
+        return _open_amd()
+    return _open_nvml()
+
+
+def _open_amd() -> Sensor:
+    """Return the AMD cards as Linux shows them, else what torch tells of them, if it is loaded."""
+    from diffusion_bench.hardware.amd import ROOT, AmdSensor
+    from diffusion_bench.hardware.rocm import RocmSensor
+
+    sensor = AmdSensor(ROOT)
+    if sensor.cards():
+        return sensor
+    torch_sensor = RocmSensor()
+    if torch_sensor.cards():
+        return torch_sensor
+    return NoGpu(f"torch is built for AMD's ROCm, and there is no AMD GPU under {ROOT}")
+
+
+def _open_nvml() -> Sensor:
     """Return the NVIDIA cards, or why there are none."""
     try:
         import pynvml  # 40 ms, of use only where there may be a GPU

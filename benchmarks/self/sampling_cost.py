@@ -1,0 +1,223 @@
+"""What reading the sensors costs: a thread, a process of its own, and no sampler, side by side.
+
+    python benchmarks/self/sampling_cost.py --pairs 30
+
+Two GPUs that are not there (the tests' stand-in for the driver's library) and the host are read 10
+times a second. Printed: the processor time of the sampler as percent of one core, what it slows a
+generation in the same process by, paired with the same generation without it, and how far its
+looks are from their pace meanwhile. A process of its own is tried too: a child that reads, and
+hands each reading over a pipe. Ends with code 1 where the thread costs more than the limits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+import psutil
+from nvml_fake import build_stub, stub_environment
+
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import open_sensor
+from diffusion_bench.records import ImageRequest, Reading
+from diffusion_bench.reports.stats import median_interval
+
+ROOT = Path(__file__).resolve().parents[2]
+INTERVAL_S = 0.1
+CPU_LIMIT_PERCENT = 2.0  # of one core
+SLOWDOWN_LIMIT = 0.01  # as a share
+REST_S = 20.0  # of sampling beside nothing, for the processor time
+IN_STUB = "DIFFUSION_BENCH_IN_STUB"
+REQUEST = ImageRequest(prompt="a cat on a blue background", steps=20)
+
+CHILD = """
+import pickle, sys, time
+from diffusion_bench.hardware.sampler import Sampler, next_tick
+from diffusion_bench.hardware.sensors import open_sensor
+interval_s, pid = float(sys.argv[1]), int(sys.argv[2])
+sampler = Sampler(open_sensor(), interval_s, pid=pid)
+start_s, tick = time.perf_counter(), 0
+while True:
+    pickle.dump(sampler.look(), sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    tick = next_tick(tick, start_s, interval_s, time.perf_counter())
+    time.sleep(max(0.0, start_s + tick * interval_s - time.perf_counter()))
+"""
+
+Watch = Callable[[list[Reading]], AbstractContextManager[None]]
+
+
+@contextmanager
+def nothing(kept: list[Reading]) -> Iterator[None]:
+    """Sample nothing: what two equal generations differ by."""
+    yield
+
+
+@contextmanager
+def thread(kept: list[Reading]) -> Iterator[None]:
+    """Sample in a thread of this process."""
+    sensor = open_sensor()
+    with closing(sensor), Sampler(sensor, INTERVAL_S, pid=os.getpid()) as sampler:
+        yield
+        kept += sampler.history()
+
+
+@contextmanager
+def process(kept: list[Reading]) -> Iterator[None]:
+    """Sample in a child; a thread here takes in what it sends."""
+    command = [sys.executable, "-c", CHILD, str(INTERVAL_S), str(os.getpid())]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert child.stdout is not None
+    kept.append(pickle.load(child.stdout))  # it is up
+
+    def take_in() -> None:
+        assert child.stdout is not None
+        with contextlib.suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                kept.append(pickle.load(child.stdout))
+
+    taker = threading.Thread(target=take_in)
+    taker.start()
+    try:
+        yield
+    finally:
+        child.kill()
+        taker.join()
+        child.wait()
+        child.stdout.close()
+
+
+def cpu_percent(readings: list[Reading]) -> float:
+    """Return the processor time of a thread that samples beside nothing, in percent of a core."""
+    with thread(readings):
+        time.sleep(1.0)
+        cpu_s, wall_s = time.process_time(), time.monotonic()
+        time.sleep(REST_S)
+        return 100 * (time.process_time() - cpu_s) / (time.monotonic() - wall_s)
+
+
+def offsets_ms(readings: Sequence[Reading]) -> list[float]:
+    """Return how far each look was from the pace of the first, in milliseconds."""
+    if not readings:
+        return []
+    first_s = readings[0].at_s
+    late = ((reading.at_s - first_s) % INTERVAL_S for reading in readings[1:])
+    return sorted(1000 * min(off_s, INTERVAL_S - off_s) for off_s in late)
+
+
+def used_s() -> float:
+    """Return the processor time of this process and of its children."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children())]
+    return time.process_time() + float(sum(each.user + each.system for each in times[1:]))
+
+
+class Cost(NamedTuple):
+    """What sampling cost in each pair, and how far each look was from its pace, in order."""
+
+    wall_ratios: list[float]
+    cpu_ratios: list[float]
+    offsets_ms: list[float]
+
+
+def slowdown(generate: Callable[[], object], watch: Watch, pairs: int) -> Cost:
+    """Return the ratios on / off of each pair, of wall time and of all processor time.
+
+    On a machine that others use too the first is the noisier, and the second tells what a
+    generation is slowed by where its core has nothing else to do.
+    """
+    cost = Cost([], [], [])
+    for pair in range(pairs):
+        kept: list[Reading] = []
+        wall_s, cpu_s = {}, {}
+        for on in (True, False) if pair % 2 else (False, True):
+            with watch(kept) if on else nullcontext():
+                start_s, before_s = time.perf_counter(), used_s()
+                generate()
+                wall_s[on], cpu_s[on] = time.perf_counter() - start_s, used_s() - before_s
+        cost.wall_ratios.append(wall_s[True] / wall_s[False])
+        cost.cpu_ratios.append(cpu_s[True] / cpu_s[False])
+        cost.offsets_ms.extend(offsets_ms(kept))
+    cost.offsets_ms.sort()
+    return cost
+
+
+def middle(name: str, ratios: list[float]) -> str:
+    """Return a line of a median and its interval."""
+    interval = median_interval(ratios)
+    assert interval is not None
+    return f"{name} {median(ratios):.4f} ({interval.low:.4f} to {interval.high:.4f})"
+
+
+def report(name: str, cost: Cost) -> None:
+    """Print the figures of one way of sampling."""
+    offsets = cost.offsets_ms
+    print(f"{name}: {middle('wall', cost.wall_ratios)}, {middle('processor', cost.cpu_ratios)}")
+    if not offsets:
+        return
+    print(
+        f"    looks off their pace: median {median(offsets):.2f} ms, 99 percent within "
+        f"{offsets[int(0.99 * len(offsets))]:.2f} ms, worst {offsets[-1]:.2f} ms, n {len(offsets)}"
+    )
+
+
+def measure(pairs: int, calls: int) -> int:
+    """Print all figures; return the exit code."""
+    resting: list[Reading] = []
+    percent = cpu_percent(resting)
+    gpus = len(resting[-1].gpus)
+    print(f"{gpus} GPUs and the host at {1 / INTERVAL_S:.0f} Hz: {percent:.2f} percent of one core")
+    engine = Engine("cpu")
+
+    def generate() -> None:
+        for _ in range(calls):
+            engine.generate(REQUEST, wait_s=600.0)
+
+    generate()
+    print(f"on / off, {pairs} pairs of {calls} generations of {REQUEST.steps} steps")
+    costs = {way.__name__: slowdown(generate, way, pairs) for way in (nothing, thread, process)}
+    for name, cost in costs.items():
+        report(name, cost)
+    slower = median(costs["thread"].wall_ratios) - 1
+    within = percent <= CPU_LIMIT_PERCENT and slower <= SLOWDOWN_LIMIT
+    print(
+        f"the thread is {'within' if within else 'NOT within'} the limits of "
+        f"{CPU_LIMIT_PERCENT:g} percent of one core and a wall ratio of {1 + SLOWDOWN_LIMIT:g}"
+    )
+    return 0 if within else 1
+
+
+def main() -> int:
+    """Start again with the stand-in for the driver's library, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=30, help="of generations, at least 6")
+    parser.add_argument("--calls", type=int, default=1, help="generations of a block")
+    arguments = parser.parse_args()
+    if arguments.pairs < 6:
+        parser.error(f"--pairs {arguments.pairs}: at least 6 are needed for an interval")
+    if IN_STUB in os.environ:
+        return measure(arguments.pairs, arguments.calls)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**stub_environment(build_stub(Path(folder))), IN_STUB: "1"}
+        return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
