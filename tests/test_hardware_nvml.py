@@ -377,3 +377,21 @@ def test_150_w_for_2_s_are_300_j_by_integration_within_1_percent(stub: Path) -> 
     value, method = run_with_stub(stub, MEASURE_2_S, clock="manual", errors=errors)
     assert method == "integrated power"
     assert value == pytest.approx(300, rel=0.01)
+
+
+def test_readings_of_two_gpus_are_small_enough_to_keep_an_hour_of_them(stub: Path) -> None:
+    """At 10 Hz an hour is 36,000: with 5 KB each below 180 MB."""
+    weigh = """
+    import gc, tracemalloc
+    from diffusion_bench.hardware.sampler import Sampler
+    sampler = Sampler(open_sensor())
+    sampler.look(), sampler.look()
+    gc.collect()
+    tracemalloc.start()
+    for _ in range(300):
+        sampler.look()
+    answer = len(sampler.latest().gpus), tracemalloc.get_traced_memory()[0] / 300
+    """
+    gpus, size = run_with_stub(stub, weigh, compute="4000;4001", errors="nvmlDeviceGetFanSpeed=3")
+    assert gpus == 2
+    assert size < 5000

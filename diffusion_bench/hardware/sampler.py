@@ -37,8 +37,9 @@ class Sampler:
     """Looks at the machine every `interval_s` between `with` and its end.
 
     `pid` is the process whose memory is read (`None`: no process). The newest `keep` readings are
-    kept. A reading that fails carries the reason, and one that comes late how long there was none:
-    neither stops the pace or moves it. `wait(stop, seconds)` is how the thread rests.
+    kept, 3 KB each where there are two GPUs. A reading that fails carries the reason, and one that
+    comes late how long there was none: neither stops the pace or moves it. `wait(stop, seconds)` is
+    how the thread rests.
     """
 
     def __init__(

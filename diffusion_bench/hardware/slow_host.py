@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ FIRST_LOOK = "processor use is counted between two looks; this is the first"
 TOO_SHORT = "the previous look was too short ago"
 NO_CLOCK = "the system does not tell the clock"
 NO_DISK = "the system does not tell the disk's counters"
+DISK_LIMIT_S = 0.5
+DISK_HANGS = "the working folder's disk does not answer"
 NO_BATTERY = "the system shows no battery"
 NO_MAINS = "the battery does not tell whether it is charged"
 
@@ -28,6 +31,8 @@ class SlowHost:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or Path.cwd()
         self._cores_before: list[CpuSeconds] = []
+        self._disk: SlowLook = {}, {}
+        self._disk_thread: threading.Thread | None = None
 
     def look(self) -> SlowLook:
         """Return the fields that could be told, and the reason for every other."""
@@ -52,10 +57,19 @@ class SlowHost:
         return {"core_percents": tuple(shares)}, {}
 
     def _free_disk(self) -> SlowLook:
+        """Ask in a thread that nobody waits for long: a network's disk may hang for minutes."""
+        if self._disk_thread is None or not self._disk_thread.is_alive():
+            self._disk_thread = threading.Thread(target=self._ask_disk, daemon=True)
+            self._disk_thread.start()
+            self._disk_thread.join(DISK_LIMIT_S)
+        return ({}, {"disk_free_mib": DISK_HANGS}) if self._disk_thread.is_alive() else self._disk
+
+    def _ask_disk(self) -> None:
         try:
-            return {"disk_free_mib": psutil.disk_usage(str(self._folder)).free / MIB}, {}
+            self._disk = {"disk_free_mib": psutil.disk_usage(str(self._folder)).free / MIB}, {}
         except OSError as error:
-            return {}, {"disk_free_mib": f"the disk does not tell ({error.strerror or error})"}
+            why = f"the disk does not tell ({error.strerror or error})"
+            self._disk = {}, {"disk_free_mib": why}
 
 
 def cpu_seconds(times: Any) -> CpuSeconds:
