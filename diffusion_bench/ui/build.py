@@ -55,8 +55,7 @@ def build(
                 index = ReportIndex(cache_folder() / INDEX_NAME)
                 tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fifth)
             with gr.Tab("Hardware", id="hardware") as sixth:
-                timer = hardware.build(machine, page)
-        sixth.select(lambda: gr.Timer(active=True), None, timer, **HIDDEN)
+                timer = hardware.build(machine, page, sixth)
         for tab in (first, second, third, fourth, fifth):
             tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
     return page

@@ -1,13 +1,13 @@
 """The tab *Hardware*: what the machine is, and what it is doing now.
 
-One sampler reads the machine for all viewers. A tick of a page hands out what was made of the
-newest reading; it is made once, whoever asks first.
+One sampler reads the machine for all viewers. What a page shows is made once a reading, whoever
+asks first, down to the text that is sent: twenty viewers cost the machine what one does.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -18,44 +18,37 @@ from diffusion_bench.hardware.machine import (
     describe_machine,
     describe_software,
 )
-from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.sensors import Sensor
-from diffusion_bench.records import GpuReading, Reading
+from diffusion_bench.hardware.quantities import Shown, gpu_rows, gpu_title, host_rows, spread
+from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.hardware.shared_sampler import SharedSampler
+from diffusion_bench.records import Reading
 from diffusion_bench.ui.figures import Table, to_table
 
 TICK_S = 2.0
 SHOWN_S = 180.0
+HEADERS = ["quantity", "now", "last 3 minutes"]
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-
-HOST = (
-    ("CPU", "%", lambda host: host.cpu_percent),
-    ("memory in use", "GiB", lambda host: host.ram_used_mib and host.ram_used_mib / 1024),
-)
-GPU: tuple[tuple[str, str, Callable[[GpuReading], float | None]], ...] = (
-    ("GPU", "%", lambda gpu: gpu.utilization_percent),
-    ("GPU memory", "MiB", lambda gpu: gpu.memory_used_mib),
-    ("GPU power", "W", lambda gpu: gpu.power_w),
-    ("GPU temperature", "°C", lambda gpu: gpu.temperature_c),
-)
 
 
 class Snapshot(NamedTuple):
-    """The newest reading as a table, and the last minutes as a figure."""
+    """The host's charts, the GPUs' charts, and the newest reading as a table; ready to be sent."""
 
-    figure: Any
+    host: Any
+    gpus: Any
     table: Table
 
 
 class Machine:
     """What the page shows of this machine."""
 
-    def __init__(self, sensor: Sensor, sampler: Sampler) -> None:
+    def __init__(self, sensor: Sensor, sampler: SharedSampler) -> None:
         self._sensor = sensor
         self._sampler = sampler
         self._lock = threading.Lock()
         self._made_of: Reading | None = None
         self._snapshot: Snapshot | None = None
         self._info: MachineInfo | None = None
+        self._software: SoftwareInfo | None = None
 
     def info(self) -> MachineInfo:
         """Return what the machine is made of; it is asked once."""
@@ -66,17 +59,42 @@ class Machine:
 
     def card(self) -> str:
         """Return what the machine is made of, a line a part, to copy into a report or an issue."""
-        return describe(self.info(), describe_software())
+        info = self.info()
+        with self._lock:
+            if self._software is None:
+                self._software = describe_software()
+            return describe(info, self._software)
 
     def snapshot(self) -> Snapshot | None:
-        """Return what the newest reading says, `None` before the first."""
+        """Return what the newest reading says, `None` before the first; keeps the sampler going."""
+        self._sampler.renew()
         with self._lock:
             latest = self._sampler.latest()
             if latest is not None and latest is not self._made_of:
+                readings = self._sampler.last(SHOWN_S)
+                self._snapshot = render(readings, self._sampler.interval_s)
                 self._made_of = latest
-                readings = self._sampler.between(latest.at_s - SHOWN_S, latest.at_s)
-                self._snapshot = Snapshot(draw(readings), now_table(latest))
             return self._snapshot
+
+
+def render(readings: Sequence[Reading], interval_s: float) -> Snapshot:
+    """Return the readings, one a pace of `interval_s`, as what the page is sent."""
+    from diffusion_bench.charts.live import gpu_numbers, host_numbers, live_figure
+
+    host = live_figure(host_numbers(readings, interval_s))
+    gpus = live_figure(gpu_numbers(readings, interval_s), none_because=_no_gpu(readings[-1]))
+    return Snapshot(_sent(host), _sent(gpus), now_table(readings))
+
+
+def _sent(figure: Any) -> Any:
+    """Return a figure as gr.Plot sends it, which otherwise is made anew for every viewer."""
+    from gradio.components.plot import PlotData
+
+    return PlotData(type="plotly", plot=figure.to_json())
+
+
+def _no_gpu(newest: Reading) -> str | None:
+    return None if newest.gpus else "no NVIDIA GPU can be read; the card says why"
 
 
 def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
@@ -87,10 +105,7 @@ def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
         f"Memory: {machine.ram_mib / 1024:.1f} GiB",
         f"System: {machine.os}, {machine.architecture}",
     ]
-    for gpu in machine.gpus:
-        memory = f"{gpu.memory_total_mib:.0f} MiB" if gpu.memory_total_mib else "memory unknown"
-        driver = f"driver {gpu.driver}" if gpu.driver else "driver unknown"
-        lines.append(f"GPU {gpu.index}: {gpu.name or 'unknown'}, {memory}, {driver}")
+    lines += [_describe_gpu(gpu) for gpu in machine.gpus]
     if not machine.gpus:
         lines.append(f"no NVIDIA GPU: {machine.no_gpu}")
     built = f" for CUDA {software.cuda}" if software.cuda else " without CUDA"
@@ -101,112 +116,75 @@ def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
     return "\n".join(lines)
 
 
-def now_table(reading: Reading) -> Table:
-    """Return every quantity of one reading, or why there is none."""
-    host = reading.host
-    total = f" of {host.ram_total_mib / 1024:.1f}" if host.ram_total_mib else ""
-    rows: list[list[Any]] = [
-        ["CPU", _value(host.cpu_percent, "%", host.missing.get("cpu_percent"))],
-        ["CPU clock", _value(host.cpu_clock_mhz, "MHz", host.missing.get("cpu_clock_mhz"))],
-        [
-            "memory in use",
-            _value(
-                host.ram_used_mib and host.ram_used_mib / 1024,
-                f"{total} GiB",
-                host.missing.get("ram_used_mib"),
-            ),
-        ],
+def _describe_gpu(gpu: GpuInfo) -> str:
+    part = "" if gpu.parent_index is None else f" (MIG, of GPU {gpu.parent_index})"
+    parts = [
+        gpu.name or "unknown",
+        f"{gpu.memory_total_mib:.0f} MiB" if gpu.memory_total_mib else "memory unknown",
+        f"driver {gpu.driver}" if gpu.driver else "driver unknown",
     ]
-    for gpu in reading.gpus:
-        rows += _gpu_rows(gpu)
-    if not reading.gpus:
-        rows.append(["GPU", "no NVIDIA GPU; the reason is above"])
-    return to_table(["quantity", "now"], rows)
+    if gpu.power_limit_w is not None:
+        usual = gpu.power_limit_default_w
+        of = "" if usual is None or usual == gpu.power_limit_w else f" (default {usual:.0f} W)"
+        parts.append(f"power limit {gpu.power_limit_w:.0f} W{of}")
+    if gpu.pcie_generation and gpu.pcie_width:
+        parts.append(f"PCIe {gpu.pcie_generation}.0 x{gpu.pcie_width}")
+    for on, name in ((gpu.ecc_enabled, "ECC on"), (gpu.mig_enabled, "MIG on")):
+        if on:
+            parts.append(name)
+    return f"GPU {gpu.index}{part}: {', '.join(parts)}"
 
 
-def _gpu_rows(gpu: GpuReading) -> list[list[Any]]:
-    name, why = f"GPU {gpu.index}", gpu.missing
-    total = f" of {gpu.memory_total_mib:.0f}" if gpu.memory_total_mib else ""
-    limit = f" of {gpu.power_limit_w:.0f}" if gpu.power_limit_w else ""
-    return [
-        [name, gpu.name or why.get("name", "unknown")],
-        [f"{name} use", _value(gpu.utilization_percent, "%", why.get("utilization_percent"))],
-        [f"{name} memory", _value(gpu.memory_used_mib, f"{total} MiB", why.get("memory_used_mib"))],
-        [f"{name} power", _value(gpu.power_w, f"{limit} W", why.get("power_w"))],
-        [f"{name} temperature", _value(gpu.temperature_c, "°C", why.get("temperature_c"))],
-        [f"{name} clock", _value(gpu.sm_clock_mhz, "MHz", why.get("sm_clock_mhz"))],
-        [f"{name} memory clock", _value(gpu.memory_clock_mhz, "MHz", why.get("memory_clock_mhz"))],
-    ]
+def now_table(readings: Sequence[Reading]) -> Table:
+    """Return every quantity of the newest reading, or why there is none, with its extremes."""
+    newest = readings[-1]
+    rows = [_cells("", row) for row in host_rows(readings)]
+    for gpu in newest.gpus:
+        rows.append([gpu_title(gpu), "", ""])
+        rows += [_cells(f"GPU {gpu.index} ", row) for row in gpu_rows(readings, gpu.index)]
+    if not newest.gpus:
+        rows.append(["GPU", "no NVIDIA GPU; the reason is on the card", ""])
+    return to_table(HEADERS, rows)
 
 
-def _value(value: float | None, unit: str, missing: str | None) -> str:
-    if value is None:
-        return f"cannot tell: {missing or 'no reason given'}"
-    space = "" if unit.startswith((" ", "%")) else " "
-    return f"{value:.1f}{space}{unit}" if value < 1000 else f"{value:.0f}{space}{unit}"
+def _cells(device: str, row: Shown) -> list[str]:
+    return [f"{device}{row.title}", row.now, spread(row)]
 
 
-def draw(readings: Sequence[Reading]) -> Any:
-    """Return the readings as panels over time, counted back from the newest."""
-    from diffusion_bench.charts.trace import TraceLine, TracePanel, trace_figure
-
-    at_s = tuple(reading.at_s - readings[-1].at_s for reading in readings)
-    panels = [
-        TracePanel(title, unit, (TraceLine("", at_s, tuple(read(r.host) for r in readings)),), "")
-        for title, unit, read in HOST
-    ]
-    indexes = sorted({gpu.index for reading in readings for gpu in reading.gpus})
-    for title, unit, read in GPU:
-        lines = tuple(
-            TraceLine(f"GPU {index}", at_s, _column(readings, index, read)) for index in indexes
-        )
-        if lines:
-            panels.append(TracePanel(title, unit, lines, ""))
-    figure = trace_figure(panels)
-    figure.update_traces(mode="lines")
-    figure.update_layout(uirevision="live")  # a zoom outlives the next reading
-    return figure
-
-
-def _column(
-    readings: Sequence[Reading], index: int, read: Callable[[GpuReading], float | None]
-) -> tuple[float | None, ...]:
-    found = []
-    for reading in readings:
-        gpu = next((gpu for gpu in reading.gpus if gpu.index == index), None)
-        found.append(read(gpu) if gpu else None)
-    return tuple(found)
-
-
-def build(machine: Machine, page: gr.Blocks) -> gr.Timer:
+def build(machine: Machine, page: gr.Blocks, tab: gr.Tab) -> gr.Timer:
     """Lay out the tab and wire it; the timer returned ticks while the tab is looked at."""
+    card = gr.Textbox(
+        label="This machine",
+        interactive=False,
+        lines=5,
+        max_lines=20,
+        buttons=["copy"],
+        elem_id="hardware-card",
+    )
     with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=300):
-            card = gr.Textbox(
-                label="This machine",
-                interactive=False,
-                lines=6,
-                max_lines=20,
-                buttons=["copy"],
-                elem_id="hardware-card",
-            )
+        with gr.Column(scale=1, min_width=300):
+            gr.Markdown("### Host, the last three minutes")
+            host = gr.Plot(show_label=False, elem_id="hardware-plot")
             now = gr.Dataframe(
-                headers=["quantity", "now"],
+                headers=HEADERS,
                 label="Now",
                 interactive=False,
                 wrap=True,
-                column_widths=["45%", "55%"],
+                column_widths=["34%", "38%", "28%"],
                 elem_id="hardware-now",
             )
-        with gr.Column(scale=6, min_width=300):
-            gr.Markdown("### The last three minutes")
-            plot = gr.Plot(show_label=False, elem_id="hardware-plot")
+        with gr.Column(scale=1, min_width=300):
+            gr.Markdown("### GPUs, the last three minutes")
+            gpus = gr.Plot(show_label=False, elem_id="hardware-gpus")
     timer = gr.Timer(TICK_S, active=False)
 
-    def on_tick() -> tuple[Any, Any]:
-        snapshot = machine.snapshot()
-        return (gr.skip(), gr.skip()) if snapshot is None else snapshot
+    def on_tick() -> tuple[Any, Any, Any]:
+        return machine.snapshot() or (gr.skip(), gr.skip(), gr.skip())
 
-    timer.tick(on_tick, None, [plot, now], **HIDDEN)
+    def on_open() -> tuple[Any, ...]:
+        return (*on_tick(), gr.Timer(active=True))
+
+    timer.tick(on_tick, None, [host, gpus, now], **HIDDEN)
+    tab.select(on_open, None, [host, gpus, now, timer], **HIDDEN)
     page.load(machine.card, None, card, **HIDDEN)
     return timer

@@ -119,8 +119,8 @@ def free_port(host: str, port: int) -> int:
 
 def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
     from diffusion_bench.backends.engine import Engine
-    from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import open_sensor
+    from diffusion_bench.hardware.shared_sampler import SharedSampler
     from diffusion_bench.ui.build import build
     from diffusion_bench.ui.hardware import Machine
     from diffusion_bench.ui.jobs import Jobs
@@ -130,7 +130,9 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     temporary = tempfile.TemporaryDirectory(prefix="diffusion-bench-", ignore_cleanup_errors=True)
     outbox = Outbox(Path(stack.enter_context(temporary)))
     sensor = stack.enter_context(closing(open_sensor()))
-    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_EVERY_S, keep=KEPT_READINGS))
+    sampler = stack.enter_context(
+        closing(SharedSampler(sensor, SAMPLE_EVERY_S, keep=KEPT_READINGS))
+    )
     jobs = stack.enter_context(closing(Jobs()))
     return build(
         Engine(device),

@@ -151,7 +151,7 @@ def look_at_the_hardware(visit):
     visit.open("Hardware")
     visit.has_text("#hardware-card", "CPU: ")
     now = visit.page.locator("#hardware-now")
-    sync_api.expect(now).to_contain_text(re.compile(r"CPU\s*\d+\.\d%"), timeout=PATIENCE_MS)
+    sync_api.expect(now).to_contain_text(re.compile(r"CPU\s*\d+\.\d %"), timeout=PATIENCE_MS)
     visit.has_lines("#hardware-plot")
 
 
