@@ -38,6 +38,9 @@ def make_entry(**facts: Any) -> VoiceEntry:
         "samplers": ("ddim", "ddpm"),
         "steps": 4,
         "max_chars": 40,
+        "has_guidance": True,
+        "has_speed": True,
+        "has_vocoders": True,
     }
     return VoiceEntry(**{**usual, **facts})
 

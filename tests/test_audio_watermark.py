@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 import torchaudio.functional as AF
 from speech_like import speech_like
 
-from diffusion_bench.audio.watermark import FALSE_ALARM, Detection, detect, embed
+from diffusion_bench.audio.watermark import FALSE_ALARM, Detection, Marker, detect, embed
 
 RATES = (16000, 22050, 24000, 44100)
 
@@ -242,3 +244,37 @@ def test_what_cannot_be_marked_is_refused_in_one_line(samples, rate, complaint):
 def test_nothing_at_all_is_not_marked():
     nothing = Detection(found=False, score=0, p_value=1, start_s=0, end_s=0)
     assert detect(np.zeros(0, np.float32), 16000) == nothing
+
+
+def in_pieces(samples, rate, seed=0):
+    """Return what a `Marker` makes of sound in pieces of up to a quarter of a second."""
+    marker, rng, given, at = Marker(rate), np.random.default_rng(seed), [], 0
+    while at < len(samples):
+        size = int(rng.integers(1, rate // 4))
+        given.append(marker.add(samples[at : at + size]))
+        at += size
+        # Nothing waits for more than a frame, of 16 ms.
+        assert min(at, len(samples)) - sum(map(len, given)) <= 0.016 * rate + 1
+    return np.concatenate([*given, marker.end()])
+
+
+def test_sound_in_pieces_is_marked_as_one(spoken):
+    for samples, rate in spoken:
+        marker = Marker(rate)
+        whole = np.concatenate([marker.add(samples), marker.end()])
+        pieces = in_pieces(samples, rate)
+        assert len(pieces) == len(samples)
+        assert np.array_equal(pieces, whole)
+        assert detect(pieces, rate).found
+        assert detect(pieces[-3 * rate :], rate).found
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is missing")
+def test_the_mark_is_found_in_what_a_player_is_fed(spoken, tmp_path):
+    """Gradio feeds its player AAC at ffmpeg's usual rate."""
+    samples, rate = spoken[0]
+    sf.write(tmp_path / "fed.wav", in_pieces(samples, rate), rate)
+    for given, made in (("fed.wav", "fed.aac"), ("fed.aac", "heard.wav")):
+        command = ["ffmpeg", "-v", "error", "-i", tmp_path / given, tmp_path / made]
+        subprocess.run(command, check=True)
+    assert detect(*sf.read(tmp_path / "heard.wav", dtype="float32")).found

@@ -196,7 +196,7 @@ def test_a_reference_too_short_or_too_long_for_its_transcript_is_refused(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sampler": "ddim"}, "has no sampler ddim; it has native"),
+        ({"sampler": "ddim"}, "does not take the sampler ddim; it takes native"),
         ({"speed": 1.5}, "leave the speed at 1"),
         ({"vocoder": "griffin-lim"}, "has its own vocoder"),
     ],

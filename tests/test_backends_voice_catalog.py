@@ -13,6 +13,7 @@ from tiny_voices_ar import save_tiny_csm
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable, UnknownModel
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceModel
+from diffusion_bench.backends.voice.candidates import refuse_unfit
 from diffusion_bench.backends.voice.catalog import (
     FAMILIES,
     family_of,
@@ -88,6 +89,33 @@ def test_the_class_of_a_family_is_where_the_table_says(family: str) -> None:
     facts = FAMILIES[family]
     assert callable(getattr(import_module(facts.module), facts.name).load)
     assert any(entry.family == family for entry in voice_catalog().values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_streams_if_its_class_does(name: str) -> None:
+    entry = find_voice_model(name)
+    family = FAMILIES[entry.family]
+    assert entry.streams == hasattr(
+        getattr(import_module(family.module), family.name), "speak_stream"
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_model_has_can_be_asked_for_and_nothing_else(name: str) -> None:
+    entry = find_voice_model(name)
+    request = VoiceRequest(text="Hi.", model=name, sampler=entry.samplers[0])
+    asked = {
+        "has_guidance": {"guidance_scale": 2.0},
+        "has_speed": {"speed": 1.5},
+        "has_vocoders": {"vocoder": "griffin-lim"},
+    }
+    for field, changes in asked.items():
+        changed = request.model_copy(update=changes)
+        if getattr(entry, field):
+            refuse_unfit(entry, changed)
+        else:
+            with pytest.raises(ValueError, match=rf"^{name} .*; leave .* at"):
+                refuse_unfit(entry, changed)
 
 
 def test_every_preset_of_tortoise_is_offered_with_its_own_facts() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake_voices import FakeVoiceModel, install_world, make_reference, write_wav
+from fake_voices import FakeVoiceModel, StreamingFake, install_world, make_reference, write_wav
 from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
@@ -23,6 +25,7 @@ from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import Speaking
 
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is missing")
 LONG = (
     "The river was quiet that morning. A thin mist lay on the fields. "
     "Nobody was on the road so early. The boat lay under the old bridge."
@@ -267,12 +270,69 @@ def test_progress_counts_the_steps_of_all_chunks(make_speaking):
 
 
 def pieces_of(views):
+    """Return the files of what can be heard so far, on a machine without ffmpeg."""
     return [view.audio for view in views if view.audio and "so-far" in view.audio]
 
 
+def live_of(views):
+    """Return what a player was fed: the samples of each piece, and the index of its view."""
+    fed = [(i, view.live) for i, view in enumerate(views) if isinstance(view.live, bytes)]
+    return [soundfile.read(io.BytesIO(piece), dtype="float32")[0] for _, piece in fed], [
+        i for i, _ in fed
+    ]
+
+
+@pytest.fixture(params=["fake", "streaming"])
+def kind(request, monkeypatch, model):
+    """A model that speaks chunk by chunk, or one that streams."""
+    if request.param == "streaming":
+        streaming = StreamingFake(model.entry.model_copy(update={"streams": True}))
+        monkeypatch.setattr(catalog, "find_voice_model", lambda name: streaming.entry)
+        monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+        monkeypatch.setattr(catalog, "load_voice_model", lambda *_, **__: streaming)
+    return request.param
+
+
+@needs_ffmpeg
+def test_a_player_is_fed_the_whole_piece_by_piece_before_its_end(make_speaking, kind):
+    views = list(make_speaking().speak(VALUES | {"text": LONG, "watermark": False}, None))
+
+    pieces, at = live_of(views)
+    whole = sound(views[-1].audio)[0]
+    assert views[0].live is True
+    assert pieces_of(views) == []
+    assert np.array_equal(np.concatenate(pieces), whole)
+    assert len(pieces) >= (20 if kind == "streaming" else 4)
+    assert any(view.done for view in views[at[0] : at[-1]]), "steps come between them"
+
+
+@needs_ffmpeg
+def test_a_streaming_model_is_heard_within_one_chunk(make_speaking, kind):
+    views = list(make_speaking().speak(VALUES, None))
+
+    pieces, _ = live_of(views)
+    assert (len(pieces) > 5, views[0].live) == (
+        (True,) * 2 if kind == "streaming" else (False,) * 2
+    )
+
+
+@needs_ffmpeg
+def test_what_a_player_is_fed_is_marked_as_a_whole(make_speaking, kind):
+    pieces, _ = live_of(make_speaking().speak(VALUES | {"text": LONG}, None))
+
+    assert detect(np.concatenate(pieces), 16_000).found
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.speaking.can_stream", lambda: False)
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
 def test_a_long_text_is_heard_before_its_end_and_the_pieces_are_the_whole(make_speaking):
     views = list(make_speaking().speak(VALUES | {"text": LONG, "watermark": False}, None))
 
+    assert views[0].live is False
     pieces = pieces_of(views)
     whole = sound(views[-1].audio)[0]
     assert len(pieces) >= 2
@@ -284,6 +344,7 @@ def test_a_long_text_is_heard_before_its_end_and_the_pieces_are_the_whole(make_s
     assert any(view.done and view.total > 1 for view in views[first:]), "steps come after it"
 
 
+@pytest.mark.usefixtures("no_ffmpeg")
 def test_pieces_are_marked_and_carry_the_recipe(make_speaking):
     pieces = pieces_of(make_speaking().speak(VALUES | {"text": LONG}, None))
 
@@ -291,6 +352,7 @@ def test_pieces_are_marked_and_carry_the_recipe(make_speaking):
     assert {read_recipe(Path(path)).request.text for path in pieces} == {LONG}
 
 
+@pytest.mark.usefixtures("no_ffmpeg")
 def test_a_text_of_one_chunk_makes_no_pieces(make_speaking):
     assert pieces_of(make_speaking().speak(VALUES, None)) == []
 
@@ -322,7 +384,7 @@ def test_cancelling_stops_within_a_step_and_leaves_nothing(make_speaking, monkey
     values = VALUES | {"text": LONG, "steps": 5}
     slow.let.release(7)  # the first chunk and two steps of the second
     views = make_speaking().speak(values, None)
-    next(view for view in views if view.audio)
+    next(view for view in views if view.audio or isinstance(view.live, bytes))
     next(view for view in views if view.done == 7)
 
     views.close()

@@ -23,8 +23,8 @@ from diffusion_bench.backends.voice.voices import save_voice
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking
-from diffusion_bench.ui.voice_cloning import build, chosen_file, settings_of, to_updates
+from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking, VoiceView
+from diffusion_bench.ui.voice_cloning import SHOWN, build, chosen_file, settings_of, to_updates
 from diffusion_bench.ui.voice_fields import for_model, voice_choices
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 
@@ -130,10 +130,18 @@ def test_a_label_from_the_browser_names_no_file_but_the_servers(label):
     assert chosen_file("seed 2", FILES) == "two.wav"
 
 
+def test_the_player_gets_a_piece_or_is_emptied_shown_and_hidden():
+    at = SHOWN.index("live")
+
+    assert to_updates(VoiceView(live=b"RIFF"))[at] == b"RIFF"
+    shown, hidden = (to_updates(VoiceView(live=live))[at] for live in (True, False))
+    assert (shown["visible"], hidden["visible"]) == (True, False)
+    assert shown["value"] is hidden["value"] is None
+    assert to_updates(VoiceView())[at] == gr.skip()
+
+
 def test_every_update_has_its_field(page):
     speak = next(one for one in page.fns.values() if one.api_name == "speak")
-
-    from diffusion_bench.ui.speaking import VoiceView
 
     assert len(to_updates(VoiceView())) == len(speak.outputs)
     files = to_updates(VoiceView(spoken=FILES))[-2]

@@ -24,7 +24,14 @@ from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.voice_files import Pieces, Spoken, forget_file, save_candidates
+from diffusion_bench.ui.voice_files import (
+    Live,
+    Pieces,
+    Spoken,
+    can_stream,
+    forget_file,
+    save_candidates,
+)
 from diffusion_bench.ui.voice_limits import (
     check_voice_limits,
     check_voice_model,
@@ -65,9 +72,13 @@ class Heard(NamedTuple):
 
 
 class VoiceView(NamedTuple):
-    """What the page shows next; `None` leaves what is there."""
+    """What the page shows next; `None` leaves what is there.
+
+    `live` is the next piece for the player of what is being made, or whether that is shown.
+    """
 
     audio: str | None = None
+    live: bytes | bool | None = None
     spoken: tuple[Spoken, ...] | None = None
     done: int | None = None
     total: int = 0
@@ -92,6 +103,13 @@ class _Audible(NamedTuple):
     """All that can be heard so far lies in a file."""
 
     path: str
+    seconds: float
+
+
+class _Piece(NamedTuple):
+    """The next piece can be heard."""
+
+    sound: bytes
     seconds: float
 
 
@@ -165,7 +183,11 @@ class Speaking:
         check_request(entry, request, voice)
         recipe = Recipe(request=request, watermark=bool(values.get("watermark", True)))
         yield VoiceView(
-            done=0, total=1, status="Starting: the first speech loads the model.", spoken=()
+            live=_comes_in_pieces(request, entry) and can_stream(),
+            done=0,
+            total=1,
+            status="Starting: the first speech loads the model.",
+            spoken=(),
         )
         with closing(self._jobs.watch(partial(self._work, recipe, voice, entry))) as events:
             for event in events:
@@ -193,16 +215,18 @@ class Speaking:
                 told_s = step.elapsed_s
                 job.tell(_Stepped(step))
 
-        def on_audible(path: str, seconds: float) -> None:
-            job.tell(_Audible(path, seconds))
-
-        whole = len(split_to_hear(recipe.request.text, entry.max_chars)) == 1
-        # One chunk is there when all is.
-        listen = ignore_audio if whole else Pieces(folder, recipe, entry.sample_rate, on_audible)
+        listener = _listener(recipe, entry, folder, job)
         try:
             speech = self._engine.speak(
-                recipe.request, voice, on_step, listen, wait_s=WAIT_S, on_wait=on_wait
+                recipe.request,
+                voice,
+                on_step,
+                listener or ignore_audio,
+                wait_s=WAIT_S,
+                on_wait=on_wait,
             )
+            if listener is not None:
+                listener.end()
             return _finish(speech, voice, recipe, folder)
         except Cancelled:
             shutil.rmtree(folder, ignore_errors=True)
@@ -220,6 +244,20 @@ class Speaking:
         if self.shared:
             raise ValueError("this app is shared: its visitors cannot delete voices")
         delete_voice(name.strip())
+
+
+def _comes_in_pieces(request: VoiceRequest, entry: VoiceEntry) -> bool:
+    """Return whether something can be heard before all is there."""
+    return entry.streams or len(split_to_hear(request.text, entry.max_chars)) > 1
+
+
+def _listener(recipe: Recipe, entry: VoiceEntry, folder: Path, job: Job) -> Live | Pieces | None:
+    """Return what takes the speech as it comes; `None` where it comes as a whole."""
+    if not _comes_in_pieces(recipe.request, entry):
+        return None
+    if can_stream():
+        return Live(recipe, entry.sample_rate, lambda *piece: job.tell(_Piece(*piece)))
+    return Pieces(folder, recipe, entry.sample_rate, lambda *audible: job.tell(_Audible(*audible)))
 
 
 def _own(values: Mapping[str, Any], heard: Heard | None) -> Reference:
@@ -257,6 +295,8 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
             return VoiceView(done=done, total=total, status=step_line(step))
         case _Audible(path, seconds):
             return VoiceView(audio=path, status=f"{seconds:.1f} s can be heard already.")
+        case _Piece(sound, seconds):
+            return VoiceView(live=sound, status=f"{seconds:.1f} s can be heard already.")
         case Done(_Result(speech, spoken, measured, chart)):
             warnings = warnings_of(speech, measured)
             notes = [f"Note: {warning}" for warning in warnings]

@@ -41,7 +41,10 @@ AT_ONCE = 8  # viewers that may wait for the device
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
-SHOWN = ("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table")
+SHOWN = (
+    *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
+    "live",
+)
 READ = (*FIELDS, "voice", "watermark", "about", "transcript")
 
 
@@ -186,17 +189,27 @@ def _wire_speak(
     cancel.click(
         cancelled,
         None,
-        [shown["progress"], shown["status"]],
+        [shown["progress"], shown["status"], shown["live"]],
         cancels=[running],
         **HIDDEN,
     )
     shown["candidate"].input(chosen_file, [shown["candidate"], spoken], shown["audio"], **HIDDEN)
 
 
-def cancelled() -> tuple[str, str]:
-    """Return what progress and status say of cancelled work, after what is still on its way."""
+def cancelled() -> tuple[Any, ...]:
+    """Return what progress and status say of cancelled work, after what is still on its way.
+
+    What it was saying falls silent.
+    """
     time.sleep(ON_ITS_WAY_S)
-    return "", "Cancelled."
+    return "", "Cancelled.", live_update(False)
+
+
+def live_update(live: bytes | bool | None) -> Any:
+    """Return the next piece for the player, an empty one that is shown or not, or no change."""
+    if live is None or isinstance(live, bytes):
+        return gr.skip() if live is None else live
+    return gr.update(value=None, visible=live)
 
 
 def chosen_file(label: str, spoken: tuple[Spoken, ...]) -> Any:
@@ -227,6 +240,7 @@ def to_updates(view: VoiceView) -> tuple[Any, ...]:
         gr.skip() if view.measures is None else view.measures,
         gr.skip() if chart is None else chart.figure,
         gr.skip() if chart is None else chart.table,
+        live_update(view.live),
         files,
         gr.skip() if spoken is None else spoken,
     )

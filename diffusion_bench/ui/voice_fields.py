@@ -26,9 +26,6 @@ EXAMPLES = (
 )
 VOCODERS = ("native", "griffin-lim")
 SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
-# Families that have a speed of ours, and that let another vocoder speak their spectrogram.
-WITH_SPEED = ("echo", "longcat_audio_dit")
-WITH_VOCODERS = ("echo",)
 
 Fields = dict[str, Any]
 
@@ -225,19 +222,17 @@ def for_model(entry: VoiceEntry) -> Fields:
     A setting that it has not is put to the value that means none, and cannot be changed.
     """
     diffuses = entry.samplers != ("native",)
-    guided = diffuses or entry.guidance_scale != 1
-    paced, voiced = entry.family in WITH_SPEED, entry.family in WITH_VOCODERS
     return {
         "about": about(entry),
         "sampler": gr.update(
             choices=list(entry.samplers), value=entry.samplers[0], interactive=diffuses
         ),
         "steps": entry.steps,
-        "speed": gr.update(value=1, interactive=paced),
+        "speed": gr.update(value=1, interactive=entry.has_speed),
         "temperature": entry.temperature,
-        "guidance_scale": gr.update(value=entry.guidance_scale, interactive=guided),
+        "guidance_scale": gr.update(value=entry.guidance_scale, interactive=entry.has_guidance),
         "eta": gr.update(value=0, visible=entry.samplers[0] == "ddim"),
-        "vocoder": gr.update(value="native", interactive=voiced),
+        "vocoder": gr.update(value="native", interactive=entry.has_vocoders),
         "transcript": gr.update(visible=entry.needs_transcript),
     }
 
@@ -250,6 +245,15 @@ def about(entry: VoiceEntry) -> str:
 def result_fields() -> Fields:
     """Lay out what was said, what was measured of it, and its files."""
     shown: Fields = {
+        "live": gr.Audio(
+            label="As it is made",
+            streaming=True,
+            autoplay=True,
+            interactive=False,
+            visible=False,
+            buttons=[],  # what is to be kept says what it is
+            elem_id="voice-live",
+        ),
         "audio": gr.Audio(
             label="What was said",
             type="filepath",

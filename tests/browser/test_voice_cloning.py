@@ -15,9 +15,11 @@ from ui_server import is_free, served, wait_until
 
 from diffusion_bench.backends.voice import catalog, voices
 from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.ui import voice_files
 
 __all__ = ["browser", "pytestmark"]
 
+LONG = " ".join(["The river was quiet that morning, and a thin mist lay over the fields."] * 12)
 VOICE = voices.BUNDLED_FOLDER / "ben.flac"
 
 
@@ -76,6 +78,24 @@ def clone_a_recording_of_ones_own(visit):
     visit.has_text("#voice-status", "real-time factor")
 
 
+def hear_a_long_text_while_it_is_made(visit):
+    """The player's clock runs while chunks are still to come."""
+    page = visit.page
+    page.fill("#voice-text textarea", LONG)
+    page.fill("#voice-steps input", "150")
+    page.fill("#voice-batch input", "1")
+    page.click("#voice-speak")
+    page.wait_for_function(
+        """() => {
+            const player = document.querySelector("#voice-live audio");
+            const status = document.querySelector("#voice-status textarea").value;
+            return player && !player.paused && player.currentTime > 0 && /^Chunk /.test(status);
+        }"""
+    )
+    visit.has_text("#voice-status", "real-time factor")
+    page.fill("#voice-text textarea", "The river was quiet.")
+
+
 def cancel(visit):
     page = visit.page
     page.fill("#voice-steps input", "1000")
@@ -96,6 +116,8 @@ def test_speak_listen_clone_and_cancel_with_no_network(url, browser, tmp_path):
     assert recipe.request.seed == seed
     hear_the_other_candidate(visit)
     clone_a_recording_of_ones_own(visit)
+    if voice_files.can_stream():
+        hear_a_long_text_while_it_is_made(visit)
     cancel(visit)
 
     assert visit.external == []

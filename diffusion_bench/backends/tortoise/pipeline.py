@@ -44,6 +44,7 @@ from diffusion_bench.backends.tortoise.weights import (
     load_random_voice,
 )
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.candidates import refuse_unfit
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
 DRAWN_AT_ONCE = 16
@@ -72,6 +73,7 @@ def tortoise_entry(
         download_gib=3.6,
         parameters_m=973,
         preset=preset,
+        has_guidance=True,
         note=f"English; draws {work.samples} readings of a text and keeps the best; slow on a CPU",
     )
 
@@ -148,7 +150,7 @@ class TortoiseModel:
         Steps are passes of a network: each code of each drawing, then each denoising step of each
         candidate. A drawing that ends early skips the passes that it did not need.
         """
-        _check_request(request)
+        refuse_unfit(self.entry, request)
         self._check_voice(state)
         drawings = self._drawings(request.batch)
         progress = Progress(
@@ -268,19 +270,6 @@ class TortoiseModel:
                 f"the voice was encoded by {state.model!r}, and {self.entry.name!r} cannot use it: "
                 f"it needs latents {wanted}, not {found}"
             )
-
-
-def _check_request(request: VoiceRequest) -> None:
-    """Raise ValueError, in one line, for what Tortoise cannot fulfil."""
-    if request.sampler not in (*SAMPLERS, "native"):
-        raise ValueError(f"Tortoise is sampled by {' or '.join(SAMPLERS)}, not {request.sampler}")
-    if request.speed != 1:
-        raise ValueError("Tortoise speaks at the speed of its voice; leave speed at 1")
-    if request.vocoder != "native":
-        raise ValueError(
-            f"Tortoise speaks through UnivNet, its own vocoder, not {request.vocoder!r}; "
-            "leave the vocoder at 'native'"
-        )
 
 
 def _warnings(unknown: int, endless: int) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ class VoiceEntry(Record):
     least and most of a recording that it uses. `max_chars` is the longest text of one chunk.
     `companions` are hub ids or folders of what else is read: a codec, a vocoder. A model that takes
     an "x-vector" clones no recording: its `read_voice` reads a file of numbers. `preset` names an
-    amount of work, where a model has several.
+    amount of work, where a model has several. What it `has` can be set in a request, anything else
+    of that kind is refused; one that `streams` is a `StreamingVoiceModel`.
     """
 
     name: str
@@ -54,6 +55,10 @@ class VoiceEntry(Record):
     companions: tuple[str, ...] = ()
     takes: Literal["recording", "x-vector"] = "recording"
     preset: str = ""
+    has_guidance: bool = False
+    has_speed: bool = False
+    has_vocoders: bool = False
+    streams: bool = False
     note: str = ""
 
 

@@ -24,22 +24,21 @@ def at_rate(reference: Reference, sample_rate: int) -> Tensor:
     return resampled
 
 
-def refuse_unfit(
-    entry: VoiceEntry, request: VoiceRequest, *, guidance: bool = False, speed: bool = False
-) -> None:
+def refuse_unfit(entry: VoiceEntry, request: VoiceRequest) -> None:
     """Raise ValueError for settings that a model has not, where a request asks for them.
 
-    `guidance` and `speed` say whether the model has those. Steps and temperature have no value that
-    means "none", so they are let through.
+    Steps and temperature have no value that means "none", so they are let through.
     """
     if request.sampler not in entry.samplers:
         allowed = ", ".join(entry.samplers)
-        raise ValueError(f"{entry.name} has no sampler {request.sampler}; it has {allowed}")
-    if not guidance and request.guidance_scale != 1:
+        raise ValueError(
+            f"{entry.name} does not take the sampler {request.sampler}; it takes {allowed}"
+        )
+    if not entry.has_guidance and request.guidance_scale != 1:
         raise ValueError(f"{entry.name} has no guidance; leave its scale at 1")
-    if not speed and request.speed != 1:
+    if not entry.has_speed and request.speed != 1:
         raise ValueError(f"{entry.name} chooses the rate of speech itself; leave the speed at 1")
-    if request.vocoder != "native":
+    if not entry.has_vocoders and request.vocoder != "native":
         raise ValueError(f"{entry.name} has its own vocoder; leave it at native")
 
 

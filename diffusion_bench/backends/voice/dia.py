@@ -95,7 +95,7 @@ class Dia:
         means none. The model samples at temperatures from 1 up; 0 takes the likeliest token.
         """
         refuse_foreign(self.entry, state)
-        refuse_unfit(self.entry, request, guidance=True)
+        refuse_unfit(self.entry, request)
         if 0 < request.temperature < 1:
             raise ValueError(
                 f"{self.entry.name} samples at temperatures from 1 to 2, or 0 for the likeliest; "

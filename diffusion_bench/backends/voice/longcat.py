@@ -106,7 +106,7 @@ class LongCat:
     ) -> Utterance:
         """Say one chunk, all candidates as one batch."""
         refuse_foreign(self.entry, state)
-        refuse_unfit(self.entry, request, guidance=True, speed=True)
+        refuse_unfit(self.entry, request)
         clock = PhaseClock(self._device)
         clock.enter("text")
         voice = state.tensors["latents"].to(self._device).expand(request.batch, -1, -1)

@@ -28,6 +28,7 @@ from diffusion_bench.backends.voice.base import (
     VoiceModel,
     VoiceState,
 )
+from diffusion_bench.backends.voice.candidates import refuse_unfit
 from diffusion_bench.backends.voice.doubts import Doubts
 from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
@@ -253,11 +254,7 @@ def ends_sentence(chunk: str) -> bool:
 
 def check_request(entry: VoiceEntry, request: VoiceRequest, voice: Reference | VoiceState) -> None:
     """Raise ValueError, in one line, for what a model can be seen to refuse before any work."""
-    if request.sampler not in entry.samplers:
-        raise ValueError(
-            f"{entry.name} does not take the sampler {request.sampler}; "
-            f"it takes {', '.join(entry.samplers)}"
-        )
+    refuse_unfit(entry, request)
     if isinstance(voice, Reference):
         _check_reference(voice, entry)
     else:

@@ -83,7 +83,7 @@ class VibeVoice:
         is one, not one a candidate.
         """
         refuse_foreign(self.entry, state)
-        refuse_unfit(self.entry, request, guidance=True)
+        refuse_unfit(self.entry, request)
         clock = PhaseClock(self._device)
         clock.enter("text")
         prompt = self._prompt(text, state)
