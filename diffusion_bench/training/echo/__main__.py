@@ -9,6 +9,7 @@ import torch
 import typer
 
 from diffusion_bench.backends.echo.vocoder import MelVocoder
+from diffusion_bench.training.echo.aligned import FLITE_VOICES
 from diffusion_bench.training.echo.corpus import main as make_corpus
 from diffusion_bench.training.echo.data import load_corpus
 from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
@@ -43,7 +44,7 @@ def main(
     if stage in ("all", "corpus"):
         make_corpus(work / "corpus", stop=speakers, utterances=utterances)
     if stage in ("all", "vocoder", "acoustic"):
-        corpus = load_corpus(work / "corpus", most=speakers)
+        corpus = load_corpus(work / "corpus", most=speakers + len(FLITE_VOICES))
         typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
         if stage in ("all", "vocoder"):
             train_vocoder(corpus, folder=work / "vocoder", device=device)

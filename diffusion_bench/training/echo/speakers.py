@@ -81,6 +81,12 @@ def draw_speaker(name: str, rng: np.random.Generator) -> Speaker:
     )
 
 
+def plain_speaker(base: str) -> Speaker:
+    """Return a base voice left as it is, at about the pitch of flite's own."""
+    pitch_hz = {"slt": 175.0, "awb": 120.0, "rms": 95.0, "kal16": 110.0}[base]
+    return Speaker(base, base, pitch_hz, 1.0, 1.0, 0.0, 0.0, 1.0)
+
+
 def _tract_of(base: str) -> float:
     """Return what brings a female base voice to the vocal tract of a male one."""
     female = base == "slt" or "+f" in base
@@ -116,6 +122,14 @@ class Utterance:
     phones: tuple[str, ...]
     ends_s: tuple[float, ...]
     f0_hz: NDArray[np.float64]
+
+
+def as_it_is(parts: Parts) -> Utterance:
+    """Return the utterance unaltered, as loud as one that was put together."""
+    wave = parts.aligned.samples.astype(np.float64)
+    samples = (wave / max(1.0, np.abs(wave).max()) * 0.8 * 32767).astype(np.int16)
+    spoken = parts.aligned
+    return Utterance(spoken.text, samples, spoken.phones, spoken.ends_s, parts.f0_hz)
 
 
 def put_together(parts: Parts, speaker: Speaker) -> Utterance:

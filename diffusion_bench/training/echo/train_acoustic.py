@@ -25,7 +25,7 @@ REFERENCE = (125, 310)  # frames of a reference: 2 to 5 seconds
 DROPPED = 0.1  # share of pieces without any condition, for guidance
 SCALE_MEMORY = 0.995
 WIDE = 12.6  # brings an embedding of unit length and 160 channels to unit deviation
-ACOUSTIC_SCHEDULE = Schedule(steps=9_000, batch=16, peak_lr=8e-4, warmup_steps=200)
+ACOUSTIC_SCHEDULE = Schedule(steps=14_500, batch=16, peak_lr=8e-4, warmup_steps=200)
 WEIGHTS = {
     "mean": 1.0,
     "duration": 0.3,
@@ -67,7 +67,7 @@ class Acoustic(nn.Module):
         self.prior = Prior()
         self.unet = MelUNet()
         width = int(self.speaker.config["voice_channels"])
-        self.who = nn.Linear(width, speakers)
+        self.who = nn.Linear(width, speakers, bias=False)
         self.facts = nn.Linear(width, targets)
 
 
