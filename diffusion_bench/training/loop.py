@@ -24,13 +24,18 @@ LOG_EVERY_STEPS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast to learn. `peak_lr` is reached after `warmup_steps`, then a cosine."""
+    """How long and how fast to learn. `peak_lr` is reached after `warmup_steps`, then a cosine.
+
+    With `decay_steps` the peak is held, and the cosine is the last so many steps: a run whose
+    length is not known yet can be gone on with until there is no more time but for those.
+    """
 
     steps: int
     batch: int
     peak_lr: float
     final_lr_share: float = 0.03
     warmup_steps: int = 200
+    decay_steps: int | None = None
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     clip_norm: float = 1.0
@@ -39,8 +44,9 @@ class Schedule:
         """Return the learning rate of a step."""
         if step < self.warmup_steps:
             return self.peak_lr * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        decay_steps = self.decay_steps or self.steps - self.warmup_steps
+        done = (step - (self.steps - decay_steps)) / max(1, decay_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, done))))
         return self.peak_lr * (self.final_lr_share + (1 - self.final_lr_share) * cosine)
 
 

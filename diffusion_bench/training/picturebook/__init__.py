@@ -1,0 +1,1 @@
+"""How the bundled image model was made."""

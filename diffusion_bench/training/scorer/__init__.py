@@ -1,0 +1,1 @@
+"""How the bundled scorer was made: a small CLIP that knows the words of the image model."""
