@@ -194,3 +194,31 @@ def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> 
     assert all("the driver hangs" in gpu["missing"]["temperature_c"] for gpu in gpus)
     assert calls >= 2
     assert time.monotonic() - start_s < 5  # nor does the end of the program wait
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_while_a_driver_hangs_and_its_trace_has_the_hole(tmp_path: Path) -> None:
+    sweep = f"""
+    from pathlib import Path
+    from diffusion_bench.bench.runner import run_sweep
+    from diffusion_bench.bench.sweep import parse_sweep
+    from diffusion_bench.reports.read import read_report
+    plan = 'name = "hung"\\nrepeats = 30\\n[axes]\\nsteps = [2]\\nsampler = ["ddim"]'
+    path = Path({str(tmp_path)!r}) / "hung.jsonl"
+    hung = False
+    for event in run_sweep(parse_sweep(plan), path, device="cpu"):
+        if event.kind == "repeated" and not hung:
+            hung = True
+            stub().nvmlStubHang(b"nvmlDeviceGetTemperature", 1, 5000)
+    (cell,) = read_report(path).cells
+    answer = hung, cell.status, cell.message, len(cell.samples), cell.trace.model_dump()
+    """
+    hung, status, message, samples, trace = run_with_stub(build_stub(tmp_path), sweep)
+    assert hung
+    assert (status, message, samples) == ("ok", "", 30)
+    power_w = trace["gpus"][0]["power_w"]
+    assert 150 in power_w
+    assert None in power_w
+    assert None not in power_w[: power_w.index(None)]
+    seen = [used for used, watts in zip(trace["ram_used_mib"], power_w, strict=True) if not watts]
+    assert any(seen)  # the host was read all the while

@@ -1,12 +1,14 @@
-"""What reading the sensors costs: a thread, a process of its own, and no sampler, side by side.
+"""What reading the sensors costs: by a thread, by a process of its own, and not at all.
 
     python benchmarks/self/sampling_cost.py --pairs 30
 
 Two GPUs that are not there (the tests' stand-in for the driver's library) and the host are read 10
-times a second. Printed: the processor time of the sampler as percent of one core, what it slows a
-generation in the same process by, paired with the same generation without it, and how far its
-looks are from their pace meanwhile. A process of its own is tried too: a child that reads, and
-hands each reading over a pipe. Ends with code 1 where the thread costs more than the limits.
+times a second. Printed: the processor time of the sampler as percent of one core; what it slows a
+generation by, paired with the same generation without it; and how far the looks are from their
+pace meanwhile. Three arrangements: a thread in the process that runs a sweep, with the model in
+another (what sweeps do); a thread beside the model (what the app does, once a second); a child that
+reads and hands each reading to the model's process. Ends with code 1 where the first costs more
+than the limits.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -33,6 +36,9 @@ import psutil
 from nvml_fake import build_stub, stub_environment
 
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.worker import Failed, Measured
+from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import ImageRequest, Reading
@@ -60,6 +66,7 @@ while True:
     time.sleep(max(0.0, start_s + tick * interval_s - time.perf_counter()))
 """
 
+Seconds = tuple[float, float]  # wall, processor
 Watch = Callable[[list[Reading]], AbstractContextManager[None]]
 
 
@@ -122,11 +129,29 @@ def offsets_ms(readings: Sequence[Reading]) -> list[float]:
     return sorted(1000 * min(off_s, INTERVAL_S - off_s) for off_s in late)
 
 
-def used_s() -> float:
-    """Return the processor time of this process and of its children."""
-    own = psutil.Process()
-    times = [process.cpu_times() for process in (own, *own.children())]
-    return time.process_time() + float(sum(each.user + each.system for each in times[1:]))
+def generate_here(engine: Engine, calls: int) -> Seconds:
+    """Generate in this process; return wall seconds and all processor seconds, children's too."""
+    start_s, before_s = time.perf_counter(), used_s(psutil.Process())
+    for _ in range(calls):
+        engine.generate(REQUEST, wait_s=600.0)
+    return time.perf_counter() - start_s, used_s(psutil.Process()) - before_s
+
+
+def generate_apart(workers: Workers, calls: int) -> Seconds:
+    """Generate in the worker of a sweep; return its own wall and processor seconds."""
+    worker = psutil.Process(workers.pid)
+    before_s = used_s(worker)
+    *_, last = workers.measure(REQUEST, Effort(warmups=0, repeats=calls), time_limit_s=600)
+    if isinstance(last, Failed):
+        raise RuntimeError(last.message)
+    assert isinstance(last, Measured)
+    return sum(call.wall_s for call in last.measurement.timed), used_s(worker) - before_s
+
+
+def used_s(process: psutil.Process) -> float:
+    """Return the processor seconds of a process and of its children."""
+    each = [one.cpu_times() for one in (process, *process.children())]
+    return float(sum(times.user + times.system for times in each))
 
 
 class Cost(NamedTuple):
@@ -137,23 +162,20 @@ class Cost(NamedTuple):
     offsets_ms: list[float]
 
 
-def slowdown(generate: Callable[[], object], watch: Watch, pairs: int) -> Cost:
-    """Return the ratios on / off of each pair, of wall time and of all processor time.
+def slowdown(generate: Callable[[], Seconds], watch: Watch, pairs: int) -> Cost:
+    """Return the ratios on / off of each pair, of wall and of processor time.
 
-    On a machine that others use too the first is the noisier, and the second tells what a
-    generation is slowed by where its core has nothing else to do.
+    On a machine that others use too the first is the noisier.
     """
     cost = Cost([], [], [])
     for pair in range(pairs):
         kept: list[Reading] = []
-        wall_s, cpu_s = {}, {}
+        taken: dict[bool, Seconds] = {}
         for on in (True, False) if pair % 2 else (False, True):
             with watch(kept) if on else nullcontext():
-                start_s, before_s = time.perf_counter(), used_s()
-                generate()
-                wall_s[on], cpu_s[on] = time.perf_counter() - start_s, used_s() - before_s
-        cost.wall_ratios.append(wall_s[True] / wall_s[False])
-        cost.cpu_ratios.append(cpu_s[True] / cpu_s[False])
+                taken[on] = generate()
+        cost.wall_ratios.append(taken[True][0] / taken[False][0])
+        cost.cpu_ratios.append(taken[True][1] / taken[False][1])
         cost.offsets_ms.extend(offsets_ms(kept))
     cost.offsets_ms.sort()
     return cost
@@ -169,7 +191,8 @@ def middle(name: str, ratios: list[float]) -> str:
 def report(name: str, cost: Cost) -> None:
     """Print the figures of one way of sampling."""
     offsets = cost.offsets_ms
-    print(f"{name}: {middle('wall', cost.wall_ratios)}, {middle('processor', cost.cpu_ratios)}")
+    ratios = (middle("wall", cost.wall_ratios), middle("processor", cost.cpu_ratios))
+    print(f"{name}: {', '.join(ratios)}", flush=True)
     if not offsets:
         return
     print(
@@ -184,21 +207,22 @@ def measure(pairs: int, calls: int) -> int:
     percent = cpu_percent(resting)
     gpus = len(resting[-1].gpus)
     print(f"{gpus} GPUs and the host at {1 / INTERVAL_S:.0f} Hz: {percent:.2f} percent of one core")
-    engine = Engine("cpu")
-
-    def generate() -> None:
-        for _ in range(calls):
-            engine.generate(REQUEST, wait_s=600.0)
-
-    generate()
-    print(f"on / off, {pairs} pairs of {calls} generations of {REQUEST.steps} steps")
-    costs = {way.__name__: slowdown(generate, way, pairs) for way in (nothing, thread, process)}
-    for name, cost in costs.items():
-        report(name, cost)
-    slower = median(costs["thread"].wall_ratios) - 1
-    within = percent <= CPU_LIMIT_PERCENT and slower <= SLOWDOWN_LIMIT
+    print(f"on / off, {pairs} pairs of {calls} generations of {REQUEST.steps} steps", flush=True)
+    with Workers("cpu") as workers:
+        workers.start()
+        apart = partial(generate_apart, workers, calls)
+        apart()
+        report("nothing, model apart", slowdown(apart, nothing, pairs))
+        swept = slowdown(apart, thread, pairs)
+        report("a thread, model apart", swept)
+    here = partial(generate_here, Engine("cpu"), calls)
+    here()
+    report("nothing, model here", slowdown(here, nothing, pairs))
+    report("a thread beside the model", slowdown(here, thread, pairs))
+    report("a process, handing over to the model's", slowdown(here, process, pairs))
+    within = percent <= CPU_LIMIT_PERCENT and median(swept.wall_ratios) - 1 <= SLOWDOWN_LIMIT
     print(
-        f"the thread is {'within' if within else 'NOT within'} the limits of "
+        f"the sweep's thread is {'within' if within else 'NOT within'} the limits of "
         f"{CPU_LIMIT_PERCENT:g} percent of one core and a wall ratio of {1 + SLOWDOWN_LIMIT:g}"
     )
     return 0 if within else 1
