@@ -26,7 +26,7 @@ from diffusion_bench.training.echo.data import (
     load_corpus,
     mel_of,
 )
-from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
+from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
 from diffusion_bench.training.echo.recordings import record
 from diffusion_bench.training.echo.sentences import TEMPLATES, WORDS, Sentences
 from diffusion_bench.training.echo.train_acoustic import (
@@ -38,7 +38,7 @@ from diffusion_bench.training.echo.train_acoustic import (
     train_acoustic,
 )
 from diffusion_bench.training.echo.train_vocoder import train_vocoder, vocoder_loss
-from diffusion_bench.training.loop import Schedule
+from diffusion_bench.training.loop import Schedule, restore
 
 RATE = 16_000
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")

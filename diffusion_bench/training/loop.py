@@ -98,6 +98,17 @@ def train(
     network.eval()
 
 
+def restore(network: nn.Module, folder: Path) -> int:
+    """Put the moving average of a run's last checkpoint into a network; return its step."""
+    held = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+    network.load_state_dict(held["network"])
+    ema = EMAModel(network.parameters())
+    ema.load_state_dict(held["ema"])
+    ema.copy_to(network.parameters())
+    network.eval()
+    return int(held["step"])
+
+
 def _log(folder: Path, step: int, losses: list[float], spent_h: float, schedule: Schedule) -> None:
     row = {
         "step": step,

@@ -12,9 +12,10 @@ from diffusion_bench.backends.echo.vocoder import MelVocoder
 from diffusion_bench.training.echo.aligned import FLITE_VOICES
 from diffusion_bench.training.echo.corpus import main as make_corpus
 from diffusion_bench.training.echo.data import load_corpus
-from diffusion_bench.training.echo.export import assemble, export, restore, restored_acoustic
+from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
 from diffusion_bench.training.echo.train_acoustic import train_acoustic
 from diffusion_bench.training.echo.train_vocoder import train_vocoder
+from diffusion_bench.training.loop import restore
 
 Stage = Literal["all", "corpus", "vocoder", "acoustic", "export"]
 

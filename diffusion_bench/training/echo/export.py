@@ -5,23 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers.training_utils import EMAModel
-from torch import nn
 
 from diffusion_bench.backends.echo.pipeline import EchoPipeline
 from diffusion_bench.backends.echo.vocoder import MelVocoder
 from diffusion_bench.training.echo.train_acoustic import Acoustic, noise_schedule
-
-
-def restore(network: nn.Module, folder: Path) -> int:
-    """Put the moving average of a run's last checkpoint into a network; return its step."""
-    held = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
-    network.load_state_dict(held["network"])
-    ema = EMAModel(network.parameters())
-    ema.load_state_dict(held["ema"])
-    ema.copy_to(network.parameters())
-    network.eval()
-    return int(held["step"])
+from diffusion_bench.training.loop import restore
 
 
 def restored_acoustic(folder: Path) -> Acoustic:
