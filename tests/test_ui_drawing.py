@@ -9,13 +9,12 @@ from ui_server import VALUES, busy_device, is_free, wait_until
 
 from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.picture_recipes import PictureRecipe
-from diffusion_bench.backends.pictures import read_request, save_png
+from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.text_to_image import EXAMPLES
+from diffusion_bench.ui.picture_fields import EXAMPLES
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +28,12 @@ def make_drawing(engine, tmp_path):
         yield lambda shared=False: Drawing(engine, jobs, Outbox(tmp_path), shared=shared)
 
 
+def asked_request(**changed) -> ImageRequest:
+    """Return the request that the usual values make."""
+    names = ("prompt", "sampler", "steps", "seed", "width", "height")
+    return ImageRequest(**{name: VALUES[name] for name in names} | changed)
+
+
 def furthest_apart(one: str, other: str) -> int:
     """Return the largest difference of two pictures in any pixel and colour."""
     with Image.open(one) as first, Image.open(other) as second:
@@ -39,9 +44,8 @@ def test_a_picture_carries_what_was_asked_and_the_status_says_times(make_drawing
     views = list(make_drawing().draw(VALUES))
 
     last = views[-1]
-    fields = {name: VALUES[name] for name in ImageRequest.model_fields} | {"noise_seed": None}
-    assert [read_request(Path(path)) for path in last.pictures] == [ImageRequest(**fields)]
-    assert (last.done, last.total, last.used_seed) == (2, 2, 7)
+    assert [read_request(Path(path)) for path in last.pictures] == [asked_request()]
+    assert (last.done, last.total, last.used_seed) == (1, 1, 7)
     for word in ("s on cpu", "text encoder", "ms a step", "decoder", "peak memory"):
         assert word in last.status
 
@@ -69,19 +73,88 @@ def test_a_negative_or_empty_seed_picks_one(make_drawing):
 
 
 def test_previews_come_before_the_end_where_they_are_wanted(make_drawing, monkeypatch):
-    monkeypatch.setattr("diffusion_bench.ui.drawing.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_SHARE", 1.0)
     values = VALUES | {"steps": 4}
 
     shown = [view for view in make_drawing().draw(values) if view.pictures]
     hidden = [v for v in make_drawing().draw(values | {"live_preview": False}) if v.pictures]
 
-    assert len(shown) == 4
-    assert len(hidden) == 1
+    previews = [view.pictures for view in shown if not read_request(Path(view.pictures[0]))]
+    assert len(previews) == 3
+    assert {read_request(Path(view.pictures[0])) is None for view in hidden} == {False}
     assert all(Path(view.pictures[0]).is_file() for view in shown)
 
 
 def test_eta_is_left_out_for_ddpm_whose_field_for_it_is_hidden(make_drawing):
     assert make_drawing().to_request(VALUES | {"sampler": "ddpm", "eta": 0.5}).eta == 0
+
+
+def test_what_is_off_at_the_other_settings_is_left_out(make_drawing):
+    given = {"guidance_scale": 1.0, "guidance_rescale": 0.5, "strength": 0.2, "variation_seed": 4}
+
+    assert make_drawing().to_request(VALUES | given) == asked_request(guidance_scale=1.0)
+
+
+def test_a_variation_without_a_seed_picks_one_which_is_said(make_drawing):
+    values = VALUES | {"variation_strength": 0.25, "batch": 2}
+
+    last = list(make_drawing().draw(values))[-1]
+
+    one, other = (read_request(Path(path)) for path in last.pictures)
+    assert (one.seed, other.seed) == (7, 7)
+    assert other.variation_seed == one.variation_seed + 1
+    assert f"Varied by 0.25 towards seed {one.variation_seed}." in last.status
+
+
+def test_rounds_come_one_after_another_and_their_seeds_count_on(make_drawing):
+    views = list(make_drawing().draw(VALUES | {"rounds": 3, "batch": 2, "live_preview": False}))
+
+    counts = [len(view.pictures) for view in views if view.finished]
+    assert counts == [2, 4, 6]
+    seeds = [read_request(Path(path)).seed for path in views[-1].pictures]
+    assert seeds == [7, 8, 9, 10, 11, 12]
+    assert any("of round 2 of 3" in (view.status or "") for view in views)
+    assert views[-1].finished == ()
+
+
+def test_a_picture_may_be_saved_without_what_made_it(make_drawing):
+    views = list(make_drawing().draw(VALUES | {"parameters": False}))
+
+    assert read_request(Path(views[-1].pictures[0])) is None
+    (picture,) = next(view.finished for view in views if view.finished)
+    assert picture.recipe.request == asked_request()
+
+
+def test_a_picture_that_starts_from_another_stays_near_it_at_little_strength(
+    make_drawing, tmp_path
+):
+    start = tmp_path / "start.png"
+    Image.new("RGB", (64, 64), "red").save(start)
+    edited = {"background": str(start), "layers": [], "composite": None}
+    values = VALUES | {"start": edited, "strength": 0.1, "steps": 10, "live_preview": False}
+
+    last = list(make_drawing().draw(values))[-1]
+
+    request = read_request(Path(last.pictures[0]))
+    assert (request.strength, request.mask, len(request.image)) == (0.1, None, 16)
+    assert furthest_apart(last.pictures[0], str(start)) < 100
+    assert "1 of 1" in " ".join(view.status or "" for view in make_drawing().draw(values))
+
+
+def test_strokes_are_the_mask(make_drawing, tmp_path):
+    start, layer = tmp_path / "start.png", tmp_path / "layer.png"
+    Image.new("RGB", (64, 64), "red").save(start)
+    paint = Image.new("RGBA", (64, 64))
+    paint.paste((0, 0, 0, 9), (32, 0, 64, 64))
+    paint.save(layer)
+    edited = {"background": str(start), "layers": [str(layer)], "composite": None}
+
+    asked = make_drawing().asked(VALUES | {"start": edited, "strength": 1.0})
+
+    assert (asked.request.strength, asked.inputs.mask.getbbox()) == (1.0, (32, 0, 64, 64))
+    assert asked.inputs.mask.getextrema() == (0, 255)
+    assert asked.inputs.named_in(asked.request) == asked.request
 
 
 @pytest.mark.parametrize(
@@ -91,7 +164,7 @@ def test_eta_is_left_out_for_ddpm_whose_field_for_it_is_hidden(make_drawing):
         ({"width": 65}, "width 65 is not a multiple of 8"),
         ({"steps": 0}, "steps"),
         ({"steps": None}, "steps"),
-        ({"sampler": "euler"}, "sampler"),
+        ({"sampler": "heun"}, "sampler"),
         ({"model": "no-such-model"}, "unknown model 'no-such-model'"),
     ],
 )
@@ -107,13 +180,15 @@ def test_visitors_of_a_shared_app_get_listed_models_and_limits(make_drawing, tmp
         drawing.to_request(VALUES | {"model": str(tmp_path)})
     with pytest.raises(ValueError, match="steps 1000 is too much"):
         drawing.to_request(VALUES | {"steps": 1000})
+    with pytest.raises(ValueError, match="9 rounds of 1 pictures are more than 8 at a click"):
+        drawing.asked(VALUES | {"rounds": 9})
 
 
 def test_an_unknown_word_is_said_with_the_picture(make_drawing):
-    last = list(make_drawing().draw(VALUES | {"prompt": "a zeppelin"}))[-1]
+    views = list(make_drawing().draw(VALUES | {"prompt": "a zeppelin"}))
 
-    assert last.warnings
-    assert "zeppelin" in last.status
+    assert any(view.warnings for view in views)
+    assert "zeppelin" in views[-1].status
 
 
 def test_a_negative_prompt_without_guidance_is_said_to_do_nothing(make_drawing):
@@ -140,6 +215,20 @@ def test_giving_up_while_waiting_leaves_nothing_behind(make_drawing):
     assert is_free()
 
 
+def test_who_waits_is_told_how_many_are_before(tmp_path):
+    with closing(Jobs()) as jobs:
+        drawing = Drawing(Engine("cpu"), jobs, Outbox(tmp_path), shared=False)
+        first = drawing.draw(VALUES | {"steps": 1000})
+        next(view for view in first if view.done)
+        second = drawing.draw(VALUES)
+
+        said = next(view.status for view in second if view.status and "Waiting" in view.status)
+        assert said == "Waiting for the device: 1 job is before this one."
+
+        first.close()
+        assert list(second)[-1].pictures
+
+
 def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
     views = make_drawing().draw(VALUES | {"steps": 1000})
     next(view for view in views if view.done)
@@ -147,61 +236,6 @@ def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
 
     wait_until(is_free, "the device is free", limit_s=5)
     assert is_free()
-
-
-def test_settings_are_read_from_a_picture(make_drawing, tmp_path):
-    request = ImageRequest(prompt="a fox", sampler="ddpm", steps=9, seed=5, noise_seed=6)
-    path = tmp_path / "fox.png"
-    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
-
-    fields = make_drawing().read_settings(str(path))
-
-    assert make_drawing().to_request(fields) == request
-
-
-def test_a_noise_seed_that_a_picture_has_not_stays_unset(make_drawing, tmp_path):
-    request = ImageRequest(prompt="a fox")
-    path = tmp_path / "fox.png"
-    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
-
-    fields = make_drawing().read_settings(str(path))
-
-    assert fields["noise_seed"] == -1  # None would be shown, and sent, as 0
-    assert make_drawing().to_request(fields) == request
-
-
-@pytest.mark.parametrize("content", ["plain", "not a picture", "torn", "damaged", "none"])
-def test_a_picture_without_usable_settings_is_refused_in_one_line(make_drawing, tmp_path, content):
-    path = tmp_path / "other.png"
-    Image.new("RGB", (8, 8)).save(path)
-    if content == "not a picture":
-        path.write_text("hello")
-    elif content == "torn":
-        path.write_bytes(path.read_bytes()[:40])
-    elif content == "damaged":
-        request = ImageRequest(prompt="a fox")
-        bad = request.model_copy(update={"steps": -3})
-        save_png(
-            Image.new("RGB", (8, 8)),
-            path,
-            PictureRecipe.model_construct(
-                request=bad, picture=0, device="", model_revision=None, versions={}, missing={}
-            ),
-        )
-
-    with pytest.raises(ValueError, match=r"\w") as refused:
-        make_drawing().read_settings(None if content == "none" else str(path))
-
-    assert "\n" not in str(refused.value)
-
-
-def test_a_seed_that_a_browser_would_round_is_not_put_into_its_field(make_drawing, tmp_path):
-    path = tmp_path / "big.png"
-    request = ImageRequest(prompt="a fox", seed=2**53 + 1)
-    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
-
-    with pytest.raises(ValueError, match="larger than a browser can hold"):
-        make_drawing().read_settings(str(path))
 
 
 def test_every_example_has_only_words_the_bundled_model_knows():

@@ -23,6 +23,7 @@ LIMIT_S = 60.0
 VALUES: dict[str, Any] = {
     "prompt": "a cat on a blue background",
     "negative_prompt": "",
+    "style": "None",
     "model": "pictogram",
     "sampler": "ddim",
     "steps": 2,
@@ -31,10 +32,18 @@ VALUES: dict[str, Any] = {
     "width": 64,
     "height": 64,
     "batch": 1,
+    "rounds": 1,
     "eta": 0.0,
     "noise_seed": -1,
+    "guidance_rescale": 0.0,
+    "variation_strength": 0.0,
+    "variation_seed": -1,
     "precision": "fp32",
+    "speed": "plain",
     "live_preview": True,
+    "parameters": True,
+    "start": None,
+    "strength": 0.75,
 }
 """The fields of the tab *Text to image*, in the order in which its API takes them."""
 

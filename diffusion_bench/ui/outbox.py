@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 
 KEEP_S = 600.0
+KEEP_LONG_S = 24 * 3600.0
+LONG = "long-"  # begins the names of folders that are kept longer
 
 
 class Outbox:
@@ -16,10 +18,13 @@ class Outbox:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def new_folder(self) -> Path:
-        """Return a new empty folder; those made long ago are removed."""
+    def new_folder(self, *, long: bool = False) -> Path:
+        """Return a new empty folder; those made long ago are removed.
+
+        With `long` it is kept for a day, for what a visitor may come back to.
+        """
         self._remove_old()
-        return Path(tempfile.mkdtemp(dir=self._folder))
+        return Path(tempfile.mkdtemp(prefix=LONG if long else None, dir=self._folder))
 
     def place(self, name: str, content: str | bytes) -> str:
         """Write a file that is to be downloaded under that name; return its path."""
@@ -28,10 +33,11 @@ class Outbox:
         return str(path)
 
     def _remove_old(self) -> None:
-        oldest = time.time() - KEEP_S
+        now = time.time()
         for folder in self._folder.iterdir():
+            keep_s = KEEP_LONG_S if folder.name.startswith(LONG) else KEEP_S
             try:
-                if folder.stat().st_mtime < oldest:
+                if folder.stat().st_mtime < now - keep_s:
                     shutil.rmtree(folder, ignore_errors=True)
             except FileNotFoundError:  # another request removed it first
                 continue

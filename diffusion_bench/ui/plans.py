@@ -19,8 +19,9 @@ from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.ui.drawing import WAIT_S, check_limits, check_model
+from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.jobs import Done, Job, Jobs
+from diffusion_bench.ui.picture_limits import check_limits, check_model
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.voice_limits import check_voice_limits, check_voice_model
 

@@ -12,12 +12,15 @@ HEAD = """<style>
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important;
   box-sizing: border-box; overflow-wrap: anywhere; }
 .gradio-container main { min-width: 0; }
-#t2i-pictures img { object-fit: contain !important; width: 100%; height: 100%; }
+:is(#t2i-pictures, #t2i-history, #t2i-compare-pictures) img { object-fit: contain !important;
+  width: 100%; height: 100%; }
 .gradio-container button { overflow-wrap: normal; }
 #t2i-pictures .grid-container:has(> .thumbnail-item:only-child),
 #t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;
   grid-template-columns: 1fr !important; }
 #t2i-pictures .thumbnail-item:only-child { aspect-ratio: auto; width: 100%; height: 100%; }
+#t2i-compare-pictures .thumbnail-item { max-width: 240px; }
+#t2i-compare-pictures .caption-label { overflow-wrap: normal; }
 .progress-line { padding: 0 !important; }
 .progress-line progress { appearance: none; display: block; width: 100%; height: .5rem; border: 0;
   border-radius: .25rem; overflow: hidden; background: var(--border-color-primary); }
@@ -27,18 +30,18 @@ HEAD = """<style>
 .code textarea { font-family: var(--font-mono); font-size: .85rem; line-height: 1.45;
   white-space: pre; overflow-x: auto; }
 .gradio-container .min_value, .gradio-container .max_value { white-space: nowrap; }
-#voice-page { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr);
-  grid-template-rows: auto 1fr; }
-#voice-ask { grid-area: 1 / 1; }
-#voice-settings { grid-area: 2 / 1; }
-#voice-result { grid-area: 1 / 2 / span 2; }
+:is(#t2i-page, #voice-page) { display: grid; grid-template-rows: auto 1fr;
+  grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); }
+:is(#t2i-ask, #voice-ask) { grid-area: 1 / 1; }
+:is(#t2i-settings, #voice-settings) { grid-area: 2 / 1; }
+:is(#t2i-result, #voice-result) { grid-area: 1 / 2 / span 2; }
 #voice-measures table { width: 100%; font-size: .9rem; border: 0 !important; }
 #voice-measures :is(thead, tbody, tr) { border: 0 !important; }
 #voice-measures table * { overflow-wrap: normal !important; word-break: normal !important; }
 #voice-measures :is(th, td) { padding: .3rem .5rem !important; border-style: solid;
   border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important; }
-@media (max-width: 700px) {  /* what was said lies below the button, the settings below that */
-  #voice-page { display: flex; flex-direction: column; flex-wrap: nowrap; }
+@media (max-width: 700px) {  /* what comes lies below the button, the settings below that */
+  :is(#t2i-page, #voice-page) { display: flex; flex-direction: column; flex-wrap: nowrap; }
 }
 @media (max-width: 600px) {
   .gradio-container main { padding: .5rem !important; }
@@ -71,6 +74,9 @@ TO_RESULTS = """
 }
 """
 TO_PICTURES = TO_RESULTS % "#t2i-pictures"
+DOWNLOAD_PICTURES = """
+() => setTimeout(() => document.querySelector("#t2i-packed").click(), 100)
+"""
 TO_SPEECH = TO_RESULTS % "#voice-result"
 
 

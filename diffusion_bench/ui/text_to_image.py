@@ -1,204 +1,116 @@
-"""The tab *Text to image*: the fields, the pictures and the wires between them."""
+"""The tab *Text to image*: its parts, and the wires between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from typing import Any, get_args
+from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.backends.catalog import catalog
-from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName, SamplerName
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.ui import comparison_panel
 from diffusion_bench.ui.complaints import complaining, said_and_raised
-from diffusion_bench.ui.drawing import Drawing, View, check_model
+from diffusion_bench.ui.drawing import Drawing, Picture, View
+from diffusion_bench.ui.known_words import with_word
+from diffusion_bench.ui.model_choices import choices_for
+from diffusion_bench.ui.model_words import entry_or_none, model_words, room_words
+from diffusion_bench.ui.picture_fields import (
+    EXAMPLES,
+    NEGATIVE_OFF,
+    NEGATIVE_ON,
+    RESCALE_OFF,
+    RESCALE_ON,
+    Fields,
+    model_field,
+    prompt_fields,
+    rare_fields,
+    request_fields,
+    setting_fields,
+    start_fields,
+)
+from diffusion_bench.ui.picture_results import (
+    QUIET,
+    chosen_of,
+    paths_of,
+    result_fields,
+    session_fields,
+    wire_session,
+    with_finished,
+)
+from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.prompt_styles import NO_STYLE
+from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
-EXAMPLES = (
-    "a cat on a blue background",
-    "a big apple on a white background",
-    "a fox left of a tree on a green background",
-    "a small whale on a blue background",
-    "a robot above a cake on a yellow background",
-    "the moon right of an owl on a black background",
-    "a rocket below a butterfly on a purple background",
-    "a panda on an orange background",
-)
 AT_ONCE = 8  # viewers that may wait for the device
-SHOWN_HEIGHT = 420
-
-Fields = dict[str, Any]
+# Not a setting of a picture: it only helps to write a prompt, or to set the two sides.
+HELPERS = ("words", "size")
 
 
 def build(drawing: Drawing, *, shared: bool) -> None:
     """Lay out the tab and wire it."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=300):
-            fields = _prompt_fields()
+    with gr.Row(equal_height=False, elem_id="t2i-page"):
+        with gr.Column(scale=5, min_width=300, elem_id="t2i-ask"):
+            fields = prompt_fields()
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="t2i-generate")
                 cancel = gr.Button("Cancel", elem_id="t2i-cancel")
-            fields |= _setting_fields(shared=shared)
-        with gr.Column(scale=6, min_width=300):
-            shown = _results()
+        with gr.Column(scale=6, min_width=300, elem_id="t2i-result"):
+            shown = result_fields()
             reuse = gr.Button("Use this seed again", size="sm", elem_id="t2i-reuse")
-            with gr.Accordion("Read settings from a picture", open=False, elem_id="t2i-read"):
-                upload = gr.File(
-                    label="A PNG made here", file_types=[".png"], elem_id="t2i-upload", height=120
-                )
+            session = session_fields()
+            upload = gr.File(
+                label="Settings from a PNG made here",
+                file_types=[".png"],
+                elem_id="t2i-upload",
+                height=120,
+            )
+        with gr.Column(scale=5, min_width=300, elem_id="t2i-settings"):
+            fields["model"] = model_field(shared=shared)
+            about = gr.Markdown(model_words(find_model(BUNDLED_MODEL)), elem_id="t2i-about")
+            fields |= setting_fields()
+            fields |= rare_fields(shared=shared)
+            fields |= start_fields()
     gr.Examples(
         [[prompt] for prompt in EXAMPLES], [fields["prompt"]], elem_id="t2i-examples", label="Try"
     )
-    _wire_generate(drawing, fields, shown, generate, cancel)
-    _wire_fields(drawing, fields, upload, shared=shared)
+    asked = {name: field for name, field in fields.items() if name not in HELPERS}
+    comparison_panel.build(drawing, asked)
+    _wire_generate(drawing, asked, {**shown, **session}, generate, cancel)
+    _wire_model(drawing, fields, about)
+    _wire_helpers(fields)
+    _wire_restoring(fields, session, upload, shared=shared)
+    wire_session(session, shown, drawing.outbox)
     reuse.click(
-        lambda seed: int(seed) if seed else gr.skip(),
-        shown["used_seed"],
-        fields["seed"],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **QUIET
     )
-
-
-def _prompt_fields() -> Fields:
-    return {
-        "prompt": gr.Textbox(
-            EXAMPLES[0],
-            label="Prompt",
-            info="What to draw. Ctrl+Enter draws it.",
-            lines=2,
-            max_length=2000,
-            elem_id="t2i-prompt",
-        ),
-        "negative_prompt": gr.Textbox(
-            label="Negative prompt",
-            info="What to keep out. Needs guidance above 1.",
-            max_length=2000,
-            elem_id="t2i-negative",
-        ),
-    }
-
-
-def _setting_fields(*, shared: bool) -> Fields:
-    usual = catalog()[BUNDLED_MODEL]
-    fields: Fields = {
-        "model": gr.Dropdown(
-            [(entry.title, name) for name, entry in catalog().items()],
-            value=BUNDLED_MODEL,
-            label="Model",
-            info=None if shared else "One of the list, a hub id (owner/name), or a model folder.",
-            allow_custom_value=not shared,
-            elem_id="t2i-model",
-        )
-    }
-    with gr.Row():
-        fields["sampler"] = gr.Radio(
-            get_args(SamplerName), value="ddim", label="Sampler", elem_id="t2i-sampler"
-        )
-        fields["steps"] = gr.Number(
-            usual.steps, label="Steps", precision=0, minimum=1, maximum=1000, elem_id="t2i-steps"
-        )
-    with gr.Row():
-        fields["seed"] = gr.Number(
-            -1, label="Seed", info="-1 picks one.", precision=0, minimum=-1, elem_id="t2i-seed"
-        )
-        fields["guidance_scale"] = gr.Number(
-            usual.guidance_scale,
-            label="Guidance",
-            info="1 or less: off.",
-            minimum=0,
-            maximum=50,
-            step=0.5,
-            elem_id="t2i-guidance",
-        )
-    with gr.Row():
-        for name in ("width", "height"):
-            fields[name] = gr.Number(
-                usual.side,
-                label=f"{name.title()} (px)",
-                precision=0,
-                step=8,
-                minimum=8,
-                min_width=90,
-                elem_id=f"t2i-{name}",
-            )
-        fields["batch"] = gr.Number(
-            1, label="Pictures", precision=0, minimum=1, min_width=90, elem_id="t2i-batch"
-        )
-    return fields | _rare_fields()
-
-
-def _rare_fields() -> Fields:
-    with gr.Accordion("More settings", open=False, elem_id="t2i-more"):
-        return {
-            "eta": gr.Slider(
-                0,
-                1,
-                0,
-                step=0.01,
-                label="Eta",
-                info="Noise that DDIM adds a step: 0 none, 1 as much as DDPM.",
-                elem_id="t2i-eta",
-            ),
-            "noise_seed": gr.Number(
-                -1,
-                label="Noise seed",
-                info="Decides the noise added on the way; -1: as the seed.",
-                precision=0,
-                minimum=-1,
-                elem_id="t2i-noise-seed",
-            ),
-            "precision": gr.Dropdown(
-                list(get_args(PrecisionName)),
-                value="fp32",
-                label="Precision",
-                info="fp16 and bf16 are for GPUs.",
-                elem_id="t2i-precision",
-            ),
-            "live_preview": gr.Checkbox(
-                True, label="Show the picture as it forms (takes some time)", elem_id="t2i-live"
-            ),
-        }
-
-
-def _results() -> Fields:
-    return {
-        "pictures": gr.Gallery(
-            label="Pictures",
-            elem_id="t2i-pictures",
-            height=SHOWN_HEIGHT,
-            columns=3,
-            object_fit="contain",
-            format="png",
-            interactive=False,
-            buttons=["download", "fullscreen"],
-        ),
-        "progress": gr.HTML(elem_id="t2i-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            "Ready.", label="Status", interactive=False, max_lines=8, elem_id="t2i-status"
-        ),
-        # Not a number: an empty one shows 0, a seed that was never used.
-        "used_seed": gr.Textbox(label="Seed used", interactive=False, elem_id="t2i-used-seed"),
-    }
 
 
 def _wire_generate(
     drawing: Drawing, fields: Fields, shown: Fields, generate: gr.Button, cancel: gr.Button
 ) -> None:
-    def on_generate(**values: Any) -> Iterator[tuple[Any, ...]]:
+    told = ("pictures", "progress", "status", "used_seed")
+    states = ("now", "kept", "history", "chosen", "parameters")
+
+    def on_generate(*, kept_before: Sequence[Picture], **values: Any) -> Iterator[tuple[Any, ...]]:
+        now: tuple[Picture, ...] = ()
+        kept = tuple(kept_before)
         views = said_and_raised(drawing.draw(values), lambda text: View(status=text))
         with closing(views):
             for view in views:
                 for warning in view.warnings:
                     gr.Warning(warning)
-                yield to_updates(view)
+                now += view.finished
+                kept = with_finished(kept, view.finished)
+                yield to_updates(view) + session_updates(view, now, kept)
 
     generate.click(None, js=TO_PICTURES, queue=False, api_visibility="private")
     running = generate.click(
         on_generate,
-        outputs=list(shown.values()),
-        inputs_kwargs=fields,
+        outputs=[shown[name] for name in (*told, *states)],
+        inputs_kwargs=fields | {"kept_before": shown["kept"]},
         api_name="generate",
         show_progress="hidden",
         concurrency_limit=AT_ONCE,
@@ -209,9 +121,7 @@ def _wire_generate(
         None,
         [shown["progress"], shown["status"]],
         cancels=[running],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 
@@ -225,36 +135,163 @@ def to_updates(view: View) -> tuple[Any, ...]:
     )
 
 
-def _wire_fields(drawing: Drawing, fields: Fields, upload: gr.File, *, shared: bool) -> None:
+def session_updates(view: View, now: Sequence[Picture], kept: Sequence[Picture]) -> tuple[Any, ...]:
+    """Return the view as values of the pictures of now, of the session, and the chosen one."""
+    if not view.finished:
+        # An empty gallery has nothing to choose from any more.
+        return (() if view.pictures == [] else gr.skip(), *[gr.skip()] * 4)
+    chosen, words = chosen_of(now, 0)
+    return tuple(now), tuple(kept), paths_of(kept), chosen, words
+
+
+def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
+    names = ("steps", "guidance_scale", "width", "height")
+
     @complaining
     def on_model(model: str) -> tuple[Any, ...]:
-        entry = check_model(model, shared=shared)
-        return entry.steps, entry.guidance_scale, entry.side, entry.side
+        entry = choices_for(model, shared=drawing.shared).entry
+        usual = (entry.steps, entry.guidance_scale, entry.side, entry.side)
+        return (*usual, *choice_updates(model, shared=drawing.shared))
+
+    fields["model"].input(
+        on_model,
+        fields["model"],
+        [*(fields[name] for name in names), *_choice_fields(fields)],
+        **QUIET,
+    )
+
+    def on_need(
+        model: str, width: float | None, height: float | None, batch: float | None, precision: Any
+    ) -> str:
+        return about_words(
+            model, drawing.device, size=(width, height), batch=batch, precision=precision
+        )
+
+    needs = [fields[name] for name in ("model", "width", "height", "batch", "precision")]
+    # Numbers change at each key; the prediction needs none of the device, so it may.
+    for field in needs:
+        field.change(on_need, needs, about, **QUIET)
+
+
+def about_words(
+    model: str,
+    device: str,
+    *,
+    size: tuple[float | None, float | None],
+    batch: float | None,
+    precision: Any,
+) -> str:
+    """Return what is said of a model and of its memory at a size; empty for a half-typed name."""
+    entry = entry_or_none(model)
+    if entry is None:
+        return ""
+    room = room_words(entry, device, size=size, batch=batch, precision=precision)
+    return f"{model_words(entry, precision)} {room}".strip()
+
+
+def _choice_fields(fields: Fields) -> list[Any]:
+    return [fields[name] for name in ("sampler", "style", "size", "words")]
+
+
+def choice_updates(model: str, *, shared: bool) -> tuple[Any, ...]:
+    """Return what can be chosen with a model: sampler, style, size and words."""
+    choices = choices_for(model, shared=shared)
+    return (
+        gr.Dropdown(
+            choices=choices.samplers, value=choices.entry.sampler, info=choices.excluded or None
+        ),
+        gr.Dropdown(choices=choices.styles, value=NO_STYLE),
+        gr.Dropdown(choices=choices.sizes, value=None),
+        gr.Dropdown(choices=choices.words, value=None, visible=bool(choices.words)),
+    )
+
+
+def _wire_helpers(fields: Fields) -> None:
+    fields["words"].input(
+        lambda prompt, word: (with_word(prompt, word), None),
+        [fields["prompt"], fields["words"]],
+        [fields["prompt"], fields["words"]],
+        **QUIET,
+    )
 
     @complaining
-    def on_upload(path: str | None) -> list[Any]:
-        read = drawing.read_settings(path)
-        gr.Info("The settings of this picture are in the fields now.")
-        return [read[name] for name in _request_fields(fields)]
+    def on_size(model: str, size: str | None) -> Any:
+        sides = size_presets(choices_for(model, shared=False).entry.side).get(size or "")
+        return sides or (gr.skip(), gr.skip())
 
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    usual = [fields[name] for name in ("steps", "guidance_scale", "width", "height")]
-    fields["model"].input(on_model, fields["model"], usual, api_visibility="private", **quiet)
+    fields["size"].input(
+        on_size, [fields["model"], fields["size"]], [fields["width"], fields["height"]], **QUIET
+    )
     fields["sampler"].change(
         lambda sampler: gr.Slider(visible=sampler == "ddim"),
         fields["sampler"],
         fields["eta"],
-        api_visibility="private",
-        **quiet,
+        **QUIET,
     )
-    upload.upload(
-        on_upload,
-        upload,
-        [fields[name] for name in _request_fields(fields)],
-        api_name="read_settings",
-        show_progress="hidden",
+    fields["guidance_scale"].change(
+        for_guidance,
+        fields["guidance_scale"],
+        [fields["negative_prompt"], fields["guidance_rescale"]],
+        **QUIET,
     )
 
 
-def _request_fields(fields: Fields) -> list[str]:
-    return [name for name in fields if name in ImageRequest.model_fields]
+def for_guidance(guidance_scale: float | None) -> tuple[Any, Any]:
+    """Return the negative prompt and the rescaling, off with the reason without guidance."""
+    on = (guidance_scale or 0) > 1
+    return (
+        gr.Textbox(interactive=on, info=NEGATIVE_ON if on else NEGATIVE_OFF),
+        gr.Slider(interactive=on, info=RESCALE_ON if on else RESCALE_OFF),
+    )
+
+
+def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared: bool) -> None:
+    """Wire both ways back: a dropped picture and the chosen one.
+
+    What can be chosen with its model comes first, since a choice that is not on a list is refused.
+    """
+    names = [*request_fields(fields), "style", "rounds"]
+    outputs = [fields[name] for name in names]
+
+    def values(found: Restored) -> list[Any]:
+        gr.Info(found.said)
+        return [found.fields[name] for name in names]
+
+    @complaining
+    def upload_choices(path: str | None) -> tuple[Any, ...]:
+        model = read_settings(path, shared=shared).fields["model"]
+        return choice_updates(model, shared=shared)
+
+    @complaining
+    def on_upload(path: str | None) -> list[Any]:
+        return values(read_settings(path, shared=shared))
+
+    @complaining
+    def chosen_choices(chosen: Picture | None) -> tuple[Any, ...]:
+        return choice_updates(_recipe(chosen).request.model, shared=shared)
+
+    @complaining
+    def on_again(chosen: Picture | None) -> list[Any]:
+        return values(restored(_recipe(chosen), shared=shared))
+
+    choices = _choice_fields(fields)
+    upload.upload(upload_choices, upload, choices, **QUIET).success(
+        on_upload, upload, outputs, api_name="read_settings", show_progress="hidden"
+    )
+    session["again"].click(chosen_choices, session["chosen"], choices, **QUIET).success(
+        on_again, session["chosen"], outputs, **QUIET
+    )
+
+    @complaining
+    def on_go_on(chosen: Picture | None) -> Any:
+        _recipe(chosen)
+        gr.Info("It is under *Start from a picture* now.")
+        return chosen.path if chosen else gr.skip()
+
+    session["go_on"].click(on_go_on, session["chosen"], fields["start"], **QUIET)
+
+
+def _recipe(chosen: Picture | None) -> Any:
+    if chosen is None:
+        raise ValueError("choose a finished picture first")
+    return chosen.recipe

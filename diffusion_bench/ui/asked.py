@@ -1,0 +1,96 @@
+"""What a click of the tab *Text to image* asks for: the page's fields as a request."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from diffusion_bench.backends.input_pictures import InputPictures
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
+from diffusion_bench.ui.prompt_styles import styled
+from diffusion_bench.ui.starting_picture import starting_pictures
+
+UNSET = -1  # of a seed on the page, where an empty number would be taken for 0
+MAX_PAGE_SEED = 2**53 - 1  # a browser rounds larger whole numbers
+
+# Of the request: what a starting picture names itself is no field of the page.
+FIELDS = tuple(name for name in ImageRequest.model_fields if name not in ("image", "mask"))
+SEEDS = ("noise_seed", "variation_seed")  # that may be unset
+
+
+class Asked(NamedTuple):
+    """What a click asks for: a request, the pictures it starts from, and how it is drawn."""
+
+    request: ImageRequest
+    inputs: InputPictures | None = None
+    rounds: int = 1
+    live: bool = True
+    parameters: bool = True
+
+    def round(self, number: int) -> ImageRequest:
+        """Return the request of a round; the seeds count on."""
+        first = self.request.of_picture(number * self.request.batch)
+        return first.model_copy(update={"batch": self.request.batch})
+
+
+def to_request(values: Mapping[str, Any], *, shared: bool) -> ImageRequest:
+    """Return the request of the page's fields; raise ValueError for what cannot be drawn.
+
+    A negative or empty seed picks one at random; such a noise seed is the same as the seed.
+    Settings whose field is off at the others' values are left out.
+    """
+    fields = {name: value for name, value in values.items() if name in FIELDS}
+    if _is_unset(fields.get("seed")):
+        fields["seed"] = secrets.randbelow(2**32)
+    if _is_unset(fields.get("noise_seed")):
+        fields["noise_seed"] = None
+    fields["prompt"], fields["negative_prompt"] = styled(
+        values.get("style"), fields.get("prompt") or "", fields.get("negative_prompt") or ""
+    )
+    request = ImageRequest(**_that_count(fields))
+    check_model(request.model, shared=shared)
+    if shared:
+        check_limits(request)
+    return request
+
+
+def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
+    """Return what a click with these fields asks for; raise ValueError if it cannot be."""
+    inputs = starting_pictures(values.get("start"))
+    request = to_request(values, shared=shared)
+    if inputs is not None:
+        strength = values.get("strength") or request.strength
+        request = inputs.named_in(request)
+        request = ImageRequest.model_validate(request.model_dump() | {"strength": strength})
+    rounds = int(values.get("rounds") or 1)
+    check_rounds(rounds, request.batch, shared=shared)
+    return Asked(
+        request,
+        inputs,
+        rounds,
+        live=bool(values.get("live_preview", True)),
+        parameters=bool(values.get("parameters", True)),
+    )
+
+
+def _is_unset(seed: int | None) -> bool:
+    return seed is None or seed < 0
+
+
+def _that_count(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields without those that are hidden, or off, at the values of the others.
+
+    The strength waits until there is an image: without one it would be refused.
+    """
+    counted = {name: value for name, value in fields.items() if name != "strength"}
+    if counted.get("sampler") != "ddim":
+        counted.pop("eta", None)
+    if (counted.get("guidance_scale") or 0) <= 1:
+        counted.pop("guidance_rescale", None)
+    if not counted.get("variation_strength"):
+        counted.pop("variation_seed", None)
+    elif _is_unset(counted.get("variation_seed")):
+        counted["variation_seed"] = secrets.randbelow(2**32)
+    return counted

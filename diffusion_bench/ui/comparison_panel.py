@@ -1,0 +1,144 @@
+"""The part of the tab *Text to image* that compares: one prompt, a grid of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import gradio as gr
+
+from diffusion_bench.ui.comparing import COLUMN_AXES, ROW_AXES, CompareView, Comparing
+from diffusion_bench.ui.complaints import said_and_raised
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.model_choices import ALL_SAMPLERS
+from diffusion_bench.ui.style import progress_line
+
+AXES = (*ROW_AXES, *COLUMN_AXES)
+SHOWN_HEIGHT = 560
+AT_ONCE = 4  # viewers that may wait for the device with a grid
+
+Fields = dict[str, Any]
+
+
+def build(drawing: Drawing, fields: Fields) -> None:
+    """Lay out the panel, closed, and wire it; `fields` hold the prompt and all other settings."""
+    with gr.Accordion("Compare: one prompt, many settings", open=False, elem_id="t2i-compare"):
+        gr.Markdown(
+            "Draws the prompt above once for each combination, all other settings as above. "
+            "An empty list is the setting above; a picture to start from is left out."
+        )
+        axes = _axis_fields()
+        with gr.Row():
+            draw = gr.Button("Draw the grid", variant="primary", elem_id="t2i-compare-draw")
+            cancel = gr.Button("Cancel", elem_id="t2i-compare-cancel")
+        shown = _result_fields()
+    _wire(Comparing(drawing), fields, axes, shown, (draw, cancel))
+
+
+def _axis_fields() -> Fields:
+    with gr.Row():
+        sampler = gr.CheckboxGroup(
+            ALL_SAMPLERS, value=["ddim", "ddpm"], label="Samplers", elem_id="t2i-compare-sampler"
+        )
+    with gr.Row():
+        return {
+            "sampler": sampler,
+            "steps": _numbers("Steps", "5, 10, 20", "steps"),
+            "guidance_scale": _numbers("Guidance", "", "guidance"),
+            "seed": _numbers("Seeds", "", "seed"),
+        }
+
+
+def _numbers(label: str, value: str, name: str) -> gr.Textbox:
+    return gr.Textbox(
+        value,
+        label=label,
+        placeholder="as above",
+        max_length=200,
+        min_width=120,
+        elem_id=f"t2i-compare-{name}",
+    )
+
+
+def _result_fields() -> Fields:
+    fields: Fields = {
+        "progress": gr.HTML(elem_id="t2i-compare-progress", elem_classes=["progress-line"]),
+        "status": gr.Textbox(
+            label="Status", interactive=False, max_lines=4, elem_id="t2i-compare-status"
+        ),
+        "pictures": gr.Gallery(
+            label="Rows: sampler, guidance. Columns: steps, seed",
+            columns=3,
+            height=SHOWN_HEIGHT,
+            object_fit="contain",
+            format="png",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="t2i-compare-pictures",
+        ),
+    }
+    with gr.Row():
+        for name, label in (("sheet", "Save as one picture"), ("sweep", "Save as a sweep")):
+            fields[name] = gr.DownloadButton(
+                label, interactive=False, size="sm", min_width=120, elem_id=f"t2i-compare-{name}"
+            )
+    return fields
+
+
+def _wire(
+    comparing: Comparing,
+    fields: Fields,
+    axes: Fields,
+    shown: Fields,
+    buttons: tuple[gr.Button, gr.Button],
+) -> None:
+    draw, cancel = buttons
+
+    def on_draw(**values: Any) -> Iterator[tuple[Any, ...]]:
+        asked = {name: values.pop(f"axis_{name}") for name in AXES}
+        views = said_and_raised(
+            comparing.draw(values, asked), lambda text: CompareView(status=text)
+        )
+        with closing(views):
+            for view in views:
+                yield to_updates(view)
+
+    running = draw.click(
+        on_draw,
+        outputs=[shown[name] for name in ("pictures", "progress", "status", "sheet", "sweep")],
+        inputs_kwargs=fields | {f"axis_{name}": axis for name, axis in axes.items()},
+        api_name="compare",
+        show_progress="hidden",
+        concurrency_limit=AT_ONCE,
+        trigger_mode="once",
+    )
+    cancel.click(
+        lambda: ("", "Cancelled."),
+        None,
+        [shown["progress"], shown["status"]],
+        cancels=[running],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+
+
+def to_updates(view: CompareView) -> tuple[Any, ...]:
+    """Return the view as values of the pictures, progress, status and the two files."""
+    pictures: Any = gr.skip()
+    if view.pictures is not None:
+        pictures = gr.Gallery(value=view.pictures, columns=view.columns)
+    started = view.pictures == []
+    return (
+        pictures,
+        gr.skip() if view.done is None else progress_line(view.done, view.total, "Pictures done"),
+        gr.skip() if view.status is None else view.status,
+        *(_file(path, gone=started) for path in (view.sheet, view.sweep)),
+    )
+
+
+def _file(path: str | None, *, gone: bool) -> Any:
+    if path is not None:
+        return gr.DownloadButton(value=path, interactive=True)
+    return gr.DownloadButton(value=None, interactive=False) if gone else gr.skip()

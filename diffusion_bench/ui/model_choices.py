@@ -1,0 +1,41 @@
+"""What a choice of a model means for the other fields: samplers, usual settings, sizes, styles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from diffusion_bench.backends.catalog import ModelEntry
+from diffusion_bench.backends.samplers import TITLES, allowed_samplers
+from diffusion_bench.records import SamplerName
+from diffusion_bench.ui.known_words import word_choices
+from diffusion_bench.ui.picture_limits import check_model
+from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.prompt_styles import styles_for
+
+ALL_SAMPLERS: list[tuple[str, str]] = [(TITLES[name], name) for name in get_args(SamplerName)]
+
+
+class ModelChoices(NamedTuple):
+    """What can be chosen with a model, and which samplers cannot and why."""
+
+    entry: ModelEntry
+    samplers: list[tuple[str, str]]
+    excluded: str
+    styles: list[str]
+    sizes: list[str]
+    words: list[tuple[str, str]]
+
+
+def choices_for(model: str, *, shared: bool) -> ModelChoices:
+    """Return what goes with a model; raise ValueError for one that cannot be chosen."""
+    entry = check_model(model, shared=shared)
+    samplers = allowed_samplers(entry)
+    reasons = dict.fromkeys(each.reason for each in samplers if each.reason)
+    return ModelChoices(
+        entry,
+        [(each.title, each.name) for each in samplers if each.reason is None],
+        " ".join(f"{reason}." for reason in reasons),
+        styles_for(model),
+        list(size_presets(entry.side)),
+        word_choices(model),
+    )

@@ -1,0 +1,229 @@
+"""The fields of the tab *Text to image*: what is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import gradio as gr
+
+from diffusion_bench.backends.catalog import catalog
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName
+from diffusion_bench.ui.known_words import word_choices
+from diffusion_bench.ui.model_choices import ALL_SAMPLERS
+from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
+
+EXAMPLES = (
+    "a cat on a blue background",
+    "a big apple on a white background",
+    "a fox left of a tree on a green background",
+    "a small whale on a blue background",
+    "a robot above a cake on a yellow background",
+    "the moon right of an owl on a black background",
+    "a rocket below a butterfly on a purple background",
+    "a panda on an orange background",
+)
+NEGATIVE_ON = "What to keep out."
+NEGATIVE_OFF = "Off: at guidance 1 or less only the prompt is followed."
+RESCALE_ON = "Less contrast, where guidance makes too much of it: 0 none, 0.7 is usual."
+RESCALE_OFF = "Off: there is no guidance to rescale."
+SPEEDS = ("plain", "auto")
+
+Fields = dict[str, Any]
+
+
+def request_fields(fields: Fields) -> list[str]:
+    """Return the names of the fields that a request holds, in their order."""
+    return [name for name in fields if name in ImageRequest.model_fields]
+
+
+def prompt_fields() -> Fields:
+    """Lay out the prompt, what helps to write it, and its style."""
+    fields: Fields = {
+        "prompt": gr.Textbox(
+            EXAMPLES[0],
+            label="Prompt",
+            info="What to draw. Ctrl+Enter draws it.",
+            lines=2,
+            max_length=2000,
+            elem_id="t2i-prompt",
+        ),
+        "negative_prompt": gr.Textbox(
+            label="Negative prompt", info=NEGATIVE_ON, max_length=2000, elem_id="t2i-negative"
+        ),
+    }
+    words = word_choices(BUNDLED_MODEL)
+    with gr.Row():
+        fields["words"] = gr.Dropdown(
+            words,
+            value=None,
+            label="Words it knows",
+            info="Type to search; a choice goes to the end of the prompt.",
+            visible=bool(words),
+            min_width=150,
+            elem_id="t2i-words",
+        )
+        fields["style"] = gr.Dropdown(
+            styles_for(BUNDLED_MODEL),
+            value=NO_STYLE,
+            label="Style",
+            info="Words around the prompt.",
+            min_width=150,
+            elem_id="t2i-style",
+        )
+    return fields
+
+
+def model_field(*, shared: bool) -> gr.Dropdown:
+    """Lay out the choice of a model."""
+    return gr.Dropdown(
+        [(entry.title, name) for name, entry in catalog().items()],
+        value=BUNDLED_MODEL,
+        label="Model",
+        info=None if shared else "One of the list, a hub id (owner/name), or a model folder.",
+        allow_custom_value=not shared,
+        elem_id="t2i-model",
+    )
+
+
+def setting_fields() -> Fields:
+    """Lay out sampler, steps, seed, guidance, size and number."""
+    usual = catalog()[BUNDLED_MODEL]
+    fields: Fields = {}
+    with gr.Row():
+        fields["sampler"] = gr.Dropdown(
+            ALL_SAMPLERS, value="ddim", label="Sampler", min_width=120, elem_id="t2i-sampler"
+        )
+        fields["steps"] = _whole("Steps", usual.steps, "steps", minimum=1, maximum=1000)
+    with gr.Row():
+        fields["seed"] = _whole("Seed", -1, "seed", minimum=-1, info="-1 picks one.")
+        fields["guidance_scale"] = gr.Number(
+            usual.guidance_scale,
+            label="Guidance",
+            info="1 or less: off.",
+            minimum=0,
+            maximum=50,
+            step=0.5,
+            min_width=120,
+            elem_id="t2i-guidance",
+        )
+    with gr.Row():
+        fields["size"] = gr.Dropdown(
+            list(size_presets(usual.side)),
+            value=None,
+            label="Shape",
+            info="Sets both sides.",
+            min_width=150,
+            elem_id="t2i-size",
+        )
+        for name in ("width", "height"):
+            fields[name] = _whole(f"{name.title()} (px)", usual.side, name, minimum=8, step=8)
+    with gr.Row():
+        fields["batch"] = _whole(
+            "Pictures at once", 1, "batch", minimum=1, info="Memory grows with it."
+        )
+        fields["rounds"] = _whole(
+            "Rounds", 1, "rounds", minimum=1, info="One after another; seeds count on."
+        )
+    return fields
+
+
+def rare_fields(*, shared: bool) -> Fields:
+    """Lay out what few change, closed."""
+    with gr.Accordion("More settings", open=False, elem_id="t2i-more"):
+        return {
+            "eta": _share("Eta", 0.0, "eta", "Noise that DDIM adds: 0 none, 1 as much as DDPM."),
+            "noise_seed": _whole(
+                "Noise seed",
+                -1,
+                "noise-seed",
+                minimum=-1,
+                info="Decides the noise added on the way; -1: as the seed.",
+            ),
+            "guidance_rescale": _share("Guidance rescale", 0.0, "rescale", RESCALE_ON),
+            **_variation_fields(),
+            "precision": gr.Dropdown(
+                list(get_args(PrecisionName)),
+                value="fp32",
+                label="Precision",
+                info="fp16 and bf16 are for GPUs.",
+                elem_id="t2i-precision",
+            ),
+            **_speed_field(shared=shared),
+            "live_preview": gr.Checkbox(
+                True,
+                label="Show the picture as it forms (a tenth of the time at most)",
+                elem_id="t2i-live",
+            ),
+            "parameters": gr.Checkbox(
+                True,
+                label="Write the settings into the picture's file, so that it can be made again",
+                elem_id="t2i-parameters-on",
+            ),
+        }
+
+
+def _variation_fields() -> Fields:
+    with gr.Row():
+        return {
+            "variation_strength": _share(
+                "Variation", 0.0, "variation", "0 none; 1 is the other seed's picture."
+            ),
+            "variation_seed": _whole(
+                "Variation seed",
+                -1,
+                "variation-seed",
+                minimum=-1,
+                info="Where to; -1 picks one. It counts up, the seed stays.",
+            ),
+        }
+
+
+def _speed_field(*, shared: bool) -> Fields:
+    if "speed" not in ImageRequest.model_fields:
+        return {}
+    return {
+        "speed": gr.Dropdown(
+            list(SPEEDS),
+            value=SPEEDS[0],
+            label="Speed",
+            info="auto measures what is fastest here, once a model.",
+            allow_custom_value=not shared,
+            elem_id="t2i-speed",
+        )
+    }
+
+
+def start_fields() -> Fields:
+    """Lay out the picture to start from, closed."""
+    with gr.Accordion("Start from a picture", open=False, elem_id="t2i-start-from"):
+        gr.Markdown("A picture to change. Paint over what to draw anew; without paint it is all.")
+        return {
+            "start": gr.ImageEditor(
+                show_label=False,
+                type="filepath",
+                image_mode="RGBA",
+                sources=["upload", "clipboard"],
+                layers=False,
+                transforms=[],
+                brush=gr.Brush(colors=["#ffffff"], color_mode="fixed", default_size="auto"),
+                elem_id="t2i-start",
+                height=320,
+            ),
+            "strength": _share(
+                "Strength", 0.75, "strength", "0.1 keeps most of the picture, 1 nothing."
+            ),
+        }
+
+
+def _whole(label: str, value: int, name: str, **options: Any) -> gr.Number:
+    return gr.Number(
+        value, label=label, precision=0, min_width=110, elem_id=f"t2i-{name}", **options
+    )
+
+
+def _share(label: str, value: float, name: str, info: str) -> gr.Slider:
+    lowest = 0.05 if name == "strength" else 0
+    return gr.Slider(
+        lowest, 1, value, step=0.01, label=label, info=info, min_width=240, elem_id=f"t2i-{name}"
+    )

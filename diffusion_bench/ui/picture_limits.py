@@ -1,0 +1,35 @@
+"""What a visitor of a shared app may ask of a model of pictures."""
+
+from __future__ import annotations
+
+from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
+from diffusion_bench.records import ImageRequest
+
+SHARED_LIMITS = {"steps": 250, "batch": 4, "width": 1024, "height": 1024}
+MAX_PICTURES = 256  # of one click
+SHARED_PICTURES = 8
+
+
+def check_model(model: str, *, shared: bool) -> ModelEntry:
+    """Return the model's entry; raise ValueError for an unknown one, or one not for visitors."""
+    if shared and model not in catalog():
+        raise ValueError(f"a shared app offers the models of its list only: {', '.join(catalog())}")
+    return find_model(model)
+
+
+def check_limits(request: ImageRequest) -> None:
+    """Raise ValueError for a request that is too much for a machine its owner shares."""
+    for name, most in SHARED_LIMITS.items():
+        if getattr(request, name) > most:
+            raise ValueError(
+                f"{name} {getattr(request, name)} is too much for a shared app: {most}"
+            )
+
+
+def check_rounds(rounds: int, batch: int, *, shared: bool) -> None:
+    """Raise ValueError for more pictures than one click may ask for."""
+    most = SHARED_PICTURES if shared else MAX_PICTURES
+    if rounds < 1:
+        raise ValueError("rounds must be 1 or more")
+    if rounds * batch > most:
+        raise ValueError(f"{rounds} rounds of {batch} pictures are more than {most} at a click")

@@ -1,0 +1,32 @@
+"""Sizes of pictures to choose from: shapes of about as many pixels as a model was trained for."""
+
+from __future__ import annotations
+
+import math
+
+SHAPES = {
+    "Square": (1, 1),
+    "Landscape 4:3": (4, 3),
+    "Landscape 3:2": (3, 2),
+    "Wide 16:9": (16, 9),
+    "Portrait 3:4": (3, 4),
+    "Portrait 2:3": (2, 3),
+    "Tall 9:16": (9, 16),
+}
+FINE, COARSE = 8, 64  # sides are multiples of; models of 512 pixels or more like coarse ones
+COARSE_FROM = 512
+
+
+def size_presets(side: int) -> dict[str, tuple[int, int]]:
+    """Return width and height by label, for a model that was trained at `side` pixels a side."""
+    step = COARSE if side >= COARSE_FROM else FINE
+    sizes = {}
+    for shape, (across, down) in SHAPES.items():
+        width = _rounded(side * math.sqrt(across / down), step)
+        height = _rounded(side * math.sqrt(down / across), step)
+        sizes[f"{shape}, {width}x{height}"] = (width, height)
+    return sizes
+
+
+def _rounded(length: float, step: int) -> int:
+    return max(step, round(length / step) * step)

@@ -1,0 +1,121 @@
+"""A picture back into the fields that made it."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from diffusion_bench.backends.picture_recipes import PictureRecipe
+from diffusion_bench.backends.pictures import save_png
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.ui.asked import FIELDS
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.restoring import read_settings, restored
+
+
+@pytest.fixture
+def drawing(tmp_path):
+    return Drawing(None, None, None, shared=False)
+
+
+def test_settings_are_read_from_a_picture(drawing, tmp_path):
+    request = ImageRequest(prompt="a fox", sampler="ddpm", steps=9, seed=5, noise_seed=6)
+    path = tmp_path / "fox.png"
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
+
+    fields = read_settings(str(path), shared=False).fields
+
+    assert drawing.to_request(fields) == request
+
+
+def test_a_noise_seed_that_a_picture_has_not_stays_unset(drawing, tmp_path):
+    request = ImageRequest(prompt="a fox")
+    path = tmp_path / "fox.png"
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
+
+    fields = read_settings(str(path), shared=False).fields
+
+    assert fields["noise_seed"] == -1  # None would be shown, and sent, as 0
+    assert drawing.to_request(fields) == request
+
+
+@pytest.mark.parametrize("content", ["plain", "not a picture", "torn", "damaged", "none"])
+def test_a_picture_without_usable_settings_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "other.png"
+    Image.new("RGB", (8, 8)).save(path)
+    if content == "not a picture":
+        path.write_text("hello")
+    elif content == "torn":
+        path.write_bytes(path.read_bytes()[:40])
+    elif content == "damaged":
+        request = ImageRequest(prompt="a fox")
+        bad = request.model_copy(update={"steps": -3})
+        save_png(
+            Image.new("RGB", (8, 8)),
+            path,
+            PictureRecipe.model_construct(
+                request=bad, picture=0, device="", model_revision=None, versions={}, missing={}
+            ),
+        )
+
+    with pytest.raises(ValueError, match=r"\w") as refused:
+        read_settings(None if content == "none" else str(path), shared=False)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_a_seed_that_a_browser_would_round_is_not_put_into_its_field(tmp_path):
+    path = tmp_path / "big.png"
+    request = ImageRequest(prompt="a fox", seed=2**53 + 1)
+    save_png(Image.new("RGB", (8, 8)), path, PictureRecipe(request=request))
+
+    with pytest.raises(ValueError, match="larger than a browser can hold"):
+        read_settings(str(path), shared=False)
+
+
+def test_a_picture_of_a_batch_brings_its_whole_batch_back_and_says_its_own_seed(drawing):
+    request = ImageRequest(
+        prompt="a fox",
+        negative_prompt="a dog",
+        sampler="ddim",
+        eta=0.3,
+        steps=9,
+        guidance_scale=2.5,
+        width=72,
+        height=40,
+        batch=3,
+        precision="bf16",
+        seed=5,
+        guidance_rescale=0.4,
+    )
+
+    found = restored(PictureRecipe(request=request, picture=2), shared=False)
+
+    assert drawing.to_request(found.fields) == request
+    assert "picture 3 of a batch of 3; alone it is drawn from seed 7" in found.said
+    assert set(FIELDS) <= set(found.fields)
+
+
+def test_a_variation_comes_back(drawing):
+    request = ImageRequest(prompt="a fox", variation_seed=9, variation_strength=0.2)
+
+    fields = restored(PictureRecipe(request=request), shared=False).fields
+
+    assert drawing.to_request(fields) == request
+
+
+def test_other_software_and_a_picture_that_is_needed_too_are_said():
+    request = ImageRequest(prompt="a fox", image="0" * 16, strength=0.4)
+    recipe = PictureRecipe(request=request, versions={"torch": "1.0.0"})
+
+    said = restored(recipe, shared=False).said
+
+    assert "put that in too" in said
+    assert "torch 1.0.0 then, " in said
+
+
+def test_a_visitor_cannot_restore_a_model_that_is_not_on_the_list(tmp_path):
+    request = ImageRequest(prompt="a fox", model=str(tmp_path))
+
+    with pytest.raises(ValueError, match="models of its list only"):
+        restored(PictureRecipe(request=request), shared=True)
