@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
+import psutil
 import pytest
 from fakes import make_cell, make_header
 from nvml_fake import build_stub, stub_environment
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from diffusion_bench.cli import main
 from diffusion_bench.records import Reading
 from diffusion_bench.reports.store import to_line
+
+LIMIT_S = 60
 
 
 def run(*arguments: str) -> int:
@@ -31,6 +43,116 @@ def test_a_json_line_is_a_reading(capsys: pytest.CaptureFixture[str]) -> None:
     # One look alone could not tell it.
     assert reading.host.cpu_percent is not None
     assert 0 <= reading.host.cpu_percent <= 100
+
+
+def test_each_core_is_told_after_the_usual_second(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("hardware", "--json") == 0
+    reading = Reading.model_validate_json(capsys.readouterr().out, strict=True)
+    assert len(reading.host.core_percents) == psutil.cpu_count()
+
+
+def test_a_count_ends_the_stream_and_each_line_is_a_reading(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("hardware", "--json", "--count", "3", "--interval", "0.02") == 0
+    lines = capsys.readouterr().out.splitlines()
+    times = [Reading.model_validate_json(line, strict=True).at_s for line in lines]
+    assert len(times) == 3
+    assert times == sorted(times)
+
+
+def test_without_a_terminal_watching_prints_a_line_a_reading(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("hardware", "--watch", "--count", "2", "--interval", "0.02") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("CPU ")]
+    assert len(lines) == 2
+    assert all("; memory " in line for line in lines)
+
+
+def start(*options: str, environment: dict[str, str] | None = None, **pipes: Any) -> Any:
+    """Start the command `hardware` in a process of its own, unbuffered by nobody but itself."""
+    command = [sys.executable, "-m", "diffusion_bench", "hardware", "--interval", "0.02", *options]
+    return subprocess.Popen(command, text=True, env=environment, **pipes)
+
+
+def test_a_stream_is_flushed_by_line_and_ends_quietly_when_its_reader_leaves() -> None:
+    with start("--watch", "--json", stdout=PIPE, stderr=PIPE) as process:
+        Reading.model_validate_json(process.stdout.readline(), strict=True)  # while it goes on
+        assert process.poll() is None
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 0
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
+def test_in_a_terminal_it_is_a_live_table_of_the_last_minutes_until_ctrl_c(tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    wide = stub_environment(build_stub(tmp_path), gpus="A|1024|50") | {
+        "COLUMNS": "120",
+        "LINES": "60",
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+    }
+    with start("--watch", environment=wide, stdin=theirs, stdout=theirs, stderr=PIPE) as process:
+        os.close(theirs)
+        shown = ""
+        while shown.count("the last minutes") < 3:
+            shown += os.read(ours, 4096).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        with suppress(OSError):  # Linux' word for the other side's end
+            while os.read(ours, 4096):
+                pass
+        assert process.wait(LIMIT_S) == 130
+        assert process.stderr.read().strip() == "interrupted"
+    os.close(ours)
+    assert "GPU 0 A" in shown
+    assert "▄▄" in shown  # the stub's GPU is 42 % busy
+
+
+def test_metrics_are_served_to_this_machine_and_read_by_prometheus_own_parser(
+    tmp_path: Path,
+) -> None:
+    stub = stub_environment(build_stub(tmp_path))
+    with start("--prometheus", "0", environment=stub, stdout=PIPE, stderr=PIPE) as process:
+        told = process.stderr.readline()
+        address = told.rpartition(" ")[2].strip()
+        assert address.startswith("http://127.0.0.1:")
+
+        def scrape() -> dict[str, Metric]:
+            with urllib.request.urlopen(address, timeout=LIMIT_S) as answer:
+                text = answer.read().decode()
+            return {each.name: each for each in text_string_to_metric_families(text)}
+
+        while not (metrics := scrape()):  # until the first look
+            pass
+        process.send_signal(signal.SIGINT)
+        assert process.wait(LIMIT_S) == 130
+    power = metrics["diffusion_bench_gpu_power_watts"].samples
+    assert [(sample.labels["gpu"], sample.value) for sample in power] == [("0", 150), ("1", 100)]
+    assert metrics["diffusion_bench_gpu_energy_joules"].type == "counter"
+
+
+def test_a_taken_port_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run("hardware", "--prometheus", str(port), "--count", "1") == 2
+    error = capsys.readouterr().err
+    assert error == f"error: port {port} is in use; --prometheus 0 takes a free one\n"
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_that_cannot_be_is_one_clear_line(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("hardware", "--prometheus", port) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "--prometheus" in error
 
 
 def test_the_machine_is_shown_with_its_gpus_or_why_there_are_none(

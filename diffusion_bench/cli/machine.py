@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import ExitStack
 
-    from rich.table import Table
+    from rich.console import Console
 
     from diffusion_bench.hardware.doctor import Finding
     from diffusion_bench.hardware.sampler import Sampler
@@ -18,13 +20,29 @@ if TYPE_CHECKING:
     from diffusion_bench.records import Reading
     from diffusion_bench.reports.findings import ReportFinding
 
-UNKNOWN = "cannot tell"
-
 
 def hardware(
-    watch: Annotated[bool, typer.Option("--watch", help="Keep showing it; Ctrl-C ends.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="A JSON line a reading.")] = False,
-    interval: Annotated[float, typer.Option(help="Seconds between readings.", min=0.01)] = 1.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep showing it, with the last minutes; Ctrl-C ends.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="A JSON line a reading; one, or with --watch a stream.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between readings.", min=0.01, max=3600)
+    ] = 1.0,
+    count: Annotated[
+        int | None, typer.Option(help="End after so many readings; implies --watch.", min=1)
+    ] = None,
+    prometheus: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Serve the readings to Prometheus at 127.0.0.1; 0 takes a free port.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
 ) -> None:
     """Show the machine and what it is doing now.
 
@@ -32,20 +50,37 @@ def hardware(
 
     diffusion-bench hardware --watch
 
-    diffusion-bench hardware --json --watch --interval 0.5 | head -3
-    """
-    from contextlib import closing
+    diffusion-bench hardware --watch --json --interval 0.5 | head -3
 
+    diffusion-bench hardware --prometheus 9400
+    """
+    from contextlib import ExitStack, closing
+
+    from diffusion_bench.cli.watching import paced, print_json, show_live
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import open_sensor
 
-    with closing(open_sensor()) as sensor:
-        sampler = Sampler(sensor)
-        sampler.look()  # processor use is counted between two looks
-        if json:
-            _print_lines(sampler, interval, watch=watch)
+    watch = watch or count is not None
+    with ExitStack() as stack:
+        sensor = stack.enter_context(closing(open_sensor()))
+        sampler = Sampler(sensor, keep=1)
+        if prometheus is not None:
+            _serve_metrics(stack, sampler, prometheus)
+        endless = watch or prometheus is not None
+        readings = paced(sampler, interval, count if endless else 1)
+        if json and (watch or prometheus is None):
+            print_json(readings)
+        elif watch or prometheus is None:
+            _show(sensor, readings, show_live if watch else None)
         else:
-            _show(sensor, sampler, interval, watch=watch)
+            deque(readings, maxlen=0)
+
+
+def _serve_metrics(stack: ExitStack, sampler: Sampler, port: int) -> None:
+    from diffusion_bench.hardware.metrics import serving_metrics
+
+    address = stack.enter_context(serving_metrics(sampler.latest, port))
+    typer.echo(f"Metrics are at {address}", err=True)  # the output may be JSON lines
 
 
 def doctor(
@@ -101,17 +136,14 @@ def _print_findings(findings: Sequence[Finding] | Sequence[ReportFinding]) -> No
             console.print(f"    {line}", markup=False, soft_wrap=True)
 
 
-def _print_lines(sampler: Sampler, interval: float, *, watch: bool) -> None:
-    while True:
-        typer.echo(_wait_for_reading(sampler, interval).model_dump_json())
-        if not watch:
-            return
-
-
-def _show(sensor: Sensor, sampler: Sampler, interval: float, *, watch: bool) -> None:
+def _show(
+    sensor: Sensor,
+    readings: Iterator[Reading],
+    show_live: Callable[[Iterator[Reading], Console], None] | None,
+) -> None:
     from rich.console import Console
-    from rich.live import Live
 
+    from diffusion_bench.cli.machine_table import machine_table
     from diffusion_bench.hardware.machine import describe_machine
 
     console = Console()
@@ -123,55 +155,7 @@ def _show(sensor: Sensor, sampler: Sampler, interval: float, *, watch: bool) -> 
     )
     if machine.no_gpu:
         console.print(f"no NVIDIA GPU: {machine.no_gpu}", markup=False)
-    if not watch:
-        console.print(_table(_wait_for_reading(sampler, min(interval, 0.2))))
-        return
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            live.update(_table(_wait_for_reading(sampler, interval)), refresh=True)
-
-
-def _wait_for_reading(sampler: Sampler, interval: float) -> Reading:
-    import time
-
-    time.sleep(interval)
-    return sampler.look()
-
-
-def _table(reading: Reading) -> Table:
-    from rich.table import Table
-
-    table = Table()
-    for name in ("what", "now"):
-        table.add_column(name)
-    host = reading.host
-    table.add_row("CPU", _with_unit(host.cpu_percent, "%"))
-    table.add_row("RAM used", _share(host.ram_used_mib, host.ram_total_mib))
-    for gpu in reading.gpus:
-        label = f"GPU {gpu.index} {gpu.name or ''}".strip()
-        table.add_section()
-        table.add_row(label, _with_unit(gpu.utilization_percent, "%"))
-        table.add_row("memory used", _share(gpu.memory_used_mib, gpu.memory_total_mib))
-        table.add_row("power", _with_unit(gpu.power_w, "W"))
-        table.add_row("temperature", _with_unit(gpu.temperature_c, "°C"))
-        table.add_row("SM clock", _with_unit(gpu.sm_clock_mhz, "MHz"))
-        table.add_row("memory clock", _with_unit(gpu.memory_clock_mhz, "MHz"))
-        table.add_row("clocks lowered by", _reasons(gpu.throttle_reasons))
-        for name, reason in gpu.missing.items():
-            table.add_row(f"no {name}", reason)
-    return table
-
-
-def _with_unit(value: float | None, unit: str) -> str:
-    return UNKNOWN if value is None else f"{value:.0f} {unit}"
-
-
-def _reasons(names: tuple[str, ...] | None) -> str:
-    return UNKNOWN if names is None else ", ".join(names) or "nothing"
-
-
-def _share(used_mib: float | None, total_mib: float | None) -> str:
-    if used_mib is None:
-        return UNKNOWN
-    total = "" if total_mib is None else f" of {total_mib / 1024:.1f}"
-    return f"{used_mib / 1024:.1f}{total} GiB"
+    if show_live is None:
+        console.print(machine_table(list(readings), history=False))
+    else:
+        show_live(readings, console)

@@ -1,0 +1,115 @@
+"""The machine in a terminal: a table of what it does now, and the last minutes as sparklines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from diffusion_bench.hardware.quantities import (
+    CANNOT_TELL,
+    GPU,
+    Quantity,
+    Shown,
+    gpu_rows,
+    gpu_title,
+    host_rows,
+    limit_of,
+    spread,
+    value_of,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from diffusion_bench.records import GpuReading, Reading
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 30
+BESIDE_ROWS = 4  # of a table: its head and its lines
+
+
+def machine_table(readings: Sequence[Reading], *, history: bool, blocks: bool = True) -> Table:
+    """Return every quantity of the newest reading, with its course where `history` asks for it.
+
+    `blocks`: whether the terminal can show block characters; else the course is its extremes.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in ("what", "now", *(("the last minutes",) if history else ())):
+        table.add_column(name)
+
+    def add(rows: Sequence[Shown]) -> None:
+        for row in rows:
+            course = [] if not history else [sparkline(row) if blocks else spread(row)]
+            table.add_row(*map(Text, (row.title, row.now, *course)))
+
+    add(host_rows(readings))
+    for gpu in readings[-1].gpus:
+        table.add_section()
+        table.add_row(Text(gpu_title(gpu)))
+        add(gpu_rows(readings, gpu.index))
+    return table
+
+
+def compact_table(readings: Sequence[Reading]) -> Table:
+    """Return a row a GPU, for machines with more GPUs than the terminal has lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    newest = readings[-1]
+    table = Table()
+    drawn = [quantity for quantity in GPU if quantity.field != "fan_percent"]
+    for name in ("", *(f"{quantity.title}, {quantity.unit}" for quantity in drawn)):
+        table.add_column(name, overflow="fold")
+    for gpu in newest.gpus:
+        table.add_row(*map(Text, (gpu_title(gpu), *(_cell(gpu, each) for each in drawn))))
+    host = {row.title: row.now for row in host_rows(readings)}
+    table.caption = f"CPU {host['CPU']}; {host['CPU cores']}; memory in use {host['memory in use']}"
+    return table
+
+
+def fitting_table(readings: Sequence[Reading], height: int, *, blocks: bool) -> Table:
+    """Return the table with every quantity, or the compact one where that has too many lines."""
+    table = machine_table(readings, history=True, blocks=blocks)
+    sections = len(readings[-1].gpus)
+    if sections and table.row_count + sections + BESIDE_ROWS > height:
+        return compact_table(readings)
+    return table
+
+
+def machine_line(readings: Sequence[Reading]) -> str:
+    """Return the newest reading in one line, for a log."""
+    host = {row.title: row.now for row in host_rows(readings)}
+    parts = [f"CPU {_short(host['CPU'])}", f"memory {_short(host['memory in use'])}"]
+    for gpu in readings[-1].gpus:
+        rows = {row.title: _short(row.now) for row in gpu_rows(readings, gpu.index)}
+        told = (rows[name] for name in ("use", "memory in use", "power", "temperature"))
+        parts.append(f"GPU {gpu.index} {', '.join(told)}")
+    return "; ".join(parts)
+
+
+def sparkline(row: Shown, width: int = SPARK_WIDTH) -> str:
+    """Return a row's newest `width` values as blocks, from 0 to its top; a space where none is."""
+    values = row.values[-width:]
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    top = max([*known, row.top or 0.0]) or 1.0
+    return "".join(" " if value is None else _block(value / top) for value in values)
+
+
+def _block(share: float) -> str:
+    return BLOCKS[min(len(BLOCKS) - 1, max(0, int(share * len(BLOCKS))))]
+
+
+def _short(now: str) -> str:
+    return CANNOT_TELL if now.startswith(CANNOT_TELL) else now
+
+
+def _cell(gpu: GpuReading, quantity: Quantity) -> str:
+    value, limit = value_of(gpu, quantity), limit_of(gpu, quantity)
+    if value is None:
+        return CANNOT_TELL
+    return f"{value:.0f}/{limit:.0f}" if quantity.limit_field and limit else f"{value:.0f}"
