@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from diffusion_bench.backends.device import hold_device, pick_device
@@ -15,6 +16,7 @@ from diffusion_bench.records import (
     OnVoiceStep,
     PrecisionName,
     Speech,
+    Speed,
     VoiceRequest,
     ignore_audio,
     ignore_step,
@@ -58,7 +60,7 @@ class Engine:
         Raises `DeviceBusy` if the device stays taken. `on_wait` may raise to stop waiting.
         """
         with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
-            backend, _ = self.backend(request.model, request.precision)
+            backend, _ = self.backend_for(request)
             return backend.generate(request, on_step, inputs=inputs)
 
     def speak(
@@ -91,20 +93,54 @@ class Engine:
         with hold_device(self.device, wait_s=wait_s):
             return self.voice_backend(model, precision)[0].encode(voice)
 
+    def backend_for(
+        self, request: ImageRequest, *, revision: str | None = None
+    ) -> tuple[ImageBackend, bool]:
+        """Return the model that draws a request at its speed, as `backend` does.
+
+        "auto" is measured the first time: for some seconds, in which other models are let go.
+        """
+        if isinstance(request.speed, Speed):
+            return self.backend(
+                request.model, request.precision, revision=revision, speed=request.speed
+            )
+        from diffusion_bench.backends.speed.choosing import choose
+
+        chosen = choose(request, self.device, partial(self._tried, revision=revision))
+        backend, fresh = self.backend(
+            request.model, request.precision, revision=revision, speed=chosen.speed
+        )
+        backend.notes = chosen.notes
+        return backend, fresh
+
+    def _tried(self, request: ImageRequest, *, revision: str | None) -> ImageBackend:
+        return self.backend_for(request, revision=revision)[0]
+
     def backend(
-        self, model: str, precision: PrecisionName, *, revision: str | None = None
+        self,
+        model: str,
+        precision: PrecisionName,
+        *,
+        revision: str | None = None,
+        speed: Speed | None = None,
     ) -> tuple[ImageBackend, bool]:
         """Return the loaded model and whether it had to be loaded; the caller holds the device.
 
         `revision` is the commit of a hub model to load; a model that is loaded stays as it is.
+        `speed` is diffusers' own way where none is given.
         """
         from diffusion_bench.backends.images import ImageBackend
 
-        if isinstance(self._loaded, ImageBackend) and self._is_loaded(model, precision):
-            return self._loaded, False
+        speed = speed or Speed()
+        held = self._loaded
+        is_same = self._is_loaded(model, precision)
+        if is_same and isinstance(held, ImageBackend) and held.speed == speed:
+            held.notes = ()
+            return held, False
+        del held
         self.unload()  # before the new one is loaded: two may not fit
         backend = ImageBackend.load(
-            model, device=self.device, precision=precision, revision=revision
+            model, device=self.device, precision=precision, revision=revision, speed=speed
         )
         self._loaded = backend
         return backend, True

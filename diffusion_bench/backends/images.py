@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
-from diffusion_bench.backends.catalog import ModelUnavailable, find_model, unknown_words
+from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.input_pictures import InputPictures, check_inputs
 from diffusion_bench.backends.latents import decode, denoiser_of, initial_noise, latent_shape
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.loading import DTYPES, load_pipeline
 from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.pipeline_calls import (
     call_arguments,
@@ -22,6 +22,7 @@ from diffusion_bench.backends.pipeline_calls import (
     parameters_of,
     pipeline_for,
 )
+from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
 from diffusion_bench.backends.stage_clock import StageClock
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import (
@@ -29,12 +30,13 @@ from diffusion_bench.records import (
     ImageRequest,
     OnStep,
     PrecisionName,
+    Speed,
     Stage,
     Step,
     ignore_step,
 )
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+__all__ = ["DTYPES", "ImageBackend", "Stopped"]
 
 
 class Stopped(Exception):
@@ -46,12 +48,26 @@ class Stopped(Exception):
 
 
 class ImageBackend:
-    """A loaded text-to-image pipeline on one device in one precision."""
+    """A loaded text-to-image pipeline on one device, in one precision, run at one speed.
 
-    def __init__(self, pipeline: Any, *, model: str, device: str, precision: PrecisionName) -> None:
+    The `notes` are told with every generation: how the speed was chosen.
+    """
+
+    def __init__(
+        self,
+        pipeline: Any,
+        *,
+        model: str,
+        device: str,
+        precision: PrecisionName,
+        speed: Speed | None = None,
+    ) -> None:
         self.model = model
         self.device = device
         self.precision = precision
+        self.speed = speed or Speed()
+        self.notes: tuple[str, ...] = ()
+        self._arrangement = Arrangement(pipeline, self.speed, device)
         self._pipeline = pipeline
         # The scheduler the model came with; each request's sampler is built from its settings.
         self._schedule = dict(pipeline.scheduler.config)
@@ -61,6 +77,11 @@ class ImageBackend:
     def stage(self) -> Stage:
         """Return the stage the last generation ended in: where it failed, if it did."""
         return self._clock.stage if self._clock else "load"
+
+    @property
+    def schedule(self) -> Mapping[str, Any]:
+        """Return the configuration of the scheduler that the model came with."""
+        return self._schedule
 
     @property
     def attention(self) -> str:
@@ -76,30 +97,17 @@ class ImageBackend:
         device: str | None = None,
         precision: PrecisionName = "fp32",
         revision: str | None = None,
+        speed: Speed | None = None,
     ) -> ImageBackend:
-        """Load a model by catalog name, folder or hub id, the latter at `revision` if one is given.
+        """Load a model as `load_pipeline` does, and arrange it for a speed.
 
-        Raises `UnknownModel` for a name that is none of these, and `ModelUnavailable` when its
-        weights cannot be had; only safetensors are read, and no code that comes with a model runs.
+        Raises ValueError, in one line, also for a speed that cannot be had here.
         """
-        quiet_libraries()
-        from diffusers import DiffusionPipeline
-
-        entry = find_model(model)
         device = pick_device(device)
-        options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
-        if revision is not None and entry.source == "hub":
-            options["revision"] = revision
-        if entry.variant and precision != "fp32":
-            options["variant"] = entry.variant
-        try:
-            pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
-        except (OSError, ValueError) as error:
-            raise ModelUnavailable(_why_not_loaded(entry.source, model, error)) from error
-        if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
-            raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
-        pipeline.set_progress_bar_config(disable=True)
-        return cls(pipeline.to(device), model=model, device=device, precision=precision)
+        speed = speed or Speed()
+        check_speed(speed, device)  # before the weights are read
+        pipeline = load_pipeline(model, precision, revision)
+        return cls(pipeline, model=model, device=device, precision=precision, speed=speed)
 
     def generate(
         self,
@@ -114,8 +122,11 @@ class ImageBackend:
         `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
         counts for no step. With `stop_after` the steps after that many are left out and what there
         is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. Raises
-        ValueError for a request that this model cannot fulfil.
+        ValueError for a request that this model cannot fulfil, or that asks for another speed than
+        it was loaded for.
         """
+        if isinstance(request.speed, Speed) and request.speed != self.speed:
+            raise ValueError(f"asked for speed {request.speed}, loaded for speed {self.speed}")
         check_inputs(request, inputs)
         pipeline = pipeline_for(self._pipeline, request)
         check_request(pipeline, request)
@@ -130,20 +141,24 @@ class ImageBackend:
         )
         callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
-        with torch.inference_mode(), clock.watching(pipeline):
+        with self._arrangement.running(pipeline) as compiling, clock.watching(pipeline):
             try:
                 images = pipeline(**arguments, **_as_heard(pipeline, callback)).images
             except Stopped as stopped:
                 images = decode(pipeline, stopped.latents, request)
+        if inputs is not None:
+            images = inputs.kept(images)
         return Generation(
-            request=request,
+            request=request.model_copy(update={"speed": self.speed}),
             images=tuple(images),
             device=self.device,
             wall_s=clock.wall_s,
             stages=clock.stages(),
             step_s=clock.step_s(),
             memory=read_peaks(self.device, since_reset=peak_is_ours),
+            compile_s=None if self.speed.compile == "off" else compiling.seconds,
             warnings=self._warnings(request),
+            notes=self.notes,
         )
 
     def initial_latents(self, request: ImageRequest) -> torch.Tensor:
@@ -219,13 +234,3 @@ def _num_steps(pipeline: Any) -> int:
 def _sampler_seed(seed: int) -> int:
     """Return another seed: with the same one, the first noise added would equal the latents."""
     return int.from_bytes(hashlib.sha256(f"sampler noise {seed}".encode()).digest()[:7])
-
-
-def _why_not_loaded(source: str, model: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if source == "hub":
-        return (
-            f"model {model!r} is not on this machine and could not be fetched from the hub "
-            f"(no network, no such model, or it needs a login): {reason:.300}"
-        )
-    return f"model {model!r} cannot be loaded: {reason:.300}"

@@ -41,6 +41,7 @@ from diffusion_bench.records.machine import (
     Reading,
     Trace,
 )
+from diffusion_bench.records.speed import AUTO, AskedSpeed, Speed, parse_speed
 from diffusion_bench.records.voice import (
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
@@ -59,12 +60,14 @@ from diffusion_bench.records.voice import (
 from diffusion_bench.records.work import Request
 
 __all__ = [
+    "AUTO",
     "BUNDLED_MODEL",
     "BUNDLED_VOICE",
     "BUNDLED_VOICE_MODEL",
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_TEXT",
+    "AskedSpeed",
     "Cancelled",
     "Generation",
     "GpuProcess",
@@ -83,6 +86,7 @@ __all__ = [
     "SamplerName",
     "Seed",
     "Speech",
+    "Speed",
     "Stage",
     "Stages",
     "Step",
@@ -97,5 +101,6 @@ __all__ = [
     "ignore_audio",
     "ignore_step",
     "ignore_voice_step",
+    "parse_speed",
     "trusted",
 ]

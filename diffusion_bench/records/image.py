@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
+from diffusion_bench.records.speed import AskedSpeed, Speed
 
 BUNDLED_MODEL = "pictogram"
 MAX_SIDE = 4096
@@ -24,6 +25,7 @@ LATER_FIELDS = (
     "image",
     "mask",
     "strength",
+    "speed",
 )
 Stage = Literal["load", "text encoder", "denoising", "decoder"]
 
@@ -38,7 +40,8 @@ class ImageRequest(Record):
     With a `variation_strength` the initial latents lie that far on the way to those of
     `variation_seed`, and it is the variation seed that counts up in a batch. `image` and `mask` are
     digests of pictures that travel beside the request: what is drawn starts from the image with
-    noise of `strength`, and only where the mask is white.
+    noise of `strength`, and only where the mask is white. `speed` "auto" is what a short
+    measurement finds best.
     """
 
     prompt: Annotated[str, Field(max_length=2000)]
@@ -60,6 +63,7 @@ class ImageRequest(Record):
     image: Annotated[str, Field(pattern=DIGEST)] | None = None
     mask: Annotated[str, Field(pattern=DIGEST)] | None = None
     strength: Annotated[float, Field(gt=0, le=1)] = STRENGTH
+    speed: AskedSpeed = Speed()
 
     @model_validator(mode="after")
     def _words_and_sizes(self) -> Self:
@@ -85,6 +89,9 @@ class ImageRequest(Record):
             raise ValueError("a mask needs an image whose part it is to draw anew")
         if self.image is None and self.strength != STRENGTH:
             raise ValueError("strength belongs to a picture drawn from an image; give an image")
+        in_bf16 = isinstance(self.speed, Speed) and self.speed.compute == "bf16"
+        if in_bf16 and self.precision != "fp32":
+            raise ValueError(f"speed bf16 is for fp32 models; the precision is {self.precision}")
         return self
 
     @property
@@ -106,7 +113,7 @@ class ImageRequest(Record):
         """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
         fields = self.model_dump(mode="json")
         for name in LATER_FIELDS:
-            if fields[name] == type(self).model_fields[name].default:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 del fields[name]
         return digest(fields)
 
@@ -155,7 +162,12 @@ class Memory(Record):
 
 
 class Generation(Record):
-    """What came of a request: pictures (PIL images, not serialised), times and memory."""
+    """What came of a request: pictures (PIL images, not serialised), times and memory.
+
+    The request's `speed` is the one it was run at, also where "auto" was asked. `compile_s` is the
+    part of `wall_s` in which torch compiled, `None` where it was not to. `notes` say how the speed
+    was chosen.
+    """
 
     request: ImageRequest
     images: tuple[Any, ...] = Field(exclude=True, repr=False)
@@ -164,4 +176,6 @@ class Generation(Record):
     stages: Stages
     step_s: tuple[float, ...]
     memory: Memory
+    compile_s: float | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,49 @@
+"""Loading a text-to-image pipeline: the bundled model, a folder or a hub id alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.records import PrecisionName
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_pipeline(model: str, precision: PrecisionName, revision: str | None = None) -> Any:
+    """Return a model's pipeline on the CPU, of a hub model that of `revision` if one is given.
+
+    Raises `UnknownModel` for a name that is neither of the catalog, a folder nor a hub id, and
+    `ModelUnavailable` when its weights cannot be had; only safetensors are read, and no code that
+    comes with a model runs.
+    """
+    quiet_libraries()
+    from diffusers import DiffusionPipeline
+
+    entry = find_model(model)
+    options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+    if revision is not None and entry.source == "hub":
+        options["revision"] = revision
+    if entry.variant and precision != "fp32":
+        options["variant"] = entry.variant
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
+    except (OSError, ValueError) as error:
+        raise ModelUnavailable(_why_not_loaded(entry.source, model, error)) from error
+    if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
+        raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _why_not_loaded(source: str, model: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if source == "hub":
+        return (
+            f"model {model!r} is not on this machine and could not be fetched from the hub "
+            f"(no network, no such model, or it needs a login): {reason:.300}"
+        )
+    return f"model {model!r} cannot be loaded: {reason:.300}"

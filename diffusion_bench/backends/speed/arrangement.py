@@ -1,0 +1,132 @@
+"""A pipeline, placed on its device and set as a `Speed` says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.backends.speed.compiling import (
+    CompileClock,
+    compile_denoiser,
+    why_no_compiling,
+)
+from diffusion_bench.backends.speed.computing import Cast, compute_in
+from diffusion_bench.backends.speed.kept_keys import Kept, keep_keys
+from diffusion_bench.backends.speed.packing import pack, why_no_packing
+from diffusion_bench.backends.speed.prompts import PromptCache
+from diffusion_bench.backends.speed.split_guidance import split_guidance
+from diffusion_bench.records import Speed
+
+
+class Arrangement:
+    """A pipeline as a speed wants it, for good: another speed needs the weights anew.
+
+    Raises ValueError, in one line, for an option that cannot be had here.
+    """
+
+    def __init__(self, pipeline: Any, speed: Speed, device: str) -> None:
+        check_speed(speed, device)
+        self.speed = speed
+        self.prompts = PromptCache()
+        self._running = pipeline
+        self._casts: list[Cast] = []
+        self._kept: list[Kept] = []
+        _set_attention(pipeline, speed)
+        _set_decoder(pipeline, speed)
+        self._set_networks(pipeline, speed, device)
+        _place(pipeline, speed, device)
+        if speed.compile != "off":
+            cuda_graphs = speed.compile == "cuda graphs"
+            compile_denoiser(denoiser_of(pipeline), device, cuda_graphs=cuda_graphs)
+
+    def _set_networks(self, pipeline: Any, speed: Speed, device: str) -> None:
+        denoiser = denoiser_of(pipeline)
+        networks = (denoiser, pipeline.vae.decoder)
+        if speed.compute == "bf16":
+            self._casts = [compute_in(network, torch.bfloat16) for network in networks]
+        if speed.channels_last:
+            for network in networks:
+                network.to(memory_format=torch.channels_last)
+        if speed.packed:
+            for network in networks:
+                pack(network)
+        if speed.keep_keys:
+            self._kept = keep_keys(denoiser)
+        if speed.guidance == "split":
+            split_guidance(denoiser, self._is_guided)
+
+    def _is_guided(self) -> bool:
+        return bool(self._running.do_classifier_free_guidance)
+
+    @contextmanager
+    def running(self, pipeline: Any) -> Iterator[CompileClock]:
+        """Run a call of the pipeline, or of another over its networks, inside the `with` block.
+
+        The clock that is yielded counts the seconds in which torch compiled.
+        """
+        clock = CompileClock()
+        self._running = pipeline
+        with ExitStack() as during:
+            during.enter_context(
+                torch.inference_mode() if self.speed.inference_mode else torch.no_grad()
+            )
+            if self.speed.keep_prompts:
+                during.enter_context(self.prompts.serving(pipeline))
+            if self.speed.compile != "off":
+                during.enter_context(clock.watching())
+            for forget in (*(c.forget for c in self._casts), *(k.forget for k in self._kept)):
+                during.callback(forget)
+            yield clock
+
+
+def check_speed(speed: Speed, device: str) -> None:
+    """Raise ValueError, in one line, for an option that this device cannot have."""
+    reasons = []
+    if speed.packed:
+        reasons.append(why_no_packing(device))
+    if speed.compile != "off":
+        reasons.append(why_no_compiling(device, cuda_graphs=speed.compile == "cuda graphs"))
+    if speed.offload != "none" and not device.startswith("cuda"):
+        reasons.append(f"offload moves networks between a card and memory; the device is {device}")
+    for reason in reasons:
+        if reason:
+            raise ValueError(f"speed {speed}: {reason}")
+
+
+def _set_attention(pipeline: Any, speed: Speed) -> None:
+    if speed.attention == "sdpa":
+        return  # diffusers' own choice
+    denoiser = denoiser_of(pipeline)
+    kinds = {type(one).__name__ for one in getattr(denoiser, "attn_processors", {}).values()}
+    if kinds != {"AttnProcessor2_0"}:
+        raise ValueError(
+            f"speed {speed}: the denoiser of {type(pipeline).__name__} has an attention of its own"
+        )
+    from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
+
+    sliced = speed.attention == "sliced"
+    denoiser.set_attn_processor(SlicedAttnProcessor(slice_size=1) if sliced else AttnProcessor())
+
+
+def _set_decoder(pipeline: Any, speed: Speed) -> None:
+    if speed.vae == "whole":
+        return
+    switch = {"sliced": "enable_slicing", "tiled": "enable_tiling"}[speed.vae]
+    if not hasattr(pipeline.vae, switch):
+        raise ValueError(
+            f"speed {speed}: the autoencoder {type(pipeline.vae).__name__} has no {speed.vae} mode"
+        )
+    getattr(pipeline.vae, switch)()
+
+
+def _place(pipeline: Any, speed: Speed, device: str) -> None:
+    if speed.offload == "none":
+        pipeline.to(device)
+    elif speed.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    else:
+        pipeline.enable_sequential_cpu_offload(device=device)

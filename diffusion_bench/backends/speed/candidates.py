@@ -1,0 +1,88 @@
+"""Which speeds are worth a try on this device, for this model and this request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+import torch
+
+from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.backends.speed.packing import why_no_packing
+from diffusion_bench.records import ImageRequest, Speed
+
+ROOM = 0.8  # of the free memory may be planned with
+FEATURE_MAPS = 4  # as large as the picture, alive at once in a decoder's last block
+
+
+def candidates(base: Speed, device: str, precision: str) -> tuple[Speed, ...]:
+    """Return the speeds to compare, each on top of what the memory demands anyway.
+
+    Compiling is none of them: it takes minutes, for the one who asks for it to give.
+    """
+    free = base.model_copy(update={"keep_prompts": True, "keep_keys": True})
+    numbers = [free]
+    if precision == "fp32" and gains_by_bf16(device):
+        numbers.append(free.model_copy(update={"compute": "bf16"}))
+    layouts = [("packed", True)] if why_no_packing(device) is None else [("channels_last", True)]
+    laid_out = [one.model_copy(update=dict(layouts)) for one in numbers]
+    return tuple(dict.fromkeys((*numbers, *laid_out)))
+
+
+def gains_by_bf16(device: str) -> bool:
+    """Return whether the processor multiplies bf16 itself: AMX, AVX512-BF16, Ampere and later."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def needed_for_memory(pipeline: Any, request: ImageRequest, device: str) -> Speed:
+    """Return the options without which the request may not fit the free memory, else the defaults.
+
+    `pipeline` is not on the device yet.
+    """
+    free_bytes = ROOM * free_memory_bytes(device)
+    options: dict[str, Any] = {}
+    if device.startswith("cuda"):
+        options["offload"], held_bytes = _offload(pipeline, free_bytes)
+        free_bytes -= held_bytes
+    each_bytes = _decoder_bytes(pipeline, request)
+    if each_bytes > free_bytes and hasattr(pipeline.vae, "enable_tiling"):
+        options["vae"] = "tiled"
+    elif each_bytes * request.batch > free_bytes and hasattr(pipeline.vae, "enable_slicing"):
+        options["vae"] = "sliced"
+    return Speed(**options)
+
+
+def free_memory_bytes(device: str) -> float:
+    """Return the memory that is free on the device."""
+    if device.startswith("cuda"):
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available)
+
+
+def _offload(pipeline: Any, free_bytes: float) -> tuple[str, float]:
+    """Return how networks must share the card, and how much they then take of it at once."""
+    sizes = [_bytes(part) for part in pipeline.components.values() if _is_network(part)]
+    for mode, held_bytes in (("none", sum(sizes)), ("model", max(sizes))):
+        if held_bytes <= free_bytes:
+            return mode, held_bytes
+    return "sequential", 0.0
+
+
+def _is_network(part: Any) -> bool:
+    return isinstance(part, torch.nn.Module)
+
+
+def _bytes(network: torch.nn.Module) -> float:
+    return float(sum(weight.numel() * weight.element_size() for weight in network.parameters()))
+
+
+def _decoder_bytes(pipeline: Any, request: ImageRequest) -> float:
+    """Return roughly what decoding one picture takes, from the width of its last blocks."""
+    widths = pipeline.vae.config.get("block_out_channels") or (128,)
+    item_bytes = next(denoiser_of(pipeline).parameters()).element_size()
+    return float(request.amount * max(widths[:2]) * FEATURE_MAPS * item_bytes)

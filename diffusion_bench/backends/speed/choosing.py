@@ -1,0 +1,159 @@
+"""`auto`: which way of running a model is fastest here, found by trying them for some seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.loading import load_pipeline
+from diffusion_bench.backends.model_facts import model_facts
+from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
+from diffusion_bench.backends.speed.remembered import Choice, recall, remember
+from diffusion_bench.hardware.machine import cpu_name, installed_version
+from diffusion_bench.records import Generation, ImageRequest, Speed, digest
+
+STEPS = 4  # of a picture that is tried
+CALLS = 3
+TIME_S = 4.0  # for the calls of one speed; its first is not cut short
+LIMIT = 2.0  # mean difference of 255 up to which two pictures count as equal
+WORTH = 0.97  # of plain's time: a smaller gain is noise
+WORTH_BF16 = 0.9  # of the best fp32's: less exact numbers must earn their place
+
+
+class Drawer(Protocol):
+    """A loaded model; `ImageBackend` is one."""
+
+    def generate(self, request: ImageRequest) -> Generation:
+        """Draw a request."""
+
+
+Load = Callable[[ImageRequest], Drawer]
+
+
+class Chosen(NamedTuple):
+    """A speed, and what to tell about how it came about."""
+
+    speed: Speed
+    notes: tuple[str, ...]
+
+
+def choose(request: ImageRequest, device: str, load: Load) -> Chosen:
+    """Return the fastest speed for requests like this one, as remembered or measured now.
+
+    `load` returns the model as the speed of a request wants it, and lets go of the one before.
+    """
+    key = choice_key(request, device)
+    choice, complaint = recall(key)
+    if choice is not None:
+        note = f"speed {choice.speed}, as measured {choice.measured_utc}"
+        return Chosen(choice.parsed(), (note,))
+    began_s = time.perf_counter()
+    choice = measure_speeds(request, speeds_to_try(request, device), load)
+    notes = [_why(choice, time.perf_counter() - began_s)]
+    if complaint:
+        notes.insert(0, f"{complaint}; measured anew")
+    if (unkept := remember(key, choice)) is not None:
+        notes.append(f"the choice is not remembered: {unkept}")
+    return Chosen(choice.parsed(), tuple(notes))
+
+
+def speeds_to_try(request: ImageRequest, device: str) -> tuple[Speed, ...]:
+    """Return the speeds to compare, first the one that they are compared with.
+
+    That is diffusers' own, with what the request needs to fit the memory.
+    """
+    pipeline = load_pipeline(request.model, request.precision)
+    base = needed_for_memory(pipeline, request, device)
+    return (base, *candidates(base, device, request.precision))
+
+
+def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load) -> Choice:
+    """Time short pictures at each speed and choose the fastest.
+
+    A speed whose picture is not that of the first one, to `LIMIT`, is not chosen.
+    """
+    short = request.model_copy(update={"steps": min(request.steps, STEPS)})
+    seconds, differences = {}, {}
+    first: Any = None
+    for speed in speeds:
+        own = short.model_copy(update={"speed": speed})
+        seconds[str(speed)], pixels = _time(load(own), own)
+        first = pixels if first is None else first
+        differences[str(speed)] = float(np.abs(pixels - first).mean())
+    return Choice(
+        speed=str(_best(speeds, seconds, differences)),
+        seconds=seconds,
+        differences=differences,
+        measured_utc=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def choice_key(request: ImageRequest, device: str) -> str:
+    """Return the name of a choice: machine, software, model and the size of the work."""
+    return digest(
+        {
+            "processor": _processor(device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "diffusers": installed_version("diffusers"),
+            "model": request.model,
+            "revision": _revision(request.model),
+            "precision": request.precision,
+            "size": [request.width, request.height, request.batch],
+            "guided": request.guidance_scale > 1,
+        }
+    )
+
+
+def _processor(device: str) -> list[str]:
+    if device.startswith("cuda"):
+        return [device, torch.cuda.get_device_name(device)]
+    return [device, cpu_name(), torch.backends.cpu.get_cpu_capability()]
+
+
+def _revision(model: str) -> str:
+    """Return what tells a model's weights from others: a commit, or the files' sizes and times."""
+    entry = find_model(model)
+    if entry.source == "hub":
+        return model_facts(model).revision or "unknown"
+    files = sorted(path for path in Path(entry.location).rglob("*") if path.is_file())
+    return digest([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files])
+
+
+def _time(drawer: Drawer, request: ImageRequest) -> tuple[float, Any]:
+    """Return the least seconds of a call after the first, and the (batch, ...) pixels drawn."""
+    images = drawer.generate(request).images
+    began_s = time.perf_counter()
+    taken_s: list[float] = []
+    while len(taken_s) < CALLS and time.perf_counter() - began_s < TIME_S:
+        taken_s.append(drawer.generate(request).wall_s)
+    return min(taken_s), np.stack([np.asarray(image, dtype=np.float32) for image in images])
+
+
+def _best(
+    speeds: tuple[Speed, ...], seconds: dict[str, float], differences: dict[str, float]
+) -> Speed:
+    equal = [speed for speed in speeds if differences[str(speed)] <= LIMIT]
+    exact = [speed for speed in equal if speed.compute == "as asked"]
+    best = min(exact, key=lambda speed: seconds[str(speed)])
+    if seconds[str(best)] > WORTH * seconds[str(speeds[0])]:
+        best = speeds[0]
+    fastest = min(equal, key=lambda speed: seconds[str(speed)])
+    return fastest if seconds[str(fastest)] < WORTH_BF16 * seconds[str(best)] else best
+
+
+def _why(choice: Choice, took_s: float) -> str:
+    first, first_s = next(iter(choice.seconds.items()))
+    gain = first_s / choice.seconds[choice.speed]
+    return (
+        f"speed {choice.speed}: {gain:.2f} times as fast as {first}, pictures "
+        f"{choice.differences[choice.speed]:.2f} of 255 apart; "
+        f"{len(choice.seconds)} ways tried in {took_s:.1f} s, remembered for this machine and model"
+    )

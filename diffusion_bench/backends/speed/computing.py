@@ -1,0 +1,74 @@
+"""A network that runs in bf16 inside a pipeline of fp32: cast on the way in and on the way out.
+
+The sampler, whose small differences bf16 would lose, stays in fp32 (Micikevicius et al. 2018,
+"Mixed precision training", keep the sums of small updates in fp32 for the same reason).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+FINE = ("timestep", "guidance")  # large or exact scalars: 999 is 1000 in bf16
+
+
+class Cast:
+    """Casts tensors, and remembers those of the call before: the same prompt stays the same tensor.
+
+    Whoever keeps what follows from a tensor knows it by its identity.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._known: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._before = self._known
+
+    def begin(self) -> None:
+        """Start another call of the network; tensors that this one does not see are forgotten."""
+        self._before, self._known = self._known, []
+
+    def __call__(self, value: Any) -> Any:
+        """Return a tensor, or a dictionary of tensors, in the other type."""
+        if isinstance(value, dict):
+            return {name: self(part) for name, part in value.items()}
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        cast = next((new for old, new in self._before if old is value), None)
+        cast = value.to(self._dtype) if cast is None else cast
+        self._known.append((value, cast))
+        return cast
+
+    def forget(self) -> None:
+        """Let go of all tensors."""
+        self._before = self._known = []
+
+
+def compute_in(module: nn.Module, dtype: torch.dtype) -> Cast:
+    """Let a network run in another type than the pipeline around it."""
+    module.to(dtype)
+    cast = Cast(dtype)
+
+    def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        cast.begin()
+        # Of those given by position, only the first is data: a U-Net's second is the timestep.
+        first = tuple(cast(value) for value in given[:1])
+        return first + given[1:], {k: v if k in FINE else cast(v) for k, v in named.items()}
+
+    def after(_: nn.Module, given: Any, result: Any) -> Any:
+        return _in_fp32(result)
+
+    module.register_forward_pre_hook(before, with_kwargs=True)
+    module.register_forward_hook(after)
+    return cast
+
+
+def _in_fp32(result: Any) -> Any:
+    if isinstance(result, torch.Tensor):
+        return result.float()
+    if isinstance(result, tuple):
+        return tuple(_in_fp32(part) for part in result)
+    for name, value in result.items():  # diffusers' own outputs
+        result[name] = _in_fp32(value)
+    return result
