@@ -1,0 +1,73 @@
+"""A word that a bundled model does not know is named, with the nearest ones that it does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.backends.words import doubts, known_words, nearest_words
+from diffusion_bench.records import BUNDLED_MODEL
+
+KNOWN = {
+    "words": [
+        "a",
+        "on",
+        "background",
+        "cat",
+        "kitty",
+        "dog",
+        "red",
+        "crimson",
+        "orange",
+        "sea",
+        "in",
+    ],
+    "objects": ["cat", "dog", "orange"],
+    "colours": ["red", "orange"],
+    "synonyms": {"kitty": "cat", "crimson": "red"},
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "vocabulary.json").write_text(json.dumps(KNOWN), encoding="utf-8")
+    return str(tmp_path)
+
+
+def test_what_a_model_knows_is_drawn_without_a_word(model: str) -> None:
+    assert doubts(model, "a Kitty on a crimson background") == ()
+    assert doubts(model, "a cat in a dog") == ()
+
+
+def test_an_unknown_word_is_named_with_the_nearest_known_ones(model: str) -> None:
+    assert doubts(model, "a catt on a zzyx") == (
+        f"{model} was not trained on: catt (near: cat), zzyx",
+    )
+    assert nearest_words(model, "KITTI") == ("kitty",)
+
+
+def test_a_colour_of_an_object_is_said_to_be_lost_and_a_fruit_is_no_colour(model: str) -> None:
+    (said,) = doubts(model, "a crimson cat on a red background")
+    assert said.endswith("'on a red background': crimson")
+    assert doubts(model, "an orange on a red background") == (
+        f"{model} was not trained on: an (near: a)",
+    )
+
+
+def test_more_than_two_objects_are_said_to_come_out_mixed(model: str) -> None:
+    (said,) = doubts(model, "a cat a dog a kitty")
+    assert said == "more than 2 objects in one picture come out mixed: cat, dog, kitty"
+
+
+def test_a_model_that_lists_no_words_may_know_any(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
+    assert known_words(str(tmp_path)) is None
+    assert doubts(str(tmp_path), "zorp") == ()
+    assert doubts("owner/name", "zorp") == ()
+
+
+def test_the_bundled_model_names_near_words() -> None:
+    assert nearest_words(BUNDLED_MODEL, "rabit")[0] == "rabbit"
