@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffusion_bench.bench.sweep import MAX_CELLS, Sweep, parse_sweep, read_sweep, sweep_of
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, Speed
 from diffusion_bench.reports.schema import Plan, StopRule
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -39,23 +39,24 @@ def test_every_axis_reaches_the_requests() -> None:
         'name = "x"\nprompt = "a dog"\nnegative_prompt = "blue"\n[axes]\nmodel = ["a/b"]\n'
         'sampler = ["ddim"]\neta = [0.5]\nsteps = [7]\nresolution = ["32x40"]\nbatch = [3]\n'
         'precision = ["bf16"]\nguidance_scale = [1.5]\nseed = [11]\n'
+        'speed = ["channels-last"]\n'
     )
     (request,) = sweep.requests()
-    assert request.model_dump() == {
-        "prompt": "a dog",
-        "negative_prompt": "blue",
-        "model": "a/b",
-        "sampler": "ddim",
-        "eta": 0.5,
-        "steps": 7,
-        "guidance_scale": 1.5,
-        "width": 32,
-        "height": 40,
-        "batch": 3,
-        "precision": "bf16",
-        "seed": 11,
-        "noise_seed": None,
-    }
+    assert request == ImageRequest(
+        prompt="a dog",
+        negative_prompt="blue",
+        model="a/b",
+        sampler="ddim",
+        eta=0.5,
+        steps=7,
+        guidance_scale=1.5,
+        width=32,
+        height=40,
+        batch=3,
+        precision="bf16",
+        seed=11,
+        speed=Speed(channels_last=True),
+    )
 
 
 def test_eta_is_an_axis_of_ddim_and_one_cell_of_ddpm() -> None:
@@ -96,7 +97,7 @@ MISTAKES = [
     ('name = "x"\n[axes]\nsteps = [2.5]', "axes.steps.0: Input should be a valid integer"),
     ('name = "x"\n[axes]\nsteps = [20, 0]', "steps: Input should be greater than or equal to 1"),
     ('name = "x"\n[axes]\nsteps = [1001]', "steps: Input should be less than or equal to 1000"),
-    ('name = "x"\n[axes]\nsampler = ["euler"]', "axes.sampler.0: Input should be 'ddim' or 'ddpm'"),
+    ('name = "x"\n[axes]\nsampler = ["heun"]', "axes.sampler.0: Input should be 'ddim', 'ddpm'"),
     ('name = "x"\n[axes]\nsamplers = ["ddim"]', "axes.samplers: Extra inputs are not permitted"),
     ('name = "x"\n[axes]\neta = [1.5]', "eta: Input should be less than or equal to 1 (got 1.5)"),
     ('name = "x"\n[axes]\neta = [nan]', "axes.eta.0: Input should be a finite number"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import itertools
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,10 +11,12 @@ from diffusion_bench.records import (
     BUNDLED_MODEL,
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
+    AskedSpeed,
     PrecisionName,
     Record,
     SamplerName,
     Seed,
+    Speed,
     VoiceSamplerName,
 )
 
@@ -21,12 +24,36 @@ Resolution = int | Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 SHORT_TEXT = "The river was quiet that morning, and a thin mist lay over the fields."
 
 
-class Axes(Record):
-    """The values of each axis of pictures. `resolution` is a side, or "WIDTHxHEIGHT"."""
+Switch = tuple[bool, ...]
+
+
+class SpeedAxes(Record):
+    """The values of each option of `records.Speed`; an empty one is as the speeds have it."""
+
+    attention: tuple[Literal["sdpa", "plain", "sliced"], ...] = ()
+    guidance: tuple[Literal["batched", "split"], ...] = ()
+    compute: tuple[Literal["as asked", "bf16"], ...] = ()
+    channels_last: Switch = ()
+    packed: Switch = ()
+    keep_prompts: Switch = ()
+    keep_keys: Switch = ()
+    vae: tuple[Literal["whole", "sliced", "tiled"], ...] = ()
+    compile: tuple[Literal["off", "on", "cuda graphs"], ...] = ()
+    offload: tuple[Literal["none", "model", "sequential"], ...] = ()
+    inference_mode: Switch = ()
+
+
+class Axes(SpeedAxes):
+    """The values of each axis of pictures. `resolution` is a side, or "WIDTHxHEIGHT".
+
+    `speed` holds words as `--speed` takes them. Each of its options is an axis as well, which sets
+    it in every speed but "auto".
+    """
 
     ORDER: ClassVar[tuple[str, ...]] = (
         "model",
         "precision",
+        "speed",
         "guidance_scale",
         "resolution",
         "batch",
@@ -45,10 +72,31 @@ class Axes(Record):
     precision: Annotated[tuple[PrecisionName, ...], Field(min_length=1)] = ("fp32",)
     guidance_scale: Annotated[tuple[float, ...], Field(min_length=1)] = (3.0,)
     seed: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    speed: Annotated[tuple[AskedSpeed, ...], Field(min_length=1)] = (Speed(),)
 
     def slowest_first(self) -> tuple[str, ...]:
         """Return the axes from the one that changes least often to the sampler."""
         return self.ORDER
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the values of an axis. Raise ValueError for options that exclude each other."""
+        return self._speeds() if name == "speed" else getattr(self, name)
+
+    def _speeds(self) -> tuple[Any, ...]:
+        """Return each speed with each combination of the options that are axes."""
+        varied = [name for name in SpeedAxes.model_fields if getattr(self, name)]
+        options = [
+            dict(zip(varied, values, strict=True))
+            for values in itertools.product(*(getattr(self, name) for name in varied))
+        ]
+        speeds: dict[Any, None] = {}
+        for speed in self.speed:
+            if isinstance(speed, Speed):
+                made = (Speed.model_validate(speed.model_dump() | each) for each in options)
+                speeds.update(dict.fromkeys(made))
+            else:
+                speeds[speed] = None
+        return tuple(speeds)
 
 
 class VoiceAxes(Record):
@@ -87,3 +135,8 @@ class VoiceAxes(Record):
     def slowest_first(self) -> tuple[str, ...]:
         """Return the axes from the one that changes least often to the sampler."""
         return self.ORDER
+
+    def values(self, name: str) -> tuple[Any, ...]:
+        """Return the values of an axis."""
+        found: tuple[Any, ...] = getattr(self, name)
+        return found

@@ -3,8 +3,8 @@
     seconds of one call = per_step * steps + per_pixel * steps * passes * pixels
 
 Of speech, characters stand for the pixels. The first term is the fixed cost of a step (launches,
-small layers), the second grows with the work. Both are fitted to what was timed, per model and
-precision.
+small layers), the second grows with the work. Both are fitted to what was timed, per model,
+precision and speed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffusion_bench.records import Request
+from diffusion_bench.records import ImageRequest, Request
 from diffusion_bench.reports.schema import Cell
 
 
@@ -44,7 +44,7 @@ def step_work(request: Request) -> float:
 def estimate_s(requests: Iterable[Request], timed: Iterable[TimedRequest]) -> float | None:
     """Return the seconds one call of each request will take together.
 
-    `None` when a model and precision among them has never been timed.
+    `None` when a model, precision and speed among them has never been timed.
     """
     each = call_estimates_s(requests, timed)
     return None if each is None else sum(each)
@@ -54,21 +54,23 @@ def call_estimates_s(
     requests: Iterable[Request], timed: Iterable[TimedRequest]
 ) -> list[float] | None:
     """Return the seconds of one call of each request; `None` as for `estimate_s`."""
-    by_model: dict[tuple[str, str], list[TimedRequest]] = {}
+    by_family: dict[tuple[str, str, str], list[TimedRequest]] = {}
     for known in timed:
-        by_model.setdefault(_family(known.request), []).append(known)
-    costs = {family: _fit(calls) for family, calls in by_model.items()}
+        by_family.setdefault(family(known.request), []).append(known)
+    costs = {each: _fit(calls) for each, calls in by_family.items()}
     seconds = []
     for request in requests:
-        if _family(request) not in costs:
+        if family(request) not in costs:
             return None
-        per_step, per_pixel = costs[_family(request)]
+        per_step, per_pixel = costs[family(request)]
         seconds.append(per_step * request.steps + per_pixel * step_work(request))
     return seconds
 
 
-def _family(request: Request) -> tuple[str, str]:
-    return request.model, request.precision
+def family(request: Request) -> tuple[str, str, str]:
+    """Return what requests share whose times follow from each other's: model, precision, speed."""
+    how = str(request.speed) if isinstance(request, ImageRequest) else ""
+    return request.model, request.precision, how
 
 
 def _fit(timed: list[TimedRequest]) -> tuple[float, float]:

@@ -7,11 +7,12 @@ behind counts against the next one. A process that has ended leaves nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from diffusion_bench.bench.estimate import step_work
-from diffusion_bench.records import Request
+from diffusion_bench.records import ImageRequest, Request
 from diffusion_bench.reports.schema import Cell
 
 RISKY_SHARE = 0.8  # of the device's memory
@@ -30,7 +31,7 @@ def needs_fresh_process(
     """
     if last is None:
         return False
-    if (last.model, last.precision) != (request.model, request.precision):
+    if _arrangement(last) != _arrangement(request):
         return True
     # The last cell's own peak is among the known ones: what it took is judged, not what it might.
     return any(is_risky(asked, measured, total_mib) for asked in (request, last))
@@ -41,7 +42,7 @@ def is_risky(request: Request, measured: Sequence[Cell], total_mib: float | None
     known = [
         (_pixels(cell.request), peak)
         for cell in measured
-        if (cell.request.model, cell.request.precision) == (request.model, request.precision)
+        if _arrangement(cell.request) == _arrangement(request)
         and (peak := peak_mib(cell)) is not None
     ]
     if not known:
@@ -71,6 +72,12 @@ def peak_mib(cell: Cell) -> float | None:
     memory = cell.memory
     candidates = (memory.nvml_used_mib, memory.torch_reserved_mib, memory.rss_mib)
     return next((value for value in candidates if value is not None), None)
+
+
+def _arrangement(request: Request) -> tuple[Any, ...]:
+    """Return what the model is loaded as: which, in which precision, and arranged how."""
+    speed = request.speed if isinstance(request, ImageRequest) else None
+    return request.model, request.precision, speed
 
 
 def _pixels(request: Request) -> float:

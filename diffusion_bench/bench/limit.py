@@ -89,9 +89,9 @@ def _bases(sweep: Sweep, axis: Axis) -> list[ImageRequest]:
         if isinstance(request, VoiceRequest):
             raise ValueError("a limit is looked for in sweeps of pictures, not of speech")
         fixed = (request.batch,) if axis == "resolution" else (request.width, request.height)
-        family = (request.model, request.precision, request.guidance_scale > 1, *fixed)
+        family = (request.model, request.precision, request.speed, request.guidance_scale > 1)
         steps = min(request.steps, PROBE_STEPS)
-        found.setdefault(family, request.model_copy(update={"steps": steps}))
+        found.setdefault((*family, *fixed), request.model_copy(update={"steps": steps}))
     return list(found.values())
 
 

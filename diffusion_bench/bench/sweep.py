@@ -60,7 +60,7 @@ class Sweep(Record):
         """
         axes = self.voice_axes or self.axes
         names = axes.slowest_first()
-        values = [getattr(axes, name) for name in names]
+        values = [axes.values(name) for name in names]
         # Counted before they are made: a few long axes multiply to more than memory holds.
         if math.prod(map(len, values)) > MAX_CELLS:
             raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")

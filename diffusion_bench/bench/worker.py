@@ -157,7 +157,7 @@ class Worker:
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
         start_s = time.perf_counter()
-        backend, fresh = self._engine.backend(request.model, request.precision, revision=revision)
+        backend, fresh = self._engine.backend_for(request, revision=revision)
         if fresh:
             self._tell_loaded(start_s, backend.attention)
         self._backend = backend

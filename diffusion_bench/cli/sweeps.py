@@ -35,6 +35,7 @@ COLUMNS = {
     "fit": "fit",
     "nvml_used_mib": "GPU MiB",
     "rss_mib": "RSS MiB",
+    "held_back_by": "held back by",
     "warnings": "warnings",
     "message": "message",
 }
@@ -122,6 +123,8 @@ def _with_options(
 def limit_line(limit: Limit) -> str:
     """Return what a search found, in one line."""
     what = f"{limit.request.model}, {limit.request.precision}"
+    if (speed := str(limit.request.speed)) != "plain":
+        what += f", speed {speed}"
     fits, misfits = limit.largest_fit, limit.smallest_misfit
     if fits is None:
         return f"{what}: no {limit.axis} fits; {misfits} does not"
@@ -149,6 +152,7 @@ def compare(
 
     diffusion-bench compare mine.jsonl --tariff 0.30
     """
+    from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.reports.export import to_csv, to_markdown
     from diffusion_bench.reports.read import read_report
 
@@ -157,9 +161,9 @@ def compare(
     if len(opened) > 1:
         _print_verdicts(opened)
     if csv is not None:
-        _write(csv, to_csv(opened, tariff=tariff))
+        _write(csv, to_csv(opened, tariff=tariff, explain=in_words))
     if markdown is not None:
-        _write(markdown, to_markdown(opened, tariff=tariff))
+        _write(markdown, to_markdown(opened, tariff=tariff, explain=in_words))
     if html is not None:
         from diffusion_bench.charts.page import to_html
 
@@ -223,6 +227,7 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.reports.export import describe as describe_report
     from diffusion_bench.reports.export import to_rows
 
@@ -231,7 +236,7 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
         for note in report.notes:
             typer.echo(f"note: {report.source}: {note}", err=True)
         console.print(f"{report.source}: {describe_report(report)}", markup=False)
-        rows = to_rows([report], tariff=tariff)
+        rows = to_rows([report], tariff=tariff, explain=in_words)
         shown = [name for name in COLUMNS if _is_worth_showing(name, rows)]
         table = Table(*(COLUMNS[name] for name in shown))
         for row in rows:

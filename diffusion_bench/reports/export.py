@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from diffusion_bench.records import Memory, Stages, VoiceRequest, VoiceStages
+from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, VoiceStages
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import fit_lines
@@ -20,6 +20,8 @@ from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
 
+# What held a cell back, and the evidence. `charts` says it: it takes both reports and tiers.
+Explain = Callable[[Cell, Report], tuple[str, str]]
 Value = str | float | int | bool | None
 
 # A spreadsheet takes a text that starts with one of these for a formula (full-width ones too).
@@ -49,27 +51,36 @@ MARKDOWN_COLUMNS = {
     "fit": "fit",
     "nvml_used_mib": "GPU memory (MiB)",
     "rss_mib": "resident set (MiB)",
+    "held_back_by": "held back by",
+    "evidence": "evidence",
     "warnings": "warnings",
     "message": "message",
 }
 
 
-def to_rows(reports: Sequence[Report], *, tariff: float | None = None) -> list[dict[str, Value]]:
+def to_rows(
+    reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
+) -> list[dict[str, Value]]:
     """Return a flat row for every cell of every report, units in the keys; None: cannot tell.
 
-    `tariff` is money per kilowatt-hour; the column of costs is empty without one.
+    `tariff` is money per kilowatt-hour; the column of costs is empty without one. `explain` says
+    what held a cell back, see `charts.held_back.in_words`; its columns too are empty without it.
     """
     rows = []
     for report, label in zip(reports, report_labels(reports), strict=True):
         far = {name for line in fit_lines(report.cells) for name in line.off_line}
         for cell in report.cells:
-            rows.append(_row(report, label, cell, off_line=cell.cell_id in far, tariff=tariff))
+            row = _row(report, label, cell, off_line=cell.cell_id in far, tariff=tariff)
+            held_back_by, evidence = explain(cell, report) if explain else (None, None)
+            rows.append({**row, "held_back_by": held_back_by, "evidence": evidence})
     return rows
 
 
-def to_csv(reports: Sequence[Report], *, tariff: float | None = None) -> str:
+def to_csv(
+    reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
+) -> str:
     """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed."""
-    rows = to_rows(reports, tariff=tariff)
+    rows = to_rows(reports, tariff=tariff, explain=explain)
     if not rows:
         return ""
     text = io.StringIO()
@@ -80,11 +91,14 @@ def to_csv(reports: Sequence[Report], *, tariff: float | None = None) -> str:
     return text.getvalue()
 
 
-def to_markdown(reports: Sequence[Report], *, tariff: float | None = None) -> str:
+def to_markdown(
+    reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
+) -> str:
     """Return a section a report, then the comparison where there are two reports or more."""
     names = report_labels(reports)
     parts = [
-        _markdown_report(report, name, tariff) for report, name in zip(reports, names, strict=True)
+        _markdown_report(name, to_rows([report], tariff=tariff, explain=explain), report)
+        for report, name in zip(reports, names, strict=True)
     ]
     if len(reports) > 1:
         parts.append(_markdown_comparison(reports))
@@ -125,6 +139,7 @@ def _row(
         "resolution": size(request),
         "batch": request.batch,
         "precision": request.precision,
+        "speed": str(request.speed) if isinstance(request, ImageRequest) else None,
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
         "status": cell.status,
@@ -190,12 +205,11 @@ def _csv_value(value: Value) -> Value:
     return f"'{value}" if value.lstrip(" ").startswith(FORMULA_STARTS) else value
 
 
-def _markdown_report(report: Report, name: str, tariff: float | None) -> str:
+def _markdown_report(name: str, rows: Sequence[dict[str, Value]], report: Report) -> str:
     title = name or report.source or report.header.report_id
     lines = [f"## {_markdown_text(title)}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
     lines += [""] if report.notes else []
-    rows = to_rows([report], tariff=tariff)
     shown = [key for key in MARKDOWN_COLUMNS if any(row[key] not in (None, "") for row in rows)]
     cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
     return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))

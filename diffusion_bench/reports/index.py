@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, Speed
 from diffusion_bench.reports.labels import gpu_card, is_gpu
 from diffusion_bench.reports.read import UnreadableReport, read_report
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 1  # of what is kept; an index of another one is thrown away
+VERSION = 2  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000
@@ -141,6 +141,8 @@ def _cell_digest(cell: Cell) -> CellDigest | None:
     request = cell.request
     if summary is None or not isinstance(request, ImageRequest):
         return None
+    if request.speed != Speed():
+        return None  # predictions are of diffusers' own way, and would be fitted to another
     interval = summary.interval_s
     return CellDigest(
         model=request.model,

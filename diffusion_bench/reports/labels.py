@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from diffusion_bench.records import Request, VoiceRequest
+from diffusion_bench.records import Request, Speed, VoiceRequest
 from diffusion_bench.reports.schema import GpuCard, Header, Report
 
 LONGEST_PROMPT = 24  # characters of a prompt in a label
@@ -95,6 +95,11 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 1] + "…"
 
 
+def _speed(speed: Speed | str | float) -> str:
+    """Return at which speed a picture is drawn, or how fast a voice speaks."""
+    return f"speed {speed:g}" if isinstance(speed, float) else f"speed {speed}"
+
+
 _PARTS: dict[str, Callable[[Any], str]] = {
     "batch": lambda request: f"batch {request.batch}",
     "model": lambda request: request.model,
@@ -107,6 +112,6 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     "text": lambda request: f"“{_short(request.text)}”",
     "voice": lambda request: f"voice {request.voice}",
     "temperature": lambda request: f"temperature {request.temperature:g}",
-    "speed": lambda request: f"speed {request.speed:g}",
+    "speed": lambda request: _speed(request.speed),
     "vocoder": lambda request: f"vocoder {request.vocoder}",
 }

@@ -12,7 +12,13 @@ import diffusion_bench
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.bench.cell_run import IDLE_S
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_work, timed_calls
+from diffusion_bench.bench.estimate import (
+    TimedRequest,
+    estimate_s,
+    family,
+    step_work,
+    timed_calls,
+)
 from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
@@ -69,7 +75,7 @@ class Planning:
         return plan_line(sweep, duration_s(sweep, timed), "the saved reports")
 
     def probe(self, text: str) -> Iterator[str]:
-        """Time two tiny generations of every model and precision, then yield the plan's line."""
+        """Time two tiny generations of each model, precision and speed; yield the plan's line."""
         sweep = read_plan(text, shared=self._shared)
         yield "Probing: two tiny generations of each model."
         with closing(self._jobs.watch(partial(self._time, sweep))) as events:
@@ -83,9 +89,9 @@ class Planning:
                         yield ""
 
     def _time(self, sweep: Sweep, job: Job) -> list[TimedRequest]:
-        smallest: dict[tuple[str, str], Request] = {}
+        smallest: dict[tuple[str, ...], Request] = {}
         for cell in sorted(sweep.requests(), key=step_work):
-            smallest.setdefault((cell.model, cell.precision), cell)
+            smallest.setdefault(family(cell), cell)
         timed = []
         for cell in smallest.values():
             job.tell(f"Probing {cell.model}, {cell.precision}.")
