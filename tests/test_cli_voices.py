@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.watermark import detect
+from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.backends.voice.voices import find_voice, list_voices
+from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice
 from diffusion_bench.cli import main
 from tests import fake_voices
 from tests.fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of, write_wav
@@ -153,6 +156,59 @@ def test_a_recipe_wants_the_same_voice(
     ):
         assert run("clone", "--from", file, *options, "--out", tmp_path / "again.wav") == 2
         assert line in complaint(capsys)
+
+
+@pytest.mark.parametrize("kind", ["as a recording", "as encoded"])
+def test_a_saved_voice_that_has_changed_is_refused_and_the_same_one_repeats_the_bytes(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save(pitch_hz: float) -> None:
+        recording = make_reference(pitch_hz)
+        encoded = VoiceState("echo", {"pitch_hz": torch.tensor(pitch_hz)}, {"heard": "pitch"})
+        save_voice("mum", recording if kind == "as a recording" else encoded, replace=True)
+
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    save(120)
+    assert clone("--voice", "mum", "--text", TEXT, "--out", first) == 0
+    save(130)
+    capsys.readouterr()
+    assert run("clone", "--from", first, "--out", again) == 2
+    assert "error: the voice 'mum' has changed: it was " in complaint(capsys)
+    assert not again.exists()
+    save(120)
+    assert run("clone", "--from", first, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_transcript_that_is_read_along_is_part_of_the_recipe(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    options = ("--reference", reference, CONSENT)
+    words = ("--transcript", "What was said.")
+    assert clone(*options, *words, "--model", "needy", "--text", TEXT, "--out", first) == 0
+    assert read_recipe(first).transcript == "What was said."
+    assert run("clone", "--from", first, *options, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+    capsys.readouterr()
+    other = ("--transcript", "Something else.")
+    assert run("clone", "--from", first, *options, *other, "--out", again) == 2
+    assert "another transcript of 'reference:" in complaint(capsys)
+    # A model that reads none along keeps none.
+    assert clone(*options, *words, "--text", TEXT, "--out", first) == 0
+    assert read_recipe(first).transcript is None
+
+
+def test_a_recipe_of_before_voices_were_pinned_speaks_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, old, again = (tmp_path / f"{name}.wav" for name in ("first", "old", "again"))
+    assert clone("--text", TEXT, "--out", first) == 0
+    told = read_recipe(first).model_dump(mode="json", exclude={"voice_digest", "transcript"})
+    write_sound(old, heard(first), RATE, recipe=told)
+    capsys.readouterr()
+    assert run("clone", "--from", old, "--out", again) == 0
+    assert "warning: old.wav does not say which ada spoke then" in capsys.readouterr().err
 
 
 def test_candidates_are_written_the_likest_first_each_with_its_recipe(

@@ -107,13 +107,16 @@ def sound(path):
     return soundfile.read(path, dtype="float32")
 
 
-def test_speech_comes_marked_with_its_settings_times_and_measures(make_speaking):
+def test_speech_comes_marked_with_its_settings_times_and_measures(make_speaking, model):
     views = list(make_speaking().speak(VALUES, None))
 
     last = views[-1]
     recipe = read_recipe(Path(last.audio))
     fields = {name: VALUES[name] for name in VoiceRequest.model_fields}
-    assert recipe == Recipe(request=VoiceRequest(**fields), watermark=True)
+    assert recipe.request == VoiceRequest(**fields)
+    assert recipe == Recipe.of(
+        recipe.request, model.entry, find_voice("ada", "echo"), watermark=True
+    )
     assert json.loads(Path(last.spoken[0].recipe_path).read_text()) == recipe.model_dump()
     assert detect(*sound(last.audio)).found
     assert last.used_seed == 7

@@ -24,7 +24,14 @@ from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking, VoiceView
-from diffusion_bench.ui.voice_cloning import SHOWN, build, chosen_file, settings_of, to_updates
+from diffusion_bench.ui.voice_cloning import (
+    SHOWN,
+    build,
+    chosen_file,
+    settings_of,
+    to_updates,
+    voice_missing,
+)
 from diffusion_bench.ui.voice_fields import for_model, voice_choices
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 
@@ -163,6 +170,26 @@ def test_settings_come_back_from_a_file(tmp_path):
     assert updates["watermark"] is False
     assert updates["eta"]["visible"] is False
     assert "ddpm" in updates["sampler"]["choices"]
+
+
+def test_a_saved_voice_that_has_changed_since_is_not_chosen_and_that_is_said():
+    save_voice("eve", make_reference(120))
+    request = REQUEST.model_copy(update={"voice": "eve"})
+    entry = find_voice_model("echo")
+    recipe = Recipe.of(request, entry, make_reference(120), watermark=True)
+    assert settings_of(recipe, shared=False)["voice"] == "eve"
+
+    save_voice("eve", make_reference(130), replace=True)
+
+    assert settings_of(recipe, shared=False)["voice"] == OWN_RECORDING
+    assert "the voice 'eve' has changed" in voice_missing(recipe, shared=False)
+
+
+def test_the_words_that_were_read_along_come_back_with_the_settings():
+    request = REQUEST.model_copy(update={"model": "csm", "sampler": "native"})
+    recipe = Recipe(request=request, transcript="What was said.")
+
+    assert settings_of(recipe, shared=False)["transcript"]["value"] == "What was said."
 
 
 @pytest.mark.parametrize("voice", ["reference:0123456789abcdef", "somebody-elses"])

@@ -54,6 +54,7 @@ class Cloning:
         save_as: str | None = None,
     ) -> None:
         """Say a text; raise ValueError before any work for what can be seen to fail."""
+        from diffusion_bench.backends.voice.catalog import find_voice_model
         from diffusion_bench.backends.voice.recipes import Recipe
         from diffusion_bench.backends.voice.voices import check_free, save_voice
 
@@ -64,7 +65,8 @@ class Cloning:
         request = settings.request(text)
         name, voice = source.find(request.model)
         request = request.model_copy(update={"voice": name})
-        self._perform(Recipe(request=request, watermark=self._watermark), voice, path)
+        entry = find_voice_model(request.model)
+        self._perform(Recipe.of(request, entry, voice, watermark=self._watermark), voice, path)
         if save_as is not None:
             state = self._engine.encode_voice(
                 request.model, request.precision, voice, wait_s=WAIT_S
@@ -89,6 +91,7 @@ class Cloning:
 
         Raises ValueError if it carries none, or if the voice is not the one it was made with.
         """
+        from diffusion_bench.backends.voice.catalog import find_voice_model
         from diffusion_bench.backends.voice.recipes import read_recipe
 
         source.check()
@@ -96,9 +99,10 @@ class Cloning:
         recipe = read_recipe(file)
         if recipe is None:
             raise ValueError(f"{file.name} carries no recipe: Diffusion Bench did not write it")
-        name, voice = _same_source(recipe.request.voice, source, file).find(recipe.request.model)
+        name, voice = _same_source(recipe, source, file).find(recipe.request.model)
         if name != recipe.request.voice:
             raise ValueError(f"{file.name} was made from another recording than --reference")
+        recipe.check_voice(voice, find_voice_model(recipe.request.model))
         self._perform(recipe, voice, path, only=recipe.candidate)
 
     def _perform(
@@ -125,14 +129,17 @@ class Cloning:
         _summarise(speech, kept, reference)
 
 
-def _same_source(made_with: str, source: Source, file: Path) -> Source:
-    """Return where the voice of a recipe is to be found again."""
+def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
+    """Return where the voice of a recipe is to be found again, with the words it was read with."""
+    made_with = recipe.request.voice
     if made_with.startswith("reference:"):
         if source.reference is None:
             raise ValueError(
                 f"{file.name} was made from a recording, which is not in it: add --reference"
             )
-        return source
+        return replace(source, transcript=source.transcript or recipe.transcript)
+    if recipe.voice_digest is None:
+        typer.echo(f"warning: {file.name} does not say which {made_with} spoke then", err=True)
     if source.reference is not None or source.voice not in (None, made_with):
         raise ValueError(f"{file.name} was made with --voice {made_with}: leave yours out")
     return Source(voice=made_with)

@@ -181,7 +181,8 @@ class Speaking:
         request = request.model_copy(update={"voice": name})
         entry = check_voice_model(request.model, shared=self.shared)
         check_request(entry, request, voice)
-        recipe = Recipe(request=request, watermark=bool(values.get("watermark", True)))
+        watermark = bool(values.get("watermark", True))
+        recipe = Recipe.of(request, entry, voice, watermark=watermark)
         yield VoiceView(
             live=_comes_in_pieces(request, entry) and can_stream(),
             done=0,

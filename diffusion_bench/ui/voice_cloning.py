@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.backends.voice.voices import REFERENCE, find_voice
 from diffusion_bench.records import BUNDLED_VOICE
 from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.speaking import (
@@ -251,7 +252,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
     def on_settings(path: str | None) -> list[Any]:
         recipe = read_settings(path, shared=speaking.shared)
         updates = settings_of(recipe, shared=speaking.shared)
-        gr.Info(_told_of(recipe, found=bool(updates["voice"])))
+        gr.Info(_told_of(recipe, voice_missing(recipe, shared=speaking.shared)))
         return [updates[name] for name in READ]
 
     @complaining
@@ -287,20 +288,30 @@ def settings_of(recipe: Recipe, *, shared: bool) -> Fields:
         else:
             updates[name] = getattr(request, name)
     updates["eta"]["visible"] = request.sampler == "ddim"
-    here = [name for _, name in voice_choices(shared=shared)]
-    voice = request.voice if request.voice in here else OWN_RECORDING
+    updates["transcript"] = {**updates["transcript"], "value": recipe.transcript or ""}
+    voice = OWN_RECORDING if voice_missing(recipe, shared=shared) else request.voice
     return {**updates, "voice": voice, "watermark": recipe.watermark}
 
 
-def _told_of(recipe: Recipe, *, found: bool) -> str:
+def voice_missing(recipe: Recipe, *, shared: bool) -> str:
+    """Return why a recipe's voice has to be chosen anew, as a sentence; empty where it is here."""
+    name, model = recipe.request.voice, recipe.request.model
+    if name.startswith(REFERENCE):
+        return "It was made from a recording, which is not in it: choose the same one."
+    if name not in [here for _, here in voice_choices(shared=shared)]:
+        return "Its voice is not on this machine: choose another."
+    try:
+        recipe.check_voice(find_voice(name, model), check_voice_model(model, shared=shared))
+    except ValueError as error:
+        return f"Choose a voice: {in_one_line(error)}."
+    return ""
+
+
+def _told_of(recipe: Recipe, missing: str) -> str:
     parts = ["The settings of this file are in the fields now."]
     if recipe.request.batch > 1:
         parts.append(f"It was candidate {recipe.candidate + 1} of {recipe.request.batch}.")
-    if recipe.request.voice.startswith("reference:"):
-        parts.append("It was made from a recording, which is not in it: choose the same one.")
-    elif not found:
-        parts.append("Its voice is not on this machine: choose another.")
-    return " ".join(parts)
+    return " ".join([*parts, missing]).strip()
 
 
 def _pick(fields: Fields, names: Sequence[str]) -> list[Any]:

@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from diffusion_bench.audio.files import read_recipe as read_text
 from diffusion_bench.audio.files import write_sound
+from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.watermark import embed
+from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.voices import REFERENCE, voice_digest
 from diffusion_bench.records import Record, Speech, VoiceRequest, explain
 
 LONGEST = 300  # characters of a complaint about a file, which may be hostile
@@ -18,13 +21,51 @@ LONGEST = 300  # characters of a complaint about a file, which may be hostile
 class Recipe(Record):
     """What made a file: candidate `candidate` of `request`, watermarked or not.
 
-    It names the recording that was cloned by a digest only. A batch is kept as it was, since its
-    candidates are equal bit for bit only when they are spoken together again.
+    It names the recording that was cloned by a digest only; beside the name of a bundled or saved
+    voice stands the digest of what it was then. `transcript` is what was said in the recording, of
+    models that read it along. A batch is kept as it was, since its candidates are equal bit for bit
+    only when they are spoken together again.
     """
 
     request: VoiceRequest
     candidate: int = 0
     watermark: bool = True
+    voice_digest: str | None = None
+    transcript: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        request: VoiceRequest,
+        entry: VoiceEntry,
+        voice: Reference | VoiceState,
+        *,
+        watermark: bool,
+    ) -> Self:
+        """Return the recipe of a request to a model of `entry`, in that voice."""
+        named = not request.voice.startswith(REFERENCE)
+        words = voice.transcript if isinstance(voice, Reference) else None
+        return cls(
+            request=request,
+            watermark=watermark,
+            voice_digest=voice_digest(voice) if named else None,
+            transcript=words if entry.needs_transcript else None,
+        )
+
+    def check_voice(self, voice: Reference | VoiceState, entry: VoiceEntry) -> None:
+        """Raise ValueError, in one line, for a voice that is another than this was made with."""
+        now = Recipe.of(self.request, entry, voice, watermark=self.watermark)
+        name = self.request.voice
+        if self.voice_digest is not None and now.voice_digest != self.voice_digest:
+            raise ValueError(
+                f"the voice {name!r} has changed: it was {self.voice_digest} when the recipe was "
+                f"made and is {now.voice_digest} now; save the voice of then again to repeat it"
+            )
+        if self.transcript is not None and now.transcript != self.transcript:
+            raise ValueError(
+                f"another transcript of {name!r} was read along when the recipe was made: "
+                f"{self.transcript:.200}"
+            )
 
     def of_candidate(self, index: int) -> Self:
         """Return the recipe of another candidate of the same request."""

@@ -34,6 +34,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # Names that Windows keeps for devices, with any suffix.
 RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
 SAMPLES, RECORDING = "samples", "recording"
+REFERENCE = "reference:"  # begins the name of a voice that has no name of its own
 
 
 class UnknownVoice(ValueError):
@@ -188,10 +189,23 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
 
 def name_of_state(state: VoiceState) -> str:
     """Return the name a request gives a voice that came as a file: a digest, as of a recording."""
+    return f"{REFERENCE}{voice_digest(state)}"
+
+
+def voice_digest(voice: Reference | VoiceState) -> str:
+    """Return 16 hexadecimal digits of a voice's content: equal digests, the same voice.
+
+    Of a recording its samples count; what is said in it does not. Of what a model encoded, its
+    numbers and what the model keeps in words.
+    """
+    if isinstance(voice, Reference):
+        return voice.name().removeprefix(REFERENCE)
     digest = hashlib.sha256()
-    for name in sorted(state.tensors):
-        digest.update(state.tensors[name].contiguous().numpy().tobytes())
-    return f"reference:{digest.hexdigest()[:16]}"
+    for name in sorted(voice.tensors):
+        digest.update(voice.tensors[name].contiguous().numpy().tobytes())
+    if voice.facts:
+        digest.update(json.dumps(voice.facts, sort_keys=True).encode())
+    return digest.hexdigest()[:16]
 
 
 def _saved_path(name: str) -> Path:
