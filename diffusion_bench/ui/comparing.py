@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffusion_bench.backends.samplers import TITLES
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
@@ -21,7 +22,7 @@ COLUMN_AXES = ("steps", "seed")
 MAX_CELLS, SHARED_CELLS = 60, 12
 MAX_PIXELS = 64 * 2**20  # of all pictures: they are in memory until the sheet is drawn
 WARMUP_STEPS = 2  # of a picture that is thrown away: the first one of a process is slower
-WORDS = {"sampler": "{}", "guidance_scale": "guidance {:g}", "steps": "{} steps", "seed": "seed {}"}
+WORDS = {"guidance_scale": "guidance {:g}", "steps": "{} steps", "seed": "seed {}"}
 # What changes a picture and is in no sweep.
 NOT_IN_SWEEPS = ("guidance_rescale", "variation_strength", "noise_seed")
 
@@ -114,7 +115,7 @@ class Comparing:
                     yield CompareView(status=event)
                 elif isinstance(event, tuple) and event[0] > 0:
                     drawn.append(event[1])
-                    shown.append((_save(event[1], folder, len(drawn)), caption(event[1])))
+                    shown.append((_save(event[1], folder, len(drawn)), caption(grid, event[1])))
                     yield CompareView(
                         pictures=list(shown), done=len(drawn), total=total, columns=columns
                     )
@@ -155,11 +156,11 @@ def axis_values(name: str, given: Any) -> tuple[Any, ...]:
         raise ValueError(f"{name}: {given!r:.60} is no list of numbers, as in 10, 20, 50") from None
 
 
-def caption(generation: Generation) -> str:
-    """Return what stands under a picture: what it was drawn with, and the time it took."""
-    request = generation.request
-    words = (_words({name: getattr(request, name)}) for name in (*ROW_AXES, *COLUMN_AXES))
-    return f"{generation.wall_s:.2f} s: {', '.join(words)}"
+def caption(grid: Grid, generation: Generation) -> str:
+    """Return what stands under a picture: the time it took, and its values where they vary."""
+    varied = [name for name, values in grid.axes.items() if len(values) > 1]
+    words = _words({name: getattr(generation.request, name) for name in varied})
+    return f"{generation.wall_s:.2f} s" + (f": {words}" if words else "")
 
 
 def sheet_of(grid: Grid, drawn: Sequence[Generation]) -> Sheet:
@@ -183,10 +184,12 @@ def sheet_of(grid: Grid, drawn: Sequence[Generation]) -> Sheet:
 def sweep_text(grid: Grid) -> str:
     """Return the grid as the TOML of a sweep that measures it; raise ValueError if none can."""
     request = grid.request
+    # A sweep takes an eta above 0 for these two only, and drops it for DDPM as a grid does.
+    eta_is_told = set(grid.axes["sampler"]) <= {"ddim", "ddpm"}
     axes: dict[str, Any] = {
         "model": [request.model],
         "sampler": list(grid.axes["sampler"]),
-        "eta": [request.eta],
+        "eta": [request.eta if eta_is_told else 0.0],
         "steps": list(grid.axes["steps"]),
         "resolution": [f"{request.width}x{request.height}"],
         "precision": [request.precision],
@@ -195,7 +198,7 @@ def sweep_text(grid: Grid) -> str:
     }
     lines = ['name = "comparison"', "repeats = 3", f"prompt = {_toml(request.prompt)}"]
     lines.append(f"negative_prompt = {_toml(request.negative_prompt)}")
-    for name in NOT_IN_SWEEPS:
+    for name in NOT_IN_SWEEPS if eta_is_told else (*NOT_IN_SWEEPS, "eta"):
         if getattr(request, name):
             lines.append(f"# {name} was {getattr(request, name)}: no setting of a sweep")
     lines += ["", "[axes]", *(f"{name} = {_toml(values)}" for name, values in axes.items())]
@@ -224,7 +227,10 @@ def _changed(request: ImageRequest, values: Mapping[str, Any]) -> ImageRequest:
 
 
 def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(WORDS[name].format(value) for name, value in values.items())
+    return ", ".join(
+        TITLES[value] if name == "sampler" else WORDS[name].format(value)
+        for name, value in values.items()
+    )
 
 
 def _step_words(step: Step, drawn: int, total: int) -> str:

@@ -26,7 +26,8 @@ def build(drawing: Drawing, fields: Fields) -> None:
     with gr.Accordion("Compare: one prompt, many settings", open=False, elem_id="t2i-compare"):
         gr.Markdown(
             "Draws the prompt above once for each combination, all other settings as above. "
-            "An empty list is the setting above; a picture to start from is left out."
+            "An empty list is the setting above; a picture to start from is left out. Rows are "
+            "samplers and guidance, columns steps and seeds."
         )
         axes = _axis_fields()
         with gr.Row():
@@ -68,7 +69,8 @@ def _result_fields() -> Fields:
             label="Status", interactive=False, max_lines=4, elem_id="t2i-compare-status"
         ),
         "pictures": gr.Gallery(
-            label="Rows: sampler, guidance. Columns: steps, seed",
+            show_label=False,
+            visible=False,
             columns=3,
             height=SHOWN_HEIGHT,
             object_fit="contain",
@@ -128,7 +130,7 @@ def to_updates(view: CompareView) -> tuple[Any, ...]:
     """Return the view as values of the pictures, progress, status and the two files."""
     pictures: Any = gr.skip()
     if view.pictures is not None:
-        pictures = gr.Gallery(value=view.pictures, columns=view.columns)
+        pictures = gr.Gallery(value=view.pictures, columns=view.columns, visible=True)
     started = view.pictures == []
     return (
         pictures,

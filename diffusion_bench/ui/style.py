@@ -19,8 +19,9 @@ HEAD = """<style>
 #t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;
   grid-template-columns: 1fr !important; }
 #t2i-pictures .thumbnail-item:only-child { aspect-ratio: auto; width: 100%; height: 100%; }
-#t2i-compare-pictures .thumbnail-item { max-width: 240px; }
-#t2i-compare-pictures .caption-label { overflow-wrap: normal; }
+#t2i-compare-pictures .grid-container { justify-content: start;
+  grid-template-columns: repeat(var(--grid-cols), minmax(80px, 240px)) !important; }
+#t2i-compare-pictures .caption-label { white-space: normal; left: 0; max-width: 100%; }
 .progress-line { padding: 0 !important; }
 .progress-line progress { appearance: none; display: block; width: 100%; height: .5rem; border: 0;
   border-radius: .25rem; overflow: hidden; background: var(--border-color-primary); }
@@ -42,6 +43,7 @@ HEAD = """<style>
   border-width: 0 0 1px !important; border-color: var(--border-color-primary) !important; }
 @media (max-width: 700px) {  /* what comes lies below the button, the settings below that */
   :is(#t2i-page, #voice-page) { display: flex; flex-direction: column; flex-wrap: nowrap; }
+  :is(#t2i-page, #voice-page) > * { width: 100%; }
 }
 @media (max-width: 600px) {
   .gradio-container main { padding: .5rem !important; }

@@ -1,0 +1,125 @@
+"""Fields that follow each other: a model's choices, guidance, sizes, words and styles."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.backends.catalog import catalog, find_model, unknown_words
+from diffusion_bench.backends.downloads import Progress
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+from diffusion_bench.ui.known_words import with_word, word_choices, word_groups
+from diffusion_bench.ui.model_choices import choices_for
+from diffusion_bench.ui.model_words import download_words, model_words, room_words
+from diffusion_bench.ui.picture_fields import NEGATIVE_OFF
+from diffusion_bench.ui.picture_limits import check_rounds
+from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
+from diffusion_bench.ui.text_to_image import about_words, choice_updates, for_guidance
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+def test_the_negative_prompt_is_off_with_the_reason_without_guidance():
+    off, rescale = for_guidance(1.0)
+    assert (off.interactive, off.info) == (False, NEGATIVE_OFF)
+    assert rescale.interactive is False
+    on, rescale = for_guidance(1.5)
+    assert on.interactive is True
+    assert rescale.interactive is True
+    assert for_guidance(None)[0].interactive is False
+
+
+def test_samplers_follow_the_model_and_the_excluded_ones_have_a_reason():
+    names = [name for _, name in choices_for(BUNDLED_MODEL, shared=False).samplers]
+    assert {"ddim", "ddpm"} <= set(names)
+    flux = choices_for(FLUX, shared=False)
+    assert not {"ddim", "ddpm", "lcm"} & {name for _, name in flux.samplers}
+    assert "flow matching" in flux.excluded
+
+
+@pytest.mark.parametrize("model", list(catalog()))
+def test_every_model_of_the_list_can_be_chosen(model):
+    sampler, style, size, words = choice_updates(model, shared=True)
+
+    assert sampler.value in [name for _, name in sampler.choices]
+    assert style.value == NO_STYLE
+    assert len(size.choices) > 4
+    assert bool(words.choices) == (model == BUNDLED_MODEL)
+
+
+def test_what_is_said_of_a_model_needs_no_network():
+    words = model_words(find_model(SD15))
+    assert "Licence: CreativeML Open RAIL-M." in words
+    assert "GiB (predicted), not here yet." in words
+    assert "Download" not in model_words(find_model(BUNDLED_MODEL))
+    gated = next(entry for entry in catalog().values() if entry.gated)
+    assert "is gated: the hub hands it out after" in model_words(gated)
+
+
+def test_whether_it_fits_comes_with_numbers_and_follows_the_size():
+    small, large = (
+        about_words(SD15, "cpu", size=(side, side), batch=1, precision="fp32")
+        for side in (256, 4096)
+    )
+    assert "Memory at 256x256: " in small
+    assert "GiB free on cpu" in small
+    assert small != large
+    assert about_words("half/ty ped", "cpu", size=(64, 64), batch=1, precision="fp32") == ""
+    assert room_words(find_model(SD15), "cpu", size=(None, 64)) == ""
+    assert room_words(find_model(SD15), "cpu", size=(10**9, 64)) == ""
+
+
+def test_a_download_is_told_in_readable_amounts():
+    words = download_words(find_model(SD15), Progress(done_mib=512.0, total_mib=2048.0))
+
+    assert words.endswith(": 512 MiB of 2.0 GiB.")
+
+
+@pytest.mark.parametrize("side", [64, 96, 128, 512, 768, 1024])
+def test_every_size_to_choose_is_one_that_a_request_takes(side):
+    sizes = size_presets(side)
+
+    assert (side, side) in sizes.values()
+    for width, height in sizes.values():
+        ImageRequest(prompt="a cat", width=width, height=height)
+        assert 0.75 < width * height / side**2 < 1.3
+
+
+def test_known_words_are_found_by_kind_and_go_to_the_end_of_the_prompt():
+    groups = word_groups(BUNDLED_MODEL)
+    assert "cat" in groups["objects"]
+    assert "words" not in groups
+    assert ("cat (objects)", "cat") in word_choices(BUNDLED_MODEL)
+    assert word_choices(SD15) == word_choices("no such model") == []
+    assert with_word("a big ", "cat") == "a big cat"
+    assert with_word(None, "cat") == "cat"
+
+
+def test_a_style_is_offered_only_for_a_model_that_knows_its_words():
+    bundled = styles_for(BUNDLED_MODEL)
+    assert bundled[0] == NO_STYLE
+    assert "Blue background" in bundled
+    assert "Oil painting" not in bundled
+    for name in bundled[1:]:
+        assert unknown_words(BUNDLED_MODEL, styled(name, "a cat", "")[0]) == ()
+    assert styles_for(SD15) == [NO_STYLE, *prompt_styles()]
+
+
+def test_a_style_is_put_around_the_prompt_and_beside_the_negative_one():
+    assert styled("Oil painting", " a cat ", "a dog") == (
+        "a cat, oil painting on canvas, visible brush strokes",
+        "a dog, photograph",
+    )
+    assert styled(NO_STYLE, "a cat", "") == styled(None, "a cat", "") == ("a cat", "")
+    assert styled("Oil painting", " ", "") == (" ", "")
+    with pytest.raises(ValueError, match="unknown style 'Cubist'"):
+        styled("Cubist", "a cat", "")
+
+
+def test_a_click_asks_for_a_bounded_number_of_pictures():
+    check_rounds(4, 64, shared=False)
+    with pytest.raises(ValueError, match="5 rounds of 64 pictures are more than 256"):
+        check_rounds(5, 64, shared=False)
+    with pytest.raises(ValueError, match="rounds must be 1 or more"):
+        check_rounds(-1, 1, shared=False)
