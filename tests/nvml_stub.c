@@ -7,7 +7,8 @@
  *                       number `after` on, `function` of that GPU (or of each) returns `code`
  *   NVML_STUB_REASONS   the bits of the reasons for lower clocks (default: 0)
  *   NVML_STUB_COMPUTE   "pid;pid": the processes that compute; NVML_STUB_GRAPHICS: that draw
- *   NVML_STUB_PROCESS_MIB  what each of them holds (default: 1024); -1: not available, as of WDDM
+ *   NVML_STUB_PROCESS_MIB  what each of them holds (default: 1024); -1: not available, as of WDDM;
+ *                       NVML_STUB_DRAWING_MIB: the same of those that draw, where it differs
  *   NVML_STUB_MIG       "name|MiB;name|MiB": the instances the first card is split into; in rules
  *                       and counts they are GPUs 8, 9, ...
  *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
@@ -265,11 +266,11 @@ int nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *gpu, u64 *bits) {
 }
 
 /* As the driver does: too small an array gets the number that would do, and a code. */
-static int list_processes(const char *variable, unsigned *count, Process *processes) {
+static int list_processes(const char *variable, const char *held, unsigned *count,
+                          Process *processes) {
     const char *text = getenv(variable);
     char copy[256], *rest = copy, *one;
     unsigned found = 0, room = processes ? *count : 0;
-    const char *held = getenv("NVML_STUB_PROCESS_MIB");
     u64 memory = held && atoi(held) < 0 ? ~0ull : (u64)(held ? atoi(held) : 1024) << 20;
     snprintf(copy, sizeof copy, "%s", text ? text : "");
     while ((one = strsep(&rest, ";"))) {
@@ -283,12 +284,15 @@ static int list_processes(const char *variable, unsigned *count, Process *proces
 
 int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
     int code = begin("nvmlDeviceGetComputeRunningProcesses", gpu);
-    return code ? code : list_processes("NVML_STUB_COMPUTE", count, processes);
+    const char *held = getenv("NVML_STUB_PROCESS_MIB");
+    return code ? code : list_processes("NVML_STUB_COMPUTE", held, count, processes);
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
     int code = begin("nvmlDeviceGetGraphicsRunningProcesses", gpu);
-    return code ? code : list_processes("NVML_STUB_GRAPHICS", count, processes);
+    const char *held = getenv("NVML_STUB_DRAWING_MIB");
+    if (!held) held = getenv("NVML_STUB_PROCESS_MIB");
+    return code ? code : list_processes("NVML_STUB_GRAPHICS", held, count, processes);
 }
 
 int nvmlDeviceGetMaxPcieLinkGeneration(Gpu *gpu, unsigned *generation) {

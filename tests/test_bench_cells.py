@@ -181,6 +181,9 @@ def test_a_card_is_found_by_its_uuid_not_by_its_place() -> None:
     assert find_gpu(seen, OURS) == 1
     assert find_gpu(seen, "GPU-third") is None
     assert find_gpu(seen, None) is None
+    instance = GpuReading(index=2, parent_index=0, uuid=OURS.replace("GPU-", "MIG-"))
+    split = reading(0.0, used_mib=1.0).model_copy(update={"gpus": (instance,)})
+    assert find_gpu((split,), OURS) == 2  # torch writes an instance's UUID as a card's
 
 
 def test_memory_and_energy_are_those_of_the_card_in_use() -> None:

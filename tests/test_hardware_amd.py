@@ -100,6 +100,15 @@ def test_a_file_that_is_not_there_costs_only_its_field(tmp_path: Path) -> None:
     assert reading.power_w == 241
 
 
+def test_a_figure_does_not_change_its_meaning_during_a_run(tmp_path: Path) -> None:
+    device = make_card(tmp_path, "card0", hwmon__hwmon5__power1_input="240000000")
+    sensor = AmdSensor(tmp_path)
+    assert sensor.read()[0].power_w == 240
+    (device / "hwmon/hwmon5/power1_input").unlink()
+    (reading,) = sensor.read()
+    assert (reading.power_w, reading.missing["power_w"]) == (None, NO_FILE)
+
+
 def test_a_gpu_that_goes_away_is_a_reason_and_the_other_goes_on(tmp_path: Path) -> None:
     make_card(tmp_path, "card0").joinpath("gpu_busy_percent").write_text("5")
     make_card(tmp_path, "card1")

@@ -35,6 +35,17 @@ def test_a_period_is_found_to_a_poll(period_s: float) -> None:
     assert periods(world, a=world.counter(period_s))[0] == pytest.approx(period_s, abs=POLL_S)
 
 
+def test_one_late_poll_of_a_busy_machine_does_not_count() -> None:
+    world = Watched()
+    rest = world.sleep
+
+    def late_once(seconds: float) -> None:
+        rest(0.03 if world.rests == 20 else seconds)  # within the first period that is counted
+
+    found = find_update_periods({0: world.counter(0.02)}, lambda: world.now_s, late_once)
+    assert found[0] == pytest.approx(0.02, abs=2 * POLL_S)
+
+
 def test_two_counters_are_watched_at_the_same_time() -> None:
     world = Watched()
     found = periods(world, fast=world.counter(0.02), slow=world.counter(0.1))

@@ -64,6 +64,26 @@ def test_a_program_that_computes_and_draws_is_one_program(stub: Path) -> None:
     assert [process["pid"] for process in readings[0]["processes"]] == [4000, 4001, 5000]
 
 
+def test_what_a_program_holds_is_taken_from_the_list_that_tells_it(stub: Path) -> None:
+    readings, _ = run_with_stub(stub, BOTH, compute="4000", graphics="4000", drawing_mib="-1")
+    assert readings[0]["processes"] == [{"pid": 4000, "memory_mib": 1024}]
+    assert readings[0]["missing"] == {}
+
+
+def test_readings_that_lack_the_same_share_the_note_of_it(stub: Path) -> None:
+    """They are kept by the ten thousand."""
+    look_twice = """
+    sensor = open_sensor()
+    first, second = (sensor.read()[0] for _ in range(2))
+    answer = dict(first.missing), first.missing is second.missing
+    """
+    missing, shared = run_with_stub(
+        stub, look_twice, errors=errors("nvmlDeviceGetFanSpeed", code=3)
+    )
+    assert missing == {"fan_percent": UNSUPPORTED}
+    assert shared
+
+
 def test_a_card_that_does_not_tell_who_draws_lists_who_computes(stub: Path) -> None:
     refused = errors("nvmlDeviceGetGraphicsRunningProcesses", code=3)
     readings, _ = run_with_stub(stub, BOTH, compute="4000", errors=refused)

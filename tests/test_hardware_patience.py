@@ -29,6 +29,7 @@ class Stuck:
         self.go_on = threading.Event()
         self.go_on.set()
         self.asked = 0
+        self.asked_for_others = 0
         self.closed = 0
 
     def hang(self) -> None:
@@ -44,6 +45,7 @@ class Stuck:
         return (GpuInfo(index=3, name="RTX", memory_total_mib=1024.0),)
 
     def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        self.asked_for_others += 1
         self.go_on.wait(LONG_S)
         return 5, ""
 
@@ -98,6 +100,32 @@ def test_a_hanging_driver_gets_no_second_question_and_goes_on_where_it_left(
     stuck.go_on.set()
     assert wait_until(lambda: patient.read()[0].power_w == 100, limit_s=LONG_S)
     assert stuck.asked <= 3
+
+
+def test_a_driver_that_is_known_to_hang_keeps_nobody_for_the_limit(stuck: Stuck) -> None:
+    patient = PatientSensor(lambda: stuck, limit_s=0.5)
+    stuck.hang()
+    patient.read()
+    start_s = time.monotonic()
+    for _ in range(20):
+        patient.read()
+    assert time.monotonic() - start_s < 5  # not 20 times the limit
+
+
+def test_a_question_that_was_given_up_is_not_asked_later(
+    stuck: Stuck, patient: PatientSensor
+) -> None:
+    stuck.hang()
+    first = threading.Thread(target=patient.read)
+    first.start()
+    assert wait_until(lambda: stuck.asked == 1, limit_s=LONG_S)
+    count, why = patient.other_processes(3, ())
+    assert count is None
+    assert "the driver hangs" in why
+    first.join(LONG_S)
+    stuck.go_on.set()
+    assert wait_until(lambda: patient.read()[0].power_w == 100, limit_s=LONG_S)
+    assert stuck.asked_for_others == 0
 
 
 def test_what_a_driver_raises_reaches_who_asked(stuck: Stuck, patient: PatientSensor) -> None:

@@ -59,17 +59,19 @@ def test_a_core_that_was_taken_off_line_starts_anew(monkeypatch: pytest.MonkeyPa
         [
             [Times(1, 9), Times(2, 8)],
             [Times(2, 18), Times(7, 13)],
-            [Times(2, 18), Times(7, 13)],
+            [Times(10, 20), Times(7, 13)],
+            [Times(12, 28), Times(10, 20)],
             [Times(3, 27)],
             [Times(8, 32)],
         ]
     )
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: next(looks))
     host = SlowHost()
-    told = [host.look() for _ in range(5)]
-    assert [found.get("core_percents") for found, _ in told] == [None, (10, 50), None, None, (50,)]
+    told = [host.look() for _ in range(6)]
+    percents = [found.get("core_percents") for found, _ in told]
+    assert percents == [None, (10, 50), None, (50, 30), None, (50,)]
     assert told[2][1]["core_percents"] == TOO_SHORT
-    assert told[3][1]["core_percents"] == FIRST_LOOK
+    assert told[4][1]["core_percents"] == FIRST_LOOK
 
 
 def test_swap_and_disk_are_in_mib(tmp_path: Path) -> None:
