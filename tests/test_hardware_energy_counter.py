@@ -40,7 +40,7 @@ def test_one_late_poll_of_a_busy_machine_does_not_count() -> None:
     rest = world.sleep
 
     def late_once(seconds: float) -> None:
-        rest(0.03 if world.rests == 30 else seconds)  # within the first period that is counted
+        rest(0.03 if world.rests == 10 else seconds)  # within the first period that is counted
 
     found = find_update_periods({0: world.counter(0.02)}, lambda: world.now_s, late_once)
     assert found[0] == pytest.approx(0.02, abs=2 * POLL_S)
