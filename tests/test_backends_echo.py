@@ -343,6 +343,14 @@ def test_another_vocoder_can_be_chosen(model, state):
         say(model, state, vocoder="no-such-vocoder")
 
 
+def test_the_bundled_vocoder_is_one_that_can_be_chosen_by_name(model, state):
+    """It finds the pitch itself; as the model's own it is told."""
+    own, named = say(model, state), say(model, state, vocoder="echo")
+    assert torch.equal(own.mel, named.mel)
+    assert named.audio.shape == own.audio.shape
+    assert named.audio.std() > 1e-4
+
+
 def test_a_voice_of_another_model_is_refused(model, state):
     with pytest.raises(ValueError, match="encoded by other"):
         say(model, VoiceState("other", state.tensors))

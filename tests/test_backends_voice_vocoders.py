@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from tiny_echo import tiny_pipeline
 
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder
@@ -118,7 +119,13 @@ def save_univnet(folder):
     return folder
 
 
+def save_echo(folder):
+    tiny_pipeline().vocoder.save_pretrained(folder)
+    return folder
+
+
 SAVED = {
+    "echo": save_echo,
     "hifi-gan": save_hifi_gan,
     "hifi-gan-22k": save_espnet_hifi_gan,
     "univnet": save_univnet,
@@ -258,5 +265,7 @@ def test_griffin_lim_is_named_like_the_others_and_unknown_names_are_told_apart()
     vocoder = load_vocoder("griffin-lim", device="cpu", settings=settings)
     assert isinstance(vocoder, GriffinLim)
     assert vocoder.settings == settings
-    with pytest.raises(UnknownModel, match="known: griffin-lim, hifi-gan, hifi-gan-22k, univnet"):
+    with pytest.raises(
+        UnknownModel, match="known: griffin-lim, echo, hifi-gan, hifi-gan-22k, univnet"
+    ):
         load_vocoder("wavenet", device="cpu")

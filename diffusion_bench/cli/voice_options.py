@@ -35,7 +35,10 @@ Candidates = Annotated[
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
 Vocoder = Annotated[
-    str | None, typer.Option(help="From spectrogram to sound: native, griffin-lim.")
+    str | None,
+    typer.Option(
+        help="From spectrogram to sound: native, griffin-lim, echo, hifi-gan, vocos, univnet."
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="As for generate.")]
 Out = Annotated[

@@ -24,7 +24,7 @@ EXAMPLES = (
     "Dr. Smith paid $3.50 for two tickets on Nov. 25, 2026. Was that a fair price?",
     "Diffusion begins with noise, and step by step a voice comes out of it.",
 )
-VOCODERS = ("native", "griffin-lim")
+VOCODERS = ("native", "griffin-lim", "echo")  # those that need no hub
 SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
 
 Fields = dict[str, Any]
@@ -196,7 +196,7 @@ def _rare_fields(usual: VoiceEntry) -> Fields:
                 list(VOCODERS),
                 value="native",
                 label="Vocoder",
-                info="The model's own, Griffin-Lim, or a hub id.",
+                info="The model's own, another by name, a folder or a hub id.",
                 allow_custom_value=True,
                 elem_id="voice-vocoder",
             ),

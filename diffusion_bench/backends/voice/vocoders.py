@@ -1,4 +1,4 @@
-"""Vocoders with weights, from the hub or a folder, behind the protocol of `audio.vocoders`.
+"""Vocoders with weights, bundled or from the hub, behind the protocol of `audio.vocoders`.
 
     name, settings of the model's mel > load_vocoder > Vocoder
 
@@ -25,7 +25,12 @@ from torch import Tensor
 
 from diffusion_bench.audio.mel import MelSettings, refuse_inconvertible
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, refuse_other_shapes, vocoder_for
-from diffusion_bench.backends.catalog import HUB_ID, ModelUnavailable, UnknownModel
+from diffusion_bench.backends.catalog import (
+    HUB_ID,
+    MODELS_FOLDER,
+    ModelUnavailable,
+    UnknownModel,
+)
 from diffusion_bench.backends.library_messages import quiet_libraries
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import Record
@@ -65,6 +70,14 @@ UNIVNET_MEL = MelSettings(sample_rate=24_000, n_mels=100, f_max=12_000, centred=
 VOCODERS = {
     entry.name: entry
     for entry in (
+        VocoderEntry(
+            name="echo",
+            title="Echo's own (bundled, 16 kHz)",
+            family="MelVocoder",
+            location=str(MODELS_FOLDER / "echo" / "vocoder"),
+            licence="MIT",
+            mel=MelSettings(),
+        ),
         VocoderEntry(
             name="hifi-gan",
             title="HiFi-GAN of SpeechT5 (hub, 16 kHz)",
@@ -162,11 +175,13 @@ def _family_of(location: str) -> str:
         config = json.loads(_file(location, "config.json").read_text(encoding="utf-8"))
     except EntryNotFoundError:
         return "vocos"  # which comes with a config.yaml
-    return str(config.get("model_type", "nothing"))
+    # transformers names the model so, diffusers its class.
+    return str(config.get("model_type") or config.get("_class_name", "nothing"))
 
 
 def _load(name: str, family: str, location: str, device: str) -> Vocoder:
     loaders = {
+        "MelVocoder": _load_echo,
         "speecht5_hifigan": _load_hifi_gan,
         "fastspeech2_conformer_hifigan": _load_hifi_gan,
         "univnet": _load_univnet,
@@ -175,6 +190,13 @@ def _load(name: str, family: str, location: str, device: str) -> Vocoder:
     if family not in loaders:
         raise ValueError(f"{family!r} is no kind of vocoder; known: {', '.join(loaders)}")
     return loaders[family](name, family, location, device)
+
+
+def _load_echo(name: str, family: str, location: str, device: str) -> Vocoder:
+    from diffusion_bench.backends.echo.vocoder import EchoVocoder, MelVocoder
+
+    network = MelVocoder.from_pretrained(location, use_safetensors=True)
+    return EchoVocoder(network.to(device))
 
 
 def _load_hifi_gan(name: str, family: str, location: str, device: str) -> Vocoder:
