@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
-from nvml_fake import build_stub, run_with_stub
+from nvml_fake import build_stub, run_with_stub, stub_environment
 from processes import wait_until
 
 from diffusion_bench.hardware.patience import PatientSensor
@@ -222,6 +224,31 @@ def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> 
     assert all("the driver hangs" in gpu["missing"]["temperature_c"] for gpu in gpus)
     assert calls >= 2
     assert time.monotonic() - start_s < 5  # nor does the end of the program wait
+
+
+def test_a_program_ends_while_a_driver_hangs(tmp_path: Path) -> None:
+    program = """
+import pynvml
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import open_sensor
+sensor = open_sensor()
+sensor._limit_s = 0.1
+pynvml.nvmlLib.nvmlStubHang(b"nvmlDeviceGetTemperature", 0, 60_000)
+with Sampler(sensor, interval_s=0.01) as sampler:
+    reading = sampler.look()
+sensor.close()
+print(reading.gpus[1].missing["power_w"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=stub_environment(build_stub(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=50,  # the call takes longer
+        check=True,
+    )
+    assert "the driver hangs" in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """Readings in the background, at a fixed pace, for as long as something is measured.
 
-The sampler is a thread. In a sweep it lives in the runner, and the model in another process: no
-lock is shared. docs/lab-notes.md has what a process of its own would change: nothing but its cost.
+The sampler is a thread of the process that runs a sweep; the model is in another, and shares no
+lock with it. A process of its own for the readings was measured: it costs more processor time and
+keeps no better pace (docs/lab-notes.md, benchmarks/self/sampling_cost.py).
 """
 
 from __future__ import annotations
