@@ -12,7 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from diffusion_bench import __version__
-from diffusion_bench.backends.picture_recipes import PictureRecipe, infotext
+from diffusion_bench.backends.infotext import infotext
+from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import RECIPE_KEY, read_recipe, read_request, save_png
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.whole_file import NotWritten

@@ -107,6 +107,7 @@ def test_settings_that_a_sweep_does_not_hold_are_told_in_it_and_eta_stays_with_d
     assert {each.eta for each in grid.requests()} == {0.0, 0.5}
     assert {(e.guidance_scale, e.guidance_rescale) for e in grid.requests()} == {(1, 0), (4.5, 0.3)}
     assert "# guidance_rescale was 0.3" in text
+    assert 'speed = ["plain"]' in text
     assert tomllib.loads(text)["prompt"] == 'a "cat"\\\n\x7f'
     assert parse_sweep(text).axes.guidance_scale == (1.0, 4.5)
 

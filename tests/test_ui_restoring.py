@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import save_png
@@ -112,6 +113,67 @@ def test_other_software_and_a_picture_that_is_needed_too_are_said():
 
     assert "put that in too" in said
     assert "torch 1.0.0 then, " in said
+
+
+def save_elsewhere(path, text):
+    info = PngInfo()
+    info.add_text("parameters", text)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    return str(path)
+
+
+def test_a_picture_of_another_tool_brings_back_what_it_tells(tmp_path):
+    text = (
+        "a castle, dusk\nby the sea\nNegative prompt: people\n"
+        "Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 42, "
+        'Size: 512x768, Model hash: 6ce0161689, Model: "v1, 5", Lora hashes: "a: 1, b: 2"'
+    )
+
+    found = read_settings(save_elsewhere(tmp_path / "a.png", text), shared=True)
+
+    assert found.fields == {
+        "prompt": "a castle, dusk\nby the sea",
+        "negative_prompt": "people",
+        "sampler": "dpm++",
+        "steps": 28,
+        "guidance_scale": 6.5,
+        "seed": 42,
+        "width": 512,
+        "height": 768,
+        "style": "None",
+    }
+    assert "another tool" in found.said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a castle", "tells no steps"),
+        ("", "tells no steps"),
+        ("a\nSteps: 0, Seed: 1", "cannot be drawn: steps: "),
+        ("a\nSteps: 3, Size: 65x64", "cannot be drawn: width 65 is not a multiple of 8"),
+        ("Steps: 3", "cannot be drawn: the prompt is empty"),
+        ("a\nSteps: 3, Seed: 99999999999999999", "larger than a browser can hold"),
+        ("a\n" + "Steps: " * 200_000, "longer than 32768 characters"),
+    ],
+)
+def test_a_text_of_another_tool_that_is_no_use_is_one_line(text, said, tmp_path):
+    with pytest.raises(ValueError, match=said) as refused:
+        read_settings(save_elsewhere(tmp_path / "a.png", text), shared=False)
+
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_what_of_another_tool_has_no_place_here_is_left_out(tmp_path):
+    text = "a\nSteps: 3, Sampler: Euler a, Eta: 0.5, CFG scale: x, Variation seed: 3, Seed: -1"
+
+    fields = read_settings(save_elsewhere(tmp_path / "a.png", text), shared=False).fields
+
+    assert fields["seed"] == -1
+    assert "sampler" not in fields
+    assert "guidance_scale" not in fields
+    assert fields["variation_seed"] is None or fields["variation_seed"] == -1
 
 
 def test_a_visitor_cannot_restore_a_model_that_is_not_on_the_list(tmp_path):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import from_json
@@ -17,16 +16,6 @@ from diffusion_bench.records import Generation, ImageRequest, Record, explain
 LIBRARIES = ("torch", "diffusers", "transformers")  # whose versions decide the last bit
 MAX_JSON = 32 * 1024  # characters; two prompts of 2000 and all settings are less than 9000
 LONGEST = 300  # characters of a complaint about a file, which may be hostile
-
-# What A1111 calls them. DDPM and "native" are unknown to it.
-SAMPLER_TITLES = {
-    "ddim": "DDIM",
-    "ddpm": "DDPM",
-    "dpm++": "DPM++ 2M",
-    "euler": "Euler",
-    "unipc": "UniPC",
-    "lcm": "LCM",
-}
 
 Word = Annotated[str, Field(max_length=200)]
 
@@ -119,45 +108,3 @@ def parse_recipe(text: str) -> PictureRecipe:
         return PictureRecipe.model_validate(found)
     except ValidationError as error:
         raise ValueError(f"{explain(error):.{LONGEST}}") from None
-
-
-def infotext(recipe: PictureRecipe) -> str:
-    """Return the recipe in the form A1111 made common: prompt, negative prompt, settings.
-
-    Seeds are of the picture drawn alone. Values with a comma, a colon or a line break are quoted
-    as JSON, as A1111 does.
-    """
-    request = recipe.alone
-    lines = [request.prompt]
-    if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
-    lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in _settings(request)))
-    return "\n".join(lines)
-
-
-def _settings(request: ImageRequest) -> list[tuple[str, Any]]:
-    settings: list[tuple[str, Any]] = [
-        ("Steps", request.steps),
-        ("Sampler", SAMPLER_TITLES.get(request.sampler, request.sampler)),
-        ("CFG scale", request.guidance_scale),
-        ("Seed", request.seed),
-        ("Size", f"{request.width}x{request.height}"),
-        ("Model", request.model),
-    ]
-    if request.image is not None:
-        settings.append(("Denoising strength", request.strength))
-    if request.variation_seed is not None:
-        settings.append(("Variation seed", request.variation_seed))
-        settings.append(("Variation seed strength", request.variation_strength))
-    if request.guidance_rescale:
-        settings.append(("CFG rescale", request.guidance_rescale))
-    if request.eta:
-        settings.append(("Eta", request.eta))
-    if request.noise_seed is not None:
-        settings.append(("Noise seed", request.noise_seed))
-    return [*settings, ("Version", f"Diffusion Bench {__version__}")]
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ",:\n") else text

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from diffusion_bench.backends.picture_recipes import PictureRecipe, infotext, parse_recipe
+from diffusion_bench.backends.infotext import infotext
+from diffusion_bench.backends.picture_recipes import PictureRecipe, parse_recipe
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.whole_file import write_whole
 
@@ -54,6 +55,11 @@ def read_recipe(path: Path) -> PictureRecipe | None:
         return parse_recipe(text)
     except ValueError as error:
         raise ValueError(f"{path.name}: its recipe is damaged: {error}") from None
+
+
+def read_infotext(path: Path) -> str | None:
+    """Return the text of A1111's kind that a PNG carries, or `None`; raises as `read_recipe`."""
+    return _texts(path).get(INFOTEXT_KEY)
 
 
 def read_request(path: Path) -> ImageRequest | None:

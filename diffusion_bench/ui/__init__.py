@@ -2,7 +2,8 @@
 
 launch.py       the server: address, password, share link, the end
 build.py        the page: its tabs            style.py       theme, CSS, keys
-text_to_image   the tab; drawing.py           what it does
+text_to_image   the tab; picture_fields.py, picture_results.py, comparison_panel.py  its parts
+                drawing.py, comparing.py      what it does; asked.py, restoring.py  fields and back
 benchmark       the tab; sweeping.py, plans.py
 reports         the tab; report_files.py, figures.py
 hardware        the tab and what it shows

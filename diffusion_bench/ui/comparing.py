@@ -193,6 +193,7 @@ def sweep_text(grid: Grid) -> str:
         "steps": list(grid.axes["steps"]),
         "resolution": [f"{request.width}x{request.height}"],
         "precision": [request.precision],
+        "speed": [str(request.speed)],
         "guidance_scale": list(grid.axes["guidance_scale"]),
         "seed": list(grid.axes["seed"]),
     }

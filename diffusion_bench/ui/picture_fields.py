@@ -180,14 +180,13 @@ def _variation_fields() -> Fields:
 
 
 def _speed_field(*, shared: bool) -> Fields:
-    if "speed" not in ImageRequest.model_fields:
-        return {}
+    own = "" if shared else " Or words, as in bf16, packed."
     return {
         "speed": gr.Dropdown(
             list(SPEEDS),
             value=SPEEDS[0],
             label="Speed",
-            info="auto measures what is fastest here, once a model.",
+            info=f"auto measures what is fastest here, once a model.{own}",
             allow_custom_value=not shared,
             elem_id="t2i-speed",
         )

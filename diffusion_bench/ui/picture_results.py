@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.backends.picture_recipes import infotext
+from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.drawing import Picture
 from diffusion_bench.ui.outbox import Outbox

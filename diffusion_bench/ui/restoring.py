@@ -5,15 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
+from diffusion_bench.backends.infotext import parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe, software_versions
-from diffusion_bench.backends.pictures import read_recipe
+from diffusion_bench.backends.pictures import read_infotext, read_recipe
+from diffusion_bench.records import ImageRequest, explain
 from diffusion_bench.ui.asked import FIELDS, MAX_PAGE_SEED, SEEDS, UNSET
 from diffusion_bench.ui.picture_limits import check_model
 from diffusion_bench.ui.prompt_styles import NO_STYLE
 
 
 class Restored(NamedTuple):
-    """Values of the page's fields by name, and what is to be said of them."""
+    """Values of the page's fields by name, and what is to be said of them.
+
+    A picture of another tool tells only some of the fields.
+    """
 
     fields: dict[str, Any]
     said: str
@@ -24,12 +31,46 @@ def read_settings(path: str | None, *, shared: bool) -> Restored:
     if not path:
         raise ValueError("choose a PNG that Diffusion Bench has made")
     recipe = read_recipe(Path(path))
-    if recipe is None:
+    if recipe is not None:
+        return restored(recipe, shared=shared)
+    text = read_infotext(Path(path))
+    if text is None:
         raise ValueError(
-            "this picture carries no settings of Diffusion Bench: it was made elsewhere, stripped, "
-            "or saved without parameters"
+            "this picture carries no settings: it was stripped of them, or saved without parameters"
         )
-    return restored(recipe, shared=shared)
+    return _restored_elsewhere(text)
+
+
+def _restored_elsewhere(text: str) -> Restored:
+    """Return what another tool's text tells, checked as a request of the bundled model would be."""
+    told = parse_infotext(text)
+    for each in (max(0, told.get("seed", 0)), told.get("variation_seed", 0)):
+        _check_seed(each)
+    try:
+        given = ImageRequest.model_validate(_that_fits(told)).model_dump(mode="json")
+    except ValidationError as error:
+        raise ValueError(f"what this picture tells cannot be drawn: {explain(error)}") from None
+    fields = {name: given[name] for name in told if name in given}
+    if told.get("seed", 0) < 0:
+        fields["seed"] = UNSET
+    said = (
+        "What this picture of another tool tells is in the fields now; the model is as it was, and "
+        "another program draws another picture."
+    )
+    return Restored(fields | {"style": NO_STYLE}, said)
+
+
+def _that_fits(told: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without those that their neighbours exclude."""
+    fits = dict(told) | {"seed": max(0, told.get("seed", 0))}
+    if fits.get("sampler", "ddim") != "ddim":
+        fits.pop("eta", None)
+    if not (fits.get("variation_strength") and fits.get("variation_seed") is not None):
+        fits.pop("variation_strength", None)
+        fits.pop("variation_seed", None)
+    if fits.get("guidance_scale", 3) <= 1:
+        fits.pop("guidance_rescale", None)
+    return fits
 
 
 def restored(recipe: PictureRecipe, *, shared: bool) -> Restored:
@@ -38,11 +79,15 @@ def restored(recipe: PictureRecipe, *, shared: bool) -> Restored:
     check_model(request.model, shared=shared)
     given = request.model_dump(mode="json", include=set(FIELDS))
     seeds = [given["seed"], *(given[name] for name in SEEDS)]
-    if max(seed or 0 for seed in seeds) > MAX_PAGE_SEED:
-        raise ValueError("its seed is larger than a browser can hold; use the command line")
+    _check_seed(max(seed or 0 for seed in seeds))
     given |= {name: UNSET for name in SEEDS if given[name] is None}
     page_only = {"style": NO_STYLE, "rounds": 1}
     return Restored(given | page_only, " ".join(_words(recipe)))
+
+
+def _check_seed(seed: int) -> None:
+    if seed > MAX_PAGE_SEED:
+        raise ValueError("its seed is larger than a browser can hold; use the command line")
 
 
 def _words(recipe: PictureRecipe) -> list[str]:

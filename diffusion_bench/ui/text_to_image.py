@@ -255,11 +255,13 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
 
     def values(found: Restored) -> list[Any]:
         gr.Info(found.said)
-        return [found.fields[name] for name in names]
+        return [found.fields.get(name, gr.skip()) for name in names]
 
     @complaining
     def upload_choices(path: str | None) -> tuple[Any, ...]:
-        model = read_settings(path, shared=shared).fields["model"]
+        model = read_settings(path, shared=shared).fields.get("model")
+        if model is None:  # a picture of another tool: the model stays
+            return (gr.skip(),) * 4
         return choice_updates(model, shared=shared)
 
     @complaining

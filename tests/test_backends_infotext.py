@@ -1,0 +1,40 @@
+"""A1111's text, written and read again."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.backends.infotext import infotext, parse_infotext
+from diffusion_bench.backends.picture_recipes import PictureRecipe
+from diffusion_bench.records import ImageRequest
+
+
+@pytest.mark.parametrize(
+    "request_fields",
+    [
+        {"prompt": "a cat"},
+        {"prompt": "a\nb: c, d", "negative_prompt": "Steps: 3\nx", "steps": 7},
+        {"prompt": "a cat", "sampler": "unipc", "width": 96, "seed": 2**62},
+        {"prompt": "a cat", "eta": 0.25, "guidance_rescale": 0.5, "model": "/m/a, b: 1x1"},
+        {"prompt": "a cat", "variation_seed": 4, "variation_strength": 0.5},
+    ],
+)
+def test_what_is_written_is_read_again(request_fields) -> None:
+    request = ImageRequest(**request_fields)
+
+    told = parse_infotext(infotext(PictureRecipe(request=request)))
+
+    assert told.items() <= request.model_dump().items()
+    assert told.keys() >= request_fields.keys() - {"model"}
+
+
+def test_a_text_without_a_prompt_keeps_its_negative_one() -> None:
+    told = parse_infotext("Negative prompt: a dog\nSteps: 3")
+
+    assert (told["prompt"], told["negative_prompt"]) == ("", "a dog")
+
+
+@pytest.mark.parametrize("text", ["", "a cat", "Steps", 'a\nModel: "' + "\\\\" * 10_000])
+def test_a_text_that_is_none_is_refused_at_once(text: str) -> None:
+    with pytest.raises(ValueError, match="tells no steps"):
+        parse_infotext(text)
