@@ -8,6 +8,7 @@ CUDA_VISIBLE_DEVICES: match cards with CUDA's by `uuid`, not by index (`matching
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection
 
@@ -65,7 +66,8 @@ class NvmlSensor:
         """Shut NVML down. Closing twice is fine."""
         if self._open:
             self._open = False
-            pynvml.nvmlShutdown()
+            with contextlib.suppress(pynvml.NVMLError):  # the driver may be gone by now
+                pynvml.nvmlShutdown()
 
 
 def _find_gpus(clock: Callable[[], float]) -> tuple[NvmlGpu, ...]:
