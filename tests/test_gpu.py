@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker_process import WorkerFailed
+from diffusion_bench.hardware.facts import gather_facts
+from diffusion_bench.hardware.matching import match_torch
+from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import Generation, ImageRequest
 from diffusion_bench.reports.read import read_report
 
@@ -181,3 +185,54 @@ def test_a_cut_call_on_a_gpu_times_each_of_its_steps_and_its_decoder(
     assert len(cut.step_s) == 5
     assert min(cut.step_s) > 0
     assert cut.stages.decoder_s > 0
+
+
+SMI_FIELDS = {
+    "name": "name",
+    "uuid": "uuid",
+    "memory.total": "memory_total_mib",
+    "power.limit": "power_limit_w",
+    "power.default_limit": "power_limit_default_w",
+    "pcie.link.gen.max": "pcie_generation",
+    "pcie.link.width.max": "pcie_width",
+    "driver_version": "driver",
+    "ecc.mode.current": "ecc_enabled",
+    "mig.mode.current": "mig_enabled",
+    "display_active": "display_active",
+}
+
+
+def test_every_card_is_what_nvidia_smi_says_it_is() -> None:
+    """It is a reader of the same library, written by others."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with closing(open_sensor()) as sensor:
+        cards = [card for card in sensor.cards() if card.parent_index is None]
+    for card, line in zip(cards, said.strip().splitlines(), strict=True):
+        for field, text in zip(SMI_FIELDS.values(), line.split(", "), strict=True):
+            value = getattr(card, field)
+            if "N/A" in text or "Not Supported" in text:
+                assert value is None, field
+            elif isinstance(value, bool):
+                assert value == (text == "Enabled"), field
+            elif isinstance(value, float):
+                assert value == pytest.approx(float(text), abs=1), field
+            else:
+                assert str(value) == text, field
+
+
+def test_torchs_devices_are_found_among_the_drivers_by_uuid() -> None:
+    with closing(open_sensor()) as sensor:
+        devices = gather_facts(sensor).torch_says.devices
+        found, reasons = match_torch(devices, sensor.cards())
+        names = {card.index: card.name for card in sensor.cards()}
+    assert reasons == {}
+    assert [names[found[device.index]] for device in devices] == [d.name for d in devices]
+
+
+def test_the_energy_counter_of_a_card_that_has_one_moves_within_half_a_second() -> None:
+    with closing(open_sensor()) as sensor:
+        for reading in sensor.read():
+            if reading.energy_j is not None:
+                assert reading.energy_update_s is not None
+                assert 0 < reading.energy_update_s <= 0.25
