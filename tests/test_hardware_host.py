@@ -69,11 +69,12 @@ def test_memory_is_in_mib() -> None:
 
 
 def test_the_processors_clock_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    clocks = iter([(1000.0, None), (2000.0, None)])
+    clocks = iter([(1000.0, None), (2000.0, None), (3000.0, None)])
     monkeypatch.setattr(slow_host, "ask_cpu_clock_mhz", lambda: next(clocks))
-    now = iter([0.0, 0.9, 1.0])
+    now = iter([0.0, 0.09, 0.1, 1.09, 1.1])  # the second look comes sooner, for the cores
     sensor = HostSensor(clock=lambda: next(now))
-    assert [sensor.read().cpu_clock_mhz for _ in range(3)] == [1000, 1000, 2000]
+    clock_mhz = [sensor.read().cpu_clock_mhz for _ in range(5)]
+    assert clock_mhz == [1000, 1000, 2000, 2000, 3000]
 
 
 def test_the_resident_set_is_of_the_process_asked_about(child: subprocess.Popen[bytes]) -> None:

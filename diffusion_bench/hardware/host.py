@@ -22,6 +22,7 @@ from diffusion_bench.records import HostReading, Record, trusted
 
 MIB = 2**20
 SLOW_EVERY_S = 1.0  # Linux may take milliseconds a core to tell its clock
+SECOND_AFTER_S = 0.1  # the second look comes sooner: only it can tell of the cores
 
 NOT_ASKED = "no process was asked about"
 
@@ -91,7 +92,9 @@ class HostSensor:
 
     def _slow_look(self) -> SlowLook:
         now_s = self._clock()
-        if self._slow_at_s is None or now_s - self._slow_at_s >= SLOW_EVERY_S:
+        is_first = self._told[1].get("core_percents") == FIRST_LOOK
+        every_s = SECOND_AFTER_S if is_first else SLOW_EVERY_S
+        if self._slow_at_s is None or now_s - self._slow_at_s >= every_s:
             self._told = self._slow.look()
             self._slow_at_s = now_s
         return self._told
