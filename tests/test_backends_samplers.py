@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, catalog, find_model
 from diffusion_bench.backends.samplers import allowed_samplers
+from diffusion_bench.records import SamplerName
 
-EVERY = ["ddim", "ddpm", "dpm++", "euler", "unipc", "lcm", "native"]
+EVERY = list(get_args(SamplerName))
 SCHEDULE = Path("scheduler") / "scheduler_config.json"
 
 

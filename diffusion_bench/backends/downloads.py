@@ -211,17 +211,19 @@ def _variant(entry: ModelEntry, precision: PrecisionName) -> str | None:
 
 def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
     """Return what the hub answers; `ModelUnavailable`, in one line, where it does not."""
-    from huggingface_hub.errors import GatedRepoError, HTTPError, RepositoryNotFoundError
+    from huggingface_hub import errors
 
+    # The base of what its HTTP client raises, whichever client it is.
+    http_error: type[Exception] = vars(errors)["HTTPError"]
     try:
         return ask()
-    except GatedRepoError as error:
+    except errors.GatedRepoError as error:
         raise ModelUnavailable(gate_words(entry)) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise ModelUnavailable(
             f"model {entry.name!r} is not on the hub, or is private: check the name at {entry.page}"
         ) from error
-    except (HTTPError, OSError, ValueError) as error:
+    except (http_error, OSError, ValueError) as error:
         said = str(error).strip().splitlines()
         reason = said[0] if said else type(error).__name__
         raise ModelUnavailable(

@@ -1,0 +1,192 @@
+"""Models are fetched through the hub's own client, from a hub on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import COMMIT, hub_of
+from tiny_models import save_tiny_sd
+
+from diffusion_bench.backends.catalog import catalog, find_model
+from diffusion_bench.backends.downloads import (
+    chosen_files,
+    expected_size,
+    gate_words,
+    missing_parts,
+    presence,
+)
+
+FETCH = """
+import json, sys
+from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.downloads import exact_size, fetch, presence
+from diffusion_bench.records import Cancelled
+entry = find_model(sys.argv[1])
+heard = []
+def on_progress(progress):
+    heard.append([progress.done_mib, progress.total_mib])
+    if sys.argv[2] == "stop" and len(heard) == 2:
+        raise Cancelled
+try:
+    before = presence(entry), exact_size(entry).model_dump()
+    folder = fetch(entry, "fp32", on_progress)
+except ModelUnavailable as error:
+    print(json.dumps({"error": str(error)}))
+except Cancelled:
+    print(json.dumps({"cancelled": True, "heard": heard}))
+else:
+    after = presence(entry), exact_size(entry).model_dump()
+    print(json.dumps({"before": before, "after": after, "heard": heard, "folder": str(folder)}))
+assert "torch" not in sys.modules
+"""
+LOAD = """
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.records import ImageRequest
+backend = ImageBackend.load("tiny/sd", device="cpu")
+print(backend.generate(ImageRequest(prompt="a cat", model="tiny/sd", steps=1)).images[0].size)
+"""
+
+
+@pytest.fixture(scope="module")
+def sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a tiny model, with files beside that no pipeline is loaded from."""
+    folder = save_tiny_sd(tmp_path_factory.mktemp("sd"))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    shutil.copy(weights, folder / "whole_checkpoint.safetensors")
+    shutil.copy(weights, weights.with_suffix(".bin"))
+    shutil.copy(weights, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    return folder
+
+
+def run(program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+        env={**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", **variables},
+    )
+
+
+def fetched(model: str, address: str, how: str = "all") -> dict[str, object]:
+    done = run(FETCH, model, how, HF_ENDPOINT=address)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no bar of the client's own
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(sd: Path) -> None:
+    with hub_of({"tiny/sd": sd}) as address:
+        first = fetched("tiny/sd", address)
+        again = fetched("tiny/sd", address)
+    folder = Path(first["folder"])
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert "unet/diffusion_pytorch_model.safetensors" in files
+    assert not [name for name in files if ".bin" in name or "fp16" in name or "whole" in name]
+    size_mib = sum((sd / name).stat().st_size for name in files) / 2**20
+
+    (before, asked), (after, left) = first["before"], first["after"]
+    assert (before, after) == ("not here", "here")
+    assert asked["total_mib"] == pytest.approx(size_mib)
+    assert COMMIT[:12] in asked["source"]
+    assert left["left_mib"] == 0 < asked["left_mib"]
+    done = [done for done, _ in first["heard"]]
+    assert done == sorted(done)
+    assert len(set(done)) > 2
+    assert done[-1] == pytest.approx(size_mib)
+    # All of it was here already.
+    assert all(done == pytest.approx(size_mib) for done, _ in again["heard"])
+
+    loaded = run(LOAD, HF_HUB_OFFLINE="1")
+    assert loaded.stdout == "(64, 64)\n", loaded.stderr
+
+
+def test_a_download_that_is_stopped_leaves_the_model_to_be_fetched(sd: Path) -> None:
+    with hub_of({"tiny/sd": sd}) as address:
+        stopped = fetched("tiny/sd", address, "stop")
+        assert stopped["cancelled"]
+        whole = fetched("tiny/sd", address)
+    assert whole["after"][0] == "here"
+
+
+def test_a_gated_an_unknown_and_an_unreachable_model_are_one_line_each(sd: Path) -> None:
+    model = "stabilityai/stable-diffusion-3.5-medium"
+    with hub_of({model: sd}, gated=frozenset({model})) as address:
+        gated = fetched(model, address)["error"]
+        unknown = fetched("tiny/other", address)["error"]
+    unreachable = fetched("tiny/sd", address)["error"]
+    assert gated == gate_words(find_model(model))
+    assert "agreeing to Stability AI's licence" in gated
+    assert f"Log in at https://huggingface.co/{model}" in gated
+    assert unknown.startswith("model 'tiny/other' is not on the hub, or is private")
+    assert unreachable.startswith("model 'tiny/sd' could not be fetched from the hub: ")
+    assert not [text for text in (gated, unknown, unreachable) if "\n" in text]
+
+
+def test_a_folder_without_a_part_or_a_shard_is_not_whole(sd: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(sd, folder)
+    assert missing_parts(folder) == []
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.rename(weights.with_name("diffusion_pytorch_model-00001-of-00002.safetensors"))
+    shutil.rmtree(folder / "tokenizer")
+    assert missing_parts(folder) == ["tokenizer", "unet"]
+    assert missing_parts(folder, "fp16") == ["tokenizer"]
+
+
+def test_of_weights_the_variant_is_chosen_where_there_is_one_and_never_a_pickle() -> None:
+    names = [
+        "model_index.json",
+        "README.md",
+        "sd.safetensors",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.non_ema.safetensors",
+        "unet/diffusion_pytorch_model.bin",
+        "text/config.json",
+        "text/model-00001-of-00002.safetensors",
+        "text/model-00002-of-00002.safetensors",
+        "text/model.safetensors.index.json",
+        "vae_decoder/model.onnx",
+    ]
+    rest = {
+        "model_index.json",
+        "unet/config.json",
+        "text/config.json",
+        "text/model-00001-of-00002.safetensors",
+        "text/model-00002-of-00002.safetensors",
+        "text/model.safetensors.index.json",
+    }
+    for variant, weights in ((None, "model"), ("fp16", "model.fp16")):
+        chosen = chosen_files(names, ["unet", "text"], variant)
+        assert set(chosen) == rest | {f"unet/diffusion_pytorch_{weights}.safetensors"}
+
+
+def test_sizes_are_predicted_with_their_source_before_the_hub_is_asked() -> None:
+    gib = {name: expected_size(entry, "fp16").total_mib / 1024 for name, entry in catalog().items()}
+    # The sizes of these files on the hub, in decimal GB: 6.94, 33.7.
+    assert gib["stabilityai/stable-diffusion-xl-base-1.0"] == pytest.approx(6.46, rel=0.02)
+    assert gib["black-forest-labs/FLUX.1-schnell"] == pytest.approx(31.4, rel=0.02)
+    xl = find_model("stabilityai/stable-diffusion-xl-base-1.0")
+    assert expected_size(xl, "fp32").total_mib == 2 * expected_size(xl, "fp16").total_mib
+    assert expected_size(xl, "fp16").source == "predicted: 3,469 M parameters of 2 bytes"
+    unknown = expected_size(find_model("owner/name"))
+    assert unknown.total_mib is None
+    assert "not known before the hub is asked" in unknown.source
+
+
+def test_what_is_bundled_or_a_folder_is_here(sd: Path) -> None:
+    assert presence(find_model("pictogram")) == "here"
+    assert presence(find_model(str(sd))) == "here"
+    assert presence(find_model("owner/name")) == "not here"
+    assert expected_size(find_model(str(sd))).left_mib == 0
