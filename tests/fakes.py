@@ -9,6 +9,7 @@ from typing import Any
 from diffusion_bench.records import GpuTrace, ImageRequest, Memory, Stages, Trace
 from diffusion_bench.reports.schema import (
     PROTOCOL_VERSION,
+    Ceiling,
     Cell,
     GpuCard,
     Header,
@@ -30,9 +31,10 @@ def make_header(
     cpu: str = "Test CPU",
     protocol_version: int = PROTOCOL_VERSION,
     repeats: int = 3,
+    memory_mib: float | None = 12282.0,
 ) -> Header:
     """Return a header; `gpu` names the card it was measured on, `None` is the CPU."""
-    cards = (GpuCard(index=0, name=gpu, memory_total_mib=12282.0),) if gpu else ()
+    cards = (GpuCard(index=0, name=gpu, memory_total_mib=memory_mib),) if gpu else ()
     return Header(
         protocol_version=protocol_version,
         tool_version="0.1.0",
@@ -100,6 +102,7 @@ def make_cell(
     step_s: Sequence[float] | None = None,
     trace: Trace | None = None,
     order: int = 0,
+    ceiling: Ceiling | None = None,
     **request: Any,
 ) -> Cell:
     """Return a cell with a sample for each of `wall_s`; other names are fields of its request.
@@ -123,6 +126,7 @@ def make_cell(
             "samples": tuple(make_sample(wall, asked.steps, step_s) for wall in walls),
             "memory": Memory(**values, missing=missing),
             "trace": trace or Trace(),
+            "ceiling": ceiling,
         }
     )
 
@@ -159,6 +163,7 @@ def make_sweep_cells(gpu: str | None = None, speed: float = 1.0) -> list[Cell]:
                             nvml_used_mib=2000 + side * batch * 4.0 if gpu else None,
                             trace=make_trace(gpu=gpu) if steps == 100 else None,
                             order=len(cells),
+                            ceiling=None if gpu else Ceiling(gflops=100.0, copy_gbs=10.0),
                         )
                     )
     return cells

@@ -6,6 +6,8 @@
  *   NVML_STUB_ERRORS    "function@gpu#after=code;..."; @gpu and #after are optional: from its call
  *                       number `after` on, `function` of that GPU (or of each) returns `code`
  *   NVML_STUB_REASONS   the bits of the reasons for lower clocks (default: 0)
+ *   NVML_STUB_BUSY      the utilisation in percent (default: 42); NVML_STUB_LIMIT: the power limit in
+ *                       watts (default: twice what the card draws)
  *   NVML_STUB_COMPUTE   "pid;pid": the processes that compute; NVML_STUB_GRAPHICS: that draw
  *   NVML_STUB_PROCESS_MIB  what each of them holds (default: 1024); -1: not available, as of WDDM;
  *                       NVML_STUB_DRAWING_MIB: the same of those that draw, where it differs
@@ -202,7 +204,8 @@ int nvmlDeviceGetMemoryInfo_v2(Gpu *gpu, MemoryV2 *memory) {
 #endif
 
 int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilization *rates) {
-    rates->gpu = 42;
+    const char *busy = getenv("NVML_STUB_BUSY");
+    rates->gpu = busy ? atoi(busy) : 42;
     rates->memory = 17;
     return begin(__func__, gpu);
 }
@@ -226,7 +229,8 @@ int nvmlDeviceGetPowerUsage(Gpu *gpu, unsigned *milliwatts) {
 }
 
 int nvmlDeviceGetEnforcedPowerLimit(Gpu *gpu, unsigned *milliwatts) {
-    *milliwatts = gpu->watts * 2000;
+    const char *limit = getenv("NVML_STUB_LIMIT");
+    *milliwatts = limit ? atoi(limit) * 1000 : gpu->watts * 2000;
     return begin(__func__, gpu);
 }
 

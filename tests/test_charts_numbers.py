@@ -209,7 +209,7 @@ def test_a_trace_with_a_gpu_has_every_panel_with_its_unit_and_keeps_gaps():
     assert titles[3] == "GPU power (W)"
     header, rows = trace_table(panels)
     assert all(len(row) == len(header) for row in rows)
-    assert rows[3][3] == 49  # of 50 readings
+    assert rows[3][4] == 49  # of 50 readings
 
 
 def test_a_cell_without_a_trace_says_so():

@@ -29,7 +29,7 @@ def test_the_page_holds_plotly_once_and_a_table_for_every_figure():
     page = to_html([make_report(*make_sweep_cells())])
     tags = [tag for tag, _ in Tags(page).found]
     figures = page.count('class="plotly-graph-div"')
-    assert figures == 5
+    assert figures == 6
     assert tags.count("details") == figures + 1  # and all cells
     assert page.count("plotly.js v") == 1
     assert len(page) < 8_000_000

@@ -94,6 +94,7 @@ def measured_cell(
         throttle_share=shares,
         sustained=measurement.sustained,
         attention=attention,
+        ceiling=loaded.ceiling if loaded else None,
         load_s=loaded.load_s if loaded else None,
         first_call_s=measurement.warmup_s[0] if first_of_shape else None,
         warmup_s=measurement.warmup_s,
@@ -157,6 +158,7 @@ def _samples(
                 energy_j=energy and energy.total_j,
                 audio_s=timed.audio_s,
                 first_audio_s=timed.first_audio_s,
+                start_s=timed.start_s - measurement.timed[0].start_s,
             )
         )
     return tuple(samples), missing

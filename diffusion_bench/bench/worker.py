@@ -29,6 +29,7 @@ from diffusion_bench.records import (
     VoiceRequest,
     VoiceStage,
 )
+from diffusion_bench.reports.schema import Ceiling
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
@@ -55,11 +56,12 @@ class Ready(Record):
 
 
 class Loaded(Record):
-    """A model was loaded; `load_s` is its cost."""
+    """A model was loaded; `load_s` is its cost, without that of finding the `ceiling`."""
 
     event: Literal["loaded"] = "loaded"
     load_s: float
     attention: str
+    ceiling: Ceiling | None = None
 
 
 class Repeated(Record):
@@ -103,7 +105,7 @@ def main(asked_device: str | None, memory_cap_mib: float | None = None) -> None:
         _send(events, Failed(status="failed", message=str(error)))
         return
     _send(events, ready)
-    worker = Worker(ready.device, events)
+    worker = Worker(ready.device, events, is_capped=memory_cap_mib is not None)
     while True:
         worker.obey(Command.model_validate_json(commands.get()))
 
@@ -111,12 +113,14 @@ def main(asked_device: str | None, memory_cap_mib: float | None = None) -> None:
 class Worker:
     """Holds the loaded model and measures cells with it."""
 
-    def __init__(self, device: str, events: TextIO) -> None:
+    def __init__(self, device: str, events: TextIO, *, is_capped: bool = False) -> None:
         from diffusion_bench.backends.engine import Engine
 
         # The parent holds the device's lock for the whole sweep, so `backend` is used without it.
         self._engine = Engine(device)
         self._events = events
+        # Under a cap the test's own memory might be what the model lacks.
+        self._probed_device = None if is_capped else device
         self._backend: ImageBackend | VoiceBackend | None = None
 
     def obey(self, command: Command) -> None:
@@ -180,8 +184,11 @@ class Worker:
         return say
 
     def _tell_loaded(self, start_s: float, attention: str) -> None:
+        from diffusion_bench.backends.ceiling import measure_ceiling
+
         load_s = time.perf_counter() - start_s
-        _send(self._events, Loaded(load_s=load_s, attention=attention))
+        ceiling = measure_ceiling(self._probed_device) if self._probed_device else None
+        _send(self._events, Loaded(load_s=load_s, attention=attention, ceiling=ceiling))
 
 
 def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:

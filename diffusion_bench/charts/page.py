@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from diffusion_bench.charts.document import Section, Table, details, document, section_html
+from diffusion_bench.charts.held_back import in_words
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
 from diffusion_bench.charts.real_time import (
@@ -17,6 +18,7 @@ from diffusion_bench.charts.real_time import (
     real_time_numbers,
     real_time_table,
 )
+from diffusion_bench.charts.roofline import roofline_figure, roofline_numbers, roofline_table
 from diffusion_bench.charts.step_times import (
     step_times_figure,
     step_times_numbers,
@@ -34,6 +36,7 @@ from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import report_labels, sampler, size
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 
 WORDS = {  # title and caption of each chart
     "latency": ("Latency against steps", "The whole call: median of the samples, and their range."),
@@ -46,6 +49,10 @@ WORDS = {  # title and caption of each chart
     "step-times": (
         "Time of single steps",
         "Boxes are quartiles, whiskers the 5th and 95th percentile, or the range of few steps.",
+    ),
+    "roofline": (
+        "What held it back",
+        "Steps under the roof of their device: counted FLOPs and bytes over measured seconds.",
     ),
 }
 
@@ -88,6 +95,7 @@ def _sections(reports: Sequence[Report]) -> list[Section]:
         ("real-time", real_time_numbers, real_time_figure, real_time_table),
         ("memory", memory_numbers, memory_figure, memory_table),
         ("step-times", step_times_numbers, step_times_figure, step_times_table),
+        ("roofline", roofline_numbers, roofline_figure, roofline_table),
     ]
     sections = []
     for name, find, draw, list_ in charts:
@@ -108,8 +116,11 @@ def _traces(reports: Sequence[Report]) -> list[Section]:
         cell = max(watched, key=lambda cell: cell.trace.at_s[-1])
         panels = trace_numbers(cell)
         title = ", ".join(part for part in ("Hardware during " + _cell_name(cell), label) if part)
+        spans, why = stage_spans(cell)
+        caption = f"No stages are shown: {why}." if why else "Stages lie as bands under the curves."
+        table = trace_table(panels, cut_trace(cell, report.header))
         sections.append(
-            Section(f"trace-{number}", title, "", trace_figure(panels), trace_table(panels))
+            Section(f"trace-{number}", title, caption, trace_figure(panels, spans), table)
         )
     return sections
 
@@ -141,7 +152,7 @@ def _comparison_table(compared: Sequence[Row]) -> Table:
 
 
 def _cells(reports: Sequence[Report], tariff: float | None) -> Table:
-    rows = to_rows(reports, tariff=tariff)
+    rows = to_rows(reports, tariff=tariff, explain=in_words)
     return list(rows[0]) if rows else [], [list(row.values()) for row in rows]
 
 

@@ -1,9 +1,13 @@
-"""What the machine did while one cell was measured: a panel a quantity, over time."""
+"""What the machine did while one cell was measured: a panel a quantity, over time.
+
+Stages lie as bands under the curves, where they ran for certain. The table has the same figures for
+the whole and for each stage and step.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -12,8 +16,14 @@ from plotly.subplots import make_subplots
 from diffusion_bench.charts.style import COLOURS, empty_figure, plain, style_figure
 from diffusion_bench.records import GpuTrace, Trace
 from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.stage_readings import STAGES, Cut, Seen, Span
 
 WRAP_AT = 40  # characters of a line in the annotation
+LEGEND_PX = 30
+BANDS: dict[str, str] = {name: COLOURS[-1 - place] for place, name in enumerate(STAGES)}
+BAND_OPACITY = 0.22  # a curve in any colour stays readable on it, on a dark page and a light one
+
+ALL = "the calls"
 
 Values = tuple[float | None, ...]
 
@@ -61,8 +71,11 @@ def trace_numbers(cell: Cell) -> list[TracePanel]:
     return panels
 
 
-def trace_figure(panels: list[TracePanel]) -> go.Figure:
-    """Return the panels that have lines, stacked over one time axis; the others are named below."""
+def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Figure:
+    """Return the panels that have lines, stacked over one time axis; the others are named below.
+
+    `spans` are the stages to be shown as bands, see `reports.stage_readings.stage_spans`.
+    """
     drawn = [panel for panel in panels if panel.lines]
     if not drawn:
         return empty_figure("No hardware trace. " + _absences(panels))
@@ -92,12 +105,47 @@ def trace_figure(panels: list[TracePanel]) -> go.Figure:
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(ticksuffix=" s")
     _annotate(figure, _absences(panels))
+    _add_bands(figure, spans)
     return figure
 
 
-def trace_table(panels: list[TracePanel]) -> tuple[list[str], list[list[Any]]]:
-    """Return a row a line with its extremes, and the reason of every panel that has none."""
+def _add_bands(figure: go.Figure, spans: Sequence[Span]) -> None:
+    """Lay a band under all panels for each stage of each call, and name its colour once."""
+    known = [span for span in spans if span.name in BANDS]
+    shapes = [
+        {
+            "type": "rect",
+            "layer": "below",
+            "xref": "x",
+            "yref": "paper",
+            "x0": span.start_s,
+            "x1": span.end_s,
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": BANDS[span.name],
+            "opacity": BAND_OPACITY,
+            "line": {"width": 0},
+        }
+        for span in known
+    ]
+    figure.update_layout(shapes=shapes)
+    for name in dict.fromkeys(span.name for span in known):
+        look = {"symbol": "square", "size": 12, "color": BANDS[name], "opacity": 2 * BAND_OPACITY}
+        figure.add_scatter(x=[None], y=[None], name=name, mode="markers", marker=look)
+    if known:
+        margin = (figure.layout.margin.b or 56) + LEGEND_PX
+        figure.update_layout(margin={"b": margin}, height=figure.layout.height + LEGEND_PX)
+
+
+def trace_table(
+    panels: list[TracePanel], cut: Cut | None = None
+) -> tuple[list[str], list[list[Any]]]:
+    """Return a row a line with its extremes, and the reason of every panel that has none.
+
+    Then the figures of each stage, of the mean step and of single steps, with theirs.
+    """
     header = [
+        "during",
         "quantity",
         "unit",
         "device",
@@ -112,10 +160,40 @@ def trace_table(panels: list[TracePanel]) -> tuple[list[str], list[list[Any]]]:
         for line in panel.lines:
             known = [value for value in line.values if value is not None]
             figures = [len(known), min(known), sum(known) / len(known), max(known)]
-            rows.append([panel.title, panel.unit, line.name, *figures, ""])
+            rows.append([ALL, panel.title, panel.unit, line.name, *figures, ""])
         if not panel.lines:
-            rows.append([panel.title, panel.unit, *[None] * 5, panel.missing])
-    return header, rows
+            rows.append([ALL, panel.title, panel.unit, *[None] * 5, panel.missing])
+    return header, rows + (_cut_rows(cut) if cut else [])
+
+
+def _cut_rows(cut: Cut) -> list[list[Any]]:
+    if cut.reason:
+        return [["stages", "", "", *[None] * 5, cut.reason]]
+    parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ()), *cut.steps]
+    rows = [row for part in parts for row in _part_rows(part)]
+    if cut.no_steps:
+        rows.append(["single steps", "", "", *[None] * 5, cut.no_steps])
+    return rows
+
+
+def _part_rows(part: Seen) -> list[list[Any]]:
+    """Return the rows of a stage or step; an energy is given with its bounds as extremes."""
+    on_gpu = part.memory_of == "GPU"
+    memory, busy = ("GPU memory", "GPU") if on_gpu else ("process memory", "CPU")
+    low_j = high_j = None
+    if part.energy_j is not None and part.energy_error_j is not None:
+        low_j, high_j = part.energy_j - part.energy_error_j, part.energy_j + part.energy_error_j
+    found: list[tuple[str, str, str, float | None, float | None, float | None]] = [
+        (memory, "MiB", "mean_memory_mib", None, part.mean_memory_mib, part.peak_memory_mib),
+        (busy, "%", "utilization_percent", None, part.utilization_percent, None),
+        ("GPU power", "W", "power_w", None, part.power_w, None),
+        ("GPU energy of one", "J", "energy_j", low_j, part.energy_j, high_j),
+    ]
+    return [
+        [part.name, title, unit, None, part.readings, *figures, part.missing.get(field, "")]
+        for title, unit, field, *figures in found
+        if on_gpu or not title.startswith("GPU ")
+    ]
 
 
 def _kept(lines: list[TraceLine]) -> tuple[TraceLine, ...]:

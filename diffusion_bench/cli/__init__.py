@@ -3,6 +3,7 @@
 pictures.py    generate
 voices.py      clone, voices
 sweeps.py      sweep, compare
+explain.py     explain
 machine.py     hardware, doctor
 tiers.py       predict, tiers
 watermark.py   watermark detect, watermark embed
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 import typer
 
 from diffusion_bench import __version__
+from diffusion_bench.cli.explain import explain
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
@@ -33,7 +35,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (generate, clone, voices, sweep, compare, predict, tiers, hardware, doctor):
+for _command in (
+    generate,
+    clone,
+    voices,
+    sweep,
+    compare,
+    explain,
+    predict,
+    tiers,
+    hardware,
+    doctor,
+):
     app.command()(_command)
 app.command(name="app")(serve_app)
 app.add_typer(watermark)

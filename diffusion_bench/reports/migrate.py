@@ -18,7 +18,12 @@ def _from_2(header: Json) -> Json:
     return {**header, "schema_version": 3}
 
 
-STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2}
+def _from_3(header: Json) -> Json:
+    """Format 4 only added fields, all of which may be absent."""
+    return {**header, "schema_version": 4}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3}
 
 
 def to_newest(header: Json) -> Json:

@@ -9,6 +9,7 @@ Format history
         cell, labels, failures with stage and bytes, net energy and its uncertainty, the models'
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
     3   cells of speech: their request, stages and seconds of sound; pictures are as before
+    4   when each call began in its trace, and what arithmetic and copying reach on a processor
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from diffusion_bench.records import (
     digest,
 )
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -142,7 +143,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
@@ -177,6 +178,7 @@ class Sample(Record):
     """One timed repeat: the whole call, its stages, and every denoising step.
 
     Of speech also the seconds of sound, and of the call until the first of it could be heard.
+    `start_s` is when the call began, from the first call of its visit: the clock of a trace.
     """
 
     wall_s: Annotated[float, Field(gt=0)]
@@ -185,6 +187,17 @@ class Sample(Record):
     energy_j: float | None = None
     audio_s: Annotated[float, Field(gt=0)] | None = None
     first_audio_s: Annotated[float, Field(gt=0)] | None = None
+    start_s: Annotated[float, Field(ge=0)] | None = None
+
+
+class Ceiling(Record):
+    """What a processor reached in two short tests: a 32-bit matrix product, and a copy of memory.
+
+    `copy_gbs` is in 10**9 bytes a second, those read and those written together.
+    """
+
+    gflops: Annotated[float, Field(gt=0)]
+    copy_gbs: Annotated[float, Field(gt=0)]
 
 
 class Energy(Record):
@@ -261,10 +274,11 @@ class Cell(Record):
     `first_call_s` is the first call of this shape in its process, `load_s` the loading of the
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `attention` is the denoiser's implementation, as
-    diffusers names it. `throttle_share` is the share of the readings during the cell with each
-    reason for lower clocks. A cell is measured in `visits`, one a round; `before` is the state of
-    the machine before the first one that found it busy, else before the first, and `trace` is of
-    the last. Without a `stop_reason` more calls are to come. `missing` gives the reason for every
+    diffusers names it, and `ceiling` is measured beside the loading. `throttle_share` is the share
+    of the readings during the cell with each reason for lower clocks. A cell is measured in
+    `visits`, one a round; `before` is the state of the machine before the first one that found it
+    busy, else before the first, and `trace` is of the last. Without a `stop_reason` more calls are
+    to come. `missing` gives the reason for every
     metric that is `None`.
     """
 
@@ -285,6 +299,7 @@ class Cell(Record):
     throttle_share: dict[str, float] = {}
     sustained: Sustained | None = None
     attention: Short | None = None
+    ceiling: Ceiling | None = None
     load_s: float | None = None
     first_call_s: float | None = None
     warmup_s: tuple[float, ...] = ()

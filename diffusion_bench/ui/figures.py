@@ -15,6 +15,7 @@ TITLES = {
     "throughput": "Throughput: images a second, or the real-time factor of speech",
     "memory": "Peak memory",
     "step_times": "Times of single steps",
+    "roofline": "What held it back: steps under the roof of their device",
 }
 
 # Columns of an export and their heads; "peak" is found among the kinds of memory.
@@ -34,6 +35,7 @@ CELL_COLUMNS = {
     "net_energy_per_image_j": "net J/image",
     "cost_per_1000_images": "cost of 1000",
     "warnings": "warnings",
+    "held_back_by": "held back by",
     "message": "message",
 }
 CELL_HEADERS = list(CELL_COLUMNS.values())
@@ -59,12 +61,22 @@ def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
     return Chart(draw(numbers), to_table(*tabulate(numbers)))
 
 
-def draw_trace(cell: Cell) -> Chart:
-    """Return what the machine did while a cell was measured."""
+def draw_trace(cell: Cell, report: Report) -> Chart:
+    """Return what the machine did while a cell was measured, its stages as bands."""
     from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+    from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 
     panels = trace_numbers(cell)
-    return Chart(trace_figure(panels), to_table(*trace_table(panels)))
+    table = trace_table(panels, cut_trace(cell, report.header))
+    return Chart(trace_figure(panels, stage_spans(cell)[0]), to_table(*table))
+
+
+def verdict_words(cell: Cell, report: Report) -> str:
+    """Return what held a cell back, and the evidence."""
+    from diffusion_bench.charts.held_back import held_back
+
+    found = held_back(cell, report)
+    return f"{found.verdict}: {found.evidence}"
 
 
 def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Table:
@@ -73,8 +85,10 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
     `tariff` is money per kilowatt-hour; without one there is no cost.
     """
     columns = CELL_COLUMNS if len(reports) < 2 else {"report": "report", **CELL_COLUMNS}
+    from diffusion_bench.charts.held_back import in_words
+
     rows = []
-    for row in to_rows(reports, tariff=tariff):
+    for row in to_rows(reports, tariff=tariff, explain=in_words):
         peak_mib = next((row[name] for name in PEAKS if row[name] is not None), None)
         rows.append([{**row, "peak": peak_mib}[name] for name in columns])
     return to_table(list(columns.values()), rows)
@@ -92,7 +106,14 @@ def cell_name(cell: Cell) -> str:
 
 
 def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]]:
-    from diffusion_bench.charts import latency, memory, real_time, step_times, throughput
+    from diffusion_bench.charts import (
+        latency,
+        memory,
+        real_time,
+        roofline,
+        step_times,
+        throughput,
+    )
 
     return {
         "latency": (latency.latency_numbers, latency.latency_figure, latency.latency_table),
@@ -111,6 +132,11 @@ def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callabl
             step_times.step_times_numbers,
             step_times.step_times_figure,
             step_times.step_times_table,
+        ),
+        "roofline": (
+            roofline.roofline_numbers,
+            roofline.roofline_figure,
+            roofline.roofline_table,
         ),
     }
 

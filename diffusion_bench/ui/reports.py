@@ -12,7 +12,7 @@ from diffusion_bench.reports.doctor import examine_report, imported_finding
 from diffusion_bench.reports.export import describe, to_csv, to_markdown
 from diffusion_bench.reports.labels import report_labels
 from diffusion_bench.reports.overall import overall
-from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.figures import (
     TITLES,
@@ -22,6 +22,7 @@ from diffusion_bench.ui.figures import (
     cell_table,
     draw_chart,
     draw_trace,
+    verdict_words,
 )
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import Opened, ReportFolder, open_reports
@@ -64,11 +65,13 @@ class Reading:
             traces=tuple(trace_choices(opened.reports)),
         )
 
-    def trace(self, names: list[str] | None, uploads: list[str] | None, chosen: str) -> Chart:
-        """Return the hardware trace of a cell, by an id of `Shown.traces`."""
-        for _, key, cell in _traced(self._open(names, uploads).reports):
+    def trace(
+        self, names: list[str] | None, uploads: list[str] | None, chosen: str
+    ) -> tuple[str, Chart]:
+        """Return what held a cell back, and its hardware trace, by an id of `Shown.traces`."""
+        for _, key, cell, report in _traced(self._open(names, uploads).reports):
             if key == chosen:
-                return draw_trace(cell)
+                return verdict_words(cell, report), draw_trace(cell, report)
         raise ValueError("this cell is in none of the open reports")
 
     def cells(
@@ -81,6 +84,7 @@ class Reading:
         self, names: list[str] | None, uploads: list[str] | None, tariff: float | None = None
     ) -> tuple[str, ...]:
         """Return files of the open reports: CSV, Markdown and HTML; nothing if none is open."""
+        from diffusion_bench.charts.held_back import in_words
         from diffusion_bench.charts.page import to_html
 
         reports = self._open(names, uploads).reports
@@ -88,8 +92,8 @@ class Reading:
             return ()
         stem = reports[0].source.removesuffix(".jsonl") if len(reports) == 1 else "comparison"
         return (
-            self._outbox.place(f"{stem}.csv", to_csv(reports, tariff=tariff)),
-            self._outbox.place(f"{stem}.md", to_markdown(reports, tariff=tariff)),
+            self._outbox.place(f"{stem}.csv", to_csv(reports, tariff=tariff, explain=in_words)),
+            self._outbox.place(f"{stem}.md", to_markdown(reports, tariff=tariff, explain=in_words)),
             self._outbox.place(f"{stem}.html", to_html(reports, tariff=tariff)),
         )
 
@@ -149,16 +153,16 @@ def findings(report: Report) -> list[str]:
 
 def trace_choices(reports: tuple[Report, ...]) -> list[tuple[str, str]]:
     """Return label and id of every cell that has a trace."""
-    return [(label, key) for label, key, _ in _traced(reports)]
+    return [(label, key) for label, key, _, _ in _traced(reports)]
 
 
-def _traced(reports: tuple[Report, ...]) -> list[tuple[str, str, Any]]:
+def _traced(reports: tuple[Report, ...]) -> list[tuple[str, str, Cell, Report]]:
     found = []
     for index, (report, label) in enumerate(zip(reports, report_labels(reports), strict=True)):
         for cell in report.cells:
             if cell.trace.at_s:
                 name = f"{cell_name(cell)}{f' ({label})' if label else ''}"
-                found.append((name, f"{index}:{cell.cell_id}", cell))
+                found.append((name, f"{index}:{cell.cell_id}", cell, report))
     return found
 
 
@@ -189,11 +193,22 @@ def build(reading: Reading, tab: gr.Tab) -> None:
     downloads = _downloads()
     charts = [part for name, title in TITLES.items() for part in _chart(name, title)]
     picker = gr.Dropdown([], value=None, label="Cell", elem_id="reports-trace-cell", render=False)
-    trace = _chart("trace", "Hardware during a cell", picker)
+    verdict = gr.Textbox(
+        label="Held back by",
+        interactive=False,
+        max_lines=6,
+        elem_id="reports-verdict",
+        render=False,
+    )
+    trace = _chart("trace", "Hardware during a cell", picker, verdict)
     opening = _wire_opening(reading, (chosen, uploads), [words, picker, *charts])
     _wire_cells(reading, [chosen, uploads, tariff], cells, (downloads, opening))
     picker.change(
-        _trace_handler(reading), [chosen, uploads, picker], list(trace), queue=False, **HIDDEN
+        _trace_handler(reading),
+        [chosen, uploads, picker],
+        [verdict, *trace],
+        queue=False,
+        **HIDDEN,
     )
     tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, queue=False, **HIDDEN)
 
@@ -222,11 +237,11 @@ def _downloads() -> list[gr.DownloadButton]:
         ]
 
 
-def _chart(name: str, title: str, above: gr.Dropdown | None = None) -> tuple[gr.Plot, gr.Dataframe]:
+def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.Plot, gr.Dataframe]:
     key = name.replace("_", "-")
     gr.Markdown(f"### {title}")
-    if above is not None:
-        above.render()
+    for part in above:
+        part.render()
     plot = gr.Plot(show_label=False, elem_id=f"reports-{key}")
     with gr.Accordion("As a table", open=False, elem_id=f"reports-{key}-more"):
         table = gr.Dataframe(show_label=False, interactive=False, elem_id=f"reports-{key}-table")
@@ -283,6 +298,9 @@ def _wire_cells(
 def _trace_handler(reading: Reading) -> Any:
     @complaining
     def on_trace(names: list[str] | None, uploads: list[str] | None, key: str | None) -> Any:
-        return reading.trace(names, uploads, key) if key else (None, None)
+        if not key:
+            return "", None, None
+        words, chart = reading.trace(names, uploads, key)
+        return words, *chart
 
     return on_trace

@@ -1,0 +1,117 @@
+"""The command that says why a cell took as long as it did: explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffusion_bench.reports.schema import Cell, Report
+    from diffusion_bench.reports.stage_readings import Seen
+
+
+FIELDS = {
+    "peak_memory_mib": "memory",
+    "mean_memory_mib": "memory",
+    "utilization_percent": "utilisation",
+    "power_w": "power",
+    "energy_j": "energy",
+}
+
+
+def explain(
+    reports: Annotated[list[Path], typer.Argument(help="Reports whose cells to explain.")],
+    steps: Annotated[
+        bool, typer.Option("--steps", help="Also what each single step used.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a cell.")] = False,
+) -> None:
+    """Say of each cell what held it back, with the evidence, and what its stages used.
+
+    diffusion-bench explain quick.jsonl
+
+    diffusion-bench explain mine.jsonl friend.jsonl --json
+    """
+    from diffusion_bench.reports.read import read_report
+
+    for report in [read_report(path) for path in reports]:
+        for note in report.notes:
+            typer.echo(f"note: {report.source}: {note}", err=True)
+        if not as_json:
+            typer.echo(f"{report.source}: {len(report.cells)} cells")
+        for cell in report.cells:
+            typer.echo(_as_json(cell, report) if as_json else _as_words(cell, report, steps))
+
+
+def _as_json(cell: Cell, report: Report) -> str:
+    import json
+
+    from diffusion_bench.charts.held_back import held_back
+    from diffusion_bench.charts.reached import reached
+    from diffusion_bench.reports.stage_readings import cut_trace
+
+    point, no_point = reached(cell, report)
+    return json.dumps(
+        {
+            "report": report.source,
+            "cell_id": cell.cell_id,
+            "request": cell.request.model_dump(mode="json"),
+            **held_back(cell, report).model_dump(),
+            "reached": point and point._asdict(),
+            "not_reached": no_point or None,
+            "trace": cut_trace(cell, report.header).model_dump(),
+        },
+        allow_nan=False,
+    )
+
+
+def _as_words(cell: Cell, report: Report, steps: bool) -> str:
+    from diffusion_bench.bench.wording import name_request
+    from diffusion_bench.charts.held_back import held_back
+    from diffusion_bench.reports.stage_readings import cut_trace
+
+    found, cut = held_back(cell, report), cut_trace(cell, report.header)
+    lines = [name_request(cell.request), f"  {found.verdict}: {found.evidence}"]
+    if cut.reason and cell.samples:
+        lines.append(f"  stages: {cut.reason}")
+    parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ())]
+    parts += cut.steps if steps else ()
+    lines += [f"  {part.name}: {used(part)}" for part in parts]
+    if steps and cut.no_steps:
+        lines.append(f"  {cut.no_steps}")
+    lines += [f"  not told: {why}" for why in unsaid(parts)]
+    return "\n".join(lines)
+
+
+def used(part: Seen) -> str:
+    """Return what a stage or step used, in one line."""
+    words = [f"{part.seconds:.3g} s" if part.seconds >= 1 else f"{1000 * part.seconds:.3g} ms"]
+    if part.peak_memory_mib is not None:
+        words.append(
+            f"{part.memory_of} memory peak {part.peak_memory_mib:.0f}, "
+            f"mean {part.mean_memory_mib:.0f} MiB"
+        )
+    if part.utilization_percent is not None:
+        device = "GPU" if part.memory_of == "GPU" else "processor"
+        words.append(f"{device} {part.utilization_percent:.0f} % busy")
+    if part.power_w is not None:
+        energy = f"{part.energy_j:.3g} ± {part.energy_error_j:.2g} J"
+        words.append(f"{part.power_w:.0f} W, {energy}")
+    return ", ".join(words)
+
+
+def unsaid(parts: Sequence[Seen]) -> list[str]:
+    """Return why figures are missing, each reason once with the figures and parts it is of."""
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for part in parts:
+        for field, why in part.missing.items():
+            names, fields = found.setdefault(why, ({}, {}))
+            names[part.name], fields[FIELDS[field]] = None, None
+    return [
+        f"{', '.join(fields)} of {', '.join(names)}: {why}"
+        for why, (names, fields) in found.items()
+    ]

@@ -1,0 +1,282 @@
+"""The readings of a cell's trace, cut by stage and by step.
+
+The trace says when it was looked, the samples say when each call began and how long its stages
+took. What lay between two stages is known only in sum (`other_s`), so a stage is cut where it ran
+for certain. A figure is told where enough readings fell into stages that last longer than the
+sensor's own memory, and else it is `None`, with the reason.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from statistics import fmean, median, stdev
+from typing import Literal, NamedTuple
+
+from diffusion_bench.records import GpuTrace, Record, Stages
+from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.schema import Cell, Header, Sample
+
+StageName = Literal["text encoder", "denoising", "decoder"]
+STAGES: tuple[StageName, ...] = ("text encoder", "denoising", "decoder")
+
+MIN_READINGS = 3  # a mean of two says nothing of its own error
+# How far back one look reaches. NVML's power register moves about every 0.1 s; its utilisation is
+# of "between 1 second and 1/6 second" (nvmlUtilization_t), of which the longer is believed.
+POWER_REFRESH_S = 0.1
+UTILIZATION_WINDOW_S = 1.0
+SENSOR_ERROR = 0.05  # of a card's power, as in hardware/energy.py
+TWO_SIGMA = 2.0
+
+NO_TRACE = "the report has no readings of this cell"
+NO_STARTS = "a report before format 4 does not say when its calls began"
+SPEECH = "speech runs its stages chunk by chunk, so they have no one place in a call"
+NO_GPU_POWER = "the energy of a processor is counted for all calls together only"
+
+
+class Span(NamedTuple):
+    """A stage or a step of one call, from when to when it ran for certain, on the trace's clock."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+class Seen(Record):
+    """What the readings say of one stage or step, over all calls of the trace.
+
+    `seconds` is of one call. `memory_of` is whose memory: the GPU's, all programs together, or the
+    process's. `utilization_percent` is the GPU's or, where the cell ran on none, the processor's.
+    `energy_j` is of one call, mean power times seconds; `energy_error_j` bounds it at two standard
+    errors of the readings and the sensor's own 5 percent. `missing` has the reason of each `None`.
+    """
+
+    name: str
+    seconds: float
+    calls: int
+    readings: int
+    memory_of: Literal["GPU", "process"]
+    peak_memory_mib: float | None = None
+    mean_memory_mib: float | None = None
+    utilization_percent: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    energy_error_j: float | None = None
+    missing: dict[str, str] = {}
+
+
+class Cut(Record):
+    """A cell's trace cut up. `steps` is empty where `no_steps` says why.
+
+    `a_step` is the mean step: the denoising stage over its steps, told also where single ones are
+    too short. `reason` says why there is nothing at all.
+    """
+
+    stages: tuple[Seen, ...] = ()
+    a_step: Seen | None = None
+    steps: tuple[Seen, ...] = ()
+    no_steps: str = ""
+    reason: str = ""
+
+
+class _Columns(NamedTuple):
+    """The columns that a cut reads."""
+
+    at_s: tuple[float, ...]
+    interval_s: float
+    on_gpu: bool
+    memory: Sequence[float | None]
+    utilization: Sequence[float | None]
+    power: Sequence[float | None]
+
+
+def stage_spans(cell: Cell) -> tuple[tuple[Span, ...], str]:
+    """Return every stage of every call that the trace shows, or none and the reason."""
+    if not cell.trace.at_s:
+        return (), cell.missing.get("trace", NO_TRACE)
+    found = [span for sample in _shown(cell) for span in _stages_of(sample)]
+    return tuple(found), "" if found else _why_none(cell)
+
+
+def cut_trace(cell: Cell, header: Header) -> Cut:
+    """Return what the readings say of each stage and step of a cell."""
+    spans, reason = stage_spans(cell)
+    if reason:
+        return Cut(reason=reason)
+    columns = _columns(cell, header)
+    stages = tuple(
+        _seen(name, [span for span in spans if span.name == name], _mean_s(cell, name), columns)
+        for name in STAGES
+        if _mean_s(cell, name) > 0
+    )
+    denoising = next((stage for stage in stages if stage.name == "denoising"), None)
+    steps, no_steps = _steps(cell, columns)
+    return Cut(
+        stages=stages,
+        a_step=denoising and _a_step(denoising, _step_count(cell)),
+        steps=steps,
+        no_steps=no_steps,
+    )
+
+
+def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
+    """Return the trace of the GPU that a cell ran on, `None` where it ran on none or is unknown."""
+    gpus = cell.trace.gpus
+    if not is_gpu(header) or not gpus:
+        return None
+    if len(gpus) == 1:
+        return gpus[0]
+    card = gpu_card(header)
+    return next((gpu for gpu in gpus if card and gpu.index == card.index), None)
+
+
+def _shown(cell: Cell) -> list[Sample]:
+    """Return the calls that the trace shows, those of the last visit, with a known start."""
+    last = cell.visits[-1].calls if cell.visits else len(cell.samples)
+    return [s for s in cell.samples[len(cell.samples) - last :] if s.start_s is not None]
+
+
+def _why_none(cell: Cell) -> str:
+    if any(not isinstance(sample.stages, Stages) for sample in cell.samples):
+        return SPEECH
+    return NO_STARTS if cell.samples else cell.missing.get("samples", "no call was timed")
+
+
+def _stages_of(sample: Sample) -> list[Span]:
+    """Return where each stage of a call ran for certain: `other_s` may be at either side."""
+    stages, start_s = sample.stages, sample.start_s
+    if start_s is None or not isinstance(stages, Stages):
+        return []
+    text_s = start_s + stages.text_encoder_s
+    denoised_s = text_s + stages.denoising_s
+    spans = [
+        Span("text encoder", start_s, text_s),
+        Span("denoising", text_s + stages.other_s, denoised_s),
+        Span("decoder", denoised_s + stages.other_s, denoised_s + stages.decoder_s),
+    ]
+    return [span for span in spans if span.end_s > span.start_s]
+
+
+def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
+    """Return each step over all calls, or none and why they cannot be told apart."""
+    calls = [
+        (sample, span)
+        for sample in _shown(cell)
+        for span in _stages_of(sample)
+        if span.name == "denoising"
+    ]
+    times = [step for sample, _ in calls for step in sample.step_s]
+    if not times:
+        return (), "no step was timed"
+    if median(times) < 2 * columns.interval_s:
+        return (), (
+            f"a step takes {1000 * median(times):.3g} ms and the machine was looked at every "
+            f"{1000 * columns.interval_s:.3g} ms: single steps cannot be told apart"
+        )
+    by_step: dict[int, list[tuple[Span, float]]] = {}
+    for sample, span in calls:
+        unsure_s = sample.stages.other_s
+        ends = [span.start_s - unsure_s + done for done in accumulate(sample.step_s, initial=0.0)]
+        for index, (start_s, end_s) in enumerate(pairwise(ends)):
+            certain = Span(f"step {index + 1}", start_s + unsure_s, end_s)
+            by_step.setdefault(index, []).append((certain, end_s - start_s))
+    return tuple(
+        _seen(
+            f"step {index + 1}",
+            [span for span, _ in found if span.end_s > span.start_s],
+            fmean(seconds for _, seconds in found),
+            columns,
+        )
+        for index, found in sorted(by_step.items())
+    ), ""
+
+
+def _a_step(denoising: Seen, steps: float) -> Seen:
+    """Return the mean step. Powers and memory are the stage's, energy is shared out evenly."""
+    if not steps:
+        return denoising
+    shared = {
+        name: value / steps
+        for name in ("seconds", "energy_j", "energy_error_j")
+        if (value := getattr(denoising, name)) is not None
+    }
+    return denoising.model_copy(update={"name": "a step, on average", **shared})
+
+
+def _seen(name: str, spans: Sequence[Span], seconds: float, columns: _Columns) -> Seen:
+    inside = [
+        index
+        for span in spans
+        for index in range(
+            bisect_left(columns.at_s, span.start_s), bisect_right(columns.at_s, span.end_s)
+        )
+    ]
+    found: dict[str, float | None] = {}
+    missing: dict[str, str] = {}
+    window_s = UTILIZATION_WINDOW_S if columns.on_gpu else columns.interval_s
+    for field, column, reach_s in (
+        ("mean_memory_mib", columns.memory, 0.0),
+        ("utilization_percent", columns.utilization, window_s),
+        ("power_w", columns.power, POWER_REFRESH_S),
+    ):
+        values = [value for index in inside if (value := column[index]) is not None]
+        missing[field] = _why_not(values, seconds, reach_s)
+        found[field] = None if missing[field] else fmean(values)
+        if field == "mean_memory_mib" and not missing[field]:
+            found["peak_memory_mib"] = max(values)
+        if field == "power_w" and not missing[field]:
+            found["energy_j"] = fmean(values) * seconds
+            found["energy_error_j"] = _error_w(values) * seconds
+    if not columns.on_gpu:
+        missing["power_w"] = NO_GPU_POWER
+    for field, cause in (("peak_memory_mib", "mean_memory_mib"), ("energy_j", "power_w")):
+        missing[field] = missing[cause]
+    return Seen(
+        name=name,
+        seconds=seconds,
+        calls=len(spans),
+        readings=len(inside),
+        memory_of="GPU" if columns.on_gpu else "process",
+        **found,
+        missing={field: why for field, why in missing.items() if why},
+    )
+
+
+def _why_not(values: Sequence[float], seconds: float, reach_s: float) -> str:
+    """Return why readings carry no figure, empty where they do."""
+    if seconds < reach_s:
+        return f"it lasts {seconds:.3g} s and the sensor tells of the last {reach_s:.3g} s"
+    if len(values) < MIN_READINGS:
+        return f"{len(values)} readings fell into it; {MIN_READINGS} are needed"
+    return ""
+
+
+def _error_w(powers: Sequence[float]) -> float:
+    """Return the bound of a mean power's error: chance at two standard errors, and the sensor."""
+    chance_w: float = TWO_SIGMA * stdev(powers) / len(powers) ** 0.5
+    return chance_w + SENSOR_ERROR * fmean(powers)
+
+
+def _columns(cell: Cell, header: Header) -> _Columns:
+    trace, gpu = cell.trace, gpu_of(cell, header)
+    nothing = (None,) * len(trace.at_s)
+    gaps = [later - earlier for earlier, later in pairwise(trace.at_s)]
+    on_gpu = is_gpu(header)
+    if on_gpu:
+        columns = (
+            (gpu.memory_used_mib, gpu.utilization_percent, gpu.power_w) if gpu else (nothing,) * 3
+        )
+    else:
+        columns = (trace.rss_mib, trace.cpu_percent, nothing)
+    memory, utilization, power = (c if len(c) == len(trace.at_s) else nothing for c in columns)
+    return _Columns(trace.at_s, median(gaps) if gaps else 0.0, on_gpu, memory, utilization, power)
+
+
+def _mean_s(cell: Cell, name: StageName) -> float:
+    field = f"{name.replace(' ', '_')}_s"
+    return float(fmean(getattr(sample.stages, field) for sample in _shown(cell)))
+
+
+def _step_count(cell: Cell) -> float:
+    return fmean(len(sample.step_s) for sample in _shown(cell))
