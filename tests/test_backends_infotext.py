@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from diffusion_bench.backends.infotext import infotext, parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, SamplerName
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,7 @@ from diffusion_bench.records import ImageRequest
         {"prompt": "a\nb: c, d", "negative_prompt": "Steps: 3\nx", "steps": 7},
         {"prompt": "a cat", "sampler": "unipc", "width": 96, "seed": 2**62},
         {"prompt": "a cat", "eta": 0.25, "guidance_rescale": 0.5, "model": "/m/a, b: 1x1"},
+        *({"prompt": "a cat", "sampler": name} for name in get_args(SamplerName)),
         {"prompt": "a cat", "variation_seed": 4, "variation_strength": 0.5},
     ],
 )

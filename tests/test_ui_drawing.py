@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageChops
 from ui_server import VALUES, busy_device, is_free, wait_until
 
-from diffusion_bench.backends.catalog import unknown_words
+from diffusion_bench.backends.catalog import ModelUnavailable, unknown_words
+from diffusion_bench.backends.downloads import Progress
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
@@ -15,6 +16,8 @@ from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_fields import EXAMPLES
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +158,29 @@ def test_strokes_are_the_mask(make_drawing, tmp_path):
     assert (asked.request.strength, asked.inputs.mask.getbbox()) == (1.0, (32, 0, 64, 64))
     assert asked.inputs.mask.getextrema() == (0, 255)
     assert asked.inputs.named_in(asked.request) == asked.request
+
+
+def test_a_model_that_is_not_here_is_fetched_with_its_progress_said(make_drawing, monkeypatch):
+    def fetch(entry, precision, on_progress):
+        on_progress(Progress(done_mib=512.0, total_mib=2048.0))
+        raise ModelUnavailable(f"{entry.name} could not be fetched: the line is cut")
+
+    monkeypatch.setattr("diffusion_bench.ui.drawing.fetch", fetch)
+    views = make_drawing().draw(VALUES | {"model": SD15, "sampler": "ddim"})
+
+    told = next(view for view in views if view.status and "Fetching" in view.status)
+    assert (told.done, told.total) == (512, 2048)
+    assert told.status.endswith(": 512 MiB of 2.0 GiB.")
+    with pytest.raises(ModelUnavailable, match="the line is cut"):
+        list(views)
+    assert is_free()
+
+
+def test_a_guest_cannot_make_the_machine_fetch_a_model(make_drawing, monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.drawing.fetch", pytest.fail)
+
+    with pytest.raises(ValueError, match="guests cannot fetch it"):
+        list(make_drawing(shared=True).draw(VALUES | {"model": SD15}))
 
 
 @pytest.mark.parametrize(

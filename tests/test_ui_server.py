@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_bytes(client):
         ({"width": 70}, "width 70 is not a multiple of 8; the nearest are 64 and 72"),
         ({"prompt": ""}, "the prompt is empty"),
         ({"model": "nowhere"}, "unknown model 'nowhere'"),
-        ({"model": "some/body"}, "not on this machine"),
+        ({"model": "some/body"}, "could not be fetched from the hub"),
         ({"eta": 0.5, "steps": 0}, "0"),
     ],
 )

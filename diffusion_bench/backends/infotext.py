@@ -87,7 +87,7 @@ def parse_infotext(text: str) -> dict[str, Any]:
     if len(text) > MAX_TEXT:
         raise ValueError(f"its text of settings is longer than {MAX_TEXT} characters")
     lines = text.strip().split("\n")
-    told = dict(SETTING.findall(lines[-1]))
+    told = {name: _unquoted(value) for name, value in SETTING.findall(lines[-1])}
     if "Steps" not in told:
         raise ValueError("its text tells no steps, so it was not written by A1111 or its like")
     prompt, _, negative = "\n".join(lines[:-1]).partition(f"\n{NEGATIVE}")
@@ -104,6 +104,15 @@ def parse_infotext(text: str) -> dict[str, Any]:
         except (KeyError, ValueError):
             continue
     return fields
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value
 
 
 def _size(text: str) -> dict[str, int]:
