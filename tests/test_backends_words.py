@@ -47,6 +47,7 @@ def test_an_unknown_word_is_named_with_the_nearest_known_ones(model: str) -> Non
         f"{model} was not trained on: catt (near: cat), zzyx",
     )
     assert nearest_words(model, "KITTI") == ("kitty",)
+    assert doubts(model, "a cat", "dogg") == (f"{model} was not trained on: dogg (near: dog)",)
 
 
 def test_a_colour_of_an_object_is_said_to_be_lost_and_a_fruit_is_no_colour(model: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.input_pictures import InputPictures, check_inputs
 from diffusion_bench.backends.latents import decode, denoiser_of, initial_noise, latent_shape
@@ -24,6 +23,7 @@ from diffusion_bench.backends.pipeline_calls import (
 )
 from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
 from diffusion_bench.backends.stage_clock import StageClock
+from diffusion_bench.backends.words import doubts
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import (
     Generation,
@@ -116,12 +116,14 @@ class ImageBackend:
         *,
         stop_after: int | None = None,
         inputs: InputPictures | None = None,
+        captions: Sequence[str] | None = None,
     ) -> Generation:
         """Draw the request's pictures, from the `inputs` that it names if it names any.
 
         `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
         counts for no step. With `stop_after` the steps after that many are left out and what there
-        is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. Raises
+        is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. With
+        `captions`, each picture of the batch is drawn from its own instead of the prompt. Raises
         ValueError for a request that this model cannot fulfil, or that asks for another speed than
         it was loaded for.
         """
@@ -139,6 +141,8 @@ class ImageBackend:
             generators=self._noise_generators(request),
             inputs=inputs,
         )
+        if captions is not None:
+            arguments["prompt"] = one_each(captions, request)
         callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
         with self._arrangement.running(pipeline) as compiling, clock.watching(pipeline):
@@ -208,10 +212,14 @@ class ImageBackend:
         return step_ended
 
     def _warnings(self, request: ImageRequest) -> tuple[str, ...]:
-        strange = unknown_words(self.model, f"{request.prompt} {request.negative_prompt}")
-        if not strange:
-            return ()
-        return (f"{self.model} was not trained on: {', '.join(strange)}",)
+        return doubts(self.model, request.prompt, request.negative_prompt)
+
+
+def one_each(captions: Sequence[str], request: ImageRequest) -> list[str]:
+    """Return the captions as a list; raise ValueError unless there is one for every picture."""
+    if len(captions) != request.batch:
+        raise ValueError(f"{len(captions)} captions for a batch of {request.batch}; one each")
+    return list(captions)
 
 
 def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:

@@ -45,16 +45,17 @@ def nearest_words(model: str, word: str) -> tuple[str, ...]:
     return tuple(get_close_matches(word.lower(), known.words, n=MOST_NEAR, cutoff=LIKENESS))
 
 
-def doubts(model: str, prompt: str) -> tuple[str, ...]:
+def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
-    Unknown words, each with the nearest known ones; a colour that is no background's; more than two
+    Unknown words of both prompts, each with the nearest known ones; a colour that is no background's; more than two
     objects. Empty for a model that lists no words: it may know any.
     """
     known = known_words(model)
     if known is None:
         return ()
-    return (*_strangers(model, prompt), *_colours(model, prompt, known), *_many(prompt, known))
+    strangers = _strangers(model, f"{prompt} {negative_prompt}")
+    return (*strangers, *_colours(model, prompt, known), *_many(prompt, known))
 
 
 def _strangers(model: str, prompt: str) -> tuple[str, ...]:
