@@ -1,0 +1,89 @@
+"""`explain`: verdicts, stages and steps of a report, in words and as lines of JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_header, make_trace
+
+from diffusion_bench.cli import main
+from diffusion_bench.reports.schema import Ceiling
+from diffusion_bench.reports.store import ReportWriter
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """Return a report of a watched cell and one that ran out of memory."""
+    good = make_cell(
+        wall_s=(4.0,) * 2,
+        steps=4,
+        trace=make_trace(seconds=8),
+        ceiling=Ceiling(gflops=100.0, copy_gbs=10.0),
+    )
+    samples = tuple(
+        sample.model_copy(update={"start_s": 4.0 * index})
+        for index, sample in enumerate(good.samples)
+    )
+    good = good.model_copy(update={"samples": samples})
+    bad = make_cell(status="oom", steps=8, order=1)
+    path = tmp_path / "mine.jsonl"
+    header = make_header(cells=[good.request, bad.request])
+    with ReportWriter.create(path, header) as writer:
+        writer.append(good)
+        writer.append(bad)
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", *map(str, arguments)])
+    assert ended.value.code == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_cell_has_its_verdict_with_the_evidence_and_its_stages(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = told(capsys, report)
+    assert lines[0].endswith("mine.jsonl: 2 cells")
+    assert lines[2].startswith("  cannot tell: a step reached")
+    assert any(line.startswith("  denoising: 3.2 s, process memory peak") for line in lines)
+    assert lines[-1] == "  out of memory: memory ran out in a stage that is not known"
+    reasons = [line for line in lines if line.startswith("  not told: ")]
+    assert len(reasons) == 1, "each reason is said once"
+    assert "power, energy of text encoder, denoising, decoder, a step, on average" in reasons[0]
+    assert not any(line.startswith("  step 1") for line in lines)
+
+
+def test_single_steps_are_told_where_they_are_asked_for(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = told(capsys, report, "--steps")
+    assert [line for line in lines if line.startswith("  step 4: 800 ms, process memory")]
+
+
+def test_other_tools_get_a_line_of_json_a_cell(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = map(json.loads, told(capsys, report, "--json"))
+    assert (first["verdict"], second["verdict"]) == ("cannot tell", "out of memory")
+    assert first["reached"]["flops"] > 0
+    assert [stage["name"] for stage in first["trace"]["stages"]] == [
+        "text encoder",
+        "denoising",
+        "decoder",
+    ]
+    assert (second["reached"], second["not_reached"]) == (None, "no step was timed")
+
+
+def test_a_file_that_is_no_report_is_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "no.jsonl"
+    path.write_text("hello\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", str(path)])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,0 +1,211 @@
+"""Readings cut by stage and step: what falls where, and what too few of them cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes import make_cell, make_header, make_trace
+
+from diffusion_bench.records import GpuTrace, Stages, Trace, VoiceStages
+from diffusion_bench.reports.schema import Cell, Header, Sample, Visit
+from diffusion_bench.reports.stage_readings import (
+    NO_GPU_POWER,
+    NO_STARTS,
+    SPEECH,
+    Seen,
+    cut_trace,
+    gpu_of,
+    stage_spans,
+)
+
+TEXT_S, STEP_S, DECODER_S = 1.0, 2.0, 3.0  # of the usual call: 1 + 4 * 2 + 3 = 12 s
+STEPS = 4
+
+
+def sample(start_s: float | None, *, other_s: float = 0.0, step_s: float = STEP_S) -> Sample:
+    stages = Stages(
+        text_encoder_s=TEXT_S,
+        denoising_s=STEPS * step_s,
+        decoder_s=DECODER_S,
+        other_s=other_s,
+    )
+    return Sample(
+        wall_s=TEXT_S + STEPS * step_s + DECODER_S + other_s,
+        stages=stages,
+        step_s=(step_s,) * STEPS,
+        start_s=start_s,
+    )
+
+
+def gpu_trace(
+    seconds: float, power_w: Callable[[float], float], *, every_s: float = 0.05, **columns: Any
+) -> Trace:
+    at_s = tuple((index + 0.5) * every_s for index in range(round(seconds / every_s)))
+    gpu = GpuTrace(
+        index=0,
+        power_w=tuple(power_w(at) for at in at_s),
+        memory_used_mib=tuple(1000.0 + at for at in at_s),
+        utilization_percent=tuple(90.0 for _ in at_s),
+    )
+    return Trace(at_s=at_s, gpus=(gpu.model_copy(update=columns),))
+
+
+def cell_of(trace: Trace, *samples: Sample, **fields: Any) -> Cell:
+    made = make_cell(trace=trace, steps=STEPS)
+    return made.model_copy(update={"samples": samples, **fields})
+
+
+def by_stage(at_s: float) -> float:
+    """A card that draws 50 W for text, 100, 110, 120 and 130 in the steps, 200 in the decoder."""
+    in_call = at_s % 12.0
+    if in_call < TEXT_S:
+        return 50.0
+    step = int((in_call - TEXT_S) / STEP_S)
+    return 100.0 + 10.0 * step if step < STEPS else 200.0
+
+
+HEADER = make_header(gpu="NVIDIA L4")
+
+
+def parts(cell: Cell, header: Header = HEADER) -> dict[str, Seen]:
+    cut = cut_trace(cell, header)
+    every = [*cut.stages, *cut.steps, *((cut.a_step,) if cut.a_step else ())]
+    return {part.name: part for part in every}
+
+
+def test_each_stage_and_each_step_has_the_power_that_was_drawn_in_it_and_its_energy() -> None:
+    cell = cell_of(gpu_trace(24.0, by_stage), sample(0.0), sample(12.0))
+    found = parts(cell)
+    assert {name: part.power_w for name, part in found.items() if "average" not in name} == {
+        "text encoder": pytest.approx(50.0),
+        "denoising": pytest.approx(115.0),
+        "decoder": pytest.approx(200.0),
+        **{f"step {k + 1}": pytest.approx(100.0 + 10 * k) for k in range(STEPS)},
+    }
+    assert found["step 3"].energy_j == pytest.approx(240.0)
+    assert found["denoising"].energy_j == pytest.approx(115.0 * 8)
+    a_step = found["a step, on average"]
+    assert (a_step.seconds, a_step.energy_j) == (pytest.approx(2.0), pytest.approx(230.0))
+    assert found["decoder"].calls == 2
+    assert found["decoder"].readings == 120
+
+
+def test_memory_is_the_peak_and_mean_of_the_stage_and_not_of_the_call() -> None:
+    found = parts(cell_of(gpu_trace(12.0, by_stage), sample(0.0)))
+    assert found["text encoder"].peak_memory_mib == pytest.approx(1000.975)
+    assert found["text encoder"].mean_memory_mib == pytest.approx(1000.5)
+    assert found["decoder"].peak_memory_mib == pytest.approx(1011.975)
+    assert found["decoder"].memory_of == "GPU"
+
+
+def test_an_energy_is_bounded_by_chance_and_by_the_sensor() -> None:
+    steady = parts(cell_of(gpu_trace(12.0, lambda _: 100.0), sample(0.0)))["denoising"]
+    assert steady.energy_error_j == pytest.approx(0.05 * 800)
+    uneven = parts(cell_of(gpu_trace(12.0, by_stage), sample(0.0)))["denoising"]
+    assert uneven.energy_error_j is not None
+    assert uneven.energy_error_j > 0.05 * 920
+
+
+def test_what_lies_between_the_stages_belongs_to_none() -> None:
+    cell = cell_of(gpu_trace(14.0, by_stage), sample(0.0, other_s=0.5))
+    spans, reason = stage_spans(cell)
+    assert reason == ""
+    assert [(span.name, span.start_s, span.end_s) for span in spans] == [
+        ("text encoder", 0.0, 1.0),
+        ("denoising", 1.5, 9.0),
+        ("decoder", 9.5, 12.0),
+    ]
+    assert parts(cell)["denoising"].seconds == 8.0  # what was timed is what it took
+
+
+def test_steps_shorter_than_two_looks_are_told_on_average_only() -> None:
+    cell = cell_of(
+        gpu_trace(12.0, lambda _: 100.0), *(sample(4.32 * k, step_s=0.08) for k in range(2))
+    )
+    cut = cut_trace(cell, HEADER)
+    assert cut.steps == ()
+    assert "a step takes 80 ms and the machine was looked at every 50 ms" in cut.no_steps
+    assert cut.a_step is not None
+    assert cut.a_step.energy_j == pytest.approx(8.0)
+    assert cut.a_step.seconds == pytest.approx(0.08)
+
+
+def test_a_stage_shorter_than_the_sensors_memory_tells_no_power_and_no_utilisation() -> None:
+    """Memory is read as it is now; power of the last 0.1 s; utilisation of the last second."""
+    many = [sample(4.2 * k, step_s=0.05) for k in range(5)]
+    found = parts(cell_of(gpu_trace(21.0, by_stage, every_s=0.01), *many))
+    step = found["step 1"]
+    assert step.mean_memory_mib is not None
+    assert step.power_w is None
+    assert "lasts 0.05 s and the sensor tells of the last 0.1 s" in step.missing["energy_j"]
+    stage = found["denoising"]
+    assert stage.power_w is not None
+    assert "the sensor tells of the last 1 s" in stage.missing["utilization_percent"]
+    assert found["decoder"].utilization_percent == 90.0
+
+
+def test_two_readings_are_no_mean() -> None:
+    found = parts(cell_of(gpu_trace(12.0, by_stage, every_s=0.5), sample(0.0)))["text encoder"]
+    assert (found.readings, found.power_w, found.peak_memory_mib) == (2, None, None)
+    assert found.missing["power_w"] == "2 readings fell into it; 3 are needed"
+
+
+def test_readings_that_could_not_be_taken_are_left_out_of_the_mean() -> None:
+    trace = gpu_trace(12.0, lambda _: 100.0)
+    power_w = tuple(None if at < 4 else 100.0 for at in trace.at_s)
+    gpu = trace.gpus[0].model_copy(update={"power_w": power_w})
+    found = parts(cell_of(trace.model_copy(update={"gpus": (gpu,)}), sample(0.0)))
+    assert found["denoising"].power_w == pytest.approx(100.0)
+    assert found["text encoder"].power_w is None
+    assert found["text encoder"].mean_memory_mib is not None
+
+
+def test_only_the_calls_of_the_last_visit_lie_in_the_trace() -> None:
+    visits = (
+        Visit(started_utc="2026-01-02T03:04:05Z", calls=1),
+        Visit(started_utc="2026-01-02T03:05:05Z", calls=1),
+    )
+    late = cell_of(gpu_trace(12.0, by_stage), sample(0.0), sample(0.0), visits=visits)
+    assert parts(late)["decoder"].calls == 1
+
+
+def test_a_processor_has_its_own_load_and_memory_and_says_why_it_has_no_energy() -> None:
+    trace = make_trace(seconds=12)
+    found = parts(cell_of(trace, sample(0.0)), make_header())["decoder"]
+    assert found.memory_of == "process"
+    assert found.peak_memory_mib is not None
+    assert found.utilization_percent is not None
+    assert (found.energy_j, found.missing["energy_j"]) == (None, NO_GPU_POWER)
+
+
+def test_the_gpu_is_the_one_the_cell_ran_on() -> None:
+    first, second = GpuTrace(index=0, name="A"), GpuTrace(index=1, name="B")
+    cell = cell_of(Trace(at_s=(0.0,), gpus=(second, first)))
+    assert gpu_of(cell, HEADER) == first
+    assert gpu_of(cell, make_header()) is None
+    assert gpu_of(cell_of(Trace(at_s=(0.0,), gpus=(second,))), HEADER) == second
+
+
+SPOKEN = VoiceStages(
+    text_s=0.1, voice_encoder_s=0.1, prior_s=0.1, denoising_s=0.1, vocoder_s=0.1, other_s=0.0
+)
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (make_cell(), "no readings of this cell"),
+        (make_cell(trace=make_trace()), NO_STARTS),
+        (
+            cell_of(make_trace(), Sample(wall_s=0.5, stages=SPOKEN, step_s=(0.1,), start_s=0.0)),
+            SPEECH,
+        ),
+    ],
+    ids=["no trace", "an old report", "speech"],
+)
+def test_a_cell_that_cannot_be_cut_says_why(cell: Cell, reason: str) -> None:
+    cut = cut_trace(cell, make_header())
+    assert cut.stages == ()
+    assert reason in cut.reason
