@@ -7,16 +7,19 @@ inpainting diffusers has pipelines over the same networks; a model without one s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.latents import check_size, denoiser_of, packed
+from diffusion_bench.backends.starting_image import keep_beside_mask, start_from
 from diffusion_bench.records import ImageRequest
 
 IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
+# Channels a U-Net takes in diffusers' inpainting: latents, or latents, mask and masked latents.
+FILLING_CHANNELS = (4, 9)
 FEW_TOKENS = 256  # of the prompt that FLUX.1-schnell was distilled on, says its card
 
 
@@ -52,10 +55,17 @@ def pipeline_for(pipeline: Any, request: ImageRequest) -> Any:
     task = IMAGE_TO_IMAGE if request.mask is None else INPAINTING
     if task_class(task, type(pipeline)) is None:
         raise ValueError(f"this model's pipeline ({type(pipeline).__name__}) has no {task}")
-    auto = AutoPipelineForImage2Image if request.mask is None else AutoPipelineForInpainting
+    whole = request.mask is None or not _fills(pipeline)
+    auto = AutoPipelineForImage2Image if whole else AutoPipelineForInpainting
     found = auto.from_pipe(pipeline)
     found.set_progress_bar_config(disable=True)
     return found
+
+
+def _fills(pipeline: Any) -> bool:
+    """Return whether diffusers' inpainting takes the network; else we keep what is masked."""
+    network = getattr(pipeline, "unet", None)
+    return network is None or network.config.in_channels in FILLING_CHANNELS
 
 
 def parameters_of(pipeline_class: type) -> Mapping[str, inspect.Parameter]:
@@ -135,39 +145,18 @@ def _starts(
     if inputs is None:
         return {"latents": packed(pipeline, noise)}
     own = inputs.fitted(request.width, request.height)
-    start_from(pipeline, noise)
+    start = start_from(pipeline, noise)
     arguments: dict[str, Any] = {
         "image": [own.image] * request.batch,
         "strength": request.strength,
     }
-    if own.mask is not None:
+    if own.mask is not None and "mask_image" not in parameters_of(type(pipeline)):
+        keep_beside_mask(pipeline, start, own.mask)
+    elif own.mask is not None:
         arguments["mask_image"] = own.mask
         if request.strength == 1:  # the image is not seen through pure noise
             arguments["latents"] = noise
     return arguments
-
-
-def start_from(pipeline: Any, noise: torch.Tensor) -> None:
-    """Let the pipeline's scheduler put this noise on images, in place of the pipeline's own draw.
-
-    Pipelines draw it from the generators of the sampler's noise, which lie on the device.
-    """
-    scheduler = pipeline.scheduler
-    mix: Callable[..., Any] = getattr(scheduler, "add_noise", None) or _as_add(scheduler)
-
-    def add_noise(images: torch.Tensor, theirs: torch.Tensor, timesteps: torch.Tensor) -> Any:
-        ours = noise if theirs.shape == noise.shape else packed(pipeline, noise)
-        return mix(images, ours.to(theirs), timesteps)
-
-    def scale_noise(images: torch.Tensor, timesteps: torch.Tensor, theirs: torch.Tensor) -> Any:
-        return add_noise(images, theirs, timesteps)
-
-    scheduler.add_noise, scheduler.scale_noise = add_noise, scale_noise
-
-
-def _as_add(scheduler: Any) -> Callable[..., Any]:
-    scale = scheduler.scale_noise
-    return lambda images, noise, timesteps: scale(images, timesteps, noise)
 
 
 def is_interruptible(pipeline: Any) -> bool:

@@ -15,6 +15,7 @@ from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, ignore_step
 
 if TYPE_CHECKING:
+    from diffusion_bench.backends.input_pictures import InputPictures
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import Generation, OnStep
 
@@ -31,24 +32,32 @@ class Settings:
     eta: float | None = None
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_rescale: float | None = None
     negative_prompt: str | None = None
     seed: int | None = None
     noise_seed: int | None = None
+    variation_seed: int | None = None
+    variation_strength: float | None = None
+    strength: float | None = None
     size: str | None = None
     batch: int | None = None
     precision: str | None = None
+    speed: str | None = None
 
     def given(self) -> dict[str, object]:
         """Return the settings by the names of their options."""
         names = {
             "guidance_scale": "guidance",
             "negative_prompt": "negative",
+            "guidance_rescale": "guidance-rescale",
             "noise_seed": "noise-seed",
+            "variation_seed": "variation-seed",
+            "variation_strength": "variation-strength",
             "batch": "pictures",
         }
         return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
 
-    def request(self, prompt: str) -> ImageRequest:
+    def request(self, prompt: str, inputs: InputPictures | None = None) -> ImageRequest:
         """Return the request, with the model's own settings for what was not given.
 
         A negative seed picks one at random. Raises ValueError for an unknown model or bad setting.
@@ -68,26 +77,47 @@ class Settings:
             "height": height,
             "seed": secrets.randbelow(2**32) if seed < 0 else seed,
         }
-        defaults = {"steps": entry.steps, "guidance_scale": entry.guidance_scale}
+        defaults = {
+            "steps": entry.steps,
+            "guidance_scale": entry.guidance_scale,
+            "sampler": entry.sampler,
+        }
         given = {k: v for k, v in asdict(self).items() if v is not None and k != "size"}
+        if (given.get("variation_seed") or 0) < 0:
+            given["variation_seed"] = secrets.randbelow(2**32)
+        pictures = inputs.digests() if inputs is not None else {}
         try:
-            return ImageRequest.model_validate({**defaults, **given, **own})
+            return ImageRequest.model_validate({**defaults, **given, **own, **pictures})
         except ValidationError as error:
             raise ValueError(explain(error)) from None
 
 
 class Drawing:
-    """Draws into files, one after another, with one model kept loaded."""
+    """Draws into files, one after another, with one model kept loaded.
 
-    def __init__(self, device: str | None, *, parameters: bool) -> None:
+    With an `image` all pictures start from it, and with a `mask` only its white part changes.
+    """
+
+    def __init__(
+        self,
+        device: str | None,
+        *,
+        parameters: bool,
+        image: Path | None = None,
+        mask: Path | None = None,
+    ) -> None:
         from diffusion_bench.backends.engine import Engine
+        from diffusion_bench.backends.input_pictures import read_inputs
 
+        if mask is not None and image is None:
+            raise ValueError("--mask needs --image, whose part it is to draw anew")
         self._engine = Engine(device)
         self._parameters = parameters
+        self._inputs = read_inputs(image, mask) if image is not None else None
 
     def draw(self, prompt: str, settings: Settings, out: Path | None) -> None:
         """Draw a prompt; raise ValueError before any work for what can be seen to fail."""
-        request = settings.request(prompt)
+        request = settings.request(prompt, self._inputs)
         paths = _paths(out or DEFAULT_OUT, request.batch)
         generation = self._generate(request)
         for index, path in enumerate(paths):
@@ -121,7 +151,7 @@ class Drawing:
 
     def _generate(self, request: ImageRequest) -> Generation:
         with _progress(request) as on_step:
-            return self._engine.generate(request, on_step, wait_s=WAIT_S)
+            return self._engine.generate(request, on_step, inputs=self._inputs, wait_s=WAIT_S)
 
     def _save(self, generation: Generation, index: int, path: Path) -> None:
         from diffusion_bench.backends.picture_recipes import recipe_of
@@ -179,13 +209,18 @@ def _progress(request: ImageRequest) -> Iterator[OnStep]:
 def _summarise(generation: Generation) -> None:
     for warning in generation.warnings:
         typer.echo(f"warning: {warning}", err=True)
+    for note in generation.notes:
+        typer.echo(note, err=True)
     stages = generation.stages
+    varied = generation.request.variation_seed
     parts = [
         f"seed {generation.request.seed}",
+        *([] if varied is None else [f"variation seed {varied}"]),
         f"{generation.wall_s:.2f} s on {generation.device}",
         f"text encoder {stages.text_encoder_s:.3f} s",
         f"denoising {stages.denoising_s:.2f} s",
         f"decoder {stages.decoder_s:.3f} s",
+        *([] if generation.compile_s is None else [f"compiling {generation.compile_s:.1f} s"]),
         peak_words(generation.memory),
     ]
     typer.echo(", ".join(parts), err=True)

@@ -19,12 +19,19 @@ def generate(
     eta: options.Eta = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
+    guidance_rescale: options.GuidanceRescale = None,
     negative: options.Negative = None,
     seed: options.Seed = None,
     noise_seed: options.NoiseSeed = None,
+    variation_seed: options.VariationSeed = None,
+    variation_strength: options.VariationStrength = None,
+    image: options.Image = None,
+    mask: options.Mask = None,
+    strength: options.Strength = None,
     size: options.Size = None,
     pictures: options.Pictures = None,
     precision: options.Precision = None,
+    speed: options.Speed = None,
     device: options.Device = None,
     out: options.Out = None,
     batch: options.Batch = None,
@@ -40,7 +47,9 @@ def generate(
 
     diffusion-bench generate "a castle at dusk" --model stable-diffusion-v1-5/stable-diffusion-v1-5
 
-    diffusion-bench generate --batch prompts.csv
+    diffusion-bench generate "a cat on mars" --image photo.png --mask sky.png --strength 0.9
+
+    diffusion-bench generate --batch prompts.csv --speed auto
 
     diffusion-bench generate --from cat.png --out again.png
     """
@@ -52,14 +61,19 @@ def generate(
         eta=eta,
         steps=steps,
         guidance_scale=guidance,
+        guidance_rescale=guidance_rescale,
         negative_prompt=negative,
         seed=seed,
         noise_seed=noise_seed,
+        variation_seed=variation_seed,
+        variation_strength=variation_strength,
+        strength=strength,
         size=size,
         batch=pictures,
         precision=precision,
+        speed=speed,
     )
-    drawing = Drawing(device, parameters=not no_parameters)
+    drawing = Drawing(device, parameters=not no_parameters, image=image, mask=mask)
     if overwrite and batch is None:
         raise ValueError("--overwrite belongs to --batch; one picture always replaces --out")
     if batch is not None:
