@@ -93,6 +93,24 @@ def test_ddpm_keeps_ddims_variance_at_eta_one() -> None:
         )
 
 
+def test_the_larger_variance_is_sigma_hat_of_the_stride_that_is_taken() -> None:
+    """Song et al. (2021), section 5.1: sigma-hat^2 = 1 - alpha_bar_t / alpha_bar_before."""
+    large = build_scheduler("ddpm-large", EPSILON)
+    large.set_timesteps(50)
+    t, before = (int(each) for each in large.timesteps[10:12])
+    expected = 1 - large.alphas_cumprod[t] / large.alphas_cumprod[before]
+    drawn = large.step(
+        torch.zeros(50_000, 1),
+        t,
+        torch.zeros(50_000, 1),
+        generator=torch.Generator().manual_seed(1),
+    ).prev_sample
+    assert drawn.var().item() == pytest.approx(expected.item(), rel=0.03)
+    small = build_scheduler("ddpm", EPSILON)
+    small.set_timesteps(50)
+    assert small._get_variance(t) < expected
+
+
 def test_the_models_own_schedule_is_kept_and_latents_are_not_clipped() -> None:
     for sampler in ("ddim", "ddpm"):
         scheduler = build_scheduler(sampler, {**EPSILON, "clip_sample": True, "thresholding": True})

@@ -39,7 +39,7 @@ def model_facts(name: str) -> ModelFacts:
 
 def facts_of_folder(name: str, folder: Path) -> ModelFacts:
     """Return what a diffusers folder says of itself; OSError or ValueError where it cannot."""
-    return _facts(name, folder, _folder_revision(folder))
+    return _facts(name, folder, folder_revision(folder))
 
 
 def unknown_facts(name: str, reason: str) -> ModelFacts:
@@ -67,7 +67,7 @@ def _settings(path: Path) -> dict[str, Any]:
     return found
 
 
-def _folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path) -> str:
     """Return a digest of every weight and setting in a folder, names included."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):

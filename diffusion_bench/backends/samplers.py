@@ -17,6 +17,7 @@ SCHEDULE = Path("scheduler") / "scheduler_config.json"
 TITLES: dict[SamplerName, str] = {
     "ddim": "DDIM",
     "ddpm": "DDPM",
+    "ddpm-large": "DDPM, larger variance",
     "dpm++": "DPM++ 2M",
     "euler": "Euler",
     "unipc": "UniPC",

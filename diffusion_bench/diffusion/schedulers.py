@@ -1,6 +1,7 @@
 """Schedulers from diffusers, built from a model's own noise schedule.
 
 ddpm    ancestral sampling, Ho et al. (2020), algorithm 2, variance `fixed_small`
+ddpm-large  the same with `fixed_large`, beta_t: sigma-hat of Song et al. (2021), section 5.1
 ddim    Song et al. (2021), eq. 12; eta 0 is deterministic, eta 1 has DDPM's variance (eq. 16)
 dpm++   Lu et al. (2022), "DPM-Solver++", second order multistep (2M); deterministic
 euler   Karras et al. (2022), algorithm 1 without its correction and noise; deterministic
@@ -31,11 +32,13 @@ from diffusers import (
 SCHEDULERS: dict[str, Any] = {
     "ddim": DDIMScheduler,
     "ddpm": DDPMScheduler,
+    "ddpm-large": DDPMScheduler,
     "dpm++": DPMSolverMultistepScheduler,
     "euler": EulerDiscreteScheduler,
     "unipc": UniPCMultistepScheduler,
     "lcm": LCMScheduler,
 }
+DDPM_VARIANCES = {"ddpm": "fixed_small", "ddpm-large": "fixed_large"}
 NATIVE = "native"
 LCM_STEPS = 50  # of the schedule that latent consistency models are distilled on
 
@@ -131,8 +134,8 @@ def _settings(sampler: str, config: Mapping[str, Any], steps: int) -> dict[str, 
     """Return what a scheduler needs to be told apart from the model's own settings."""
     trained = config.get("num_train_timesteps", 1000)
     settings: dict[str, Any] = {}
-    if sampler == "ddpm":
-        settings["variance_type"] = "fixed_small"
+    if sampler in DDPM_VARIANCES:
+        settings["variance_type"] = DDPM_VARIANCES[sampler]
     if sampler == "dpm++":
         settings["algorithm_type"] = "dpmsolver++"
     if sampler == "lcm":

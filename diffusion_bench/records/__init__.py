@@ -41,6 +41,13 @@ from diffusion_bench.records.machine import (
     Reading,
     Trace,
 )
+from diffusion_bench.records.quality import (
+    AUTO_SCORER,
+    Estimate,
+    Quality,
+    QualityPlan,
+    Share,
+)
 from diffusion_bench.records.speed import AUTO, AskedSpeed, Speed, parse_speed
 from diffusion_bench.records.voice import (
     BUNDLED_VOICE,
@@ -61,6 +68,7 @@ from diffusion_bench.records.work import Request
 
 __all__ = [
     "AUTO",
+    "AUTO_SCORER",
     "BUNDLED_MODEL",
     "BUNDLED_VOICE",
     "BUNDLED_VOICE_MODEL",
@@ -69,6 +77,7 @@ __all__ = [
     "MAX_TEXT",
     "AskedSpeed",
     "Cancelled",
+    "Estimate",
     "Generation",
     "GpuProcess",
     "GpuReading",
@@ -80,11 +89,14 @@ __all__ = [
     "OnStep",
     "OnVoiceStep",
     "PrecisionName",
+    "Quality",
+    "QualityPlan",
     "Reading",
     "Record",
     "Request",
     "SamplerName",
     "Seed",
+    "Share",
     "Speech",
     "Speed",
     "Stage",

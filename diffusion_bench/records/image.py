@@ -14,7 +14,7 @@ BUNDLED_MODEL = "pictogram"
 MAX_SIDE = 4096
 
 # "native" is the scheduler that the model came with.
-SamplerName = Literal["ddim", "ddpm", "dpm++", "euler", "unipc", "lcm", "native"]
+SamplerName = Literal["ddim", "ddpm", "ddpm-large", "dpm++", "euler", "unipc", "lcm", "native"]
 STRENGTH = 0.75  # of the noise on an image: A1111's default
 DIGEST = r"^[0-9a-f]{16}$"
 # Fields that came after the first reports: at their default they are not part of the work's name.

@@ -14,24 +14,32 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.model_facts import folder_revision
+from diffusion_bench.records import MAX_SIDE
 
 BUNDLED_SCORER = "scorer"
 BATCH = 64
+PREPROCESSOR = "preprocessor_config.json"
 
 
 class ClipScorer:
-    """A loaded CLIP on one device. Its features are of unit length."""
+    """A loaded CLIP on one device. Its features are of unit length.
+
+    `folder` is where its files lie on this machine: of a hub id, the snapshot that was fetched.
+    """
 
     def __init__(
-        self, model: Any, tokenizer: Any, pixels: Pixels, *, name: str, device: str
+        self, model: Any, tokenizer: Any, pixels: Pixels, *, name: str, folder: Path, device: str
     ) -> None:
         self.name = name
+        self.folder = folder
         self.device = device
         self._model = model.eval().to(device)
         self._tokenizer = tokenizer
@@ -41,20 +49,38 @@ class ClipScorer:
     def load(cls, name: str = BUNDLED_SCORER, *, device: str | None = None) -> ClipScorer:
         """Load the bundled scorer by its name, else a folder or hub id of a CLIP.
 
-        Raises `ModelUnavailable` where its weights cannot be had. Only safetensors are read.
+        Raises `ModelUnavailable`, in one line, where its weights cannot be had or are no CLIP's.
+        Only safetensors are read.
         """
         quiet_libraries()
         from transformers import AutoTokenizer, CLIPModel
 
-        where = scorer_folder() if name == BUNDLED_SCORER else name
+        where = str(scorer_folder()) if name == BUNDLED_SCORER else name
         try:
+            settings = _settings_file(where, "config.json")
+            if (kind := _read_settings(settings).get("model_type")) != "clip":
+                raise ValueError(f"it is no CLIP, but {str(kind)!r:.40}")
+            pixels = Pixels.of(where)
             model = CLIPModel.from_pretrained(where, use_safetensors=True, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(where)
-            pixels = Pixels.of(where)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             first = str(error).strip().partition("\n")[0]
             raise ModelUnavailable(f"the scorer {name!r} cannot be loaded: {first:.300}") from error
-        return cls(model, tokenizer, pixels, name=name, device=pick_device(device))
+        return cls(
+            model,
+            tokenizer,
+            pixels,
+            name=name,
+            folder=settings.parent,
+            device=pick_device(device),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Return the commit of a hub CLIP, or a digest of its folder's files."""
+        if self.folder.parent.name == "snapshots":  # how the hub's cache lays a commit out
+            return self.folder.name
+        return folder_revision(self.folder)
 
     @torch.inference_mode()
     def features(self, images: Sequence[Image.Image]) -> Tensor:
@@ -114,16 +140,24 @@ class Pixels:
 
     @classmethod
     def of(cls, where: str | Path) -> Pixels:
-        """Return what the folder's or hub id's `preprocessor_config.json` says."""
-        from transformers.utils import cached_file
+        """Return what the folder's or hub id's `preprocessor_config.json` says.
 
-        path = cached_file(str(where), "preprocessor_config.json")
-        if path is None:
-            raise OSError(f"{where} has no preprocessor_config.json")
-        told = json.loads(Path(path).read_text(encoding="utf-8"))
-        size = told["crop_size"] if told.get("do_center_crop") else told["size"]
-        side = size if isinstance(size, int) else size.get("height") or size["shortest_edge"]
-        return cls(int(side), told["image_mean"], told["image_std"])
+        Raises OSError where there is none, ValueError where it cannot be used.
+        """
+        path = _settings_file(str(where), PREPROCESSOR)
+        told = _read_settings(path)
+        try:
+            size = told["crop_size"] if told.get("do_center_crop") else told["size"]
+            side = size if isinstance(size, int) else size.get("height") or size["shortest_edge"]
+            mean, deviation = (
+                [float(value) for value in told[name]] for name in ("image_mean", "image_std")
+            )
+            usable = 0 < int(side) <= MAX_SIDE and len(mean) == len(deviation) == 3
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path.name} does not say what a picture becomes") from error
+        if not usable or min(deviation) <= 0:
+            raise ValueError(f"{path.name} asks for pictures that no CLIP takes")
+        return cls(int(side), mean, deviation)
 
     def read(self, images: Sequence[Image.Image]) -> Tensor:
         """Return (images, 3, side, side) float32."""
@@ -142,6 +176,23 @@ class Pixels:
 def scorer_folder() -> Path:
     """Return the folder of the bundled scorer."""
     return MODELS_FOLDER / BUNDLED_SCORER
+
+
+def _settings_file(where: str, name: str) -> Path:
+    """Return the path of a settings file of a folder or hub id; raise OSError without one."""
+    from transformers.utils import cached_file
+
+    path = cached_file(where, name)
+    if path is None:
+        raise OSError(f"{where} has no {name}")
+    return Path(path)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    told = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(told, dict):
+        raise ValueError(f"{path.name} holds no settings")
+    return told
 
 
 def _pooled(parts: Sequence[Any]) -> Tensor:

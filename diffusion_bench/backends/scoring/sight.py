@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -11,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion_bench.backends.scoring.asked import Asked, words_of
-from diffusion_bench.backends.scoring.clip import ClipScorer, scorer_folder
+from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.records import Record
 
+READER, WORDS = "reader.safetensors", "vocabulary.json"
 SURE = 0.5  # an object is there when nothing is less likely than this
 APART = 2  # patches between the middles of two objects, at least
 
@@ -47,13 +49,23 @@ class Verdict(Record):
     background: bool | None = None
 
 
+def can_see(scorer: ClipScorer) -> bool:
+    """Return whether a scorer has a reader, and the words that it reads, beside its encoders."""
+    return all((scorer.folder / name).is_file() for name in (READER, WORDS))
+
+
 def see(scorer: ClipScorer, images: Sequence[Image.Image]) -> tuple[Sight, ...]:
-    """Return what the bundled scorer sees in each picture."""
+    """Return what the bundled scorer, or another that has a reader, sees in each picture.
+
+    Raises ValueError for a scorer that `can_see` is not true of.
+    """
+    if not can_see(scorer):
+        raise ValueError(f"the scorer {scorer.name!r} has no reader of objects and backgrounds")
     states = scorer.states(images)
-    reader = _reader()
+    reader = _reader(scorer.folder)
     patches = _linear(states[:, 1:], reader, "objects").softmax(dim=-1)
     behind = _linear(states[:, 0], reader, "backgrounds").argmax(dim=-1)
-    words = words_of(scorer_folder() / "vocabulary.json")
+    words = words_of(scorer.folder / WORDS)
     names = (*words.colours, *words.settings)
     return tuple(
         Sight(objects=_objects(patch, words.objects), background=names[int(background)])
@@ -124,6 +136,6 @@ def _linear(states: Tensor, weights: dict[str, Tensor], name: str) -> Tensor:
 
 
 @cache
-def _reader() -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = load_file(scorer_folder() / "reader.safetensors")
+def _reader(folder: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = load_file(folder / READER)
     return weights

@@ -9,7 +9,7 @@ import torch
 import typer
 
 from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
-from diffusion_bench.training.scorer.export import export
+from diffusion_bench.training.scorer.export import export, export_reference
 from diffusion_bench.training.scorer.networks import Scorer
 from diffusion_bench.training.scorer.train import train_scorer
 
@@ -32,6 +32,7 @@ def main(
     scorer = Scorer(tokenizer).to(device)
     train_scorer(scorer, tokenizer, folder=work / "scorer", device=device)
     export(scorer.cpu(), tokenizer, out)
+    export_reference(out)
     typer.echo(f"wrote {out}")
 
 

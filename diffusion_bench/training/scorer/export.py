@@ -1,4 +1,7 @@
-"""Write the trained scorer as a folder that transformers' stock `CLIPModel` loads."""
+"""Write the trained scorer as a folder that transformers' stock `CLIPModel` loads.
+
+Beside it: what the features of true scenes are like, and captions to draw from.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,25 @@ import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
+from diffusion_bench.backends.scoring.clip import ClipScorer
+from diffusion_bench.backends.scoring.distance import Moments
+from diffusion_bench.backends.scoring.reference import save_reference
 from diffusion_bench.training.picturebook.export import known_words, save_tokenizer
+from diffusion_bench.training.picturebook.scenes import draw_scene
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids
 from diffusion_bench.training.scorer.networks import SIDE, Scorer
+from diffusion_bench.training.scorer.train import scenes_of
+
+# Streams of scenes of which nothing is taught; a common caption may be in several.
+REFERENCE_STREAM, CAPTION_STREAM = "reference", "captions"
+DRAWN_SIDE = 128  # as the image model draws, so that both are made smaller in the same way
+REFERENCE_SCENES = 10_000
+HELD_OUT_CAPTIONS = 5000
+SCENES_AT_ONCE = 250
 
 
 def export(scorer: Scorer, tokenizer: CLIPTokenizer, folder: Path) -> None:
@@ -39,6 +55,24 @@ def export(scorer: Scorer, tokenizer: CLIPTokenizer, folder: Path) -> None:
     for path in folder.glob("*.safetensors"):
         path.chmod(0o644)
     scorer.float()
+
+
+def export_reference(
+    folder: Path, *, scenes: int = REFERENCE_SCENES, captions: int = HELD_OUT_CAPTIONS
+) -> None:
+    """Write moments of true scenes' features, and held-out captions, beside an exported scorer.
+
+    Ten thousand scenes take some minutes of one core.
+    """
+    scorer = ClipScorer.load(str(folder), device="cpu")
+    features = []
+    for step, start in enumerate(range(0, scenes, SCENES_AT_ONCE)):
+        count = min(SCENES_AT_ONCE, scenes - start)
+        drawn = scenes_of(step, count, stream=REFERENCE_STREAM)
+        pictures = [Image.fromarray(draw_scene(scene, DRAWN_SIDE)) for scene in drawn]
+        features.append(scorer.features(pictures))
+    told = [scene.caption for scene in scenes_of(0, captions, stream=CAPTION_STREAM)]
+    save_reference(folder, Moments.of(torch.cat(features)), told)
 
 
 def _write(path: Path, told: dict[str, object]) -> None:

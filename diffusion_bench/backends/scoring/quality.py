@@ -1,0 +1,72 @@
+"""The quality of a model's pictures at given settings: draw some for it, and judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from diffusion_bench.backends.catalog import bundled_words
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
+from diffusion_bench.backends.scoring.reference import CAPTIONS, load_captions
+from diffusion_bench.backends.scoring.tally import Tally
+from diffusion_bench.records import AUTO_SCORER, ImageRequest, Quality, QualityPlan
+
+HUB_SCORER = "openai/clip-vit-base-patch32"
+PER_CAPTION = 2  # pictures of each held-out caption: what diversity needs at least
+
+
+def measure_quality(
+    backend: ImageBackend,
+    request: ImageRequest,
+    plan: QualityPlan,
+    *,
+    scorer: ClipScorer | None = None,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Quality:
+    """Draw the plan's pictures as the request says, and return what the scorer makes of them.
+
+    The scorer is loaded if none is given, and let go of at the end. Raises ValueError, in one line,
+    for a scorer that cannot be had or that has no captions where they are asked for.
+    """
+    if scorer is None:
+        # On the CPU: nothing of it may stay in the device's memory, which the next cell measures.
+        scorer = ClipScorer.load(scorer_of(plan, request.model), device="cpu")
+    captions = captions_of(plan, request, scorer)
+    tally = Tally(scorer)
+    at_once = plan.batch or request.batch
+    for start in range(0, plan.pictures, at_once):
+        told = captions[start : start + at_once]
+        drawn = backend.generate(own_request(request, start, len(told)), captions=told)
+        tally.add(drawn.images, told)
+        on_batch()
+    return tally.quality(plan)
+
+
+def scorer_of(plan: QualityPlan, model: str) -> str:
+    """Return the scorer's name: "auto" is the bundled one for models that tell their words."""
+    if plan.scorer != AUTO_SCORER:
+        return plan.scorer
+    return BUNDLED_SCORER if bundled_words(model) else HUB_SCORER
+
+
+def captions_of(plan: QualityPlan, request: ImageRequest, scorer: ClipScorer) -> list[str]:
+    """Return the caption of each picture, the same for every request of a model."""
+    if plan.prompts == "prompt":
+        return [request.prompt] * plan.pictures
+    held_out: Sequence[str] = load_captions(scorer.folder)
+    if not held_out:
+        raise ValueError(f"the scorer {scorer.name!r} has no {CAPTIONS}: no held-out captions")
+    return [held_out[i // PER_CAPTION % len(held_out)] for i in range(plan.pictures)]
+
+
+def own_request(request: ImageRequest, first: int, batch: int) -> ImageRequest:
+    """Return the request that draws pictures from `first` on, of seeds that no cell decides."""
+    return request.model_copy(
+        update={
+            "seed": first,
+            "noise_seed": None,
+            "variation_seed": None,
+            "variation_strength": 0.0,
+            "batch": batch,
+        }
+    )
