@@ -1,0 +1,234 @@
+"""`auto` takes the fastest way that draws the same picture, remembers it, and trusts no file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_models import save_tiny_sd
+
+from diffusion_bench.backends.device import cache_folder
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.loading import load_pipeline
+from diffusion_bench.backends.speed import candidates as candidates_module
+from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
+from diffusion_bench.backends.speed.choosing import choice_key, choose, measure_speeds
+from diffusion_bench.backends.speed.remembered import MAX_CHOICES, NAME, Choice, recall, remember
+from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
+
+PLAIN, PACKED, BF16 = Speed(), Speed(packed=True), Speed(compute="bf16")
+REQUEST = ImageRequest(prompt="a cat", speed="auto")
+
+
+class Scripted:
+    """Draws grey pictures as fast and as grey as told for each speed, and counts."""
+
+    def __init__(self, wall_s: dict[Speed, float], grey: dict[Speed, int] | None = None) -> None:
+        self.wall_s = wall_s
+        self.grey = grey or {}
+        self.drawn: list[ImageRequest] = []
+
+    def __call__(self, request: ImageRequest) -> Scripted:
+        return self
+
+    def generate(self, request: ImageRequest) -> Generation:
+        self.drawn.append(request)
+        assert isinstance(request.speed, Speed)
+        level = self.grey.get(request.speed, 100)
+        return Generation(
+            request=request,
+            images=(Image.new("RGB", (8, 8), (level,) * 3),),
+            device="cpu",
+            wall_s=self.wall_s[request.speed],
+            stages=Stages(text_encoder_s=0, denoising_s=0, decoder_s=0, other_s=0),
+            step_s=(),
+            memory=Memory(),
+        )
+
+
+def chosen(wall_s: tuple[float, float, float], grey: dict[Speed, int] | None = None) -> str:
+    speeds = (PLAIN, PACKED, BF16)
+    # Long beside what a thread may wait for a core here, which is taken off.
+    times = dict(zip(speeds, (1000 * each for each in wall_s), strict=True))
+    return measure_speeds(REQUEST, speeds, Scripted(times, grey)).speed
+
+
+def test_the_fastest_is_chosen() -> None:
+    assert chosen((1.0, 0.8, 0.5)) == "bf16"
+    assert chosen((1.0, 0.5, 0.8)) == "packed"
+    assert chosen((0.5, 0.8, 1.0)) == "plain"
+
+
+def test_a_gain_that_may_be_noise_changes_nothing() -> None:
+    assert chosen((1.0, 0.99, 2.0)) == "plain"
+
+
+def test_less_exact_numbers_must_earn_their_place() -> None:
+    assert chosen((1.0, 0.80, 0.78)) == "packed"
+    assert chosen((1.0, 0.80, 0.60)) == "bf16"
+
+
+def test_a_speed_that_draws_another_picture_is_not_chosen() -> None:
+    assert chosen((1.0, 0.8, 0.1), {BF16: 101}) == "bf16"
+    assert chosen((1.0, 0.8, 0.1), {BF16: 103}) == "packed"
+
+
+def test_a_trial_is_short_and_at_the_size_asked_for() -> None:
+    drawer = Scripted({PLAIN: 1.0})
+    measure_speeds(REQUEST.model_copy(update={"steps": 50, "batch": 3}), (PLAIN,), drawer)
+    assert {(request.steps, request.batch) for request in drawer.drawn} == {(4, 3)}
+    assert len(drawer.drawn) <= 6
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_sd(tmp_path_factory.mktemp("sd")))
+
+
+def test_a_choice_is_measured_once_and_remembered_for_machine_model_and_size(tiny: str) -> None:
+    engine = Engine("cpu")
+    request = REQUEST.model_copy(update={"model": tiny, "width": 32, "height": 32, "steps": 2})
+    first = engine.generate(request)
+    (note,) = first.notes
+    assert "ways tried in" in note
+    assert isinstance(first.request.speed, Speed)
+    assert str(first.request.speed) in note
+    again = engine.generate(request)
+    assert again.request.speed == first.request.speed
+    assert "as measured 20" in again.notes[0]
+    (kept,) = json.loads((cache_folder() / NAME).read_text())["choices"].values()
+    assert set(kept["seconds"]) == set(kept["differences"]) >= {"plain", "prompts, keys"}
+    # A speed that was asked for by name is told nothing about.
+    assert engine.generate(first.request).notes == ()
+
+
+def test_the_key_changes_with_whatever_decides_the_speed(tiny: str, tmp_path: Path) -> None:
+    request = REQUEST.model_copy(update={"model": tiny})
+    keys = [choice_key(request, "cpu")]
+    for change in ({"batch": 2}, {"width": 128}, {"precision": "bf16"}, {"guidance_scale": 1.0}):
+        keys.append(choice_key(request.model_copy(update=change), "cpu"))
+    keys.append(choice_key(REQUEST, "cpu"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    keys.append(choice_key(request, "cpu"))
+    torch.set_num_threads(threads)
+    weights = next(Path(tiny).rglob("*.safetensors"))
+    weights.touch()
+    keys.append(choice_key(request, "cpu"))
+    assert len(set(keys)) == len(keys)
+    same = request.model_copy(update={"prompt": "a dog", "seed": 4, "steps": 7})
+    assert choice_key(same, "cpu") == keys[-1]
+
+
+def a_choice(speed: str = "packed") -> Choice:
+    return Choice(speed=speed, seconds={speed: 1.0}, differences={speed: 0.0}, measured_utc="now")
+
+
+def test_what_is_remembered_is_recalled_and_the_oldest_goes_first() -> None:
+    for number in range(MAX_CHOICES + 3):
+        assert remember(f"key {number}", a_choice()) is None
+    assert recall("key 2") == (None, None)
+    assert recall("key 3") == (a_choice(), None)
+    assert recall(f"key {MAX_CHOICES + 2}") == (a_choice(), None)
+
+
+WRONG = [
+    b"",
+    b'{"version": 1, "choi',
+    b"[]",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"version": 2, "choices": {}}',
+    b'{"choices": {"k": {"speed": 3}}}',
+    b"x" * (2**20 + 1),
+]
+
+
+@pytest.mark.parametrize("content", WRONG, ids=lambda content: repr(content[:20]))
+def test_a_torn_or_hostile_file_is_measured_anew_and_that_is_said(
+    content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cache_folder() / NAME).write_bytes(content)
+    monkeypatch.setattr(
+        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
+    )
+    found = choose(REQUEST, "cpu", Scripted({PLAIN: 1000.0, PACKED: 500.0}))
+    assert found.speed == PACKED
+    assert found.notes[0].startswith(NAME)
+    assert found.notes[0].endswith("; measured anew")
+    assert choose(REQUEST, "cpu", Scripted({})).speed == PACKED  # the file is whole again
+
+
+@pytest.mark.parametrize("speed", ["warp", "auto", ""])
+def test_a_remembered_word_that_is_no_speed_is_not_obeyed(speed: str) -> None:
+    choices = {"k": a_choice(speed).model_dump(mode="json")}
+    (cache_folder() / NAME).write_text(json.dumps({"choices": choices}))
+    choice, complaint = recall("k")
+    assert choice is None
+    assert complaint is not None
+    assert complaint.startswith(NAME)
+
+
+def test_a_file_that_cannot_be_written_is_said_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (cache_folder() / NAME).mkdir()
+    monkeypatch.setattr(
+        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
+    )
+    found = choose(REQUEST, "cpu", Scripted({PLAIN: 1000.0, PACKED: 500.0}))
+    assert found.speed == PACKED
+    assert "not remembered" in found.notes[-1]
+
+
+def test_bf16_is_tried_where_the_processor_has_it_and_fp32_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for features, precision, tried in (
+        ({"amx_bf16": True}, "fp32", True),
+        ({"avx512_bf16": True}, "fp32", True),
+        ({"avx2": True}, "fp32", False),
+        ({"amx_bf16": True}, "bf16", False),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
+        speeds = candidates(Speed(), "cpu", precision)
+        assert any(speed.compute == "bf16" for speed in speeds) is tried, features
+        assert all(speed.compile == "off" for speed in speeds)
+
+
+def test_the_decoder_is_cut_up_only_where_memory_is_short(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = load_pipeline(tiny, "fp32")
+    one_mib = 64 * 64 * 16 * 4 * 4 / 2**20  # pixels, channels, maps, bytes
+    for free_mib, batch, words in (
+        (1000, 8, "plain"),
+        (2 * one_mib, 8, "sliced-vae"),
+        (2 * one_mib, 1, "plain"),
+        (one_mib, 1, "tiled-vae"),
+    ):
+        monkeypatch.setattr(
+            candidates_module, "free_memory_bytes", lambda _, mib=free_mib: mib * 2**20
+        )
+        request = REQUEST.model_copy(update={"batch": batch})
+        assert needed_for_memory(pipeline, request, "cpu") == parse_speed(words), words
+
+
+def test_networks_share_a_card_that_is_too_small_for_them(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = load_pipeline(tiny, "fp32")
+    sizes = [
+        sum(weight.nbytes for weight in part.parameters())
+        for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+    ]
+    for free_bytes, mode in (
+        (10 * sum(sizes), "none"),
+        (sum(sizes), "model"),
+        (max(sizes), "sequential"),
+    ):
+        monkeypatch.setattr(candidates_module, "free_memory_bytes", lambda _, free=free_bytes: free)
+        assert needed_for_memory(pipeline, REQUEST, "cuda").offload == mode
