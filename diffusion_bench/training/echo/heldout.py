@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import torch
 from numpy.typing import NDArray
 
 from diffusion_bench.audio.reference import Reference
@@ -102,26 +101,3 @@ def speak_festival(text: str, voice: str = "ked_diphone") -> NDArray[np.float32]
 def _reference(samples: NDArray[np.int16]) -> Reference:
     wave = samples.astype(np.float32) / np.float32(32768)
     return Reference(wave, SAMPLE_RATE, REFERENCE_TEXT)
-
-
-def spectrum_of(samples: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return a judge's view of a voice: long-term mean and deviation of 64 bands, and its pitch.
-
-    No network and no training: so it cannot flatter an encoder that was trained along.
-    """
-    from diffusion_bench.audio.mel import MelSettings, log_mel
-    from diffusion_bench.audio.pitch import voice_pitch
-
-    mel = log_mel(torch.from_numpy(samples), MelSettings(n_mels=64))[0]
-    loud = mel.mean(dim=0)
-    speech = mel[:, loud > loud.max() - 4.0]
-    bands = speech.mean(dim=1)
-    median_hz, _, _ = voice_pitch(torch.from_numpy(samples), SAMPLE_RATE)
-    octaves = np.log2((median_hz or 150.0) / 150.0)
-    shape = torch.cat([bands - bands.mean(), 0.5 * speech.std(dim=1)]).double().numpy()
-    return np.concatenate([shape, [8.0 * octaves]])
-
-
-def nearest(found: NDArray[np.float64], known: NDArray[np.float64]) -> int:
-    """Return the row of `known` (voices, features) that lies nearest to `found` (features,)."""
-    return int(np.square(known - found).sum(axis=1).argmin())

@@ -32,12 +32,11 @@ from diffusion_bench.training.echo.heldout import (
     SENTENCES,
     HeldOut,
     held_out_speakers,
-    nearest,
     speak_festival,
-    spectrum_of,
     true_speech,
 )
 from diffusion_bench.training.echo.recognise import WordErrors
+from diffusion_bench.training.echo.speaker_judges import JUDGES, distances, equal_error_rate
 
 Speech = NDArray[np.float32]
 FLOOR_DB = -60.0  # bins further below the loudest of a file are silence to the distance
@@ -117,14 +116,28 @@ def word_errors(
 
 
 def right_speaker(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
-    """Return how often our speech is nearest to the right speaker's clean reference, of all."""
-    known = np.stack([spectrum_of(voice.clean.samples) for voice in voices])
-    hits = [nearest(spectrum_of(speech), known) == i for i, (_, speech) in enumerate(said)]
-    true = [
-        nearest(spectrum_of(true_speech(HELD_OUT + i, text)), known) == i
-        for i, (text, _) in enumerate(said)
-    ]
-    return {"top1": sum(hits) / len(hits), "top1_true": sum(true) / len(true), "n": len(hits)}
+    """Return how often our speech is nearest to the right speaker's clean reference, of all.
+
+    By each judge, and by both at once; beside them what the judges make of the speakers' own
+    speech, with its equal error rate over all pairs.
+    """
+    own = [true_speech(HELD_OUT + index, text) for index, (text, _) in enumerate(said)]
+    right = np.arange(len(said))
+    report: dict[str, Any] = {"n": len(said)}
+    by_all = np.ones(len(said), bool)
+    for name, judge in JUDGES.items():
+        known = np.stack([judge(voice.clean.samples) for voice in voices])
+        ours = distances(np.stack([judge(speech) for _, speech in said]), known)
+        true = distances(np.stack([judge(speech) for speech in own]), known)
+        hits = ours.argmin(axis=1) == right
+        by_all &= hits
+        others = ~np.eye(len(said), dtype=bool)
+        report[name] = {
+            "top1": float(hits.mean()),
+            "top1_true": float((true.argmin(axis=1) == right).mean()),
+            "equal_error_rate_true": equal_error_rate(np.diag(true), true[others]),
+        }
+    return report | {"top1_by_all_judges": float(by_all.mean())}
 
 
 def pitch_errors(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
