@@ -149,7 +149,8 @@ def _on_card(stage: StageCost, step_s: float, precision: PrecisionName, header: 
     match = find_card(named.name, memory_mib=named.memory_total_mib)
     if match.card is None:
         raise ValueError(match.reason or f"the limits of {named.name} are not known")
-    figures = figures_of(match.card, 32 if precision == "fp32" else 16)
+    bits = 32 if precision == "fp32" else 16
+    figures = figures_of(match.card, bits)
     work, rates = work_of(stage), shipped_efficiency().fit.rates
     nothing = dict.fromkeys(OPERATORS, 0.0)
     ideal_s = sum(work.flops[name] / figures.peak[name] for name in OPERATORS)
@@ -162,7 +163,7 @@ def _on_card(stage: StageCost, step_s: float, precision: PrecisionName, header: 
         traffic_s=float(gpu_seconds(figures, work._replace(flops=nothing), rates)),
         bound_s=float(gpu_seconds(figures, work, rates)),
         host_s=float(host_seconds(work, rates, 0.0)),
-        limits_from=f"specification of {match.card.name}",
+        limits_from=f"specification of {match.card.name}, {bits} bits",
     )
 
 
@@ -189,7 +190,7 @@ def _on_processor(
         traffic_s=traffic_s,
         bound_s=max(arithmetic_s, traffic_s),
         host_s=None,
-        limits_from="a matrix product and a copy, measured with the report",
+        limits_from="matrix product and copy, measured",
     )
 
 
