@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_the_bundled_model_comes_first_and_its_folder_is_there() -> None:
 
 
 def test_every_model_offered_can_be_asked_for_with_its_usual_settings() -> None:
-    assert len(catalog()) >= 4
+    assert len(catalog()) >= 10
     for name, entry in catalog().items():
         assert find_model(name) == entry
         ImageRequest(
@@ -35,7 +36,12 @@ def test_every_model_offered_can_be_asked_for_with_its_usual_settings() -> None:
             guidance_scale=entry.guidance_scale,
             width=entry.side,
             height=entry.side,
+            sampler=entry.sampler,
         )
+        assert entry.pipeline
+        assert entry.scheduler
+        assert entry.prediction
+        assert entry.figures
         assert entry.title
         assert entry.licence
         assert entry.location == (str(MODELS_FOLDER / name) if entry.source == "bundled" else name)
@@ -83,3 +89,46 @@ def test_nothing_is_said_of_words_where_a_model_lists_none(tmp_path: Path) -> No
     shutil.copy(MODELS_FOLDER / BUNDLED_MODEL / "model_index.json", tmp_path)
     assert unknown_words(str(tmp_path), "zorp") == ()
     assert unknown_words("owner/name", "zorp") == ()
+
+
+def test_the_ten_models_people_ask_for_are_offered_and_gates_are_told() -> None:
+    titles = " ".join(entry.title for entry in catalog().values())
+    for words in (
+        "Pictogram",
+        "Stable Diffusion 1.5",
+        "Stable Diffusion 2.1",
+        "Stable Diffusion XL",
+        "SDXL-Turbo",
+        "SSD-1B",
+        "PixArt-Sigma",
+        "Stable Diffusion 3.5 medium",
+        "FLUX.1 schnell",
+        "Sana",
+    ):
+        assert words in titles
+    gated = [name for name, entry in catalog().items() if entry.gated]
+    assert gated == [
+        "stabilityai/stable-diffusion-3.5-medium",
+        "black-forest-labs/FLUX.1-schnell",
+    ]
+    assert catalog()[gated[0]].page == f"https://huggingface.co/{gated[0]}"
+    assert catalog()[BUNDLED_MODEL].page is None
+
+
+def test_a_folder_says_its_own_size_and_classes_and_its_usual_sampler(tmp_path: Path) -> None:
+    settings = {
+        "model_index.json": {"_class_name": "SanaPipeline"},
+        "scheduler/scheduler_config.json": {
+            "_class_name": "DPMSolverMultistepScheduler",
+            "beta_schedule": "linear",
+            "use_flow_sigmas": True,
+        },
+        "transformer/config.json": {"sample_size": 32},
+        "vae/config.json": {"encoder_block_out_channels": [8] * 6},
+    }
+    for name, values in settings.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(values), encoding="utf-8")
+    entry = find_model(str(tmp_path))
+    assert (entry.pipeline, entry.scheduler) == ("SanaPipeline", "DPMSolverMultistepScheduler")
+    assert (entry.side, entry.sampler) == (1024, "native")

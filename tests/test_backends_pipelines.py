@@ -24,7 +24,14 @@ from diffusion_bench.backends.input_pictures import InputPictures, read_inputs
 from diffusion_bench.backends.latents import denoiser_of, latent_shape, pixel_multiple
 from diffusion_bench.backends.pipeline_calls import task_class
 from diffusion_bench.backends.samplers import allowed_samplers
-from diffusion_bench.records import Cancelled, Generation, ImageRequest, SamplerName, Step
+from diffusion_bench.records import (
+    Cancelled,
+    Generation,
+    ImageRequest,
+    SamplerName,
+    Speed,
+    Step,
+)
 
 SIDE = 32
 SAMPLERS = get_args(SamplerName)
@@ -304,6 +311,27 @@ def test_filling_at_full_strength_starts_from_the_cpus_noise(model: str, load: L
     filled = first_inputs(backend, request, inputs=inputs)[0]
     plain = first_inputs(backend, ask(steps=4, seed=5, sampler=sampler, guidance_scale=1))[0]
     assert torch.allclose(filled, plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_offload_on_a_cpu_is_refused_with_the_reason(offload: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="offload moves networks between a card and memory"):
+        ImageBackend.load(str(tmp_path), device="cpu", speed=Speed(offload=offload))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+@EVERY
+def test_offload_on_a_gpu_draws_what_is_drawn_without(
+    model: str, offload: str, tmp_path: Path
+) -> None:
+    folder = str(TINY[model](tmp_path))
+    plain = ImageBackend.load(folder, device="cuda").generate(ask(seed=1))
+    speed = Speed(offload=offload)
+    offloaded = ImageBackend.load(folder, device="cuda", speed=speed).generate(
+        ask(seed=1, speed=speed)
+    )
+    assert np.abs(pixels(plain) - pixels(offloaded)).max() <= 2
 
 
 def test_a_variation_lies_between_two_pictures_and_ends_at_them(load: Load) -> None:
