@@ -328,7 +328,7 @@ def test_what_a_player_is_fed_is_marked_as_a_whole(make_speaking, kind):
 
 @pytest.fixture
 def no_ffmpeg(monkeypatch):
-    monkeypatch.setattr("diffusion_bench.ui.speaking.can_stream", lambda: False)
+    monkeypatch.setattr("diffusion_bench.ui.voice_listening.can_stream", lambda: False)
 
 
 @pytest.mark.usefixtures("no_ffmpeg")

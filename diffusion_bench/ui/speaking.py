@@ -18,17 +18,13 @@ from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
-from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep, ignore_audio
 from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.voice_files import (
-    Live,
-    Pieces,
     Spoken,
-    can_stream,
     forget_file,
     save_candidates,
 )
@@ -37,6 +33,7 @@ from diffusion_bench.ui.voice_limits import (
     check_voice_model,
     check_voice_name,
 )
+from diffusion_bench.ui.voice_listening import Audible, Piece, is_played_live, listener_of
 from diffusion_bench.ui.voice_words import (
     measure,
     measures_table,
@@ -97,20 +94,6 @@ class _Stepped(NamedTuple):
     """A step has ended."""
 
     step: VoiceStep
-
-
-class _Audible(NamedTuple):
-    """All that can be heard so far lies in a file."""
-
-    path: str
-    seconds: float
-
-
-class _Piece(NamedTuple):
-    """The next piece can be heard."""
-
-    sound: bytes
-    seconds: float
 
 
 class _Result(NamedTuple):
@@ -184,7 +167,7 @@ class Speaking:
         watermark = bool(values.get("watermark", True))
         recipe = Recipe.of(request, entry, voice, watermark=watermark)
         yield VoiceView(
-            live=_comes_in_pieces(request, entry) and can_stream(),
+            live=is_played_live(request, entry),
             done=0,
             total=1,
             status="Starting: the first speech loads the model.",
@@ -216,7 +199,7 @@ class Speaking:
                 told_s = step.elapsed_s
                 job.tell(_Stepped(step))
 
-        listener = _listener(recipe, entry, folder, job)
+        listener = listener_of(recipe, entry, folder, job.tell)
         try:
             speech = self._engine.speak(
                 recipe.request,
@@ -245,20 +228,6 @@ class Speaking:
         if self.shared:
             raise ValueError("this app is shared: its visitors cannot delete voices")
         delete_voice(name.strip())
-
-
-def _comes_in_pieces(request: VoiceRequest, entry: VoiceEntry) -> bool:
-    """Return whether something can be heard before all is there."""
-    return entry.streams or len(split_to_hear(request.text, entry.max_chars)) > 1
-
-
-def _listener(recipe: Recipe, entry: VoiceEntry, folder: Path, job: Job) -> Live | Pieces | None:
-    """Return what takes the speech as it comes; `None` where it comes as a whole."""
-    if not _comes_in_pieces(recipe.request, entry):
-        return None
-    if can_stream():
-        return Live(recipe, entry.sample_rate, lambda *piece: job.tell(_Piece(*piece)))
-    return Pieces(folder, recipe, entry.sample_rate, lambda *audible: job.tell(_Audible(*audible)))
 
 
 def _own(values: Mapping[str, Any], heard: Heard | None) -> Reference:
@@ -294,9 +263,9 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
         case _Stepped(step):
             done, total = progress_of(step)
             return VoiceView(done=done, total=total, status=step_line(step))
-        case _Audible(path, seconds):
+        case Audible(path, seconds):
             return VoiceView(audio=path, status=f"{seconds:.1f} s can be heard already.")
-        case _Piece(sound, seconds):
+        case Piece(sound, seconds):
             return VoiceView(live=sound, status=f"{seconds:.1f} s can be heard already.")
         case Done(_Result(speech, spoken, measured, chart)):
             warnings = warnings_of(speech, measured)

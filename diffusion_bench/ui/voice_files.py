@@ -1,21 +1,15 @@
-"""Files of the tab *Voice cloning*: what can be heard already, what was said, what came back."""
+"""Files of the tab *Voice cloning*: what was said, what came back."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import soundfile
-
-from diffusion_bench.audio.files import read_sound, write_sound
-from diffusion_bench.audio.joining import Samples
-from diffusion_bench.audio.watermark import Marker, detect, embed
+from diffusion_bench.audio.files import read_sound
+from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe, save_speech
 from diffusion_bench.records import Speech
@@ -24,11 +18,7 @@ from diffusion_bench.ui.complaints import in_one_line
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_words import candidate_label, verdict_lines
 
-GROWTH = 1.5  # of what can be heard already: a player begins anew with each file
 LONGEST_SUSPECT_S = 600.0
-
-Audible = Callable[[str, float], None]  # a file, and the seconds in it
-Piece = Callable[[bytes, float], None]  # the next piece as a wav, and the seconds so far
 
 
 class Spoken(NamedTuple):
@@ -37,75 +27,6 @@ class Spoken(NamedTuple):
     path: str
     label: str
     recipe_path: str
-
-
-def can_stream() -> bool:
-    """Return whether Gradio's player can be fed piece by piece: it encodes through ffmpeg."""
-    return shutil.which("ffmpeg") is not None
-
-
-class Live:
-    """Gives what can be heard to a player as it comes, marked throughout, as small wav files.
-
-    The mark goes on from one piece to the next, so that two seconds of what was played tell it; a
-    piece is too short to be told alone. `end` gives the last milliseconds.
-    """
-
-    def __init__(self, recipe: Recipe, sample_rate: int, tell: Piece) -> None:
-        self._marker = Marker(sample_rate) if recipe.watermark else None
-        self._sample_rate = sample_rate
-        self._tell = tell
-        self._given = 0
-
-    def __call__(self, piece: Any) -> None:
-        """Take the next piece, (candidates, samples): the first candidate is heard."""
-        samples = np.asarray(piece[0])
-        self._give(self._marker.add(samples) if self._marker else samples)
-
-    def end(self) -> None:
-        """Give what the mark has held back."""
-        if self._marker:
-            self._give(self._marker.end())
-
-    def _give(self, samples: Samples) -> None:
-        if not len(samples):
-            return
-        self._given += len(samples)
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, self._sample_rate, format="WAV", subtype="PCM_16")
-        self._tell(buffer.getvalue(), self._given / self._sample_rate)
-
-
-class Pieces:
-    """Gathers what can be heard already, and writes it down, marked, each time it has grown.
-
-    For a machine without ffmpeg, where no player can be fed.
-    """
-
-    def __init__(self, folder: Path, recipe: Recipe, sample_rate: int, tell: Audible) -> None:
-        self._folder = folder
-        self._recipe = recipe
-        self._sample_rate = sample_rate
-        self._tell = tell
-        self._pieces: list[Samples] = []
-        self._told = 0
-
-    def __call__(self, piece: Any) -> None:
-        """Take the next piece, (candidates, samples): the first candidate is heard."""
-        self._pieces.append(np.asarray(piece[0]))
-        count = sum(map(len, self._pieces))
-        if count < max(1, GROWTH * self._told):
-            return
-        self._told = count
-        samples = np.concatenate(self._pieces)
-        if self._recipe.watermark:
-            samples = embed(samples, self._sample_rate)
-        path = self._folder / f"ai-speech-so-far-{len(self._pieces)}.wav"
-        write_sound(path, samples, self._sample_rate, recipe=self._recipe.model_dump(mode="json"))
-        self._tell(str(path), count / self._sample_rate)
-
-    def end(self) -> None:
-        """Do nothing: the finished file comes next."""
 
 
 def save_candidates(

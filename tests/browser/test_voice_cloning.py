@@ -15,7 +15,7 @@ from ui_server import is_free, served, wait_until
 
 from diffusion_bench.backends.voice import catalog, voices
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.ui import voice_files
+from diffusion_bench.ui import voice_listening
 
 __all__ = ["browser", "pytestmark"]
 
@@ -116,7 +116,7 @@ def test_speak_listen_clone_and_cancel_with_no_network(url, browser, tmp_path):
     assert recipe.request.seed == seed
     hear_the_other_candidate(visit)
     clone_a_recording_of_ones_own(visit)
-    if voice_files.can_stream():
+    if voice_listening.can_stream():
         hear_a_long_text_while_it_is_made(visit)
     cancel(visit)
 

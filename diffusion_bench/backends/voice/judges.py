@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -42,15 +44,12 @@ class SpeakerJudge:
     @classmethod
     def load(cls, location: str = SPEAKER_MODEL, *, device: str = "cpu") -> Self:
         """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
-        quiet_libraries()
         from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
 
-        try:
+        with _loading("speaker encoder", location):
             features = Wav2Vec2FeatureExtractor.from_pretrained(location)
             model = _complete(WavLMForXVector, location)
-        except NOT_LOADED as error:
-            raise _unavailable("speaker encoder", location, error) from error
-        return cls(model.to(device).eval(), features, device=device)
+        return cls(model.to(device), features, device=device)
 
     @torch.inference_mode()
     def embed(self, samples: Samples, sample_rate: int) -> Tensor:
@@ -90,15 +89,12 @@ class SpeechJudge:
     @classmethod
     def load(cls, location: str = SPEECH_MODEL, *, device: str = "cpu") -> Self:
         """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
-        quiet_libraries()
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-        try:
+        with _loading("recogniser", location):
             processor = WhisperProcessor.from_pretrained(location)
             model = _complete(WhisperForConditionalGeneration, location)
-        except NOT_LOADED as error:
-            raise _unavailable("recogniser", location, error) from error
-        return cls(model.to(device).eval(), processor, device=device)
+        return cls(model.to(device), processor, device=device)
 
     @torch.inference_mode()
     def transcribe(self, samples: Samples, sample_rate: int, *, language: str | None = None) -> str:
@@ -157,7 +153,7 @@ def _complete(library_class: Any, location: str) -> Any:
     )
     if info["missing_keys"]:
         raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-    return model
+    return model.eval()
 
 
 def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
@@ -167,6 +163,12 @@ def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
     return wave if sample_rate == RATE else torchaudio.functional.resample(wave, sample_rate, RATE)
 
 
-def _unavailable(what: str, location: str, error: BaseException) -> ModelUnavailable:
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason:.300}")
+@contextmanager
+def _loading(what: str, location: str) -> Iterator[None]:
+    """Turn what loading raises inside the block into `ModelUnavailable`, in one line."""
+    quiet_libraries()
+    try:
+        yield
+    except NOT_LOADED as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason:.300}") from error
