@@ -21,7 +21,7 @@ def complaint(**settings: object) -> str:
         ({"prompt": " \n"}, "the prompt is empty"),
         ({"steps": 0}, "steps: Input should be greater than or equal to 1 (got 0)"),
         ({"steps": 1001}, "less than or equal to 1000"),
-        ({"sampler": "heun"}, "sampler: Input should be 'ddim', 'ddpm', 'dpm++', 'euler'"),
+        ({"sampler": "heun"}, "sampler: Input should be 'ddim', 'ddpm', "),
         ({"width": 65}, "width 65 is not a multiple of 8; the nearest are 64 and 72"),
         ({"height": 1_000_000}, "height: Input should be less than or equal to 4096"),
         ({"eta": 1.5}, "eta: Input should be less than or equal to 1"),
@@ -78,6 +78,7 @@ def test_equal_requests_have_equal_names_and_any_other_request_another() -> None
         "seed": 1,
         "noise_seed": 1,
         "guidance_rescale": 0.7,
+        "speed": "packed",
     }
     together = (
         {"variation_seed": 1, "variation_strength": 0.5},
