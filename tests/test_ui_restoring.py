@@ -176,6 +176,14 @@ def test_what_of_another_tool_has_no_place_here_is_left_out(tmp_path):
     assert fields["variation_seed"] is None or fields["variation_seed"] == -1
 
 
+def test_a_speed_comes_back_and_a_guest_gets_one_that_the_list_has(drawing):
+    request = ImageRequest(prompt="a fox", speed="bf16, packed")
+    recipe = PictureRecipe(request=request)
+
+    assert drawing.to_request(restored(recipe, shared=False).fields) == request
+    assert restored(recipe, shared=True).fields["speed"] == "plain"
+
+
 def test_a_visitor_cannot_restore_a_model_that_is_not_on_the_list(tmp_path):
     request = ImageRequest(prompt="a fox", model=str(tmp_path))
 

@@ -10,6 +10,7 @@ from diffusion_bench.backends.catalog import catalog
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName
 from diffusion_bench.ui.known_words import word_choices
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
+from diffusion_bench.ui.picture_limits import USUAL_SPEEDS
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
 
@@ -27,7 +28,6 @@ NEGATIVE_ON = "What to keep out."
 NEGATIVE_OFF = "Off: at guidance 1 or less only the prompt is followed."
 RESCALE_ON = "Less contrast, where guidance makes too much of it: 0 none, 0.7 is usual."
 RESCALE_OFF = "Off: there is no guidance to rescale."
-SPEEDS = ("plain", "auto")
 
 Fields = dict[str, Any]
 
@@ -183,8 +183,8 @@ def _speed_field(*, shared: bool) -> Fields:
     own = "" if shared else " Or words, as in bf16, packed."
     return {
         "speed": gr.Dropdown(
-            list(SPEEDS),
-            value=SPEEDS[0],
+            list(USUAL_SPEEDS),
+            value=USUAL_SPEEDS[0],
             label="Speed",
             info=f"auto measures what is fastest here, once a model.{own}",
             allow_custom_value=not shared,

@@ -8,6 +8,7 @@ from diffusion_bench.records import ImageRequest
 SHARED_LIMITS = {"steps": 250, "batch": 4, "width": 1024, "height": 1024}
 MAX_PICTURES = 256  # of one click
 SHARED_PICTURES = 8
+USUAL_SPEEDS = ("plain", "auto")  # all that a guest may choose from
 
 
 def check_model(model: str, *, shared: bool) -> ModelEntry:

@@ -12,7 +12,7 @@ from diffusion_bench.backends.picture_recipes import PictureRecipe, software_ver
 from diffusion_bench.backends.pictures import read_infotext, read_recipe
 from diffusion_bench.records import ImageRequest, explain
 from diffusion_bench.ui.asked import FIELDS, MAX_PAGE_SEED, SEEDS, UNSET
-from diffusion_bench.ui.picture_limits import check_model
+from diffusion_bench.ui.picture_limits import USUAL_SPEEDS, check_model
 from diffusion_bench.ui.prompt_styles import NO_STYLE
 
 
@@ -81,6 +81,8 @@ def restored(recipe: PictureRecipe, *, shared: bool) -> Restored:
     seeds = [given["seed"], *(given[name] for name in SEEDS)]
     _check_seed(max(seed or 0 for seed in seeds))
     given |= {name: UNSET for name in SEEDS if given[name] is None}
+    if shared and given["speed"] not in USUAL_SPEEDS:
+        given["speed"] = USUAL_SPEEDS[0]
     page_only = {"style": NO_STYLE, "rounds": 1}
     return Restored(given | page_only, " ".join(_words(recipe)))
 
