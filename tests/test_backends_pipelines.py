@@ -123,6 +123,25 @@ def test_every_model_draws_a_batch_with_its_own_sampler_and_shows_it_as_it_forms
     assert np.abs(last - pixels(generation)).max() <= 1
 
 
+def test_a_preview_is_of_usual_latents_where_a_sampler_lets_them_grow(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load("SDXL")
+    vae = backend._pipeline.vae
+    shown: list[float] = []
+    decode = vae.decode
+
+    def look(cells: torch.Tensor, **named: object) -> object:
+        shown.append(float(cells.std() * vae.config.scaling_factor))
+        return decode(cells, **named)
+
+    monkeypatch.setattr(vae, "decode", look)
+    backend.generate(ask(sampler="euler", steps=10), lambda step: step.preview() and None)
+    # Its sigma is 10 after the first step.
+    assert len(shown) == 11
+    assert 0.5 < shown[0] < 2
+
+
 @EVERY
 def test_every_sampler_is_drawn_with_or_refused_in_one_line(model: str, load: Load) -> None:
     backend = load(model)
