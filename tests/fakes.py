@@ -6,7 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from diffusion_bench.records import GpuTrace, ImageRequest, Memory, Stages, Trace
+from diffusion_bench.records import (
+    Estimate,
+    GpuTrace,
+    ImageRequest,
+    Memory,
+    Quality,
+    Share,
+    Stages,
+    Trace,
+)
 from diffusion_bench.reports.schema import (
     PROTOCOL_VERSION,
     Ceiling,
@@ -167,3 +176,20 @@ def make_sweep_cells(gpu: str | None = None, speed: float = 1.0) -> list[Cell]:
                         )
                     )
     return cells
+
+
+def make_quality() -> Quality:
+    """Return what a scorer found in 100 pictures; two figures could not be had."""
+    return Quality(
+        scorer="scorer",
+        scorer_digest="sha256:00",
+        prompts="captions",
+        pictures=100,
+        caption_score=Estimate(value=0.8, low=0.7, high=0.9, n=100),
+        objects=Share(right=90, n=100),
+        background=Share(right=100, n=100),
+        relation=Share(right=17, n=34),
+        frechet=Estimate(value=12.5, low=11.0, high=14.0, n=100),
+        reference="300 scenes",
+        missing={"count": "nothing to count", "diversity": "one of each"},
+    )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import make_cell, make_header, make_report, make_sweep_cells, make_trace
+from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
 
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.doctor import examine_report
@@ -70,6 +70,7 @@ def originals() -> list[Report]:
             "throttle_share": {"thermal": 0.5},
             "sustained": Sustained(at_s=(0.0, 1.0), wall_s=(1.0, 1.1)),
             "trace": make_trace(2, gpu="NVIDIA L4"),
+            "quality": make_quality(),
         }
     )
     report = make_report(*cells, rich, gpu="NVIDIA L4", repeats=5)

@@ -12,7 +12,7 @@ from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
-from diffusion_bench.bench.worker import Failed, Loaded, Measured, Repeated
+from diffusion_bench.bench.worker import Failed, Judged, Loaded, Measured, Repeated
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import look_before, on_battery
 from diffusion_bench.records import Request
@@ -49,7 +49,11 @@ class CellRun:
         self._time_limit_s = plan.time_limit_s or TIME_LIMIT_S
         self._loaded: Loaded | None = None
         self._end: Measured | Failed | None = None
-        self._start_s = 0.0
+        self._judged: Judged | None = None
+        self._quality = plan.quality
+        self._attention: str | None = None
+        self._is_new_shape = False
+        self._start_s = self._end_s = 0.0
 
     def prepare(self, measured: Sequence[Cell]) -> None:
         """Give the cell a process of its own where it needs one, and look at the quiet machine."""
@@ -73,25 +77,39 @@ class CellRun:
         """Measure; yield the number of calls done when one is, 0 where nothing is new."""
         revision = self._bench.header.plan.revision(self._request.model)
         for event in self._bench.workers.measure(
-            self._request, self._effort, self._time_limit_s, revision
+            self._request, self._effort, self._time_limit_s, revision, self._quality
         ):
             if isinstance(event, Loaded):
                 self._loaded = event
+            elif isinstance(event, Judged):
+                self._judged = event
             elif isinstance(event, Measured | Failed):
-                self._end = event
+                self._take(event)
             yield event.done if isinstance(event, Repeated) else 0
+
+    def _take(self, event: Measured | Failed) -> None:
+        """Keep what a cell came to. A failure after that is one of judging its pictures."""
+        if self._end is not None and isinstance(event, Failed):
+            self._judged = Judged(reason=event.message[:400])
+            return
+        self._bench.sampler.look()  # energy needs a reading at or after the end
+        # Judging comes later: what the machine does then is no part of the cell.
+        self._end, self._end_s = event, time.perf_counter()
+        workers = self._bench.workers
+        self._attention = workers.attention  # of the worker there is now; judging may end it
+        if isinstance(event, Measured):
+            self._is_new_shape = workers.is_new_shape(self._request)
 
     def cell(self) -> Cell:
         """Return the row, once the events have ended."""
         assert self._end is not None
-        self._bench.sampler.look()  # energy needs a reading at or after the end
         watched = Watched(
             header=self._bench.header,
             order=self._order,
             started_utc=self._started_utc,
             before=self._before,
             idle=self._idle,
-            during=self._bench.sampler.between(self._start_s, time.perf_counter()),
+            during=self._bench.sampler.between(self._start_s, self._end_s),
             gpu_uuid=self._gpu_uuid(),
         )
         if isinstance(self._end, Failed):
@@ -101,8 +119,9 @@ class CellRun:
             watched,
             self._end.measurement,
             loaded=self._loaded,
-            attention=self._bench.workers.attention,
-            first_of_shape=self._bench.workers.is_new_shape(self._request),
+            attention=self._attention,
+            first_of_shape=self._is_new_shape,
+            judged=self._judged,
         )
         return joined(self._earlier, now) if self._earlier else now
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
-from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.bench.worker import Failed, Judged, Loaded
 from diffusion_bench.hardware.energy import measure_energy
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
@@ -67,6 +67,7 @@ def measured_cell(
     loaded: Loaded | None,
     attention: str | None,
     first_of_shape: bool,
+    judged: Judged | None = None,
 ) -> Cell:
     """Return the row of a measured cell: samples, peaks and the machine's trace."""
     gpu_index = find_gpu(watched.during, watched.gpu_uuid)
@@ -82,6 +83,8 @@ def measured_cell(
         missing["load_s"] = "the model was already loaded"
     if measurement.stop_reason is None:
         missing["stop_reason"] = "more calls are to come"
+    if judged is not None and judged.quality is None:
+        missing["quality"] = judged.reason
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
     return Cell(
@@ -101,6 +104,7 @@ def measured_cell(
         samples=samples,
         memory=_with_gpu_memory(measurement.memory, during, watched.idle, gpu_index),
         energy=energy,
+        quality=judged.quality if judged else None,
         trace=to_trace(during, start_s),
         missing=missing,
     )

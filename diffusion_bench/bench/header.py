@@ -43,6 +43,7 @@ def make_header(
             time_limit_s=sweep.time_limit_s,
             emulated_memory_mib=sweep.emulated_memory_mib,
             sustain_s=sweep.sustain_s,
+            quality=sweep.quality,
             models=_models(requests),
             cells=requests if cells is None else tuple(cells),
         ),

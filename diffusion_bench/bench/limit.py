@@ -62,7 +62,13 @@ def run_limit(
     """
     bases = _bases(sweep, axis)
     plan = sweep.model_copy(
-        update={"repeats": 1, "stop": None, "measured_steps": None, "sustain_s": None}
+        update={
+            "repeats": 1,
+            "stop": None,
+            "measured_steps": None,
+            "sustain_s": None,
+            "quality": None,
+        }
     )
     with ExitStack() as stack:
         bench = yield from open_bench(

@@ -7,12 +7,19 @@ import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import ByteSize, Field, ValidationError
+from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
-from diffusion_bench.records import ImageRequest, Record, Request, VoiceRequest, explain
+from diffusion_bench.records import (
+    ImageRequest,
+    QualityPlan,
+    Record,
+    Request,
+    VoiceRequest,
+    explain,
+)
 from diffusion_bench.reports.schema import Plan, StopRule
 
 MAX_CELLS = 10_000
@@ -29,7 +36,8 @@ class Sweep(Record):
     extrapolated. A call, or the loading of a model, that takes longer than `time_limit_s` is ended.
     With `emulated_memory` the device gives out no more than that. `sustain_s` adds so many seconds
     of calls to each cell. With `voice_axes` it is a sweep of speech, and `axes` are not used; each
-    of its steps is timed.
+    of its steps is timed. With a `quality` table pictures of each cell are drawn and judged after
+    its timed calls, outside of all that is measured.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -46,6 +54,13 @@ class Sweep(Record):
     negative_prompt: str = ""
     axes: Axes = Axes()
     voice_axes: VoiceAxes | None = None
+    quality: QualityPlan | None = None
+
+    @model_validator(mode="after")
+    def _quality_of_pictures(self) -> Self:
+        if self.quality is not None and self.voice_axes is not None:
+            raise ValueError("quality is judged of pictures; a sweep of speech has none")
+        return self
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -83,7 +98,7 @@ class Sweep(Record):
 
     def _image_request(self, values: dict[str, Any]) -> ImageRequest:
         width, height = _sides(values.pop("resolution"))
-        if values["sampler"] == "ddpm":
+        if values["sampler"] != "ddim":
             values["eta"] = 0.0
         return ImageRequest(
             prompt=self.prompt,
@@ -120,6 +135,7 @@ def sweep_of(plan: Plan) -> Sweep:
         time_limit_s=plan.time_limit_s or TIME_LIMIT_S,
         emulated_memory=_bytes(plan.emulated_memory_mib),
         sustain_s=plan.sustain_s,
+        quality=plan.quality,
         **_grid_of(plan.cells),
     )
     if sweep.requests() != plan.cells:

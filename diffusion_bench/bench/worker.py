@@ -15,13 +15,15 @@ import sys
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from diffusion_bench.bench.measure import Effort, Generate, Measurement, measure
 from diffusion_bench.records import (
     ImageRequest,
+    Quality,
+    QualityPlan,
     Record,
     Request,
     Speech,
@@ -37,11 +39,15 @@ if TYPE_CHECKING:
 
 
 class Command(Record):
-    """What the parent asks: measure one cell, a hub model at the revision that the plan names."""
+    """What the parent asks: measure one cell, a hub model at the revision that the plan names.
+
+    With `quality`, pictures are drawn and judged after the cell's last timed call.
+    """
 
     request: Request
     effort: Effort
     revision: str | None = None
+    quality: QualityPlan | None = None
 
 
 class Ready(Record):
@@ -72,10 +78,19 @@ class Repeated(Record):
 
 
 class Measured(Record):
-    """The cell is measured."""
+    """The cell is measured. Where `judging`, its pictures are judged now, and `Judged` follows."""
 
     event: Literal["measured"] = "measured"
     measurement: Measurement
+    judging: bool = False
+
+
+class Judged(Record):
+    """What the scorer found in pictures of the cell, or why it could not."""
+
+    event: Literal["judged"] = "judged"
+    quality: Quality | None = None
+    reason: Annotated[str, Field(max_length=400)] = ""
 
 
 class Failed(Record):
@@ -88,7 +103,7 @@ class Failed(Record):
     asked_mib: float | None = None
 
 
-Event = Ready | Loaded | Repeated | Measured | Failed
+Event = Ready | Loaded | Repeated | Measured | Judged | Failed
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -128,7 +143,7 @@ class Worker:
         from diffusion_bench.backends.device import asked_mib, is_out_of_memory
 
         try:
-            _send(self._events, self._measure(command))
+            measured = self._measure(command)
         except (RuntimeError, ValueError, MemoryError, OSError) as error:
             message = (str(error).strip() or type(error).__name__)[:4000]
             failure = Failed(
@@ -138,6 +153,10 @@ class Worker:
                 asked_mib=asked_mib(message),
             )
             _send(self._events, failure)
+            return
+        _send(self._events, measured)
+        if measured.judging:
+            _send(self._events, self._judge(command, len(measured.measurement.timed)))
 
     def _stage(self) -> Stage | VoiceStage:
         return self._backend.stage if self._backend is not None else "load"
@@ -157,7 +176,30 @@ class Worker:
             clock=time.perf_counter,
             on_repeat=lambda done: _send(self._events, Repeated(done=done)),
         )
-        return Measured(measurement=measurement)
+        last = command.quality is not None and measurement.stop_reason is not None
+        return Measured(
+            measurement=measurement, judging=last and not isinstance(request, VoiceRequest)
+        )
+
+    def _judge(self, command: Command, done: int) -> Judged:
+        """Draw pictures at the cell's settings and judge them; what fails here spoils no cell."""
+        from diffusion_bench.backends.scoring.quality import measure_quality
+
+        backend: Any = self._backend
+        assert isinstance(command.request, ImageRequest)
+        assert command.quality is not None
+        alive = Repeated(done=len(command.effort.done_s) + done)
+        try:
+            quality = measure_quality(
+                backend,
+                command.request,
+                command.quality,
+                on_batch=lambda: _send(self._events, alive),
+            )
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            return Judged(reason=reason[:400])
+        return Judged(quality=quality)
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
         start_s = time.perf_counter()

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import Command, Event, Failed, Loaded, Measured, Ready
+from diffusion_bench.bench.worker import Command, Event, Failed, Judged, Loaded, Measured, Ready
 from diffusion_bench.bench.worker_process import WorkerProcess
-from diffusion_bench.records import Request
+from diffusion_bench.records import QualityPlan, Request
 from diffusion_bench.reports.labels import size
 
 HEARTBEAT_S = 0.2
@@ -66,15 +66,17 @@ class Workers:
         effort: Effort,
         time_limit_s: float,
         revision: str | None = None,
+        quality: QualityPlan | None = None,
     ) -> Iterator[Event | None]:
         """Measure a cell, yielding the worker's events, and `None` where there was none for long.
 
-        The last one is `Measured` or `Failed`. A worker that says nothing for `time_limit_s` hangs
-        and is ended; so is one whose cell failed. `revision` is the commit of a hub model.
+        The last one is `Measured`, where `quality` asks for it `Judged` after that, or `Failed`. A
+        worker that says nothing for `time_limit_s` hangs and is ended; so is one whose cell failed,
+        or whose pictures could not be judged. `revision` is the commit of a hub model.
         """
         process = self._up()
         self.last = request
-        process.tell(Command(request=request, effort=effort, revision=revision))
+        process.tell(Command(request=request, effort=effort, revision=revision, quality=quality))
         heard_s = time.monotonic()
         while True:
             event = process.hear(HEARTBEAT_S)
@@ -87,10 +89,10 @@ class Workers:
                 )
             if isinstance(event, Loaded):
                 self.attention = event.attention
-            if isinstance(event, Failed):
+            if isinstance(event, Failed) or (isinstance(event, Judged) and event.quality is None):
                 self.drop()
             yield event
-            if isinstance(event, Measured | Failed):
+            if is_last(event):
                 return
 
     def is_new_shape(self, request: Request) -> bool:
@@ -105,3 +107,10 @@ class Workers:
             self.start()
         assert self._process is not None
         return self._process
+
+
+def is_last(event: Event | None) -> bool:
+    """Return whether nothing more is said of a cell after an event."""
+    if isinstance(event, Measured):
+        return not event.judging
+    return isinstance(event, Failed | Judged)

@@ -13,6 +13,7 @@ from diffusion_bench.charts.document import Section, Table, details, document, s
 from diffusion_bench.charts.held_back import in_words
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
+from diffusion_bench.charts.quality import quality_figure, quality_numbers, quality_table
 from diffusion_bench.charts.real_time import (
     real_time_figure,
     real_time_numbers,
@@ -45,6 +46,12 @@ WORDS = {  # title and caption of each chart
         "Real-time factor",
         "Seconds of work for a second of speech: below 1 it is made faster than it is heard.",
     ),
+    "quality": (
+        "Quality against time",
+        "Pictures drawn for it after the timed calls, judged by a scorer; bars are 95 percent "
+        "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
+        "chance.",
+    ),
     "memory": ("Peak memory", "The largest peak of a workload's cells."),
     "step-times": (
         "Time of single steps",
@@ -55,6 +62,9 @@ WORDS = {  # title and caption of each chart
         "Steps under the roof of their device: counted FLOPs and bytes over measured seconds.",
     ),
 }
+
+
+OPTIONAL = ("throughput", "real-time", "quality")  # left out where there is no work of its kind
 
 
 def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
@@ -93,6 +103,7 @@ def _sections(reports: Sequence[Report]) -> list[Section]:
         ("latency", latency_numbers, latency_figure, latency_table),
         ("throughput", throughput_numbers, throughput_figure, throughput_table),
         ("real-time", real_time_numbers, real_time_figure, real_time_table),
+        ("quality", quality_numbers, quality_figure, quality_table),
         ("memory", memory_numbers, memory_figure, memory_table),
         ("step-times", step_times_numbers, step_times_figure, step_times_table),
         ("roofline", roofline_numbers, roofline_figure, roofline_table),
@@ -100,7 +111,7 @@ def _sections(reports: Sequence[Report]) -> list[Section]:
     sections = []
     for name, find, draw, list_ in charts:
         numbers = find(reports)
-        if not numbers and name in ("throughput", "real-time"):  # no work of its kind
+        if not numbers and name in OPTIONAL:
             continue
         sections.append(Section(name, *WORDS[name], draw(numbers), list_(numbers)))
     return sections + _traces(reports)

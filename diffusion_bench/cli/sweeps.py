@@ -35,6 +35,7 @@ COLUMNS = {
     "fit": "fit",
     "nvml_used_mib": "GPU MiB",
     "rss_mib": "RSS MiB",
+    "quality": "quality",
     "held_back_by": "held back by",
     "warnings": "warnings",
     "message": "message",

@@ -29,7 +29,7 @@ class QualityPlan(Record):
     pictures: Annotated[int, Field(ge=2, le=MAX_PICTURES)] = 64
     scorer: Name = AUTO_SCORER
     prompts: Literal["prompt", "captions"] = "prompt"
-    batch: Annotated[int, Field(ge=1, le=64)] | None = None
+    batch: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
 class Share(Record):

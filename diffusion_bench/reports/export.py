@@ -16,6 +16,7 @@ from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.labels import device_name, report_labels, sampler, size
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
+from diffusion_bench.reports.quality import quality_row
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
@@ -51,6 +52,7 @@ MARKDOWN_COLUMNS = {
     "fit": "fit",
     "nvml_used_mib": "GPU memory (MiB)",
     "rss_mib": "resident set (MiB)",
+    "quality": "quality",
     "held_back_by": "held back by",
     "evidence": "evidence",
     "warnings": "warnings",
@@ -149,6 +151,7 @@ def _row(
         "fit": fit.verdict,
         "fit_reason": fit.reason,
         **_both_speeds(cell),
+        **quality_row(cell.quality),
         "labels": ", ".join(cell.labels),
         "stop_reason": cell.stop_reason,
         "load_s": cell.load_s,

@@ -8,6 +8,7 @@ from statistics import fmean, quantiles, stdev
 
 from diffusion_bench.records import Record
 
+NORMAL_Z = 1.959964  # of a normal distribution, 95 percent lie within so many deviations
 MAX_MISSES = 20  # one in 20 is 95 percent confidence
 MIN_SAMPLES_FOR_INTERVAL = 5  # their whole range covers the median with 93.75 percent
 
@@ -59,6 +60,20 @@ def median_interval(values: Sequence[float]) -> Interval | None:
     ordered = sorted(values)
     confidence = 1 - outside / outcomes
     return Interval(low=ordered[rank - 1], high=ordered[n - rank], confidence=confidence)
+
+
+def wilson_interval(right: int, n: int) -> Interval:
+    """Return the 95 percent interval of a share of `right` in `n`, 1 or more.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    Unlike the normal one it stays within 0 and 1, and has a width where all are right.
+    """
+    share, z = right / n, NORMAL_Z
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low = 0.0 if right == 0 else max(0.0, middle - reach)
+    high = 1.0 if right == n else min(1.0, middle + reach)
+    return Interval(low=low, high=high, confidence=0.95)
 
 
 def mean_reach(values: Sequence[float]) -> float:

@@ -23,7 +23,12 @@ def _from_3(header: Json) -> Json:
     return {**header, "schema_version": 4}
 
 
-STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3}
+def _from_4(header: Json) -> Json:
+    """Format 5 only added fields, all of which may be absent."""
+    return {**header, "schema_version": 5}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
 
 
 def to_newest(header: Json) -> Json:

@@ -10,6 +10,7 @@ Format history
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
     3   cells of speech: their request, stages and seconds of sound; pictures are as before
     4   when each call began in its trace, and what arithmetic and copying reach on a processor
+    5   what a scorer found in pictures of a cell, where a plan asks for it
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pydantic import Field, model_validator
 from diffusion_bench.records import (
     ImageRequest,
     Memory,
+    Quality,
+    QualityPlan,
     Record,
     Request,
     Stage,
@@ -31,7 +34,7 @@ from diffusion_bench.records import (
     digest,
 )
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -131,6 +134,7 @@ class Plan(Record):
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
     emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
     sustain_s: Annotated[float, Field(gt=0)] | None = None
+    quality: QualityPlan | None = None
     models: tuple[ModelFacts, ...] = ()
     cells: tuple[Request, ...]
 
@@ -143,7 +147,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
@@ -278,8 +282,8 @@ class Cell(Record):
     of the readings during the cell with each reason for lower clocks. A cell is measured in
     `visits`, one a round; `before` is the state of the machine before the first one that found it
     busy, else before the first, and `trace` is of the last. Without a `stop_reason` more calls are
-    to come. `missing` gives the reason for every
-    metric that is `None`.
+    to come. `quality` is of pictures drawn after the last of them, where the plan asks for it.
+    `missing` gives the reason for every metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
@@ -306,6 +310,7 @@ class Cell(Record):
     samples: tuple[Sample, ...] = ()
     memory: Memory = Memory()
     energy: Energy | None = None
+    quality: Quality | None = None
     trace: Trace = Trace()
     missing: dict[str, str] = {}
 

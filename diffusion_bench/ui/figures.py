@@ -61,6 +61,16 @@ def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
     return Chart(draw(numbers), to_table(*tabulate(numbers)))
 
 
+def draw_quality(reports: Sequence[Report]) -> Chart | None:
+    """Return quality against time; `None` where no cell's pictures were to be judged."""
+    from diffusion_bench.charts.quality import quality_figure, quality_numbers, quality_table
+
+    numbers = quality_numbers(reports)
+    if not numbers:
+        return None
+    return Chart(quality_figure(numbers), to_table(*quality_table(numbers)))
+
+
 def draw_trace(cell: Cell, report: Report) -> Chart:
     """Return what the machine did while a cell was measured, its stages as bands."""
     from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
@@ -85,6 +95,8 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
     `tariff` is money per kilowatt-hour; without one there is no cost.
     """
     columns = CELL_COLUMNS if len(reports) < 2 else {"report": "report", **CELL_COLUMNS}
+    if any(cell.quality for report in reports for cell in report.cells):
+        columns = {**columns, "quality": "quality"}
     from diffusion_bench.charts.held_back import in_words
 
     rows = []

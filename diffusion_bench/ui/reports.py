@@ -21,6 +21,7 @@ from diffusion_bench.ui.figures import (
     cell_name,
     cell_table,
     draw_chart,
+    draw_quality,
     draw_trace,
     verdict_words,
 )
@@ -37,6 +38,7 @@ class Shown(NamedTuple):
     words: str
     charts: tuple[Chart, ...]
     traces: tuple[tuple[str, str], ...]  # label and id
+    quality: Chart | None = None  # where pictures of a cell were judged
 
 
 class Reading:
@@ -63,6 +65,7 @@ class Reading:
             words=summary(opened, self._imported(opened)),
             charts=tuple(draw_chart(name, opened.reports) for name in TITLES),
             traces=tuple(trace_choices(opened.reports)),
+            quality=draw_quality(opened.reports),
         )
 
     def trace(
@@ -191,7 +194,9 @@ def build(reading: Reading, tab: gr.Tab) -> None:
     )
     tariff, cells = _cells()
     downloads = _downloads()
-    charts = [part for name, title in TITLES.items() for part in _chart(name, title)]
+    charts: list[Any] = [part for name, title in TITLES.items() for part in _chart(name, title)]
+    with gr.Column(visible=False, elem_id="reports-quality-column") as judged:
+        charts += [judged, *_chart("quality", "Quality against time")]
     picker = gr.Dropdown([], value=None, label="Cell", elem_id="reports-trace-cell", render=False)
     verdict = gr.Textbox(
         label="Held back by",
@@ -258,7 +263,9 @@ def _wire_opening(
         found = reading.show(names, uploads)
         first = found.traces[-1][1] if found.traces else None
         picker = gr.Dropdown(list(found.traces), value=first)
-        return [found.words, picker, *(part for chart in found.charts for part in chart)]
+        quality = [gr.Column(visible=found.quality is not None), *(found.quality or (None, None))]
+        charts = [part for chart in found.charts for part in chart]
+        return [found.words, picker, *charts, *quality]
 
     return [
         event(
