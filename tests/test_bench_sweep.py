@@ -68,6 +68,12 @@ def test_eta_is_an_axis_of_ddim_and_one_cell_of_ddpm() -> None:
     ]
 
 
+@pytest.mark.parametrize("sampler", ["ddpm", "dpm++", "euler", "unipc", "lcm", "native"])
+def test_eta_is_left_out_for_every_sampler_but_ddim(sampler: str) -> None:
+    axes = f'sampler = ["{sampler}"]\neta = [0.0, 0.5]\nsteps = [5]'
+    assert [cell[:2] for cell in cells_of(axes)] == [(sampler, 0.0)]
+
+
 def test_a_cell_named_twice_is_measured_once() -> None:
     assert len(cells_of('steps = [5, 5]\nresolution = [64, "64x64"]')) == 2
 
