@@ -14,6 +14,8 @@
  *   NVML_STUB_MIG       "name|MiB;name|MiB": the instances the first card is split into; in rules
  *                       and counts they are GPUs 8, 9, ...
  *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
+ *   NVML_STUB_HEALTH    "capability major|minor|persistence|memory errors|PCIe generation|CUDA", what
+ *                       the doctor asks (default: 8|9|1|0|4|13000)
  *   NVML_STUB_ENERGY_MS how often the energy counter moves (default: at every call)
  * A running test changes it with nvmlStubError, nvmlStubAdvanceMs, nvmlStubHang (a function that
  * keeps its caller) and nvmlStubSwap (another card in a place), and counts nvmlStubCalls.
@@ -365,3 +367,36 @@ int nvmlDeviceGetMigDeviceHandleByIndex(Gpu *gpu, unsigned place, Gpu **instance
     return begin(__func__, gpu);
 }
 #endif
+
+static unsigned health(int place) {
+    const char *text = getenv("NVML_STUB_HEALTH");
+    unsigned told[6] = {8, 9, 1, 0, 4, 13000};
+    if (text) sscanf(text, "%u|%u|%u|%u|%u|%u", told, told + 1, told + 2, told + 3, told + 4, told + 5);
+    return told[place];
+}
+
+int nvmlDeviceGetCudaComputeCapability(Gpu *gpu, int *major, int *minor) {
+    *major = health(0), *minor = health(1);
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetPersistenceMode(Gpu *gpu, unsigned *mode) {
+    *mode = health(2);
+    return begin(__func__, gpu);
+}
+
+/* Kind 1 are the errors that were not corrected, counter 0 those since boot. */
+int nvmlDeviceGetTotalEccErrors(Gpu *gpu, int kind, int counter, u64 *errors) {
+    *errors = kind == 1 && counter == 0 ? health(3) : 99;
+    return begin(__func__, gpu);
+}
+
+int nvmlDeviceGetGpuMaxPcieLinkGeneration(Gpu *gpu, unsigned *generation) {
+    *generation = health(4);
+    return begin(__func__, gpu);
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    *version = health(5);
+    return started ? OK : UNINITIALIZED;
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -217,3 +218,15 @@ def test_the_doctor_examines_reports_and_fails_for_one_that_cannot_be_so(
     assert "problem: samples too equal to have been measured" in shown
     assert run("doctor", str(tmp_path / "none.jsonl")) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_the_doctor_tells_other_tools_a_json_line_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = tmp_path / "forged.jsonl"
+    forged.write_bytes(to_line(make_header()) + to_line(make_cell(wall_s=(1.0,) * 5)))
+    assert run("doctor", "--json", str(forged)) == 1
+    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {finding["report"] for finding in findings} == {str(forged)}
+    assert findings[0]["level"] == "problem"
+    assert set(findings[0]) == {"report", "level", "title", "detail", "advice"}

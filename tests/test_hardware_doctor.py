@@ -8,10 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nvml_fake import build_stub, run_with_stub
 
-from diffusion_bench.hardware.doctor import Finding, examine
-from diffusion_bench.hardware.facts import Facts, TorchFacts, gather_facts
+from diffusion_bench.hardware.doctor import examine
+from diffusion_bench.hardware.doctor_gpus import can_run
+from diffusion_bench.hardware.facts import (
+    Facts,
+    TorchFacts,
+    existing_parent,
+    gather_facts,
+    is_wsl,
+    kernel_driver,
+    memory_limit_mib,
+)
+from diffusion_bench.hardware.findings import Finding
 from diffusion_bench.hardware.matching import TorchDevice
+from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
+from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
 from diffusion_bench.records import GpuReading
 
@@ -217,3 +230,250 @@ def test_a_folder_that_cannot_be_written_is_told_by_trying(tmp_path: Path) -> No
     facts = gather_facts(NoGpu(""), tmp_path / "gone")
     assert facts.folder_fault == "No such file or directory"
     assert facts.disk_free_mib is None
+
+
+BUILT = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_120")
+NARROW = IDLE.model_copy(update={"pcie_width_now": 4, "pcie_generation_now": 1})
+SLOW_LINK = IDLE.model_copy(update={"pcie_width_now": 16, "pcie_generation_now": 3})
+SLOT = CARD.model_copy(update={"pcie_width": 16, "pcie_generation": 4, "driver": "551.23"})
+NO_LIBRARY = {"gpus": (), "gpu_readings": (), "driver": DriverHealth(start_code=12)}
+SPLIT = CARD.model_copy(update={"mig_enabled": True})
+PART = CARD.model_copy(update={"index": 1, "parent_index": 0})
+
+
+def with_health(**health: Any) -> dict[str, Any]:
+    return {"driver": DriverHealth(start_code=0, cards=(CardHealth(index=0, **health),))}
+
+
+def for_card(capability: tuple[int, int]) -> dict[str, Any]:
+    says = TorchFacts(threads=4, cuda_usable=True, architectures=BUILT)
+    return {"torch_says": says, **with_health(compute_capability=capability)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "title", "advice"),
+    [
+        (
+            {"torch_says": UNUSABLE, "visible_devices": "-1"},
+            "problem",
+            "CUDA_VISIBLE_DEVICES=-1 hides every GPU",
+            "unset CUDA_VISIBLE_DEVICES",
+        ),
+        (
+            {"torch_says": UNUSABLE, "driver": DriverHealth(start_code=0, cuda=(12, 4))},
+            "problem",
+            "the driver runs CUDA 12.4, and torch is built for 13.0",
+            "update the NVIDIA driver",
+        ),
+        (
+            {"driver": DriverHealth(start_code=18), "kernel_driver": "570.86.15"},
+            "problem",
+            "driver was updated, and the old one is still loaded",
+            "reboot",
+        ),
+        ({"driver": DriverHealth(start_code=9)}, "problem", "installed and not loaded", "reboot"),
+        ({"driver": DriverHealth(start_code=999)}, "problem", "NVML error 999", "dmesg"),
+        (
+            {**NO_LIBRARY, "in_container": True, "nvidia_nodes": True},
+            "problem",
+            "the utility capability is missing",
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+        ),
+        (
+            {**NO_LIBRARY, "nvidia_nodes": True},
+            "problem",
+            "libnvidia-ml is not found",
+            "nvidia-utils",
+        ),
+        (for_card((6, 1)), "problem", "(compute capability 6.1) is too old", "an older build"),
+        (for_card((13, 0)), "problem", "(compute capability 13.0) is too new", "a newer build"),
+        (
+            {
+                "gpus": (SLOT.model_copy(update={"pcie_generation": 1}),),
+                "loaded_readings": (NARROW,),
+            },
+            "warning",
+            "GPU 0 has 4 of 16 PCIe lanes",
+            "seat the card",
+        ),
+        (
+            {"gpus": (SLOT,), "gpu_readings": (NARROW,)},
+            "note",
+            "GPU 0 has 4 of 16 PCIe lanes",
+            "seat the card",
+        ),
+        (
+            {"gpus": (SLOT,), "loaded_readings": (SLOW_LINK,)},
+            "warning",
+            "GPU 0 works at PCIe generation 3 of 4",
+            "BIOS",
+        ),
+        (
+            {"gpus": (SLOT,), **with_health(pcie_generation=5)},
+            "note",
+            "could do PCIe generation 5, its slot 4",
+            "another slot",
+        ),
+        (
+            {"gpus": (CARD.model_copy(update={"display_active": True}),)},
+            "note",
+            "GPU 0 drives a display",
+            "plug the display into",
+        ),
+        ({"gpus": (SPLIT, PART)}, "note", "split by MIG into 1", "instances of the same size"),
+        ({"gpus": (SPLIT,)}, "problem", "MIG on and no instance", "nvidia-smi mig -i 0"),
+        (with_health(memory_errors=3), "problem", "had 3 memory errors", "replaced"),
+        (with_health(persistence=False), "note", "persistence mode is off", "nvidia-persistenced"),
+        ({"wsl": True, "gpus": ()}, "note", "Windows Subsystem for Linux", "install none in here"),
+        (
+            {"system": "Windows", "gpus": (SLOT,)},
+            "note",
+            "Windows goes on in the host's",
+            "Prefer No Sysmem Fallback",
+        ),
+        ({"cache_free_mib": 2048.0}, "warning", "only 2.0 GiB free where models", "HF_HOME"),
+        ({"ram_mib": 4096.0}, "warning", "this machine has 4.0 GiB of memory", "small ones"),
+        (
+            {"ram_mib": 65536.0, "ram_limit_mib": 8192.0},
+            "note",
+            "may use 8.0 of 64.0 GiB",
+            "--memory",
+        ),
+    ],
+)
+def test_each_fault_of_a_machine_has_one_finding_with_advice(
+    changes: dict[str, Any], level: str, title: str, advice: str
+) -> None:
+    (finding,) = bad(make_facts(**changes))
+    assert finding.level == level
+    assert title in finding.title
+    assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"gpus": (SLOT,), "gpu_readings": (IDLE.model_copy(update={"pcie_generation_now": 1}),)},
+        NO_LIBRARY | {"torch_says": TorchFacts(threads=4, cuda_usable=False)},  # no GPU at all
+        for_card((8, 9)),
+        with_health(memory_errors=0, persistence=True, pcie_generation=4),
+        {**with_health(persistence=False), "system": "Windows"},
+        {"system": "Windows", "gpus": (SLOT.model_copy(update={"driver": "531.10"}),)},
+        {"driver": DriverHealth(start_code=0, cuda=(13, 0)), "visible_devices": "0"},
+        {"ram_mib": 65536.0, "ram_limit_mib": 65536.0 * 2},
+    ],
+)
+def test_what_is_in_order_is_not_warned_of(changes: dict[str, Any]) -> None:
+    assert bad(make_facts(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "runs"),
+    [
+        ((8, 6), ("sm_80",), True),
+        ((8, 0), ("sm_86",), False),
+        ((9, 0), ("sm_86",), False),
+        ((10, 0), ("compute_90",), True),
+        ((8, 9), ("compute_90",), False),
+        ((9, 0), ("sm_90a",), True),
+        ((12, 1), ("sm_120a",), False),
+        ((12, 0), ("sm_120",), True),
+    ],
+)
+def test_a_build_runs_on_its_major_version_and_ptx_on_all_newer(
+    capability: tuple[int, int], built: tuple[str, ...], runs: bool
+) -> None:
+    assert can_run(capability, built) == runs
+
+
+def test_facts_are_read_out_of_the_systems_texts(tmp_path: Path) -> None:
+    loaded = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Tue Jan 14\nGCC 12.2.0\n"
+    assert kernel_driver(loaded) == "570.86.15"
+    assert kernel_driver("") is None
+    assert memory_limit_mib("8589934592\n") == 8192
+    assert memory_limit_mib("max\n") is memory_limit_mib("9223372036854771712") is None
+    assert is_wsl("5.15.167.4-microsoft-standard-WSL2")
+    assert not is_wsl("6.1.0-18-amd64")
+    assert existing_parent(tmp_path / "not" / "there") == tmp_path
+
+
+class Copies:
+    """What `read_under_load` needs of torch; `fails`: the copies raise."""
+
+    uint8 = "uint8"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.cuda = self
+        self.in_flight = 0
+        self._fails = fails
+
+    def empty(self, *_: Any, **__: Any) -> Copies:
+        return self
+
+    def device_count(self) -> int:
+        return 1
+
+    def copy_(self, _: Any, *, non_blocking: bool) -> None:
+        if self._fails:
+            raise RuntimeError("CUDA out of memory")
+        self.in_flight += non_blocking
+
+    def synchronize(self) -> None:
+        self.in_flight = 0
+
+
+class WatchingSensor(NoGpu):
+    def __init__(self, torch: Copies) -> None:
+        super().__init__("")
+        self._torch = torch
+
+    def read(self) -> tuple[GpuReading, ...]:
+        return (IDLE.model_copy(update={"pcie_width_now": self._torch.in_flight}),)
+
+
+def test_the_link_is_read_while_copies_are_in_flight_and_not_where_they_fail() -> None:
+    torch = Copies()
+    (reading,) = read_under_load(WatchingSensor(torch), torch, at_work_s=0.0)
+    assert reading.pcie_width_now
+    assert torch.in_flight == 0
+    broken = Copies(fails=True)
+    assert read_under_load(WatchingSensor(broken), broken, at_work_s=0.0) == ()
+
+
+EXAMINE = """
+from pathlib import Path
+from diffusion_bench.hardware import facts
+from diffusion_bench.hardware.doctor import examine
+facts._ask_torch = lambda: facts.TorchFacts(
+    threads=1, cuda_usable=False, architectures=("sm_90",)
+)
+answer = [found.title for found in examine(facts.gather_facts(open_sensor(), Path("/tmp")))]
+"""
+
+
+def test_the_drivers_own_answers_become_findings(tmp_path: Path) -> None:
+    stub = build_stub(tmp_path)
+    titles = "; ".join(
+        run_with_stub(stub, EXAMINE, health="6|1|0|7|5|12040", mig="A100 MIG 1g.5gb|4864")
+    )
+    for title in (
+        "the driver runs CUDA 12.4, and torch is built for 13.0",
+        "GPU 0 (compute capability 6.1) is too old",
+        "GPU 1 had 7 memory errors",
+        "GPU 1 is put away between programs",
+        "GPU 0 could do PCIe generation 5, its slot 4",
+        "GPU 1 has 8 of 16 PCIe lanes",
+        "GPU 0 drives a display",
+        "GPU 0 is split by MIG into 1",
+        "GPU 1 may use 200 W of its usual 205 W",
+        "GPU 0 NVIDIA GeForce RTX 4090 is 42 % busy already",
+    ):
+        assert title in titles
+    assert "GPU 0 is put away" not in titles  # its display keeps it
+    mismatch = run_with_stub(stub, EXAMINE, init="18")
+    assert mismatch[0] == "the NVIDIA driver was updated, and the old one is still loaded"
+    silent = run_with_stub(
+        stub, EXAMINE, errors="nvmlDeviceGetTotalEccErrors=3", health="9|0|0|7|5"
+    )
+    assert not any("memory errors" in title for title in silent)
+    assert any("GPU 1 is put away" in title for title in silent)

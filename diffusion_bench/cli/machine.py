@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffusion_bench.hardware.doctor import Finding
+    from diffusion_bench.hardware.findings import Finding
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import Sensor
     from diffusion_bench.records import Reading
     from diffusion_bench.reports.findings import ReportFinding
+
+    Findings = Sequence[Finding] | Sequence[ReportFinding]
+    Say = Callable[[Findings, Path | None, str | None], None]
 
 
 def hardware(
@@ -87,19 +91,26 @@ def doctor(
     reports: Annotated[
         list[Path] | None, typer.Argument(help="Reports to examine; the machine if none is named.")
     ] = None,
+    json: Annotated[bool, typer.Option("--json", help="A JSON line a finding.")] = False,
 ) -> None:
     """Examine the machine and say what to mend, or say whether reports can be believed.
+
+    Ends with 0 where there is no problem (warnings and notes may be), 1 where there is one, and 2
+    where it could not examine, as for a report that is not there.
 
     diffusion-bench doctor
 
     diffusion-bench doctor friend.jsonl
+
+    diffusion-bench doctor --json | jq 'select(.level == "problem")'
     """
-    found = _examine_reports(reports) if reports else _examine_machine()
+    say = _print_json_findings if json else _print_findings
+    found = _examine_reports(reports, say) if reports else _examine_machine(say)
     if any(finding.level == "problem" for finding in found):
         raise typer.Exit(1)
 
 
-def _examine_machine() -> Sequence[Finding]:
+def _examine_machine(say: Say) -> Sequence[Finding]:
     from contextlib import closing
 
     from diffusion_bench.hardware.doctor import examine
@@ -108,32 +119,39 @@ def _examine_machine() -> Sequence[Finding]:
 
     with closing(open_sensor()) as sensor:
         findings = examine(gather_facts(sensor))
-    _print_findings(findings)
+    say(findings, None, None)
     return findings
 
 
-def _examine_reports(paths: Sequence[Path]) -> Sequence[ReportFinding]:
+def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[ReportFinding]:
     from diffusion_bench.reports.doctor import examine_report
     from diffusion_bench.reports.read import read_report
 
     found = []
     for path in paths:
         findings = examine_report(read_report(path))
-        if len(paths) > 1:
-            typer.echo(f"{path}:")
-        _print_findings(findings)
+        say(findings, path, f"{path}:" if len(paths) > 1 else None)
         found += findings
     return found
 
 
-def _print_findings(findings: Sequence[Finding] | Sequence[ReportFinding]) -> None:
+def _print_findings(findings: Findings, path: Path | None, heading: str | None) -> None:
     from rich.console import Console
 
+    if heading:
+        typer.echo(heading)
     console = Console()
     for finding in findings:
         console.print(f"{finding.level}: {finding.title}", markup=False, soft_wrap=True)
         for line in filter(None, (finding.detail, finding.advice)):
             console.print(f"    {line}", markup=False, soft_wrap=True)
+
+
+def _print_json_findings(findings: Findings, path: Path | None, heading: str | None) -> None:
+    """Print each finding with the report that it is about, `null` for the machine."""
+    for finding in findings:
+        about = {"report": None if path is None else str(path)}
+        typer.echo(dumps(about | finding.model_dump(mode="json"), ensure_ascii=False))
 
 
 def _show(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import tempfile
 import warnings
@@ -16,17 +17,33 @@ import psutil
 
 from diffusion_bench.hardware.machine import describe_software, installed_version
 from diffusion_bench.hardware.matching import TorchDevice
-from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
+from diffusion_bench.hardware.pcie_load import read_under_load
+from diffusion_bench.hardware.sensors import GpuInfo, Sensor, is_in_container
 from diffusion_bench.hardware.state import on_battery
 from diffusion_bench.records import GpuReading, Record
 
+MIB = 2**20
+NO_LIMIT = 2**62
+HANGS = "the driver hangs"  # the beginning of what `patience.PatientSensor` says
+KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
+NVIDIA_NODES = (Path("/dev/nvidia0"), Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"))
+MEMORY_LIMITS = (  # of control groups, versions 2 and 1, as a container sees its own
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
 
 class TorchFacts(Record):
-    """What torch says once imported. `error` says why it could not be, `warning` what it warned."""
+    """What torch says once imported. `error` says why it could not be, `warning` what it warned.
+
+    `architectures` are those that it has GPU kernels for, such as "sm_90".
+    """
 
     threads: int | None = None
     devices: tuple[TorchDevice, ...] = ()
     cuda_usable: bool | None = None
+    architectures: tuple[str, ...] = ()
     warning: str = ""
     error: str = ""
 
@@ -35,7 +52,9 @@ class Facts(Record):
     """Everything that `doctor.examine` looks at.
 
     `other_gpu_processes` counts the other programs that compute on each GPU, by its index; a GPU
-    that cannot tell is not in it.
+    that cannot tell is not in it. `loaded_readings` were taken while data were copied to the GPUs.
+    `nvidia_nodes`: whether the system shows an NVIDIA device, which a container may without the
+    driver's library. `ram_limit_mib` is what a control group leaves of `ram_mib`.
     """
 
     python: tuple[int, int]
@@ -47,13 +66,25 @@ class Facts(Record):
     wrong_nvml_package: str | None = None
     gpus: tuple[GpuInfo, ...] = ()
     gpu_readings: tuple[GpuReading, ...] = ()
+    loaded_readings: tuple[GpuReading, ...] = ()
+    driver: DriverHealth = DriverHealth()
+    kernel_driver: str | None = None
+    nvidia_nodes: bool = False
+    in_container: bool = False
+    driver_capabilities: str | None = None
+    visible_devices: str | None = None
+    wsl: bool = False
     other_gpu_processes: dict[int, int] = {}
     no_gpu: str | None = None
     cores: int | None = None
+    ram_mib: float | None = None
+    ram_limit_mib: float | None = None
     ram_free_mib: float | None = None
     disk_free_mib: float | None = None
     folder: str = "."
     folder_fault: str | None = None
+    cache_folder: str = ""
+    cache_free_mib: float | None = None
     on_battery: bool | None = None
 
 
@@ -61,28 +92,97 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
     """Look at this machine. Imports torch, which takes seconds. `folder` is where reports go."""
     folder = folder or Path.cwd()
     software = describe_software()
-    cards = sensor.cards()
-    others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
     major, minor, _ = platform.python_version_tuple()
+    torch_says = _ask_torch() if software.torch else TorchFacts()
     return Facts(
         python=(int(major), int(minor)),
         system=platform.system(),
         torch=software.torch,
         cuda_build=software.cuda,
-        torch_says=_ask_torch() if software.torch else TorchFacts(),
+        torch_says=torch_says,
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),
-        gpus=cards,
-        gpu_readings=sensor.read(),
-        other_gpu_processes={index: n for index, n in others.items() if n is not None},
-        no_gpu=sensor.reason,
         cores=psutil.cpu_count(logical=False),
-        ram_free_mib=psutil.virtual_memory().available / 2**20,
-        disk_free_mib=_disk_free_mib(folder),
         folder=str(folder),
         folder_fault=_folder_fault(folder),
         on_battery=on_battery(),
+        **_gpu_facts(sensor, usable=bool(torch_says.cuda_usable)),
+        **_system_facts(),
+        **_room_facts(folder),
     )
+
+
+def _gpu_facts(sensor: Sensor, *, usable: bool) -> dict[str, Any]:
+    cards = sensor.cards()
+    others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
+    hangs = sensor.reason is not None and sensor.reason.startswith(HANGS)
+    loads = usable and any(card.vendor == "nvidia" for card in cards)
+    return {
+        "gpus": cards,
+        "gpu_readings": sensor.read(),
+        "loaded_readings": read_under_load(sensor) if loads else (),
+        "driver": DriverHealth() if hangs else ask_driver(),
+        "other_gpu_processes": {index: n for index, n in others.items() if n is not None},
+        "no_gpu": sensor.reason,
+    }
+
+
+def _system_facts() -> dict[str, Any]:
+    return {
+        "kernel_driver": kernel_driver(_text(KERNEL_DRIVER)),
+        "nvidia_nodes": any(path.exists() for path in NVIDIA_NODES),
+        "in_container": is_in_container(),
+        "driver_capabilities": os.environ.get("NVIDIA_DRIVER_CAPABILITIES"),
+        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "wsl": is_wsl(platform.release()),
+    }
+
+
+def _room_facts(folder: Path) -> dict[str, Any]:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    memory = psutil.virtual_memory()
+    limits = (memory_limit_mib(_text(path)) for path in MEMORY_LIMITS)
+    return {
+        "ram_mib": memory.total / MIB,
+        "ram_free_mib": memory.available / MIB,
+        "ram_limit_mib": next((limit for limit in limits if limit is not None), None),
+        "disk_free_mib": _disk_free_mib(folder),
+        "cache_folder": str(HF_HUB_CACHE),
+        "cache_free_mib": _disk_free_mib(existing_parent(Path(HF_HUB_CACHE))),
+    }
+
+
+def kernel_driver(text: str) -> str | None:
+    """Return the version of the loaded driver from the text of /proc/driver/nvidia/version."""
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return found[1] if found else None
+
+
+def memory_limit_mib(text: str) -> float | None:
+    """Return a control group's limit in MiB, `None` where it has none.
+
+    Version 2 says "max" for none; version 1 a number near 2^63.
+    """
+    text = text.strip()
+    return int(text) / MIB if text.isdigit() and int(text) < NO_LIMIT else None
+
+
+def is_wsl(release: str) -> bool:
+    """Return whether a kernel of this release is that of the Windows Subsystem for Linux."""
+    return "microsoft" in release.lower()
+
+
+def existing_parent(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists: they share a disk."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _ask_torch() -> TorchFacts:
@@ -95,10 +195,13 @@ def _ask_torch() -> TorchFacts:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     said = "; ".join(str(warning.message) for warning in caught)
+    # torch.cuda.get_arch_list() is empty where CUDA cannot be used: just where it is asked why.
+    flags = getattr(torch._C, "_cuda_getArchFlags", lambda: None)() or ""
     return TorchFacts(
         threads=torch.get_num_threads(),
         devices=tuple(_devices(torch.cuda)) if usable else (),
         cuda_usable=usable,
+        architectures=tuple(flags.split()),
         warning=said,
     )
 

@@ -1,0 +1,261 @@
+"""The doctor's checks of the cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from diffusion_bench.hardware.doctor_software import WHEELS
+from diffusion_bench.hardware.facts import Facts
+from diffusion_bench.hardware.findings import Finding
+from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.state import SLOWING
+from diffusion_bench.records import GpuReading
+
+BUSY_PERCENT = 10
+FULL_SHARE = 0.2
+LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
+CLOSE_OTHERS = "close what else uses the GPU before measuring"
+SLOWER_BY_LINK = "loading models and offloading to memory are slower; drawing hardly"
+SEAT = "seat the card in its slot anew, see that the slot has as many lanes and the BIOS gives them"
+
+Capability = tuple[int, int]
+
+
+def check_gpus(facts: Facts) -> Iterator[Finding]:
+    """Name the GPUs with what they cannot tell, or say why there are none."""
+    if facts.no_gpu:
+        yield Finding(
+            level="note",
+            title="no NVIDIA GPU can be read",
+            detail=facts.no_gpu,
+            advice="everything works on the processor; GPU figures are left empty",
+        )
+    for gpu in facts.gpu_readings:
+        name = f"GPU {gpu.index} {gpu.name or ''}".rstrip()
+        if gpu.missing:
+            silent = "; ".join(f"{field}: {why}" for field, why in sorted(gpu.missing.items()))
+            title = f"{name} does not tell everything"
+            advice = "these figures will be empty in reports"
+            yield Finding(level="note", title=title, detail=silent, advice=advice)
+        yield from _check_idle(name, gpu)
+
+
+def _check_idle(name: str, gpu: GpuReading) -> Iterator[Finding]:
+    """Warn of a GPU that already works, or is already full, before anything is measured."""
+    busy = gpu.utilization_percent
+    if busy is not None and busy > BUSY_PERCENT:
+        title = f"{name} is {busy:.0f} % busy already"
+        yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
+    used, total = gpu.memory_used_mib, gpu.memory_total_mib
+    if used is not None and total and used / total > FULL_SHARE:
+        title = f"{used:.0f} of {total:.0f} MiB of {name} are taken already"
+        yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
+
+
+def check_gpu_processes(facts: Facts) -> Iterator[Finding]:
+    """Warn of other programs that compute on a GPU; they need not be busy at this moment."""
+    for index, count in sorted(facts.other_gpu_processes.items()):
+        if count:
+            programs = "program computes" if count == 1 else "programs compute"
+            title = f"{count} other {programs} on GPU {index}"
+            yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
+
+
+def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
+    """Warn of a GPU that is slowed by heat or a brake now, or whose power limit was lowered."""
+    for gpu in facts.gpu_readings:
+        slowing = [reason for reason in gpu.throttle_reasons or () if reason in SLOWING]
+        if slowing:
+            yield Finding(
+                level="warning",
+                title=f"GPU {gpu.index} is slowed down now ({', '.join(slowing)})",
+                advice="let it cool down; look at its fans, the case's air and its power cables",
+            )
+    for card in facts.gpus:
+        limit_w, default_w = card.power_limit_w, card.power_limit_default_w
+        if limit_w is not None and default_w is not None and limit_w < default_w - LOW_LIMIT_W:
+            yield Finding(
+                level="warning",
+                title=f"GPU {card.index} may use {limit_w:.0f} W of its usual {default_w:.0f} W",
+                detail="figures measured so are not those of an untouched card",
+                advice=f"as administrator: nvidia-smi -i {card.index} -pl {default_w:.0f}",
+            )
+
+
+def check_capability(facts: Facts) -> Iterator[Finding]:
+    """Compare each card's compute capability with those that torch has kernels for."""
+    built = facts.torch_says.architectures
+    for card in facts.driver.cards:
+        capability = card.compute_capability
+        if capability is None or not built or can_run(capability, built):
+            continue
+        version = ".".join(map(str, capability))
+        oldest = min(filter(None, map(_architecture, built)))
+        if capability < oldest:
+            title = f"GPU {card.index} (compute capability {version}) is too old for this torch"
+            advice = f"install an older build of torch that has it; {WHEELS} gives the command"
+        else:
+            title = f"GPU {card.index} (compute capability {version}) is too new for this torch"
+            advice = f"install a newer build of torch; {WHEELS} gives the command"
+        yield Finding(
+            level="problem", title=title, detail=f"built for {', '.join(built)}", advice=advice
+        )
+
+
+def can_run(capability: Capability, built: Sequence[str]) -> bool:
+    """Return whether a build with these architectures runs on a card of this capability.
+
+    Machine code (sm_86) runs on its own major version from its minor version on, and with a
+    letter (sm_90a) on that very version only; intermediate code (compute_90) on any newer card.
+    Source: NVIDIA, CUDA C++ Programming Guide, "Application Compatibility".
+    """
+    for name in built:
+        needs = _architecture(name)
+        if needs is None or needs > capability:
+            continue
+        if name.startswith("compute_") or needs == capability:
+            return True
+        if name[-1].isdigit() and needs[0] == capability[0]:
+            return True
+    return False
+
+
+def _architecture(name: str) -> Capability | None:
+    """Return (9, 0) of "sm_90", "sm_90a" or "compute_90"."""
+    found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)[a-z]?", name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def check_links(facts: Facts) -> Iterator[Finding]:
+    """Find a PCIe link that has fewer lanes than it could, or an older generation under load."""
+    loaded = {gpu.index: gpu for gpu in facts.loaded_readings or facts.gpu_readings}
+    worked = {gpu.index for gpu in facts.loaded_readings}
+    for card in facts.gpus:
+        now = loaded.get(card.index)
+        if now is None:
+            continue
+        lanes, most = now.pcie_width_now, card.pcie_width
+        if lanes is not None and most is not None and lanes < most:
+            rests = "" if card.index in worked else "; it was at rest, when some cards save lanes"
+            yield Finding(
+                level="note" if rests else "warning",
+                title=f"GPU {card.index} has {lanes} of {most} PCIe lanes",
+                detail=SLOWER_BY_LINK + rests,
+                advice=SEAT,
+            )
+        generation, best = now.pcie_generation_now, card.pcie_generation
+        if card.index not in worked or generation is None or best is None:
+            continue  # at rest every link goes down to generation 1
+        if generation < best:
+            yield Finding(
+                level="warning",
+                title=f"GPU {card.index} works at PCIe generation {generation} of {best}",
+                detail="measured while data were copied to it",
+                advice="set the slot's speed in the BIOS to automatic; try without a riser cable",
+            )
+
+
+def check_slots(facts: Facts) -> Iterator[Finding]:
+    """Say where the slot can do less than the card."""
+    cards = {card.index: card for card in facts.gpus}
+    for health in facts.driver.cards:
+        card = cards.get(health.index)
+        alone, together = health.pcie_generation, card.pcie_generation if card else None
+        if alone is not None and together is not None and together < alone:
+            yield Finding(
+                level="note",
+                title=f"GPU {health.index} could do PCIe generation {alone}, its slot {together}",
+                detail=SLOWER_BY_LINK,
+                advice="another slot or a newer board gives the rest",
+            )
+
+
+def check_display(facts: Facts) -> Iterator[Finding]:
+    """Tell of a card that draws the desktop too."""
+    for card in facts.gpus:
+        if card.display_active:
+            yield Finding(
+                level="note",
+                title=f"GPU {card.index} drives a display",
+                detail="the desktop holds some of its memory and takes some of its time",
+                advice="for steadier figures plug the display into the processor's graphics or "
+                "another card, or measure over ssh with the desktop stopped",
+            )
+
+
+def check_mig(facts: Facts) -> Iterator[Finding]:
+    """Tell of cards split by MIG, and find those split into nothing."""
+    for card in facts.gpus:
+        if not card.mig_enabled or card.parent_index is not None:
+            continue
+        parts = sum(gpu.parent_index == card.index for gpu in facts.gpus)
+        if parts:
+            yield Finding(
+                level="note",
+                title=f"GPU {card.index} is split by MIG into {parts}",
+                detail="CUDA gives a program one instance; power, clocks and temperature are the "
+                "whole card's, and what the others do shows in them",
+                advice="compare an instance with instances of the same size only",
+            )
+        else:
+            yield Finding(
+                level="problem",
+                title=f"GPU {card.index} has MIG on and no instance: nothing can run on it",
+                advice=f"as administrator: nvidia-smi mig -i {card.index} -cgi 0 -C makes one; or "
+                f"nvidia-smi -i {card.index} -mig 0 turns MIG off",
+            )
+
+
+def check_memory_errors(facts: Facts) -> Iterator[Finding]:
+    """Find memory that failed, and say which cards would notice."""
+    for health in facts.driver.cards:
+        if health.memory_errors:
+            yield Finding(
+                level="problem",
+                title=f"GPU {health.index} had {health.memory_errors} memory errors since boot "
+                "that could not be corrected",
+                detail="pictures and times may be wrong",
+                advice="reboot; if they come back, have the card replaced "
+                "(nvidia-smi -q -d ECC,PAGE_RETIREMENT,ROW_REMAPPER)",
+            )
+    for card in _whole(facts.gpus):
+        if card.ecc_enabled:
+            detail = "on cards with GDDR memory it costs some memory and bandwidth"
+            title = f"GPU {card.index} corrects memory errors (ECC)"
+            yield Finding(level="ok", title=title, detail=detail)
+
+
+def check_persistence(facts: Facts) -> Iterator[Finding]:
+    """Tell of a driver that lets go of a card between two programs."""
+    driving = {card.index for card in facts.gpus if card.display_active}
+    for health in facts.driver.cards:
+        if health.persistence is False and facts.system == "Linux" and not facts.wsl:
+            if health.index in driving:  # then the desktop holds it
+                continue
+            yield Finding(
+                level="note",
+                title=f"GPU {health.index} is put away between programs: persistence mode is off",
+                detail="each start waits seconds for the card, and settings such as a power limit "
+                "are forgotten",
+                advice="as administrator: systemctl enable --now nvidia-persistenced, or "
+                f"nvidia-smi -i {health.index} -pm 1",
+            )
+
+
+def _whole(cards: Sequence[GpuInfo]) -> list[GpuInfo]:
+    return [card for card in cards if card.parent_index is None]
+
+
+CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    check_gpus,
+    check_gpu_processes,
+    check_gpu_speed,
+    check_capability,
+    check_links,
+    check_slots,
+    check_display,
+    check_mig,
+    check_memory_errors,
+    check_persistence,
+)

@@ -1,0 +1,197 @@
+"""The doctor's checks of Python, torch, CUDA and the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from diffusion_bench.hardware.facts import Facts
+from diffusion_bench.hardware.findings import Finding
+from diffusion_bench.hardware.matching import match_torch
+from diffusion_bench.hardware.sensors import (
+    DRIVER_NOT_LOADED,
+    INSTALL_NVML,
+    LIBRARY_NOT_FOUND,
+    VERSION_MISMATCH,
+)
+
+OLDEST_PYTHON = (3, 11)
+WHEELS = "https://pytorch.org/get-started/locally"
+
+
+def check_python(facts: Facts) -> Iterator[Finding]:
+    """Say whether this Python is one the project is tested on."""
+    version = ".".join(map(str, facts.python))
+    if facts.python >= OLDEST_PYTHON:
+        yield Finding(level="ok", title=f"Python {version}")
+        return
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    yield Finding(
+        level="problem",
+        title=f"Python {version} is too old",
+        advice=f"install Python {oldest} or newer and make a new virtual environment",
+    )
+
+
+def check_torch(facts: Facts) -> Iterator[Finding]:
+    """Say whether torch is there and can be imported."""
+    if facts.torch is None:
+        advice = "run: pip install -r requirements.txt"
+        yield Finding(level="problem", title="torch is not installed", advice=advice)
+    elif facts.torch_says.error:
+        cure = "run: pip install --force-reinstall -r requirements.txt"
+        if facts.system == "Windows":
+            cure += "; and install the Microsoft Visual C++ redistributable"
+        title = f"torch {facts.torch} cannot be imported"
+        yield Finding(level="problem", title=title, detail=facts.torch_says.error, advice=cure)
+    else:
+        build = f"built for CUDA {facts.cuda_build}" if facts.cuda_build else "built for CPU only"
+        yield Finding(level="ok", title=f"torch {facts.torch}", detail=build)
+
+
+def check_cuda(facts: Facts) -> Iterator[Finding]:
+    """Compare what torch can use with what the driver shows; NVML alone proves nothing."""
+    usable = facts.torch_says.cuda_usable
+    cards = [gpu for gpu in facts.gpus if gpu.vendor == "nvidia" and gpu.parent_index is None]
+    if not cards or usable is None:
+        return
+    names = ", ".join(gpu.name or f"GPU {gpu.index}" for gpu in cards)
+    if usable:
+        yield Finding(level="ok", title=f"torch can use CUDA on {names}")
+    elif facts.cuda_build is None:
+        yield Finding(
+            level="problem",
+            title="torch is built for CPU only, and there is a GPU",
+            detail=names,
+            advice=f"install a CUDA build of torch; {WHEELS} gives the command",
+        )
+    elif facts.visible_devices is not None and facts.visible_devices.strip() in ("", "-1"):
+        yield Finding(
+            level="problem",
+            title=f"CUDA_VISIBLE_DEVICES={facts.visible_devices} hides every GPU from torch",
+            detail=names,
+            advice="unset CUDA_VISIBLE_DEVICES, or name in it the GPUs to use",
+        )
+    elif _driver_is_older(facts):
+        driver = ".".join(map(str, facts.driver.cuda or ()))
+        yield Finding(
+            level="problem",
+            title=f"the driver runs CUDA {driver}, and torch is built for {facts.cuda_build}",
+            detail=facts.torch_says.warning,
+            advice=(
+                f"update the NVIDIA driver to one for CUDA {facts.cuda_build}, or install torch "
+                f"built for CUDA {driver} or older; {WHEELS} gives the command"
+            ),
+        )
+    else:
+        yield Finding(
+            level="problem",
+            title=f"torch cannot use the GPU ({names})",
+            detail=facts.torch_says.warning,
+            advice=(
+                f"install a driver that supports CUDA {facts.cuda_build}, and see that "
+                "CUDA_VISIBLE_DEVICES is not set to hide the GPU"
+            ),
+        )
+
+
+def _driver_is_older(facts: Facts) -> bool:
+    """Return whether the driver's CUDA is of an older major version than torch's build.
+
+    Within a major version older drivers run newer builds (CUDA's minor version compatibility).
+    """
+    build = (facts.cuda_build or "").partition(".")[0]
+    return facts.driver.cuda is not None and build.isdigit() and facts.driver.cuda[0] < int(build)
+
+
+def check_devices(facts: Facts) -> Iterator[Finding]:
+    """Say which GPU each of torch's devices is: the two may be numbered in different orders."""
+    found, reasons = match_torch(facts.torch_says.devices, facts.gpus)
+    names = {gpu.index: gpu.name or "unknown" for gpu in facts.gpus}
+    for device, index in found.items():
+        yield Finding(level="ok", title=f"cuda:{device} is GPU {index} ({names[index]})")
+    for device, reason in reasons.items():
+        yield Finding(
+            level="warning",
+            title=f"cuda:{device} is none of the GPUs that can be read",
+            detail=reason,
+            advice="its power, energy and use will be empty in reports",
+        )
+
+
+def check_driver(facts: Facts) -> Iterator[Finding]:
+    """Find a driver that is there and does not start."""
+    code = facts.driver.start_code
+    loaded = f"the loaded module is {facts.kernel_driver}" if facts.kernel_driver else ""
+    if code == VERSION_MISMATCH:
+        yield Finding(
+            level="problem",
+            title="the NVIDIA driver was updated, and the old one is still loaded",
+            detail=f"its library and its kernel module differ; {loaded}".rstrip("; "),
+            advice="reboot; or, where no program uses the GPU: sudo rmmod nvidia_uvm nvidia_drm "
+            "nvidia_modeset nvidia && sudo modprobe nvidia",
+        )
+    elif code == DRIVER_NOT_LOADED:
+        yield Finding(
+            level="problem",
+            title="the NVIDIA driver is installed and not loaded",
+            detail="no kernel module answers",
+            advice="reboot; if that does not help, reinstall the driver for this kernel, and with "
+            "Secure Boot on enrol its key (mokutil)",
+        )
+    elif code not in (None, 0, LIBRARY_NOT_FOUND):
+        yield Finding(
+            level="problem",
+            title=f"the NVIDIA driver does not start (NVML error {code})",
+            detail=loaded,
+            advice="see what nvidia-smi and the kernel's log (dmesg) say; reboot",
+        )
+
+
+def check_driver_library(facts: Facts) -> Iterator[Finding]:
+    """Find a GPU that can be computed on and not read: NVML's library is missing beside it."""
+    if facts.driver.start_code != LIBRARY_NOT_FOUND:
+        return
+    if not (facts.nvidia_nodes or facts.torch_says.cuda_usable):
+        return
+    if facts.in_container:
+        told = facts.driver_capabilities
+        told = "is not set" if told is None else f"is {told!r}"
+        yield Finding(
+            level="problem",
+            title="this container has a GPU and cannot read it: the utility capability is missing",
+            detail=f"NVIDIA_DRIVER_CAPABILITIES {told}; power, memory and clocks would be empty",
+            advice="start it with: docker run --gpus all "
+            "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+        )
+    else:
+        yield Finding(
+            level="problem",
+            title="there is a GPU, and the driver's library libnvidia-ml is not found",
+            detail="power, memory and clocks would be empty",
+            advice="install the driver's utilities (on Debian and Ubuntu: nvidia-utils)",
+        )
+
+
+def check_nvml_package(facts: Facts) -> Iterator[Finding]:
+    """Find the outdated `pynvml` distribution, which hides the module of nvidia-ml-py."""
+    if facts.nvml_package is None:
+        title = "nvidia-ml-py is not installed"
+        yield Finding(level="warning", title=title, advice=INSTALL_NVML)
+    if facts.wrong_nvml_package:
+        yield Finding(
+            level="warning",
+            title=f"the outdated package pynvml {facts.wrong_nvml_package} is installed",
+            detail="it may hide nvidia-ml-py, which brings the module of the same name",
+            advice=INSTALL_NVML,
+        )
+
+
+CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    check_python,
+    check_torch,
+    check_cuda,
+    check_devices,
+    check_driver,
+    check_driver_library,
+    check_nvml_package,
+)
