@@ -15,7 +15,12 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.speed import candidates as candidates_module
 from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
-from diffusion_bench.backends.speed.choosing import choice_key, choose, measure_speeds
+from diffusion_bench.backends.speed.choosing import (
+    Chosen,
+    choice_key,
+    choose,
+    measure_speeds,
+)
 from diffusion_bench.backends.speed.remembered import MAX_CHOICES, NAME, Choice, recall, remember
 from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
 
@@ -135,6 +140,10 @@ def test_what_is_remembered_is_recalled_and_the_oldest_goes_first() -> None:
     assert recall(f"key {MAX_CHOICES + 2}") == (a_choice(), None)
 
 
+def chosen_by(load: Scripted) -> Chosen:
+    return choose(REQUEST, "cpu", load=load, unload=lambda: None)
+
+
 WRONG = [
     b"",
     b'{"version": 1, "choi',
@@ -155,11 +164,11 @@ def test_a_torn_or_hostile_file_is_measured_anew_and_that_is_said(
     monkeypatch.setattr(
         "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
     )
-    found = choose(REQUEST, "cpu", Scripted({PLAIN: 1000.0, PACKED: 500.0}))
+    found = chosen_by(Scripted({PLAIN: 1000.0, PACKED: 500.0}))
     assert found.speed == PACKED
     assert found.notes[0].startswith(NAME)
     assert found.notes[0].endswith("; measured anew")
-    assert choose(REQUEST, "cpu", Scripted({})).speed == PACKED  # the file is whole again
+    assert chosen_by(Scripted({})).speed == PACKED  # the file is whole again
 
 
 @pytest.mark.parametrize("speed", ["warp", "auto", ""])
@@ -179,7 +188,7 @@ def test_a_file_that_cannot_be_written_is_said_and_stops_nothing(
     monkeypatch.setattr(
         "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
     )
-    found = choose(REQUEST, "cpu", Scripted({PLAIN: 1000.0, PACKED: 500.0}))
+    found = chosen_by(Scripted({PLAIN: 1000.0, PACKED: 500.0}))
     assert found.speed == PACKED
     assert "not remembered" in found.notes[-1]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from diffusion_bench.backends.device import hold_device, pick_device
@@ -26,6 +25,7 @@ from diffusion_bench.records import (
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
     from diffusion_bench.backends.images import ImageBackend
+    from diffusion_bench.backends.speed.choosing import Chosen
     from diffusion_bench.backends.input_pictures import InputPictures
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
@@ -96,25 +96,29 @@ class Engine:
     def backend_for(
         self, request: ImageRequest, *, revision: str | None = None
     ) -> tuple[ImageBackend, bool]:
-        """Return the model that draws a request at its speed, as `backend` does.
-
-        "auto" is measured the first time: for some seconds, in which other models are let go.
-        """
-        if isinstance(request.speed, Speed):
-            return self.backend(
-                request.model, request.precision, revision=revision, speed=request.speed
-            )
-        from diffusion_bench.backends.speed.choosing import choose
-
-        chosen = choose(request, self.device, partial(self._tried, revision=revision))
+        """Return the model that draws a request at its speed, as `backend` does."""
+        chosen = self.choose_speed(request, revision=revision)
         backend, fresh = self.backend(
             request.model, request.precision, revision=revision, speed=chosen.speed
         )
         backend.notes = chosen.notes
         return backend, fresh
 
-    def _tried(self, request: ImageRequest, *, revision: str | None) -> ImageBackend:
-        return self.backend_for(request, revision=revision)[0]
+    def choose_speed(self, request: ImageRequest, *, revision: str | None = None) -> Chosen:
+        """Return the speed that a request is drawn at, and how it was chosen.
+
+        "auto" is measured the first time: for some seconds, in which other models are let go.
+        """
+        from diffusion_bench.backends.speed.choosing import Chosen, choose
+
+        if isinstance(request.speed, Speed):
+            return Chosen(request.speed, ())
+        return choose(
+            request,
+            self.device,
+            load=lambda tried: self.backend_for(tried, revision=revision)[0],
+            unload=self.unload,
+        )
 
     def backend(
         self,

@@ -24,7 +24,17 @@ from diffusion_bench.reports.schema import (
 
 NO_GPU_USED = "the cell ran on no NVIDIA GPU"
 NOT_MEASURED = "the cell was not measured"
-SUMMED = ("samples", "energy", "energy_j", "trace", "load_s", "first_call_s", "stop_reason")
+SUMMED = (
+    "samples",
+    "energy",
+    "energy_j",
+    "trace",
+    "load_s",
+    "first_call_s",
+    "stop_reason",
+    "speed",
+    "compile_s",
+)
 RULE = (
     "all that comes once and {measured} of {steps} steps are timed in every call; the other steps "
     "are added at the mean pace of those after the first"
@@ -85,6 +95,10 @@ def measured_cell(
         missing["stop_reason"] = "more calls are to come"
     if judged is not None and judged.quality is None:
         missing["quality"] = judged.reason
+    if measurement.speed is None:
+        missing["speed"] = "speech has no options of speed"
+    if measurement.compile_s is None:
+        missing["compile_s"] = "nothing was to be compiled"
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
     return Cell(
@@ -96,6 +110,8 @@ def measured_cell(
         extrapolation=extrapolation,
         throttle_share=shares,
         sustained=measurement.sustained,
+        speed=measurement.speed,
+        compile_s=measurement.compile_s,
         attention=attention,
         ceiling=loaded.ceiling if loaded else None,
         load_s=loaded.load_s if loaded else None,

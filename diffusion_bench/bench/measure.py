@@ -67,13 +67,19 @@ class Timed(Record):
 
 
 class Measurement(Record):
-    """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come."""
+    """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come.
+
+    `speed` is the one that pictures were drawn at, also where "auto" was asked. `compile_s` is how
+    long torch compiled in the warm-ups and the timed calls, `None` where it was not to.
+    """
 
     warmup_s: tuple[float, ...]
     timed: tuple[Timed, ...]
     stop_reason: StopReason | None
     memory: Memory
     sustained: Sustained | None = None
+    speed: str | None = None
+    compile_s: float | None = None
 
 
 def measure(
@@ -90,9 +96,11 @@ def measure(
     """
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
     warmup_s = []
+    compiled_s: list[float | None] = []
+    speed: str | None = None
     for _ in range(effort.warmups):
         start_s = clock()
-        generate(warmup_request)
+        compiled_s.append(getattr(generate(warmup_request), "compile_s", None))
         warmup_s.append(clock() - start_s)
     stop_after = cut(request, effort.measured_steps)
     timed: list[Timed] = []
@@ -103,6 +111,8 @@ def measure(
         generation = generate(request, stop_after=stop_after)
         timed.append(_timed(generation, start_s, clock()))
         memories.append(generation.memory)
+        compiled_s.append(getattr(generation, "compile_s", None))
+        speed = _speed(generation)
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
     sustained = None
@@ -116,7 +126,13 @@ def measure(
         stop_reason=reason,
         memory=largest_memory(memories),
         sustained=sustained,
+        speed=speed,
+        compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
     )
+
+
+def _speed(generation: Generation | Speech) -> str | None:
+    return str(generation.request.speed) if isinstance(generation, Generation) else None
 
 
 def cut(request: Request, measured_steps: int | None) -> int | None:

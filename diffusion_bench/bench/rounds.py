@@ -7,7 +7,7 @@ from typing import Any
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.reports.schema import Cell, Energy
 
-FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling")
+FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "compile_s")
 
 
 def joined(earlier: Cell, now: Cell) -> Cell:

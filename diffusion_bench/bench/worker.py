@@ -202,8 +202,11 @@ class Worker:
         return Judged(quality=quality)
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
+        speed = self._engine.choose_speed(request, revision=revision).speed  # no part of loading
         start_s = time.perf_counter()
-        backend, fresh = self._engine.backend_for(request, revision=revision)
+        backend, fresh = self._engine.backend(
+            request.model, request.precision, revision=revision, speed=speed
+        )
         if fresh:
             self._tell_loaded(start_s, backend.attention)
         self._backend = backend

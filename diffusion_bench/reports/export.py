@@ -141,7 +141,7 @@ def _row(
         "resolution": size(request),
         "batch": request.batch,
         "precision": request.precision,
-        "speed": str(request.speed) if isinstance(request, ImageRequest) else None,
+        "speed": _speed(cell),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
         "status": cell.status,
@@ -156,6 +156,7 @@ def _row(
         "stop_reason": cell.stop_reason,
         "load_s": cell.load_s,
         "first_call_s": cell.first_call_s,
+        "compile_s": cell.compile_s,
         **{
             field: getattr(cell.memory, field)
             for field in Memory.model_fields
@@ -169,6 +170,14 @@ def _row(
         "torch_version": report.header.software.torch,
         "cell_id": cell.cell_id,
     }
+
+
+def _speed(cell: Cell) -> str | None:
+    """Return the speed asked for, and of "auto" what it came to."""
+    if not isinstance(cell.request, ImageRequest):
+        return None
+    asked = str(cell.request.speed)
+    return f"auto: {cell.speed}" if asked == "auto" and cell.speed else asked
 
 
 def _figures(summary: Summary | None) -> dict[str, Value]:

@@ -277,9 +277,10 @@ class Cell(Record):
 
     `first_call_s` is the first call of this shape in its process, `load_s` the loading of the
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
-    the memory it asked for, where they are known. `attention` is the denoiser's implementation, as
-    diffusers names it, and `ceiling` is measured beside the loading. `throttle_share` is the share
-    of the readings during the cell with each reason for lower clocks. A cell is measured in
+    the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
+    was asked, and `compile_s` how long torch compiled for it. `attention` is the denoiser's
+    implementation, as diffusers names it, and `ceiling` is measured beside the loading.
+    `throttle_share` is the share of the readings during the cell with each reason for lower clocks. A cell is measured in
     `visits`, one a round; `before` is the state of the machine before the first one that found it
     busy, else before the first, and `trace` is of the last. Without a `stop_reason` more calls are
     to come. `quality` is of pictures drawn after the last of them, where the plan asks for it.
@@ -303,6 +304,8 @@ class Cell(Record):
     throttle_share: dict[str, float] = {}
     sustained: Sustained | None = None
     attention: Short | None = None
+    speed: Short | None = None
+    compile_s: Annotated[float, Field(ge=0)] | None = None
     ceiling: Ceiling | None = None
     load_s: float | None = None
     first_call_s: float | None = None

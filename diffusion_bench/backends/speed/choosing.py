@@ -45,10 +45,11 @@ class Chosen(NamedTuple):
     notes: tuple[str, ...]
 
 
-def choose(request: ImageRequest, device: str, load: Load) -> Chosen:
+def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[], None]) -> Chosen:
     """Return the fastest speed for requests like this one, as remembered or measured now.
 
-    `load` returns the model as the speed of a request wants it, and lets go of the one before.
+    `load` returns the model as the speed of a request wants it, and lets go of the one before;
+    `unload` lets go of the last.
     """
     key = choice_key(request, device)
     choice, complaint = recall(key)
@@ -56,7 +57,9 @@ def choose(request: ImageRequest, device: str, load: Load) -> Chosen:
         note = f"speed {choice.speed}, as measured {choice.measured_utc}"
         return Chosen(choice.parsed(), (note,))
     began_s = time.perf_counter()
+    unload()  # what is loaded now takes memory that the trial should find free
     choice = measure_speeds(request, speeds_to_try(request, device), load)
+    unload()
     notes = [_why(choice, time.perf_counter() - began_s)]
     if complaint:
         notes.insert(0, f"{complaint}; measured anew")

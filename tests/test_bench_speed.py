@@ -1,0 +1,58 @@
+"""A sweep over speeds: each cell says at which it ran, and how long torch compiled for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from diffusion_bench.bench.measure import Effort, measure
+from diffusion_bench.bench.runner import run_sweep
+from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
+from diffusion_bench.reports.export import to_rows
+from diffusion_bench.reports.read import read_report
+
+
+def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:
+    sweep = parse_sweep(
+        'name = "speeds"\nrepeats = 1\n[axes]\nsampler = ["ddim"]\nsteps = [2]\n'
+        'resolution = [32]\nspeed = ["packed", "auto"]'
+    )
+    for _ in run_sweep(sweep, tmp_path / "speeds.jsonl", device="cpu"):
+        pass
+    report = read_report(tmp_path / "speeds.jsonl")
+    packed, auto = report.cells
+    assert [cell.status for cell in report.cells] == ["ok", "ok"], auto.message
+    assert packed.speed == "packed"
+    assert auto.speed is not None
+    assert isinstance(parse_speed(auto.speed), Speed)
+    assert packed.load_s is not None  # each in a process of its own
+    assert auto.load_s is not None
+    assert "compile_s" in packed.missing
+    rows = to_rows([report])
+    assert [row["speed"] for row in rows] == ["packed", f"auto: {auto.speed}"]
+
+
+def test_the_time_of_compiling_is_added_up_over_all_calls() -> None:
+    compiled = iter([40.0, 2.5, 0.0])
+
+    def generate(request: ImageRequest, *, stop_after: int | None = None) -> Generation:
+        return Generation(
+            request=request.model_copy(update={"speed": Speed(compile="on")}),
+            images=(),
+            device="cpu",
+            wall_s=1.0,
+            stages=Stages(text_encoder_s=0, denoising_s=1, decoder_s=0, other_s=0),
+            step_s=(1.0,),
+            memory=Memory(),
+            compile_s=next(compiled),
+        )
+
+    found = measure(
+        ImageRequest(prompt="a cat", speed="compile"),
+        generate,
+        Effort(warmups=1, repeats=2),
+        clock=iter(range(100)).__next__,
+        on_repeat=lambda _: None,
+    )
+    assert found.compile_s == 42.5
+    assert found.speed == "compile"
