@@ -25,8 +25,8 @@ from diffusion_bench.records import (
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
     from diffusion_bench.backends.images import ImageBackend
-    from diffusion_bench.backends.speed.choosing import Chosen
     from diffusion_bench.backends.input_pictures import InputPictures
+    from diffusion_bench.backends.speed.choosing import Chosen
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
 

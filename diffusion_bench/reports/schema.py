@@ -9,7 +9,8 @@ Format history
         cell, labels, failures with stage and bytes, net energy and its uncertainty, the models'
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
     3   cells of speech: their request, stages and seconds of sound; pictures are as before
-    4   when each call began in its trace, and what arithmetic and copying reach on a processor
+    4   when each call began in its trace, and what arithmetic and copying reach on a processor;
+        at which speed a cell ran and how long torch compiled for it
     5   what a scorer found in pictures of a cell, where a plan asks for it
 """
 
@@ -280,11 +281,11 @@ class Cell(Record):
     the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
     was asked, and `compile_s` how long torch compiled for it. `attention` is the denoiser's
     implementation, as diffusers names it, and `ceiling` is measured beside the loading.
-    `throttle_share` is the share of the readings during the cell with each reason for lower clocks. A cell is measured in
-    `visits`, one a round; `before` is the state of the machine before the first one that found it
-    busy, else before the first, and `trace` is of the last. Without a `stop_reason` more calls are
-    to come. `quality` is of pictures drawn after the last of them, where the plan asks for it.
-    `missing` gives the reason for every metric that is `None`.
+    `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
+    A cell is measured in `visits`, one a round; `before` is the state of the machine before the
+    first one that found it busy, else before the first, and `trace` is of the last. Without a
+    `stop_reason` more calls are to come. `quality` is of pictures drawn after the last of them,
+    where the plan asks for it. `missing` gives the reason for every metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
