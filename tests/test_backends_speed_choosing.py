@@ -88,6 +88,15 @@ def test_a_trial_is_short_and_at_the_size_asked_for() -> None:
     assert len(drawer.drawn) <= 6
 
 
+def test_a_trial_starts_from_noise_also_for_a_request_that_starts_from_a_picture() -> None:
+    drawer = Scripted({PLAIN: 1.0})
+    update = {"image": "0" * 16, "mask": "1" * 16, "strength": 0.5}
+    measure_speeds(REQUEST.model_copy(update=update), (PLAIN,), drawer)
+    (tried,) = {request.model_dump_json() for request in drawer.drawn}
+    request = ImageRequest.model_validate_json(tried)  # which refuses a strength of no image
+    assert (request.image, request.mask) == (None, None)
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_sd(tmp_path_factory.mktemp("sd")))

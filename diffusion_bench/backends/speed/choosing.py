@@ -18,6 +18,7 @@ from diffusion_bench.backends.speed.candidates import candidates, needed_for_mem
 from diffusion_bench.backends.speed.remembered import Choice, recall, remember
 from diffusion_bench.hardware.machine import cpu_name, installed_version
 from diffusion_bench.records import Generation, ImageRequest, Speed, digest
+from diffusion_bench.records.image import STRENGTH
 
 STEPS = 4  # of a picture that is tried
 CALLS = 5
@@ -83,12 +84,14 @@ def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load)
 
     A speed whose picture is not that of the first one, to `LIMIT`, is not chosen.
     """
-    short = request.model_copy(update={"steps": min(request.steps, STEPS)})
+    # From noise alone: the pictures that a request may start from travel beside it.
+    own = {"image": None, "mask": None, "strength": STRENGTH}
+    short = request.model_copy(update={**own, "steps": min(request.steps, STEPS)})
     seconds, differences = {}, {}
     first: Any = None
     for speed in speeds:
-        own = short.model_copy(update={"speed": speed})
-        seconds[str(speed)], pixels = _time(load(own), own)
+        tried = short.model_copy(update={"speed": speed})
+        seconds[str(speed)], pixels = _time(load(tried), tried)
         first = pixels if first is None else first
         differences[str(speed)] = float(np.abs(pixels - first).mean())
     return Choice(
