@@ -150,3 +150,20 @@ def test_a_probe_of_speech_finds_how_long(tmp_path):
 
     assert last.startswith("2 cells, 2 repeats each: about ")
     assert "a probe of a few steps" in last
+
+
+def test_a_plan_counts_the_pictures_that_are_drawn_to_be_judged() -> None:
+    text = 'name = "x"\nrepeats = 5\n[axes]\nsampler = ["ddim"]\nsteps = [10]\n'
+    cell = make_cell(wall_s=[2.0, 2.0], steps=10)
+    timed = known_times([make_report(cell)], HERE)
+    plain = duration_s(parse_sweep(text), timed)
+    judged = duration_s(parse_sweep(text + "[quality]\npictures = 30\n"), timed)
+    assert plain is not None
+    assert judged == pytest.approx(plain + 30 * 2.0)
+
+
+def test_visitors_of_a_shared_app_have_no_pictures_judged() -> None:
+    text = 'name = "x"\n[axes]\nsteps = [2]\n[quality]\n'
+    assert read_plan(text, shared=False).quality is not None
+    with pytest.raises(ValueError, match="shared: a sweep may not draw pictures to judge"):
+        read_plan(text, shared=True)

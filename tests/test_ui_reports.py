@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, make_header, make_report, make_sweep_cells, make_trace
+from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
 
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.store import ReportWriter
@@ -142,3 +142,19 @@ def test_the_cells_have_a_fit_and_the_cost_at_a_tariff(reading):
         "fits",
         "out of memory",
     }
+
+
+def test_quality_is_shown_where_a_report_has_it_and_hidden_where_none_has(reading, folder):
+    assert reading.show(["slow.jsonl"], None).quality is None
+    cell = make_cell().model_copy(update={"quality": make_quality()})
+    with ReportWriter.create(folder / "judged.jsonl", make_header(cells=[cell.request])) as writer:
+        writer.append(cell)
+
+    chart = reading.show(["judged.jsonl"], None).quality
+
+    assert chart is not None
+    assert chart.table["data"][0][4] == "12.5"
+    assert "Frechet" in chart.figure.layout.yaxis.title.text
+    assert reading.cells(["judged.jsonl"], None)["headers"][-1] == "quality"
+    (_, _, html) = reading.export(["judged.jsonl"], None)
+    assert 'id="chart-quality"' in Path(html).read_text()
