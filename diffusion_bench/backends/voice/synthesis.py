@@ -122,12 +122,7 @@ class VoiceBackend:
             state = clock.timed("voice_encoder", lambda: self.encode(voice))
             streams = Streams(request.batch, self.entry.sample_rate)
             doubts = Doubts(request, voice, self.entry, chunks)
-
-            def hear(ready: Any) -> None:
-                if ready.shape[1]:
-                    clock.audio_is_ready()
-                    on_audio(ready)
-
+            hear = partial(_tell, clock, on_audio)
             for index, chunk in enumerate(chunks):
                 self._stage = "prior"
                 ends, last = ends_sentence(chunk), index + 1 == len(chunks)
@@ -229,6 +224,13 @@ def in_pieces(
     if isinstance(model, StreamingVoiceModel):
         return (yield from model.speak_stream(text, state, request, on_step))
     return model.speak(text, state, request, on_step)
+
+
+def _tell(clock: _Clock, on_audio: OnAudio, ready: Any) -> None:
+    """Give out what can be heard, (candidates, samples), if it is anything."""
+    if ready.shape[1]:
+        clock.audio_is_ready()
+        on_audio(ready)
 
 
 def _heard(
