@@ -9,7 +9,7 @@ import pytest
 from fakes import make_cell, make_header, make_trace
 
 from diffusion_bench.records import GpuTrace, Stages, Trace, VoiceStages
-from diffusion_bench.reports.schema import Cell, Header, Sample, Visit
+from diffusion_bench.reports.schema import Cell, Energy, Header, Sample, Visit
 from diffusion_bench.reports.stage_readings import (
     NO_GPU_POWER,
     NO_STARTS,
@@ -178,6 +178,20 @@ def test_a_processor_has_its_own_load_and_memory_and_says_why_it_has_no_energy()
     assert found.peak_memory_mib is not None
     assert found.utilization_percent is not None
     assert (found.energy_j, found.missing["energy_j"]) == (None, NO_GPU_POWER)
+
+
+def test_a_step_without_a_power_of_its_own_is_given_that_of_all_calls_and_says_so() -> None:
+    energy = Energy(total_j=240.0, window_s=12.0, method="rapl", uncertainty_j=12.0)
+    cell = cell_of(make_trace(seconds=12), sample(0.0), energy=energy)
+    a_step = cut_trace(cell, make_header()).a_step
+    assert a_step is not None
+    assert a_step.name == "a step, on average, at the power of all calls"
+    assert (a_step.power_w, a_step.energy_j) == (20.0, pytest.approx(40.0))
+    assert a_step.energy_error_j == pytest.approx(2.0)
+    assert "energy_j" not in a_step.missing
+    on_gpu = cut_trace(cell_of(gpu_trace(12.0, by_stage), sample(0.0), energy=energy), HEADER)
+    assert on_gpu.a_step is not None
+    assert on_gpu.a_step.energy_j == pytest.approx(230.0), "the stage's own power comes first"
 
 
 def test_the_gpu_is_the_one_the_cell_ran_on() -> None:

@@ -186,13 +186,12 @@ def _part_rows(part: Seen) -> list[list[Any]]:
     found: list[tuple[str, str, str, float | None, float | None, float | None]] = [
         (memory, "MiB", "mean_memory_mib", None, part.mean_memory_mib, part.peak_memory_mib),
         (busy, "%", "utilization_percent", None, part.utilization_percent, None),
-        ("GPU power", "W", "power_w", None, part.power_w, None),
-        ("GPU energy of one", "J", "energy_j", low_j, part.energy_j, high_j),
+        (f"{busy} power", "W", "power_w", None, part.power_w, None),
+        (f"{busy} energy of one", "J", "energy_j", low_j, part.energy_j, high_j),
     ]
     return [
         [part.name, title, unit, None, part.readings, *figures, part.missing.get(field, "")]
         for title, unit, field, *figures in found
-        if on_gpu or not title.startswith("GPU ")
     ]
 
 

@@ -99,8 +99,8 @@ def used(part: Seen) -> str:
         device = "GPU" if part.memory_of == "GPU" else "processor"
         words.append(f"{device} {part.utilization_percent:.0f} % busy")
     if part.power_w is not None:
-        energy = f"{part.energy_j:.3g} ± {part.energy_error_j:.2g} J"
-        words.append(f"{part.power_w:.0f} W, {energy}")
+        error = "" if part.energy_error_j is None else f" ± {part.energy_error_j:.2g}"
+        words.append(f"{part.power_w:.0f} W, {part.energy_j:.3g}{error} J")
     return ", ".join(words)
 
 

@@ -70,7 +70,8 @@ class Cut(Record):
     """A cell's trace cut up. `steps` is empty where `no_steps` says why.
 
     `a_step` is the mean step: the denoising stage over its steps, told also where single ones are
-    too short. `reason` says why there is nothing at all.
+    too short. Where the stage tells no power, its power is that of all calls, as its name says.
+    `reason` says why there is nothing at all.
     """
 
     stages: tuple[Seen, ...] = ()
@@ -114,7 +115,7 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
     steps, no_steps = _steps(cell, columns)
     return Cut(
         stages=stages,
-        a_step=denoising and _a_step(denoising, _step_count(cell)),
+        a_step=denoising and _a_step(denoising, cell),
         steps=steps,
         no_steps=no_steps,
     )
@@ -192,16 +193,36 @@ def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
     ), ""
 
 
-def _a_step(denoising: Seen, steps: float) -> Seen:
+def _a_step(denoising: Seen, cell: Cell) -> Seen | None:
     """Return the mean step. Powers and memory are the stage's, energy is shared out evenly."""
+    steps = fmean(len(sample.step_s) for sample in _shown(cell))
     if not steps:
-        return denoising
+        return None
     shared = {
         name: value / steps
         for name in ("seconds", "energy_j", "energy_error_j")
         if (value := getattr(denoising, name)) is not None
     }
-    return denoising.model_copy(update={"name": "a step, on average", **shared})
+    step = denoising.model_copy(update={"name": "a step, on average", **shared})
+    return step if step.energy_j is not None else _at_mean_power(step, cell)
+
+
+def _at_mean_power(step: Seen, cell: Cell) -> Seen:
+    """Return a step at the power of all calls, where the energy of those was measured."""
+    energy = cell.energy
+    if energy is None:
+        return step
+    share = step.seconds / energy.window_s
+    unsure_j = energy.uncertainty_j
+    known = {"power_w": energy.total_j / energy.window_s, "energy_j": energy.total_j * share}
+    missing = {field: why for field, why in step.missing.items() if field not in known}
+    update = {
+        "name": "a step, on average, at the power of all calls",
+        **known,
+        "energy_error_j": None if unsure_j is None else unsure_j * share,
+        "missing": missing,
+    }
+    return step.model_copy(update=update)
 
 
 def _seen(name: str, spans: Sequence[Span], seconds: float, columns: _Columns) -> Seen:
@@ -276,7 +297,3 @@ def _columns(cell: Cell, header: Header) -> _Columns:
 def _mean_s(cell: Cell, name: StageName) -> float:
     field = f"{name.replace(' ', '_')}_s"
     return float(fmean(getattr(sample.stages, field) for sample in _shown(cell)))
-
-
-def _step_count(cell: Cell) -> float:
-    return fmean(len(sample.step_s) for sample in _shown(cell))
