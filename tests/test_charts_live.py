@@ -69,7 +69,8 @@ def test_a_gap_breaks_the_line_and_is_a_band_with_its_own_word(late: Reading) ->
     for numbers in (host_numbers(readings, 1.0), gpu_numbers(readings, 1.0)):
         assert numbers.gaps == ((2.0 - late.at_s, 0.0),)
         figure = live_figure(numbers)
-        assert np.isnan(lines(figure)[0].y).tolist() == [False, False, True, False]
+        assert np.isnan(lines(figure)[0].y).tolist() == [False, False, True, True, False]
+        assert numbers.at_s.tolist() == sorted(numbers.at_s)
         (band,) = figure.layout.shapes
         assert (band.x0, band.x1) == numbers.gaps[0]
         assert figure.data[-1].name == "no readings"

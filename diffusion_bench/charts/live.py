@@ -267,8 +267,9 @@ def _grid(
         late = before_s is not None and now_s - before_s > PAUSED * interval_s
         if before_s is not None and (silent or late or reading.gap_s is not None):
             gaps.append((before_s, now_s))
-            at_s.append((before_s + now_s) / 2)
-            columns.append(None)
+            # Two holes, half a pace from either side: a heatmap widens cells up to their middle.
+            at_s += [before_s + interval_s / 2, now_s - interval_s / 2]
+            columns += [None, None]
         at_s.append(now_s)
         columns.append(reading)
         before_s, silent = now_s, False
