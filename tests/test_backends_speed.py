@@ -12,6 +12,7 @@ from tiny_models import save_tiny_sd, save_tiny_sdxl
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of
 from diffusion_bench.backends.speed.compiling import why_no_compiling
+from diffusion_bench.backends.speed.computing import compute_in
 from diffusion_bench.backends.speed.prompts import PromptCache
 from diffusion_bench.records import Cancelled, Generation, ImageRequest, Speed, Step, parse_speed
 
@@ -94,15 +95,21 @@ def test_bf16_is_for_the_networks_and_not_for_the_sampler(load: Load) -> None:
     assert steps == [torch.float32] * 2
 
 
-def test_a_timestep_is_not_rounded_to_bf16(load: Load) -> None:
-    backend = load("bf16")
-    seen: list[float] = []
-    denoiser_of(backend._pipeline).time_proj.register_forward_pre_hook(
-        lambda _, given: seen.append(float(given[0].flatten()[0]))
-    )
-    steps: list[Step] = []
-    backend.generate(ask(steps=3), steps.append)
-    assert seen == [step.timestep for step in steps]
+class Told(torch.nn.Module):
+    """A denoiser that tells the type of what it is given."""
+
+    def forward(self, sample, timestep, encoder_hidden_states=None, guidance=None):
+        self.seen = [x.dtype for x in (sample, timestep, encoder_hidden_states, guidance)]
+        return (sample,)
+
+
+def test_a_timestep_is_not_rounded_to_bf16_however_it_is_given() -> None:
+    denoiser, x, t = Told(), torch.zeros(1), torch.tensor(999.0)
+    compute_in(denoiser, torch.bfloat16)
+    for given, named in (((x, t), {}), ((x,), {"timestep": t})):
+        (result,) = denoiser(*given, **named, encoder_hidden_states=x, guidance=t)
+        assert denoiser.seen == [torch.bfloat16, torch.float32, torch.bfloat16, torch.float32]
+        assert result.dtype == torch.float32
 
 
 def test_fp32_asked_is_fp32_unless_the_speed_says_bf16(load: Load) -> None:
