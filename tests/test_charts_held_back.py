@@ -310,6 +310,10 @@ def test_work_that_nobody_counted_is_said(request_: dict[str, Any], words: str) 
 def test_a_way_to_run_that_changes_no_work_is_judged_like_the_plain_one() -> None:
     plain = on_processor(0.01, 20.0, 5.0)
     assert on_processor(0.01, 20.0, 5.0, speed=Speed(packed=True)) == plain
+    cell = make_cell(step_s=(0.01,) * 2, steps=2, speed="auto")
+    ran = {"speed": "packed", "ceiling": Ceiling(gflops=20.0, copy_gbs=5.0)}
+    cell = cell.model_copy(update=ran)
+    assert held_back(cell, make_report(cell)) == plain, "what auto chose is in the cell"
 
 
 def test_a_report_without_a_test_of_the_processor_says_so() -> None:

@@ -9,7 +9,7 @@ import pytest
 from fakes import make_cell, make_header, make_trace
 
 from diffusion_bench.records import GpuTrace, Stages, Trace, VoiceStages
-from diffusion_bench.reports.schema import Cell, Energy, Header, Sample, Visit
+from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Sample, Visit
 from diffusion_bench.reports.stage_readings import (
     NO_GPU_POWER,
     NO_STARTS,
@@ -199,6 +199,11 @@ def test_the_gpu_is_the_one_the_cell_ran_on() -> None:
     cell = cell_of(Trace(at_s=(0.0,), gpus=(second, first)))
     assert gpu_of(cell, HEADER) == first
     assert gpu_of(cell, make_header()) is None
+    # torch's cuda:0 may be the driver's second card
+    both = tuple(GpuCard(index=index, name="A") for index in (0, 1))
+    machine = HEADER.machine.model_copy(update={"gpus": both})
+    header = HEADER.model_copy(update={"machine": machine})
+    assert gpu_of(cell.model_copy(update={"gpu_index": 1}), header) == second
     assert gpu_of(cell_of(Trace(at_s=(0.0,), gpus=(second,))), HEADER) == second
 
 

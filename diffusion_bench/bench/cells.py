@@ -114,6 +114,7 @@ def measured_cell(
         compile_s=measurement.compile_s,
         attention=attention,
         ceiling=loaded.ceiling if loaded else None,
+        gpu_index=gpu_index,
         load_s=loaded.load_s if loaded else None,
         first_call_s=measurement.warmup_s[0] if first_of_shape else None,
         warmup_s=measurement.warmup_s,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from diffusion_bench.records import ImageRequest, PrecisionName
-from diffusion_bench.records.speed import Speed
-from diffusion_bench.reports.labels import gpu_card, is_gpu
-from diffusion_bench.reports.schema import Ceiling, Cell, Header, Report
+from diffusion_bench.records.speed import Speed, parse_speed
+from diffusion_bench.reports.labels import is_gpu
+from diffusion_bench.reports.schema import Ceiling, Cell, GpuCard, Report
+from diffusion_bench.reports.stage_readings import card_of
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.cost import OPERATORS, Attention, StageCost, cost_of
 from diffusion_bench.tiers.efficiency import shipped_efficiency
@@ -87,7 +88,7 @@ def reached(cell: Cell, report: Report) -> tuple[Reached | None, str]:
     try:
         stage, precision = _counted_step(cell)
         if is_gpu(report.header):
-            return _on_card(stage, step_s, precision, report.header), ""
+            return _on_card(stage, step_s, precision, card_of(cell, report.header)), ""
         return _on_processor(stage, step_s, precision, report), ""
     except ValueError as error:
         return None, str(error)
@@ -114,7 +115,7 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
     request = cell.request
     if not isinstance(request, ImageRequest):
         raise ValueError("the work of speech is not counted")
-    attention, precision = _way(request)
+    attention, precision = _way(request, parse_speed(cell.speed) if cell.speed else request.speed)
     model = model_named(request.model)
     cost = cost_of(
         model,
@@ -128,9 +129,8 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
     return next(stage for stage in cost.stages if stage.stage == STEP), precision
 
 
-def _way(request: ImageRequest) -> tuple[Attention, PrecisionName]:
-    """Return what of a request's speed the counts know; raise ValueError for what they do not."""
-    speed = request.speed
+def _way(request: ImageRequest, speed: Speed | Literal["auto"]) -> tuple[Attention, PrecisionName]:
+    """Return what of a speed the counts know; raise ValueError for what they do not."""
     if not isinstance(speed, Speed):
         raise ValueError('which way to run it "auto" chose is not in the report')
     usual = Speed()
@@ -142,8 +142,9 @@ def _way(request: ImageRequest) -> tuple[Attention, PrecisionName]:
     return ("plain" if speed.attention == "plain" else "fused"), precision
 
 
-def _on_card(stage: StageCost, step_s: float, precision: PrecisionName, header: Header) -> Reached:
-    named = gpu_card(header)
+def _on_card(
+    stage: StageCost, step_s: float, precision: PrecisionName, named: GpuCard | None
+) -> Reached:
     if named is None:
         raise ValueError("the report does not name the card")
     match = find_card(named.name, memory_mib=named.memory_total_mib)

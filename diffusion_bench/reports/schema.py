@@ -10,7 +10,7 @@ Format history
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
     3   cells of speech: their request, stages and seconds of sound; pictures are as before
     4   when each call began in its trace, and what arithmetic and copying reach on a processor;
-        at which speed a cell ran and how long torch compiled for it
+        at which speed a cell ran and how long torch compiled for it; the GPU it ran on
     5   what a scorer found in pictures of a cell, where a plan asks for it
 """
 
@@ -280,7 +280,8 @@ class Cell(Record):
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
     was asked, and `compile_s` how long torch compiled for it. `attention` is the denoiser's
-    implementation, as diffusers names it, and `ceiling` is measured beside the loading.
+    implementation, as diffusers names it, and `ceiling` is measured beside the loading. `gpu_index`
+    is the driver's number of the GPU that the cell ran on, as in header and trace.
     `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
     first one that found it busy, else before the first, and `trace` is of the last. Without a
@@ -308,6 +309,7 @@ class Cell(Record):
     speed: Short | None = None
     compile_s: Annotated[float, Field(ge=0)] | None = None
     ceiling: Ceiling | None = None
+    gpu_index: int | None = None
     load_s: float | None = None
     first_call_s: float | None = None
     warmup_s: tuple[float, ...] = ()
