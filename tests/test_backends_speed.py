@@ -262,7 +262,8 @@ def test_compiling_without_a_compiler_is_refused_before_the_weights_are_read(
         load("compile")
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(why_no_compiling("cpu", cuda_graphs=False) is not None, reason="no compiler")
 def test_compiling_is_a_number_of_its_own_and_is_done_once_a_size(
     load: Load, plain: dict[str, np.ndarray]
