@@ -237,7 +237,9 @@ def test_a_callback_that_cancels_stops_at_once_and_leaves_the_model_usable(
 
 
 def test_unknown_words_are_named_and_the_picture_is_drawn(pictogram: ImageBackend) -> None:
-    generation = pictogram.generate(ask(model="pictogram", prompt="A zorp, on a Blue background, gnarf zorp"))
+    generation = pictogram.generate(
+        ask(model="pictogram", prompt="A zorp, on a Blue background, gnarf zorp")
+    )
     assert generation.warnings == ("pictogram was not trained on: zorp, gnarf",)
     assert pictogram.generate(ask(model="pictogram")).warnings == ()
 

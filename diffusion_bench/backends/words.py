@@ -48,8 +48,8 @@ def nearest_words(model: str, word: str) -> tuple[str, ...]:
 def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
-    Unknown words of both prompts, each with the nearest known ones; a colour that is no background's; more than two
-    objects. Empty for a model that lists no words: it may know any.
+    Unknown words of both prompts, each with the nearest known ones; a colour that is no
+    background's; more than two objects. Empty for a model that lists no words: it may know any.
     """
     known = known_words(model)
     if known is None:

@@ -20,8 +20,8 @@ from diffusion_bench.training.picturebook.scenes import draw_scene, random_scene
 
 LATENT_CHANNELS = 32
 CHANNELS = (12, 24, 64, 96, 112)
-AUTOENCODER = Schedule(steps=9000, batch=8, peak_lr=1e-3, ema_decay=0.998)
-DECODER = Schedule(steps=2400, batch=8, peak_lr=3e-4, ema_decay=0.998)
+AUTOENCODER = Schedule(steps=5500, batch=8, peak_lr=1e-3, ema_decay=0.998)
+DECODER = Schedule(steps=5000, batch=8, peak_lr=3e-4, ema_decay=0.998)
 LATENT_NOISE = 0.08
 NO_VARIANCE = -16.0  # log variance of the encoder's distribution: none to speak of
 
