@@ -17,7 +17,7 @@ from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, tokenize
 from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Scorer, patch_labels
 
-SCHEDULE = Schedule(steps=3000, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
+SCHEDULE = Schedule(steps=6000, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
 CAPTION_WEIGHT = 0.5
 SEED = "scorer"  # other scenes than those the image model is taught on
 
