@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,13 @@ from tiny_scorer import CAPTIONS, save_tiny_clip, save_tiny_scorer
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
 from diffusion_bench.backends.scoring.distance import diversity
-from diffusion_bench.backends.scoring.quality import HUB_SCORER, measure_quality, scorer_of
+from diffusion_bench.backends.scoring.quality import (
+    HUB_SCORER,
+    captions_of,
+    knows_all,
+    measure_quality,
+    scorer_of,
+)
 from diffusion_bench.backends.scoring.resampling import bootstrap
 from diffusion_bench.backends.scoring.tally import JUDGED, NO_REFERENCE, ONE_CAPTION, Tally
 from diffusion_bench.records import Estimate, ImageRequest, Quality, QualityPlan
@@ -181,3 +190,37 @@ def test_a_model_that_tells_its_words_has_the_bundled_scorer_others_a_clip_of_th
     assert scorer_of(QualityPlan(), "pictogram") == BUNDLED_SCORER
     assert scorer_of(QualityPlan(), painter.model) == HUB_SCORER
     assert scorer_of(QualityPlan(scorer="owner/clip"), "pictogram") == "owner/clip"
+
+
+def model_that_knows(folder: Path, *words: str) -> ImageRequest:
+    (folder / "model_index.json").write_text("{}", encoding="utf-8")
+    (folder / "vocabulary.json").write_text(json.dumps({"words": words}), encoding="utf-8")
+    return ImageRequest(prompt="a cat", model=str(folder))
+
+
+def test_a_model_is_asked_only_for_what_it_was_taught(scorer: ClipScorer, tmp_path: Path) -> None:
+    request = model_that_knows(
+        tmp_path, *["a", "cat", "on", "red", "blue", "background", "two", "apples"]
+    )
+    asked = captions_of(QualityPlan(pictures=6, prompts="captions"), request, scorer)
+    assert set(asked) == {CAPTIONS[0], CAPTIONS[2]}
+    assert not knows_all(request.model, scorer)
+
+
+def test_a_model_that_knows_none_of_the_captions_is_refused(
+    scorer: ClipScorer, tmp_path: Path
+) -> None:
+    request = model_that_knows(tmp_path, "zorp")
+    with pytest.raises(ValueError, match="knows all words of only 0 of the held-out captions"):
+        captions_of(QualityPlan(prompts="captions"), request, scorer)
+
+
+def test_there_is_no_distance_from_pictures_of_words_that_were_not_taught(
+    scorer: ClipScorer,
+) -> None:
+    tally = Tally(scorer, knows_all=False)
+    tally.add(pictures(4), CAPTIONS)
+    found = tally.quality(QualityPlan(prompts="captions"))
+    assert found.frechet is None
+    assert "was not taught" in found.missing["frechet"]
+    assert found.objects is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from diffusion_bench.backends.catalog import bundled_words
+from diffusion_bench.backends.catalog import bundled_words, unknown_words
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
 from diffusion_bench.backends.scoring.reference import CAPTIONS, load_captions
@@ -13,6 +13,7 @@ from diffusion_bench.records import AUTO_SCORER, ImageRequest, Quality, QualityP
 
 HUB_SCORER = "openai/clip-vit-base-patch32"
 PER_CAPTION = 2  # pictures of each held-out caption: what diversity needs at least
+LEAST_CAPTIONS = 2  # of different ones, for a distance
 
 
 def measure_quality(
@@ -32,7 +33,7 @@ def measure_quality(
         # On the CPU: nothing of it may stay in the device's memory, which the next cell measures.
         scorer = ClipScorer.load(scorer_of(plan, request.model), device="cpu")
     captions = captions_of(plan, request, scorer)
-    tally = Tally(scorer)
+    tally = Tally(scorer, knows_all=knows_all(request.model, scorer))
     at_once = plan.batch or request.batch
     for start in range(0, plan.pictures, at_once):
         told = captions[start : start + at_once]
@@ -56,7 +57,18 @@ def captions_of(plan: QualityPlan, request: ImageRequest, scorer: ClipScorer) ->
     held_out: Sequence[str] = load_captions(scorer.folder)
     if not held_out:
         raise ValueError(f"the scorer {scorer.name!r} has no {CAPTIONS}: no held-out captions")
+    held_out = [caption for caption in held_out if not unknown_words(request.model, caption)]
+    if len(held_out) < LEAST_CAPTIONS:
+        raise ValueError(
+            f"{request.model} knows all words of only {len(held_out)} of the held-out captions of "
+            f"the scorer {scorer.name!r}; {LEAST_CAPTIONS} are needed"
+        )
     return [held_out[i // PER_CAPTION % len(held_out)] for i in range(plan.pictures)]
+
+
+def knows_all(model: str, scorer: ClipScorer) -> bool:
+    """Return whether a model lists no words, or knows those of every held-out caption."""
+    return not any(unknown_words(model, caption) for caption in load_captions(scorer.folder))
 
 
 def own_request(request: ImageRequest, first: int, batch: int) -> ImageRequest:

@@ -21,14 +21,19 @@ JUDGED = ("objects", "background", "relation", "count")
 NO_READER = "the scorer has no reader of objects and backgrounds"
 NO_REFERENCE = "the scorer has no reference pictures"
 ONE_CAPTION = "the reference is of many captions, the pictures are of one"
+OTHER_WORDS = "the reference shows words that this model was not taught"
 NO_PAIRS = "there is one picture of each caption"
 
 
 class Tally:
-    """Features and verdicts of all pictures so far; the pictures themselves are not kept."""
+    """Features and verdicts of all pictures so far; the pictures themselves are not kept.
 
-    def __init__(self, scorer: ClipScorer) -> None:
+    `knows_all`: whether the model was taught all that the scorer's reference shows.
+    """
+
+    def __init__(self, scorer: ClipScorer, *, knows_all: bool = True) -> None:
         self._scorer = scorer
+        self._knows_all = knows_all
         self._captions: list[str] = []
         self._features: list[Tensor] = []
         self._scores: list[Tensor] = []
@@ -91,6 +96,8 @@ class Tally:
             return None, None, NO_REFERENCE
         if int(groups.max()) == 0:
             return None, None, ONE_CAPTION
+        if not self._knows_all:
+            return None, None, OTHER_WORDS
         distance = distance_from(reference)
         found = bootstrap(lambda weights: distance(Moments.weighted(features, weights)), groups)
         return found, f"{reference.count} scenes drawn as the scorer was taught", ""
