@@ -191,6 +191,17 @@ def test_what_lowers_a_gpus_clocks_is_shown(
     assert shown in row
 
 
+def test_a_card_that_cuda_programs_cannot_see_is_told_beside_its_readings(tmp_path: Path) -> None:
+    two = stub_environment(build_stub(tmp_path), gpus="A|1024|50;A|1024|50")
+    command = [sys.executable, "-m", "diffusion_bench", "hardware", "--interval", "0.05"]
+    for visible, told in (("1", "hides GPU 0 from CUDA programs"), ("0,1", "")):
+        environment = two | {"CUDA_VISIBLE_DEVICES": visible}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        lines = [line for line in done.stdout.splitlines() if "CUDA_VISIBLE_DEVICES" in line]
+        assert lines == ([f"CUDA_VISIBLE_DEVICES={visible} {told}"] if told else [])
+        assert "GPU 0 A" in done.stdout  # its readings are there all the same
+
+
 def test_the_doctor_says_what_it_found_and_fails_for_problems_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -12,6 +12,7 @@ from diffusion_bench.hardware.matching import (
     NOT_SHOWN,
     OLD_FORM,
     TorchDevice,
+    hidden_cards,
     match_torch,
     same_gpu,
     visible_gpus,
@@ -134,6 +135,23 @@ def test_the_order_of_different_cards_is_told_only_by_bus_or_uuid() -> None:
 
 def test_an_instance_in_the_old_form_cannot_be_told() -> None:
     assert visible_gpus(SPLIT, f"MIG-GPU-{A}/1/0") == (None, OLD_FORM)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "hidden"),
+    [
+        (EQUAL, None, []),
+        (EQUAL, "0,1,2", []),
+        (EQUAL, f"GPU-{B}", [0, 2]),
+        (EQUAL, "", [0, 1, 2]),
+        (MIXED, f"GPU-{B}", [0]),
+        (MIXED, None, []),  # in whatever order, all are shown
+        (MIXED, "0", None),
+        (SPLIT, f"MIG-{LARGE}", [1]),  # of a card, one instance is something
+    ],
+)
+def test_the_cards_that_the_variable_hides_are_told(gpus, visible, hidden) -> None:
+    assert hidden_cards(gpus, visible) == (hidden, "" if hidden is not None else FASTEST_FIRST)
 
 
 def test_the_cards_of_the_driver_itself_are_matched(tmp_path: Path) -> None:

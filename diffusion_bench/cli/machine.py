@@ -173,7 +173,25 @@ def _show(
     )
     if machine.no_gpu:
         console.print(f"no NVIDIA GPU: {machine.no_gpu}", markup=False)
+    if hidden := _hidden_words(sensor):
+        console.print(hidden, markup=False, soft_wrap=True)
     if show_live is None:
         console.print(machine_table(list(readings), history=False))
     else:
         show_live(readings, console)
+
+
+def _hidden_words(sensor: Sensor) -> str:
+    """Return which of the cards shown CUDA programs cannot see, empty where they see all."""
+    from os import environ
+
+    from diffusion_bench.hardware.matching import hidden_cards
+
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    cards = [card for card in sensor.cards() if card.vendor == "nvidia"]
+    hidden, reason = hidden_cards(cards, visible, order=environ.get("CUDA_DEVICE_ORDER"))
+    told = f"CUDA_VISIBLE_DEVICES={visible or '':.60}"
+    if hidden is None:
+        return f"cannot tell what {told} hides: {reason}"
+    listed = ", ".join(f"GPU {index}" for index in hidden)
+    return f"{told} hides {listed} from CUDA programs" if hidden else ""

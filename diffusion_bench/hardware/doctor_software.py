@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.findings import Finding
-from diffusion_bench.hardware.matching import match_torch
+from diffusion_bench.hardware.matching import hidden_cards, match_torch
 from diffusion_bench.hardware.sensors import (
     DRIVER_NOT_LOADED,
     INSTALL_NVML,
     LIBRARY_NOT_FOUND,
     VERSION_MISMATCH,
+    GpuInfo,
 )
 
 OLDEST_PYTHON = (3, 11)
@@ -51,12 +52,14 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
 def check_cuda(facts: Facts) -> Iterator[Finding]:
     """Compare what torch can use with what the driver shows; NVML alone proves nothing."""
     usable = facts.torch_says.cuda_usable
-    cards = [gpu for gpu in facts.gpus if gpu.vendor == "nvidia" and gpu.parent_index is None]
+    cards = [gpu for gpu in _nvidia(facts) if gpu.parent_index is None]
     if not cards or usable is None:
         return
-    names = ", ".join(gpu.name or f"GPU {gpu.index}" for gpu in cards)
+    hidden, _ = _hidden(facts)
+    names = _names(cards)
     if usable:
-        yield Finding(level="ok", title=f"torch can use CUDA on {names}")
+        seen = [card for card in cards if card.index not in (hidden or ())]
+        yield Finding(level="ok", title=f"torch can use CUDA on {_names(seen or cards)}")
     elif facts.cuda_build is None:
         yield Finding(
             level="problem",
@@ -64,10 +67,10 @@ def check_cuda(facts: Facts) -> Iterator[Finding]:
             detail=names,
             advice=f"install a CUDA build of torch; {WHEELS} gives the command",
         )
-    elif facts.visible_devices is not None and facts.visible_devices.strip() in ("", "-1"):
+    elif hidden is not None and len(hidden) == len(cards):
         yield Finding(
             level="problem",
-            title=f"CUDA_VISIBLE_DEVICES={facts.visible_devices} hides every GPU from torch",
+            title=f"CUDA_VISIBLE_DEVICES={facts.visible_devices:.60} hides every GPU from torch",
             detail=names,
             advice="unset CUDA_VISIBLE_DEVICES, or name in it the GPUs to use",
         )
@@ -116,6 +119,44 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
             detail=reason,
             advice="its power, energy and use will be empty in reports",
         )
+
+
+def check_hidden(facts: Facts) -> Iterator[Finding]:
+    """Say which cards CUDA_VISIBLE_DEVICES hides from torch; that it hides all is a problem."""
+    told = f"CUDA_VISIBLE_DEVICES={facts.visible_devices or '':.60}"
+    hidden, reason = _hidden(facts)
+    if hidden is None:
+        yield Finding(level="note", title=f"cannot tell what {told} hides", detail=reason)
+        return
+    cards = {gpu.index: gpu for gpu in _nvidia(facts) if gpu.parent_index is None}
+    if hidden and len(hidden) < len(cards):
+        listed = ", ".join(f"GPU {index} ({cards[index].name or 'unknown'})" for index in hidden)
+        yield Finding(
+            level="note",
+            title=f"{told} hides {listed} from torch",
+            detail="its readings are shown, and nothing can be measured on it",
+            advice="unset CUDA_VISIBLE_DEVICES, or name in it the GPUs to use",
+        )
+
+
+def _hidden(facts: Facts) -> tuple[list[int] | None, str]:
+    """Return the cards that are hidden: as torch's own devices tell, else as CUDA's rules say."""
+    gpus = _nvidia(facts)
+    found, reasons = match_torch(facts.torch_says.devices, gpus)
+    if facts.visible_devices is not None and found and not reasons:
+        parents = {gpu.index: gpu.parent_index for gpu in gpus}
+        seen = {parents[index] if parents[index] is not None else index for index in found.values()}
+        cards = [gpu.index for gpu in gpus if gpu.parent_index is None]
+        return [index for index in cards if index not in seen], ""
+    return hidden_cards(gpus, facts.visible_devices, order=facts.device_order)
+
+
+def _nvidia(facts: Facts) -> list[GpuInfo]:
+    return [gpu for gpu in facts.gpus if gpu.vendor == "nvidia"]
+
+
+def _names(cards: Sequence[GpuInfo]) -> str:
+    return ", ".join(card.name or f"GPU {card.index}" for card in cards)
 
 
 def check_driver(facts: Facts) -> Iterator[Finding]:
@@ -191,6 +232,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_torch,
     check_cuda,
     check_devices,
+    check_hidden,
     check_driver,
     check_driver_library,
     check_nvml_package,

@@ -73,6 +73,7 @@ class Facts(Record):
     in_container: bool = False
     driver_capabilities: str | None = None
     visible_devices: str | None = None
+    device_order: str | None = None
     wsl: bool = False
     other_gpu_processes: dict[int, int] = {}
     no_gpu: str | None = None
@@ -134,6 +135,7 @@ def _system_facts() -> dict[str, Any]:
         "in_container": is_in_container(),
         "driver_capabilities": os.environ.get("NVIDIA_DRIVER_CAPABILITIES"),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "device_order": os.environ.get("CUDA_DEVICE_ORDER"),
         "wsl": is_wsl(platform.release()),
     }
 

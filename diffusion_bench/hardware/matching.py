@@ -121,6 +121,22 @@ def visible_gpus(
     return _one_instance(found, gpus), ""
 
 
+def hidden_cards(
+    gpus: Sequence[Gpu], visible: str | None, *, order: str | None = None
+) -> tuple[list[int] | None, str]:
+    """Return the cards of which CUDA_VISIBLE_DEVICES shows nothing, or `None` and the reason.
+
+    None are hidden where it is not set. Arguments are those of `visible_gpus`.
+    """
+    if visible is None:
+        return [], ""
+    shown, reason = visible_gpus(gpus, visible, order=order)
+    if shown is None:
+        return None, reason
+    cards = [gpu for gpu in gpus if gpu.parent_index is None]
+    return [c.index for c in cards if not set(_devices(c, gpus)) & set(shown)], ""
+
+
 def _fits(device: TorchDevice, gpu: Gpu) -> bool:
     if device.uuid is not None:
         return same_gpu(device.uuid, gpu.uuid)
