@@ -94,6 +94,26 @@ def test_a_batch_without_failures_ends_well_and_needs_consent_for_recordings_onl
     assert capsys.readouterr().err.endswith("1 of 1 rows spoken\n")
 
 
+def test_a_batch_begun_again_keeps_what_is_there_unless_told(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch.write_text("text,out\nThree short words.,one.wav\nTwo words.,two.wav\n")
+    kept = batch.parent / "one.wav"
+    kept.write_bytes(b"kept")
+    assert clone("--batch", batch) == 0
+    assert kept.read_bytes() == b"kept"
+    last = "1 of 2 rows spoken, 1 there already (--overwrite makes them anew)\n"
+    assert capsys.readouterr().err.endswith(last)
+    assert clone("--batch", batch, "--overwrite") == 0
+    assert capsys.readouterr().err.endswith("2 of 2 rows spoken\n")
+    assert read_recipe(kept).request.text == "Three short words."
+
+
+def test_overwriting_is_for_batches_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert clone("--text", "Three short words.", "--voice", "ada", "--overwrite") == 2
+    assert "--overwrite belongs to --batch" in complaint(capsys)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

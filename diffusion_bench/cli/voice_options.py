@@ -63,6 +63,9 @@ Batch = Annotated[
         "Its paths are from its own folder."
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="With --batch: also rows whose file is there already.")
+]
 Recipe = Annotated[
     Path | None, typer.Option("--from", help="Speak again what made this file, from its recipe.")
 ]

@@ -39,6 +39,7 @@ def clone(
     no_watermark: options.NoWatermark = False,
     save_voice: options.SaveVoice = None,
     batch: options.Batch = None,
+    overwrite: options.Overwrite = False,
     recipe: options.Recipe = None,
 ) -> None:
     """Say a text in the voice of a recording, or in one of the sample voices.
@@ -70,10 +71,12 @@ def clone(
     source = Source(reference=reference, voice=voice, transcript=transcript, consent=consent)
     told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
     cloning = Cloning(device, watermark=not no_watermark)
+    if overwrite and batch is None:
+        raise ValueError("--overwrite belongs to --batch; one text always replaces --out")
     if batch is not None:
         voiced = {name: value for name, value in source.given().items() if name != "--voice"}
         refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **voiced})
-        _speak_rows(cloning, batch, settings, source)
+        _speak_rows(cloning, batch, settings, source, overwrite=overwrite)
     elif recipe is not None:
         refuse_beside(
             "--from", {**told, **settings.given(), "--no-watermark": no_watermark or None}
@@ -99,7 +102,9 @@ def _text(text: str | None, file: Path | None) -> str:
         raise ValueError(f"--text-file {file}: not UTF-8 text") from None
 
 
-def _speak_rows(cloning: Cloning, file: Path, settings: Settings, source: Source) -> None:
+def _speak_rows(
+    cloning: Cloning, file: Path, settings: Settings, source: Source, *, overwrite: bool
+) -> None:
     """Speak each row; say what was wrong with those that failed, and end with 2 if any did."""
     from diffusion_bench.cli.batch_rows import perform_rows, read_rows
     from diffusion_bench.cli.voice_settings import CONSENT
@@ -109,7 +114,12 @@ def _speak_rows(cloning: Cloning, file: Path, settings: Settings, source: Source
     if any("reference" in row.fields for row in rows) and not source.consent:
         raise ValueError(CONSENT)
     settings.request("What is wrong with every row is said once.")
-    perform_rows(rows, lambda row: cloning.speak_row(row, settings, source), done="spoken")
+    perform_rows(
+        rows,
+        lambda row: cloning.speak_row(row, settings, source),
+        done="spoken",
+        keep=not overwrite,
+    )
 
 
 def voices(
