@@ -7,8 +7,14 @@ import random
 import pytest
 from fakes import make_cell
 
-from diffusion_bench.bench.estimate import TimedRequest, estimate_s, step_work, timed_calls
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.bench.estimate import (
+    TimedRequest,
+    estimate_s,
+    judging_s,
+    step_work,
+    timed_calls,
+)
+from diffusion_bench.records import ImageRequest, QualityPlan
 
 PER_STEP_S, PER_PIXEL_S = 2e-3, 3e-8
 
@@ -55,6 +61,16 @@ def test_a_slow_model_does_not_slow_the_estimate_of_another() -> None:
 
 def test_nothing_left_takes_no_time() -> None:
     assert estimate_s([], timed(ask())) == 0.0
+
+
+def test_pictures_to_judge_take_their_calls_in_batches_of_the_plan_or_of_the_cell() -> None:
+    known, cells = timed(ask(5), ask(10, 96), ask(20, batch=4)), [ask(20), ask(50, batch=8)]
+    in_fours = 64 / 4 * (cost_s(ask(20, batch=4)) + cost_s(ask(50, batch=4)))
+    assert judging_s(cells, QualityPlan(pictures=64, batch=4), known) == pytest.approx(in_fours)
+    as_they_are = 64 * cost_s(ask(20)) + 64 / 8 * cost_s(ask(50, batch=8))
+    assert judging_s(cells, QualityPlan(pictures=64), known) == pytest.approx(as_they_are)
+    assert judging_s(cells, None, known) == 0
+    assert judging_s(cells, QualityPlan(), []) == 0
 
 
 def test_no_measurements_make_an_estimate_negative() -> None:

@@ -87,6 +87,19 @@ def test_a_scorer_that_cannot_be_had_is_a_reason_and_the_cell_is_kept(
         assert cell.load_s is not None, "a worker that failed to judge is not measured with again"
 
 
+def test_the_time_left_holds_the_pictures_that_are_still_to_be_judged(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    # Of a scorer that is not there, so that only the next cell's pictures are reckoned with.
+    many = QualityPlan(pictures=600, scorer=str(tmp_path / "nothing"), batch=4)
+    sweep = plan(folders).model_copy(update={"quality": many})
+    events = run_sweep(sweep, tmp_path / "left.jsonl", device="cpu")
+    first = next(event for event in events if event.cell is not None)
+    events.close()
+    assert first.num_done == 1
+    assert first.remaining_s > 600 / 4 * min(sample.wall_s for sample in first.cell.samples) / 2
+
+
 def heard(monkeypatch: pytest.MonkeyPatch, command: Command) -> list[Any]:
     """Return what a worker says to a command, in this process."""
     said: list[Any] = []

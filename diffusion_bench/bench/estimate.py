@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffusion_bench.records import ImageRequest, Request
+from diffusion_bench.records import ImageRequest, QualityPlan, Request
 from diffusion_bench.reports.schema import Cell
 
 
@@ -65,6 +65,23 @@ def call_estimates_s(
         per_step, per_pixel = costs[family(request)]
         seconds.append(per_step * request.steps + per_pixel * step_work(request))
     return seconds
+
+
+def judging_s(
+    requests: Iterable[Request], plan: QualityPlan | None, timed: Iterable[TimedRequest]
+) -> float:
+    """Return the seconds in which pictures of each request are drawn to be judged.
+
+    0 where there is no plan, or a model that was never timed. What the scorer itself takes is not
+    in it.
+    """
+    if plan is None:
+        return 0.0
+    batches = [(request, plan.batch or request.batch) for request in requests]
+    calls = [request.model_copy(update={"batch": batch}) for request, batch in batches]
+    each_s = call_estimates_s(calls, timed) or [0.0] * len(calls)
+    counts = [plan.pictures / batch for _, batch in batches]
+    return sum(count * call_s for count, call_s in zip(counts, each_s, strict=True))
 
 
 def family(request: Request) -> tuple[str, str, str]:

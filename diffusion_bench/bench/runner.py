@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from diffusion_bench.bench.cell_run import CellRun
-from diffusion_bench.bench.estimate import call_estimates_s, timed_calls
+from diffusion_bench.bench.estimate import call_estimates_s, judging_s, timed_calls
 from diffusion_bench.bench.measure import cut
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
@@ -132,7 +132,8 @@ class _Run:
             return
         ended = [len(c.samples) for c in self._cells.values() if c.samples and c.stop_reason]
         expected = fmean(ended) if ended else float(self._plan.repeats)
-        self._remaining_s = 0.0
+        # Pictures are judged once a cell, after its last call, and of all its steps.
+        self._remaining_s = judging_s(self._left, self._plan.quality, self._timed)
         for request, call_s in zip(self._left, calls_s, strict=True):
             cell = self._cells.get(self._bench.header.cell_id(request))
             self._remaining_s += call_s * max(1.0, expected - (len(cell.samples) if cell else 0))

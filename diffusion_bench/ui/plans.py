@@ -14,9 +14,9 @@ from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.bench.cell_run import IDLE_S
 from diffusion_bench.bench.estimate import (
     TimedRequest,
-    call_estimates_s,
     estimate_s,
     family,
+    judging_s,
     step_work,
     timed_calls,
 )
@@ -196,20 +196,9 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
     once_s, warmup_s = estimate_s(run, timed), estimate_s(warmups, timed)
     if once_s is None or warmup_s is None:
         return None
-    beside_s = len(cells) * (IDLE_S + (sweep.sustain_s or 0.0)) + _judging_s(sweep, timed)
+    beside_s = len(cells) * (IDLE_S + (sweep.sustain_s or 0.0))
+    beside_s += judging_s(cells, sweep.quality, timed)
     return sweep.repeats * once_s + sweep.warmups * warmup_s + beside_s
-
-
-def _judging_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float:
-    """Return the seconds in which pictures are drawn to be judged; 0 where none are."""
-    plan = sweep.quality
-    if plan is None:
-        return 0.0
-    pictures = {cell: plan.batch or cell.batch for cell in sweep.requests()}
-    calls = [cell.model_copy(update={"batch": batch}) for cell, batch in pictures.items()]
-    each_s = call_estimates_s(calls, timed) or [0.0] * len(calls)
-    counts = [plan.pictures / batch for batch in pictures.values()]
-    return sum(count * call_s for count, call_s in zip(counts, each_s, strict=True))
 
 
 def _of_steps(cell: Request, steps: int) -> Request:
