@@ -84,6 +84,33 @@ def test_bf16_draws_the_same_picture_to_2_of_255(
     assert 0 < difference.mean() < 2
 
 
+@pytest.mark.parametrize("model", ["sd", "sdxl", "pictogram"])
+def test_products_in_bf16_are_nearer_to_the_picture_than_all_in_bf16(
+    model: str, load: Load, plain: dict[str, np.ndarray]
+) -> None:
+    ways = ("bf16-products, packed, keys, prompts", "bf16-products", "bf16")
+    packed, alone, throughout = (
+        np.abs(pixels(load(words, model).generate(ask(batch=2))) - plain[model]).mean()
+        for words in ways
+    )
+    assert 0 < alone < throughout
+    assert 0 < packed < throughout
+
+
+def test_only_the_products_are_taken_in_bf16(load: Load) -> None:
+    backend = load("bf16-products")
+    block, seen = denoiser_of(backend._pipeline).mid_block.resnets[0], {}
+
+    def tell(layer: torch.nn.Module, given: tuple[torch.Tensor], result: torch.Tensor) -> None:
+        seen[type(layer).__name__] = (layer.weight.dtype, given[0].dtype, result.dtype)
+
+    for layer in (block.norm1, block.conv1):
+        layer.register_forward_hook(tell)
+    backend.generate(ask())
+    fp32, bf16 = torch.float32, torch.bfloat16
+    assert seen == {"GroupNorm": (fp32, fp32, fp32), "Conv2d": (bf16, fp32, fp32)}
+
+
 def test_bf16_is_for_the_networks_and_not_for_the_sampler(load: Load) -> None:
     backend = load("bf16")
     denoiser, seen = denoiser_of(backend._pipeline), []

@@ -81,6 +81,18 @@ def test_a_speed_that_draws_another_picture_is_not_chosen() -> None:
     assert chosen((1.0, 0.8, 0.1), {BF16: 103}) == "packed"
 
 
+def test_products_in_bf16_are_tried_where_bf16_throughout_draws_another_picture() -> None:
+    products = Speed(compute="bf16 products")
+    speeds = (PLAIN, PACKED, BF16, products)
+    times = dict(zip(speeds, (1000.0, 800.0, 400.0, 500.0), strict=True))
+    for grey, choice in ((101, "bf16"), (103, "bf16-products")):
+        found = measure_speeds(REQUEST, speeds, Scripted(times, {BF16: grey}))
+        assert found.speed == choice
+        assert ("bf16-products" in found.seconds) is (choice == "bf16-products")
+    times[products] = 750.0  # no tenth
+    assert measure_speeds(REQUEST, speeds, Scripted(times, {BF16: 103})).speed == "packed"
+
+
 def test_a_trial_is_short_and_at_the_size_asked_for() -> None:
     drawer = Scripted({PLAIN: 1.0})
     measure_speeds(REQUEST.model_copy(update={"steps": 50, "batch": 3}), (PLAIN,), drawer)
@@ -213,7 +225,8 @@ def test_bf16_is_tried_where_the_processor_has_it_and_fp32_was_asked(
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda features=features: features)
         speeds = candidates(Speed(), "cpu", precision)
-        assert any(speed.compute == "bf16" for speed in speeds) is tried, features
+        for compute in ("bf16", "bf16 products"):
+            assert any(speed.compute == compute for speed in speeds) is tried, features
         assert all(speed.compile == "off" for speed in speeds)
 
 

@@ -50,7 +50,7 @@ def test_a_request_keeps_its_speed_through_json() -> None:
 
 
 MISTAKES = [
-    ("fast", "unknown speed 'fast'; say auto, plain or some of bf16, packed,"),
+    ("fast", "unknown speed 'fast'; say auto, plain or some of bf16, bf16-products,"),
     ("auto, bf16", "unknown speed 'auto'"),
     ("", "the speed is empty"),
     ("sliced-vae, tiled-vae", "only one value of vae at a time"),
@@ -73,6 +73,7 @@ def test_a_wrong_speed_is_refused_in_one_line(speed: object, complaint: str) -> 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_bf16_as_a_speed_is_for_models_in_fp32(precision: str) -> None:
-    with pytest.raises(ValidationError, match="speed bf16 is for fp32 models"):
-        ImageRequest(prompt="a cat", speed="bf16", precision=precision)
+    for word in ("bf16", "bf16-products"):
+        with pytest.raises(ValidationError, match=f"speed {word} is for fp32 models"):
+            ImageRequest(prompt="a cat", speed=word, precision=precision)
     assert ImageRequest(prompt="a cat", speed="packed", precision=precision)

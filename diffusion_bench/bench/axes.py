@@ -32,7 +32,7 @@ class SpeedAxes(Record):
 
     attention: tuple[Literal["sdpa", "plain", "sliced"], ...] = ()
     guidance: tuple[Literal["batched", "split"], ...] = ()
-    compute: tuple[Literal["as asked", "bf16"], ...] = ()
+    compute: tuple[Literal["as asked", "bf16", "bf16 products"], ...] = ()
     channels_last: Switch = ()
     packed: Switch = ()
     keep_prompts: Switch = ()

@@ -136,7 +136,7 @@ def _way(request: ImageRequest, speed: Speed | Literal["auto"]) -> tuple[Attenti
     usual = Speed()
     changed = {name for name in Speed.model_fields if getattr(speed, name) != getattr(usual, name)}
     uncounted = changed - SAME_WORK - {"attention", "compute"}
-    if uncounted or speed.attention == "sliced":
+    if uncounted or speed.attention == "sliced" or speed.compute == "bf16 products":
         raise ValueError(f"the work of a step is not counted for speed {str(speed)!r}")
     precision: PrecisionName = "bf16" if speed.compute == "bf16" else request.precision
     return ("plain" if speed.attention == "plain" else "fused"), precision

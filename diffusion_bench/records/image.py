@@ -89,9 +89,10 @@ class ImageRequest(Record):
             raise ValueError("a mask needs an image whose part it is to draw anew")
         if self.image is None and self.strength != STRENGTH:
             raise ValueError("strength belongs to a picture drawn from an image; give an image")
-        in_bf16 = isinstance(self.speed, Speed) and self.speed.compute == "bf16"
-        if in_bf16 and self.precision != "fp32":
-            raise ValueError(f"speed bf16 is for fp32 models; the precision is {self.precision}")
+        compute = self.speed.compute if isinstance(self.speed, Speed) else "as asked"
+        if compute != "as asked" and self.precision != "fp32":
+            word = compute.replace(" ", "-")
+            raise ValueError(f"speed {word} is for fp32 models; the precision is {self.precision}")
         return self
 
     @property

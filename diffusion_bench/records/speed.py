@@ -18,7 +18,8 @@ class Speed(Record):
 
     attention      "sdpa" is torch's fused kernel, "plain" the formula, "sliced" a head at a time
     guidance       both passes of a step in one batch, or one after the other for less memory
-    compute        "bf16": the networks of an fp32 model run in it; the sampler stays in fp32
+    compute        "bf16": the networks of an fp32 model run in it; the sampler stays in fp32.
+                   "bf16 products": only convolutions and linear layers do, all between is fp32
     channels_last  convolutions see the channels of a pixel next to each other
     packed         weights laid out once as oneDNN's kernels read them, instead of in every call
     keep_prompts   the embeddings of recent prompts are kept
@@ -31,7 +32,7 @@ class Speed(Record):
 
     attention: Literal["sdpa", "plain", "sliced"] = "sdpa"
     guidance: Literal["batched", "split"] = "batched"
-    compute: Literal["as asked", "bf16"] = "as asked"
+    compute: Literal["as asked", "bf16", "bf16 products"] = "as asked"
     channels_last: bool = False
     packed: bool = False
     keep_prompts: bool = False
@@ -60,6 +61,7 @@ class Speed(Record):
 # What a person types: each word sets one option. In the order in which they are written.
 WORDS: dict[str, tuple[str, str | bool]] = {
     "bf16": ("compute", "bf16"),
+    "bf16-products": ("compute", "bf16 products"),
     "packed": ("packed", True),
     "channels-last": ("channels_last", True),
     "prompts": ("keep_prompts", True),

@@ -14,7 +14,12 @@ from diffusion_bench.backends.speed.compiling import (
     compile_denoiser,
     why_no_compiling,
 )
-from diffusion_bench.backends.speed.computing import Cast, compute_in
+from diffusion_bench.backends.speed.computing import (
+    Cast,
+    compute_in,
+    multiply_in,
+    narrow_products,
+)
 from diffusion_bench.backends.speed.kept_keys import Kept, keep_keys
 from diffusion_bench.backends.speed.packing import pack, why_no_packing
 from diffusion_bench.backends.speed.prompts import PromptCache
@@ -37,27 +42,33 @@ class Arrangement:
         self._kept: list[Kept] = []
         _set_attention(pipeline, speed)
         _set_decoder(pipeline, speed)
-        self._set_networks(pipeline, speed, device)
+        self._set_networks(pipeline, speed)
         _place(pipeline, speed, device)
         if speed.compile != "off":
             cuda_graphs = speed.compile == "cuda graphs"
             compile_denoiser(denoiser_of(pipeline), device, cuda_graphs=cuda_graphs)
 
-    def _set_networks(self, pipeline: Any, speed: Speed, device: str) -> None:
+    def _set_networks(self, pipeline: Any, speed: Speed) -> None:
         denoiser = denoiser_of(pipeline)
-        networks = (denoiser, pipeline.vae.decoder)
-        if speed.compute == "bf16":
-            self._casts = [compute_in(network, torch.bfloat16) for network in networks]
-        if speed.channels_last:
-            for network in networks:
-                network.to(memory_format=torch.channels_last)
-        if speed.packed:
-            for network in networks:
-                pack(network)
+        for network in (denoiser, pipeline.vae.decoder):
+            self._set_layers(network, speed)
         if speed.keep_keys:
             self._kept = keep_keys(denoiser)
         if speed.guidance == "split":
             split_guidance(denoiser, self._is_guided)
+
+    def _set_layers(self, network: Any, speed: Speed) -> None:
+        only_products = speed.compute == "bf16 products"
+        if speed.compute == "bf16":
+            self._casts.append(compute_in(network, torch.bfloat16))
+        if only_products:
+            narrow_products(network, torch.bfloat16)
+        if speed.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if speed.packed:
+            pack(network)
+        if only_products:
+            multiply_in(network, torch.bfloat16)  # around what is packed, within what is kept
 
     def _is_guided(self) -> bool:
         return bool(self._running.do_classifier_free_guidance)

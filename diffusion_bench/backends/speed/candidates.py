@@ -26,6 +26,8 @@ def candidates(base: Speed, device: str, precision: str) -> tuple[Speed, ...]:
         numbers.append(free.model_copy(update={"compute": "bf16"}))
     layouts = [("packed", True)] if why_no_packing(device) is None else [("channels_last", True)]
     laid_out = [one.model_copy(update=dict(layouts)) for one in numbers]
+    if len(numbers) > 1:  # the last resort, where bf16 throughout draws another picture
+        laid_out.append(laid_out[-1].model_copy(update={"compute": "bf16 products"}))
     return tuple(dict.fromkeys((*numbers, *laid_out)))
 
 

@@ -1,4 +1,4 @@
-"""A network that runs in bf16 inside a pipeline of fp32: cast on the way in and on the way out.
+"""A network, or only its products, in bf16 inside a pipeline of fp32: cast on the way in and out.
 
 The sampler, whose small differences bf16 would lose, stays in fp32 (Micikevicius et al. 2018,
 "Mixed precision training", keep the sums of small updates in fp32 for the same reason).
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+LAYERS = (nn.Conv2d, nn.Linear)  # not their subclasses, whose forward may do more
 FINE = ("timestep", "guidance")  # large or exact scalars: 999 is 1000 in bf16
 
 
@@ -62,6 +63,37 @@ def compute_in(module: nn.Module, dtype: torch.dtype) -> Cast:
     module.register_forward_pre_hook(before, with_kwargs=True)
     module.register_forward_hook(after)
     return cast
+
+
+class Product:
+    """A layer that multiplies in the type of its weight, between activations of another."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        self._forward = layer.forward
+        self._dtype = dtype
+        layer.forward = self
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the layer's result for `x`, in the type of `x`."""
+        result: torch.Tensor = self._forward(x.to(self._dtype)).to(x.dtype)
+        return result
+
+
+def narrow_products(network: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the weights of convolutions and linear layers; `multiply_in` must follow."""
+    for module in network.modules():
+        if type(module) in LAYERS:
+            module.to(dtype)
+
+
+def multiply_in(network: nn.Module, dtype: torch.dtype) -> None:
+    """Let the layers whose weights are of a type take and give activations of any other.
+
+    Norms, sums and attention between them stay as exact as they were.
+    """
+    for module in network.modules():
+        if type(module) in LAYERS and module.weight.dtype == dtype:
+            Product(module, dtype)
 
 
 def _in_fp32(result: Any) -> Any:
