@@ -50,6 +50,24 @@ def test_a_digest_has_the_device_and_the_figures_of_each_cell():
     assert one.denoising_s == pytest.approx(0.8)
 
 
+def test_a_digest_counts_the_cells_that_are_still_to_be_measured():
+    done, cancelled = make_cell(steps=20), make_cell(status="cancelled", steps=30)
+
+    assert digest_of(make_report(done)).unfinished == 0
+    assert digest_of(make_report(done, cancelled)).unfinished == 1
+
+
+def test_without_cells_the_rest_is_told_all_the_same(tmp_path, reads):
+    path = write(tmp_path / "a.jsonl")
+    kept = ReportIndex(tmp_path / "index")
+    (whole,) = kept.ask([path]).digests
+
+    (light,) = kept.ask([path], with_cells=False).digests
+
+    assert light == whole._replace(cells=())
+    assert reads == ["a.jsonl"]
+
+
 def test_a_report_is_read_once_and_again_when_it_changed(tmp_path, reads):
     path = write(tmp_path / "a.jsonl")
     known = ReportIndex(tmp_path / "index")

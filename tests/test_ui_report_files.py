@@ -6,9 +6,15 @@ import pytest
 from fakes import make_cell, make_header
 
 from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.outbox import KEEP_S, Outbox
-from diffusion_bench.ui.report_files import ReportFolder, open_reports
+from diffusion_bench.ui.report_files import (
+    MAX_LISTED,
+    REMEMBERED,
+    ReportFolder,
+    open_reports,
+)
 
 
 def write_report(folder, name, *cells, planned=None):
@@ -67,6 +73,47 @@ def test_unfinished_are_those_that_lack_cells_of_their_plan(tmp_path):
     (tmp_path / "broken.jsonl").write_text("hello")
 
     assert ReportFolder(tmp_path).unfinished() == ["half.jsonl"]
+
+
+def test_an_indexed_report_is_not_read_again_to_be_called_unfinished(tmp_path, monkeypatch):
+    done, other = make_cell(steps=5), ImageRequest(prompt="a cat", steps=9)
+    path = write_report(tmp_path / "reports", "half.jsonl", done, planned=[done.request, other])
+    folder = ReportFolder(tmp_path / "reports", ReportIndex(tmp_path / "index"))
+    assert folder.unfinished() == ["half.jsonl"]
+
+    monkeypatch.setattr("diffusion_bench.reports.index.read_report", None)
+    assert folder.unfinished() == ["half.jsonl"]
+    monkeypatch.undo()
+
+    writer, _ = ReportWriter.resume(path, folder.read("half.jsonl").header)
+    with writer:
+        writer.append(make_cell(steps=9, prompt="a cat"))
+    assert folder.unfinished() == []
+
+
+def test_estimates_read_the_newest_reports_of_the_same_processor_only(tmp_path):
+    cpu = make_header().machine.cpu
+    for age in range(REMEMBERED + 3):
+        path = write_report(tmp_path, f"{age:03}.jsonl", make_cell())
+        os.utime(path, (1000 + age, 1000 + age))
+
+    found = ReportFolder(tmp_path).measured_with(cpu)
+
+    newest = [f"{age:03}.jsonl" for age in reversed(range(3, REMEMBERED + 3))]
+    assert [report.source for report in found] == newest
+    assert ReportFolder(tmp_path).measured_with(f"not {cpu}") == []
+
+
+def test_a_list_to_choose_from_is_of_the_newest(tmp_path):
+    for age in range(MAX_LISTED + 1):
+        path = tmp_path / f"{age}.jsonl"
+        path.touch()
+        os.utime(path, (1000 + age, 1000 + age))
+
+    listed = ReportFolder(tmp_path).newest()
+
+    assert (len(listed), listed[0]) == (MAX_LISTED, f"{MAX_LISTED}.jsonl")
+    assert "0.jsonl" not in listed
 
 
 def test_a_report_that_grew_is_read_again(tmp_path):

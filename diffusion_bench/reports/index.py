@@ -1,9 +1,10 @@
 """An index of reports, so that ten thousand of them need not be read again to be asked.
 
 Of each report it keeps what a prediction learns from: the device, and of each measured cell its
-request and its figures. An entry holds for a file of the same path, size and time. It is a SQLite
-file, which two processes may write at once; one that is damaged is thrown away, and one that
-cannot be written is done without. Nothing is lost with it: the reports are what is kept.
+request and its figures; and how many cells of its plan are still to be measured. An entry holds
+for a file of the same path, size and time. It is a SQLite file, which two processes may write at
+once; one that is damaged is thrown away, and one that cannot be written is done without. Nothing
+is lost with it: the reports are what is kept.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from diffusion_bench.reports.labels import gpu_card, is_gpu
 from diffusion_bench.reports.read import UnreadableReport, read_report
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
+from diffusion_bench.reports.store import finished_ids
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 2  # of what is kept; an index of another one is thrown away
+VERSION = 3  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000
@@ -35,6 +37,7 @@ CREATE TABLE IF NOT EXISTS report (
     size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, complaint TEXT,
     on_gpu INTEGER NOT NULL, gpu TEXT, gpu_memory_mib REAL, gpu_hash TEXT,
     cpu TEXT NOT NULL, cores_logical INTEGER NOT NULL, ram_mib REAL NOT NULL,
+    unfinished INTEGER NOT NULL,
     UNIQUE (folder, name)) STRICT;
 CREATE TABLE IF NOT EXISTS cell (
     report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE,
@@ -75,7 +78,8 @@ class ReportDigest(NamedTuple):
     """A report in figures: where it was measured, and its cells that ended well.
 
     `gpu` is the card it was measured on as the driver names it, `None` for a CPU and for a card
-    that the header does not list; `gpu_hash` tells equal cards apart.
+    that the header does not list; `gpu_hash` tells equal cards apart. `unfinished` counts the cells
+    of its plan that a resumed sweep would measure.
     """
 
     source: str
@@ -86,10 +90,11 @@ class ReportDigest(NamedTuple):
     cpu: str
     cores_logical: int
     ram_mib: float
+    unfinished: int
     cells: tuple[CellDigest, ...]
 
 
-NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, ())
+NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, 0, ())
 
 
 class Asked(NamedTuple):
@@ -123,6 +128,7 @@ def digest_of(report: Report) -> ReportDigest:
     """Return a report in figures."""
     header = report.header
     card = gpu_card(header)
+    planned = {header.cell_id(request) for request in header.plan.cells}
     return ReportDigest(
         source=report.source,
         on_gpu=is_gpu(header),
@@ -132,6 +138,7 @@ def digest_of(report: Report) -> ReportDigest:
         cpu=header.machine.cpu,
         cores_logical=header.machine.cores_logical,
         ram_mib=header.machine.ram_mib,
+        unfinished=len(planned - finished_ids(report)),
         cells=tuple(filter(None, map(_cell_digest, report.cells))),
     )
 
@@ -164,19 +171,22 @@ def _cell_digest(cell: Cell) -> CellDigest | None:
 
 
 class ReportIndex:
-    """The index in one file, which need not exist and need not be writable."""
+    """The index in one file, which need not exist and need not be writable; `None` keeps none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def ask(self, paths: Sequence[Path], *, patience_s: float | None = None) -> Asked:
+    def ask(
+        self, paths: Sequence[Path], *, patience_s: float | None = None, with_cells: bool = True
+    ) -> Asked:
         """Return what is known of these reports; those not known yet are read, newest first.
 
         After `patience_s` seconds of reading the rest is left for another time and counted; a
-        few are always read. `None` reads all. A file that is no report costs a complaint.
+        few are always read. `None` reads all. A file that is no report costs a complaint. Cells of
+        what is known are left out unless `with_cells`: they are most of the work.
         """
         files, complaints = _files(paths)
-        connection, known = self._open(files)
+        connection, known = self._open(files, with_cells=with_cells)
         with contextlib.closing(connection):
             unknown = sorted(files - known.keys(), key=lambda file: (-file.mtime_ns, file.name))
             entries = list(known.values())
@@ -185,16 +195,20 @@ class ReportIndex:
         complaints += (entry.complaint for entry in entries if entry.complaint)
         return Asked(digests, tuple(complaints), len(files) - len(entries))
 
-    def _open(self, files: set[_File]) -> tuple[sqlite3.Connection, dict[_File, _Entry]]:
+    def _open(
+        self, files: set[_File], *, with_cells: bool
+    ) -> tuple[sqlite3.Connection, dict[_File, _Entry]]:
         """Return the index and what it holds: a new one in place of a damaged one.
 
         Where it cannot be had, the index is one that is not kept.
         """
+        if self._path is None:
+            return _connect(":memory:"), {}
         for _ in range(2):
             try:
                 connection = _connect(self._path)
                 try:
-                    return connection, dict(_known(connection, files))
+                    return connection, dict(_known(connection, files, with_cells))
                 except (sqlite3.Error, TypeError):
                     connection.close()
                     raise
@@ -244,15 +258,16 @@ def _files(paths: Sequence[Path]) -> tuple[set[_File], list[str]]:
     return files, complaints
 
 
-def _known(connection: sqlite3.Connection, files: set[_File]) -> Iterator[tuple[_File, _Entry]]:
+def _known(
+    connection: sqlite3.Connection, files: set[_File], with_cells: bool
+) -> Iterator[tuple[_File, _Entry]]:
     """Yield what the index holds of these files as they are now."""
     for folder in {file.folder for file in files}:
-        yield from _known_in(connection, folder, files)
+        cells = _cells_in(connection, folder) if with_cells else {}
+        yield from _known_in(connection, folder, files, cells)
 
 
-def _known_in(
-    connection: sqlite3.Connection, folder: str, files: set[_File]
-) -> Iterator[tuple[_File, _Entry]]:
+def _cells_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[CellDigest]]:
     columns = ", ".join(CellDigest._fields)
     cells: dict[int, list[CellDigest]] = {}
     found = connection.execute(
@@ -262,9 +277,18 @@ def _known_in(
     )
     for report, *values in found:
         cells.setdefault(report, []).append(CellDigest(*values))
+    return cells
+
+
+def _known_in(
+    connection: sqlite3.Connection,
+    folder: str,
+    files: set[_File],
+    cells: dict[int, list[CellDigest]],
+) -> Iterator[tuple[_File, _Entry]]:
     rows = connection.execute(
         "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, "
-        "cpu, cores_logical, ram_mib "
+        "cpu, cores_logical, ram_mib, unfinished "
         "FROM report WHERE folder = ?",
         (folder,),
     )
@@ -313,7 +337,7 @@ def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]])
                 "DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name)
             )
             added = connection.execute(
-                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*file, entry.complaint, *digest[1:-1]),
             )
             rows = [(added.lastrowid, *cell) for cell in digest.cells]

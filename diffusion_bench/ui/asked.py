@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,10 +9,8 @@ from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
 from diffusion_bench.ui.prompt_styles import styled
+from diffusion_bench.ui.seeds import is_unset, seed_or_any
 from diffusion_bench.ui.starting_picture import starting_pictures
-
-UNSET = -1  # of a seed on the page, where an empty number would be taken for 0
-MAX_PAGE_SEED = 2**53 - 1  # a browser rounds larger whole numbers
 
 # Of the request: what a starting picture names itself is no field of the page.
 FIELDS = tuple(name for name in ImageRequest.model_fields if name not in ("image", "mask"))
@@ -42,9 +39,8 @@ def to_request(values: Mapping[str, Any], *, shared: bool) -> ImageRequest:
     Settings whose field is off at the others' values are left out.
     """
     fields = {name: value for name, value in values.items() if name in FIELDS}
-    if _is_unset(fields.get("seed")):
-        fields["seed"] = secrets.randbelow(2**32)
-    if _is_unset(fields.get("noise_seed")):
+    fields["seed"] = seed_or_any(fields.get("seed"))
+    if is_unset(fields.get("noise_seed")):
         fields["noise_seed"] = None
     fields["prompt"], fields["negative_prompt"] = styled(
         values.get("style"), fields.get("prompt") or "", fields.get("negative_prompt") or ""
@@ -75,10 +71,6 @@ def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
     )
 
 
-def _is_unset(seed: int | None) -> bool:
-    return seed is None or seed < 0
-
-
 def _that_count(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields without those that are hidden, or off, at the values of the others.
 
@@ -91,6 +83,6 @@ def _that_count(fields: Mapping[str, Any]) -> dict[str, Any]:
         counted.pop("guidance_rescale", None)
     if not counted.get("variation_strength"):
         counted.pop("variation_seed", None)
-    elif _is_unset(counted.get("variation_seed")):
-        counted["variation_seed"] = secrets.randbelow(2**32)
+    else:
+        counted["variation_seed"] = seed_or_any(counted.get("variation_seed"))
     return counted

@@ -6,9 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
 from diffusion_bench.ui import benchmark, hardware, reports, text_to_image, tiers, voice_cloning
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.hardware import Machine
@@ -52,7 +50,7 @@ def build(
             with gr.Tab("Reports", id="reports") as fourth:
                 reports.build(Reading(reports_folder, outbox, machine.info), fourth)
             with gr.Tab("Tiers", id="tiers") as fifth:
-                index = ReportIndex(cache_folder() / INDEX_NAME)
+                index = reports_folder.index
                 tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fifth)
             with gr.Tab("Hardware", id="hardware") as sixth:
                 timer = hardware.build(machine, page, sixth)

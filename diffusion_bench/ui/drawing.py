@@ -22,9 +22,7 @@ from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import check_model
 from diffusion_bench.ui.previews import Previews
-from diffusion_bench.ui.waiting_line import WaitingLine
-
-WAIT_S = 24 * 3600.0
+from diffusion_bench.ui.waiting_line import WAIT_S, WaitingLine
 
 
 class Picture(NamedTuple):

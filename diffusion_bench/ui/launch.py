@@ -118,9 +118,11 @@ def free_port(host: str, port: int) -> int:
 
 
 def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
+    from diffusion_bench.backends.device import cache_folder
     from diffusion_bench.backends.engine import Engine
     from diffusion_bench.hardware.sensors import open_sensor
     from diffusion_bench.hardware.shared_sampler import SharedSampler
+    from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
     from diffusion_bench.ui.build import build
     from diffusion_bench.ui.hardware import Machine
     from diffusion_bench.ui.jobs import Jobs
@@ -136,7 +138,7 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     jobs = stack.enter_context(closing(Jobs()))
     return build(
         Engine(device),
-        reports_folder=ReportFolder(reports),
+        reports_folder=ReportFolder(reports, ReportIndex(cache_folder() / INDEX_NAME)),
         machine=Machine(sensor, sampler),
         jobs=jobs,
         outbox=outbox,

@@ -26,11 +26,11 @@ from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.picture_limits import check_limits, check_model
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.voice_limits import check_voice_limits, check_voice_model
+from diffusion_bench.ui.waiting_line import WAIT_S
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 FIRST = "quick"  # of the sweeps to choose from
@@ -72,7 +72,7 @@ class Planning:
         Raises ValueError for a text that is no sweep.
         """
         sweep = read_plan(text, shared=self._shared)
-        timed = known_times(self._reports.readable(), self._here())
+        timed = known_times(self._reports.measured_with(self._here().cpu), self._here())
         return plan_line(sweep, duration_s(sweep, timed), "the saved reports")
 
     def probe(self, text: str) -> Iterator[str]:

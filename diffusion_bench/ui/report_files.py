@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.read import read_bytes
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.store import UnreadableReport, finished_ids, parse_report, read_report
+from diffusion_bench.reports.store import parse_report, read_report
 
 REMEMBERED = 32  # parsed reports kept while their files stay the same
+MAX_LISTED = 200  # reports to choose from, the newest
+PATIENCE_S = 1.0  # of reading reports that the index does not know yet
 NO_NAME = "sweep"
 
 
@@ -28,25 +32,30 @@ class Opened(NamedTuple):
 
 
 class ReportFolder:
-    """The reports of one folder, which need not exist yet."""
+    """The reports of one folder, which need not exist yet. `index` spares reading them again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, index: ReportIndex | None = None) -> None:
         self._folder = folder
+        self.index = index or ReportIndex(None)
 
     def names(self) -> list[str]:
         """Return the names of the report files, newest first."""
-        if not self._folder.is_dir():
-            return []
-        files = [path for path in self._folder.glob("*.jsonl") if path.is_file()]
-        return [path.name for path in sorted(files, key=_modified_ns, reverse=True)]
+        return [path.name for path in sorted(self.paths(), key=_modified_ns, reverse=True)]
+
+    def newest(self) -> list[str]:
+        """Return the names to choose from: a list of thousands would be of no use."""
+        return self.names()[:MAX_LISTED]
 
     def paths(self) -> list[Path]:
         """Return the report files, in no order: there may be thousands."""
-        return list(self._folder.glob("*.jsonl")) if self._folder.is_dir() else []
+        if not self._folder.is_dir():
+            return []
+        return [path for path in self._folder.glob("*.jsonl") if path.is_file()]
 
     def path(self, name: str) -> Path:
         """Return the file of a name; raise ValueError for one that is not in the folder."""
-        if name not in self.names():
+        here = os.path.basename(name) == name and name.endswith(".jsonl")
+        if not here or not os.path.isfile(self._folder / name):
             raise ValueError(f"there is no report {name!r:.80} in the reports folder")
         return self._folder / name
 
@@ -61,22 +70,20 @@ class ReportFolder:
         return read_cached(self.path(name))
 
     def unfinished(self) -> list[str]:
-        """Return the names of readable reports that lack some of their plan's cells."""
-        names = []
-        for name in self.names():
-            try:
-                report = self.read(name)
-            except UnreadableReport:
-                continue
-            header = report.header
-            planned = {header.cell_id(request) for request in header.plan.cells}
-            if planned - finished_ids(report):
-                names.append(name)
-        return names
+        """Return the names of reports that lack some of their plan's cells, newest first.
 
-    def readable(self) -> list[Report]:
-        """Return every report of the folder that can be read."""
-        return list(open_reports(self, self.names(), []).reports)
+        Where thousands are new to the index, those of the older ones come with a later call.
+        """
+        found = self.index.ask(self.paths(), patience_s=PATIENCE_S, with_cells=False).digests
+        lacking = {digest.source for digest in found if digest.unfinished}
+        return [name for name in self.names() if name in lacking]
+
+    def measured_with(self, cpu: str) -> list[Report]:
+        """Return the newest reports of machines with that processor, as many as are remembered."""
+        found = self.index.ask(self.paths(), patience_s=PATIENCE_S, with_cells=False).digests
+        theirs = {digest.source for digest in found if digest.cpu == cpu}
+        names = [name for name in self.names() if name in theirs]
+        return list(open_reports(self, names[:REMEMBERED], []).reports)
 
 
 def read_cached(path: Path) -> Report:

@@ -26,7 +26,7 @@ from diffusion_bench.ui.figures import (
     verdict_words,
 )
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.report_files import Opened, ReportFolder, open_reports
+from diffusion_bench.ui.report_files import MAX_LISTED, Opened, ReportFolder, open_reports
 
 NOTHING = "Choose a report of the folder, or upload one."
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -55,8 +55,8 @@ class Reading:
         self._machine = machine
 
     def names(self) -> list[str]:
-        """Return the reports of the folder, newest first."""
-        return self._folder.names()
+        """Return the newest reports of the folder, newest first."""
+        return self._folder.newest()
 
     def show(self, names: list[str] | None, uploads: list[str] | None) -> Shown:
         """Return everything there is to see of some reports; a bad one is named in the words."""
@@ -177,7 +177,7 @@ def build(reading: Reading, tab: gr.Tab) -> None:
             value=[],
             multiselect=True,
             label="Reports in the folder, newest first",
-            info="Several are drawn into the same charts.",
+            info=f"Several are drawn into the same charts. The newest {MAX_LISTED} are listed.",
             allow_custom_value=True,  # the list is filled later; names are checked when used
             elem_id="reports-chosen",
             min_width=300,

@@ -11,9 +11,10 @@ from diffusion_bench.backends.infotext import parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe, software_versions
 from diffusion_bench.backends.pictures import read_infotext, read_recipe
 from diffusion_bench.records import ImageRequest, explain
-from diffusion_bench.ui.asked import FIELDS, MAX_PAGE_SEED, SEEDS, UNSET
+from diffusion_bench.ui.asked import FIELDS, SEEDS
 from diffusion_bench.ui.picture_limits import USUAL_SPEEDS, check_model
 from diffusion_bench.ui.prompt_styles import NO_STYLE
+from diffusion_bench.ui.seeds import MAX_PAGE_SEED, UNSET
 
 
 class Restored(NamedTuple):

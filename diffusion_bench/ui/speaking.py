@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,10 +18,10 @@ from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep, ignore_audio
-from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.seeds import seed_or_any
 from diffusion_bench.ui.voice_files import (
     Spoken,
     forget_file,
@@ -42,6 +41,7 @@ from diffusion_bench.ui.voice_words import (
     summary,
     warnings_of,
 )
+from diffusion_bench.ui.waiting_line import WAIT_S
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
@@ -132,9 +132,7 @@ class Speaking:
         A negative or empty seed picks one at random.
         """
         fields = {name: value for name, value in values.items() if name in FIELDS}
-        seed = fields.get("seed")
-        if seed is None or seed < 0:
-            fields["seed"] = secrets.randbelow(2**32)
+        fields["seed"] = seed_or_any(fields.get("seed"))
         if fields.get("sampler") != "ddim":
             fields["eta"] = 0.0  # its field is hidden, whatever it holds
         request = VoiceRequest(**fields)

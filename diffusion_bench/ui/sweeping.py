@@ -14,12 +14,12 @@ from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, sweep_of
 from diffusion_bench.bench.wording import in_words, name_request
-from diffusion_bench.ui.drawing import WAIT_S
 from diffusion_bench.ui.figures import Table, cell_table, draw_chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.plans import read_plan
 from diffusion_bench.ui.report_files import ReportFolder, read_cached
+from diffusion_bench.ui.waiting_line import WAIT_S
 
 SHOW_EVERY_S = 0.5
 CHARTS = ("latency", "throughput", "memory")

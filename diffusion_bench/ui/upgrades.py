@@ -24,15 +24,13 @@ from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
 from diffusion_bench.ui.figures import Chart, Table, to_table
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.report_files import PATIENCE_S, ReportFolder
 
 ALL, CHOSEN, NONE = "all saved reports", "those chosen below", "none"
 USES = (ALL, CHOSEN, NONE)
 HERE = "the card of this machine"
-PATIENCE_S = 1.0  # of reading new reports before the first answer, and MORE_S between two lines
-MORE_S = 2.0
+MORE_S = 2.0  # of reading new reports between two lines; PATIENCE_S before the first answer
 MAX_WORKLOADS = 12
-MAX_LISTED = 200  # reports to choose from, the newest
 
 
 class Question(NamedTuple):
@@ -83,7 +81,7 @@ class Upgrades:
 
     def names(self) -> list[str]:
         """Return the newest reports of the folder."""
-        return self._folder.names()[:MAX_LISTED]
+        return self._folder.newest()
 
     def views(self, question: Question, metric: str) -> Iterator[View]:
         """Answer at once from what is known, and again when all new reports were read."""

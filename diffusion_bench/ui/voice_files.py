@@ -13,8 +13,8 @@ from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe, save_speech
 from diffusion_bench.records import Speech
-from diffusion_bench.ui.asked import MAX_PAGE_SEED
 from diffusion_bench.ui.complaints import in_one_line
+from diffusion_bench.ui.seeds import MAX_PAGE_SEED
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_words import candidate_label, verdict_lines
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+WAIT_S = 24 * 3600.0  # that a click waits for the device: as long as somebody may look at it
 LOOK_S = 0.1
 
 
