@@ -297,6 +297,7 @@ def counted() -> tuple[float, float]:
     [
         ({"model": "nobody/counted"}, "no counts of model"),
         ({"precision": "bf16"}, "32-bit values only"),
+        ({"speed": "bf16-products"}, "not counted for speed 'bf16-products'"),
         ({"speed": "model-offload"}, "not counted for speed 'model-offload'"),
         ({"speed": "auto"}, "is not in the report"),
     ],
