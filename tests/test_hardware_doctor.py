@@ -21,12 +21,11 @@ from diffusion_bench.hardware.facts import (
     kernel_driver,
     memory_limit_mib,
 )
-from diffusion_bench.hardware.findings import Finding
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
-from diffusion_bench.records import GpuReading
+from diffusion_bench.records import Finding, GpuReading
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 IDLE = GpuReading(

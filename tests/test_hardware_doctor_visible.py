@@ -8,9 +8,9 @@ import pytest
 
 from diffusion_bench.hardware.doctor import examine
 from diffusion_bench.hardware.facts import Facts, TorchFacts
-from diffusion_bench.hardware.findings import Finding
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.records import Finding
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 UNUSABLE = TorchFacts(threads=4, cuda_usable=False)

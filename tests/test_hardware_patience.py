@@ -13,9 +13,11 @@ import pytest
 from nvml_fake import build_stub, run_with_stub, stub_environment
 from processes import wait_until
 
+from diffusion_bench.hardware import facts
+from diffusion_bench.hardware.nvml_health import DriverHealth
 from diffusion_bench.hardware.patience import PatientSensor
 from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
+from diffusion_bench.hardware.sensors import GpuInfo, HungDriver, NoGpu
 from diffusion_bench.records import GpuReading
 
 SOON_S = 0.05
@@ -153,8 +155,26 @@ def test_a_driver_that_does_not_start_is_no_gpu_with_the_reason() -> None:
         assert sensor.reason is not None
         assert "the driver hangs" in sensor.reason
         assert (sensor.read(), sensor.cards()) == ((), ())
+        opened = sensor.opened()
+        assert isinstance(opened, HungDriver)
+        assert opened.reason == sensor.reason
     finally:
         held.set()
+
+
+@pytest.mark.parametrize("sensor", [HungDriver("it hangs"), NoGpu("the driver hangs: not it")])
+def test_only_a_driver_that_hangs_is_not_asked_by_the_doctor(
+    sensor: NoGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def ask() -> DriverHealth:
+        asked.append(True)
+        return DriverHealth()
+
+    monkeypatch.setattr(facts, "ask_driver", ask)
+    assert facts.gather_facts(sensor).no_gpu == sensor.reason
+    assert bool(asked) != isinstance(sensor, HungDriver)
 
 
 def test_closing_neither_waits_for_a_hanging_driver_nor_leaves_a_thread(stuck: Stuck) -> None:

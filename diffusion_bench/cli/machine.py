@@ -15,14 +15,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffusion_bench.hardware.findings import Finding
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.hardware.sensors import Sensor
-    from diffusion_bench.records import Reading
-    from diffusion_bench.reports.findings import ReportFinding
+    from diffusion_bench.records import Finding, Reading
 
-    Findings = Sequence[Finding] | Sequence[ReportFinding]
-    Say = Callable[[Findings, Path | None, str | None], None]
+    Say = Callable[[Sequence[Finding], Path | None, str | None], None]
 
 
 def hardware(
@@ -123,7 +120,7 @@ def _examine_machine(say: Say) -> Sequence[Finding]:
     return findings
 
 
-def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[ReportFinding]:
+def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[Finding]:
     from diffusion_bench.reports.doctor import examine_report
     from diffusion_bench.reports.read import read_report
 
@@ -135,7 +132,7 @@ def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[ReportFinding]
     return found
 
 
-def _print_findings(findings: Findings, path: Path | None, heading: str | None) -> None:
+def _print_findings(findings: Sequence[Finding], path: Path | None, heading: str | None) -> None:
     from rich.console import Console
 
     if heading:
@@ -147,7 +144,9 @@ def _print_findings(findings: Findings, path: Path | None, heading: str | None) 
             console.print(f"    {line}", markup=False, soft_wrap=True)
 
 
-def _print_json_findings(findings: Findings, path: Path | None, heading: str | None) -> None:
+def _print_json_findings(
+    findings: Sequence[Finding], path: Path | None, heading: str | None
+) -> None:
     """Print each finding with the report that it is about, `null` for the machine."""
     for finding in findings:
         about = {"report": None if path is None else str(path)}

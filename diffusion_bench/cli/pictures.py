@@ -74,10 +74,26 @@ def generate(
         speed=speed,
     )
     drawing = Drawing(device, parameters=not no_parameters, image=image, mask=mask)
+    _perform(
+        drawing, settings, prompt=prompt, out=out, batch=batch, overwrite=overwrite, recipe=recipe
+    )
+
+
+def _perform(
+    drawing: Drawing,
+    settings: Settings,
+    *,
+    prompt: str | None,
+    out: Path | None,
+    batch: Path | None,
+    overwrite: bool,
+    recipe: Path | None,
+) -> None:
+    """Draw the rows of a batch, a recipe again, or a prompt: what was asked for, and only one."""
     if overwrite and batch is None:
         raise ValueError("--overwrite belongs to --batch; one picture always replaces --out")
     if batch is not None:
-        told = {"PROMPT": prompt, "--from": recipe, "--out": out, "--pictures": pictures}
+        told = {"PROMPT": prompt, "--from": recipe, "--out": out, "--pictures": settings.batch}
         refuse_beside("--batch", told)
         _draw_rows(drawing, batch, settings, overwrite=overwrite)
     elif recipe is not None:

@@ -82,13 +82,9 @@ class Source:
     transcript: str | None = None
     consent: bool = False
 
-    def given(self) -> dict[str, object]:
-        """Return what names a voice, by the names of the options."""
-        return {
-            "--reference": self.reference,
-            "--voice": self.voice,
-            "--transcript": self.transcript,
-        }
+    def recorded(self) -> dict[str, object]:
+        """Return what tells of a recording, by the names of the options."""
+        return {"--reference": self.reference, "--transcript": self.transcript}
 
     def check(self) -> None:
         """Raise ValueError for two voices, and for a recording without consent."""

@@ -69,18 +69,16 @@ def clone(
         vocoder=vocoder,
     )
     source = Source(reference=reference, voice=voice, transcript=transcript, consent=consent)
-    told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
     cloning = Cloning(device, watermark=not no_watermark)
-    if overwrite and batch is None:
-        raise ValueError("--overwrite belongs to --batch; one text always replaces --out")
+    told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
     if batch is not None:
-        voiced = {name: value for name, value in source.given().items() if name != "--voice"}
-        refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **voiced})
+        refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **source.recorded()})
         _speak_rows(cloning, batch, settings, source, overwrite=overwrite)
+    elif overwrite:
+        raise ValueError("--overwrite belongs to --batch; one text always replaces --out")
     elif recipe is not None:
-        refuse_beside(
-            "--from", {**told, **settings.given(), "--no-watermark": no_watermark or None}
-        )
+        own = {"--no-watermark": no_watermark or None}
+        refuse_beside("--from", {**told, **settings.given(), **own})
         cloning.speak_again(recipe, source, out)
     else:
         cloning.speak(_text(text, text_file), settings, source, out, save_as=save_voice)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from diffusion_bench.hardware import doctor_gpus, doctor_host, doctor_software
 from diffusion_bench.hardware.facts import Facts
-from diffusion_bench.hardware.findings import LEVELS, Finding
+from diffusion_bench.records import LEVELS, Finding
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     *doctor_software.CHECKS,

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.doctor_software import WHEELS
 from diffusion_bench.hardware.facts import Facts
-from diffusion_bench.hardware.findings import Finding
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import SLOWING
-from diffusion_bench.records import GpuReading
+from diffusion_bench.records import Finding, GpuReading
 
 BUSY_PERCENT = 10
 FULL_SHARE = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from diffusion_bench.hardware.facts import Facts
-from diffusion_bench.hardware.findings import Finding
+from diffusion_bench.records import Finding
 
 LOW_RAM_MIB = 2_048
 LOW_DISK_MIB = 2_048

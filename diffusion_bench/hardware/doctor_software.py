@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.facts import Facts
-from diffusion_bench.hardware.findings import Finding
 from diffusion_bench.hardware.matching import hidden_cards, match_torch
 from diffusion_bench.hardware.sensors import (
     DRIVER_NOT_LOADED,
@@ -14,6 +13,7 @@ from diffusion_bench.hardware.sensors import (
     VERSION_MISMATCH,
     GpuInfo,
 )
+from diffusion_bench.records import Finding
 
 OLDEST_PYTHON = (3, 11)
 WHEELS = "https://pytorch.org/get-started/locally"

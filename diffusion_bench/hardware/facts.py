@@ -19,13 +19,12 @@ from diffusion_bench.hardware.machine import describe_software, installed_versio
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
-from diffusion_bench.hardware.sensors import GpuInfo, Sensor, is_in_container
+from diffusion_bench.hardware.sensors import GpuInfo, HungDriver, Sensor, is_in_container
 from diffusion_bench.hardware.state import on_battery
 from diffusion_bench.records import GpuReading, Record
 
 MIB = 2**20
 NO_LIMIT = 2**62
-HANGS = "the driver hangs"  # the beginning of what `patience.PatientSensor` says
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 NVIDIA_NODES = (Path("/dev/nvidia0"), Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"))
 MEMORY_LIMITS = (  # of control groups, versions 2 and 1, as a container sees its own
@@ -116,13 +115,12 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
 def _gpu_facts(sensor: Sensor, *, usable: bool) -> dict[str, Any]:
     cards = sensor.cards()
     others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
-    hangs = sensor.reason is not None and sensor.reason.startswith(HANGS)
     loads = usable and any(card.vendor == "nvidia" for card in cards)
     return {
         "gpus": cards,
         "gpu_readings": sensor.read(),
         "loaded_readings": read_under_load(sensor) if loads else (),
-        "driver": DriverHealth() if hangs else ask_driver(),
+        "driver": DriverHealth() if isinstance(sensor, HungDriver) else ask_driver(),
         "other_gpu_processes": {index: n for index, n in others.items() if n is not None},
         "no_gpu": sensor.reason,
     }

@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future, TimeoutError
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from diffusion_bench.hardware.sensors import FAULTS, GpuInfo, NoGpu, Sensor
+from diffusion_bench.hardware.sensors import FAULTS, GpuInfo, HungDriver, NoGpu, Sensor
 from diffusion_bench.records import GpuReading
 
 LIMIT_S = 1.0  # a look at a healthy card takes milliseconds
@@ -34,7 +34,7 @@ class PatientSensor:
     """Another sensor, whose every question waits no longer than `limit_s`.
 
     `open_sensor` makes the other one, in the thread that will ask it. A driver that is silent then
-    for `open_limit_s` gives a sensor without GPUs that says so.
+    for `open_limit_s` gives a sensor without GPUs that says so: see `opened`.
     """
 
     def __init__(
@@ -53,7 +53,14 @@ class PatientSensor:
         try:
             self._sensor, self._cards = self._ask(lambda: _open(open_sensor), open_limit_s)
         except Silence as silence:
-            self._sensor, self._cards = NoGpu(str(silence)), ()
+            self._sensor, self._cards = HungDriver(str(silence)), ()
+
+    def opened(self) -> Sensor:
+        """Return this sensor, or the one that says why there are no GPUs: it needs no thread."""
+        if self._sensor.reason is None:
+            return self
+        self.close()
+        return self._sensor
 
     @property
     def reason(self) -> str | None:

@@ -106,6 +106,10 @@ class NoGpu:
         """Do nothing."""
 
 
+class HungDriver(NoGpu):
+    """The sensor of a machine whose driver did not answer: it is not to be asked anything more."""
+
+
 def open_sensor() -> Sensor:
     """Return a sensor of the GPUs, or a `NoGpu` that says why there is none.
 
@@ -113,11 +117,7 @@ def open_sensor() -> Sensor:
     """
     from diffusion_bench.hardware.patience import PatientSensor
 
-    sensor = PatientSensor(_open_driver)
-    if sensor.reason is None:
-        return sensor
-    sensor.close()
-    return NoGpu(sensor.reason)
+    return PatientSensor(_open_driver).opened()
 
 
 def _open_driver() -> Sensor:

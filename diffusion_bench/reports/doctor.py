@@ -1,6 +1,6 @@
 """Whether a report can be believed: what its own numbers say about each other. Pure.
 
-    Report > examine_report > ReportFinding, ReportFinding, ...
+    Report > examine_report > Finding, Finding, ...
 
 A report is a text file that anyone can edit, so nothing here proves that it was measured. It finds
 what cannot have been, or was measured under conditions that spoil it. `plausible.py` holds the
@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from diffusion_bench.reports.findings import LEVELS, ReportFinding, name_cells
+from diffusion_bench.records import LEVELS, Finding
+from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Cell, Fit, Report
@@ -21,36 +22,38 @@ from diffusion_bench.reports.stats import without_steps
 
 __all__ = ["ReportFinding", "examine_report", "imported_finding"]
 
+ReportFinding = Finding  # as the report page knows it
+
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
 
-def examine_report(report: Report) -> list[ReportFinding]:
+def examine_report(report: Report) -> list[Finding]:
     """Return the findings, the worst first; one "ok" where there is nothing to say."""
     found = [finding for check in REPORT_CHECKS for finding in check(report)]
     for check in CELL_CHECKS:
         found += check(report)
     if not found:
         count = len(report.cells)
-        found = [ReportFinding(level="ok", title=f"nothing implausible in {count} cells")]
+        found = [Finding(level="ok", title=f"nothing implausible in {count} cells")]
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
 
-def imported_finding() -> ReportFinding:
+def imported_finding() -> Finding:
     """Return what is said of a report that was not measured here."""
-    return ReportFinding(
+    return Finding(
         level="note",
         title="imported, unverified",
         detail="it was measured on another machine, or uploaded; nobody here saw it being measured",
     )
 
 
-def check_notes(report: Report) -> Iterator[ReportFinding]:
+def check_notes(report: Report) -> Iterator[Finding]:
     """Say what was damaged when the file was read."""
     for note in report.notes:
-        yield ReportFinding(level="warning", title="the file is damaged", detail=note)
+        yield Finding(level="warning", title="the file is damaged", detail=note)
 
 
-def check_plan(report: Report) -> Iterator[ReportFinding]:
+def check_plan(report: Report) -> Iterator[Finding]:
     """Say which cells were planned and are absent, and which were never planned."""
     header = report.header
     planned = {header.cell_id(request): request for request in header.plan.cells}
@@ -64,13 +67,13 @@ def check_plan(report: Report) -> Iterator[ReportFinding]:
         and cell.request.model_copy(update=_ANY_SIZE).workload_id() not in searched
     ]
     if absent:
-        yield ReportFinding(
+        yield Finding(
             level="note",
             title=f"{len(absent)} of {len(planned)} planned cells are absent",
             advice="finish it with --resume",
         )
     if strange:
-        yield ReportFinding(
+        yield Finding(
             level="problem",
             title=f"{len(strange)} cells are not in the report's plan",
             detail=name_cells(strange),
@@ -81,14 +84,14 @@ def check_plan(report: Report) -> Iterator[ReportFinding]:
 _ANY_SIZE = {"width": 8, "height": 8, "batch": 1}
 
 
-def check_order(report: Report) -> Iterator[ReportFinding]:
+def check_order(report: Report) -> Iterator[Finding]:
     """Say whether the order of the cells and the times they started at contradict each other."""
     ordered = sorted(report.cells, key=lambda cell: cell.order)
     backwards = [
         later for earlier, later in pairwise(ordered) if later.started_utc < earlier.started_utc
     ]
     if backwards:
-        yield ReportFinding(
+        yield Finding(
             level="warning",
             title=f"{len(backwards)} cells started before the one they follow",
             detail=name_cells(backwards),
@@ -96,24 +99,22 @@ def check_order(report: Report) -> Iterator[ReportFinding]:
         )
     early = [cell for cell in ordered if cell.started_utc < report.header.created_utc]
     if early:
-        yield ReportFinding(
+        yield Finding(
             level="problem",
             title=f"{len(early)} cells started before the report was begun",
             detail=name_cells(early),
         )
     repeated = [order for order, n in Counter(c.order for c in report.cells).items() if n > 1]
     if repeated:
-        yield ReportFinding(
-            level="note", title=f"{len(repeated)} places in the order are taken twice"
-        )
+        yield Finding(level="note", title=f"{len(repeated)} places in the order are taken twice")
 
 
-def check_fits(report: Report) -> Iterator[ReportFinding]:
+def check_fits(report: Report) -> Iterator[Finding]:
     """Recompute the stored lines from the samples."""
     computed = {fit.shape: fit for fit in fit_lines(report.cells)}
     wrong = [fit for fit in report.fits if not _agrees(fit, computed.get(fit.shape))]
     if wrong:
-        yield ReportFinding(
+        yield Finding(
             level="problem",
             title=f"{len(wrong)} of {len(report.fits)} stored lines are not those of the samples",
             detail=f"shapes {', '.join(fit.shape[:20] for fit in wrong[:5])}",
@@ -121,7 +122,7 @@ def check_fits(report: Report) -> Iterator[ReportFinding]:
         )
     far = [cell for cell in report.cells if any(_is_off(cell, fit) for fit in computed.values())]
     if far:
-        yield ReportFinding(
+        yield Finding(
             level="warning",
             title=f"{len(far)} cells are off the line through their steps",
             detail=name_cells(far),
@@ -146,7 +147,7 @@ def _is_off(cell: Cell, fit: Fit) -> bool:
     return cell.cell_id in fit.off_line and without_steps(cell) == fit.shape
 
 
-REPORT_CHECKS: tuple[Callable[[Report], Iterator[ReportFinding]], ...] = (
+REPORT_CHECKS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
     check_notes,
     check_plan,
     check_order,

@@ -1,27 +1,13 @@
-"""What an examination of a report finds, and how its cells are named there."""
+"""How the cells of a report are named in what an examination of it finds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-from diffusion_bench.records import Record
 from diffusion_bench.reports.labels import sampler, size
 from diffusion_bench.reports.schema import Cell
 
 MOST_NAMED = 3  # cells named in one finding
-
-Level = Literal["problem", "warning", "note", "ok"]
-LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "ok")
-
-
-class ReportFinding(Record):
-    """One thing seen. `advice` is what to do, empty where nothing is to be done."""
-
-    level: Level
-    title: str
-    detail: str = ""
-    advice: str = ""
 
 
 def name_cell(cell: Cell) -> str:

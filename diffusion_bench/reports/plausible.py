@@ -12,8 +12,8 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from diffusion_bench.records import Memory, VoiceRequest
-from diffusion_bench.reports.findings import Level, ReportFinding, name_cell
+from diffusion_bench.records import Finding, Level, Memory, VoiceRequest
+from diffusion_bench.reports.findings import name_cell
 from diffusion_bench.reports.labels import gpu_card
 from diffusion_bench.reports.schema import Cell, Header, Report, Sample
 
@@ -35,7 +35,7 @@ class CellCheck(NamedTuple):
     look: Callable[[Cell, Header], str]
     advice: str = ""
 
-    def __call__(self, report: Report) -> list[ReportFinding]:
+    def __call__(self, report: Report) -> list[Finding]:
         """Return a finding that names the first cell it concerns and counts the others."""
         told = [(cell, self.look(cell, report.header)) for cell in report.cells]
         seen = [(cell, words) for cell, words in told if words]
@@ -44,9 +44,7 @@ class CellCheck(NamedTuple):
         first, words = seen[0]
         more = f" (and {len(seen) - 1} more cells)" if len(seen) > 1 else ""
         detail = f"{name_cell(first)}: {words}{more}"
-        return [
-            ReportFinding(level=self.level, title=self.title, detail=detail, advice=self.advice)
-        ]
+        return [Finding(level=self.level, title=self.title, detail=detail, advice=self.advice)]
 
 
 def zero_energy(cell: Cell, header: Header) -> str:

@@ -1,13 +1,13 @@
-"""What the doctor says: one record a thing it saw."""
+"""What the doctor says of a machine or a report: one record a thing it saw."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from diffusion_bench.records import Record
+from diffusion_bench.records.base import Record
 
 Level = Literal["problem", "warning", "note", "ok"]
-LEVELS: tuple[Level, ...] = ("problem", "warning", "note", "ok")
+LEVELS: tuple[Level, ...] = get_args(Level)  # the gravest first
 
 
 class Finding(Record):
