@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
 import torchaudio
 from numpy.typing import NDArray
 
-RATE = 16_000
-EDGE_S = 0.25  # of silence on both sides, without which it loses the first and the last word
-PEAK = 0.5
+from diffusion_bench.training.echo.aligned import SAMPLE_RATE as RATE
+from diffusion_bench.training.echo.recognise import Recogniser
+
 SILENT = 1e-3
 
 
 @cache
-def _decoder() -> Any:
-    from pocketsphinx import Decoder
-
+def _recogniser() -> Recogniser:
     # cmn: the mean is that of each utterance, else what was heard before would change the result.
-    return Decoder(samprate=float(RATE), cmn="batch", loglevel="FATAL")
+    return Recogniser(cmn="batch")
 
 
 def words_of(text: str) -> list[str]:
@@ -42,15 +39,7 @@ def heard(samples: NDArray[np.float32], sample_rate: int) -> str:
         wave = torchaudio.functional.resample(wave, sample_rate, RATE)
     if wave.abs().max() < SILENT:
         return ""  # where it would hear "dog"
-    wave = wave / wave.abs().max() * PEAK
-    edge = int(EDGE_S * RATE)
-    pcm = (torch.nn.functional.pad(wave, (edge, edge)) * 32767).to(torch.int16).numpy()
-    decoder = _decoder()
-    decoder.start_utt()
-    decoder.process_raw(pcm.tobytes(), full_utt=True)
-    decoder.end_utt()
-    found = decoder.hyp()
-    return found.hypstr if found else ""
+    return _recogniser().hear(wave.numpy())
 
 
 def word_errors(samples: NDArray[np.float32], sample_rate: int, text: str) -> tuple[int, int]:

@@ -62,6 +62,16 @@ def required_transcript(entry: VoiceEntry, reference: Reference) -> str:
     return words
 
 
+def frames_that_fit(entry: VoiceEntry, frames: int, room: int) -> int:
+    """Return how many of the wanted frames may be spoken after the prompt; ValueError for none."""
+    if room < 1:
+        raise ValueError(
+            f"{entry.name} has no room for the reference, its transcript and the text: "
+            "shorten the reference"
+        )
+    return min(frames, room)
+
+
 @contextmanager
 def seeded(seed: int, device: str) -> Iterator[None]:
     """Seed torch's global generators inside the block, and put their state back after it.

@@ -20,6 +20,7 @@ from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEnt
 from diffusion_bench.backends.voice.candidates import (
     StepClock,
     at_rate,
+    frames_that_fit,
     refuse_unfit,
     required_transcript,
     seeded,
@@ -125,12 +126,7 @@ class Csm:
         seconds = LONGEST_S[0] * len(text) + LONGEST_S[1]
         frames = math.ceil(seconds * float(self._model.config.codec_config.frame_rate))
         room = int(self._model.config.max_position_embeddings) - positions
-        if room < 1:
-            raise ValueError(
-                f"{self.entry.name} has no room for the reference, its transcript and the text: "
-                "shorten the reference"
-            )
-        return min(frames, room)
+        return frames_that_fit(self.entry, frames, room)
 
     def _generate(
         self, prompt: Tensor, mask: Tensor, temperature: float, limit: int, clock: StepClock

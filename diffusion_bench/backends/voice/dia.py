@@ -20,6 +20,7 @@ from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEnt
 from diffusion_bench.backends.voice.candidates import (
     StepClock,
     at_rate,
+    frames_that_fit,
     refuse_unfit,
     required_transcript,
     seeded,
@@ -141,12 +142,9 @@ class Dia:
         frames = math.ceil(seconds * self._processor.audio_tokenizer.config.frame_rate)
         heard = inputs["decoder_attention_mask"].shape[1]
         room = config.decoder_config.max_position_embeddings - heard
-        if inputs["input_ids"].shape[1] > config.encoder_config.max_position_embeddings or room < 1:
-            raise ValueError(
-                f"{self.entry.name} has no room for the reference, its transcript and the text: "
-                "shorten the reference"
-            )
-        return inputs, min(frames, room)
+        if inputs["input_ids"].shape[1] > config.encoder_config.max_position_embeddings:
+            room = 0
+        return inputs, frames_that_fit(self.entry, frames, room)
 
     def _generate(
         self, inputs: dict[str, Tensor], request: VoiceRequest, limit: int, clock: StepClock

@@ -15,6 +15,26 @@ EDGE_S = 0.25  # of silence around the speech, as the recogniser likes it
 LEVEL = 0.5  # of full scale
 
 
+class Recogniser:
+    """A loaded pocketsphinx; `settings` are its own. Its usual `cmn` learns from what it heard."""
+
+    def __init__(self, **settings: Any) -> None:
+        from pocketsphinx import Decoder
+
+        self._decoder = Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL", **settings)
+
+    def hear(self, samples: NDArray[np.float32]) -> str:
+        """Return the words of (samples,) at 16 kHz, in lower case; empty for none."""
+        edge = np.zeros(round(EDGE_S * SAMPLE_RATE))
+        loud = samples / max(1e-4, float(np.abs(samples).max())) * LEVEL
+        wave = (np.concatenate([edge, loud, edge]) * 32767).astype(np.int16)
+        self._decoder.start_utt()
+        self._decoder.process_raw(wave.tobytes(), full_utt=True)
+        self._decoder.end_utt()
+        found = self._decoder.hyp()
+        return found.hypstr if found else ""
+
+
 class WordErrors:
     """Counts wrong words over sentences."""
 
@@ -30,21 +50,9 @@ class WordErrors:
     def add(self, samples: NDArray[np.float32], text: str) -> None:
         """Count a sentence: (samples,) at 16 kHz and what it should say."""
         wanted = "".join(c for c in text.lower() if c.isalpha() or c in " '").split()
-        self.wrong += edit_distance(wanted, self._heard(samples).split())
+        self.wrong += edit_distance(wanted, self._recogniser.hear(samples).split())
         self.words += len(wanted)
 
-    def _heard(self, samples: NDArray[np.float32]) -> str:
-        edge = np.zeros(round(EDGE_S * SAMPLE_RATE))
-        loud = samples / max(1e-4, float(np.abs(samples).max())) * LEVEL
-        wave = (np.concatenate([edge, loud, edge]) * 32767).astype(np.int16)
-        self._decoder.start_utt()
-        self._decoder.process_raw(wave.tobytes(), full_utt=True)
-        self._decoder.end_utt()
-        found = self._decoder.hyp()
-        return found.hypstr if found else ""
-
     @cached_property
-    def _decoder(self) -> Any:
-        from pocketsphinx import Decoder
-
-        return Decoder(samprate=float(SAMPLE_RATE), loglevel="FATAL")
+    def _recogniser(self) -> Recogniser:
+        return Recogniser()
