@@ -69,7 +69,7 @@ def test_every_field_that_is_none_has_its_reason() -> None:
 def test_a_cell_without_a_gpu_has_no_gpu_before_it_even_if_the_machine_has_one() -> None:
     look = look_before([make_reading(0.0, 3.0, power_w=30.0)], None, (5, ""), on_battery=False)
     assert (look.cpu_percent, look.gpu_power_w, look.other_gpu_processes) == (3, None, None)
-    assert look.missing["gpu_power_w"] == "the cell runs on no NVIDIA GPU"
+    assert look.missing["gpu_power_w"] == "the cell runs on no GPU that can be read"
 
 
 def test_the_other_cards_of_the_machine_are_not_looked_at() -> None:

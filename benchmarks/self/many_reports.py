@@ -1,11 +1,12 @@
-"""Ten thousand imported reports: how long the tab Tiers and the command `tiers` take to answer.
+"""Ten thousand imported reports: how long the tabs and the command `tiers` take to answer.
 
     python benchmarks/self/many_reports.py
     python benchmarks/self/many_reports.py --reports 1000
 
 Makes small reports of 6 cells in a temporary folder, and times: reading every one of them in full
 as `compare` would (on a part of them, scaled up), the command the first time (it stops reading when
-its patience ends), until all of them are indexed, the command and the tab's answer after that.
+its patience ends), until all of them are indexed, the command and the tab's answer after that; and
+what the tabs Benchmark and Reports ask of the folder.
 Prints seconds by the clock and of the processor, and the latter as a share of reading all in full.
 Ends with code 1 where an answer takes longer than the limit by the clock, so that it needs a
 machine without other work.
@@ -60,6 +61,10 @@ ANSWERS = (
     "tab, most not read yet",
     "command, all known",
     "tab, all known",
+    "estimate, the first time",
+    "estimate, all known",
+    "unfinished, all known",
+    "Reports tab",
 )
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
@@ -163,6 +168,23 @@ def tab(folder: Path, cache: Path, outbox: Path) -> Spent:
     return spent(lambda: next(iter(upgrades.views(question, "seconds an image"))))
 
 
+def estimate(folder: Path, cache: Path) -> Spent:
+    """Return what the tab *Benchmark* takes, when it opens, to know how long a sweep takes."""
+    reports = ReportFolder(folder, ReportIndex(cache / INDEX_NAME))
+    return spent(lambda: reports.measured_with("CPU"))
+
+
+def unfinished(folder: Path, cache: Path) -> Spent:
+    """Return what the list of reports to go on with takes."""
+    return spent(ReportFolder(folder, ReportIndex(cache / INDEX_NAME)).unfinished)
+
+
+def reports_tab(folder: Path) -> Spent:
+    """Return what the tab *Reports* takes to list reports and to open the newest one."""
+    reports = ReportFolder(folder)
+    return spent(lambda: reports.read(reports.newest()[0]))
+
+
 def measure(paths: Sequence[Path], cache: Path, outbox: Path) -> dict[str, Spent]:
     """Return what each way of asking takes, by its name."""
     folder, part = paths[0].parent, paths[:FULLY_READ]
@@ -173,9 +195,13 @@ def measure(paths: Sequence[Path], cache: Path, outbox: Path) -> dict[str, Spent
         "reading all in full": full,
         "command, the first time": command(folder, cache),
         "tab, most not read yet": tab(folder, cache, outbox),
+        "estimate, the first time": estimate(folder, cache / "another"),
         "command, reading the rest": command(folder, cache, "--patience", "0"),
         "command, all known": middle(command(folder, cache) for _ in range(REPEATS)),
         "tab, all known": middle(tab(folder, cache, outbox) for _ in range(REPEATS)),
+        "estimate, all known": middle(estimate(folder, cache) for _ in range(REPEATS)),
+        "unfinished, all known": middle(unfinished(folder, cache) for _ in range(REPEATS)),
+        "Reports tab": middle(reports_tab(folder) for _ in range(REPEATS)),
     }
 
 

@@ -68,7 +68,7 @@ class CellRun:
         self._started_utc, self._start_s = utc_now(), time.perf_counter()
         self._idle = sampler.between(idle_from_s, self._start_s)
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
-        others: tuple[int | None, str] = (None, "the cell runs on no NVIDIA GPU")
+        others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
         if gpu_index is not None:
             others = self._bench.sensor.other_processes(gpu_index, {workers.pid})
         self._before = look_before(self._idle, gpu_index, others, on_battery())

@@ -22,7 +22,7 @@ from diffusion_bench.reports.schema import (
     Visit,
 )
 
-NO_GPU_USED = "the cell ran on no NVIDIA GPU"
+NO_GPU_USED = "the cell ran on no GPU that could be read"
 NOT_MEASURED = "the cell was not measured"
 SUMMED = (
     "samples",

@@ -171,7 +171,7 @@ def _show(
         markup=False,
     )
     if machine.no_gpu:
-        console.print(f"no NVIDIA GPU: {machine.no_gpu}", markup=False)
+        console.print(f"no GPU: {machine.no_gpu}", markup=False)
     if hidden := _hidden_words(sensor):
         console.print(hidden, markup=False, soft_wrap=True)
     if show_live is None:

@@ -26,7 +26,7 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
     if facts.no_gpu:
         yield Finding(
             level="note",
-            title="no NVIDIA GPU can be read",
+            title="no GPU can be read",
             detail=facts.no_gpu,
             advice="everything works on the processor; GPU figures are left empty",
         )

@@ -24,7 +24,7 @@ BUSY_CORES = 0.25
 BUSY_CPU_PERCENT = 10.0
 
 NO_READINGS = "there was no reading of the machine before the cell"
-NO_GPU_USED = "the cell runs on no NVIDIA GPU"
+NO_GPU_USED = "the cell runs on no GPU that can be read"
 
 
 class MachineLook(Record):

@@ -94,7 +94,7 @@ def _sent(figure: Any) -> Any:
 
 
 def _no_gpu(newest: Reading) -> str | None:
-    return None if newest.gpus else "no NVIDIA GPU can be read; the card says why"
+    return None if newest.gpus else "no GPU can be read; the card says why"
 
 
 def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
@@ -107,7 +107,7 @@ def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
     ]
     lines += [_describe_gpu(gpu) for gpu in machine.gpus]
     if not machine.gpus:
-        lines.append(f"no NVIDIA GPU: {machine.no_gpu}")
+        lines.append(f"no GPU: {machine.no_gpu}")
     built = f" for CUDA {software.cuda}" if software.cuda else " without CUDA"
     lines.append(
         f"Python {software.python}, torch {software.torch or 'not installed'}{built}, "
@@ -143,7 +143,7 @@ def now_table(readings: Sequence[Reading]) -> Table:
         rows.append([gpu_title(gpu), "", ""])
         rows += [_cells(f"GPU {gpu.index} ", row) for row in gpu_rows(readings, gpu.index)]
     if not newest.gpus:
-        rows.append(["GPU", "no NVIDIA GPU; the reason is on the card", ""])
+        rows.append(["GPU", "no GPU; the reason is on the card", ""])
     return to_table(HEADERS, rows)
 
 
