@@ -166,7 +166,10 @@ def _refuse_before_download(entry: VocoderEntry, settings: MelSettings) -> None:
     try:
         refuse_inconvertible(settings, entry.mel)
     except ValueError as error:
-        raise ValueError(f"vocoder {entry.name!r} does not fit this model: {error}") from error
+        raise ValueError(
+            f"vocoder {entry.name!r} does not fit this model: {error}; "
+            "native is the model's own, and griffin-lim reads any mel"
+        ) from error
 
 
 def _family_of(location: str) -> str:
