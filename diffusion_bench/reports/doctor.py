@@ -109,6 +109,22 @@ def check_order(report: Report) -> Iterator[Finding]:
         yield Finding(level="note", title=f"{len(repeated)} places in the order are taken twice")
 
 
+def check_scorers(report: Report) -> Iterator[Finding]:
+    """Find a scorer that changed between cells: their figures of quality do not compare."""
+    versions: dict[str, set[str]] = {}
+    for cell in report.cells:
+        if cell.quality is not None and cell.quality.scorer_digest is not None:
+            versions.setdefault(cell.quality.scorer, set()).add(cell.quality.scorer_digest)
+    for scorer, digests in sorted(versions.items()):
+        if len(digests) > 1:
+            yield Finding(
+                level="warning",
+                title=f"{len(digests)} versions of the scorer {scorer!r:.60} judged the pictures",
+                detail=", ".join(digest[:20] for digest in sorted(digests)[:5]),
+                advice="their figures do not compare; measure the sweep again with one of them",
+            )
+
+
 def check_fits(report: Report) -> Iterator[Finding]:
     """Recompute the stored lines from the samples."""
     computed = {fit.shape: fit for fit in fit_lines(report.cells)}
@@ -151,5 +167,6 @@ REPORT_CHECKS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
     check_notes,
     check_plan,
     check_order,
+    check_scorers,
     check_fits,
 )

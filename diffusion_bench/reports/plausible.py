@@ -15,6 +15,11 @@ from typing import NamedTuple
 from diffusion_bench.records import Finding, Level, Memory, VoiceRequest
 from diffusion_bench.reports.findings import name_cell
 from diffusion_bench.reports.labels import gpu_card
+from diffusion_bench.reports.plausible_quality import (
+    impossible_quality,
+    unexplained_quality,
+    unplanned_quality,
+)
 from diffusion_bench.reports.schema import Cell, Header, Report, Sample
 
 POWER_SLACK = 1.1  # sensors are off by a few percent, and limits are passed for a moment
@@ -219,6 +224,8 @@ CELL_CHECKS: Sequence[CellCheck] = (
     CellCheck("problem", "labels that contradict the content", labelled),
     CellCheck("problem", "samples too equal to have been measured", all_equal),
     CellCheck("problem", "cells without what their status needs", no_figures),
+    CellCheck("problem", "figures of quality that cannot be", impossible_quality),
+    CellCheck("problem", "quality that is not the plan's", unplanned_quality),
     CellCheck(
         "warning",
         "the machine was busy before a cell",
@@ -228,4 +235,5 @@ CELL_CHECKS: Sequence[CellCheck] = (
     CellCheck("warning", "measured in a state that spoils it", marked),
     CellCheck("warning", "gaps in the readings of the hardware", trace_gaps),
     CellCheck("note", "metrics are absent without a reason", unexplained),
+    CellCheck("note", "quality is absent without a reason", unexplained_quality),
 )
