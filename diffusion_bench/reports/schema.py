@@ -10,7 +10,8 @@ Format history
         revisions in a cell's identity, a fitted line a shape; every field of 1 is still there
     3   cells of speech: their request, stages and seconds of sound; pictures are as before
     4   when each call began in its trace, and what arithmetic and copying reach on a processor;
-        at which speed a cell ran and how long torch compiled for it; the GPU it ran on
+        at which speed a cell ran and how long torch compiled for it; the GPU it ran on; energy of a
+        whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it
 """
 
