@@ -10,7 +10,7 @@ from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.known_words import with_word, word_choices, word_groups
 from diffusion_bench.ui.model_choices import choices_for
 from diffusion_bench.ui.model_words import download_words, model_words, room_words
-from diffusion_bench.ui.picture_fields import NEGATIVE_OFF
+from diffusion_bench.ui.picture_fields import NEGATIVE_OFF, START_WORDS, start_updates
 from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
@@ -123,3 +123,14 @@ def test_a_click_asks_for_a_bounded_number_of_pictures():
         check_rounds(5, 64, shared=False)
     with pytest.raises(ValueError, match="rounds must be 1 or more"):
         check_rounds(-1, 1, shared=False)
+
+
+def test_starting_from_a_picture_is_offered_where_the_model_can_else_the_reason_is_said():
+    for model in (BUNDLED_MODEL, FLUX, SD15, "half-typed/"):
+        words, editor, strength = start_updates(model)
+        assert (words.value, editor.visible, strength.visible) == (START_WORDS, True, True)
+
+    sana = next(name for name in catalog() if "Sana" in name)
+    words, editor, strength = start_updates(sana)
+    assert "no image to image for SanaPipeline" in words.value
+    assert (editor.visible, editor.value, strength.visible) == (False, None, False)

@@ -7,9 +7,11 @@ from typing import Any, get_args
 import gradio as gr
 
 from diffusion_bench.backends.catalog import catalog
+from diffusion_bench.backends.pipeline_names import has_image_to_image
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName
 from diffusion_bench.ui.known_words import word_choices
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
+from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_limits import USUAL_SPEEDS
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
@@ -28,6 +30,7 @@ NEGATIVE_ON = "What to keep out."
 NEGATIVE_OFF = "Off: at guidance 1 or less only the prompt is followed."
 RESCALE_ON = "Less contrast, where guidance makes too much of it: 0 none, 0.7 is usual."
 RESCALE_OFF = "Off: there is no guidance to rescale."
+START_WORDS = "A picture to change. Paint over what to draw anew; without paint it is all."
 
 Fields = dict[str, Any]
 
@@ -196,8 +199,8 @@ def _speed_field(*, shared: bool) -> Fields:
 def start_fields() -> Fields:
     """Lay out the picture to start from, closed."""
     with gr.Accordion("Start from a picture", open=False, elem_id="t2i-start-from"):
-        gr.Markdown("A picture to change. Paint over what to draw anew; without paint it is all.")
         return {
+            "start_words": gr.Markdown(START_WORDS, elem_id="t2i-start-words"),
             "start": gr.ImageEditor(
                 show_label=False,
                 type="filepath",
@@ -213,6 +216,15 @@ def start_fields() -> Fields:
                 "Strength", 0.75, "strength", "0.1 keeps most of the picture, 1 nothing."
             ),
         }
+
+
+def start_updates(model: str) -> tuple[Any, ...]:
+    """Return the words, the editor and the strength: away, with the reason, where it cannot be."""
+    entry = entry_or_none(model)
+    if entry is None or has_image_to_image(entry.pipeline) is not False:
+        return gr.Markdown(START_WORDS), gr.ImageEditor(visible=True), gr.Slider(visible=True)
+    reason = f"Not with this model: diffusers has no image to image for {entry.pipeline}."
+    return gr.Markdown(reason), gr.ImageEditor(None, visible=False), gr.Slider(visible=False)
 
 
 def _whole(label: str, value: int, name: str, **options: Any) -> gr.Number:

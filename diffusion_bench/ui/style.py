@@ -15,6 +15,7 @@ HEAD = """<style>
 :is(#t2i-pictures, #t2i-history, #t2i-compare-pictures) img { object-fit: contain !important;
   width: 100%; height: 100%; }
 .gradio-container button { overflow-wrap: normal; }
+#t2i-start .zoom-number { white-space: nowrap; }
 #t2i-pictures .grid-container:has(> .thumbnail-item:only-child),
 #t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;
   grid-template-columns: 1fr !important; }

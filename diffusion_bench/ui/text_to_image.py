@@ -29,6 +29,7 @@ from diffusion_bench.ui.picture_fields import (
     request_fields,
     setting_fields,
     start_fields,
+    start_updates,
 )
 from diffusion_bench.ui.picture_results import (
     QUIET,
@@ -45,8 +46,8 @@ from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 AT_ONCE = 8  # viewers that may wait for the device
-# Not a setting of a picture: it only helps to write a prompt, or to set the two sides.
-HELPERS = ("words", "size")
+# Not a setting of a picture: it helps to write a prompt, or to set the sides, or explains.
+HELPERS = ("words", "size", "start_words")
 
 
 def build(drawing: Drawing, *, shared: bool) -> None:
@@ -171,6 +172,8 @@ def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
     # Numbers change at each key; the prediction needs none of the device, so it may.
     for field in needs:
         field.change(on_need, needs, about, **QUIET)
+    start = [fields[name] for name in ("start_words", "start", "strength")]
+    fields["model"].change(start_updates, fields["model"], start, **QUIET)
 
 
 def about_words(

@@ -1,0 +1,19 @@
+"""What the name of a pipeline's class tells before anything of a model is loaded."""
+
+from __future__ import annotations
+
+SUFFIX = "Pipeline"
+
+
+def has_image_to_image(pipeline: str) -> bool | None:
+    """Return whether diffusers has image to image over a class's networks; `None`: not known.
+
+    Its classes are named after one another (`FluxPipeline`, `FluxImg2ImgPipeline`). Its own table
+    of them costs seconds to import; `pipeline_calls.pipeline_for` asks that when it draws.
+    """
+    import diffusers
+
+    known = dir(diffusers)
+    if pipeline not in known or not pipeline.endswith(SUFFIX):
+        return None
+    return f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
