@@ -37,6 +37,7 @@ def plain() -> np.ndarray:
     [
         "channels-last",
         "bf16, keys, prompts",
+        "bf16-products, keys, prompts",
         "split-guidance",
         "plain-attention",
         "sliced-vae",
