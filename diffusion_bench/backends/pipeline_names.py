@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 SUFFIX = "Pipeline"
 
 
@@ -11,9 +13,11 @@ def has_image_to_image(pipeline: str) -> bool | None:
     Its classes are named after one another (`FluxPipeline`, `FluxImg2ImgPipeline`). Its own table
     of them costs seconds to import; `pipeline_calls.pipeline_for` asks that when it draws.
     """
-    import diffusers
+    import diffusers  # noqa: F401
 
-    known = dir(diffusers)
+    # Not the name just imported: while another thread imports it, that is the module which
+    # diffusers then replaces by one that lists its classes.
+    known = dir(sys.modules["diffusers"])
     if pipeline not in known or not pipeline.endswith(SUFFIX):
         return None
     return f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
