@@ -1,6 +1,6 @@
 """What compare says of the same machine twice, and of one sampler made a tenth slower.
 
-    python benchmarks/self/verdicts.py
+    python benchmarks/self/verdicts.py [--repeats 24] [--rounds 8]
 
 Runs a sweep three times: as it is, as it is again, and with every DDPM step followed by a wait of a
 tenth of it. Prints how many cells get which verdict. Ends with code 1 unless at least 95 percent of
@@ -28,13 +28,13 @@ from diffusion_bench.reports.schema import Report
 SAME, SLOWER = 0.95, 0.90
 SWEEP = """
 name = "verdicts"
-repeats = 12
-rounds = 4
+repeats = {repeats}
+rounds = {rounds}
 [stop]
 noise = 0.03
 min_time_s = 1.0
 max_time_s = 15.0
-max_repeats = 30
+max_repeats = {most}
 [axes]
 steps = [10, 20, 40]
 resolution = [64, 96]
@@ -87,8 +87,12 @@ def count(rows: list[Row], sampler: str) -> Counter[str]:
 
 def main() -> int:
     """Print the verdicts; return the exit code."""
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    sweep = parse_sweep(SWEEP)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=24, help="calls of a cell, at least")
+    parser.add_argument("--rounds", type=int, default=8, help="passes that they are spread over")
+    asked = parser.parse_args()
+    most = max(30, 2 * asked.repeats)
+    sweep = parse_sweep(SWEEP.format(repeats=asked.repeats, rounds=asked.rounds, most=most))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "slow").mkdir()

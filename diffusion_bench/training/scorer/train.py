@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
+from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.scenes import Scene, draw_scene, random_scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, tokenize
 from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Scorer, patch_labels
 
-SCHEDULE = Schedule(steps=6000, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
+SCHEDULE = Schedule(steps=7500, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
 CAPTION_WEIGHT = 0.5
+DECODED_FROM = 6000  # steps from which part of the pictures come out of an image model's decoder
+DECODED_SHARE = 0.5
+LATENT_NOISE = 0.25  # at most, as a denoiser leaves
 SEED = "scorer"  # other scenes than those the image model is taught on
 
 
@@ -52,6 +58,20 @@ def worsened(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return mixed.clamp(-1, 1)
 
 
+@torch.no_grad()
+def decoded(pictures: Tensor, vae: Any, generator: torch.Generator) -> Tensor:
+    """Return pictures of which the first half have been through an autoencoder, with some noise.
+
+    It is how an image model's pictures differ from true drawings.
+    """
+    count = int(len(pictures) * DECODED_SHARE)
+    latents = vae.encode(pictures[:count]).latents.float()
+    strength = LATENT_NOISE * torch.rand(count, 1, 1, 1, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator)
+    drawn = vae.decode(latents + strength * noise).sample.float().clamp(-1, 1)
+    return torch.cat([drawn, pictures[count:]])
+
+
 def scorer_loss(
     scorer: Scorer, pictures: Tensor, tokens: Tensor, patches: Tensor, backgrounds: Tensor
 ) -> Tensor:
@@ -80,11 +100,15 @@ def train_scorer(
 ) -> None:
     """Train encoders and reader in place; the checkpoint lies in `folder`."""
     meaning = canonical_ids(tokenizer)
+    vae = AutoencoderTiny.from_pretrained(MODELS_FOLDER / "pictogram" / "vae")
     names = background_names()
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         scenes = scenes_of(step, schedule.batch)
-        pictures = worsened(pictures_of(scenes), generator)
+        pictures = pictures_of(scenes)
+        if step >= DECODED_FROM:
+            pictures = decoded(pictures, vae, generator)
+        pictures = worsened(pictures, generator)
         tokens = meaning[tokenize(tokenizer, [scene.caption for scene in scenes])]
         patches = torch.stack([patch_labels(scene) for scene in scenes])
         backgrounds = torch.tensor([names.index(scene.background) for scene in scenes])
