@@ -52,7 +52,7 @@ def test_it_is_a_voice_model(tortoise: TortoiseModel) -> None:
     assert tortoise.entry.sample_rate == 24_000
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "native"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
 def test_a_text_becomes_sound_and_its_mel(
     tortoise: TortoiseModel, voice: VoiceState, sampler: str, guidance_scale: float

@@ -202,7 +202,7 @@ def test_a_folder_of_other_mels_is_refused(tmp_path):
         load_vocoder(str(folder), device="cpu", settings=VOCODERS["hifi-gan"].mel)
 
 
-@pytest.mark.parametrize("name", [*VOCODERS, "nobody/nothing"])
+@pytest.mark.parametrize("name", [*sorted(VOCODERS.keys() - {"echo"}), "nobody/nothing"])
 def test_weights_that_cannot_be_had_are_said_in_one_line(name):
     with pytest.raises(ModelUnavailable, match=f"vocoder '{name}' cannot be loaded: [^\n]+$"):
         load_vocoder(name, device="cpu")

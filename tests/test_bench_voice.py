@@ -10,14 +10,14 @@ import sys
 import pytest
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
-from diffusion_bench.bench.axes import Axes, VoiceAxes
+from diffusion_bench.bench.axes import Axes, SpeedAxes, VoiceAxes
 from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.measure import cut
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep, read_sweep, sweep_of
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.real_time import real_time_figure, real_time_numbers, real_time_table
-from diffusion_bench.records import ImageRequest, VoiceRequest
+from diffusion_bench.records import ImageRequest, Speed, VoiceRequest
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
@@ -61,8 +61,11 @@ def test_the_sweep_in_the_repository_is_of_speech_and_alternates_the_samplers():
 
 def test_every_axis_of_speech_is_a_field_of_a_request_and_has_a_place_in_the_order():
     for axes, request in ((VoiceAxes, VoiceRequest), (Axes, ImageRequest)):
-        assert set(axes.ORDER) == set(axes.model_fields)
-        assert set(axes.model_fields) - {"resolution"} <= set(request.model_fields)
+        # Each option of a speed is an axis that sets it in the speeds, which have their place.
+        options = set(SpeedAxes.model_fields) if axes is Axes else set()
+        assert options <= set(Speed.model_fields)
+        assert set(axes.ORDER) == set(axes.model_fields) - options
+        assert set(axes.ORDER) - {"resolution"} <= set(request.model_fields)
 
 
 def test_a_bad_value_of_an_axis_is_told_in_one_line():

@@ -80,12 +80,12 @@ def test_the_program_lists_its_commands_and_tells_its_version(
 
 MISTAKES = [
     (["draw"], "No such command 'draw'"),
-    (["generate"], "Missing argument"),
+    (["generate"], "say what to draw"),
     (["generate", "a cat", "--step", "3"], "No such option"),
     (["generate", "a cat", "--steps", "many"], "'--steps': Input should be a valid integer"),
     (["generate", ""], "the prompt is empty"),
     (["generate", " \n "], "the prompt is empty"),
-    (["generate", "a cat", "--sampler", "euler"], "sampler: Input should be 'ddim' or 'ddpm'"),
+    (["generate", "a cat", "--sampler", "heun"], "sampler: Input should be 'ddim', 'ddpm'"),
     (["generate", "a cat", "--steps", "0"], "steps: Input should be greater than or equal to 1"),
     (["generate", "a cat", "--size", "65"], "width 65 is not a multiple of 8"),
     (["generate", "a cat", "--size", "64x70"], "height 70 is not a multiple of 8"),
@@ -94,7 +94,7 @@ MISTAKES = [
     (["generate", "a cat", "--size", "64x"], "is neither a side"),
     (["generate", "a cat", "--size", "-64"], "is neither a side"),
     (["generate", "a cat", "--guidance", "nan"], "guidance_scale: Input should be a finite"),
-    (["generate", "a cat", "--batch", "65"], "batch: Input should be less than or equal to 64"),
+    (["generate", "a cat", "--pictures", "65"], "batch: Input should be less than or equal to 64"),
     (["generate", "a cat", "--precision", "fp8"], "precision: Input should be 'fp32'"),
     (["generate", "a cat", "--sampler", "ddpm", "--eta", "1"], "eta belongs to ddim"),
     (["generate", "a cat", "--seed", str(2**63)], "seed: Input should be less than or equal to"),

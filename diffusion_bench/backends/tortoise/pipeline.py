@@ -243,7 +243,7 @@ class TortoiseModel:
         shape = (1, decoder.config.mel_channels, frames)
         # Drawn on the CPU, so that every device starts from the same noise.
         noise = torch.randn(shape, generator=generator).to(self.device) * request.temperature
-        sampler = "ddpm" if request.sampler == "native" else cast("Sampler", request.sampler)
+        sampler = cast("Sampler", request.sampler)
         progress.denoising_starts()
         mel = sample_mel(
             lambda x, t, known: decoder(
