@@ -1,0 +1,94 @@
+"""How the scorer is taught: what is at each patch, pictures made worse, a loss that falls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderTiny
+
+from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.training.picturebook.pictograms import FONT_PATHS
+from diffusion_bench.training.picturebook.scenes import Placed, Scene
+from diffusion_bench.training.picturebook.slots import background_names
+from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer, tokenize
+from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
+from diffusion_bench.training.scorer.networks import Scorer, patch_labels, patch_of
+from diffusion_bench.training.scorer.train import (
+    decoded,
+    pictures_of,
+    scenes_of,
+    scorer_loss,
+    worsened,
+)
+
+needs_font = pytest.mark.skipif(
+    not any(path.exists() for path in FONT_PATHS), reason="Noto Color Emoji is not installed"
+)
+
+
+def test_the_middle_of_an_object_names_its_patch() -> None:
+    assert patch_of(0.5, 0.5) == 3 * 8 + 3
+    assert patch_of(0.25, 0.75) == 5 * 8 + 1
+    assert patch_of(0.0, 1.0) == 7 * 8 + 0
+
+
+def test_labels_hold_every_object_and_nothing_else() -> None:
+    words = list(load_vocabulary().objects)
+    pair = (Placed("dog", 0.25, 0.5, 0.4), Placed("cat", 0.75, 0.5, 0.4))
+    labels = patch_labels(Scene("", "pair", pair, {}, "red", 0))
+    found = {int(at): words[int(labels[at]) - 1] for at in labels.nonzero().flatten()}
+    assert found == {3 * 8 + 1: "dog", 3 * 8 + 5: "cat"}
+
+
+def test_scenes_of_a_step_are_the_same_again_and_other_streams_differ() -> None:
+    assert scenes_of(4, 3) == scenes_of(4, 3)
+    assert scenes_of(4, 3) != scenes_of(5, 3)
+    assert scenes_of(4, 3) != scenes_of(4, 3, stream="held out")
+
+
+@needs_font
+def test_worse_pictures_are_softer_and_noisier_but_not_others() -> None:
+    pictures = pictures_of(scenes_of(0, 8))
+    worse = worsened(pictures, torch.Generator().manual_seed(0))
+    assert worse.shape == pictures.shape == (8, 3, 64, 64)
+    assert worse.abs().max() <= 1
+    apart = (worse - pictures).abs().mean(dim=(1, 2, 3))
+    assert apart.max() > 0.01
+    assert apart.max() < 0.2
+
+
+@needs_font
+def test_half_of_the_pictures_come_out_of_a_decoder() -> None:
+    vae = AutoencoderTiny.from_pretrained(MODELS_FOLDER / "pictogram" / "vae")
+    pictures = pictures_of(scenes_of(1, 4))
+    drawn = decoded(pictures, vae, torch.Generator().manual_seed(0))
+    assert (drawn[2:] == pictures[2:]).all()
+    apart = (drawn[:2] - pictures[:2]).abs().mean(dim=(1, 2, 3))
+    assert (apart > 0.005).all()
+    assert (apart < 0.3).all(), "a decoded picture is still that picture"
+
+
+@needs_font
+@pytest.mark.slow
+def test_a_scorer_learns_the_pictures_it_is_shown(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = new_tokenizer(tmp_path)
+    scorer, scenes = Scorer(tokenizer), scenes_of(0, 8)
+    shown = (
+        pictures_of(scenes),
+        canonical_ids(tokenizer)[tokenize(tokenizer, [scene.caption for scene in scenes])],
+        torch.stack([patch_labels(scene) for scene in scenes]),
+        torch.tensor([background_names().index(scene.background) for scene in scenes]),
+    )
+    optimizer = torch.optim.AdamW(scorer.parameters(), 1e-3)
+    losses = []
+    for _ in range(25):
+        loss = scorer_loss(scorer, *shown)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    assert all(part.grad is not None for part in scorer.reader.parameters())
