@@ -19,13 +19,10 @@ from diffusion_bench.training.pictogram.autoencoder import (
     new_autoencoder,
     normalise_latents,
     random_pictures,
-    unit_variance_penalty,
 )
 from diffusion_bench.training.pictogram.denoiser import (
     encode_scenes,
     new_denoiser,
-    new_scheduler,
-    tokenize,
     train_denoiser,
 )
 from diffusion_bench.training.pictogram.export import assemble, export
@@ -39,6 +36,8 @@ from diffusion_bench.training.pictogram.scenes import (
 )
 from diffusion_bench.training.pictogram.tokenizer import MAX_TOKENS, new_tokenizer
 from diffusion_bench.training.pictogram.vocabulary import RELATIONS, load_vocabulary
+from diffusion_bench.training.stable_diffusion import new_scheduler, unit_variance_penalty
+from diffusion_bench.training.word_tokenizer import tokenize
 
 SIDE = 64
 needs_font = pytest.mark.skipif(

@@ -48,9 +48,9 @@ from diffusion_bench.training.picturebook.tokenizer import (
     MAX_TOKENS,
     canonical_ids,
     new_tokenizer,
-    tokenize,
 )
 from diffusion_bench.training.picturebook.vocabulary import NUMBERS, RELATIONS, load_vocabulary
+from diffusion_bench.training.word_tokenizer import tokenize
 
 needs_font = pytest.mark.skipif(
     not any(path.exists() for path in FONT_PATHS), reason="Noto Color Emoji is not installed"

@@ -12,7 +12,7 @@ from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.training.picturebook.pictograms import FONT_PATHS
 from diffusion_bench.training.picturebook.scenes import Placed, Scene
 from diffusion_bench.training.picturebook.slots import background_names
-from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer, tokenize
+from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
 from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
 from diffusion_bench.training.scorer.networks import Scorer, patch_labels, patch_of
 from diffusion_bench.training.scorer.train import (
@@ -22,6 +22,7 @@ from diffusion_bench.training.scorer.train import (
     scorer_loss,
     worsened,
 )
+from diffusion_bench.training.word_tokenizer import tokenize
 
 needs_font = pytest.mark.skipif(
     not any(path.exists() for path in FONT_PATHS), reason="Noto Color Emoji is not installed"

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from diffusion_bench.training.pictogram.autoencoder import new_autoencoder
-from diffusion_bench.training.pictogram.denoiser import new_denoiser, tokenize
+from diffusion_bench.training.pictogram.denoiser import new_denoiser
 from diffusion_bench.training.pictogram.export import assemble, export
 from diffusion_bench.training.pictogram.scenes import Placed, Scene, random_scene
 from diffusion_bench.training.pictogram.slots import NUM_SLOTS, slot_labels, slot_loss
 from diffusion_bench.training.pictogram.tokenizer import new_tokenizer
 from diffusion_bench.training.pictogram.vocabulary import load_vocabulary
+from diffusion_bench.training.word_tokenizer import tokenize
 
 WORDS = list(load_vocabulary().objects)
 

@@ -13,6 +13,10 @@ from torch.nn import functional as F
 
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.pictogram.scenes import draw_scene, random_scene
+from diffusion_bench.training.stable_diffusion import (
+    reconstruction_loss,
+    unit_variance_penalty,
+)
 
 LATENT_CHANNELS = 12
 AUTOENCODER = Schedule(steps=13_000, batch=8, peak_lr=1e-3, ema_decay=0.998)
@@ -36,21 +40,6 @@ def random_pictures(step: int, batch: int, side: int, *, stream: int) -> Tensor:
     chance = random.Random(f"{stream}/{step}")
     drawn = np.stack([draw_scene(random_scene(chance), side) for _ in range(batch)])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Return L1 + MSE + L1 of the finite differences, which keeps edges sharp."""
-    loss = (output - target).abs().mean() + (output - target).square().mean()
-    for axis in (2, 3):
-        loss = loss + (output.diff(dim=axis) - target.diff(dim=axis)).abs().mean()
-    return loss
-
-
-def unit_variance_penalty(latents: Tensor) -> Tensor:
-    """Return how far the latents' channels are from zero mean and unit deviation."""
-    mean = latents.mean(dim=(0, 2, 3))
-    deviation = latents.std(dim=(0, 2, 3))
-    return (mean.square() + deviation.clamp_min(1e-4).log().square()).mean()
 
 
 def train_autoencoder(vae: AutoencoderTiny, *, side: int, folder: Path, device: str) -> None:

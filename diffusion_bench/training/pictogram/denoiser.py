@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderTiny, UNet2DConditionModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -29,6 +29,8 @@ from diffusion_bench.training.pictogram.slots import (
     slot_loss,
 )
 from diffusion_bench.training.pictogram.tokenizer import MAX_TOKENS
+from diffusion_bench.training.stable_diffusion import new_scheduler
+from diffusion_bench.training.word_tokenizer import tokenize
 
 CAPTION_DROPOUT = 0.12
 NUM_SCENES = 60_000
@@ -53,19 +55,6 @@ class LatentScenes:
     latents: Tensor
     tokens: Tensor
     slots: Tensor
-
-
-def new_scheduler() -> DDIMScheduler:
-    """Return the noise schedule the model is trained with, 1000 steps."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=0,
-    )
 
 
 def new_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
@@ -97,18 +86,6 @@ def new_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:
         )
     )
     return Denoiser(unet, text_encoder)
-
-
-def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Return (captions, 24) int64, padded and cut as stock pipelines do."""
-    tokens: Tensor = tokenizer(
-        captions,
-        padding="max_length",
-        max_length=MAX_TOKENS,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
-    return tokens
 
 
 @torch.inference_mode()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from diffusion_bench.training.pictogram.denoiser import Denoiser, new_scheduler
+from diffusion_bench.training.pictogram.denoiser import Denoiser
 from diffusion_bench.training.pictogram.tokenizer import new_tokenizer
 from diffusion_bench.training.pictogram.vocabulary import RELATIONS, load_vocabulary
+from diffusion_bench.training.stable_diffusion import new_scheduler, save_in_half
+from diffusion_bench.training.word_tokenizer import save_tokenizer
 
 
 def assemble(
@@ -33,20 +33,8 @@ def assemble(
 
 def export(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Save the pipeline in fp16 safetensors with the words it knows beside it."""
-    pipeline.to(torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    # transformers loads in the precision its configuration names, diffusers in fp32: a stock
-    # `from_pretrained(folder)` would mix the two.
-    text_config = folder / "text_encoder" / "config.json"
-    settings = json.loads(text_config.read_text(encoding="utf-8")) | {"dtype": "float32"}
-    text_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(0o644)
-    # save_pretrained of transformers 5 writes only tokenizer.json; older ones read these two.
-    with tempfile.TemporaryDirectory() as scratch:
-        new_tokenizer(Path(scratch))
-        for name in ("vocab.json", "merges.txt"):
-            (folder / "tokenizer" / name).write_bytes((Path(scratch) / name).read_bytes())
+    save_in_half(pipeline, folder)
+    save_tokenizer(new_tokenizer, folder / "tokenizer")
     words = load_vocabulary()
     known = {
         "objects": list(words.objects),

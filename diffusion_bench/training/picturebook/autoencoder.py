@@ -17,6 +17,10 @@ from torch.nn import functional as F
 
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.scenes import draw_scene, random_scene
+from diffusion_bench.training.stable_diffusion import (
+    reconstruction_loss,
+    unit_variance_penalty,
+)
 
 LATENT_CHANNELS = 32
 CHANNELS = (12, 24, 64, 96, 112)
@@ -54,21 +58,6 @@ def encode(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     """Return the latents' means, (batch, 32, height / 16, width / 16)."""
     latents: Tensor = vae.encoder(pictures)[:, :LATENT_CHANNELS]
     return latents.float()
-
-
-def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Return L1 + MSE + L1 of the finite differences, which keeps edges sharp."""
-    loss = (output - target).abs().mean() + (output - target).square().mean()
-    for axis in (2, 3):
-        loss = loss + (output.diff(dim=axis) - target.diff(dim=axis)).abs().mean()
-    return loss
-
-
-def unit_variance_penalty(latents: Tensor) -> Tensor:
-    """Return how far the latents' channels are from zero mean and unit deviation."""
-    mean = latents.mean(dim=(0, 2, 3))
-    deviation = latents.std(dim=(0, 2, 3))
-    return (mean.square() + deviation.clamp_min(1e-4).log().square()).mean()
 
 
 class _Through(nn.Module):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,7 +30,9 @@ from diffusion_bench.training.picturebook.slots import (
     slot_labels,
     slot_loss,
 )
-from diffusion_bench.training.picturebook.tokenizer import MAX_TOKENS, canonical_ids, tokenize
+from diffusion_bench.training.picturebook.tokenizer import MAX_TOKENS, canonical_ids
+from diffusion_bench.training.stable_diffusion import new_scheduler
+from diffusion_bench.training.word_tokenizer import tokenize
 
 CAPTION_DROPOUT = 0.1
 SHARD = 20_000  # scenes of one file of cached latents
@@ -58,19 +60,6 @@ class LatentScenes:
     latents: Tensor
     tokens: Tensor
     labels: Tensor
-
-
-def new_scheduler() -> DDIMScheduler:
-    """Return the noise schedule the model is trained with, 1000 steps."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_schedule="squaredcos_cap_v2",
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-        steps_offset=0,
-    )
 
 
 def new_denoiser(tokenizer: CLIPTokenizer) -> Denoiser:

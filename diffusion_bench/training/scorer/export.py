@@ -16,11 +16,12 @@ from transformers import CLIPTokenizer
 from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.distance import Moments
 from diffusion_bench.backends.scoring.reference import save_reference
-from diffusion_bench.training.picturebook.export import known_words, save_tokenizer
+from diffusion_bench.training.picturebook.export import known_words
 from diffusion_bench.training.picturebook.scenes import draw_scene
-from diffusion_bench.training.picturebook.tokenizer import canonical_ids
+from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
 from diffusion_bench.training.scorer.networks import SIDE, Scorer
 from diffusion_bench.training.scorer.train import scenes_of
+from diffusion_bench.training.word_tokenizer import save_tokenizer
 
 # Streams of scenes of which nothing is taught; a common caption may be in several.
 REFERENCE_STREAM, CAPTION_STREAM = "reference", "captions"
@@ -39,7 +40,7 @@ def export(scorer: Scorer, tokenizer: CLIPTokenizer, folder: Path) -> None:
     scorer.clip.half().save_pretrained(folder)
     weights = {name: part.half().contiguous() for name, part in scorer.reader.state_dict().items()}
     save_file(weights, folder / "reader.safetensors")
-    save_tokenizer(tokenizer, folder)
+    save_tokenizer(new_tokenizer, folder)
     (folder / "tokenizer.json").unlink()  # it says what the two older files say, in 250 KB more
     pixels = {
         "do_center_crop": True,

@@ -17,8 +17,9 @@ from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.scenes import Scene, draw_scene, random_scene
 from diffusion_bench.training.picturebook.slots import background_names
-from diffusion_bench.training.picturebook.tokenizer import canonical_ids, tokenize
+from diffusion_bench.training.picturebook.tokenizer import canonical_ids
 from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Scorer, patch_labels
+from diffusion_bench.training.word_tokenizer import tokenize
 
 SCHEDULE = Schedule(steps=7500, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
 CAPTION_WEIGHT = 0.5
