@@ -18,8 +18,9 @@ from diffusion_bench.records import Cancelled, Generation, ImageRequest, Speed, 
 
 SIDE = 32
 EXACT = ("channels-last", "packed", "prompts", "keys", "split-guidance", "plain-attention")
-EXACT += ("sliced-attention", "sliced-vae", "no-grad")
+EXACT += ("sliced-attention", "sliced-vae", "no-grad", "traced", "one-thread")
 EVERY_EXACT = "packed, channels-last, prompts, keys"
+ALSO_EXACT = "traced, channels-last, prompts, split-guidance, one-thread"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,10 @@ def pixels(generation: Generation) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("words", "model"),
-    [*((words, "sd") for words in EXACT), (EVERY_EXACT, "sdxl"), (EVERY_EXACT, "pictogram")],
+    [
+        *((words, "sd") for words in EXACT),
+        *((words, model) for words in (EVERY_EXACT, ALSO_EXACT) for model in ("sdxl", "pictogram")),
+    ],
 )
 def test_an_option_that_keeps_the_numbers_keeps_the_picture(
     words: str, model: str, load: Load, plain: dict[str, np.ndarray]
@@ -303,3 +307,31 @@ def test_compiling_is_a_number_of_its_own_and_is_done_once_a_size(
     assert np.abs(pixels(again) - plain["sd"]).max() <= 1
     assert len(again.step_s) == 3  # the hooks that time are outside of what was compiled
     assert load("plain").generate(ask()).compile_s is None
+
+
+def test_a_recording_serves_the_shape_it_was_made_for_and_its_seconds_are_told(load: Load) -> None:
+    backend, plain = load("traced"), load()
+    times = []
+    for size in ({}, {}, {"batch": 2}, {"width": 2 * SIDE}, {"guidance_scale": 1.0}, {}):
+        drawn = backend.generate(ask(**size))
+        times.append(drawn.compile_s)
+        expected = pixels(plain.generate(ask(**size)))
+        assert np.abs(pixels(drawn) - expected).max() <= 1, size
+    recorded = [time is not None and time > 0 for time in times]
+    assert recorded == [True, False, True, True, True, False]
+    assert plain.generate(ask()).compile_s is None
+
+
+def test_one_thread_is_taken_for_the_call_alone(load: Load) -> None:
+    backend, seen = load("one-thread"), []
+    denoiser_of(backend._pipeline).register_forward_pre_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        backend.generate(ask(steps=1))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]

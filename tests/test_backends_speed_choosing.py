@@ -230,6 +230,23 @@ def test_bf16_is_tried_where_the_processor_has_it_and_fp32_was_asked(
         assert all(speed.compile == "off" for speed in speeds)
 
 
+def test_one_thread_is_tried_where_there_are_more_and_a_recording_where_nothing_moves() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        several = candidates(Speed(), "cpu", "fp32")
+        offloaded = candidates(Speed(offload="model"), "cuda", "fp16")
+        torch.set_num_threads(1)
+        alone = candidates(Speed(), "cpu", "fp32")
+    finally:
+        torch.set_num_threads(before)
+    assert {speed.threads for speed in several} == {"all", "one"}
+    assert {speed.threads for speed in alone} == {"all"}
+    assert any(speed.traced for speed in alone)
+    assert not any(speed.traced for speed in offloaded)
+    assert len(several) < 20  # as many as are remembered
+
+
 def test_the_decoder_is_cut_up_only_where_memory_is_short(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

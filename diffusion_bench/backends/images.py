@@ -160,7 +160,7 @@ class ImageBackend:
             stages=clock.stages(),
             step_s=clock.step_s(),
             memory=read_peaks(self.device, since_reset=peak_is_ours),
-            compile_s=None if self.speed.compile == "off" else compiling.seconds,
+            compile_s=compiling.seconds if self.speed.is_built_first else None,
             warnings=self._warnings(request),
             notes=self.notes,
         )

@@ -38,6 +38,8 @@ class SpeedAxes(Record):
     keep_prompts: Switch = ()
     keep_keys: Switch = ()
     vae: tuple[Literal["whole", "sliced", "tiled"], ...] = ()
+    traced: Switch = ()
+    threads: tuple[Literal["all", "one"], ...] = ()
     compile: tuple[Literal["off", "on", "cuda graphs"], ...] = ()
     offload: tuple[Literal["none", "model", "sequential"], ...] = ()
     inference_mode: Switch = ()

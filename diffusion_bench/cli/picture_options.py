@@ -58,8 +58,9 @@ Speed = Annotated[
     str | None,
     typer.Option(
         help="plain, auto (measures and remembers what is best here), or options: bf16, packed, "
-        "channels-last, prompts, keys, compile, cuda-graphs, plain-attention, sliced-attention, "
-        "split-guidance, sliced-vae, tiled-vae, model-offload, sequential-offload, no-grad."
+        "channels-last, prompts, keys, traced, one-thread, compile, cuda-graphs, plain-attention, "
+        "sliced-attention, split-guidance, sliced-vae, tiled-vae, model-offload, "
+        "sequential-offload, no-grad."
     ),
 ]
 Device = Annotated[

@@ -25,6 +25,8 @@ class Speed(Record):
     keep_prompts   the embeddings of recent prompts are kept
     keep_keys      keys and values of the prompt are computed in the first step and kept for a call
     vae            pictures of a batch decoded one by one, or each in overlapping tiles
+    traced         the denoiser's operations as TorchScript records them, no Python between them
+    threads        all that torch has, or one: a small network may lose more by waiting than gain
     compile        the denoiser by torch.compile, on a GPU with its kernels recorded as a CUDA graph
     offload        networks, or single layers, are on the card only while they run
     inference_mode torch's, or only `no_grad`
@@ -38,6 +40,8 @@ class Speed(Record):
     keep_prompts: bool = False
     keep_keys: bool = False
     vae: Literal["whole", "sliced", "tiled"] = "whole"
+    traced: bool = False
+    threads: Literal["all", "one"] = "all"
     compile: Literal["off", "on", "cuda graphs"] = "off"
     offload: Literal["none", "model", "sequential"] = "none"
     inference_mode: bool = True
@@ -45,12 +49,23 @@ class Speed(Record):
     @model_validator(mode="after")
     def _options_that_bear_each_other(self) -> Self:
         if self.compile != "off":
-            for unfit in ("packed", "keep_keys"):
+            for unfit in ("packed", "keep_keys", "traced"):
                 if getattr(self, unfit):
                     raise ValueError(f"compile does what {unfit} does in its own way; leave it out")
             if self.offload != "none":
                 raise ValueError("compile and offload exclude each other; leave out one")
+        if self.traced:
+            if self.packed or self.keep_keys:
+                unfit = "packed" if self.packed else "keep_keys"
+                raise ValueError(f"what traced records cannot hold {unfit}; leave out one")
+            if self.offload != "none":
+                raise ValueError("traced and offload exclude each other; leave out one")
         return self
+
+    @property
+    def is_built_first(self) -> bool:
+        """Return whether the first call of a shape compiles or records before it runs."""
+        return self.traced or self.compile != "off"
 
     def __str__(self) -> str:
         """Return the words that `parse_speed` reads, "plain" for the defaults."""
@@ -66,6 +81,8 @@ WORDS: dict[str, tuple[str, str | bool]] = {
     "channels-last": ("channels_last", True),
     "prompts": ("keep_prompts", True),
     "keys": ("keep_keys", True),
+    "traced": ("traced", True),
+    "one-thread": ("threads", "one"),
     "compile": ("compile", "on"),
     "cuda-graphs": ("compile", "cuda graphs"),
     "plain-attention": ("attention", "plain"),

@@ -1,7 +1,7 @@
 """The training loop of the bundled networks: optimiser, EMA, checkpoints, a log of losses.
 
-A run is a function of its seed and its step count. It can be killed at any time and goes on from
-its last checkpoint, which holds weights, moving average, optimiser and random state.
+A run is a function of its seed, its step count and how many processes share it. It can be killed at
+any time and goes on from its last checkpoint, which holds weights, moving average and optimiser.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from diffusion_bench.training.crew import crew
+from diffusion_bench.training.optimisers import MuonAndAdamW
+
 CHECKPOINT_EVERY_S = 240.0
 LOG_EVERY_STEPS = 50
 
@@ -25,6 +28,8 @@ LOG_EVERY_STEPS = 50
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How long and how fast to learn. `peak_lr` is reached after `warmup_steps`, then a cosine.
+
+    `muon`: hidden matrices learn by Muon, at the same scale of `peak_lr`, the rest by AdamW.
 
     With `decay_steps` the peak is held, and the cosine is the last so many steps: a run whose
     length is not known yet can be gone on with until there is no more time but for those.
@@ -39,6 +44,7 @@ class Schedule:
     ema_decay: float = 0.999
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    muon: bool = False
 
     def lr(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -61,13 +67,13 @@ def train(
 ) -> None:
     """Train `network` in place and leave it holding the moving average of its weights.
 
-    `loss_of_step(step, generator)` returns a scalar; it is called under bf16 autocast. The run's
+    `loss_of_step(number, generator)` returns a scalar of the next `crew().share(batch)` examples;
+    it is called under bf16 autocast, with another number in every step of every process. The run's
     checkpoint and `losses.jsonl` lie in `folder`; a finished run returns at once.
     """
+    ours = crew()
     folder.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=schedule.peak_lr, weight_decay=schedule.weight_decay, fused=True
-    )
+    optimizer = new_optimizer(network, schedule)
     ema = EMAModel(network.parameters(), decay=schedule.ema_decay, use_ema_warmup=True, power=0.75)
     checkpoint = folder / "checkpoint.pt"
     start, hours = _restore(checkpoint, network, optimizer, ema, device)
@@ -75,13 +81,15 @@ def train(
     network.train()
     recent: list[float] = []
     for step in range(start, schedule.steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        number = step * ours.size + ours.rank
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         for group in optimizer.param_groups:
             group["lr"] = schedule.lr(step)
         with torch.autocast(device, torch.bfloat16):
-            loss = loss_of_step(step, generator)
+            loss = loss_of_step(number, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        ours.average_gradients(network)
         nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
         optimizer.step()
         ema.step(network.parameters())
@@ -89,13 +97,24 @@ def train(
         now = time.monotonic()
         spent_h = hours + (now - began) / 3600
         if (step + 1) % LOG_EVERY_STEPS == 0:
-            _log(folder, step + 1, recent, spent_h, schedule)
+            if ours.leads:
+                _log(folder, step + 1, recent, spent_h, schedule)
             recent.clear()
-        if now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps:
+        if ours.leads and (now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps):
             _save(checkpoint, network, optimizer, ema, step=step + 1, spent_h=spent_h)
             saved = now
+    ours.wait()
     ema.copy_to(network.parameters())
     network.eval()
+
+
+def new_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer | MuonAndAdamW:
+    """Return the optimiser that a schedule names."""
+    lr, weight_decay = schedule.peak_lr, schedule.weight_decay
+    if schedule.muon:
+        return MuonAndAdamW(network, lr=lr, weight_decay=weight_decay)
+    parameters = network.parameters()
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 
 
 def restore(network: nn.Module, folder: Path) -> int:
@@ -124,7 +143,7 @@ def _log(folder: Path, step: int, losses: list[float], spent_h: float, schedule:
 def _save(
     path: Path,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
     ema: EMAModel,
     *,
     step: int,
@@ -145,7 +164,11 @@ def _save(
 
 
 def _restore(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, ema: EMAModel, device: str
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer | MuonAndAdamW,
+    ema: EMAModel,
+    device: str,
 ) -> tuple[int, float]:
     """Load a checkpoint if there is one; return its step and the hours spent."""
     if not path.exists():

@@ -24,6 +24,8 @@ from diffusion_bench.backends.speed.kept_keys import Kept, keep_keys
 from diffusion_bench.backends.speed.packing import pack, why_no_packing
 from diffusion_bench.backends.speed.prompts import PromptCache
 from diffusion_bench.backends.speed.split_guidance import split_guidance
+from diffusion_bench.backends.speed.threads import on_one_thread
+from diffusion_bench.backends.speed.tracing import Traced
 from diffusion_bench.records import Speed
 
 
@@ -40,6 +42,7 @@ class Arrangement:
         self._running = pipeline
         self._casts: list[Cast] = []
         self._kept: list[Kept] = []
+        self._traced: Traced | None = None
         _set_attention(pipeline, speed)
         _set_decoder(pipeline, speed)
         self._set_networks(pipeline, speed)
@@ -54,6 +57,8 @@ class Arrangement:
             self._set_layers(network, speed)
         if speed.keep_keys:
             self._kept = keep_keys(denoiser)
+        if speed.traced:
+            self._traced = Traced(denoiser)
         if speed.guidance == "split":
             split_guidance(denoiser, self._is_guided)
 
@@ -77,14 +82,17 @@ class Arrangement:
     def running(self, pipeline: Any) -> Iterator[CompileClock]:
         """Run a call of the pipeline, or of another over its networks, inside the `with` block.
 
-        The clock that is yielded counts the seconds in which torch compiled.
+        The clock that is yielded counts the seconds in which torch compiled or recorded.
         """
         clock = CompileClock()
         self._running = pipeline
+        recorded_s = self._recorded_s
         with ExitStack() as during:
             during.enter_context(
                 torch.inference_mode() if self.speed.inference_mode else torch.no_grad()
             )
+            if self.speed.threads == "one":
+                during.enter_context(on_one_thread())
             if self.speed.keep_prompts:
                 during.enter_context(self.prompts.serving(pipeline))
             if self.speed.compile != "off":
@@ -92,6 +100,11 @@ class Arrangement:
             for forget in (*(c.forget for c in self._casts), *(k.forget for k in self._kept)):
                 during.callback(forget)
             yield clock
+            clock.seconds += self._recorded_s - recorded_s
+
+    @property
+    def _recorded_s(self) -> float:
+        return 0.0 if self._traced is None else self._traced.seconds
 
 
 def check_speed(speed: Speed, device: str) -> None:

@@ -20,15 +20,23 @@ def candidates(base: Speed, device: str, precision: str) -> tuple[Speed, ...]:
 
     Compiling is none of them: it takes minutes, for the one who asks for it to give.
     """
-    free = base.model_copy(update={"keep_prompts": True, "keep_keys": True})
-    numbers = [free]
-    if precision == "fp32" and gains_by_bf16(device):
-        numbers.append(free.model_copy(update={"compute": "bf16"}))
-    layouts = [("packed", True)] if why_no_packing(device) is None else [("channels_last", True)]
-    laid_out = [one.model_copy(update=dict(layouts)) for one in numbers]
-    if len(numbers) > 1:  # the last resort, where bf16 throughout draws another picture
-        laid_out.append(laid_out[-1].model_copy(update={"compute": "bf16 products"}))
-    return tuple(dict.fromkeys((*numbers, *laid_out)))
+    free = base.model_copy(update={"keep_prompts": True})
+    kept = free.model_copy(update={"keep_keys": True})
+    layout = "packed" if why_no_packing(device) is None else "channels_last"
+    ways = [kept, kept.model_copy(update={layout: True})]
+    if base.offload == "none":
+        ways.append(free.model_copy(update={"traced": True}))
+    in_bf16 = precision == "fp32" and gains_by_bf16(device)
+    tried = [*ways, *(_computing(way, "bf16") for way in ways if in_bf16)]
+    if device == "cpu" and torch.get_num_threads() > 1:
+        tried += [way.model_copy(update={"threads": "one"}) for way in tried]
+    if in_bf16:  # the last resort, where bf16 throughout draws another picture
+        tried += [_computing(way, "bf16 products") for way in ways[1:]]
+    return tuple(dict.fromkeys(tried))
+
+
+def _computing(speed: Speed, numbers: str) -> Speed:
+    return speed.model_copy(update={"compute": numbers})
 
 
 def gains_by_bf16(device: str) -> bool:

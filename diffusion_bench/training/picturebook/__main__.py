@@ -1,4 +1,8 @@
-"""Train the bundled image model: `python -m diffusion_bench.training.picturebook --help`."""
+"""Train the bundled image model: `python -m diffusion_bench.training.picturebook --help`.
+
+On several cores with one process each:
+`torchrun --standalone --nproc-per-node 2 -m diffusion_bench.training.picturebook --threads 1`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import typer
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
+from diffusion_bench.training.crew import crew
 from diffusion_bench.training.loop import restore
 from diffusion_bench.training.picturebook.autoencoder import (
     new_autoencoder,
@@ -44,7 +49,7 @@ def main(
     shards: Annotated[int, typer.Option(help="Files of 20,000 encoded scenes.")] = NUM_SHARDS,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
-    compiled: Annotated[bool, typer.Option(help="Compile the autoencoder with torch.")] = True,
+    compiled: Annotated[bool, typer.Option(help="Compile the networks with torch.")] = True,
 ) -> None:
     """Train autoencoder, denoiser and decoder in turn, then export.
 
@@ -52,8 +57,9 @@ def main(
     """
     if threads:
         torch.set_num_threads(threads)
+    ours = crew()
     torch.manual_seed(0)
-    tokenizer = new_tokenizer(work / "tokenizer")
+    tokenizer = new_tokenizer(work / f"tokenizer-{ours.rank}")
     wanted: tuple[str, ...] = ("autoencoder", "scenes", "denoiser", "decoder", "export")
     if stage != "all":
         wanted = (stage,)
@@ -70,11 +76,12 @@ def main(
             tokenizer,
             folder=work / "denoiser",
             device=device,
+            compiled=compiled,
         )
     if "decoder" in wanted:
         train_decoder(vae, side=SIDE, folder=work / "decoder", device=device)
         typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
-    if "export" in wanted:
+    if "export" in wanted and ours.leads:
         restore(denoiser, work / "denoiser")
         restore(vae.decoder, work / "decoder")
         export(assemble(vae.cpu(), denoiser.cpu(), tokenizer), out)
@@ -87,8 +94,10 @@ def _autoencoder(work: Path, device: str, *, compiled: bool) -> None:
         return
     vae = new_autoencoder().to(device)
     train_autoencoder(vae, side=SIDE, folder=work / "autoencoder", device=device, compiled=compiled)
-    typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
-    vae.save_pretrained(folder)
+    if crew().leads:
+        typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
+        vae.save_pretrained(folder)
+    crew().wait()
 
 
 def _scenes(
@@ -96,7 +105,7 @@ def _scenes(
 ) -> None:
     folder = work / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
-    for shard in range(shards):
+    for shard in range(crew().rank, shards, crew().size):
         path = folder / f"{shard:02}.pt"
         if path.exists():
             continue
@@ -105,6 +114,7 @@ def _scenes(
         torch.save((scenes.latents, scenes.tokens, scenes.labels), part)
         part.replace(path)
         typer.echo(f"encoded {path}")
+    crew().wait()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 What the caption does not say (the place, the size, the side it faces, a tilt, which of a word's
 pictograms, the shade, an unnamed background) is drawn at random, so that the noise of the diffusion
 model decides it at inference. Places lie on a lattice of an eighth of the side, one cell of the
-latents at 128 pixels, so that the networks, which are convolutional, see each object in one phase.
+latents at 128 pixels, so that the networks, which are convolutional, see each object in one phase;
+and there are three sizes, so that each object is one of a few pictures to the autoencoder. What it
+must learn anew, a mirror image and a tilt, is rarer than what convolutions give for nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ UNNAMED_SHARE = 0.06
 TERSE_SHARE = 0.15  # captions without articles: "cat on blue background"
 KINDS = {"single": 0.42, "pair": 0.28, "riding": 0.1, "together": 0.08, "count": 0.12}
 TILT_DEG = 12
+SIZES = {"small": 0.1, "medium": 0.8, "big": 0.1}  # where none is said
+MIRRORED_SHARE = 0.3
+TILTED_SHARE = 0.1
+RIDER_Y, MOUNT_Y = 0.25, 0.625
 PLACES = ("middle", "left", "right", "top", "bottom", "rider", "mount")
 
 
@@ -89,15 +95,15 @@ def _scene(caption: str, kind: str, objects: tuple[Placed, ...], named: dict[str
     return Scene(caption, kind, objects, named, background="", background_seed=0)
 
 
-def _posed(placed: Placed, chance: random.Random, freedom: float, *, tilts: bool = True) -> Placed:
+def _posed(placed: Placed, chance: random.Random, freedom: float) -> Placed:
     """Return the object in a pose that nothing was said about."""
     if chance.random() >= freedom:
         return placed
     return replace(
         placed,
         number=chance.randrange(len(load_vocabulary().objects[placed.word])),
-        mirrored=chance.random() < 0.5,
-        tilt_deg=chance.choice((0, 0, -TILT_DEG, TILT_DEG)) if tilts else 0,
+        mirrored=chance.random() < MIRRORED_SHARE,
+        tilt_deg=chance.choice((-TILT_DEG, TILT_DEG)) if chance.random() < TILTED_SHARE else 0,
     )
 
 
@@ -108,8 +114,9 @@ def _single(chance: random.Random, freedom: float) -> Scene:
     said = word if size == "medium" else f"{size} {word}"
     placed = _posed(Placed(word, 0.5, 0.5, words.sizes[size]), chance, freedom)
     if chance.random() < freedom:
-        if size == "medium":
-            placed = replace(placed, side=chance.choice((0.5625, 0.6875, 0.8125)))
+        if size == "medium":  # of which nothing is said
+            size = chance.choices(list(SIZES), weights=list(SIZES.values()))[0]
+            placed = replace(placed, side=words.sizes[size])
         reach = {"small": 2, "medium": 1, "big": 0}[size]
         x, y = (0.5 + LATTICE * chance.randint(-reach, reach) for _ in range(2))
         placed = replace(placed, x=x, y=y)
@@ -155,11 +162,12 @@ def _riding(chance: random.Random, freedom: float) -> Scene:
     words = load_vocabulary()
     mount, number = chance.choice(words.mounts)
     rider = chance.choice([word for word in words.riders if word != mount])
-    mirrored = chance.random() < 0.5 * freedom
+    mirrored = chance.random() < MIRRORED_SHARE * freedom
     shift = LATTICE * chance.randint(-1, 1) if chance.random() < freedom else 0.0
     # The rider first: the mount's back hides its lower edge.
-    sitting = Placed(rider, 0.5 + shift, 0.5 - 1.5 * LATTICE, 0.4375, mirrored=mirrored)
-    back = Placed(mount, 0.5 + shift, 0.5 + 1.5 * LATTICE, 0.625, number, mirrored=mirrored)
+    sizes = words.sizes
+    sitting = Placed(rider, 0.5 + shift, RIDER_Y, sizes["small"], mirrored=mirrored)
+    back = Placed(mount, 0.5 + shift, MOUNT_Y, sizes["medium"], number, mirrored=mirrored)
     caption = f"{words.with_article(rider)} riding {words.with_article(mount)}"
     return _scene(caption, "riding", (sitting, back), {"rider": rider, "mount": mount})
 
@@ -206,6 +214,24 @@ LAYOUTS = {
     "together": _together,
     "count": _count,
 }
+
+
+def random_collage(chance: random.Random) -> Scene:
+    """Draw a scene without a caption, full of objects: more to learn from for an autoencoder."""
+    words = load_vocabulary()
+
+    def one(x: float, y: float, size: str) -> Placed:
+        return _posed(
+            Placed(chance.choice(list(words.objects)), x, y, words.sizes[size]), chance, 1.0
+        )
+
+    objects = [one(x, y, "small") for x in (0.25, 0.75) for y in (0.25, 0.75)]
+    if chance.random() < 0.5:
+        x, y = (0.5 + LATTICE * chance.randint(-2, 2) for _ in range(2))
+        objects.append(one(x, y, chance.choices(list(SIZES), weights=(0, 4, 1))[0]))
+    background = chance.choice([*words.colours, *words.settings])
+    scene = _scene("", "collage", tuple(objects), {})
+    return replace(scene, background=background, background_seed=chance.randrange(1 << 30))
 
 
 def draw_scene(scene: Scene, side: int) -> NDArray[np.uint8]:

@@ -1,0 +1,157 @@
+"""Training by several processes and by Muon: what they share, what they step, what they keep."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_bench.training.crew import Crew
+from diffusion_bench.training.loop import Schedule, new_optimizer, restore, train
+from diffusion_bench.training.optimisers import MuonAndAdamW, is_hidden_matrix
+
+# Two examples a step. Alone a process takes both; of two each takes the one of its number.
+TWO_HALVES = """
+import sys, torch
+from pathlib import Path
+from torch import nn
+from diffusion_bench.training.crew import crew
+from diffusion_bench.training.loop import Schedule, train
+
+torch.manual_seed(0)
+network = nn.Linear(3, 1)
+schedule = Schedule(steps=5, batch=2, peak_lr=0.1, warmup_steps=1, ema_decay=0.5)
+
+def loss_of_step(number, generator):
+    share = crew().share(schedule.batch)
+    numbers = [number * share + own for own in range(share)]
+    rows = torch.tensor([[n % 3, n % 5, 1.0] for n in numbers])
+    with torch.autocast("cpu", enabled=False):
+        return (network(rows) - 1).square().mean()
+
+train(network, loss_of_step, schedule, folder=Path(sys.argv[1]), device="cpu")
+if crew().leads:
+    torch.save(network.state_dict(), Path(sys.argv[1]) / "end.pt")
+"""
+
+
+def run(folder: Path, *starter: str) -> dict[str, Tensor]:
+    folder.mkdir()
+    script = folder / "halves.py"
+    script.write_text(TWO_HALVES)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run(
+        [sys.executable, *starter, str(script), str(folder)],
+        check=True,
+        timeout=120,
+        env=environment,
+        capture_output=True,
+    )
+    end: dict[str, Tensor] = torch.load(folder / "end.pt", weights_only=True)
+    return end
+
+
+def test_two_processes_step_as_one_does_with_the_batch_of_both(tmp_path: Path) -> None:
+    alone = run(tmp_path / "alone")
+    together = run(
+        tmp_path / "together", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"
+    )
+    for name, weights in alone.items():
+        torch.testing.assert_close(together[name], weights, rtol=1e-5, atol=1e-6)
+    log = (tmp_path / "together" / "losses.jsonl").exists()
+    assert not log  # five steps are fewer than one line of the log is of
+    held = torch.load(tmp_path / "together" / "checkpoint.pt", weights_only=True)
+    assert held["step"] == 5
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    assert Crew(0, 2).share(8) == 4
+    with pytest.raises(ValueError, match="a batch of 7 cannot be shared by 2 processes"):
+        Crew(0, 2).share(7)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4)
+        self.conv_in = nn.Conv1d(4, 6, 1)
+        self.hidden = nn.Conv1d(6, 6, 3, padding=1)
+        self.conv_out = nn.Conv1d(6, 1, 1)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        states = self.conv_in(self.embedding(numbers).transpose(1, 2))
+        result: Tensor = self.conv_out(torch.tanh(self.hidden(states)))
+        return result
+
+
+def loss_of(network: nn.Module) -> Tensor:
+    numbers = torch.arange(20).reshape(4, 5) % 5
+    target = torch.sin(numbers.float())[:, None]
+    return (network(numbers) - target).square().mean()
+
+
+def test_muon_takes_the_hidden_matrices_and_steps_them_in_every_direction_alike() -> None:
+    torch.manual_seed(0)
+    network = Small()
+    hidden = [name for name, p in network.named_parameters() if is_hidden_matrix(name, p)]
+    assert hidden == ["hidden.weight"]
+    before = network.hidden.weight.detach().clone()
+    optimizer = MuonAndAdamW(network, lr=0.1, weight_decay=0.0)
+    loss_of(network).backward()
+    assert network.hidden.weight.grad is not None
+    gradient = network.hidden.weight.grad.flatten(1)
+    optimizer.step()
+    moved = (network.hidden.weight.detach() - before).flatten(1)
+    assert spread(moved) < 5 < spread(gradient)
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in network.parameters())
+
+
+def spread(matrix: Tensor) -> float:
+    """Return how much longer the longest singular value is than the middle one."""
+    lengths = torch.linalg.svdvals(matrix.double())
+    return float(lengths[0] / lengths[len(lengths) // 2])
+
+
+@pytest.mark.parametrize("muon", [False, True])
+def test_a_killed_run_goes_on_as_if_it_had_not_been(muon: bool, tmp_path: Path) -> None:
+    schedule = Schedule(steps=8, batch=4, peak_lr=0.02, warmup_steps=2, decay_steps=1, muon=muon)
+
+    def trained(folder: Path, *, killed_at: int | None) -> Small:
+        torch.manual_seed(0)
+        network = Small()
+
+        def loss_of_step(number: int, _: torch.Generator) -> Tensor:
+            if number == killed_at:
+                raise KeyboardInterrupt
+            return loss_of(network)
+
+        train(network, loss_of_step, schedule, folder=folder, device="cpu")
+        return network
+
+    whole = trained(tmp_path / "whole", killed_at=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffusion_bench.training.loop.CHECKPOINT_EVERY_S", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "killed", killed_at=5)
+    resumed = trained(tmp_path / "killed", killed_at=None)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert restore(Small(), tmp_path / "killed") == 8
+
+
+def test_the_log_tells_steps_loss_and_examples_seen(tmp_path: Path) -> None:
+    network = Small()
+    schedule = Schedule(steps=100, batch=4, peak_lr=0.02, muon=True)
+    start = loss_of(network).item()
+    train(network, lambda *_: loss_of(network), schedule, folder=tmp_path, device="cpu")
+    rows = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["images"]) for row in rows] == [(50, 200), (100, 400)]
+    assert rows[1]["loss"] < start
+    assert isinstance(new_optimizer(network, schedule), MuonAndAdamW)
