@@ -34,6 +34,7 @@ from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
 
 SIDE = 128
 Stage = Literal["all", "autoencoder", "scenes", "denoiser", "decoder", "export"]
+STAGES = ("autoencoder", "scenes", "denoiser", "decoder", "export")
 
 
 def main(
@@ -43,6 +44,9 @@ def main(
     out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
         "build/picturebook/model"
     ),
+    autoencoder: Annotated[
+        Path | None, typer.Option(help="A trained one to take, such as the app's; none is trained.")
+    ] = None,
     stage: Annotated[
         Stage, typer.Option(help="One stage only; they follow in this order.")
     ] = "all",
@@ -57,31 +61,23 @@ def main(
     """
     if threads:
         torch.set_num_threads(threads)
-    ours = crew()
     torch.manual_seed(0)
-    tokenizer = new_tokenizer(work / f"tokenizer-{ours.rank}")
-    wanted: tuple[str, ...] = ("autoencoder", "scenes", "denoiser", "decoder", "export")
-    if stage != "all":
-        wanted = (stage,)
-    if "autoencoder" in wanted:
+    tokenizer = new_tokenizer(work / f"tokenizer-{crew().rank}")
+    wanted = STAGES if stage == "all" else (stage,)
+    if "autoencoder" in wanted and autoencoder is None:
         _autoencoder(work, device, compiled=compiled)
-    vae = AutoencoderKL.from_pretrained(work / "autoencoder" / "normalised").to(device)
+    trained = autoencoder or work / "autoencoder" / "normalised"
+    vae = AutoencoderKL.from_pretrained(trained).float().to(device)
     if "scenes" in wanted:
         _scenes(work, vae, tokenizer, shards, device)
     denoiser = new_denoiser(tokenizer).to(device)
     if "denoiser" in wanted:
-        train_denoiser(
-            denoiser,
-            load_shards(work / "scenes"),
-            tokenizer,
-            folder=work / "denoiser",
-            device=device,
-            compiled=compiled,
-        )
+        scenes, folder = load_shards(work / "scenes"), work / "denoiser"
+        train_denoiser(denoiser, scenes, tokenizer, folder=folder, device=device, compiled=compiled)
     if "decoder" in wanted:
         train_decoder(vae, side=SIDE, folder=work / "decoder", device=device)
         typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
-    if "export" in wanted and ours.leads:
+    if "export" in wanted and crew().leads:
         restore(denoiser, work / "denoiser")
         restore(vae.decoder, work / "decoder")
         export(assemble(vae.cpu(), denoiser.cpu(), tokenizer), out)
