@@ -31,8 +31,9 @@ from diffusion_bench.charts.throughput import (
     throughput_table,
 )
 from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+from diffusion_bench.records import Finding
 from diffusion_bench.reports.compare import Row, compare
-from diffusion_bench.reports.doctor import ReportFinding, examine_report
+from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import report_labels, sampler, size
 from diffusion_bench.reports.overall import overall
@@ -93,7 +94,7 @@ def _introduction(reports: Sequence[Report]) -> list[str]:
     return parts
 
 
-def _finding(found: ReportFinding) -> str:
+def _finding(found: Finding) -> str:
     words = ": ".join(filter(None, ("Doctor", found.level, found.title, found.detail)))
     return f"<p>{escape(words)}</p>"
 

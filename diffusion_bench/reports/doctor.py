@@ -20,10 +20,6 @@ from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Cell, Fit, Report
 from diffusion_bench.reports.stats import without_steps
 
-__all__ = ["ReportFinding", "examine_report", "imported_finding"]
-
-ReportFinding = Finding  # as the report page knows it
-
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
 
