@@ -125,6 +125,7 @@ def test_a_choice_is_measured_once_and_remembered_for_machine_model_and_size(tin
     again = engine.generate(request)
     assert again.request.speed == first.request.speed
     assert "as measured 20" in again.notes[0]
+    assert "of 255 apart" in again.notes[0]
     (kept,) = json.loads((cache_folder() / NAME).read_text())["choices"].values()
     assert set(kept["seconds"]) == set(kept["differences"]) >= {"plain", "prompts, keys"}
     # A speed that was asked for by name is told nothing about.
@@ -212,6 +213,7 @@ def test_a_file_that_cannot_be_written_is_said_and_stops_nothing(
     found = chosen_by(Scripted({PLAIN: 1000.0, PACKED: 500.0}))
     assert found.speed == PACKED
     assert "not remembered" in found.notes[-1]
+    assert str(cache_folder()) not in found.notes[-1]  # notes go into reports, folders do not
 
 
 def test_bf16_is_tried_where_the_processor_has_it_and_fp32_was_asked(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffusion_bench.bench.measure import Effort, measure
+from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.charts.page import to_html
 from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
-from diffusion_bench.reports.export import to_rows
+from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.export import to_markdown, to_rows
 from diffusion_bench.reports.read import read_report
+from tests.fakes import make_cell, make_report
 
 
 def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:
@@ -30,6 +34,26 @@ def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:
     assert "compile_s" in packed.missing
     rows = to_rows([report])
     assert [row["speed"] for row in rows] == ["packed", f"auto: {auto.speed}"]
+    assert packed.notes == ()  # what was asked for by name needs no words
+    assert auto.notes[0].startswith(f"speed {auto.speed}: ")
+    assert "of 255 apart" in auto.notes[0]
+    assert auto.notes[0] in str(rows[1]["warnings"])
+
+
+def test_notes_of_auto_are_told_where_warnings_are(tmp_path: Path) -> None:
+    note = "speed bf16: 1.70 times as fast as plain, pictures 1.21 of 255 apart"
+    auto = make_cell(wall_s=[1.0] * 9, speed="auto").model_copy(update={"notes": (note,)})
+    reports = [make_report(make_cell(wall_s=[1.0] * 9, speed="auto")), make_report(auto)]
+    (row,) = compare(reports)
+    assert f"other: {note}" in row.reason
+    assert note in to_html([reports[1]])
+    assert note in to_markdown([reports[1]])
+
+
+def test_a_cell_of_several_rounds_keeps_each_note_once() -> None:
+    first = make_cell().model_copy(update={"notes": ("one", "two")})
+    second = make_cell().model_copy(update={"notes": ("two", "three")})
+    assert joined(first, second).notes == ("one", "two", "three")
 
 
 def test_the_time_of_compiling_is_added_up_over_all_calls() -> None:

@@ -35,6 +35,7 @@ SUMMED = (
     "speed",
     "compile_s",
 )
+LONGEST_NOTE = 500  # characters
 RULE = (
     "all that comes once and {measured} of {steps} steps are timed in every call; the other steps "
     "are added at the mean pace of those after the first"
@@ -112,6 +113,7 @@ def measured_cell(
         sustained=measurement.sustained,
         speed=measurement.speed,
         compile_s=measurement.compile_s,
+        notes=tuple(note[:LONGEST_NOTE] for note in measurement.notes),
         attention=attention,
         ceiling=loaded.ceiling if loaded else None,
         gpu_index=gpu_index,

@@ -69,8 +69,9 @@ class Timed(Record):
 class Measurement(Record):
     """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come.
 
-    `speed` is the one that pictures were drawn at, also where "auto" was asked. `compile_s` is how
-    long torch compiled in the warm-ups and the timed calls, `None` where it was not to.
+    `speed` is the one that pictures were drawn at, also where "auto" was asked, and `notes` how
+    that came about. `compile_s` is how long torch compiled in the warm-ups and the timed calls,
+    `None` where it was not to.
     """
 
     warmup_s: tuple[float, ...]
@@ -80,6 +81,7 @@ class Measurement(Record):
     sustained: Sustained | None = None
     speed: str | None = None
     compile_s: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def measure(
@@ -98,6 +100,7 @@ def measure(
     warmup_s = []
     compiled_s: list[float | None] = []
     speed: str | None = None
+    notes: tuple[str, ...] = ()
     for _ in range(effort.warmups):
         start_s = clock()
         compiled_s.append(getattr(generate(warmup_request), "compile_s", None))
@@ -112,7 +115,7 @@ def measure(
         timed.append(_timed(generation, start_s, clock()))
         memories.append(generation.memory)
         compiled_s.append(getattr(generation, "compile_s", None))
-        speed = _speed(generation)
+        speed, notes = _speed(generation), getattr(generation, "notes", ())
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
     sustained = None
@@ -128,6 +131,7 @@ def measure(
         sustained=sustained,
         speed=speed,
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
+        notes=notes,
     )
 
 

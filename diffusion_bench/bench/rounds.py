@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_bench.bench.measure import largest_memory
-from diffusion_bench.reports.schema import Cell, Energy
+from diffusion_bench.reports.schema import MAX_CELL_NOTES, Cell, Energy
 
 FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "compile_s")
 
@@ -25,6 +25,7 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "samples": earlier.samples + now.samples,
         "warmup_s": earlier.warmup_s + now.warmup_s,
         "memory": largest_memory([earlier.memory, now.memory]),
+        "notes": tuple(dict.fromkeys(earlier.notes + now.notes))[:MAX_CELL_NOTES],
         "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
         "before": now.before if _is_first_busy(earlier, now) else earlier.before,
         "throttle_share": _joined_shares(earlier, now),

@@ -202,13 +202,14 @@ class Worker:
         return Judged(quality=quality)
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
-        speed = self._engine.choose_speed(request, revision=revision).speed  # no part of loading
+        chosen = self._engine.choose_speed(request, revision=revision)  # no part of loading
         start_s = time.perf_counter()
         backend, fresh = self._engine.backend(
-            request.model, request.precision, revision=revision, speed=speed
+            request.model, request.precision, revision=revision, speed=chosen.speed
         )
         if fresh:
             self._tell_loaded(start_s, backend.attention)
+        backend.notes = chosen.notes
         self._backend = backend
         return backend.generate
 

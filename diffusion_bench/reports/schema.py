@@ -12,7 +12,7 @@ Format history
     4   when each call began in its trace, and what arithmetic and copying reach on a processor;
         at which speed a cell ran and how long torch compiled for it; the GPU it ran on; energy of a
         whole module; requests with a speed, pictures to start from, variations, other samplers
-    5   what a scorer found in pictures of a cell, where a plan asks for it
+    5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from diffusion_bench.records import (
 )
 
 SCHEMA_VERSION: Final = 5
+MAX_CELL_NOTES = 20
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -280,7 +281,8 @@ class Cell(Record):
     `first_call_s` is the first call of this shape in its process, `load_s` the loading of the
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
-    was asked, and `compile_s` how long torch compiled for it. `attention` is the denoiser's
+    was asked, and `compile_s` how long torch compiled for it. `notes` say how "auto" came to its
+    speed and how far its pictures are off. `attention` is the denoiser's
     implementation, as diffusers names it, and `ceiling` is measured beside the loading. `gpu_index`
     is the driver's number of the GPU that the cell ran on, as in header and trace.
     `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
@@ -309,6 +311,7 @@ class Cell(Record):
     attention: Short | None = None
     speed: Short | None = None
     compile_s: Annotated[float, Field(ge=0)] | None = None
+    notes: Annotated[tuple[Short, ...], Field(max_length=MAX_CELL_NOTES)] = ()
     ceiling: Ceiling | None = None
     gpu_index: int | None = None
     load_s: float | None = None

@@ -231,4 +231,4 @@ def _warnings(cell: Cell, noisy: bool | None) -> tuple[str, ...]:
         found.append(f"noisy: the middle half spreads over {NOISY_ABOVE:.0%} of the median")
     if len(cell.samples) < MIN_SAMPLES_FOR_INTERVAL and cell.extrapolation is None:
         found.append(f"{FEW_SAMPLES} {len(cell.samples)}")
-    return tuple(found)
+    return (*found, *cell.notes)

@@ -55,8 +55,7 @@ def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[
     key = choice_key(request, device)
     choice, complaint = recall(key)
     if choice is not None:
-        note = f"speed {choice.speed}, as measured {choice.measured_utc}"
-        return Chosen(choice.parsed(), (note,))
+        return Chosen(choice.parsed(), (_as_remembered(choice),))
     began_s = time.perf_counter()
     unload()  # what is loaded now takes memory that the trial should find free
     choice = measure_speeds(request, speeds_to_try(request, device), load)
@@ -177,6 +176,12 @@ def _best(
         best = speeds[0]
     fastest = min(equal, key=lambda speed: seconds[str(speed)])
     return fastest if seconds[str(fastest)] < WORTH_BF16 * seconds[str(best)] else best
+
+
+def _as_remembered(choice: Choice) -> str:
+    apart = choice.differences.get(choice.speed)  # absent where the file was written by hand
+    told = "" if apart is None else f"pictures {apart:.2f} of 255 apart, "
+    return f"speed {choice.speed}: {told}as measured {choice.measured_utc}"
 
 
 def _why(choice: Choice, took_s: float) -> str:

@@ -68,7 +68,8 @@ def remember(key: str, choice: Choice) -> str | None:
     try:
         write_whole(path, _File(choices=choices).model_dump_json(indent=1).encode())
     except NotWritten as error:
-        return str(error)
+        # Goes into reports, which tell nobody's folders.
+        return str(error).replace(str(path), f"{NAME} in the cache folder")
     return None
 
 
