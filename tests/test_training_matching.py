@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 from PIL import Image
+from tiny_models import save_tiny_sd
 
+from diffusion_bench.training.picturebook.card import one_caption, save_losses
 from diffusion_bench.training.picturebook.evaluate import (
     PLACES,
     ask,
@@ -87,6 +91,26 @@ def test_each_object_is_asked_for_once_in_new_combinations() -> None:
 def test_a_grid_holds_every_picture_once(tmp_path: Path) -> None:
     pictures = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
     save_grid(pictures, tmp_path / "grid.png", columns=2)
-    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    with Image.open(tmp_path / "grid.png") as opened:
+        grid = np.asarray(opened)
     assert grid.shape == (8, 8, 3)
     assert [grid[0, 0, 0], grid[0, 4, 0], grid[4, 0, 0]] == [0, 1, 2]
+
+
+def test_a_model_is_drawn_with_by_both_samplers_for_its_card(tmp_path: Path) -> None:
+    tiny = StableDiffusionPipeline.from_pretrained(save_tiny_sd(tmp_path / "sd"))
+    pictures = one_caption(tiny)
+    assert pictures.dtype == np.uint8
+    assert len(pictures) == 16
+    assert len({picture.tobytes() for picture in pictures}) == 16
+    assert (one_caption(tiny) == pictures).all()
+
+
+def test_the_loss_curves_of_the_stages_that_ran_are_saved(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    (tmp_path / "denoiser").mkdir()
+    row = {"step": 50, "loss": 0.5, "hours": 0.1, "images": 400}
+    (tmp_path / "denoiser" / "losses.jsonl").write_text(json.dumps(row) + "\n")
+    save_losses(tmp_path, tmp_path / "losses.png")
+    with Image.open(tmp_path / "losses.png") as picture:
+        assert picture.width == 880
