@@ -14,7 +14,16 @@ from diffusion_bench.backends.latents import denoiser_of
 from diffusion_bench.backends.speed.compiling import why_no_compiling
 from diffusion_bench.backends.speed.computing import compute_in
 from diffusion_bench.backends.speed.prompts import PromptCache
-from diffusion_bench.records import Cancelled, Generation, ImageRequest, Speed, Step, parse_speed
+from diffusion_bench.backends.speed.tracing import Traced
+from diffusion_bench.records import (
+    BUNDLED_MODEL,
+    Cancelled,
+    Generation,
+    ImageRequest,
+    Speed,
+    Step,
+    parse_speed,
+)
 
 SIDE = 32
 EXACT = ("channels-last", "packed", "prompts", "keys", "split-guidance", "plain-attention")
@@ -27,7 +36,7 @@ ALSO_EXACT = "traced, channels-last, prompts, split-guidance, one-thread"
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     made = {"sd": save_tiny_sd, "sdxl": save_tiny_sdxl}
     tiny = {name: str(save(tmp_path_factory.mktemp(name))) for name, save in made.items()}
-    return {**tiny, "pictogram": "pictogram"}
+    return {**tiny, "bundled": BUNDLED_MODEL}
 
 
 Load = Callable[..., ImageBackend]
@@ -45,7 +54,7 @@ def load(folders: dict[str, str]) -> Load:
 def plain(load: Load) -> dict[str, np.ndarray]:
     return {
         model: pixels(load(model=model).generate(ask(batch=2)))
-        for model in ("sd", "sdxl", "pictogram")
+        for model in ("sd", "sdxl", "bundled")
     }
 
 
@@ -68,7 +77,7 @@ def pixels(generation: Generation) -> np.ndarray:
     ("words", "model"),
     [
         *((words, "sd") for words in EXACT),
-        *((words, model) for words in (EVERY_EXACT, ALSO_EXACT) for model in ("sdxl", "pictogram")),
+        *((words, model) for words in (EVERY_EXACT, ALSO_EXACT) for model in ("sdxl", "bundled")),
     ],
 )
 def test_an_option_that_keeps_the_numbers_keeps_the_picture(
@@ -79,7 +88,7 @@ def test_an_option_that_keeps_the_numbers_keeps_the_picture(
     assert drawn.request.speed == asked(words)
 
 
-@pytest.mark.parametrize("model", ["sd", "sdxl", "pictogram"])
+@pytest.mark.parametrize("model", ["sd", "sdxl", "bundled"])
 def test_bf16_draws_the_same_picture_to_2_of_255(
     model: str, load: Load, plain: dict[str, np.ndarray]
 ) -> None:
@@ -88,7 +97,7 @@ def test_bf16_draws_the_same_picture_to_2_of_255(
     assert 0 < difference.mean() < 2
 
 
-@pytest.mark.parametrize("model", ["sd", "sdxl", "pictogram"])
+@pytest.mark.parametrize("model", ["sd", "sdxl", "bundled"])
 def test_products_in_bf16_are_nearer_to_the_picture_than_all_in_bf16(
     model: str, load: Load, plain: dict[str, np.ndarray]
 ) -> None:
@@ -320,6 +329,20 @@ def test_a_recording_serves_the_shape_it_was_made_for_and_its_seconds_are_told(l
     recorded = [time is not None and time > 0 for time in times]
     assert recorded == [True, False, True, True, True, False]
     assert plain.generate(ask()).compile_s is None
+
+
+def test_a_denoiser_that_cannot_be_recorded_is_refused_in_one_line() -> None:
+    class Counts(torch.nn.Module):
+        def forward(self, x: torch.Tensor, return_dict: bool = True) -> object:
+            if not return_dict:
+                raise RuntimeError("no recording of this\nwith a second line")
+            return x
+
+    denoiser = Counts()
+    Traced(denoiser)
+    with pytest.raises(ValueError, match="cannot record this denoiser") as caught:
+        denoiser(torch.zeros(2))
+    assert "\n" not in str(caught.value)
 
 
 def test_one_thread_is_taken_for_the_call_alone(load: Load) -> None:

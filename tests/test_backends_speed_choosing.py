@@ -93,6 +93,19 @@ def test_products_in_bf16_are_tried_where_bf16_throughout_draws_another_picture(
     assert measure_speeds(REQUEST, speeds, Scripted(times, {BF16: 103})).speed == "packed"
 
 
+def test_a_way_that_a_model_cannot_be_run_in_is_passed_over_and_a_wrong_request_is_not() -> None:
+    class Unfit(Scripted):
+        def generate(self, request: ImageRequest) -> Generation:
+            if request.speed not in self.wall_s:
+                raise ValueError("speed packed: not this denoiser")
+            return super().generate(request)
+
+    found = measure_speeds(REQUEST, (PLAIN, PACKED, BF16), Unfit({PLAIN: 1000.0, BF16: 500.0}))
+    assert (found.speed, set(found.seconds)) == ("bf16", {"plain", "bf16"})
+    with pytest.raises(ValueError, match="not this denoiser"):
+        measure_speeds(REQUEST, (PLAIN, PACKED), Unfit({PACKED: 1.0}))
+
+
 def test_a_trial_is_short_and_at_the_size_asked_for() -> None:
     drawer = Scripted({PLAIN: 1.0})
     measure_speeds(REQUEST.model_copy(update={"steps": 50, "batch": 3}), (PLAIN,), drawer)

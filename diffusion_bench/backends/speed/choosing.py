@@ -94,7 +94,13 @@ def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load)
         if speed.compute == "bf16 products" and _is_equal_in_bf16(speeds, differences):
             continue
         tried = short.model_copy(update={"speed": speed})
-        seconds[str(speed)], pixels = _time(load(tried), tried)
+        try:
+            taken_s, pixels = _time(load(tried), tried)
+        except (ValueError, RuntimeError):
+            if first is None:
+                raise  # the request itself cannot be drawn
+            continue  # no way of running this model, or no memory for it
+        seconds[str(speed)] = taken_s
         first = pixels if first is None else first
         differences[str(speed)] = float(np.abs(pixels - first).mean())
     return Choice(

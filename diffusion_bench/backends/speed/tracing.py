@@ -50,9 +50,20 @@ class Traced:
             # Of Python values that a recording keeps: they follow from the shapes, as `key` does.
             warnings.simplefilter("ignore")
             copies = tuple(each.clone() for each in tensors)
-            program: Program = torch.jit.trace(run, copies, check_trace=False)
+            program = _recorded(run, copies)
         self.seconds += time.perf_counter() - began_s
         return program
+
+
+def _recorded(run: Program, inputs: tuple[torch.Tensor, ...]) -> Program:
+    try:
+        program: Program = torch.jit.trace(run, inputs, check_trace=False)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"speed traced: TorchScript cannot record this denoiser ({reason:.150})"
+        ) from error
+    return program
 
 
 class _Slot:
