@@ -115,8 +115,17 @@ def empty_figure(message: str) -> go.Figure:
     style_figure(figure, "", "", height=160)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
+    # The paper is what the margins leave: unequal ones put its middle beside the figure's.
+    figure.update_layout(margin={"l": 16, "r": 16, "t": 16, "b": 16}, showlegend=False)
     figure.add_annotation(
-        text=plain(message), showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper"
+        text=plain(message),
+        showarrow=False,
+        x=0.5,
+        y=0.5,
+        xref="paper",
+        yref="paper",
+        xanchor="center",
+        yanchor="middle",
     )
     return figure
 
