@@ -71,3 +71,13 @@ def test_torch_is_not_said_to_use_a_card_that_is_hidden() -> None:
     by_bus = {"visible_devices": "0", "device_order": "PCI_BUS_ID"}
     titles = [finding.title for finding in examine(make_facts(gpus=(TWO[0], OTHER), **by_bus))]
     assert "torch can use CUDA on RTX 3060" in titles
+
+
+@pytest.mark.parametrize("visible", [None, "0"])
+def test_what_a_mig_instance_keeps_cuda_from_is_told(visible: str | None) -> None:
+    parts = [TWO[0].model_copy(update={"index": i, "parent_index": 0}) for i in (2, 3)]
+    findings = examine(make_facts(gpus=(*TWO, *parts), visible_devices=visible))
+    (told,) = [found for found in findings if "nothing beside it" in found.title]
+    assert "see one MIG instance, GPU 2, " in told.title
+    assert "cannot use GPU 3, GPU 1" in told.title
+    assert told.level == "note"

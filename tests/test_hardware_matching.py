@@ -13,6 +13,7 @@ from diffusion_bench.hardware.matching import (
     OLD_FORM,
     TorchDevice,
     hidden_cards,
+    hidden_words,
     match_torch,
     same_gpu,
     visible_gpus,
@@ -152,6 +153,33 @@ def test_an_instance_in_the_old_form_cannot_be_told() -> None:
 )
 def test_the_cards_that_the_variable_hides_are_told(gpus, visible, hidden) -> None:
     assert hidden_cards(gpus, visible) == (hidden, "" if hidden is not None else FASTEST_FIRST)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "words"),
+    [
+        ((), None, ""),
+        (EQUAL, None, ""),
+        (EQUAL, "0,2,1", ""),
+        (EQUAL, "1", "CUDA_VISIBLE_DEVICES=1 hides GPU 0, GPU 2 from CUDA programs"),
+        (MIXED, "0", f"cannot tell what CUDA_VISIBLE_DEVICES=0 hides: {FASTEST_FIRST}"),
+        (
+            SPLIT,
+            f"MIG-{LARGE}",
+            "CUDA programs see one MIG instance, GPU 3, and nothing beside it, so they cannot use "
+            f"GPU 2, GPU 1 (CUDA_VISIBLE_DEVICES=MIG-{LARGE})",
+        ),
+    ],
+)
+def test_what_cuda_programs_cannot_use_is_told_in_a_line_with_the_reason(
+    gpus, visible, words
+) -> None:
+    assert hidden_words(gpus, visible) == words
+
+
+def test_what_is_beside_an_instance_is_told_without_the_variable_too() -> None:
+    words = hidden_words(SPLIT, None, order="PCI_BUS_ID")
+    assert words.endswith("GPU 2, and nothing beside it, so they cannot use GPU 3, GPU 1")
 
 
 def test_the_cards_of_the_driver_itself_are_matched(tmp_path: Path) -> None:

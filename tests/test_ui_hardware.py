@@ -21,6 +21,7 @@ from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import GpuReading, HostReading, Reading
 from diffusion_bench.ui import hardware
 from diffusion_bench.ui.hardware import Machine, describe, now_table, render
+from tests.nvml_fake import build_stub, run_with_stub
 
 WHY = "no driver"
 LIMIT_S = 60.0
@@ -208,3 +209,18 @@ def test_the_card_names_gpu_driver_and_versions(gpu, line):
 
     assert line in text.splitlines()
     assert "torch 2.11.0 for CUDA 13.0" in text
+
+
+def test_the_card_says_which_gpus_the_program_cannot_use(tmp_path):
+    card = """
+    import os
+    from diffusion_bench.ui.hardware import Machine
+    cards = []
+    for visible in ("0,1", "1"):
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        cards.append(Machine(open_sensor(), None).card().splitlines())
+    answer = cards
+    """
+    both, second = run_with_stub(build_stub(tmp_path), card, gpus="A|1024|50;A|1024|50")
+    assert sum(line.startswith("GPU ") for line in both) == 2
+    assert second == [*both, "CUDA_VISIBLE_DEVICES=1 hides GPU 0 from CUDA programs"]

@@ -181,16 +181,10 @@ def _show(
 
 
 def _hidden_words(sensor: Sensor) -> str:
-    """Return which of the cards shown CUDA programs cannot see, empty where they see all."""
     from os import environ
 
-    from diffusion_bench.hardware.matching import hidden_cards
+    from diffusion_bench.hardware.matching import hidden_words
 
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
     cards = [card for card in sensor.cards() if card.vendor == "nvidia"]
-    hidden, reason = hidden_cards(cards, visible, order=environ.get("CUDA_DEVICE_ORDER"))
-    told = f"CUDA_VISIBLE_DEVICES={visible or '':.60}"
-    if hidden is None:
-        return f"cannot tell what {told} hides: {reason}"
-    listed = ", ".join(f"GPU {index}" for index in hidden)
-    return f"{told} hides {listed} from CUDA programs" if hidden else ""
+    order = environ.get("CUDA_DEVICE_ORDER")
+    return hidden_words(cards, environ.get("CUDA_VISIBLE_DEVICES"), order=order)

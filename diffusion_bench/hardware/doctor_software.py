@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.facts import Facts
-from diffusion_bench.hardware.matching import hidden_cards, match_torch
+from diffusion_bench.hardware.matching import (
+    hidden_cards,
+    hidden_words,
+    is_split,
+    match_torch,
+)
 from diffusion_bench.hardware.sensors import (
     DRIVER_NOT_LOADED,
     INSTALL_NVML,
@@ -122,14 +127,19 @@ def check_devices(facts: Facts) -> Iterator[Finding]:
 
 
 def check_hidden(facts: Facts) -> Iterator[Finding]:
-    """Say which cards CUDA_VISIBLE_DEVICES hides from torch; that it hides all is a problem."""
+    """Say which cards CUDA_VISIBLE_DEVICES or MIG hides from torch; that all are is a problem."""
     told = f"CUDA_VISIBLE_DEVICES={facts.visible_devices or '':.60}"
     hidden, reason = _hidden(facts)
     if hidden is None:
         yield Finding(level="note", title=f"cannot tell what {told} hides", detail=reason)
         return
-    cards = {gpu.index: gpu for gpu in _nvidia(facts) if gpu.parent_index is None}
-    if hidden and len(hidden) < len(cards):
+    gpus = _nvidia(facts)
+    cards = {gpu.index: gpu for gpu in gpus if gpu.parent_index is None}
+    if is_split(gpus) and len(hidden) < len(cards):
+        words = hidden_words(gpus, facts.visible_devices, order=facts.device_order)
+        advice = "to use another, name its MIG- or GPU- UUID in CUDA_VISIBLE_DEVICES"
+        yield from [Finding(level="note", title=words, advice=advice)] if words else []
+    elif hidden and len(hidden) < len(cards):
         listed = ", ".join(f"GPU {index} ({cards[index].name or 'unknown'})" for index in hidden)
         yield Finding(
             level="note",

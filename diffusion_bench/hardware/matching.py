@@ -137,6 +137,44 @@ def hidden_cards(
     return [c.index for c in cards if not set(_devices(c, gpus)) & set(shown)], ""
 
 
+def hidden_words(gpus: Sequence[Gpu], visible: str | None, *, order: str | None = None) -> str:
+    """Return in one line which GPUs CUDA programs cannot use and why, empty where they use all.
+
+    Of a card that is split, its instances are told apart. Arguments are those of `visible_gpus`.
+    """
+    if visible is None and not is_split(gpus):
+        return ""
+    told = "MIG" if visible is None else f"CUDA_VISIBLE_DEVICES={visible:.60}"
+    shown, reason = visible_gpus(gpus, visible, order=order)
+    if shown is None:
+        return f"cannot tell what {told} hides: {reason}"
+    hidden = [f"GPU {index}" for index in _without(gpus, shown)]
+    if not hidden:
+        return ""
+    if any(gpu.index in shown and gpu.parent_index is not None for gpu in gpus):
+        by = "" if visible is None else f" ({told})"
+        return (
+            f"CUDA programs see one MIG instance, GPU {shown[0]}, and nothing beside it, so they "
+            f"cannot use {', '.join(hidden)}{by}"
+        )
+    return f"{told} hides {', '.join(hidden)} from CUDA programs"
+
+
+def is_split(gpus: Sequence[Gpu]) -> bool:
+    """Return whether any of the GPUs is an instance of a card that MIG has split."""
+    return any(gpu.parent_index is not None for gpu in gpus)
+
+
+def _without(gpus: Sequence[Gpu], shown: Sequence[int]) -> list[int]:
+    """Return the devices that are not among those shown, a card for all its instances."""
+    found: list[int] = []
+    for card in (gpu for gpu in gpus if gpu.parent_index is None):
+        devices = _devices(card, gpus)
+        left = [index for index in devices if index not in shown]
+        found += [card.index] if left == devices else left
+    return found
+
+
 def _fits(device: TorchDevice, gpu: Gpu) -> bool:
     if device.uuid is not None:
         return same_gpu(device.uuid, gpu.uuid)

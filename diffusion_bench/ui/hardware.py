@@ -6,6 +6,7 @@ asks first, down to the text that is sent: twenty viewers cost the machine what 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from diffusion_bench.hardware.machine import (
     describe_machine,
     describe_software,
 )
+from diffusion_bench.hardware.matching import hidden_words
 from diffusion_bench.hardware.quantities import Shown, gpu_rows, gpu_title, host_rows, spread
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor
 from diffusion_bench.hardware.shared_sampler import SharedSampler
@@ -63,7 +65,7 @@ class Machine:
         with self._lock:
             if self._software is None:
                 self._software = describe_software()
-            return describe(info, self._software)
+            return "\n".join(filter(None, (describe(info, self._software), _hidden(info))))
 
     def snapshot(self) -> Snapshot | None:
         """Return what the newest reading says, `None` before the first; keeps the sampler going."""
@@ -114,6 +116,13 @@ def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
         f"diffusers {software.diffusers or 'not installed'}"
     )
     return "\n".join(lines)
+
+
+def _hidden(machine: MachineInfo) -> str:
+    """Return which GPUs this program cannot use, and why; empty where it can use all."""
+    cards = [gpu for gpu in machine.gpus if gpu.vendor == "nvidia"]
+    order = os.environ.get("CUDA_DEVICE_ORDER")
+    return hidden_words(cards, os.environ.get("CUDA_VISIBLE_DEVICES"), order=order)
 
 
 def _describe_gpu(gpu: GpuInfo) -> str:
