@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from diffusion_bench.audio.files import read_sound, write_sound
 from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
 from diffusion_bench.cli import main
@@ -51,6 +53,33 @@ def test_the_sample_voices_that_the_options_name_are_bundled() -> None:
         voice = find_voice(name, "echo")
         assert 3 <= voice.duration_s <= 15
         assert voice.transcript
+
+
+def test_a_recipe_pins_the_weights_and_other_ones_are_told(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, other, old, again = (tmp_path / f"{n}.wav" for n in ("first", "other", "old", "again"))
+    assert clone("--model", tiny, "--steps", "1", "--text", "Good morning.", "--out", first) == 0
+    recipe = read_recipe(first)
+    assert recipe.model_revision == folder_revision(tiny)
+    sound = read_sound(first)
+    told = recipe.model_dump(mode="json")
+    write_sound(
+        other, sound.samples, sound.sample_rate, recipe=told | {"model_revision": "sha256:0"}
+    )
+    before = {name: told[name] for name in told if name not in ("model_revision", "missing")}
+    write_sound(old, sound.samples, sound.sample_rate, recipe=before)
+    said = {}
+    for file in (first, other, old):
+        capsys.readouterr()
+        assert clone("--from", file, "--out", again) == 0
+        assert read_recipe(again) == recipe  # of the weights that spoke, not of those it names
+        assert again.read_bytes() == first.read_bytes()
+        said[file] = "may differ" in capsys.readouterr().err
+    assert said == {first: False, other: True, old: False}
+    assert read_recipe(other).differences() == (
+        f"model sha256:0 then, {recipe.model_revision} now",
+    )
 
 
 @pytest.mark.slow

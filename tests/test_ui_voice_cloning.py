@@ -30,6 +30,7 @@ from diffusion_bench.ui.voice_cloning import (
     chosen_file,
     settings_of,
     to_updates,
+    told_of,
     voice_missing,
 )
 from diffusion_bench.ui.voice_fields import for_model, voice_choices
@@ -183,6 +184,15 @@ def test_a_saved_voice_that_has_changed_since_is_not_chosen_and_that_is_said():
 
     assert settings_of(recipe, shared=False)["voice"] == OWN_RECORDING
     assert "the voice 'eve' has changed" in voice_missing(recipe, shared=False)
+
+
+def test_other_weights_than_those_that_spoke_are_told_with_the_settings():
+    here = Recipe(request=REQUEST).pinned()
+    elsewhere = here.model_copy(update={"model_revision": "sha256:0"})
+
+    assert here.model_revision.startswith("sha256:")
+    assert "differently" not in told_of(here, "")
+    assert "It may come out differently: model sha256:0 then, " in told_of(elsewhere, "")
 
 
 def test_the_words_that_were_read_along_come_back_with_the_settings():

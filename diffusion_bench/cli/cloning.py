@@ -104,6 +104,8 @@ class Cloning:
             raise ValueError(f"{file.name} was made from another recording than --reference")
         recipe.check_voice(voice, find_voice_model(recipe.request.model))
         self._perform(recipe, voice, path, only=recipe.candidate)
+        for difference in recipe.differences():
+            typer.echo(f"warning: the speech may differ: {difference}", err=True)
 
     def _perform(
         self, recipe: Recipe, voice: Reference | VoiceState, out: Path, only: int | None = None
@@ -121,6 +123,7 @@ class Cloning:
             speech = self._engine.speak(recipe.request, voice, on_step, wait_s=WAIT_S)
         reference = None if isinstance(voice, VoiceState) else voice
         ranked = rank_candidates(speech, reference, timbre_similarity)
+        recipe = recipe.pinned()
         kept = [one for one in ranked if only in (None, one.index)]
         for place, candidate in enumerate(kept, 1):
             path = out if place == 1 else out.with_stem(f"{out.stem}-{place}")

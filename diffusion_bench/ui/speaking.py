@@ -248,7 +248,7 @@ def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folde
     candidates = rank_candidates(speech, reference, timbre_similarity)
     return _Result(
         speech,
-        save_candidates(speech, candidates, recipe, folder),
+        save_candidates(speech, candidates, recipe.pinned(), folder),
         measure(speech, candidates[0], reference),
         draw_spectrograms(speech, candidates[0], reference),
     )

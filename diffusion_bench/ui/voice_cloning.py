@@ -252,7 +252,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
     def on_settings(path: str | None) -> list[Any]:
         recipe = read_settings(path, shared=speaking.shared)
         updates = settings_of(recipe, shared=speaking.shared)
-        gr.Info(_told_of(recipe, voice_missing(recipe, shared=speaking.shared)))
+        gr.Info(told_of(recipe, voice_missing(recipe, shared=speaking.shared)))
         return [updates[name] for name in READ]
 
     @complaining
@@ -307,10 +307,12 @@ def voice_missing(recipe: Recipe, *, shared: bool) -> str:
     return ""
 
 
-def _told_of(recipe: Recipe, missing: str) -> str:
+def told_of(recipe: Recipe, missing: str) -> str:
+    """Return what is said when a file's settings are in the fields; `missing` is of its voice."""
     parts = ["The settings of this file are in the fields now."]
     if recipe.request.batch > 1:
         parts.append(f"It was candidate {recipe.candidate + 1} of {recipe.request.batch}.")
+    parts += [f"It may come out differently: {difference}." for difference in recipe.differences()]
     return " ".join([*parts, missing]).strip()
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from diffusion_bench.audio.files import read_recipe as read_text
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.watermark import embed
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.backends.voice.voices import REFERENCE, voice_digest
 from diffusion_bench.records import Record, Speech, VoiceRequest, explain
 
 LONGEST = 300  # characters of a complaint about a file, which may be hostile
+
+Word = Annotated[str, Field(max_length=200)]
 
 
 class Recipe(Record):
@@ -24,7 +28,8 @@ class Recipe(Record):
     It names the recording that was cloned by a digest only; beside the name of a bundled or saved
     voice stands the digest of what it was then. `transcript` is what was said in the recording, of
     models that read it along. A batch is kept as it was, since its candidates are equal bit for bit
-    only when they are spoken together again.
+    only when they are spoken together again. `model_revision` is the commit or digest of the
+    model's own files, `missing` why it is `None`.
     """
 
     request: VoiceRequest
@@ -32,6 +37,8 @@ class Recipe(Record):
     watermark: bool = True
     voice_digest: str | None = None
     transcript: str | None = None
+    model_revision: Word | None = None
+    missing: Annotated[dict[Word, Annotated[str, Field(max_length=400)]], Field(max_length=16)] = {}
 
     @classmethod
     def of(
@@ -67,9 +74,34 @@ class Recipe(Record):
                 f"{self.transcript:.200}"
             )
 
+    def pinned(self) -> Self:
+        """Return the recipe with the revision of its model's files as they are here.
+
+        For what has just been spoken: before its model is loaded, a hub's may not be here.
+        """
+        try:
+            revision, missing = _revision(self.request.model), {}
+        except LookupError as unknown:
+            revision, missing = None, {"model_revision": str(unknown.args[0])}
+        return self.model_copy(update={"model_revision": revision, "missing": missing})
+
+    def differences(self) -> tuple[str, ...]:
+        """Return in words where the model here is not the one that this was made with."""
+        then, now = self.model_revision, self.pinned().model_revision
+        return (f"model {then} then, {now} now",) if then and now and then != now else ()
+
     def of_candidate(self, index: int) -> Self:
         """Return the recipe of another candidate of the same request."""
         return self.model_copy(update={"candidate": index})
+
+
+@cache
+def _revision(model: str) -> str:
+    # Once a process: it reads every weight of a local model. What is not known is asked again.
+    facts = voice_model_facts(model)
+    if facts.revision is None:
+        raise LookupError(facts.missing["revision"])
+    return facts.revision
 
 
 def save_speech(path: Path, speech: Speech, recipe: Recipe) -> None:
