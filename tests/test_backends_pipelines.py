@@ -18,7 +18,7 @@ from PIL import Image
 from tiny_pipelines import TINY, save_flux
 
 from diffusion_bench.backends import pipeline_calls, starting_image
-from diffusion_bench.backends.catalog import catalog
+from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.input_pictures import InputPictures, read_inputs
 from diffusion_bench.backends.latents import denoiser_of, latent_shape, pixel_multiple
@@ -217,6 +217,7 @@ def test_a_size_the_model_cannot_draw_is_refused_with_the_nearest(model: str, lo
     step = pixel_multiple(backend._pipeline)
     expected = {"SD 3.5 medium": 16, "FLUX.1-schnell": 16, "PixArt-Sigma": 16, "Sana": 32}
     assert step == expected.get(model, 8)
+    assert step == find_model(backend.model).multiple, "what its files tell before it is loaded"
     if step > 8:
         with pytest.raises(
             ValueError, match=f"height 40 is not a multiple of {step}.* are 32 and {32 + step}"

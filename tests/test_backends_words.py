@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny_words import LARGE, SMALL, save_words
 
 from diffusion_bench.backends.words import doubts, known_words, nearest_words
 from diffusion_bench.records import BUNDLED_MODEL
@@ -61,6 +62,24 @@ def test_a_colour_of_an_object_is_said_to_be_lost_and_a_fruit_is_no_colour(model
 def test_more_than_two_objects_are_said_to_come_out_mixed(model: str) -> None:
     (said,) = doubts(model, "a cat a dog a kitty")
     assert said == "more than 2 objects in one picture come out mixed: cat, dog, kitty"
+
+
+def test_riding_is_for_those_that_were_taught_to(tmp_path: Path) -> None:
+    large = save_words(tmp_path / "large", LARGE)
+    assert doubts(large, "a kitty riding a horse on mars") == ()
+    assert doubts(large, "a horse riding an orange in the sea") == (
+        f"{large} was taught riding with other riders and mounts; not with: horse, orange",
+    )
+    small = save_words(tmp_path / "small", {**SMALL, "words": [*SMALL["words"], "riding"]})
+    assert doubts(small, "an orange riding a cat") == (), "nothing is said of who rides"
+
+
+def test_the_nearest_words_are_looked_for_among_synonyms_too(tmp_path: Path) -> None:
+    large = save_words(tmp_path / "large", LARGE)
+    assert nearest_words(large, "kity") == ("kitty",)
+    apart = {**LARGE, "words": SMALL["words"]}
+    assert nearest_words(save_words(tmp_path / "apart", apart), "crimsn") == ("crimson",)
+    assert nearest_words(save_words(tmp_path / "small", SMALL), "kity") == ()
 
 
 def test_a_model_that_lists_no_words_may_know_any(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.picture_fields import EXAMPLES
+from diffusion_bench.ui.picture_fields import examples_for
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 
@@ -265,4 +265,5 @@ def test_closing_the_views_frees_the_device_within_a_step(make_drawing):
 
 
 def test_every_example_has_only_words_the_bundled_model_knows():
-    assert [unknown_words(BUNDLED_MODEL, example) for example in EXAMPLES] == [()] * len(EXAMPLES)
+    examples = examples_for(BUNDLED_MODEL)
+    assert [unknown_words(BUNDLED_MODEL, example) for example in examples] == [()] * len(examples)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from tiny_words import GRAMMAR, LARGE, SMALL, save_words
 
 from diffusion_bench.backends.catalog import catalog, find_model, unknown_words
 from diffusion_bench.backends.downloads import Progress
+from diffusion_bench.backends.model_sizes import check_sides
+from diffusion_bench.backends.words import doubts
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
-from diffusion_bench.ui.known_words import with_word, word_choices, word_groups
+from diffusion_bench.training.picturebook import export
+from diffusion_bench.ui.known_words import HOW, with_word, word_choices, word_groups, words_info
 from diffusion_bench.ui.model_choices import choices_for
 from diffusion_bench.ui.model_words import download_words, model_words, room_words
-from diffusion_bench.ui.picture_fields import NEGATIVE_OFF, START_WORDS, start_updates
+from diffusion_bench.ui.picture_fields import (
+    EXAMPLES,
+    NEGATIVE_OFF,
+    NUM_EXAMPLES,
+    START_WORDS,
+    examples_for,
+    start_updates,
+)
 from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
@@ -40,12 +51,13 @@ def test_samplers_follow_the_model_and_the_excluded_ones_have_a_reason():
 
 @pytest.mark.parametrize("model", list(catalog()))
 def test_every_model_of_the_list_can_be_chosen(model):
-    sampler, style, size, words = choice_updates(model, shared=True)
+    sampler, style, size, words, *sides = choice_updates(model, shared=True)
 
     assert sampler.value in [name for _, name in sampler.choices]
     assert style.value == NO_STYLE
     assert len(size.choices) > 4
     assert bool(words.choices) == (model == BUNDLED_MODEL)
+    assert [side.step for side in sides] == [catalog()[model].multiple] * 2
 
 
 def test_what_is_said_of_a_model_needs_no_network():
@@ -76,12 +88,17 @@ def test_a_download_is_told_in_readable_amounts():
     assert words.endswith(": 512 MiB of 2.0 GiB.")
 
 
-@pytest.mark.parametrize("side", [64, 96, 128, 512, 768, 1024])
-def test_every_size_to_choose_is_one_that_a_request_takes(side):
-    sizes = size_presets(side)
+@pytest.mark.parametrize(
+    ("side", "multiple"),
+    [(64, 8), (96, 8), (128, 8), (128, 16), (192, 16), (512, 8), (768, 16), (1024, 32)],
+)
+def test_every_size_to_choose_is_one_that_the_model_draws(side, multiple):
+    entry = find_model(BUNDLED_MODEL).model_copy(update={"side": side, "multiple": multiple})
+    sizes = size_presets(entry)
 
     assert (side, side) in sizes.values()
     for width, height in sizes.values():
+        check_sides(multiple, width, height)
         ImageRequest(prompt="a cat", width=width, height=height)
         assert 0.75 < width * height / side**2 < 1.3
 
@@ -91,9 +108,54 @@ def test_known_words_are_found_by_kind_and_go_to_the_end_of_the_prompt():
     assert "cat" in groups["objects"]
     assert "words" not in groups
     assert ("cat (objects)", "cat") in word_choices(BUNDLED_MODEL)
+    assert words_info(SD15) == words_info("no such model") == HOW
     assert word_choices(SD15) == word_choices("no such model") == []
     assert with_word("a big ", "cat") == "a big cat"
     assert with_word(None, "cat") == "cat"
+
+
+def test_the_words_of_either_shape_are_grouped_and_none_is_left_out_unsaid(tmp_path):
+    large = save_words(tmp_path / "large", LARGE)
+    assert list(word_groups(large)) == [
+        "objects",
+        "colours",
+        "settings",
+        "sizes",
+        "relations",
+        "numbers",
+    ]
+    choices = word_choices(large)
+    assert ("in the sea (settings)", "in the sea") in choices
+    assert ("two (numbers)", "two") in choices
+    assert with_word("a cat", dict(choices)["on mars (settings)"]) == "a cat on mars"
+    said = {word for _, phrase in choices for word in phrase.split()}
+    assert set(LARGE["words"]) - said - set(GRAMMAR) == LARGE["synonyms"].keys()
+    assert words_info(large) == f"{HOW} 5 more mean one of these, as kitty does cat."
+    for _, phrase in choices:
+        assert unknown_words(large, phrase) == ()
+
+    small = save_words(tmp_path / "small", {**SMALL, "weather": ["rain"]})
+    kinds = ["objects", "colours", "sizes", "relations", "weather"]
+    assert list(word_groups(small)) == kinds
+    assert words_info(small) == HOW
+    only = save_words(tmp_path / "only", {"words": ["cat"]})
+    assert word_groups(only) == {"words": ("cat",)}
+
+
+def test_the_examples_are_those_that_a_model_has_the_words_for(tmp_path):
+    known = [prompt for prompt in EXAMPLES if not unknown_words(BUNDLED_MODEL, prompt)]
+    assert examples_for(BUNDLED_MODEL) == known[:NUM_EXAMPLES]
+    assert len(known) >= NUM_EXAMPLES
+    picturebook = save_words(tmp_path, export.known_words())
+    assert examples_for(picturebook) == list(EXAMPLES[:NUM_EXAMPLES])
+    assert all(not doubts(picturebook, prompt) for prompt in EXAMPLES)
+
+
+def test_a_model_sets_its_side_and_a_picture_that_comes_back_keeps_its_own():
+    *_, width, height = choice_updates(SD15, shared=False, side=512)
+    assert (width.value, height.value) == (512, 512)
+    *_, width, _ = choice_updates(SD15, shared=False)
+    assert "value" not in width._constructor_args[0]
 
 
 def test_a_style_is_offered_only_for_a_model_that_knows_its_words():

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from diffusers import (
     AutoencoderKL,
+    DDIMScheduler,
     EulerDiscreteScheduler,
     PNDMScheduler,
     SchedulerMixin,
@@ -46,6 +47,15 @@ def save_tiny_sd(folder: Path, scheduler: SchedulerMixin | None = None) -> Path:
     return folder / "sd"
 
 
+def save_tiny_sd16(folder: Path) -> Path:
+    """Save a Stable Diffusion pipeline of 16 pixels a cell, as `picturebook` is."""
+    made = StableDiffusionPipeline.from_pretrained(
+        save_tiny_sd(folder, DDIMScheduler(prediction_type="v_prediction")), vae=_vae(levels=5)
+    )
+    made.save_pretrained(folder / "sd16")
+    return folder / "sd16"
+
+
 def save_tiny_sdxl(folder: Path, scheduler: SchedulerMixin | None = None, **unet: object) -> Path:
     """Save a Stable Diffusion XL pipeline: two text encoders, Euler, size embeddings."""
     torch.manual_seed(0)
@@ -75,11 +85,11 @@ def save_tiny_sdxl(folder: Path, scheduler: SchedulerMixin | None = None, **unet
     return folder / "sdxl"
 
 
-def _vae() -> AutoencoderKL:
+def _vae(levels: int = 4) -> AutoencoderKL:
     return AutoencoderKL(
-        block_out_channels=(16,) * 4,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
         latent_channels=4,
         norm_num_groups=8,
         sample_size=32,

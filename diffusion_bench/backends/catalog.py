@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from diffusion_bench import models
-from diffusion_bench.records import MAX_SIDE, Record, SamplerName
+from diffusion_bench.backends.model_sizes import (
+    INDEX,
+    USUAL_CELL,
+    read_settings,
+    side_multiple,
+    trained_side,
+)
+from diffusion_bench.backends.vocabulary import read_words
+from diffusion_bench.records import Record, SamplerName
 
 MODELS_FOLDER = Path(models.__file__).parent
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 DEFAULT_SIDE = 512
-INDEX = "model_index.json"
-# The folder of the denoiser, and of the autoencoder whose cells are so many pixels wide.
-DENOISER_FOLDERS = ("unet", "transformer")
-USUAL_CELL = 8
 
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow"]
 
@@ -27,9 +30,10 @@ PredictionName = Literal["epsilon", "v_prediction", "sample", "flow"]
 class ModelEntry(Record):
     """One model. `location` is a folder, or a hub id where `source` is "hub".
 
-    `side`, `steps`, `guidance_scale` and `sampler` are its usual settings. `pipeline` and
-    `scheduler` are classes of diffusers, empty where they are not known before its files are here.
-    `gated` says what the hub asks for first. `figures` says where all this was read.
+    `side`, `steps`, `guidance_scale` and `sampler` are its usual settings; width and height are
+    multiples of `multiple` pixels. `pipeline` and `scheduler` are classes of diffusers, empty where
+    they are not known before its files are here. `gated` says what the hub asks for first.
+    `figures` says where all this was read.
     """
 
     name: str
@@ -37,6 +41,7 @@ class ModelEntry(Record):
     source: Literal["bundled", "folder", "hub"]
     location: str
     side: int = DEFAULT_SIDE
+    multiple: int = USUAL_CELL
     guidance_scale: float = 7.5
     steps: int = 30
     variant: str | None = None
@@ -71,6 +76,8 @@ def catalog() -> dict[str, ModelEntry]:
     entries = {}
     for name, row in tomllib.loads(text).items():
         location = str(MODELS_FOLDER / name) if row["source"] == "bundled" else name
+        if row["source"] == "bundled":
+            row["multiple"] = side_multiple(Path(location))
         entries[name] = ModelEntry(name=name, location=location, **row)
     return entries
 
@@ -94,49 +101,27 @@ def _folder_entry(name: str, folder: Path) -> ModelEntry:
     """Return the entry of a folder, with what its files say; raise `UnknownModel` if it is none."""
     if not (folder / INDEX).is_file():
         raise UnknownModel(f"{name!r} is a folder without model_index.json, so no model")
-    index = _settings(folder / INDEX)
-    schedule = _settings(folder / "scheduler" / "scheduler_config.json")
+    index = read_settings(folder / INDEX)
+    schedule = read_settings(folder / "scheduler" / "scheduler_config.json")
     flow = "beta_schedule" not in schedule or schedule.get("use_flow_sigmas") is True
     return ModelEntry(
         name=name,
         title=folder.name,
         source="folder",
         location=str(folder),
-        side=_trained_side(folder),
+        side=trained_side(folder) or DEFAULT_SIDE,
+        multiple=side_multiple(folder),
         sampler="native" if schedule and flow else "ddim",
         pipeline=str(index.get("_class_name", "")),
         scheduler=str(schedule.get("_class_name", "")),
     )
 
 
-def _trained_side(folder: Path) -> int:
-    """Return the side in pixels that a folder's denoiser was trained at, as its settings say."""
-    for part in DENOISER_FOLDERS:
-        cells = _settings(folder / part / "config.json").get("sample_size")
-        if isinstance(cells, int):
-            decoder = _settings(folder / "vae" / "config.json")
-            levels = decoder.get("block_out_channels") or decoder.get("encoder_block_out_channels")
-            cell = 2 ** (len(levels) - 1) if isinstance(levels, list) and levels else USUAL_CELL
-            return min(max(cells * cell // 8 * 8, 8), MAX_SIDE)
-    return DEFAULT_SIDE
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """Return the settings in a JSON file; none where it is not there or damaged."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 @cache
 def bundled_words(model: str) -> frozenset[str]:
     """Return the words a bundled model was trained on; empty for a model that lists none."""
-    path = Path(find_model(model).location) / "vocabulary.json"
-    if not path.is_file():
-        return frozenset()
-    return frozenset(json.loads(path.read_text(encoding="utf-8"))["words"])
+    known = read_words(Path(find_model(model).location))
+    return frozenset(known.every()) if known else frozenset()
 
 
 def unknown_words(model: str, prompt: str) -> tuple[str, ...]:

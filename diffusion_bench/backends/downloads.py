@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from diffusion_bench.backends.catalog import INDEX, ModelEntry, ModelUnavailable
+from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable
+from diffusion_bench.backends.model_sizes import INDEX
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import counts, short_name
 

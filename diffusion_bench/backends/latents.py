@@ -1,6 +1,6 @@
 """A pipeline's latents: their shape, the noise they start from, and the pictures they stand for.
 
-The shape follows from the pipeline: 4 to 32 channels, 8 or 32 pixels a cell, and FLUX.1 packs four
+The shape follows from the pipeline: 4 to 32 channels, 8 to 32 pixels a cell, and FLUX.1 packs four
 cells into one token.
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from diffusion_bench.backends.model_sizes import PACKED_SIDE, check_sides
 from diffusion_bench.backends.stage_clock import DENOISERS
 from diffusion_bench.records import ImageRequest
 
-PACKED_SIDE = 2  # cells of a packed token's side
 PARALLEL = 0.9995  # a cosine above which an arc is as good as a line, and safer to divide by
 
 
@@ -38,14 +38,7 @@ def pixel_multiple(pipeline: Any) -> int:
 
 def check_size(pipeline: Any, request: ImageRequest) -> None:
     """Raise ValueError for a size that the model cannot draw, with the nearest it can."""
-    step = pixel_multiple(pipeline)
-    for name, side in (("width", request.width), ("height", request.height)):
-        if side % step:
-            below = side // step * step or step
-            raise ValueError(
-                f"{name} {side} is not a multiple of {step}, as this model needs; "
-                f"the nearest are {below} and {side // step * step + step}"
-            )
+    check_sides(pixel_multiple(pipeline), request.width, request.height)
 
 
 def latent_shape(pipeline: Any, width: int, height: int) -> tuple[int, int, int]:

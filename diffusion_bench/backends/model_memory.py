@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from diffusion_bench.backends.catalog import DENOISER_FOLDERS, ModelEntry
+from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.downloads import cached_folder
+from diffusion_bench.backends.model_sizes import DENOISER_FOLDERS
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import short_name
 from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE, MemoryNeed, memory_of

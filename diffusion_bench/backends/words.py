@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
 
 from diffusion_bench.backends.catalog import find_model, unknown_words
-from diffusion_bench.records import Record
+from diffusion_bench.backends.vocabulary import KnownWords, read_words
 
 MOST_NEAR = 3
 LIKENESS = 0.6  # of difflib's ratio, from which a word is near
 MOST_OBJECTS = 2
-
-
-class KnownWords(Record):
-    """The words of a bundled model, by kind; `words` are all of them."""
-
-    words: tuple[str, ...]
-    objects: tuple[str, ...] = ()
-    colours: tuple[str, ...] = ()
-    synonyms: dict[str, str] = {}
+RIDING = "riding"
 
 
 def known_words(model: str) -> KnownWords | None:
     """Return the words a bundled model was taught, `None` for a model that lists none."""
-    path = Path(find_model(model).location) / "vocabulary.json"
-    return _read(path) if path.is_file() else None
-
-
-@cache
-def _read(path: Path) -> KnownWords:
-    told = json.loads(path.read_text(encoding="utf-8"))
-    return KnownWords(**{name: told[name] for name in KnownWords.model_fields if name in told})
+    return read_words(Path(find_model(model).location))
 
 
 def nearest_words(model: str, word: str) -> tuple[str, ...]:
@@ -42,20 +26,27 @@ def nearest_words(model: str, word: str) -> tuple[str, ...]:
     known = known_words(model)
     if known is None:
         return ()
-    return tuple(get_close_matches(word.lower(), known.words, n=MOST_NEAR, cutoff=LIKENESS))
+    return tuple(get_close_matches(word.lower(), known.every(), n=MOST_NEAR, cutoff=LIKENESS))
 
 
 def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
     Unknown words of both prompts, each with the nearest known ones; a colour that is no
-    background's; more than two objects. Empty for a model that lists no words: it may know any.
+    background's; more than two objects; riding with others than were taught to. Empty for a model
+    that lists no words: it may know any.
     """
     known = known_words(model)
     if known is None:
         return ()
     strangers = _strangers(model, f"{prompt} {negative_prompt}")
-    return (*strangers, *_colours(model, prompt, known), *_many(prompt, known))
+    said = re.findall(r"[^\W_]+", prompt.lower())
+    return (
+        *strangers,
+        *_colours(model, said, known),
+        *_many(said, known),
+        *_riding(model, said, known),
+    )
 
 
 def _strangers(model: str, prompt: str) -> tuple[str, ...]:
@@ -69,8 +60,7 @@ def _strangers(model: str, prompt: str) -> tuple[str, ...]:
     return (f"{model} was not trained on: {', '.join(named)}",)
 
 
-def _colours(model: str, prompt: str, known: KnownWords) -> tuple[str, ...]:
-    said = re.findall(r"[^\W_]+", prompt.lower())
+def _colours(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
     meant = [known.synonyms.get(word, word) for word in said]
     lost = [
         word
@@ -85,11 +75,27 @@ def _colours(model: str, prompt: str, known: KnownWords) -> tuple[str, ...]:
     return (f"{model} has colours for backgrounds only, as in 'on a red background': {names}",)
 
 
-def _many(prompt: str, known: KnownWords) -> tuple[str, ...]:
-    said = re.findall(r"[^\W_]+", prompt.lower())
+def _many(said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
     objects = [word for word in said if known.synonyms.get(word, word) in known.objects]
     if len(objects) <= MOST_OBJECTS:
         return ()
     return (
         f"more than {MOST_OBJECTS} objects in one picture come out mixed: {', '.join(objects)}",
     )
+
+
+def _riding(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
+    """Return what rides, or is ridden, that the model was not taught to draw so."""
+    if RIDING not in said or not known.riders:
+        return ()
+    at = said.index(RIDING)
+    meant = [known.synonyms.get(word, word) for word in said]
+    untaught = [
+        said[i]
+        for i, word in enumerate(meant)
+        if word in known.objects and word not in (known.riders if i < at else known.mounts)
+    ]
+    if not untaught:
+        return ()
+    names = ", ".join(dict.fromkeys(untaught))
+    return (f"{model} was taught riding with other riders and mounts; not with: {names}",)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from diffusion_bench.records import (
     BUNDLED_MODEL,
+    BUNDLED_SIDE,
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
     AskedSpeed,
@@ -69,7 +70,7 @@ class Axes(SpeedAxes):
     sampler: Annotated[tuple[SamplerName, ...], Field(min_length=1)] = ("ddim", "ddpm")
     eta: Annotated[tuple[float, ...], Field(min_length=1)] = (0.0,)
     steps: Annotated[tuple[int, ...], Field(min_length=1)] = (20,)
-    resolution: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (64,)
+    resolution: Annotated[tuple[Resolution, ...], Field(min_length=1)] = (BUNDLED_SIDE,)
     batch: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
     precision: Annotated[tuple[PrecisionName, ...], Field(min_length=1)] = ("fp32",)
     guidance_scale: Annotated[tuple[float, ...], Field(min_length=1)] = (3.0,)

@@ -65,10 +65,12 @@ class Settings:
         import secrets
 
         from diffusion_bench.backends.catalog import find_model
+        from diffusion_bench.backends.model_sizes import check_sides
 
         model = self.model or BUNDLED_MODEL
         entry = find_model(model)
         width, height = parse_size(self.size) if self.size else (entry.side, entry.side)
+        check_sides(entry.multiple, width, height)
         seed = self.seed or 0
         own = {
             "prompt": prompt,

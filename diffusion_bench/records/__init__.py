@@ -23,6 +23,7 @@ from diffusion_bench.records.base import (
 from diffusion_bench.records.findings import LEVELS, Finding, Level
 from diffusion_bench.records.image import (
     BUNDLED_MODEL,
+    BUNDLED_SIDE,
     MAX_SIDE,
     Generation,
     ImageRequest,
@@ -71,6 +72,7 @@ __all__ = [
     "AUTO",
     "AUTO_SCORER",
     "BUNDLED_MODEL",
+    "BUNDLED_SIDE",
     "BUNDLED_VOICE",
     "BUNDLED_VOICE_MODEL",
     "LEVELS",

@@ -11,6 +11,7 @@ from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
 from diffusion_bench.records.speed import AskedSpeed, Speed
 
 BUNDLED_MODEL = "pictogram"
+BUNDLED_SIDE = 64  # pixels, that it was trained at
 MAX_SIDE = 4096
 
 # "native" is the scheduler that the model came with.
@@ -51,8 +52,8 @@ class ImageRequest(Record):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
     steps: Annotated[int, Field(ge=1, le=1000)] = 20
     guidance_scale: Annotated[float, Field(ge=0, le=50)] = 3.0
-    width: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 64
-    height: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 64
+    width: Annotated[int, Field(ge=8, le=MAX_SIDE)] = BUNDLED_SIDE
+    height: Annotated[int, Field(ge=8, le=MAX_SIDE)] = BUNDLED_SIDE
     batch: Annotated[int, Field(ge=1, le=64)] = 1
     precision: PrecisionName = "fp32"
     seed: Seed = 0

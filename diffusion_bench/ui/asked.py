@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from diffusion_bench.backends.input_pictures import InputPictures
+from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
 from diffusion_bench.ui.prompt_styles import styled
@@ -45,6 +46,7 @@ def to_request(values: Mapping[str, Any], *, shared: bool) -> ImageRequest:
     fields["prompt"], fields["negative_prompt"] = styled(
         values.get("style"), fields.get("prompt") or "", fields.get("negative_prompt") or ""
     )
+    _check_sides(fields, shared=shared)
     request = ImageRequest(**_that_count(fields))
     check_model(request.model, shared=shared)
     if shared:
@@ -69,6 +71,13 @@ def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
         live=bool(values.get("live_preview", True)),
         parameters=bool(values.get("parameters", True)),
     )
+
+
+def _check_sides(fields: Mapping[str, Any], *, shared: bool) -> None:
+    """Raise ValueError for sides that the model cannot draw, before it is loaded."""
+    model, width, height = (fields.get(name) for name in ("model", "width", "height"))
+    if isinstance(model, str) and isinstance(width, int) and isinstance(height, int):
+        check_sides(check_model(model, shared=shared).multiple, width, height)
 
 
 def _that_count(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
+from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.vocabulary import KnownWords
+from diffusion_bench.backends.words import known_words
 
-from diffusion_bench.backends.catalog import UnknownModel, find_model
+GROUPS = ("objects", "colours", "settings", "sizes", "relations", "numbers")
+HOW = "Type to search; a choice goes to the end of the prompt."
 
-ALL = "words"  # of the vocabulary's lists: the words of the other lists taken apart
 
-
-@cache
 def word_groups(model: str) -> dict[str, tuple[str, ...]]:
     """Return a bundled model's words and phrases by kind: objects, colours and so on.
 
-    Empty for a model that lists none.
+    A setting is the phrase that says it. Empty for a model that lists none.
     """
+    known = _known(model)
+    groups = {name: _phrases(known, name) for name in GROUPS} | known.others
+    groups = {name: words for name, words in groups.items() if words}
+    return groups or ({"words": known.words} if known.words else {})
+
+
+def _phrases(known: KnownWords, name: str) -> tuple[str, ...]:
+    """Return the words of a kind as a prompt says them."""
+    words = getattr(known, name)
+    return tuple(words.values() if isinstance(words, dict) else words)
+
+
+def _known(model: str) -> KnownWords:
     try:
-        path = Path(find_model(model).location) / "vocabulary.json"
+        return known_words(model) or KnownWords()
     except UnknownModel:
-        return {}
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    groups = {name: tuple(map(str, each)) for name, each in found.items() if _is_words(each)}
-    if len(groups) > 1:
-        groups.pop(ALL, None)
-    return groups
-
-
-def _is_words(each: object) -> bool:
-    return isinstance(each, list) and all(isinstance(word, str) for word in each)
+        return KnownWords()
 
 
 def word_choices(model: str) -> list[tuple[str, str]]:
@@ -41,6 +41,16 @@ def word_choices(model: str) -> list[tuple[str, str]]:
         for kind, words in word_groups(model).items()
         for word in words
     ]
+
+
+def words_info(model: str) -> str:
+    """Return how to choose, and how many words are understood that are not on the list."""
+    known = _known(model)
+    if not known.synonyms:
+        return HOW
+    example, meant = next(iter(known.synonyms.items()))
+    others = len(known.synonyms)
+    return f"{HOW} {others} more mean one of these, as {example} does {meant}."
 
 
 def with_word(prompt: str | None, word: str | None) -> str:

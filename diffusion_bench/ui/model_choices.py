@@ -36,6 +36,6 @@ def choices_for(model: str, *, shared: bool) -> ModelChoices:
         [(each.title, each.name) for each in samplers if each.reason is None],
         " ".join(f"{reason}." for reason in reasons),
         styles_for(model),
-        list(size_presets(entry.side)),
+        list(size_presets(entry)),
         word_choices(model),
     )

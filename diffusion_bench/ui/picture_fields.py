@@ -6,22 +6,30 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from diffusion_bench.backends.catalog import catalog
+from diffusion_bench.backends.catalog import catalog, unknown_words
 from diffusion_bench.backends.pipeline_names import has_image_to_image
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName
-from diffusion_bench.ui.known_words import word_choices
+from diffusion_bench.ui.known_words import word_choices, words_info
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_limits import USUAL_SPEEDS
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
 
+NUM_EXAMPLES = 8
+# The first ones that the bundled model knows all words of are shown.
 EXAMPLES = (
     "a cat on a blue background",
+    "an astronaut riding a horse on mars",
+    "two penguins on snow",
+    "a castle at night",
+    "a fox left of a tree in a meadow",
+    "a small whale in the sea",
+    "a robot above a cake on a yellow background",
+    "a panda and a bicycle in space",
     "a big apple on a white background",
     "a fox left of a tree on a green background",
     "a small whale on a blue background",
-    "a robot above a cake on a yellow background",
     "the moon right of an owl on a black background",
     "a rocket below a butterfly on a purple background",
     "a panda on an orange background",
@@ -35,6 +43,12 @@ START_WORDS = "A picture to change. Paint over what to draw anew; without paint 
 Fields = dict[str, Any]
 
 
+def examples_for(model: str) -> list[str]:
+    """Return prompts of which a model knows all words; the first is also in the field."""
+    known = [prompt for prompt in EXAMPLES if not unknown_words(model, prompt)]
+    return known[:NUM_EXAMPLES] or [EXAMPLES[0]]
+
+
 def request_fields(fields: Fields) -> list[str]:
     """Return the names of the fields that a request holds, in their order."""
     return [name for name in fields if name in ImageRequest.model_fields]
@@ -44,7 +58,7 @@ def prompt_fields() -> Fields:
     """Lay out the prompt, what helps to write it, and its style."""
     fields: Fields = {
         "prompt": gr.Textbox(
-            EXAMPLES[0],
+            examples_for(BUNDLED_MODEL)[0],
             label="Prompt",
             info="What to draw. Ctrl+Enter draws it.",
             lines=2,
@@ -61,7 +75,7 @@ def prompt_fields() -> Fields:
             words,
             value=None,
             label="Words it knows",
-            info="Type to search; a choice goes to the end of the prompt.",
+            info=words_info(BUNDLED_MODEL),
             visible=bool(words),
             min_width=150,
             elem_id="t2i-words",
@@ -112,7 +126,7 @@ def setting_fields() -> Fields:
         )
     with gr.Row():
         fields["size"] = gr.Dropdown(
-            list(size_presets(usual.side)),
+            list(size_presets(usual)),
             value=None,
             label="Shape",
             info="Sets both sides.",
@@ -120,7 +134,9 @@ def setting_fields() -> Fields:
             elem_id="t2i-size",
         )
         for name in ("width", "height"):
-            fields[name] = _whole(f"{name.title()} (px)", usual.side, name, minimum=8, step=8)
+            fields[name] = _whole(
+                f"{name.title()} (px)", usual.side, name, minimum=8, step=usual.multiple
+            )
     with gr.Row():
         fields["batch"] = _whole(
             "Pictures at once", 1, "batch", minimum=1, info="Memory grows with it."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from diffusion_bench.backends.catalog import ModelEntry
+
 SHAPES = {
     "Square": (1, 1),
     "Landscape 4:3": (4, 3),
@@ -13,13 +15,14 @@ SHAPES = {
     "Portrait 2:3": (2, 3),
     "Tall 9:16": (9, 16),
 }
-FINE, COARSE = 8, 64  # sides are multiples of; models of 512 pixels or more like coarse ones
+COARSE = 64  # sides are multiples of, for models of 512 pixels or more
 COARSE_FROM = 512
 
 
-def size_presets(side: int) -> dict[str, tuple[int, int]]:
-    """Return width and height by label, for a model that was trained at `side` pixels a side."""
-    step = COARSE if side >= COARSE_FROM else FINE
+def size_presets(entry: ModelEntry) -> dict[str, tuple[int, int]]:
+    """Return width and height by label, of sides that the model can draw."""
+    side = entry.side
+    step = math.lcm(COARSE, entry.multiple) if side >= COARSE_FROM else entry.multiple
     sizes = {}
     for shape, (across, down) in SHAPES.items():
         width = _rounded(side * math.sqrt(across / down), step)

@@ -24,7 +24,7 @@ from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
-from diffusion_bench.records import Request, VoiceRequest
+from diffusion_bench.records import BUNDLED_SIDE, Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.picture_limits import check_limits, check_model
@@ -37,13 +37,13 @@ FIRST = "quick"  # of the sweeps to choose from
 PROBE_STEPS = (2, 6)
 MAX_SHARED_CALLS = 200
 
-SMALLEST_SWEEP = """name = "mine"
+SMALLEST_SWEEP = f"""name = "mine"
 repeats = 3
 
 [axes]
 sampler = ["ddim", "ddpm"]
 steps = [5, 10]
-resolution = [64]
+resolution = [{BUNDLED_SIDE}]
 batch = [1]
 """
 

@@ -13,16 +13,16 @@ from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui import comparison_panel
 from diffusion_bench.ui.complaints import complaining, said_and_raised
 from diffusion_bench.ui.drawing import Drawing, Picture, View
-from diffusion_bench.ui.known_words import with_word
+from diffusion_bench.ui.known_words import with_word, words_info
 from diffusion_bench.ui.model_choices import choices_for
 from diffusion_bench.ui.model_words import entry_or_none, model_words, room_words
 from diffusion_bench.ui.picture_fields import (
-    EXAMPLES,
     NEGATIVE_OFF,
     NEGATIVE_ON,
     RESCALE_OFF,
     RESCALE_ON,
     Fields,
+    examples_for,
     model_field,
     prompt_fields,
     rare_fields,
@@ -46,6 +46,7 @@ from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 AT_ONCE = 8  # viewers that may wait for the device
+CHOICES = ("sampler", "style", "size", "words", "width", "height")  # that follow the model
 # Not a setting of a picture: it helps to write a prompt, or to set the sides, or explains.
 HELPERS = ("words", "size", "start_words")
 
@@ -75,7 +76,10 @@ def build(drawing: Drawing, *, shared: bool) -> None:
             fields |= rare_fields(shared=shared)
             fields |= start_fields()
     gr.Examples(
-        [[prompt] for prompt in EXAMPLES], [fields["prompt"]], elem_id="t2i-examples", label="Try"
+        [[prompt] for prompt in examples_for(BUNDLED_MODEL)],
+        [fields["prompt"]],
+        elem_id="t2i-examples",
+        label="Try",
     )
     asked = {name: field for name, field in fields.items() if name not in HELPERS}
     comparison_panel.build(drawing, asked)
@@ -146,18 +150,16 @@ def session_updates(view: View, now: Sequence[Picture], kept: Sequence[Picture])
 
 
 def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
-    names = ("steps", "guidance_scale", "width", "height")
-
     @complaining
     def on_model(model: str) -> tuple[Any, ...]:
         entry = choices_for(model, shared=drawing.shared).entry
-        usual = (entry.steps, entry.guidance_scale, entry.side, entry.side)
-        return (*usual, *choice_updates(model, shared=drawing.shared))
+        choices = choice_updates(model, shared=drawing.shared, side=entry.side)
+        return (entry.steps, entry.guidance_scale, *choices)
 
     fields["model"].input(
         on_model,
         fields["model"],
-        [*(fields[name] for name in names), *_choice_fields(fields)],
+        [fields["steps"], fields["guidance_scale"], *_choice_fields(fields)],
         **QUIET,
     )
 
@@ -193,19 +195,26 @@ def about_words(
 
 
 def _choice_fields(fields: Fields) -> list[Any]:
-    return [fields[name] for name in ("sampler", "style", "size", "words")]
+    return [fields[name] for name in CHOICES]
 
 
-def choice_updates(model: str, *, shared: bool) -> tuple[Any, ...]:
-    """Return what can be chosen with a model: sampler, style, size and words."""
+def choice_updates(model: str, *, shared: bool, side: int | None = None) -> tuple[Any, ...]:
+    """Return what can be chosen with a model: sampler, style, size, words, width and height.
+
+    Both become `side` if it is given, and stay as they are if not.
+    """
     choices = choices_for(model, shared=shared)
+    sides = {} if side is None else {"value": side}
     return (
         gr.Dropdown(
             choices=choices.samplers, value=choices.entry.sampler, info=choices.excluded or None
         ),
         gr.Dropdown(choices=choices.styles, value=NO_STYLE),
         gr.Dropdown(choices=choices.sizes, value=None),
-        gr.Dropdown(choices=choices.words, value=None, visible=bool(choices.words)),
+        gr.Dropdown(
+            choices=choices.words, value=None, info=words_info(model), visible=bool(choices.words)
+        ),
+        *(gr.Number(**sides, step=choices.entry.multiple) for _ in ("width", "height")),
     )
 
 
@@ -219,7 +228,7 @@ def _wire_helpers(fields: Fields) -> None:
 
     @complaining
     def on_size(model: str, size: str | None) -> Any:
-        sides = size_presets(choices_for(model, shared=False).entry.side).get(size or "")
+        sides = size_presets(choices_for(model, shared=False).entry).get(size or "")
         return sides or (gr.skip(), gr.skip())
 
     fields["size"].input(
@@ -264,7 +273,7 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
     def upload_choices(path: str | None) -> tuple[Any, ...]:
         model = read_settings(path, shared=shared).fields.get("model")
         if model is None:  # a picture of another tool: the model stays
-            return (gr.skip(),) * 4
+            return (gr.skip(),) * len(CHOICES)
         return choice_updates(model, shared=shared)
 
     @complaining
