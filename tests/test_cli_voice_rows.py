@@ -109,6 +109,54 @@ def test_a_batch_begun_again_keeps_what_is_there_unless_told(
     assert read_recipe(kept).request.text == "Three short words."
 
 
+def test_no_candidate_is_written_over_what_is_there_or_what_another_row_wrote(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch.write_text(
+        "text,out\nThree short words.,one.wav\nTwo words.,one-2.wav\nNot again.,two.wav\n"
+        "Over and out.,x/../one.wav\nThe end.,three.wav\n"
+    )
+    kept = batch.parent / "two-2.wav"
+    kept.write_bytes(b"kept")
+    for name in ("three.wav", "three-2.wav"):
+        (batch.parent / name).write_bytes(b"kept")
+    assert clone("--batch", batch, "--candidates", "2") == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.startswith("error: ")] == [
+        "error: row 2 (line 3): its out is that of row 1 too",
+        "error: row 3 (line 4): two-2.wav is there already, but not all 2 files of the row; "
+        "--overwrite makes them anew",
+        "error: row 4 (line 5): its out is that of row 1 too",
+    ]
+    assert told[-1].startswith("1 of 5 rows spoken, 1 there already")
+    assert kept.read_bytes() == b"kept"
+    assert not (batch.parent / "two.wav").exists()
+    assert read_recipe(batch.parent / "one-2.wav").request.text == "Three short words."
+    assert clone("--batch", batch, "--candidates", "2", "--overwrite") == 2
+    assert read_recipe(kept).request.text == "Not again."
+
+
+def test_no_candidate_is_written_over_a_recording_that_a_row_reads(
+    batch: Path, reference: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = reference.read_bytes()
+    other = write_wav(batch.parent / "you-2.wav", make_reference(120).samples)
+    batch.write_text(
+        f"text,out,reference\nOne word.,you.wav,{reference.name}\nTwo words.,a.wav,you-2.wav\n"
+        f"Three words.,me.wav,{other.name}\n"
+    )
+    assert clone("--batch", batch, CONSENT, "--overwrite", "--candidates", "2") == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert errors == [
+        "error: row 1 (line 2): it would write over you-2.wav, which row 3 reads",
+        "error: row 3 (line 4): it would write over me.wav, which row 1 reads",
+    ]
+    assert reference.read_bytes() == before
+    alone = ("--text", "One word.", "--out", batch.parent / "you.wav", "--candidates", "2")
+    assert clone("--reference", other, CONSENT, *alone) == 2
+    assert "you-2.wav is the reference itself" in complaint(capsys)
+
+
 def test_overwriting_is_for_batches_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert clone("--text", "Three short words.", "--voice", "ada", "--overwrite") == 2
     assert "--overwrite belongs to --batch" in complaint(capsys)

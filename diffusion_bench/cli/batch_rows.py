@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_BYTES = 64 * 2**20
+FilesOf = Callable[[Path], Sequence[Path]]
 
 
 @dataclass(frozen=True)
 class Row:
     """One row: number `number` of the file without its head, ending in line `line` of it.
 
-    `fields` are those that are not empty. Paths are from the file's own folder. `problem` says why
-    the row cannot be used, empty if it can.
+    `files` are all that it writes, `out` the first of them. `fields` are those that are not empty.
+    Paths are from the file's own folder. `problem` says why the row cannot be used, "" if it can.
     """
 
     number: int
     line: int
     out: Path | None = None
+    files: tuple[Path, ...] = ()
     seed: int | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
@@ -38,9 +41,23 @@ class Row:
         return self.folder / self.fields[column] if column in self.fields else None
 
 
-def read_rows(path: Path, *, needed: Sequence[str], optional: Sequence[str]) -> list[Row]:
+def one_file(out: Path) -> tuple[Path, ...]:
+    """Return what a row writes that writes its `out` only."""
+    return (out,)
+
+
+def read_rows(
+    path: Path,
+    *,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    files_of: FilesOf = one_file,
+    sources: Sequence[str] = (),
+) -> list[Row]:
     """Return the rows of a CSV that has the columns `needed`, `out` among them.
 
+    `files_of` an out are all files that a row writes; those in the columns `sources` are not to be
+    written over.
     Raises ValueError, in one line, for a file that is no such CSV; a bad row is only marked.
     """
     try:
@@ -52,7 +69,7 @@ def read_rows(path: Path, *, needed: Sequence[str], optional: Sequence[str]) -> 
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         _check_head(path, reader.fieldnames or (), needed, optional)
-        rows = list(_without_collisions(_rows(reader, path.parent)))
+        rows = _without_collisions(list(_rows(reader, path.parent, files_of)), sources)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--batch {path}: not a UTF-8 CSV file: {error}") from None
     if not rows:
@@ -65,16 +82,23 @@ def perform_rows(
 ) -> None:
     """Perform each row; say what was wrong with those that failed, and end with 2 if any did.
 
-    With `keep`, rows whose file is there already are left as they are.
+    With `keep`, rows whose files are there already are left as they are, and one of which only
+    some are there fails.
     """
     failed = kept = 0
     for row in rows:
-        if keep and not row.problem and row.out is not None and row.out.is_file():
+        there = [file for file in row.files if keep and file.is_file()]
+        if there and not row.problem and len(there) == len(row.files):
             kept += 1
             continue
         try:
             if row.problem:
                 raise ValueError(row.problem)
+            if there:
+                raise ValueError(
+                    f"{there[0].name} is there already, but not all {len(row.files)} files of the "
+                    "row; --overwrite makes them anew"
+                )
             perform(row)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed += 1
@@ -101,9 +125,10 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _rows(reader: csv.DictReader[str], folder: Path) -> Iterator[Row]:
+def _rows(reader: csv.DictReader[str], folder: Path, files_of: FilesOf) -> Iterator[Row]:
     for number, given in enumerate(reader, 1):
-        yield _row(number, reader.line_num, given, folder)
+        row = _row(number, reader.line_num, given, folder)
+        yield row if row.out is None else replace(row, files=tuple(files_of(row.out)))
 
 
 def _row(number: int, line: int, given: Mapping[str | None, object], folder: Path) -> Row:
@@ -126,12 +151,32 @@ def _row(number: int, line: int, given: Mapping[str | None, object], folder: Pat
     )
 
 
-def _without_collisions(rows: Iterator[Row]) -> Iterator[Row]:
-    """Mark rows that would write over what a row before them wrote."""
-    first: dict[Path, int] = {}
+def _without_collisions(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
+    """Mark rows that would write over what a row before them wrote, or what any row reads."""
+    read = {
+        os.path.abspath(source): row.number
+        for row in rows
+        for column in sources
+        if (source := row.path(column)) is not None
+    }
+    written: dict[str, int] = {}
+    found = []
     for row in rows:
-        if row.out is not None:
-            before = first.setdefault(row.out.absolute(), row.number)
-            if before != row.number:
-                row = Row(row.number, row.line, problem=f"its out is that of row {before} too")
-        yield row
+        files = {os.path.abspath(file): file.name for file in row.files}
+        problem = row.problem or _collision(files, read, written)
+        if not problem:
+            written |= dict.fromkeys(files, row.number)
+        found.append(replace(row, problem=problem))
+    return found
+
+
+def _collision(
+    files: Mapping[str, str], read: Mapping[str, int], written: Mapping[str, int]
+) -> str:
+    """Return what files, names by path and `out` first, would be written over; empty for none."""
+    for place, (path, name) in enumerate(files.items()):
+        if path in read:
+            return f"it would write over {name}, which row {read[path]} reads"
+        if path in written:
+            return f"its {name if place else 'out'} is that of row {written[path]} too"
+    return ""

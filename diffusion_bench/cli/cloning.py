@@ -59,7 +59,7 @@ class Cloning:
         from diffusion_bench.backends.voice.voices import check_free, save_voice
 
         source.check()
-        path = _check_out(out, source.reference)
+        path = _check_out(out, source.reference, settings.batch or 1)
         if save_as is not None:
             check_free(save_as)
         request = settings.request(text)
@@ -125,8 +125,7 @@ class Cloning:
         ranked = rank_candidates(speech, reference, timbre_similarity)
         recipe = recipe.pinned()
         kept = [one for one in ranked if only in (None, one.index)]
-        for place, candidate in enumerate(kept, 1):
-            path = out if place == 1 else out.with_stem(f"{out.stem}-{place}")
+        for path, candidate in zip(candidate_files(out, len(kept)), kept, strict=True):
             save_speech(path, speech, recipe.of_candidate(candidate.index))
             typer.echo(path)
         _summarise(speech, kept, reference)
@@ -148,8 +147,14 @@ def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
     return Source(voice=made_with)
 
 
-def _check_out(out: Path | None, reference: Path | None) -> Path:
-    """Return the file to write; raise ValueError if it cannot be."""
+def candidate_files(out: Path, count: int) -> tuple[Path, ...]:
+    """Return where so many candidates go: `out` for the best, then names numbered from 2."""
+    others = range(2, count + 1) if out.name else ()
+    return (out, *(out.with_stem(f"{out.stem}-{place}") for place in others))
+
+
+def _check_out(out: Path | None, reference: Path | None, count: int = 1) -> Path:
+    """Return the file to write, the first of `count`; raise ValueError if it cannot be."""
     from diffusion_bench.audio.files import WRITABLE
 
     path = out or DEFAULT_OUT
@@ -157,8 +162,9 @@ def _check_out(out: Path | None, reference: Path | None) -> Path:
         raise ValueError(f"--out {path} does not end in one of {', '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: there is no folder {path.parent}")
-    if reference is not None and path.resolve() == reference.resolve():
-        raise ValueError(f"--out {path} is the reference itself; write to another file")
+    for file in candidate_files(path, count) if reference is not None else ():
+        if file.resolve() == reference.resolve():
+            raise ValueError(f"--out {file} is the reference itself; write to another file")
     return path
 
 

@@ -105,10 +105,17 @@ def _speak_rows(
 ) -> None:
     """Speak each row; say what was wrong with those that failed, and end with 2 if any did."""
     from diffusion_bench.cli.batch_rows import perform_rows, read_rows
+    from diffusion_bench.cli.cloning import candidate_files
     from diffusion_bench.cli.voice_settings import CONSENT
 
     optional = ("reference", "voice", "transcript", "seed")
-    rows = read_rows(file, needed=("text", "out"), optional=optional)
+    rows = read_rows(
+        file,
+        needed=("text", "out"),
+        optional=optional,
+        files_of=lambda out: candidate_files(out, settings.batch or 1),
+        sources=("reference",),
+    )
     if any("reference" in row.fields for row in rows) and not source.consent:
         raise ValueError(CONSENT)
     settings.request("What is wrong with every row is said once.")
