@@ -162,8 +162,9 @@ def _check_out(out: Path | None, reference: Path | None, count: int = 1) -> Path
         raise ValueError(f"--out {path} does not end in one of {', '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: there is no folder {path.parent}")
-    for file in candidate_files(path, count) if reference is not None else ():
-        if file.resolve() == reference.resolve():
+    read = None if reference is None else reference.resolve()
+    for file in candidate_files(path, count):
+        if file.resolve() == read:
             raise ValueError(f"--out {file} is the reference itself; write to another file")
     return path
 
