@@ -44,6 +44,22 @@ from transformers import (
 from diffusion_bench.audio.reference import Reference
 
 LETTERS = tuple(string.ascii_letters + string.digits + " .,!?'")
+POCKET_TOKENS = {
+    "audio_prompt_token": "<|audio_prompt|>",
+    "audio_latent_token": "<|audio_latent|>",
+    "audio_prompt_bos_token": "<|audio_prompt_bos|>",
+    "audio_bos_token": "<|audio_bos|>",
+}
+POCKET_TEMPLATE = (
+    "{% for part in messages[0].content %}{% if part.type == 'audio' %}"
+    "<|audio_prompt_bos|><|audio_prompt|>{% else %}{{ part.text }}{% endif %}{% endfor %}"
+    "<|audio_bos|>"
+)
+VIBEVOICE_TOKENS = ("<|speak|>", "<|start|>", "<|stop|>", "<|end|>")
+VIBEVOICE_TEMPLATE = (
+    "{% for part in messages[0].content %}{% if part.type == 'audio' %}"
+    "<|start|><|speak|><|stop|>{% else %}{{ part.text }}{% endif %}{% endfor %}<|start|>"
+)
 
 
 def chirp(duration_s: float, *, low_hz: float = 120, sample_rate: int = 24_000) -> Reference:
@@ -75,15 +91,31 @@ def save_tiny_pocket(
 ) -> Path:
     """Save a Pocket TTS; one that never `ends` speaks until it is stopped."""
     torch.manual_seed(0)
-    tokens = {
-        "audio_prompt_token": "<|audio_prompt|>",
-        "audio_latent_token": "<|audio_latent|>",
-        "audio_prompt_bos_token": "<|audio_prompt_bos|>",
-        "audio_bos_token": "<|audio_bos|>",
-    }
     tokenizer = letter_tokenizer(
-        *tokens.values(), model_specific_special_tokens=tokens, padding_side="left"
+        *POCKET_TOKENS.values(), model_specific_special_tokens=POCKET_TOKENS, padding_side="left"
     )
+    _pocket_codec(encoder=encoder).save_pretrained(folder / "codec")
+    PocketTTSProcessor(
+        PocketTTSFeatureExtractor(),
+        tokenizer,
+        PocketTTSAudioTokenizerModel.from_pretrained(folder / "codec"),
+        chat_template=POCKET_TEMPLATE,
+    ).save_pretrained(folder / "pocket")
+    model = PocketTTSForConditionalGeneration(_pocket_config(tokenizer))
+    _shake(model)
+    with torch.no_grad():
+        # Else a rounding error would grow into another speech within a few frames.
+        model.model.audio_latent_proj.weight.mul_(0.1)
+    if ends != "by chance":
+        nn.init.zeros_(model.eos_head.weight)
+    # Speech ends at a logit over -4; those of random heads spread by about 1.5.
+    nn.init.constant_(model.eos_head.bias, {"soon": 0.0, "by chance": -6.0, "never": -10.0}[ends])
+    model.generation_config.return_dict_in_generate = True
+    model.save_pretrained(folder / "pocket")
+    return folder / "pocket"
+
+
+def _pocket_codec(*, encoder: bool) -> PocketTTSAudioTokenizerModel:
     codec = PocketTTSAudioTokenizerModel(
         PocketTTSAudioTokenizerConfig(
             hidden_size=16,
@@ -102,102 +134,84 @@ def save_tiny_pocket(
     )
     with torch.no_grad():
         codec.decoder.decoder_seanet.layers[-1].conv.weight.mul_(0.05)
-    codec.save_pretrained(folder / "codec")
-    template = (
-        "{% for part in messages[0].content %}{% if part.type == 'audio' %}"
-        "<|audio_prompt_bos|><|audio_prompt|>{% else %}{{ part.text }}{% endif %}{% endfor %}"
-        "<|audio_bos|>"
+    return codec
+
+
+def _pocket_config(tokenizer: PreTrainedTokenizerFast) -> PocketTTSConfig:
+    ids = {
+        f"{name}_id": tokenizer.convert_tokens_to_ids(token)
+        for name, token in POCKET_TOKENS.items()
+    }
+    return PocketTTSConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        pad_token_id=tokenizer.pad_token_id,
+        flow_head_config=PocketTTSFlowHeadConfig(
+            hidden_size=16, num_hidden_layers=2, condition_dim=32, frequency_embedding_size=8
+        ),
+        **ids,
     )
-    PocketTTSProcessor(
-        PocketTTSFeatureExtractor(),
-        tokenizer,
-        PocketTTSAudioTokenizerModel.from_pretrained(folder / "codec"),
-        chat_template=template,
-    ).save_pretrained(folder / "pocket")
-    ids = {f"{name}_id": tokenizer.convert_tokens_to_ids(token) for name, token in tokens.items()}
-    model = PocketTTSForConditionalGeneration(
-        PocketTTSConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            pad_token_id=tokenizer.pad_token_id,
-            flow_head_config=PocketTTSFlowHeadConfig(
-                hidden_size=16, num_hidden_layers=2, condition_dim=32, frequency_embedding_size=8
-            ),
-            **ids,
-        )
-    )
-    _shake(model)
-    with torch.no_grad():
-        # Else a rounding error would grow into another speech within a few frames.
-        model.model.audio_latent_proj.weight.mul_(0.1)
-    if ends != "by chance":
-        nn.init.zeros_(model.eos_head.weight)
-    # Speech ends at a logit over -4; those of random heads spread by about 1.5.
-    nn.init.constant_(model.eos_head.bias, {"soon": 0.0, "by chance": -6.0, "never": -10.0}[ends])
-    model.generation_config.return_dict_in_generate = True
-    model.save_pretrained(folder / "pocket")
-    return folder / "pocket"
 
 
 def save_tiny_vibevoice(folder: Path, *, speaks: bool = True) -> Path:
     """Save a VibeVoice; it speaks until it is stopped, or ends before it began."""
     torch.manual_seed(0)
-    tokens = ("<|speak|>", "<|start|>", "<|stop|>", "<|end|>")
-    tokenizer = letter_tokenizer(*(tokens if speaks else reversed(tokens)))
-    speak, start, stop, end = tokenizer.convert_tokens_to_ids(list(tokens))
-    codec = {
-        "num_filters": 2,
-        "depths": [1, 1, 1],
-        "downsampling_ratios": [40, 80],
-        "layer_scale_init_value": 0.5,
-    }
-    model = VibeVoiceForConditionalGeneration(
-        VibeVoiceConfig(
-            text_config=Qwen2Config(
-                vocab_size=len(tokenizer),
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                num_key_value_heads=1,
-                max_position_embeddings=2048,
-            ).to_dict(),
-            audio_config=VibeVoiceAcousticTokenizerConfig(hidden_size=16, **codec).to_dict(),
-            semantic_model_config=VibeVoiceAcousticTokenizerEncoderConfig(
-                hidden_size=8, **codec
-            ).to_dict(),
-            diffusion_head_config=VibeVoiceDiffusionHeadConfig(
-                num_hidden_layers=1, intermediate_size=64, frequency_embedding_size=16
-            ).to_dict(),
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=end,
-            audio_bos_token_id=start,
-            audio_eos_token_id=stop,
-            audio_token_id=speak,
-        )
-    )
+    tokens = VIBEVOICE_TOKENS if speaks else reversed(VIBEVOICE_TOKENS)
+    tokenizer = letter_tokenizer(*tokens)
+    model = VibeVoiceForConditionalGeneration(_vibevoice_config(tokenizer))
     _shake(model)
     with torch.no_grad():
         model.model.audio_tower.decoder.head.conv.weight.mul_(0.01)
     # All tokens are equally likely, and of those the first in the vocabulary is taken.
     nn.init.zeros_(model.lm_head.weight)
     model.save_pretrained(folder / "vibevoice")
-    template = (
-        "{% for part in messages[0].content %}{% if part.type == 'audio' %}"
-        "<|start|><|speak|><|stop|>{% else %}{{ part.text }}{% endif %}{% endfor %}<|start|>"
-    )
     VibeVoiceProcessor(
         VibeVoiceAcousticTokenizerFeatureExtractor(),
         tokenizer,
-        chat_template=template,
+        chat_template=VIBEVOICE_TEMPLATE,
         audio_bos_token="<|start|>",
         audio_eos_token="<|stop|>",
         audio_token="<|speak|>",
     ).save_pretrained(folder / "vibevoice")
     return folder / "vibevoice"
+
+
+def _vibevoice_config(tokenizer: PreTrainedTokenizerFast) -> VibeVoiceConfig:
+    speak, start, stop, end = tokenizer.convert_tokens_to_ids(list(VIBEVOICE_TOKENS))
+    codec = {
+        "num_filters": 2,
+        "depths": [1, 1, 1],
+        "downsampling_ratios": [40, 80],
+        "layer_scale_init_value": 0.5,
+    }
+    text = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+    )
+    head = VibeVoiceDiffusionHeadConfig(
+        num_hidden_layers=1, intermediate_size=64, frequency_embedding_size=16
+    )
+    return VibeVoiceConfig(
+        text_config=text.to_dict(),
+        audio_config=VibeVoiceAcousticTokenizerConfig(hidden_size=16, **codec).to_dict(),
+        semantic_model_config=VibeVoiceAcousticTokenizerEncoderConfig(
+            hidden_size=8, **codec
+        ).to_dict(),
+        diffusion_head_config=head.to_dict(),
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=end,
+        audio_bos_token_id=start,
+        audio_eos_token_id=stop,
+        audio_token_id=speak,
+    )
 
 
 def save_tiny_longcat(folder: Path) -> Path:

@@ -55,11 +55,22 @@ def hum(duration_s: float = 1.2, sample_rate: int = 24_000) -> Reference:
 def save_tiny_csm(folder: Path) -> Path:
     """Save a CSM: two codebooks, one layer a decoder, a Mimi of its real strides."""
     torch.manual_seed(0)
+    tokenizer = _csm_tokenizer()
+    model = CsmForConditionalGeneration(_csm_config(len(tokenizer))).eval()
+    _differing_codes(model.codec_model)
+    model.save_pretrained(folder)
+    extractor = EncodecFeatureExtractor(sampling_rate=24_000)
+    CsmProcessor(extractor, tokenizer, chat_template=CSM_TEMPLATE).save_pretrained(folder)
+    return folder
+
+
+def _csm_tokenizer() -> PreTrainedTokenizerFast:
+    """Return a tokenizer of one token a letter."""
     special = ["<pad>", "<bos>", "<eos>", "<|AUDIO|>", "<|audio_eos|>", "<unk>"]
     letters = {token: index for index, token in enumerate([*special, *LETTERS])}
     tokenizer = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    fast = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<bos>",
@@ -67,6 +78,9 @@ def save_tiny_csm(folder: Path) -> Path:
         unk_token="<unk>",
         extra_special_tokens=["<|AUDIO|>", "<|audio_eos|>"],
     )
+
+
+def _csm_config(num_letters: int) -> CsmConfig:
     decoder = {
         "hidden_size": 32,
         "intermediate_size": 32,
@@ -75,11 +89,11 @@ def save_tiny_csm(folder: Path) -> Path:
         "num_key_value_heads": 2,
         "initializer_range": 0.3,  # so that what is heard changes what is said
     }
-    config = CsmConfig(
+    return CsmConfig(
         **decoder,
         num_codebooks=2,
         vocab_size=CODES,  # no more: what a random model says must be in the codec
-        text_vocab_size=len(letters),
+        text_vocab_size=num_letters,
         max_position_embeddings=80,
         pad_token_id=0,
         bos_token_id=1,
@@ -109,12 +123,6 @@ def save_tiny_csm(folder: Path) -> Path:
             "num_key_value_heads": 2,
         },
     )
-    model = CsmForConditionalGeneration(config).eval()
-    _differing_codes(model.codec_model)
-    model.save_pretrained(folder)
-    extractor = EncodecFeatureExtractor(sampling_rate=24_000)
-    CsmProcessor(extractor, fast, chat_template=CSM_TEMPLATE).save_pretrained(folder)
-    return folder
 
 
 def _differing_codes(mimi: MimiModel) -> None:
