@@ -135,10 +135,12 @@ def test_the_figure_draws_the_numbers_and_the_table_holds_them_too() -> None:
     assert [row[header.index(FRONT)] for row in rows] == ["yes", "yes", "no", "no", "yes"]
 
 
-@pytest.mark.parametrize("values", [(-3.0, 5.0), (0.0, 0.0)])
+@pytest.mark.parametrize("values", [(-3.0, 5.0), (0.0, 0.0), (0.0, 500.0)])
 def test_a_distance_of_zero_or_less_does_not_break_the_axis(values: tuple[float, float]) -> None:
     cells = [judged(10 * (i + 1), 1.0 + i, value) for i, value in enumerate(values)]
-    quality_figure(quality_numbers([make_report(*cells)]))
+    figure = quality_figure(quality_numbers([make_report(*cells)]))
+    assert tuple(figure.data[0].y) == values
+    assert figure.layout.yaxis.type != "log"  # which would leave out what is not above zero
 
 
 def test_a_hostile_name_is_text() -> None:

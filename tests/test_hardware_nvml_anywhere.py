@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pynvml
 import pytest
 from nvml_stand_in import standing_in
 
@@ -69,4 +70,8 @@ def test_a_driver_that_does_not_start_is_a_sentence(code: int, words: str) -> No
 
 def test_a_driver_that_is_gone_when_it_is_let_go_of_is_no_error() -> None:
     with standing_in({"nvmlShutdown": 1}):
-        NvmlSensor().close()
+        sensor = NvmlSensor()
+        assert sensor.cards()
+        sensor.close()
+        with pytest.raises(pynvml.NVMLError):  # so that what is let go of is really gone
+            pynvml.nvmlShutdown()

@@ -167,7 +167,17 @@ def test_a_pace_outside_1_to_100_hz_is_refused(interval_s: float) -> None:
 
 @pytest.mark.parametrize("interval_s", [0.01, 1.0])
 def test_1_and_100_hz_are_allowed(interval_s: float) -> None:
-    Sampler(NoGpu(""), interval_s=interval_s)
+    rests: list[float] = []
+    rested = threading.Event()
+
+    def rest(stop: threading.Event, seconds: float) -> None:
+        rests.append(seconds)
+        stop.set()
+        rested.set()
+
+    with Sampler(NoGpu(""), interval_s=interval_s, clock=lambda: 0.0, wait=rest):
+        assert rested.wait(60)
+    assert rests == [interval_s]
 
 
 def test_two_looks_at_once_do_not_mix() -> None:
