@@ -67,10 +67,10 @@ def test_owner_and_name_is_a_hub_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pictogramm", "", " ", "a/b/c", "a b/c", "~nobody-here", "x" * 400, "a\0b"]
+    "name", [f"{BUNDLED_MODEL}x", "", " ", "a/b/c", "a b/c", "~nobody-here", "x" * 400, "a\0b"]
 )
 def test_a_name_that_is_no_model_is_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(UnknownModel, match=r"known: pictogram, .*or a hub id"):
+    with pytest.raises(UnknownModel, match=rf"known: {BUNDLED_MODEL}, .*or a hub id"):
         find_model(name)
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_said_of_words_where_a_model_lists_none(tmp_path: Path) -> No
 def test_the_ten_models_people_ask_for_are_offered_and_gates_are_told() -> None:
     titles = " ".join(entry.title for entry in catalog().values())
     for words in (
-        "Pictogram",
+        f"{BUNDLED_MODEL.title()} (bundled, {find_model(BUNDLED_MODEL).side} px, works offline)",
         "Stable Diffusion 1.5",
         "Stable Diffusion 2.1",
         "Stable Diffusion XL",

@@ -16,6 +16,7 @@ from diffusion_bench.backends.counting.networks import (
     denoiser_run,
 )
 from diffusion_bench.backends.counting.operators import Counter, count_call
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.cost import PassLines, counts
 
 SMALL_UNET = {
@@ -143,7 +144,7 @@ def test_a_network_whose_operators_depend_on_the_size_is_refused():
 
 def test_the_bundled_models_shipped_counts_are_those_of_its_files():
     """Fails when the model is trained anew in another shape: run backends.counting again."""
-    assert count_model(configurations()["pictogram"]) == counts()["pictogram"]
+    assert count_model(configurations()[BUNDLED_MODEL]) == counts()[BUNDLED_MODEL]
 
 
 @pytest.mark.parametrize(("side", "passes"), [(32, 1), (32, 3)])

@@ -21,6 +21,7 @@ from diffusion_bench.backends.downloads import (
     missing_parts,
     presence,
 )
+from diffusion_bench.records import BUNDLED_MODEL
 
 FETCH = """
 import json, sys
@@ -49,7 +50,8 @@ LOAD = """
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import ImageRequest
 backend = ImageBackend.load("tiny/sd", device="cpu")
-print(backend.generate(ImageRequest(prompt="a cat", model="tiny/sd", steps=1)).images[0].size)
+request = ImageRequest(prompt="a cat", model="tiny/sd", steps=1, width=64, height=64)
+print(backend.generate(request).images[0].size)
 """
 
 
@@ -186,7 +188,7 @@ def test_sizes_are_predicted_with_their_source_before_the_hub_is_asked() -> None
 
 
 def test_what_is_bundled_or_a_folder_is_here(sd: Path) -> None:
-    assert presence(find_model("pictogram")) == "here"
+    assert presence(find_model(BUNDLED_MODEL)) == "here"
     assert presence(find_model(str(sd))) == "here"
     assert presence(find_model("owner/name")) == "not here"
     assert expected_size(find_model(str(sd))).left_mib == 0

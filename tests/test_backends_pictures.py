@@ -15,7 +15,7 @@ from diffusion_bench import __version__
 from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import RECIPE_KEY, read_recipe, read_request, save_png
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.whole_file import NotWritten
 
 REQUEST = ImageRequest(
@@ -76,7 +76,7 @@ def test_other_tools_find_the_settings_where_they_look(tmp_path: Path) -> None:
         "on a table 🍎",
         "Negative prompt: a dog",
         "Steps: 7, Sampler: DDPM, CFG scale: 4.5, Seed: 9223372036854775807, Size: 48x32, "
-        "Model: pictogram, Noise seed: 12, "
+        f"Model: {BUNDLED_MODEL}, Noise seed: 12, "
         f"Version: Diffusion Bench {__version__}",
     ]
 

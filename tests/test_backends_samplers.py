@@ -11,7 +11,7 @@ import pytest
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, catalog, find_model
 from diffusion_bench.backends.samplers import allowed_samplers
-from diffusion_bench.records import SamplerName
+from diffusion_bench.records import BUNDLED_MODEL, SamplerName
 
 EVERY = list(get_args(SamplerName))
 SCHEDULE = Path("scheduler") / "scheduler_config.json"
@@ -40,7 +40,7 @@ def test_a_reason_is_one_sentence_that_names_the_scheduler_and_what_to_take() ->
 
 
 def test_native_says_which_scheduler_it_is_and_lcm_whom_it_is_for() -> None:
-    notes = {choice.name: choice.note for choice in allowed_samplers(find_model("pictogram"))}
+    notes = {choice.name: choice.note for choice in allowed_samplers(find_model(BUNDLED_MODEL))}
     assert notes["native"] == "DDIMScheduler, as the model came"
     assert "distilled" in notes["lcm"]
     assert notes["ddim"] == ""
@@ -49,7 +49,7 @@ def test_native_says_which_scheduler_it_is_and_lcm_whom_it_is_for() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     own = tmp_path / "own"
-    shutil.copytree(MODELS_FOLDER / "pictogram", own)
+    shutil.copytree(MODELS_FOLDER / BUNDLED_MODEL, own)
     return own
 
 

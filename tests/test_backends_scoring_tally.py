@@ -24,7 +24,7 @@ from diffusion_bench.backends.scoring.quality import (
 )
 from diffusion_bench.backends.scoring.resampling import bootstrap
 from diffusion_bench.backends.scoring.tally import JUDGED, NO_REFERENCE, ONE_CAPTION, Tally
-from diffusion_bench.records import Estimate, ImageRequest, Quality, QualityPlan
+from diffusion_bench.records import BUNDLED_MODEL, Estimate, ImageRequest, Quality, QualityPlan
 
 ONE = torch.zeros(400, dtype=torch.long)
 
@@ -187,9 +187,9 @@ def test_a_scorer_without_captions_says_so(painter: ImageBackend, stock: ClipSco
 def test_a_model_that_tells_its_words_has_the_bundled_scorer_others_a_clip_of_the_hub(
     painter: ImageBackend,
 ) -> None:
-    assert scorer_of(QualityPlan(), "pictogram") == BUNDLED_SCORER
+    assert scorer_of(QualityPlan(), BUNDLED_MODEL) == BUNDLED_SCORER
     assert scorer_of(QualityPlan(), painter.model) == HUB_SCORER
-    assert scorer_of(QualityPlan(scorer="owner/clip"), "pictogram") == "owner/clip"
+    assert scorer_of(QualityPlan(scorer="owner/clip"), BUNDLED_MODEL) == "owner/clip"
 
 
 def model_that_knows(folder: Path, *words: str) -> ImageRequest:

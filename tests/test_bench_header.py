@@ -12,7 +12,7 @@ from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
-from diffusion_bench.records import GpuReading
+from diffusion_bench.records import BUNDLED_MODEL, GpuReading
 from diffusion_bench.reports.schema import GpuCard, StopRule
 from diffusion_bench.reports.store import to_line
 
@@ -49,7 +49,8 @@ def test_the_header_holds_the_plan_and_what_the_worker_said_of_itself() -> None:
 def test_how_a_cell_is_measured_is_in_the_plan_and_its_models_and_switches_are_known() -> None:
     sweep = parse_sweep(
         'name = "mine"\nmeasured_steps = 9\ntime_limit_s = 60\nsustain_s = 30\n'
-        'emulated_memory = "8GiB"\n[stop]\nnoise = 0.02\n[axes]\nmodel = ["pictogram", "nope"]\n'
+        'emulated_memory = "8GiB"\n[stop]\nnoise = 0.02\n'
+        f'[axes]\nmodel = ["{BUNDLED_MODEL}", "nope"]\n'
     )
     header = make_header(sweep, READY, NoGpu("no driver"))
     plan = header.plan
@@ -57,7 +58,7 @@ def test_how_a_cell_is_measured_is_in_the_plan_and_its_models_and_switches_are_k
     assert (plan.measured_steps, plan.time_limit_s, plan.sustain_s) == (9, 60.0, 30.0)
     assert plan.emulated_memory_mib == 8192.0
     bundled, unknown = plan.models
-    assert (bundled.name, bundled.missing) == ("pictogram", {})
+    assert (bundled.name, bundled.missing) == (BUNDLED_MODEL, {})
     assert (unknown.name, unknown.revision) == ("nope", None)
     assert "unknown model 'nope'" in unknown.missing["revision"]
     assert header.software.flags == {"a": "1"}

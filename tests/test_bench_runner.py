@@ -19,7 +19,7 @@ from diffusion_bench.backends.device import CACHE_VARIABLE, DeviceBusy, hold_dev
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.worker_process import WorkerFailed
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
 from diffusion_bench.reports.stats import totals
@@ -69,7 +69,7 @@ def again(ran: Ran) -> HandPicked:
 
 def flow_matching_model(folder: Path) -> Path:
     """Return the bundled model with another scheduler, as the newest models have."""
-    shutil.copytree(MODELS_FOLDER / "pictogram", folder)
+    shutil.copytree(MODELS_FOLDER / BUNDLED_MODEL, folder)
     index = json.loads((folder / "model_index.json").read_text())
     index["scheduler"] = ["diffusers", "FlowMatchEulerDiscreteScheduler"]
     (folder / "model_index.json").write_text(json.dumps(index))
@@ -128,7 +128,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_a_cell_that_goes_wrong_is_a_row_with_its_message(troubled: Ran) -> None:
     unknown, flow, killed, too_large, *rest = troubled.cells
     assert (unknown.status, flow.status) == ("failed", "failed")
-    assert unknown.message.startswith("unknown model 'nope'; known: pictogram")
+    assert unknown.message.startswith(f"unknown model 'nope'; known: {BUNDLED_MODEL}")
     assert "flow matching" in flow.message
     assert (killed.status, too_large.status) == ("crashed", "oom")
     assert killed.message.startswith("the worker was killed from outside; the system counts no")

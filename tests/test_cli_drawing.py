@@ -12,6 +12,7 @@ from PIL import Image
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.cli import main
 from diffusion_bench.cli.drawing import Settings
+from diffusion_bench.records import BUNDLED_MODEL
 
 SIDE = 32
 
@@ -120,7 +121,7 @@ def test_every_sampler_can_be_asked_for(sampler: str, tmp_path: Path) -> None:
 def test_a_models_usual_sampler_is_its_own_where_ddim_is_not_defined() -> None:
     asked = {
         model: Settings(model=model).request("a cat").sampler
-        for model in ("pictogram", "black-forest-labs/FLUX.1-schnell", "stabilityai/sdxl-turbo")
+        for model in (BUNDLED_MODEL, "black-forest-labs/FLUX.1-schnell", "stabilityai/sdxl-turbo")
     }
     assert list(asked.values()) == ["ddim", "native", "native"]
 

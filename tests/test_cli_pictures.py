@@ -19,7 +19,7 @@ from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_recipe, read_request, save_png
 from diffusion_bench.cli import main
 from diffusion_bench.cli.drawing import Settings, parse_size
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--device", "cpu")
@@ -112,7 +112,7 @@ def test_a_picture_is_drawn_again_from_itself_with_the_same_bytes(
 ) -> None:
     """One of a batch, with noise on the way: what alone would come out only nearly the same."""
     options = ("--sampler", "ddpm", "--seed", "5", "--pictures", "2", "--negative", "a dog")
-    assert generate(*options, "--size", "48x40", "--out", str(tmp_path / "cat.png")) == 0
+    assert generate(*options, "--size", "48x32", "--out", str(tmp_path / "cat.png")) == 0
     second, again = tmp_path / "cat-1.png", tmp_path / "again.png"
     capsys.readouterr()
     assert run("generate", "--from", str(second), "--out", str(again), "--device", "cpu") == 0
@@ -206,7 +206,7 @@ def test_a_batch_begun_again_keeps_what_is_there_unless_told(
 
 def test_the_options_reach_the_request(tmp_path: Path) -> None:
     out = tmp_path / "cat.png"
-    options = ("--eta", "0.5", "--guidance", "1.5", "--negative", "a dog", "--size", "40x32")
+    options = ("--eta", "0.5", "--guidance", "1.5", "--negative", "a dog", "--size", "48x32")
     assert generate(*options, "--precision", "bf16", "--seed", "3", "--out", str(out)) == 0
     assert read_request(out).model_dump(exclude_defaults=True) == {
         "prompt": "a cat",
@@ -214,13 +214,13 @@ def test_the_options_reach_the_request(tmp_path: Path) -> None:
         "eta": 0.5,
         "steps": 2,
         "guidance_scale": 1.5,
-        "width": 40,
+        "width": 48,
         "height": 32,
         "precision": "bf16",
         "seed": 3,
     }
     with Image.open(out) as picture:
-        assert picture.size == (40, 32)
+        assert picture.size == (48, 32)
 
 
 def test_words_the_model_never_saw_are_a_warning(
@@ -228,7 +228,7 @@ def test_words_the_model_never_saw_are_a_warning(
 ) -> None:
     assert generate("--negative", "zorp", "--out", str(tmp_path / "cat.png")) == 0
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0] == "warning: pictogram was not trained on: zorp"
+    assert errors[0] == f"warning: {BUNDLED_MODEL} was not trained on: zorp"
     assert len(errors) == 2
 
 
@@ -247,7 +247,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_picture(
 
 def test_what_is_not_given_is_the_models_own_setting() -> None:
     bundled = Settings().request("a cat")
-    entry = find_model("pictogram")
+    entry = find_model(BUNDLED_MODEL)
     assert (bundled.width, bundled.steps, bundled.guidance_scale) == (
         entry.side,
         entry.steps,

@@ -16,13 +16,13 @@ from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.cli import main
 from diffusion_bench.cli.sweeps import describe, limit_line, time_left
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Energy, Limit
 from diffusion_bench.reports.store import to_line
 
 PLAN = (
-    'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "pictogram"]\n'
+    f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "{BUNDLED_MODEL}"]\n'
     'sampler = ["ddim"]\nsteps = [2]\n'
 )
 
@@ -154,7 +154,7 @@ def test_a_limit_is_told_with_both_its_sides(
 ) -> None:
     request = ImageRequest(prompt="a cat")
     limit = Limit(axis="batch", request=request, largest_fit=fits, smallest_misfit=misfits)
-    assert limit_line(limit) == f"pictogram, fp32: {words}"
+    assert limit_line(limit) == f"{BUNDLED_MODEL}, fp32: {words}"
 
 
 def test_a_full_disk_is_one_line_and_begins_no_report(
@@ -189,9 +189,9 @@ def test_a_report_is_written_as_csv_markdown_and_html(
     rows = list(csv.DictReader(io.StringIO(files[0].read_text(encoding="utf-8"))))
     assert [(row["status"], row["model"]) for row in rows] == [
         ("failed", "nope"),
-        ("ok", "pictogram"),
+        ("ok", BUNDLED_MODEL),
     ]
-    assert "| pictogram |" in files[1].read_text(encoding="utf-8")
+    assert f"| {BUNDLED_MODEL} |" in files[1].read_text(encoding="utf-8")
     assert files[2].read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
 
 

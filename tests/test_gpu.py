@@ -19,7 +19,7 @@ from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.hardware.facts import gather_facts
 from diffusion_bench.hardware.matching import match_torch
 from diffusion_bench.hardware.sensors import open_sensor
-from diffusion_bench.records import Generation, ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, Generation, ImageRequest
 from diffusion_bench.reports.read import read_report
 
 pytestmark = [
@@ -30,7 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def backend() -> ImageBackend:
-    return ImageBackend.load("pictogram", device="cuda")
+    return ImageBackend.load(BUNDLED_MODEL, device="cuda")
 
 
 def pixels(generation: Generation) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_events_on_the_stream_time_every_step_and_stage(
 
 def test_the_gpu_draws_what_the_cpu_draws(backend: ImageBackend) -> None:
     request = ImageRequest(prompt="a cat on a blue background")
-    on_cpu = ImageBackend.load("pictogram", device="cpu").generate(request)
+    on_cpu = ImageBackend.load(BUNDLED_MODEL, device="cpu").generate(request)
     assert np.abs(pixels(backend.generate(request)) - pixels(on_cpu)).mean() < 3
 
 
@@ -142,12 +142,12 @@ def test_an_allocator_that_is_short_of_memory_says_how_often() -> None:
     program = (
         "from diffusion_bench.backends.device import cap_memory\n"
         "from diffusion_bench.backends.images import ImageBackend\n"
-        "from diffusion_bench.records import ImageRequest\n"
+        "from diffusion_bench.records import BUNDLED_MODEL, ImageRequest\n"
         "import torch\n"
         f"cap_memory('cuda', {cap_mib})\n"
         "filler = [torch.empty(2**20, device='cuda') for _ in range(110)]\n"
         "del filler\n"  # 440 MiB stay with the allocator, in blocks of 4
-        "backend = ImageBackend.load('pictogram', device='cuda')\n"
+        "backend = ImageBackend.load(BUNDLED_MODEL, device='cuda')\n"
         "request = ImageRequest(prompt='a cat', steps=1, batch=16, width=128, height=128)\n"
         "memory = backend.generate(request).memory\n"
         f"assert memory.torch_reserved_mib <= {cap_mib}, memory\n"

@@ -8,7 +8,7 @@ import torch
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.images import ImageBackend
-from diffusion_bench.records import Generation, ImageRequest, Speed, parse_speed
+from diffusion_bench.records import BUNDLED_MODEL, Generation, ImageRequest, Speed, parse_speed
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,7 +24,7 @@ def pixels(generation: Generation) -> np.ndarray:
 def load(words: str) -> ImageBackend:
     speed = parse_speed(words)
     assert isinstance(speed, Speed)
-    return ImageBackend.load("pictogram", device="cuda", speed=speed)
+    return ImageBackend.load(BUNDLED_MODEL, device="cuda", speed=speed)
 
 
 @pytest.fixture(scope="module")

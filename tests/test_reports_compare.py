@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from fakes import make_cell, make_report
 
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report
@@ -72,7 +73,7 @@ def test_work_that_only_one_report_has_is_a_row_that_says_so():
 
 
 def with_model(report: Report, **facts: str) -> Report:
-    models = (ModelFacts(name="pictogram", **facts),)
+    models = (ModelFacts(name=BUNDLED_MODEL, **facts),)
     plan = report.header.plan.model_copy(update={"models": models})
     return report.model_copy(update={"header": report.header.model_copy(update={"plan": plan})})
 

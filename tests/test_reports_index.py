@@ -9,6 +9,7 @@ import threading
 import pytest
 from fakes import make_cell, make_header, make_report
 
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports import index
 from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex, digest_of
 from diffusion_bench.reports.store import to_line
@@ -45,7 +46,7 @@ def test_a_digest_has_the_device_and_the_figures_of_each_cell():
 
     assert (found.source, found.on_gpu, found.gpu) == ("mine.jsonl", True, GPU)
     (one,) = found.cells
-    assert (one.model, one.steps, one.batch, one.n) == ("pictogram", 20, 4, 7)
+    assert (one.model, one.steps, one.batch, one.n) == (BUNDLED_MODEL, 20, 4, 7)
     assert one.low_s <= one.median_s == 1.0 <= one.high_s
     assert one.denoising_s == pytest.approx(0.8)
 

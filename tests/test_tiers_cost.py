@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffusion_bench.backends.catalog import catalog
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.cost import OPERATORS, cost_of, counts, known_models, short_name
 
 
@@ -47,7 +48,7 @@ def test_parameters_are_the_published_ones(model, part, millions):
 
 def test_every_model_of_the_catalog_has_counts():
     names = [short_name(name) for name in catalog()]
-    assert names[:4] == ["pictogram", "sd15", "sd21", "sdxl"]
+    assert names[:4] == [BUNDLED_MODEL, "sd15", "sd21", "sdxl"]
     assert len(set(names)) == len(catalog()) >= 10
     assert set(names) <= counts().keys()
 

@@ -9,13 +9,14 @@ from statistics import median
 
 import pytest
 
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.cost import cost_of
 from diffusion_bench.tiers.own_cells import MAX_CELLS, MIN_CELLS, fit_cells, predict_cell
 from diffusion_bench.tiers.workload import TimedCell, Workload
 
 
 def workload(**given) -> Workload:
-    return Workload.model_validate({"model": "pictogram", "precision": "fp32"} | given)
+    return Workload.model_validate({"model": BUNDLED_MODEL, "precision": "fp32"} | given)
 
 
 def seconds_of(work: Workload, *, on_gpu: bool = False) -> tuple[float, float]:

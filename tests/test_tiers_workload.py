@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.workload import (
     Workload,
     model_named,
@@ -20,7 +21,7 @@ from diffusion_bench.tiers.workload import (
         ("SD1.4", "sd15"),
         ("SDXL", "sdxl"),
         ("sdxl", "sdxl"),
-        ("pictogram", "pictogram"),
+        (BUNDLED_MODEL, BUNDLED_MODEL),
         ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd15"),
     ],
 )

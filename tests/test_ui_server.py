@@ -10,8 +10,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_of, wait_until
 
+from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pictures import read_request
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+
+STEP = find_model(BUNDLED_MODEL).multiple
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +74,7 @@ def test_the_same_seed_gives_the_same_bytes(client):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"width": 70}, "width 70 is not a multiple of 8; the nearest are 64 and 72"),
+        ({"width": 70}, f"width 70 is not a multiple of {STEP}, as this model needs; the nearest"),
         ({"prompt": ""}, "the prompt is empty"),
         ({"model": "nowhere"}, "unknown model 'nowhere'"),
         ({"model": "some/body"}, "could not be fetched from the hub"),

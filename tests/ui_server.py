@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_bench.backends.device import DeviceBusy, hold_device
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui.launch import serving
 
 LIMIT_S = 60.0
@@ -24,7 +25,7 @@ VALUES: dict[str, Any] = {
     "prompt": "a cat on a blue background",
     "negative_prompt": "",
     "style": "None",
-    "model": "pictogram",
+    "model": BUNDLED_MODEL,
     "sampler": "ddim",
     "steps": 2,
     "seed": 7,

@@ -16,16 +16,21 @@ from pathlib import Path
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.records import BUNDLED_MODEL
+
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.10
 MIB = 2**20
 SWEEP = 'name = "memory"\nrepeats = 3\n[axes]\nsampler = ["ddim"]\nsteps = [20]\n'
-BARE = """
+BARE = f"""
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-pipeline = StableDiffusionPipeline.from_pretrained("diffusion_bench/models/pictogram")
+pipeline = StableDiffusionPipeline.from_pretrained({str(MODELS_FOLDER / BUNDLED_MODEL)!r})
 pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
 for _ in range(4):
-    pipeline("a cat on a blue background", height=64, width=64, num_inference_steps=20)
+    pipeline("a cat on a blue background", num_inference_steps=20)
 """
 
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from diffusion_bench.charts.tier_measured import timed_cells
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.index import digest_of
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.tiers.cost import cost_of
@@ -84,7 +85,7 @@ def synthetic_cells(*, on_gpu: bool, seed: int = 0) -> list[TimedCell]:
     draw = random.Random(seed)
     model, precision, sides = ("sd15", "fp16", (256, 512, 768, 1024))
     if not on_gpu:
-        model, precision, sides = ("pictogram", "fp32", (64, 96, 128, 192))
+        model, precision, sides = (BUNDLED_MODEL, "fp32", (64, 96, 128, 192))
     cells = []
     for side, batch, steps, sampler in product(sides, (1, 2, 4), (10, 20, 50), ("ddim", "ddpm")):
         workload = Workload(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import alone_on
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import known_models
 from diffusion_bench.tiers.evidence import Evidence
@@ -22,7 +23,7 @@ from diffusion_bench.tiers.workload import Software, TimedCell, Workload, parse_
 
 # Each model as its makers use it; those in bf16 are fp16's size, and overflow in fp16.
 USUAL = {
-    "pictogram": "pictogram 64x64 b1 fp32 20",
+    BUNDLED_MODEL: f"{BUNDLED_MODEL} {BUNDLED_SIDE}x{BUNDLED_SIDE} b1 fp32 20",
     "sd15": "sd15 512x512 b1 fp16 20",
     "sd21": "sd21 768x768 b1 fp16 20",
     "sdxl": "sdxl 1024x1024 b1 fp16 30",

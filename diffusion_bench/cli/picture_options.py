@@ -9,7 +9,8 @@ import typer
 
 Prompt = Annotated[str | None, typer.Argument(help="What to draw.")]
 Model = Annotated[
-    str | None, typer.Option(help="A catalog name, a folder or a hub id; pictogram if not given.")
+    str | None,
+    typer.Option(help="A catalog name, a folder or a hub id; the bundled one if not given."),
 ]
 Sampler = Annotated[
     str | None,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.calibrate import CardSpreads, Spreads
 from diffusion_bench.tiers.cards import Card, is_geforce
 from diffusion_bench.tiers.fit import (
@@ -31,7 +32,7 @@ from diffusion_bench.tiers.published import PublishedSpeed
 from diffusion_bench.tiers.roofline import Fit
 
 SCORED = re.compile(r"RTX [345]0[5-9]0\b")
-SMALL_MODELS = ("sd15", "sd21", "pictogram")
+SMALL_MODELS = ("sd15", "sd21", BUNDLED_MODEL)
 MIN_BATCH = 4
 MIN_RECORDS = 5
 NOISE_OF_REPEATS = 0.02

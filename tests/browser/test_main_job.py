@@ -9,7 +9,7 @@ import pytest
 from ui_server import served
 
 from diffusion_bench.backends.pictures import read_request
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_SIDE, ImageRequest
 
 CHROMIUM = shutil.which("chromium")
 SWEEP = """name = "browser"
@@ -103,7 +103,7 @@ def draw_a_picture(visit, folder):
     picture = page.locator("#t2i-pictures img").first
     sync_api.expect(picture).to_be_visible()
     shown = picture.evaluate("image => [image.naturalWidth, image.getBoundingClientRect().width]")
-    assert shown[0] == 64
+    assert shown[0] == BUNDLED_SIDE
     assert shown[1] > 2 * 64
     seed = int(page.locator("#t2i-used-seed textarea").input_value())
     drawn = page.request.get(picture.get_attribute("src"))

@@ -41,9 +41,9 @@ def draw(visit, folder):
     page = visit.page
     page.fill("#t2i-prompt textarea", "a fox on a green background")
     page.fill("#t2i-negative textarea", "a dog")
-    set_numbers(page, steps=3, seed=12, guidance=2.5, width=72, height=56, batch=2)
+    set_numbers(page, steps=3, seed=12, guidance=2.5, width=80, height=48, batch=2)
     page.click("#t2i-generate")
-    visit.has_text("#t2i-recipe", "Seed: 12, Size: 72x56")
+    visit.has_text("#t2i-recipe", "Seed: 12, Size: 80x48")
     pictures = page.locator("#t2i-pictures img")
     sync_api.expect(pictures).to_have_count(2, timeout=PATIENCE_MS)
     path = folder / "second.png"
@@ -63,7 +63,7 @@ def change_everything_and_drop_the_picture_back(visit, path):
     visit.has_text("#t2i-prompt", "^a fox on a green background$")
     visit.has_text("#t2i-negative", "^a dog$")
     sync_api.expect(off).to_be_enabled(timeout=PATIENCE_MS)
-    restored = {"steps": 3, "seed": 12, "guidance": 2.5, "width": 72, "height": 56, "batch": 2}
+    restored = {"steps": 3, "seed": 12, "guidance": 2.5, "width": 80, "height": 48, "batch": 2}
     for name, value in restored.items():
         sync_api.expect(page.locator(f"#t2i-{name} input")).to_have_value(str(value))
 
