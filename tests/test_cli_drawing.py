@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_bench.backends.pictures import read_request
+from diffusion_bench.backends.picture_recipes import PictureRecipe
+from diffusion_bench.backends.pictures import read_recipe, read_request, save_png
 from diffusion_bench.cli import main
 from diffusion_bench.cli.drawing import Settings
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 SIDE = 32
 
@@ -83,10 +84,23 @@ def test_a_picture_from_a_picture_is_drawn_again_with_the_image_and_not_without(
     assert run(*draw_again, "--image", str(photo)) == 0
     assert first.read_bytes() == again.read_bytes()
     capsys.readouterr()
-    assert run(*draw_again) == 2
-    assert capsys.readouterr().err.endswith(
-        "error: this request starts from an image, which must come with it\n"
-    )
+    own = read_recipe(first)
+    drawn_from = f"an image of {SIDE}x{SIDE} pixels (digest {own.request.image})"
+    other, plain = tmp_path / "other.png", tmp_path / "plain.png"
+    Image.new("RGB", (SIDE, 8), "red").save(other)
+    save_png(Image.new("RGB", (8, 8)), plain, PictureRecipe(request=ImageRequest(prompt="a cat")))
+    for file, given, told in (
+        (first, (), f"was drawn from {drawn_from}, which it does not hold: add --image\n"),
+        (first, (other,), f"was drawn from {drawn_from}; the image given is of {SIDE}x8 pixels"),
+        (plain, (other,), "was drawn from no image: leave --image out"),
+    ):
+        images = [part for one in given for part in ("--image", str(one))]
+        command = ("generate", "--from", str(file), "--out", str(again), "--device", "cpu")
+        assert run(*command, *images) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {file.name} {told}")
+        assert said.count("\n") == 1
+    assert first.read_bytes() == again.read_bytes()  # as it was
 
 
 def test_variations_are_relatives_and_their_seed_counts_up(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from diffusion_bench.backends.input_pictures import read_inputs
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import save_png
 from diffusion_bench.records import ImageRequest
@@ -106,13 +109,38 @@ def test_a_variation_comes_back(drawing):
 
 
 def test_other_software_and_a_picture_that_is_needed_too_are_said():
-    request = ImageRequest(prompt="a fox", image="0" * 16, strength=0.4)
-    recipe = PictureRecipe(request=request, versions={"torch": "1.0.0"})
+    request = ImageRequest(prompt="a fox", image="0" * 16, mask="1" * 16, strength=0.4)
+    recipe = PictureRecipe(request=request, versions={"torch": "1.0.0"}, input_size=(640, 480))
 
     said = restored(recipe, shared=False).said
 
-    assert "put that in too" in said
+    assert (
+        f"from an image of 640x480 pixels (digest {'0' * 16}) and a mask (digest {'1' * 16}), "
+        "which it does not hold: put that in too" in said
+    )
     assert "torch 1.0.0 then, " in said
+
+
+def test_another_picture_to_start_from_than_the_restored_one_is_warned_of(drawing, tmp_path):
+    colours = ("red", "blue")
+    paths = {colour: str(tmp_path / f"{colour}.png") for colour in colours}
+    for colour, path in paths.items():
+        Image.new("RGB", (16, 8), colour).save(path)
+    request = ImageRequest(prompt="a fox", **read_inputs(Path(paths["red"])).digests())
+    fields = restored(PictureRecipe(request=request, input_size=(16, 8)), shared=False).fields
+
+    def warned(colour):
+        start = {"background": paths[colour], "layers": []} if colour else None
+        return drawing.asked(fields | {"start": start}).warnings
+
+    assert warned("red") == ()
+    (told,) = warned("blue")
+    assert f"drawn from an image of 16x8 pixels (digest {request.image}); the image given" in told
+    (told,) = warned(None)
+    assert told.endswith("; no image is given.")
+    plain = restored(PictureRecipe(request=ImageRequest(prompt="a fox")), shared=False).fields
+    assert drawing.asked(plain | {"start": {"background": paths["red"], "layers": []}}).inputs
+    assert drawing.asked(plain).warnings == ()
 
 
 def save_elsewhere(path, text):
@@ -141,6 +169,7 @@ def test_a_picture_of_another_tool_brings_back_what_it_tells(tmp_path):
         "width": 512,
         "height": 768,
         "style": "None",
+        "restored": None,
     }
     assert "another tool" in found.said
 

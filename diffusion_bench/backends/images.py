@@ -161,6 +161,7 @@ class ImageBackend:
             step_s=clock.step_s(),
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
+            input_size=None if inputs is None else inputs.image.size,
             warnings=self._warnings(request),
             notes=self.notes,
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 from pydantic_core import from_json
 
 from diffusion_bench import __version__
 from diffusion_bench.backends.model_facts import model_facts
 from diffusion_bench.records import Generation, ImageRequest, Record, explain
+
+if TYPE_CHECKING:
+    from diffusion_bench.backends.input_pictures import InputPictures
 
 LIBRARIES = ("torch", "diffusers", "transformers")  # whose versions decide the last bit
 MAX_JSON = 32 * 1024  # characters; two prompts of 2000 and all settings are less than 9000
@@ -24,7 +27,9 @@ class PictureRecipe(Record):
     """What made a picture: number `picture`, from 0, of `request`'s batch.
 
     A batch is kept as it was, since its pictures are equal bit for bit only when they are drawn
-    together again. `missing` says why the revision is `None`.
+    together again. Of the pictures it started from, the request has the digests and `input_size` is
+    width and height; they and their names are theirs who drew it, and not in it. `missing` says why
+    the revision is `None`.
     """
 
     request: ImageRequest
@@ -32,6 +37,7 @@ class PictureRecipe(Record):
     device: Word = ""
     model_revision: Word | None = None
     versions: Annotated[dict[Word, Word], Field(max_length=16)] = {}
+    input_size: tuple[PositiveInt, PositiveInt] | None = None
     missing: Annotated[dict[Word, Annotated[str, Field(max_length=400)]], Field(max_length=16)] = {}
 
     @model_validator(mode="after")
@@ -44,6 +50,28 @@ class PictureRecipe(Record):
     def alone(self) -> ImageRequest:
         """Return the request that draws this picture on its own, equal but for rounding."""
         return self.request.of_picture(self.picture)
+
+    @property
+    def drawn_from(self) -> str:
+        """Return in words the pictures it started from, empty where there was none."""
+        if self.request.image is None:
+            return ""
+        size = "" if self.input_size is None else " of {}x{} pixels".format(*self.input_size)
+        mask = self.request.mask
+        masked = "" if mask is None else f" and a mask (digest {mask})"
+        return f"an image{size} (digest {self.request.image}){masked}"
+
+    def other_inputs(self, inputs: InputPictures) -> str:
+        """Return in words how pictures are other than those it started from, empty where not."""
+        now = inputs.digests()
+        told = []
+        if now["image"] != self.request.image:
+            size = "{}x{}".format(*inputs.image.size)
+            told.append(f"the image given is of {size} pixels (digest {now['image']})")
+        if now["mask"] != self.request.mask:
+            mask = now["mask"]
+            told.append(f"the mask given has the digest {mask}" if mask else "no mask is given")
+        return " and ".join(told)
 
     def differences(self, other: PictureRecipe) -> tuple[str, ...]:
         """Return in words where another recipe's weights, software or device are not these."""
@@ -68,6 +96,7 @@ def recipe_of(generation: Generation, picture: int = 0) -> PictureRecipe:
         device=generation.device[:200],
         model_revision=revision,
         versions=software_versions(),
+        input_size=generation.input_size,
         missing=missing,
     )
 

@@ -16,6 +16,7 @@ from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, 
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.input_pictures import InputPictures
+    from diffusion_bench.backends.picture_recipes import PictureRecipe
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import Generation, OnStep
 
@@ -145,11 +146,26 @@ class Drawing:
         recipe = read_recipe(file)
         if recipe is None:
             raise ValueError(f"{file.name} carries no recipe of Diffusion Bench")
+        self._check_inputs(recipe, file)
         generation = self._generate(recipe.request)
         self._save(generation, recipe.picture, path)
         for difference in recipe.differences(recipe_of(generation, recipe.picture)):
             typer.echo(f"warning: the picture may differ: {difference}", err=True)
         _summarise(generation)
+
+    def _check_inputs(self, recipe: PictureRecipe, file: Path) -> None:
+        """Raise ValueError unless the pictures given are those that a recipe started from."""
+        drawn_from = recipe.drawn_from
+        if self._inputs is None:
+            if drawn_from:
+                add = "--image" if recipe.request.mask is None else "--image and --mask"
+                raise ValueError(
+                    f"{file.name} was drawn from {drawn_from}, which it does not hold: add {add}"
+                )
+        elif not drawn_from:
+            raise ValueError(f"{file.name} was drawn from no image: leave --image out")
+        elif other := recipe.other_inputs(self._inputs):
+            raise ValueError(f"{file.name} was drawn from {drawn_from}; {other}")
 
     def _generate(self, request: ImageRequest) -> Generation:
         with _progress(request) as on_step:

@@ -168,7 +168,7 @@ class Generation(Record):
 
     The request's `speed` is the one it was run at, also where "auto" was asked. `compile_s` is the
     part of `wall_s` in which torch compiled, `None` where it was not to. `notes` say how the speed
-    was chosen.
+    was chosen. `input_size` is width and height of the picture it started from, as that came.
     """
 
     request: ImageRequest
@@ -179,5 +179,6 @@ class Generation(Record):
     step_s: tuple[float, ...]
     memory: Memory
     compile_s: float | None = None
+    input_size: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.model_sizes import check_sides
+from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
 from diffusion_bench.ui.prompt_styles import styled
@@ -26,6 +27,7 @@ class Asked(NamedTuple):
     rounds: int = 1
     live: bool = True
     parameters: bool = True
+    warnings: tuple[str, ...] = ()
 
     def round(self, number: int) -> ImageRequest:
         """Return the request of a round; the seeds count on."""
@@ -70,7 +72,17 @@ def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
         rounds,
         live=bool(values.get("live_preview", True)),
         parameters=bool(values.get("parameters", True)),
+        warnings=_other_start(values.get("restored"), inputs),
     )
+
+
+def _other_start(recipe: PictureRecipe | None, inputs: InputPictures | None) -> tuple[str, ...]:
+    """Return what to say where restored settings are of a picture that started from another one."""
+    if recipe is None or not recipe.drawn_from:
+        return ()
+    other = "no image is given" if inputs is None else recipe.other_inputs(inputs)
+    told = f"The picture whose settings were restored was drawn from {recipe.drawn_from}; {other}."
+    return (told,) if other else ()
 
 
 def _check_sides(fields: Mapping[str, Any], *, shared: bool) -> None:

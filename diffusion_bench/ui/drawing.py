@@ -217,7 +217,7 @@ def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:
                 total=asked.rounds,
                 status="\n".join([summary(generation), *notes(generation)]),
                 used_seed=asked.request.seed,
-                warnings=generation.warnings if number == 0 else (),
+                warnings=(*asked.warnings, *generation.warnings) if number == 0 else (),
                 finished=finished,
             )
         case _:

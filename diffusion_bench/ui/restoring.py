@@ -58,7 +58,7 @@ def _restored_elsewhere(text: str) -> Restored:
         "What this picture of another tool tells is in the fields now; the model is as it was, and "
         "another program draws another picture."
     )
-    return Restored(fields | {"style": NO_STYLE}, said)
+    return Restored(fields | {"style": NO_STYLE, "restored": None}, said)
 
 
 def _that_fits(told: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def restored(recipe: PictureRecipe, *, shared: bool) -> Restored:
     given |= {name: UNSET for name in SEEDS if given[name] is None}
     if shared and given["speed"] not in USUAL_SPEEDS:
         given["speed"] = USUAL_SPEEDS[0]
-    page_only = {"style": NO_STYLE, "rounds": 1}
+    page_only = {"style": NO_STYLE, "rounds": 1, "restored": recipe}
     return Restored(given | page_only, " ".join(_words(recipe)))
 
 
@@ -101,8 +101,10 @@ def _words(recipe: PictureRecipe) -> list[str]:
             f"It is picture {recipe.picture + 1} of a batch of {request.batch}; alone it is drawn "
             f"from seed {recipe.alone.seed}, equal but for rounding."
         )
-    if request.image is not None:
-        words.append("It was drawn from another picture, which it does not hold: put that in too.")
+    if recipe.drawn_from:
+        words.append(
+            f"It was drawn from {recipe.drawn_from}, which it does not hold: put that in too."
+        )
     now = PictureRecipe(request=request, versions=software_versions())
     here = recipe.model_copy(update={"picture": 0, "device": ""}).differences(now)
     words += [f"It may come out differently: {difference}." for difference in here]

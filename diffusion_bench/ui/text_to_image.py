@@ -83,10 +83,11 @@ def build(drawing: Drawing, *, shared: bool) -> None:
     )
     asked = {name: field for name, field in fields.items() if name not in HELPERS}
     comparison_panel.build(drawing, asked)
-    _wire_generate(drawing, asked, {**shown, **session}, generate, cancel)
+    recipe = gr.State()  # of the picture whose settings were last put back
+    _wire_generate(drawing, asked | {"restored": recipe}, {**shown, **session}, generate, cancel)
     _wire_model(drawing, fields, about)
     _wire_helpers(fields)
-    _wire_restoring(fields, session, upload, shared=shared)
+    _wire_restoring(fields | {"restored": recipe}, session, upload, shared=shared)
     wire_session(session, shown, drawing.outbox)
     reuse.click(
         lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **QUIET
@@ -262,7 +263,7 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
 
     What can be chosen with its model comes first, since a choice that is not on a list is refused.
     """
-    names = [*request_fields(fields), "style", "rounds"]
+    names = [*request_fields(fields), "style", "rounds", "restored"]
     outputs = [fields[name] for name in names]
 
     def values(found: Restored) -> list[Any]:
