@@ -41,6 +41,8 @@ AXES = [
     ("packed = [true]", ["packed"]),
     ("keep_prompts = [false, true]", ["plain", "prompts"]),
     ("keep_keys = [false, true]", ["plain", "keys"]),
+    ("traced = [false, true]", ["plain", "traced"]),
+    ('threads = ["all", "one"]', ["plain", "one-thread"]),
     ('vae = ["whole", "sliced", "tiled"]', ["plain", "sliced-vae", "tiled-vae"]),
     ('compile = ["off", "on", "cuda graphs"]', ["plain", "compile", "cuda-graphs"]),
     (
