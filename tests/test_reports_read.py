@@ -86,7 +86,7 @@ HOSTILE = {
     "damaged header": (HEADER[:60] + b"\n" + CELL, "line 1 is not JSON"),
     "other json": (b'{"a": 1}\n', "kind is not 'header'"),
     "cell first": (CELL, "kind is not 'header'"),
-    "newer": (changed(HEADER, schema_version=6, new=1), "report format 6.*up to format 5"),
+    "newer": (changed(HEADER, schema_version=7, new=1), "report format 7.*up to format 6"),
     "older": (changed(HEADER, schema_version=0), "schema_version"),
     "version is a word": (changed(HEADER, schema_version="1"), "schema_version"),
     "unknown field": (changed(HEADER, surprise=1), "surprise"),
@@ -196,5 +196,5 @@ def test_a_report_of_format_2_reads_as_one_of_the_newest(tmp_path):
     path = tmp_path / "two.jsonl"
     path.write_bytes(changed(HEADER, schema_version=2) + CELL)
     report = read_report(path)
-    assert report.header.schema_version == 5
+    assert report.header.schema_version == 6
     assert len(report.cells) == 1

@@ -40,7 +40,8 @@ def _user() -> str:
 def pick_device(asked: str | None = None) -> str:
     """Return the device to run on: what was asked for, else cuda, mps or cpu, the first there is.
 
-    Raises ValueError for a device that torch cannot use here.
+    Several cards with commas between them are one device, see `split_model.py`. Raises ValueError
+    for a device that torch cannot use here.
     """
     import torch
 
@@ -52,8 +53,9 @@ def pick_device(asked: str | None = None) -> str:
         usable[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if asked is None:
         return usable[0]
-    if asked not in usable:
-        raise ValueError(f"device {asked!r} cannot be used here; usable: {', '.join(usable)}")
+    for one in asked.split(","):
+        if one not in usable:
+            raise ValueError(f"device {one!r} cannot be used here; usable: {', '.join(usable)}")
     return asked
 
 

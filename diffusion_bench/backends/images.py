@@ -22,6 +22,7 @@ from diffusion_bench.backends.pipeline_calls import (
     pipeline_for,
 )
 from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
+from diffusion_bench.backends.split_model import cards_of, execution_device, split_options
 from diffusion_bench.backends.stage_clock import StageClock
 from diffusion_bench.backends.words import doubts
 from diffusion_bench.diffusion.schedulers import build_scheduler
@@ -106,7 +107,11 @@ class ImageBackend:
         device = pick_device(device)
         speed = speed or Speed()
         check_speed(speed, device)  # before the weights are read
-        pipeline = load_pipeline(model, precision, revision)
+        cards = cards_of(device)
+        placing = split_options(cards, speed)
+        pipeline = load_pipeline(model, precision, revision, placing=placing)
+        if placing:
+            device = execution_device(pipeline, model, cards)
         return cls(pipeline, model=model, device=device, precision=precision, speed=speed)
 
     def generate(

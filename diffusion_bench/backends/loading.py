@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,8 +14,16 @@ from diffusion_bench.records import PrecisionName
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_pipeline(model: str, precision: PrecisionName, revision: str | None = None) -> Any:
+def load_pipeline(
+    model: str,
+    precision: PrecisionName,
+    revision: str | None = None,
+    *,
+    placing: Mapping[str, Any] | None = None,
+) -> Any:
     """Return a model's pipeline on the CPU, of a hub model that of `revision` if one is given.
+
+    `placing` is how `split_model.py` lays it on several cards instead.
 
     Raises `UnknownModel` for a name that is neither of the catalog, a folder nor a hub id, and
     `ModelUnavailable` when its weights cannot be had; only safetensors are read, and no code that
@@ -25,6 +34,7 @@ def load_pipeline(model: str, precision: PrecisionName, revision: str | None = N
 
     entry = find_model(model)
     options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+    options |= placing or {}
     if revision is not None and entry.source == "hub":
         options["revision"] = revision
     if entry.variant and precision != "fp32":

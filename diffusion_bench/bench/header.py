@@ -44,6 +44,7 @@ def make_header(
             emulated_memory_mib=sweep.emulated_memory_mib,
             sustain_s=sweep.sustain_s,
             quality=sweep.quality,
+            devices=sweep.devices,
             models=_models(requests),
             cells=requests if cells is None else tuple(cells),
         ),

@@ -60,6 +60,8 @@ def run_limit(
     The first cell of each gives the rest of the work. Raises what `run_sweep` raises, and
     `SearchFailed` when a value fails for another reason than memory; its cell is kept.
     """
+    if sweep.devices is not None:
+        raise ValueError("a limit is looked for on one device; leave out the table [devices]")
     bases = _bases(sweep, axis)
     plan = sweep.model_copy(
         update={

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from statistics import median
@@ -29,6 +30,7 @@ from diffusion_bench.reports.schema import StopReason, StopRule, Sustained
 from diffusion_bench.reports.stats import median_interval
 
 WARMUP_STEPS = 3
+SPIN_S = 0.002
 
 
 class Generate(Protocol):
@@ -42,7 +44,8 @@ class Effort(Record):
     """How much of a cell to run now; see `reports.schema.Plan`, whose fields most of these are.
 
     At most `calls` are made, `None` for as many as it takes. `done_s` are the seconds of the calls
-    that earlier rounds made, which count for the stop rule.
+    that earlier rounds made, which count for the stop rule. The first timed call waits for the
+    moment `start_at_s` of `time.perf_counter`, at which other devices begin too.
     """
 
     warmups: int
@@ -52,6 +55,7 @@ class Effort(Record):
     stop: StopRule | None = None
     measured_steps: int | None = None
     sustain_s: float | None = None
+    start_at_s: float | None = None
 
 
 class Timed(Record):
@@ -106,6 +110,8 @@ def measure(
         compiled_s.append(getattr(generate(warmup_request), "compile_s", None))
         warmup_s.append(clock() - start_s)
     stop_after = cut(request, effort.measured_steps)
+    if effort.start_at_s is not None:
+        _wait_until(effort.start_at_s, clock)
     timed: list[Timed] = []
     memories = []
     reason: StopReason | None = None
@@ -133,6 +139,13 @@ def measure(
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
         notes=notes,
     )
+
+
+def _wait_until(at_s: float, clock: Callable[[], float]) -> None:
+    """Return at a moment, or at once where it has passed."""
+    while (left_s := at_s - clock()) > 0:
+        if left_s > SPIN_S:  # a sleep may end late, so that its last part is spent awake
+            time.sleep(left_s - SPIN_S)
 
 
 def _speed(generation: Generation | Speech) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from diffusion_bench.records import Record, Request
-from diffusion_bench.reports.schema import Cell, Limit
+from diffusion_bench.records import DeviceShare, Record, Request
+from diffusion_bench.reports.schema import Cell, Limit, SharedCell
 
 Kind = Literal[
     "waiting",
@@ -27,6 +27,8 @@ class Progress(Record):
     After a `round` of a cell more calls of it are to come; `cell` is what there is of it so far.
     `waiting` is for the device; the number of cells is not told before it is had.
 
+    A sweep of several devices has a `share` and ends its cells with `shared` instead.
+
     `remaining_s` is `None` until a cell of every model and precision has been timed.
     """
 
@@ -37,4 +39,6 @@ class Progress(Record):
     repeat: int = 0
     cell: Cell | None = None
     limit: Limit | None = None
+    share: DeviceShare | None = None
+    shared: SharedCell | None = None
     remaining_s: float | None = None

@@ -16,6 +16,7 @@ from diffusion_bench.bench.estimate import call_estimates_s, judging_s, timed_ca
 from diffusion_bench.bench.measure import cut
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
+from diffusion_bench.bench.shared import run_shared
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import Request
 from diffusion_bench.reports.fits import fit_lines
@@ -37,8 +38,11 @@ def run_sweep(
 
     With `resume`, cells that an interrupted run finished are skipped. Waits up to `wait_s` for a
     device that another job holds. Raises `DeviceBusy`, `WorkerFailed`, and ValueError for a report
-    that exists, or that another machine began.
+    that exists, or that another machine began. A sweep of several devices names them itself.
     """
+    if sweep.devices is not None:
+        yield from run_shared(sweep, path, resume=resume, wait_s=wait_s)
+        return
     with ExitStack() as stack:
         bench = yield from open_bench(
             stack, sweep, path, resume=resume, device=device, wait_s=wait_s

@@ -54,22 +54,30 @@ def open_bench(
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     ready = workers.start()
-    yield from _hold(stack, ready.device, wait_s)
+    yield from hold(stack, ready.device, wait_s)
     stack.callback(workers.drop)  # before the lock goes: who waits for it finds memory free
     if host_share is not None and ready.device == "cpu" and sweep.emulated_memory is None:
         ready = workers.cap(host_share * psutil.virtual_memory().available / 2**20)
     header = make_header(sweep, ready, sensor, cells=cells)
+    writer, before = open_report(stack, path, header, resume=resume)
+    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
+    return Bench(header, writer, before, workers, sampler, sensor)
+
+
+def open_report(
+    stack: ExitStack, path: Path, header: Header, *, resume: bool
+) -> tuple[ReportWriter, Report]:
+    """Return a writer of the report at `path`, and what that already holds."""
     before = Report(header=header)
     if resume and path.exists():
         writer, before = ReportWriter.resume(path, header)
     else:
         writer = ReportWriter.create(path, header)
     stack.enter_context(writer)
-    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
-    return Bench(header, writer, before, workers, sampler, sensor)
+    return writer, before
 
 
-def _hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:
+def hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:
     """Hold the device until the stack ends, yielding while another job has it."""
     give_up_at_s = time.monotonic() + wait_s
     while True:

@@ -13,6 +13,7 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
 from diffusion_bench.records import (
+    DevicesPlan,
     ImageRequest,
     QualityPlan,
     Record,
@@ -37,7 +38,8 @@ class Sweep(Record):
     With `emulated_memory` the device gives out no more than that. `sustain_s` adds so many seconds
     of calls to each cell. With `voice_axes` it is a sweep of speech, and `axes` are not used; each
     of its steps is timed. With a `quality` table pictures of each cell are drawn and judged after
-    its timed calls, outside of all that is measured.
+    its timed calls, outside of all that is measured. With `devices` each request is measured on
+    all of them at once, `repeats` times in each way of sharing it.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -55,6 +57,27 @@ class Sweep(Record):
     axes: Axes = Axes()
     voice_axes: VoiceAxes | None = None
     quality: QualityPlan | None = None
+    devices: DevicesPlan | None = None
+
+    @model_validator(mode="after")
+    def _whole_calls_of_pictures_on_several_devices(self) -> Self:
+        if self.devices is None:
+            return self
+        unfit = ("stop", "measured_steps", "sustain_s", "voice_axes", "quality")
+        given = [name for name in unfit if getattr(self, name) is not None]
+        given += ["rounds"] if self.rounds != 1 else []
+        if given:
+            raise ValueError(
+                "several devices are measured in whole calls of pictures, `repeats` of them; "
+                f"leave out {', '.join(given)}"
+            )
+        if "batch" in self.devices.share and min(self.axes.batch) < len(self.devices.names):
+            raise ValueError(
+                f"a batch of {min(self.axes.batch)} cannot be split over "
+                f"{len(self.devices.names)} devices; make batch larger, or leave "
+                '"batch" out of share'
+            )
+        return self
 
     @model_validator(mode="after")
     def _quality_of_pictures(self) -> Self:
@@ -66,6 +89,11 @@ class Sweep(Record):
     def models(self) -> tuple[str, ...]:
         """Return the models that will be measured."""
         return (self.voice_axes or self.axes).model
+
+    @property
+    def num_cells(self) -> int:
+        """Return how many cells a report of the sweep will have."""
+        return len(self.requests()) * (len(self.devices.share) if self.devices else 1)
 
     def requests(self) -> tuple[Request, ...]:
         """Return the cells, each once.
@@ -136,6 +164,7 @@ def sweep_of(plan: Plan) -> Sweep:
         emulated_memory=_bytes(plan.emulated_memory_mib),
         sustain_s=plan.sustain_s,
         quality=plan.quality,
+        devices=plan.devices,
         **_grid_of(plan.cells),
     )
     if sweep.requests() != plan.cells:

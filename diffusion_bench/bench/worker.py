@@ -134,8 +134,9 @@ class Worker:
         # The parent holds the device's lock for the whole sweep, so `backend` is used without it.
         self._engine = Engine(device)
         self._events = events
-        # Under a cap the test's own memory might be what the model lacks.
-        self._probed_device = None if is_capped else device
+        # Under a cap the test's own memory might be what the model lacks; several cards have no one
+        # ceiling.
+        self._probed_device = None if is_capped or "," in device else device
         self._backend: ImageBackend | VoiceBackend | None = None
 
     def obey(self, command: Command) -> None:
@@ -244,9 +245,10 @@ def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:
 
     device = pick_device(asked_device)
     if memory_cap_mib is not None:
-        cap_memory(device, memory_cap_mib)
+        for one in device.split(","):
+            cap_memory(one, memory_cap_mib)
     uuid = None
-    if device.startswith("cuda"):
+    if device.startswith("cuda") and "," not in device:
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     return Ready(
         device=device,

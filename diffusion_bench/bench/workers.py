@@ -74,9 +74,18 @@ class Workers:
         worker that says nothing for `time_limit_s` hangs and is ended; so is one whose cell failed,
         or whose pictures could not be judged. `revision` is the commit of a hub model.
         """
+        self.begin(Command(request=request, effort=effort, revision=revision, quality=quality))
+        yield from self.events(time_limit_s)
+
+    def begin(self, command: Command) -> None:
+        """Have a cell measured; `events` are to be heard to their end before another is begun."""
         process = self._up()
-        self.last = request
-        process.tell(Command(request=request, effort=effort, revision=revision, quality=quality))
+        self.last = command.request
+        process.tell(command)
+
+    def events(self, time_limit_s: float) -> Iterator[Event | None]:
+        """Yield what the worker says of the cell that was begun, as `measure` does."""
+        process = self._up()
         heard_s = time.monotonic()
         while True:
             event = process.hear(HEARTBEAT_S)

@@ -38,6 +38,7 @@ from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import report_labels, sampler, size
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.shared import shared_table
 from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 
 WORDS = {  # title and caption of each chart
@@ -79,6 +80,10 @@ def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
     for number, section in enumerate(_sections(reports)):
         parts.append(section_html(section, with_plotly=number == 0))
     parts.append(details("All cells", _cells(reports, tariff)))
+    for report in reports:
+        if report.shared:
+            title = f"Several devices at once: {report.source or report.header.report_id}"
+            parts.append(details(title, shared_table(report)))
     return document("Diffusion Bench report", parts)
 
 

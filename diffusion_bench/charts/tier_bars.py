@@ -142,7 +142,7 @@ def _detail(row: TierRow, one: Evidence) -> str:
 
 
 def _two_gpu_bars(row: TierRow) -> list[TierBar]:
-    return [
+    predicted = [
         TierBar(
             row.tier,
             row.card,
@@ -158,6 +158,22 @@ def _two_gpu_bars(row: TierRow) -> list[TierBar]:
         for way in row.two_gpus
         if way.images_per_hour is not None
     ]
+    measured = [
+        TierBar(
+            row.tier,
+            row.card,
+            row.workload.name,
+            one.kind,
+            one.images_per_hour,
+            None,
+            None,
+            one.source,
+            one.words,
+            way=f"2 GPUs, {one.way}",
+        )
+        for one in row.measured_together
+    ]
+    return [*measured, *predicted]
 
 
 def row_key(row: TierRow | TierBar) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import median, quantiles
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from diffusion_bench.reports.index import CellDigest, ReportDigest
+from diffusion_bench.charts.tier_together import Together, merged
+from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.knowledge import Knowledge
@@ -66,6 +67,7 @@ class Findings(NamedTuple):
 
     measured: tuple[Measured, ...] = ()
     knowledge: Knowledge = Knowledge()
+    together: tuple[Together, ...] = ()
 
 
 def findings_of(
@@ -77,7 +79,8 @@ def findings_of(
     this = here or Here()
     measured = measured_of(digests, this, cards)
     own = {one.card.name: cells_on(digests, this, one.card, cards) for one in measured if one.here}
-    return Findings(tuple(measured), Knowledge(residuals_of(measured), own))
+    together = together_of(digests, this, cards)
+    return Findings(tuple(measured), Knowledge(residuals_of(measured), own), tuple(together))
 
 
 def measured_of(
@@ -101,6 +104,36 @@ def measured_of(
     return [
         _merged(cards_by_name.found[name], is_here, group)
         for (name, is_here, _), group in groups.items()
+    ]
+
+
+def together_of(
+    digests: Iterable[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[Together]:
+    """Return what known cards were measured to do together at a known model."""
+    this, cards_by_name = here or Here(), _Cards(cards)
+    groups: dict[tuple[Any, ...], list[tuple[SharedDigest, str]]] = {}
+    for digest in digests:
+        for cell in digest.shared:
+            found = [cards_by_name.named(name, memory) for name, memory, _ in cell.gpus]
+            workload = _shared_workload(cell)
+            if len(cell.gpus) < len(cell.parts) or None in found or workload is None:
+                continue
+            is_here = all(hashed in this.gpu_hashes for *_, hashed in cell.gpus)
+            names = tuple(sorted(card.name for card in found if card))
+            key = (names, is_here, _any_sampler(workload), cell.share)
+            groups.setdefault(key, []).append((cell, digest.source))
+    return [
+        merged(
+            [cell for cell, _ in group],
+            cards=names,
+            workload=workload,
+            here=is_here,
+            source=_names([source for _, source in group]),
+        )
+        for (names, is_here, workload, _), group in groups.items()
     ]
 
 
@@ -161,9 +194,13 @@ class _Cards:
         """Return the known card a report was measured on."""
         if not digest.on_gpu or digest.gpu is None:
             return None
-        key = (digest.gpu, digest.gpu_memory_mib)
+        return self.named(digest.gpu, digest.gpu_memory_mib)
+
+    def named(self, name: str, memory_mib: float | None) -> Card | None:
+        """Return the known card by the driver's name."""
+        key = (name, memory_mib)
         if key not in self._known:
-            card = find_card(digest.gpu, self._cards, memory_mib=digest.gpu_memory_mib).card
+            card = find_card(name, self._cards, memory_mib=memory_mib).card
             self._known[key] = card
             if card is not None:
                 self.found[card.name] = card
@@ -185,6 +222,16 @@ def _fair_workload(cell: CellDigest) -> Workload | None:
         (cell.model, cell.sampler, cell.precision),
         (cell.width, cell.height, cell.batch, cell.steps),
         guided,
+    )
+
+
+def _shared_workload(cell: SharedDigest) -> Workload | None:
+    if (UNFAIR | {"one processor"}) & set(cell.labels.split(",")):
+        return None
+    return _workload(
+        (cell.model, cell.sampler, cell.precision),
+        (cell.width, cell.height, cell.batch, cell.steps),
+        cell.guidance_scale > 1,
     )
 
 

@@ -9,9 +9,11 @@ import math
 from collections.abc import Sequence
 
 from diffusion_bench.charts.tier_measured import Findings, Measured
+from diffusion_bench.charts.tier_together import Together
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import (
+    RANKS,
     Evidence,
     predicted_evidence,
     published_evidence,
@@ -34,7 +36,8 @@ class TierRow(Record):
     `evidence` is ranked, the first one gives the figures. `faster_card` is the one they are of;
     `slower` is what the remedies it takes to fit multiply a predicted time by. `j_per_image` was
     measured with the time that gives the figures; `at_most_j_per_image` is the card's rated power
-    over that time. `two_gpus`: how a tier with two cards can use them.
+    over that time. `two_gpus`: how a tier with two cards can use them, all predicted;
+    `measured_together`: what reports measured two such cards to do.
     """
 
     tier: str
@@ -54,6 +57,7 @@ class TierRow(Record):
     j_per_image: float | None = None
     at_most_j_per_image: float | None = None
     two_gpus: tuple[TwoGpus, ...] = ()
+    measured_together: tuple[Together, ...] = ()
     reason: str | None = None
 
 
@@ -86,7 +90,21 @@ def _row(
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
     ways = _two(found, alone, workload, findings.knowledge)
-    return best.model_copy(update={"card": f"{best.card} of {names}", "two_gpus": ways})
+    pair = {
+        "card": f"{best.card} of {names}",
+        "two_gpus": ways,
+        "measured_together": _together(found, workload, findings),
+    }
+    return best.model_copy(update=pair)
+
+
+def _together(
+    cards: Sequence[Card], workload: Workload, findings: Findings
+) -> tuple[Together, ...]:
+    """Return what these cards were measured to do together, ours first."""
+    names = tuple(sorted(card.name for card in cards))
+    mine = [one for one in findings.together if one.cards == names and _is_of(one, workload)]
+    return tuple(sorted(mine, key=lambda one: (RANKS[one.kind], one.way)))
 
 
 def alone_on(
@@ -134,7 +152,7 @@ def _evidence(card: Card, workload: Workload, findings: Findings) -> tuple[Evide
     return ranked([*mine, *published_evidence(card, workload), predicted])
 
 
-def _is_of(one: Measured, workload: Workload) -> bool:
+def _is_of(one: Measured | Together, workload: Workload) -> bool:
     """Return whether a measured cell is the workload asked for, whatever its sampler."""
     names = ("model", "width", "height", "batch", "precision", "guided", "steps")
     return all(getattr(one.workload, name) == getattr(workload, name) for name in names)

@@ -23,6 +23,7 @@ def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) 
     lines.append("Evidence, best first; the first one gives the figures, kinds are not averaged:")
     lines += [_evidence(one, row) for one in row.evidence]
     lines += ["", *_memory(row, cards)]
+    lines += [f"Two GPUs, {one.words}" for one in row.measured_together]
     lines += [_two(way) for way in row.two_gpus]
     return "\n".join(lines)
 

@@ -82,6 +82,8 @@ def sweep(
     from diffusion_bench.reports.read import read_report
 
     plan = _with_options(read_sweep(file), exhaustive, sustain, emulate_vram)
+    if plan.devices is not None and device is not None:
+        raise ValueError("this sweep names its devices in the table [devices]; leave out --device")
     path = out or Path(f"{file.stem}.jsonl")
     if resume and not path.exists():  # a run may be killed before its first line
         typer.echo(f"note: there is no report {path} yet; starting it", err=True)
@@ -197,8 +199,9 @@ def _watch(events: Generator[Progress]) -> None:
                 description=describe(event),
                 left=time_left(event.remaining_s),
             )
-            if event.cell is not None and event.cell.status != "ok":
-                console.print(f"{event.cell.status}: {event.cell.message}", markup=False)
+            ended = event.cell or event.shared
+            if ended is not None and ended.status != "ok":
+                console.print(f"{ended.status}: {ended.message}", markup=False)
             elif event.kind == "cell" and not console.is_terminal:
                 done = f"{event.num_done}/{event.num_cells} {describe(event)}"
                 left = time_left(event.remaining_s)
@@ -214,7 +217,8 @@ def describe(event: Progress) -> str:
     if event.request is None:
         return "starting"
     repeat = f", repeat {event.repeat} done" if event.repeat else ""
-    return name_request(event.request) + repeat
+    share = f", share {event.share}" if event.share else ""
+    return name_request(event.request) + share + repeat
 
 
 def time_left(remaining_s: float | None) -> str:
@@ -237,12 +241,31 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
         for note in report.notes:
             typer.echo(f"note: {report.source}: {note}", err=True)
         console.print(f"{report.source}: {describe_report(report)}", markup=False)
+        if report.shared:
+            _print_shared(report)
+        if not report.cells and report.shared:
+            continue
         rows = to_rows([report], tariff=tariff, explain=in_words)
         shown = [name for name in COLUMNS if _is_worth_showing(name, rows)]
         table = Table(*(COLUMNS[name] for name in shown))
         for row in rows:
             table.add_row(*(escape(_figure(row[name])) for name in shown))
         console.print(table)
+
+
+def _print_shared(report: Report) -> None:
+    """Print what several devices did at once; columns that say nothing are left out."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from diffusion_bench.reports.shared import shared_table
+
+    header, rows = shared_table(report)
+    shown = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    table = Table(*(header[index] for index in shown))
+    for row in rows:
+        table.add_row(*(escape(row[index]) for index in shown))
+    _console().print(table)
 
 
 def _console() -> Console:
@@ -270,8 +293,13 @@ def _print_verdicts(reports: list[Report]) -> None:
     from diffusion_bench.bench.wording import name_request
     from diffusion_bench.reports.compare import compare as compare_reports
     from diffusion_bench.reports.overall import overall
+    from diffusion_bench.reports.shared import compare_shared
 
     table = Table("workload", "baseline", "other", "verdict", "ratio of times", "why")
+    for both in compare_shared(reports):
+        ratio = "" if both.ratio is None else f"{both.ratio:.2f}"
+        cells = (both.cell, both.baseline, both.other, both.verdict, ratio, both.reason)
+        table.add_row(*map(escape, cells))
     for row in compare_reports(reports):
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         cells = (name_request(row.request), row.baseline, row.other, row.verdict, ratio, row.reason)

@@ -80,7 +80,10 @@ def as_json(value: Any) -> Any:
 def _print_rows(rows: Sequence[TierRow]) -> None:
     columns = ("tier", "card", "workload", "s/image", "80 %", "images/h", "J/image", "GiB")
     _print_table((*columns, "fit", "basis"), [_row_cells(row) for row in rows])
-    _print_lines([_two_gpus_line(row, way) for row in rows for way in row.two_gpus])
+    for row in rows:
+        start = f"{row.tier}, {row.workload.name}"
+        _print_lines([f"{start}, {one.words}" for one in row.measured_together])
+        _print_lines([_two_gpus_line(row, way) for way in row.two_gpus])
 
 
 def _print_steps(steps: Sequence[StepBought], currency: str) -> None:

@@ -20,6 +20,12 @@ from diffusion_bench.records.base import (
     explain,
     trusted,
 )
+from diffusion_bench.records.devices import (
+    SHARES,
+    DeviceShare,
+    DevicesPlan,
+    is_one_processor,
+)
 from diffusion_bench.records.findings import LEVELS, Finding, Level
 from diffusion_bench.records.image import (
     BUNDLED_MODEL,
@@ -79,8 +85,11 @@ __all__ = [
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_TEXT",
+    "SHARES",
     "AskedSpeed",
     "Cancelled",
+    "DeviceShare",
+    "DevicesPlan",
     "Estimate",
     "Finding",
     "Generation",
@@ -119,6 +128,7 @@ __all__ = [
     "ignore_audio",
     "ignore_step",
     "ignore_voice_step",
+    "is_one_processor",
     "parse_speed",
     "trusted",
 ]

@@ -29,7 +29,7 @@ def examine_report(report: Report) -> list[Finding]:
     for check in CELL_CHECKS:
         found += check(report)
     if not found:
-        count = len(report.cells)
+        count = len(report.cells) + len(report.shared)
         found = [Finding(level="ok", title=f"nothing implausible in {count} cells")]
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
@@ -55,7 +55,9 @@ def check_plan(report: Report) -> Iterator[Finding]:
     planned = {header.cell_id(request): request for request in header.plan.cells}
     measured = {cell.cell_id: cell for cell in report.cells}
     searched = {limit.request.model_copy(update=_ANY_SIZE).workload_id() for limit in report.limits}
-    absent = [name for name in planned if name not in measured]
+    there = {*measured, *(cell.cell_id for cell in report.shared)}
+    names = header.planned_ids()
+    absent = [name for name in names if name not in there]
     strange = [
         cell
         for name, cell in measured.items()
@@ -65,7 +67,7 @@ def check_plan(report: Report) -> Iterator[Finding]:
     if absent:
         yield Finding(
             level="note",
-            title=f"{len(absent)} of {len(planned)} planned cells are absent",
+            title=f"{len(absent)} of {len(names)} planned cells are absent",
             advice="finish it with --resume",
         )
     if strange:

@@ -18,6 +18,7 @@ from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
 from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.shared import compare_shared, shared_table
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
 
@@ -110,8 +111,9 @@ def to_markdown(
 def describe(report: Report) -> str:
     """Return the machine and software of a report in one line."""
     machine, software, plan = report.header.machine, report.header.software, report.header.plan
+    together = f" (the sweep measures on {plan.devices.words} at once)" if plan.devices else ""
     parts = [
-        device_name(report.header),
+        device_name(report.header) + together,
         machine.os,
         f"Python {software.python}",
         f"torch {software.torch or 'unknown'}",
@@ -222,12 +224,22 @@ def _markdown_report(name: str, rows: Sequence[dict[str, Value]], report: Report
     lines = [f"## {_markdown_text(title)}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
     lines += [""] if report.notes else []
+    if report.shared:
+        header, shared = shared_table(report)
+        lines += _markdown_table(header, [[*map(_markdown_text, row)] for row in shared])
+        lines += [""]
+        if not rows:
+            return "\n".join(lines)
     shown = [key for key in MARKDOWN_COLUMNS if any(row[key] not in (None, "") for row in rows)]
     cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
     return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))
 
 
 def _markdown_comparison(reports: Sequence[Report]) -> str:
+    both = [
+        [row.cell, row.baseline, row.other, _markdown_value(row.ratio), row.verdict, row.reason]
+        for row in compare_shared(reports)
+    ]
     header = ["sampler", "steps", "size", "batch", "baseline (s)", "other (s)", "ratio"]
     header += ["verdict", "reason", "other report"]
     cells = [
@@ -252,6 +264,9 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
     lines = ["## Comparison", "", f"Baseline: {baseline}", ""]
     for whole in overall(reports):
         lines += [*(f"- {_markdown_text(line)}" for line in whole.words()), ""]
+    if both:
+        shared = ["cell", "baseline", "other report", "ratio", "verdict", "reason"]
+        lines += [*_markdown_table(shared, [[*map(_markdown_text, row)] for row in both]), ""]
     return "\n".join(lines + _markdown_table(header, cells))
 
 

@@ -10,6 +10,7 @@ is lost with it: the reports are what is kept.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import time
@@ -17,15 +18,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from diffusion_bench.records import ImageRequest, Speed
-from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.digests import (
+    NOTHING,
+    CellDigest,
+    ReportDigest,
+    SharedDigest,
+    digest_of,
+)
 from diffusion_bench.reports.read import UnreadableReport, read_report
-from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.stats import summarise
-from diffusion_bench.reports.store import finished_ids
+
+__all__ = ["Asked", "CellDigest", "ReportDigest", "ReportIndex", "SharedDigest", "digest_of"]
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 3  # of what is kept; an index of another one is thrown away
+VERSION = 4  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000
@@ -46,55 +51,10 @@ CREATE TABLE IF NOT EXISTS cell (
     batch INTEGER NOT NULL CHECK (batch > 0), precision TEXT NOT NULL, guidance_scale REAL NOT NULL,
     labels TEXT NOT NULL, n INTEGER NOT NULL, median_s REAL NOT NULL CHECK (median_s > 0),
     low_s REAL, high_s REAL, denoising_s REAL NOT NULL, energy_j REAL) STRICT;
+CREATE TABLE IF NOT EXISTS shared (
+    report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE, content TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS of_report ON cell (report);
 """
-
-
-class CellDigest(NamedTuple):
-    """A measured cell in figures: what was asked, and seconds of a call with their interval.
-
-    `labels` are joined by commas. `n` counts the timed calls. `denoising_s` is the part of
-    `median_s` that the steps take. `energy_j` is of one call, where it was measured.
-    """
-
-    model: str
-    sampler: str
-    steps: int
-    width: int
-    height: int
-    batch: int
-    precision: str
-    guidance_scale: float
-    labels: str
-    n: int
-    median_s: float
-    low_s: float | None
-    high_s: float | None
-    denoising_s: float
-    energy_j: float | None
-
-
-class ReportDigest(NamedTuple):
-    """A report in figures: where it was measured, and its cells that ended well.
-
-    `gpu` is the card it was measured on as the driver names it, `None` for a CPU and for a card
-    that the header does not list; `gpu_hash` tells equal cards apart. `unfinished` counts the cells
-    of its plan that a resumed sweep would measure.
-    """
-
-    source: str
-    on_gpu: bool
-    gpu: str | None
-    gpu_memory_mib: float | None
-    gpu_hash: str | None
-    cpu: str
-    cores_logical: int
-    ram_mib: float
-    unfinished: int
-    cells: tuple[CellDigest, ...]
-
-
-NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, 0, ())
 
 
 class Asked(NamedTuple):
@@ -122,52 +82,6 @@ class _Entry(NamedTuple):
 
     digest: ReportDigest | None
     complaint: str | None
-
-
-def digest_of(report: Report) -> ReportDigest:
-    """Return a report in figures."""
-    header = report.header
-    card = gpu_card(header)
-    planned = {header.cell_id(request) for request in header.plan.cells}
-    return ReportDigest(
-        source=report.source,
-        on_gpu=is_gpu(header),
-        gpu=card.name if card else None,
-        gpu_memory_mib=card.memory_total_mib if card else None,
-        gpu_hash=card.uuid_hash if card else None,
-        cpu=header.machine.cpu,
-        cores_logical=header.machine.cores_logical,
-        ram_mib=header.machine.ram_mib,
-        unfinished=len(planned - finished_ids(report)),
-        cells=tuple(filter(None, map(_cell_digest, report.cells))),
-    )
-
-
-def _cell_digest(cell: Cell) -> CellDigest | None:
-    summary = summarise(cell)
-    request = cell.request
-    if summary is None or not isinstance(request, ImageRequest):
-        return None
-    if request.speed != Speed():
-        return None  # predictions are of diffusers' own way, and would be fitted to another
-    interval = summary.interval_s
-    return CellDigest(
-        model=request.model,
-        sampler=request.sampler,
-        steps=request.steps,
-        width=request.width,
-        height=request.height,
-        batch=request.batch,
-        precision=request.precision,
-        guidance_scale=request.guidance_scale,
-        labels=",".join(cell.labels),
-        n=summary.n,
-        median_s=summary.median_s,
-        low_s=interval.low if interval else None,
-        high_s=interval.high if interval else None,
-        denoising_s=summary.stages.denoising_s,
-        energy_j=summary.energy_j,
-    )
 
 
 class ReportIndex:
@@ -209,12 +123,12 @@ class ReportIndex:
                 connection = _connect(self._path)
                 try:
                     return connection, dict(_known(connection, files, with_cells))
-                except (sqlite3.Error, TypeError):
+                except (sqlite3.Error, TypeError, ValueError):
                     connection.close()
                     raise
             except sqlite3.OperationalError:  # locked for long, no folder, no permission, no room
                 break
-            except (sqlite3.DatabaseError, TypeError):
+            except (sqlite3.DatabaseError, TypeError, ValueError):
                 with contextlib.suppress(OSError):
                     self._path.unlink()
         return _connect(":memory:"), {}
@@ -228,7 +142,8 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             connection.executescript(
-                f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS cell; DROP TABLE IF EXISTS report; {TABLES}"
+                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS cell; "
+                f"DROP TABLE IF EXISTS report; {TABLES}"
                 f"PRAGMA user_version = {VERSION}; COMMIT;"
             )
         (count,) = connection.execute("SELECT count(*) FROM report").fetchone()
@@ -264,7 +179,8 @@ def _known(
     """Yield what the index holds of these files as they are now."""
     for folder in {file.folder for file in files}:
         cells = _cells_in(connection, folder) if with_cells else {}
-        yield from _known_in(connection, folder, files, cells)
+        shared = _shared_in(connection, folder) if with_cells else {}
+        yield from _known_in(connection, folder, files, (cells, shared))
 
 
 def _cells_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[CellDigest]]:
@@ -280,11 +196,26 @@ def _cells_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[Cel
     return cells
 
 
+def _shared_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[SharedDigest]]:
+    shared: dict[int, list[SharedDigest]] = {}
+    found = connection.execute(
+        "SELECT report, content FROM shared WHERE report IN "
+        "(SELECT id FROM report WHERE folder = ?)",
+        (folder,),
+    )
+    for report, content in found:
+        digest = SharedDigest._make(json.loads(content))
+        gpus = tuple((name, memory, hashed) for name, memory, hashed in digest.gpus)
+        whole = digest._replace(gpus=gpus, parts=tuple(digest.parts))
+        shared.setdefault(report, []).append(whole)
+    return shared
+
+
 def _known_in(
     connection: sqlite3.Connection,
     folder: str,
     files: set[_File],
-    cells: dict[int, list[CellDigest]],
+    inside: tuple[dict[int, list[CellDigest]], dict[int, list[SharedDigest]]],
 ) -> Iterator[tuple[_File, _Entry]]:
     rows = connection.execute(
         "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, "
@@ -296,8 +227,8 @@ def _known_in(
         file = _File(folder, name, size, mtime_ns)
         if file not in files:
             continue
-        own = tuple(cells.get(report, ()))
-        digest = ReportDigest._make((name, bool(on_gpu), *machine, own))
+        own = (tuple(kind.get(report, ())) for kind in inside)
+        digest = ReportDigest._make((name, bool(on_gpu), *machine, *own))
         yield file, _Entry(None, complaint) if complaint else _Entry(digest, None)
 
 
@@ -338,7 +269,9 @@ def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]])
             )
             added = connection.execute(
                 "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*file, entry.complaint, *digest[1:-1]),
+                (*file, entry.complaint, *digest[1:-2]),
             )
             rows = [(added.lastrowid, *cell) for cell in digest.cells]
             connection.executemany(f"INSERT INTO cell VALUES ({places})", rows)
+            shared = [(added.lastrowid, json.dumps(one)) for one in digest.shared]
+            connection.executemany("INSERT INTO shared VALUES (?, ?)", shared)

@@ -28,7 +28,18 @@ def _from_4(header: Json) -> Json:
     return {**header, "schema_version": 5}
 
 
-STEPS: dict[int, Callable[[Json], Json]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
+def _from_5(header: Json) -> Json:
+    """Format 6 added cells of several devices; the others are as they were."""
+    return {**header, "schema_version": 6}
+
+
+STEPS: dict[int, Callable[[Json], Json]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+    5: _from_5,
+}
 
 
 def to_newest(header: Json) -> Json:

@@ -17,7 +17,15 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from diffusion_bench.records import Record, explain
 from diffusion_bench.reports.migrate import to_newest
-from diffusion_bench.reports.schema import SCHEMA_VERSION, Cell, Fit, Header, Limit, Report
+from diffusion_bench.reports.schema import (
+    SCHEMA_VERSION,
+    Cell,
+    Fit,
+    Header,
+    Limit,
+    Report,
+    SharedCell,
+)
 
 MAX_REPORT_BYTES = 256 * 2**20
 MAX_LINES = 100_000
@@ -31,9 +39,8 @@ LARGEST = 1e19  # above every seed; products of a few such numbers are still fin
 MAX_COMPLAINT = 300  # characters of one error, so that a hostile file cannot flood a terminal
 MAX_ERRORS = 100  # explained one by one; each is a few hundred bytes before it is cut
 MAX_NOTES = 20
-LINES: TypeAdapter[Cell | Fit | Limit] = TypeAdapter(
-    Annotated[Cell | Fit | Limit, Field(discriminator="kind")]
-)
+Line = Cell | Fit | Limit | SharedCell
+LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # editors on Windows put it in front of UTF-8
 
 
@@ -87,6 +94,7 @@ def parse_report(text: bytes | str, source: str) -> Report:
         cells=tuple(body.cells.values()),
         fits=tuple(body.fits.values()),
         limits=tuple(body.limits),
+        shared=tuple(body.shared.values()),
         notes=tuple(notes),
         source=source,
     )
@@ -171,6 +179,7 @@ class _Body:
         self.cells: dict[str, Cell] = {}
         self.fits: dict[str, Fit] = {}
         self.limits: list[Limit] = []
+        self.shared: dict[str, SharedCell] = {}
         self.notes: list[str] = []
 
     def add(self, line: bytes, number: int, source: str) -> None:
@@ -185,12 +194,17 @@ class _Body:
             return
         if isinstance(found, Cell):
             _refuse_impossible(found, where)
-            _refuse_changed(found, self.header, where)
+            _refuse_changed(found, self.header.cell_id(found.request), where)
+        elif isinstance(found, SharedCell):
+            _refuse_impossible_starts(found, self.header, where)
+            _refuse_changed(found, self.header.shared_id(found.request, found.share), where)
         _refuse_huge(found, where)
         if isinstance(found, Fit):
             self.fits[found.shape] = found
         elif isinstance(found, Limit):
             self.limits.append(found)
+        elif isinstance(found, SharedCell):
+            self.shared[found.cell_id] = found
         else:
             self.cells.pop(found.cell_id, None)
             self.cells[found.cell_id] = found
@@ -202,7 +216,7 @@ class _Body:
         return [*told, f"{more} more lines are damaged and were skipped"] if more > 0 else told
 
 
-def _read_line(line: bytes, where: str) -> Cell | Fit | Limit:
+def _read_line(line: bytes, where: str) -> Line:
     try:
         return LINES.validate_json(line, strict=True)
     except ValidationError as error:
@@ -210,8 +224,7 @@ def _read_line(line: bytes, where: str) -> Cell | Fit | Limit:
         raise UnreadableReport(f"{where}: {_complaint(error)}") from None
 
 
-def _refuse_changed(cell: Cell, header: Header, where: str) -> None:
-    expected = header.cell_id(cell.request)
+def _refuse_changed(cell: Cell | SharedCell, expected: str, where: str) -> None:
     if cell.cell_id != expected:
         raise UnreadableReport(
             f"{where}: cell_id {cell.cell_id!r:.60} is not that of its request "
@@ -232,6 +245,24 @@ def _refuse_impossible(cell: Cell, where: str) -> None:
         backwards = min(sample.step_s, default=0.0) < 0
         if sample.wall_s < SHORTEST_S or backwards or any(abs(t) > LONGEST_S for t in times):
             raise UnreadableReport(f"{where}: samples: a time that cannot have been measured")
+
+
+def _refuse_impossible_starts(cell: SharedCell, header: Header, where: str) -> None:
+    """Refuse jobs that are not those of the plan's devices, and times that no clock gave."""
+    plan = header.plan.devices
+    if plan is None or tuple(job.device for job in cell.jobs) != plan.names:
+        raise UnreadableReport(f"{where}: jobs: their devices are not those of the plan")
+    if cell.order > MAX_LINES:
+        raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
+    for job in cell.jobs:
+        times = (*job.alone_s, *job.begin_s, *job.end_s)
+        if len(times) > 3 * MAX_SAMPLES:
+            raise UnreadableReport(f"{where}: more than {MAX_SAMPLES} starts in one cell")
+        backwards = any(e <= b for b, e in zip(job.begin_s, job.end_s, strict=True))
+        if backwards or any(t > LONGEST_S for t in times):
+            raise UnreadableReport(f"{where}: jobs: a time that cannot have been measured")
+    if cell.status == "ok" and len({len(job.end_s) for job in cell.jobs}) > 1:
+        raise UnreadableReport(f"{where}: jobs: not every device has every start")
 
 
 def _refuse_huge(record: Record, where: str) -> None:

@@ -13,6 +13,7 @@ Format history
         at which speed a cell ran and how long torch compiled for it; the GPU it ran on; energy of a
         whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
+    6   cells on several devices at once, where a plan names them
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from diffusion_bench.records import (
+    DeviceShare,
+    DevicesPlan,
     ImageRequest,
     Memory,
     Quality,
@@ -35,59 +38,46 @@ from diffusion_bench.records import (
     VoiceStages,
     digest,
 )
+from diffusion_bench.reports.schema_machine import GpuCard, Machine, Short, Software
 
-SCHEMA_VERSION: Final = 5
+__all__ = [
+    "MAX_CELL_NOTES",
+    "PROTOCOL_VERSION",
+    "SCHEMA_VERSION",
+    "Ceiling",
+    "Cell",
+    "DeviceJob",
+    "Energy",
+    "Extrapolation",
+    "Fit",
+    "GpuCard",
+    "Header",
+    "Label",
+    "Limit",
+    "Machine",
+    "MachineState",
+    "ModelFacts",
+    "Plan",
+    "Report",
+    "Sample",
+    "SharedCell",
+    "SharedLabel",
+    "Software",
+    "Status",
+    "StopReason",
+    "StopRule",
+    "Sustained",
+    "Visit",
+]
+
+SCHEMA_VERSION: Final = 6
 MAX_CELL_NOTES = 20
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
 StopReason = Literal["stable", "time cap", "repeat cap", "fixed count"]
 Label = Literal["extrapolated", "emulated", "throttled", "contended", "on battery"]
-Short = Annotated[str, Field(max_length=500)]
-
-
-class GpuCard(Record):
-    """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them."""
-
-    index: int
-    name: Short
-    uuid_hash: Short | None = None
-    memory_total_mib: float | None = None
-    power_limit_w: float | None = None
-    power_limit_default_w: float | None = None
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
-    display_active: bool | None = None
-    driver: Short | None = None
-
-
-class Machine(Record):
-    """The hardware and operating system a report was measured on."""
-
-    os: Short
-    architecture: Short
-    cpu: Short
-    cores_physical: int | None = None
-    cores_logical: int
-    ram_mib: float
-    gpus: tuple[GpuCard, ...] = ()
-    no_gpu: Short | None = None
-
-
-class Software(Record):
-    """The versions and settings that decide speed.
-
-    `torch_threads` is the number of CPU threads torch used, `flags` torch's switches (TF32, cuDNN's
-    search, the allocator's settings).
-    """
-
-    python: Short
-    torch: Short | None = None
-    cuda: Short | None = None
-    diffusers: Short | None = None
-    transformers: Short | None = None
-    torch_threads: int | None = None
-    flags: dict[str, str] = {}
+SharedLabel = Label | Literal["one processor"]  # the devices are one: a trial, no measure of two
 
 
 class StopRule(Record):
@@ -123,7 +113,8 @@ class Plan(Record):
 
     `repeats` is the number of timed calls of a cell, the least one where there is a `stop` rule.
     They are spread over `rounds` through all cells; cells that are not done then get more rounds.
-    Cells of more than `measured_steps` steps are timed on that many and extrapolated.
+    Cells of more than `measured_steps` steps are timed on that many and extrapolated. With
+    `devices` every cell is measured on all of them at once, in each way of sharing it.
     """
 
     name: Short
@@ -138,6 +129,7 @@ class Plan(Record):
     emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
     sustain_s: Annotated[float, Field(gt=0)] | None = None
     quality: QualityPlan | None = None
+    devices: DevicesPlan | None = None
     models: tuple[ModelFacts, ...] = ()
     cells: tuple[Request, ...]
 
@@ -150,7 +142,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
@@ -169,6 +161,18 @@ class Header(Record):
         if revision is None:
             return request.workload_id()
         return digest({"request": request.model_dump(mode="json"), "revision": revision})
+
+    def shared_id(self, request: Request, share: DeviceShare) -> str:
+        """Return 16 hexadecimal digits that name a cell of the plan's devices and one share."""
+        names = self.plan.devices.names if self.plan.devices else ()
+        return digest({"cell": self.cell_id(request), "devices": names, "share": share})
+
+    def planned_ids(self) -> tuple[str, ...]:
+        """Return the names of all cells of the plan, in its order."""
+        shares = self.plan.devices.share if self.plan.devices else ()
+        if not shares:
+            return tuple(map(self.cell_id, self.plan.cells))
+        return tuple(self.shared_id(cell, share) for cell in self.plan.cells for share in shares)
 
     def environment_id(self) -> str:
         """Return 16 hexadecimal digits that name the machine and software, not the work."""
@@ -287,9 +291,10 @@ class Cell(Record):
     is the driver's number of the GPU that the cell ran on, as in header and trace.
     `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
-    first one that found it busy, else before the first, and `trace` is of the last. Without a
-    `stop_reason` more calls are to come. `quality` is of pictures drawn after the last of them,
-    where the plan asks for it. `missing` gives the reason for every metric that is `None`.
+    first one that found it busy, else before the first,
+    and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
+    pictures drawn after the last of them, where the plan asks for it. `missing` gives the reason
+    for every metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
@@ -323,6 +328,72 @@ class Cell(Record):
     quality: Quality | None = None
     trace: Trace = Trace()
     missing: dict[str, str] = {}
+
+
+class DeviceJob(Record):
+    """What one device did of a shared cell. `seed` is that of its first picture.
+
+    In one start it makes `calls` calls of `batch` pictures. `alone_s` are calls of the whole
+    request while the other devices rest; `begin_s` and `end_s` are of each start, from the moment
+    that all devices were to begin at. Memory and energy are of the starts, not of the calls alone.
+    """
+
+    device: Short
+    gpu_index: int | None = None
+    status: Status
+    message: Annotated[str, Field(max_length=4000)] = ""
+    stage: Stage | None = None
+    asked_mib: float | None = None
+    batch: Annotated[int, Field(ge=1)]
+    calls: Annotated[int, Field(ge=1)] = 1
+    seed: int
+    load_s: Annotated[float, Field(ge=0)] | None = None
+    alone_s: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    begin_s: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    end_s: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    memory: Memory = Memory()
+    energy: Energy | None = None
+    missing: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _an_end_a_start(self) -> Self:
+        if len(self.begin_s) != len(self.end_s):
+            raise ValueError(f"{len(self.begin_s)} starts and {len(self.end_s)} ends of a job")
+        return self
+
+
+class SharedCell(Record):
+    """One request on several devices at once, a job a device; see `DevicesPlan` for the shares.
+
+    `status` is that of the first job that did not end well, and its `message` names the device.
+    """
+
+    kind: Literal["shared"] = "shared"
+    cell_id: Short
+    request: ImageRequest
+    share: DeviceShare
+    order: Annotated[int, Field(ge=0)]
+    started_utc: Short
+    status: Status
+    message: Annotated[str, Field(max_length=4000)] = ""
+    labels: tuple[SharedLabel, ...] = ()
+    before: MachineState | None = None
+    jobs: Annotated[tuple[DeviceJob, ...], Field(min_length=2)]
+    trace: Trace = Trace()
+
+    @property
+    def wall_s(self) -> tuple[float, ...]:
+        """Return the seconds of each start, from the common one to the end of the last device."""
+        if self.status != "ok":
+            return ()
+        return tuple(max(ends) for ends in zip(*(job.end_s for job in self.jobs), strict=True))
+
+    @property
+    def pictures(self) -> int:
+        """Return the pictures that one start draws."""
+        if self.share == "model":  # every card has a part in every picture
+            return self.request.batch
+        return sum(job.batch * job.calls for job in self.jobs)
 
 
 class Fit(Record):
@@ -361,5 +432,11 @@ class Report(Record):
     cells: tuple[Cell, ...] = ()
     fits: tuple[Fit, ...] = ()
     limits: tuple[Limit, ...] = ()
+    shared: tuple[SharedCell, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+
+    @property
+    def measured(self) -> tuple[Cell | SharedCell, ...]:
+        """Return all cells, those of one device and those of several."""
+        return (*self.cells, *self.shared)

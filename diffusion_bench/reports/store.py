@@ -23,7 +23,7 @@ from diffusion_bench.reports.read import (
     read_bytes,
     read_report,
 )
-from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report
+from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report, SharedCell
 from diffusion_bench.reports.whole_file import NotWritten, write_whole
 
 __all__ = [
@@ -54,7 +54,7 @@ def finished_ids(report: Report) -> frozenset[str]:
         cell.cell_id
         for cell in report.cells
         if cell.status in FINISHED and not is_partial(cell, report.header)
-    )
+    ) | {cell.cell_id for cell in report.shared if cell.status in FINISHED}
 
 
 def is_partial(cell: Cell, header: Header) -> bool:
@@ -125,7 +125,7 @@ class ReportWriter:
             raise
         return writer, report
 
-    def append(self, record: Cell | Fit | Limit) -> None:
+    def append(self, record: Cell | Fit | Limit | SharedCell) -> None:
         """Write a line and wait until it is on the disk. Raise `ReportNotWritten`.
 
         After that error the file ends with the last whole line, and `append` may be tried again.

@@ -145,6 +145,8 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
 
 def _check_shared(sweep: Sweep) -> None:
     """Refuse what would keep a shared machine from its owner and the other visitors."""
+    if sweep.devices is not None:
+        raise ValueError("this app is shared: a sweep may not take several devices ([devices])")
     if sweep.sustain_s is not None:
         raise ValueError("this app is shared: a sweep may not sustain its cells (sustain_s)")
     if sweep.quality is not None:
@@ -190,6 +192,8 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
 
     `None` where a model was never timed. A stop rule may ask for more calls than `repeats`.
     """
+    if sweep.devices is not None:
+        return None  # what several devices do at once does not follow from what one did
     cells = sweep.requests()
     run = [_of_steps(cell, cut(cell, sweep.measured_steps) or cell.steps) for cell in cells]
     warmups = [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
@@ -207,9 +211,11 @@ def _of_steps(cell: Request, steps: int) -> Request:
 
 def plan_line(sweep: Sweep, duration: float | None, source: str) -> str:
     """Return what a sweep will do, in one line."""
-    count = len(sweep.requests())
+    count = sweep.num_cells
     repeats = f"{sweep.repeats} repeats{' or more' if sweep.stop else ''}"
     calls = f"{count} cell{'s' if count != 1 else ''}, {repeats} each"
+    if duration is None and sweep.devices is not None:
+        return f"{calls}, on {sweep.devices.words} at once. How long is not known beforehand."
     if duration is None:
         return f"{calls}. How long is not known yet: press Estimate for a short probe."
     return f"{calls}: about {in_words(duration)}, judged by {source}."

@@ -13,6 +13,7 @@ from diffusion_bench.reports.export import describe, to_csv, to_markdown
 from diffusion_bench.reports.labels import report_labels
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.shared import shared_table
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.figures import (
     TITLES,
@@ -132,18 +133,29 @@ def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
     lines = [f"Not opened: {complaint}" for complaint in opened.complaints]
     labels = report_labels(opened.reports)
     for report, label, foreign in zip(opened.reports, labels, imported, strict=True):
-        planned = len(report.header.plan.cells)
-        failed = sum(cell.status != "ok" for cell in report.cells)
+        planned = len(report.header.planned_ids())
+        failed = sum(cell.status != "ok" for cell in report.measured)
         mark = f" ({imported_finding().title})" if foreign else ""
         lines.append(f"{label or report.source}{mark}")
         lines.append(f"  {describe(report)}")
         unwell = f", {failed} of them without figures" if failed else ""
-        lines.append(f"  {len(report.cells)} of {planned} cells measured{unwell}")
+        lines.append(f"  {len(report.measured)} of {planned} cells measured{unwell}")
+        lines += shared_words(report)
         lines += [f"  Note: {note}" for note in report.notes]
         lines += findings(report)
     for whole in overall(opened.reports):
         lines += whole.words()
     return "\n".join(lines) or NOTHING
+
+
+def shared_words(report: Report) -> list[str]:
+    """Return what several devices came to together, a line a cell."""
+    header, rows = shared_table(report)
+    told = [
+        [f"{name} {value}" for name, value in zip(header, row, strict=True) if value]
+        for row in rows
+    ]
+    return [f"  At once: {'; '.join(parts)}" for parts in told]
 
 
 def findings(report: Report) -> list[str]:

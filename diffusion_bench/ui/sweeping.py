@@ -63,7 +63,7 @@ class Sweeping:
         yield from self._watch(sweep, self._reports.path(name), resume=True)
 
     def _watch(self, sweep: Sweep, path: Path, *, resume: bool) -> Iterator[View]:
-        count = len(sweep.requests())
+        count = sweep.num_cells
         yield View(done=0, total=count, status="Starting the process that measures.")
         work = partial(self._work, sweep, path, resume=resume)
         latest: Progress | None = None
@@ -103,8 +103,8 @@ class Sweeping:
         from diffusion_bench.charts.page import to_html
 
         report = read_cached(path)
-        failed = sum(cell.status != "ok" for cell in report.cells)
-        told = f"Done: {len(report.cells)} of {count} cells measured"
+        failed = sum(cell.status != "ok" for cell in report.measured)
+        told = f"Done: {len(report.measured)} of {count} cells measured"
         told += f", {failed} of them failed" if failed else ""
         where = "" if self._shared else f" Report: {path}"
         return View(

@@ -148,6 +148,8 @@ def _set_decoder(pipeline: Any, speed: Speed) -> None:
 
 
 def _place(pipeline: Any, speed: Speed, device: str) -> None:
+    if getattr(pipeline, "hf_device_map", None):
+        return  # it lies on several cards, each network where it was loaded
     if speed.offload == "none":
         pipeline.to(device)
     elif speed.offload == "model":

@@ -1,0 +1,188 @@
+"""One request on several devices at once: first each alone, then all of them from one moment on.
+
+1. Each device alone, while the others rest: warm-ups, then `repeats` calls of the whole request.
+2. Every worker has its model loaded and its part's shape warm.
+3. `repeats` starts: all workers are told the same moment, a little ahead, on the clock that they
+   share; each begins then, whatever the others do. What counts is from that moment to the end of
+   the last. A device that fails ends the cell, and what the others measured is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from diffusion_bench.bench.cell_run import IDLE_S, TIME_LIMIT_S
+from diffusion_bench.bench.cells import find_gpu
+from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
+from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.shared_cells import JobSeen, Seen, shared_cell
+from diffusion_bench.bench.sharing import parts_of
+from diffusion_bench.bench.worker import Ready
+from diffusion_bench.bench.workers import Workers
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import Sensor
+from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.records import DeviceShare, ImageRequest, Reading
+from diffusion_bench.reports.schema import Header, SharedCell
+from diffusion_bench.reports.store import ReportWriter
+
+LEAD_S = 0.25  # between telling the workers and the moment at which they begin
+
+
+class SharedBench(NamedTuple):
+    """A report that is open for writing, and what measures and watches several devices for it."""
+
+    header: Header
+    writer: ReportWriter
+    crew: Crew
+    ready: tuple[Ready, ...]
+    sampler: Sampler
+    sensor: Sensor
+
+
+class SharedRun:
+    """Measures one cell of an open bench: `events` to their end, then `cell`."""
+
+    def __init__(
+        self, bench: SharedBench, request: ImageRequest, share: DeviceShare, order: int
+    ) -> None:
+        self._bench = bench
+        self._request, self._share, self._order = request, share, order
+        self._plan = bench.header.plan
+        self._time_limit_s = self._plan.time_limit_s or TIME_LIMIT_S
+        self._revision = self._plan.revision(request.model)
+        self._jobs = tuple(
+            JobSeen(device=one.device, uuid=one.gpu_uuid, request=request) for one in bench.ready
+        )
+        self._windows: list[tuple[float, float]] = []
+        self._during: tuple[Reading, ...] = ()
+
+    def events(self) -> Iterator[int]:
+        """Measure; yield the number of starts done when one is, 0 where nothing is new."""
+        self._look_before()
+        if self._share != "model":
+            for index in range(len(self._jobs)):
+                yield from self._alone(index)
+        yield from self._warm()
+        began_s = time.perf_counter()
+        for start in range(self._plan.repeats):
+            if any(job.failed for job in self._jobs):
+                break
+            yield from self._start()
+            yield start + 1
+        self._bench.sampler.look()  # energy needs a reading at or after the end
+        self._during = self._bench.sampler.between(began_s, time.perf_counter())
+
+    def cell(self) -> SharedCell:
+        """Return the line of the report, once the events have ended."""
+        seen = Seen(
+            header=self._bench.header,
+            order=self._order,
+            started_utc=self._started_utc,
+            looks=self._looks,
+            idle=self._idle,
+            during=self._during,
+            windows=tuple(self._windows),
+        )
+        return shared_cell(self._request, self._share, seen, self._jobs)
+
+    def _look_before(self) -> None:
+        """Give the cell processes of its own, and look at the quiet machine."""
+        crew, sampler = self._bench.crew, self._bench.sampler
+        if any(workers.last for workers in (*crew.each, crew.whole)):
+            crew.drop()
+        pids = {workers.pid for workers in crew.each}
+        sampler.watch(min(pids))
+        idle_from_s = time.perf_counter()
+        time.sleep(IDLE_S)
+        self._started_utc = utc_now()
+        self._idle = sampler.between(idle_from_s, time.perf_counter())
+        self._looks = []
+        for job in self._jobs:
+            job.gpu_index = find_gpu(self._idle, job.uuid)
+            others: tuple[int | None, str] = (None, "the job runs on no GPU that can be read")
+            if job.gpu_index is not None:
+                others = self._bench.sensor.other_processes(job.gpu_index, pids)
+            self._looks.append(look_before(self._idle, job.gpu_index, others, on_battery()))
+
+    def _alone(self, index: int) -> Iterator[int]:
+        """Time the whole request on one device. Where only its part is to fit, it may fail."""
+        job, workers, ended = self._jobs[index], self._bench.crew.each[index], Ended()
+        asked = command(
+            self._request, self._revision, warmups=self._plan.warmups, repeats=self._plan.repeats
+        )
+        for _ in hear_all([(workers, asked)], [ended], self._time_limit_s):
+            yield 0
+        job.load_s = ended.load_s
+        if ended.measured is not None:
+            timed = ended.measured.measurement.timed
+            job.alone_s = tuple(call.end_s - call.start_s for call in timed)
+        elif self._share == "batch" and ended.failed is not None:
+            job.missing["alone_s"] = f"the whole batch alone: {ended.failed.message:.300}"
+        else:
+            job.failed = ended.failed
+        if self._share == "batch":  # what the whole batch left in the allocator is not the part's
+            workers.drop()
+
+    def _warm(self) -> Iterator[int]:
+        """Load each model that is not there yet, one after the other, and warm its part's shape."""
+        kinds = [self._kind(job) for job in self._jobs]
+        alone_s = [job.alone_s for job in self._jobs]
+        parts = parts_of(self._request, self._share, kinds, alone_s)
+        for job, part in zip(self._jobs, parts, strict=True):
+            job.request, job.calls = part.request, part.calls
+        for workers, jobs in self._working():
+            if any(job.failed for job in self._jobs):
+                return
+            ended = Ended()
+            # No call is timed here: a warm worker waits for the common start.
+            asked = command(
+                jobs[0].request, self._revision, warmups=self._plan.warmups, repeats=1, calls=0
+            )
+            for _ in hear_all([(workers, asked)], [ended], self._time_limit_s):
+                yield 0
+            for job in jobs:
+                job.load_s = ended.load_s if job.load_s is None else job.load_s
+                job.failed = ended.failed
+
+    def _start(self) -> Iterator[int]:
+        """Have all devices begin at one moment and take in how each of them ended."""
+        working = self._working()
+        at_s = time.perf_counter() + LEAD_S
+        asked = [
+            (
+                workers,
+                command(
+                    jobs[0].request,
+                    self._revision,
+                    warmups=0,
+                    repeats=jobs[0].calls,
+                    calls=jobs[0].calls,
+                    start_at_s=at_s,
+                ),
+            )
+            for workers, jobs in working
+        ]
+        ended = [Ended() for _ in working]
+        for _ in hear_all(asked, ended, self._time_limit_s):
+            yield 0
+        for (_, jobs), end in zip(working, ended, strict=True):
+            for job in jobs:
+                job.take(end, at_s)
+        last_s = max((job.end_s[-1] for job in self._jobs if job.end_s), default=0.0)
+        self._windows.append((at_s, at_s + last_s))
+
+    def _working(self) -> list[tuple[Workers, tuple[JobSeen, ...]]]:
+        """Return the workers that are started together, each with the jobs that it does."""
+        if self._share == "model":
+            return [(self._bench.crew.whole, self._jobs)]
+        pairs = zip(self._bench.crew.each, self._jobs, strict=True)
+        return [(workers, (job,)) for workers, job in pairs]
+
+    def _kind(self, job: JobSeen) -> str:
+        """Return the name of a job's hardware."""
+        cards = self._bench.header.machine.gpus
+        named = (card.name for card in cards if card.index == job.gpu_index)
+        return next(named, job.device.partition(":")[0])

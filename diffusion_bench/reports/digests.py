@@ -1,0 +1,161 @@
+"""Reports in figures: what a prediction learns from them, and what a list of them shows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from diffusion_bench.records import ImageRequest, Speed
+from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
+from diffusion_bench.reports.shared import summarise_shared
+from diffusion_bench.reports.stats import summarise
+from diffusion_bench.reports.store import finished_ids
+
+
+class CellDigest(NamedTuple):
+    """A measured cell in figures: what was asked, and seconds of a call with their interval.
+
+    `labels` are joined by commas. `n` counts the timed calls. `denoising_s` is the part of
+    `median_s` that the steps take. `energy_j` is of one call, where it was measured.
+    """
+
+    model: str
+    sampler: str
+    steps: int
+    width: int
+    height: int
+    batch: int
+    precision: str
+    guidance_scale: float
+    labels: str
+    n: int
+    median_s: float
+    low_s: float | None
+    high_s: float | None
+    denoising_s: float
+    energy_j: float | None
+
+
+class SharedDigest(NamedTuple):
+    """A cell of several devices in figures: what was asked and shared how, and what it came to.
+
+    `gpus` are the cards by the driver's names with their memory and hash, nothing for a device
+    that is none. `wall_s` is of one start, in which `pictures` were drawn by `n` timed ones.
+    """
+
+    model: str
+    sampler: str
+    steps: int
+    width: int
+    height: int
+    batch: int
+    precision: str
+    guidance_scale: float
+    labels: str
+    share: str
+    gpus: tuple[tuple[str, float | None, str | None], ...]
+    n: int
+    pictures: int
+    parts: tuple[int, ...]
+    wall_s: float
+    efficiency: float | None
+    speedup: float | None
+
+
+class ReportDigest(NamedTuple):
+    """A report in figures: where it was measured, and its cells that ended well.
+
+    `gpu` is the card it was measured on as the driver names it, `None` for a CPU and for a card
+    that the header does not list; `gpu_hash` tells equal cards apart. `unfinished` counts the cells
+    of its plan that a resumed sweep would measure.
+    """
+
+    source: str
+    on_gpu: bool
+    gpu: str | None
+    gpu_memory_mib: float | None
+    gpu_hash: str | None
+    cpu: str
+    cores_logical: int
+    ram_mib: float
+    unfinished: int
+    cells: tuple[CellDigest, ...]
+    shared: tuple[SharedDigest, ...] = ()
+
+
+NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, 0, ())
+
+
+def digest_of(report: Report) -> ReportDigest:
+    """Return a report in figures."""
+    header = report.header
+    card = gpu_card(header)
+    planned = set(header.planned_ids())
+    return ReportDigest(
+        source=report.source,
+        on_gpu=is_gpu(header),
+        gpu=card.name if card else None,
+        gpu_memory_mib=card.memory_total_mib if card else None,
+        gpu_hash=card.uuid_hash if card else None,
+        cpu=header.machine.cpu,
+        cores_logical=header.machine.cores_logical,
+        ram_mib=header.machine.ram_mib,
+        unfinished=len(planned - finished_ids(report)),
+        cells=tuple(filter(None, map(_cell_digest, report.cells))),
+        shared=tuple(filter(None, (_shared_digest(cell, header) for cell in report.shared))),
+    )
+
+
+def _shared_digest(cell: SharedCell, header: Header) -> SharedDigest | None:
+    summary = summarise_shared(cell)
+    request = cell.request
+    if summary is None or request.speed != Speed():
+        return None
+    cards = {card.index: card for card in header.machine.gpus}
+    found = [cards.get(job.gpu_index) for job in cell.jobs if job.gpu_index is not None]
+    return SharedDigest(
+        model=request.model,
+        sampler=request.sampler,
+        steps=request.steps,
+        width=request.width,
+        height=request.height,
+        batch=request.batch,
+        precision=request.precision,
+        guidance_scale=request.guidance_scale,
+        labels=",".join(cell.labels),
+        share=cell.share,
+        gpus=tuple((one.name, one.memory_total_mib, one.uuid_hash) for one in found if one),
+        n=summary.n,
+        pictures=summary.pictures,
+        parts=tuple(job.batch * job.calls for job in cell.jobs),
+        wall_s=summary.wall_s,
+        efficiency=summary.efficiency,
+        speedup=summary.speedup,
+    )
+
+
+def _cell_digest(cell: Cell) -> CellDigest | None:
+    summary = summarise(cell)
+    request = cell.request
+    if summary is None or not isinstance(request, ImageRequest):
+        return None
+    if request.speed != Speed():
+        return None  # predictions are of diffusers' own way, and would be fitted to another
+    interval = summary.interval_s
+    return CellDigest(
+        model=request.model,
+        sampler=request.sampler,
+        steps=request.steps,
+        width=request.width,
+        height=request.height,
+        batch=request.batch,
+        precision=request.precision,
+        guidance_scale=request.guidance_scale,
+        labels=",".join(cell.labels),
+        n=summary.n,
+        median_s=summary.median_s,
+        low_s=interval.low if interval else None,
+        high_s=interval.high if interval else None,
+        denoising_s=summary.stages.denoising_s,
+        energy_j=summary.energy_j,
+    )

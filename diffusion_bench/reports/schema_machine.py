@@ -1,0 +1,55 @@
+"""The machine and its software, as the header of a report names them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from diffusion_bench.records import Record
+
+Short = Annotated[str, Field(max_length=500)]
+
+
+class GpuCard(Record):
+    """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them."""
+
+    index: int
+    name: Short
+    uuid_hash: Short | None = None
+    memory_total_mib: float | None = None
+    power_limit_w: float | None = None
+    power_limit_default_w: float | None = None
+    pcie_generation: int | None = None
+    pcie_width: int | None = None
+    display_active: bool | None = None
+    driver: Short | None = None
+
+
+class Machine(Record):
+    """The hardware and operating system a report was measured on."""
+
+    os: Short
+    architecture: Short
+    cpu: Short
+    cores_physical: int | None = None
+    cores_logical: int
+    ram_mib: float
+    gpus: tuple[GpuCard, ...] = ()
+    no_gpu: Short | None = None
+
+
+class Software(Record):
+    """The versions and settings that decide speed.
+
+    `torch_threads` is the number of CPU threads torch used, `flags` torch's switches (TF32, cuDNN's
+    search, the allocator's settings).
+    """
+
+    python: Short
+    torch: Short | None = None
+    cuda: Short | None = None
+    diffusers: Short | None = None
+    transformers: Short | None = None
+    torch_threads: int | None = None
+    flags: dict[str, str] = {}

@@ -1,0 +1,197 @@
+"""What several devices came to together, against each of them alone; computed when it is read.
+
+pictures an hour    the pictures of a start over its seconds, from the common beginning to the
+                    end of the last device
+alone               those of the same request on one device while the others rest
+efficiency          pictures an hour together over the sum of those alone: 1 is all there is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from diffusion_bench.records import Record
+from diffusion_bench.reports.compare import Verdict, judge
+from diffusion_bench.reports.intervals import Interval, median_interval
+from diffusion_bench.reports.labels import report_labels, sampler, size
+from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
+from diffusion_bench.reports.shift import ratio_of_samples
+
+HOUR_S = 3600.0
+
+
+class SharedSummary(Record):
+    """What the starts of a shared cell say. `None`: it cannot be told.
+
+    `begin_apart_s` is the largest time between the first and the last device to begin. `speedup` is
+    over the fastest device alone. `energy_per_image_j` is of all devices, until the last is done.
+    """
+
+    n: int
+    pictures: int
+    wall_s: float
+    interval_s: Interval | None
+    images_per_hour: float
+    alone_per_hour: tuple[float | None, ...]
+    efficiency: float | None
+    speedup: float | None
+    begin_apart_s: float
+    energy_per_image_j: float | None
+
+
+class SharedRow(Record):
+    """One request, shared in one way by as many devices, in the baseline and in another report."""
+
+    cell: str
+    baseline: str
+    other: str
+    verdict: Verdict
+    ratio: float | None = None
+    reason: str
+
+
+def summarise_shared(cell: SharedCell) -> SharedSummary | None:
+    """Return the statistics of a shared cell; `None` for one that did not end well."""
+    walls = cell.wall_s
+    if not walls:
+        return None
+    middle = median(walls)
+    rate = HOUR_S * cell.pictures / middle
+    alone = tuple(_alone_per_hour(job, cell) for job in cell.jobs)
+    known = [one for one in alone if one is not None]
+    begins = zip(*(job.begin_s for job in cell.jobs), strict=True)
+    return SharedSummary(
+        n=len(walls),
+        pictures=cell.pictures,
+        wall_s=middle,
+        interval_s=median_interval(walls),
+        images_per_hour=rate,
+        alone_per_hour=alone,
+        efficiency=rate / sum(known) if len(known) == len(alone) else None,
+        speedup=rate / max(known) if known else None,
+        begin_apart_s=max(max(each) - min(each) for each in begins),
+        energy_per_image_j=_energy_j(cell, len(walls)),
+    )
+
+
+def device_names(cell: SharedCell, header: Header) -> tuple[str, ...]:
+    """Return the hardware of each job: the card's name, or the processor's."""
+    cards = {card.index: card.name for card in header.machine.gpus}
+    return tuple(
+        cards.get(job.gpu_index, job.device)
+        if job.gpu_index is not None
+        else header.machine.cpu
+        if job.device == "cpu"
+        else job.device
+        for job in cell.jobs
+    )
+
+
+def shared_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Return a row a shared cell, in words: what was shared how, and what it came to."""
+    header = ["devices", "share", "work", "status", "n", "seconds", "images/h", "each alone"]
+    header += ["efficiency", "began apart", "each: seconds, MiB, J", "labels", "message"]
+    return header, [_table_row(cell, report.header) for cell in report.shared]
+
+
+def compare_shared(reports: Sequence[Report]) -> list[SharedRow]:
+    """Return a row for each shared cell that the baseline and another report both have."""
+    if len(reports) < 2:
+        return []
+    labels = report_labels(reports)
+    first = {_key(cell): cell for cell in reports[0].shared}
+    return [
+        _compared(first[_key(cell)], cell, (labels[0], label))
+        for report, label in zip(reports[1:], labels[1:], strict=True)
+        for cell in report.shared
+        if _key(cell) in first
+    ]
+
+
+def name_shared(cell: SharedCell) -> str:
+    """Return a shared cell in a few words."""
+    request = cell.request
+    parts = (request.model, sampler(request), f"{request.steps} steps", size(request))
+    return f"{', '.join(parts)}, batch {request.batch}"
+
+
+def _alone_per_hour(job: DeviceJob, cell: SharedCell) -> float | None:
+    return HOUR_S * cell.request.batch / median(job.alone_s) if job.alone_s else None
+
+
+def _energy_j(cell: SharedCell, starts: int) -> float | None:
+    found = [job.energy.total_j for job in cell.jobs if job.energy is not None]
+    return sum(found) / (starts * cell.pictures) if len(found) == len(cell.jobs) else None
+
+
+def _key(cell: SharedCell) -> tuple[object, ...]:
+    return cell.request.workload_id(), cell.share, len(cell.jobs)
+
+
+def _compared(old: SharedCell, new: SharedCell, labels: tuple[str, str]) -> SharedRow:
+    named = {
+        "cell": f"{name_shared(new)}, {new.share} on {len(new.jobs)}",
+        "baseline": labels[0],
+        "other": labels[1],
+    }
+    pairs = zip((old, new), labels, strict=True)
+    absent = [f"{cell.status} in {label}" for cell, label in pairs if not cell.wall_s]
+    if absent:
+        return SharedRow(**named, verdict="cannot compare", reason="; ".join(absent))
+    # Of unequal devices a start has other numbers of pictures: seconds a picture are compared.
+    each = [[wall / cell.pictures for wall in cell.wall_s] for cell in (old, new)]
+    ratio = ratio_of_samples(each[0], each[1])
+    verdict, reason = judge(ratio, (len(each[0]), len(each[1])))
+    return SharedRow(**named, verdict=verdict, ratio=ratio.middle, reason=reason)
+
+
+def _table_row(cell: SharedCell, header: Header) -> list[str]:
+    found = summarise_shared(cell)
+    names = device_names(cell, header)
+    devices = [f"{job.device} ({name})" for job, name in zip(cell.jobs, names, strict=True)]
+    told = ["", "", "", "", "", ""]
+    if found is not None:
+        alone = [_figure(one) or "cannot tell" for one in found.alone_per_hour]
+        told = [
+            str(found.n),
+            _figure(found.wall_s),
+            _figure(found.images_per_hour),
+            " + ".join(alone),
+            "cannot tell" if found.efficiency is None else f"{found.efficiency:.0%}",
+            f"{1000 * found.begin_apart_s:.1f} ms",
+        ]
+    return [
+        "; ".join(devices),
+        _share_words(cell),
+        name_shared(cell),
+        cell.status,
+        *told,
+        "; ".join(_job_words(job) for job in cell.jobs),
+        ", ".join(cell.labels),
+        cell.message,
+    ]
+
+
+def _share_words(cell: SharedCell) -> str:
+    """Return "batch 4 + 4", "jobs 8 + 8", "jobs 3 x 8 + 8", or "model"."""
+    if cell.share == "model":
+        return "model"
+    parts = [f"{j.calls} x {j.batch}" if j.calls > 1 else str(j.batch) for j in cell.jobs]
+    return f"{cell.share} {' + '.join(parts)}"
+
+
+def _job_words(job: DeviceJob) -> str:
+    if not job.end_s:
+        return job.status
+    own = median(end - begin for begin, end in zip(job.begin_s, job.end_s, strict=True))
+    memory = job.memory
+    peaks = (memory.nvml_used_mib, memory.torch_reserved_mib, memory.rss_mib)
+    peak = next((value for value in peaks if value is not None), None)
+    told = [_figure(own), _figure(peak) or "cannot tell"]
+    told.append(_figure(job.energy.total_j / len(job.end_s)) if job.energy else "cannot tell")
+    return ", ".join(told)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"

@@ -1,0 +1,262 @@
+"""Cells of several devices in reports: what they say, how they are kept, compared and shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.charts.page import to_html
+from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
+from diffusion_bench.charts.tier_measured import Here, findings_of
+from diffusion_bench.charts.tier_numbers import tier_rows
+from diffusion_bench.charts.tier_why import why
+from diffusion_bench.records import DevicesPlan, ImageRequest, Memory
+from diffusion_bench.reports.doctor import examine_report
+from diffusion_bench.reports.export import to_markdown
+from diffusion_bench.reports.index import ReportIndex, digest_of
+from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
+from diffusion_bench.reports.schema import DeviceJob, Energy, GpuCard, Header, Report, SharedCell
+from diffusion_bench.reports.shared import compare_shared, shared_table, summarise_shared
+from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
+from diffusion_bench.tiers.path import parse_path
+from diffusion_bench.tiers.workload import parse_workload
+
+REQUEST = ImageRequest(
+    prompt="a cat",
+    model="stable-diffusion-v1-5/stable-diffusion-v1-5",
+    width=512,
+    height=512,
+    batch=8,
+    precision="fp16",
+    steps=20,
+    guidance_scale=7.5,
+)
+CARD = "NVIDIA GeForce RTX 4090"
+PAIR = DevicesPlan(names=("cuda:0", "cuda:1"), share=("jobs", "batch"))
+PATH = parse_path(
+    '[[tier]]\nname = "two"\ngpu = "RTX 4090"\ncount = 2\nram_gib = 64\ncores = 12\n', "test"
+)
+
+
+def header(plan: DevicesPlan = PAIR, gpus: tuple[str, ...] = (CARD, CARD)) -> Header:
+    made = make_header(cells=(REQUEST,), gpu=gpus[0])
+    cards = tuple(
+        GpuCard(index=index, name=name, uuid_hash=f"hash{index}", memory_total_mib=24564.0)
+        for index, name in enumerate(gpus)
+    )
+    return made.model_copy(
+        update={
+            "machine": made.machine.model_copy(update={"gpus": cards}),
+            "plan": made.plan.model_copy(update={"devices": plan}),
+        }
+    )
+
+
+def job(index: int, **given: Any) -> DeviceJob:
+    values: dict[str, Any] = {
+        "device": f"cuda:{index}",
+        "gpu_index": index,
+        "status": "ok",
+        "batch": 8,
+        "seed": 0,
+        "alone_s": (4.0, 4.0, 4.0),
+        "begin_s": (0.001, 0.002, 0.001),
+        "end_s": (4.5, 5.0, 5.5),
+        "memory": Memory(nvml_used_mib=9000.0 + index),
+        "energy": Energy(total_j=3000.0, window_s=15.0, method="counter"),
+    }
+    return DeviceJob.model_validate(values | given)
+
+
+def cell(*jobs: DeviceJob, share: str = "jobs", head: Header | None = None, **given: Any) -> Any:
+    jobs = jobs or (job(0), job(1))
+    head = head or header()
+    values: dict[str, Any] = {
+        "cell_id": head.shared_id(REQUEST, share),  # type: ignore[arg-type]
+        "request": REQUEST,
+        "share": share,
+        "order": 0,
+        "started_utc": "2026-01-02T03:05:00Z",
+        "status": "ok",
+        "jobs": jobs,
+    }
+    return SharedCell.model_validate(values | given)
+
+
+def report(*cells: SharedCell, source: str = "two.jsonl") -> Report:
+    return Report(header=header(), shared=cells or (cell(),), source=source)
+
+
+def test_pictures_an_hour_are_of_the_last_end_and_efficiency_of_each_alone() -> None:
+    found = summarise_shared(cell(job(0, end_s=(3.0, 3.0, 3.0)), job(1)))
+    assert found is not None
+    assert found.wall_s == 5.0
+    assert found.images_per_hour == pytest.approx(3600 * 16 / 5)
+    assert found.alone_per_hour == (7200.0, 7200.0)
+    assert found.efficiency == pytest.approx(3600 * 16 / 5 / 14_400)
+    assert found.speedup == pytest.approx(1.6)
+    assert found.energy_per_image_j == pytest.approx(6000 / 48)
+
+
+def test_a_job_of_more_calls_counts_all_their_pictures() -> None:
+    found = summarise_shared(cell(job(0, calls=3), job(1)))
+    assert found is not None
+    assert found.pictures == 32
+
+
+def test_every_card_has_a_part_in_the_pictures_of_a_split_model() -> None:
+    whole = cell(job(0, alone_s=()), job(1, alone_s=()), share="model")
+    found = summarise_shared(whole)
+    assert found is not None
+    assert found.pictures == 8
+    assert found.efficiency is None
+    assert found.alone_per_hour == (None, None)
+
+
+def test_a_device_that_could_not_work_alone_leaves_efficiency_untold() -> None:
+    found = summarise_shared(cell(job(0, alone_s=()), job(1)))
+    assert found is not None
+    assert found.efficiency is None
+    assert found.speedup == pytest.approx(1.6)
+
+
+def test_a_failed_cell_has_no_figures_and_its_jobs_keep_theirs() -> None:
+    lost = job(1, status="oom", message="no memory", end_s=(), begin_s=())
+    failed = cell(job(0), lost, status="oom", message="cuda:1, job 2 of 2: no memory")
+    assert summarise_shared(failed) is None
+    _, (row,) = shared_table(report(failed))
+    assert "4.998, 9000, 1000" in row[10]
+    assert row[-1] == "cuda:1, job 2 of 2: no memory"
+
+
+def test_devices_and_share_are_part_of_the_name_of_a_cell() -> None:
+    one = header()
+    others = [
+        header(DevicesPlan(names=("cuda:0", "cuda:2"))),
+        header(DevicesPlan(names=("cuda:0", "cuda:1", "cuda:2"))),
+    ]
+    names = {one.shared_id(REQUEST, "jobs"), one.shared_id(REQUEST, "batch"), one.cell_id(REQUEST)}
+    names |= {other.shared_id(REQUEST, "jobs") for other in others}
+    assert len(names) == 5
+    assert one.planned_ids() == (one.shared_id(REQUEST, "jobs"), one.shared_id(REQUEST, "batch"))
+
+
+def test_a_report_keeps_shared_cells_and_knows_which_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    with ReportWriter.create(path, header()) as writer:
+        writer.append(cell())
+    back = read_report(path)
+    assert back.shared == (cell(),)
+    assert finished_ids(back) == {cell().cell_id}
+    assert digest_of(back).unfinished == 1
+    assert [found.title for found in examine_report(back)] == ["1 of 2 planned cells are absent"]
+    writer, before = ReportWriter.resume(path, header())
+    writer.close()
+    assert before.shared == back.shared
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"cell_id": "0" * 16}, "the line was changed after it was measured"),
+        ({"jobs": (job(0), job(2))}, "not those of the plan"),
+        ({"jobs": (job(0), job(1, begin_s=(5.0,), end_s=(4.0,)))}, "cannot have been measured"),
+        ({"jobs": (job(0), job(1, begin_s=(0.0,), end_s=(4.0,)))}, "not every device has every"),
+    ],
+)
+def test_a_line_that_no_sweep_writes_is_refused(change, complaint) -> None:
+    changed = cell().model_copy(update=change)
+    with pytest.raises(UnreadableReport, match=complaint):
+        parse_report(to_line(header()) + to_line(changed), "bad.jsonl")
+
+
+def test_a_job_has_an_end_for_every_start() -> None:
+    with pytest.raises(ValueError, match="3 starts and 1 ends"):
+        job(0, end_s=(4.0,))
+
+
+def test_two_reports_of_the_same_pair_are_compared_by_seconds_a_picture() -> None:
+    slow = tuple(2 * end for end in (4.5, 5.0, 5.5, 4.9, 5.1, 5.2))
+    begins = (0.001,) * 6
+    fast = cell(*(job(i, end_s=tuple(s / 2 for s in slow), begin_s=begins) for i in (0, 1)))
+    slower = cell(*(job(i, end_s=slow, begin_s=begins) for i in (0, 1)))
+    (row,) = compare_shared([report(fast), report(slower, source="other.jsonl")])
+    assert row.verdict == "slower"
+    assert row.ratio == pytest.approx(2.0, rel=0.1)
+    lost = slower.model_copy(update={"status": "oom"})
+    (row,) = compare_shared([report(fast), report(lost, source="other.jsonl")])
+    assert (row.verdict, row.reason) == ("cannot compare", "oom in other.jsonl")
+    assert compare_shared([report(fast), report(cell(share="batch"))]) == []
+
+
+def test_tables_and_pages_show_devices_share_and_efficiency() -> None:
+    text = to_markdown([report()])
+    assert "the sweep measures on cuda:0 and cuda:1 at once" in text
+    assert "jobs 8 + 8" in text
+    assert "80%" in text
+    page = to_html([report()])
+    assert "Several devices at once: two.jsonl" in page
+    assert f"cuda:1 ({CARD})" in page
+
+
+def test_the_index_keeps_shared_cells_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "two.jsonl"
+    with ReportWriter.create(path, header()) as writer:
+        writer.append(cell())
+    index = ReportIndex(tmp_path / "index")
+    (fresh,) = index.ask([path]).digests
+    (kept,) = index.ask([path]).digests
+    assert kept == fresh
+    assert len(kept.shared) == 1
+    assert kept.shared[0].gpus == ((CARD, 24564.0, "hash0"), (CARD, 24564.0, "hash1"))
+
+
+def test_a_measured_pair_stands_beside_the_prediction_and_is_not_mixed_with_it() -> None:
+    here = Here(frozenset({"hash0", "hash1"}))
+    workload = parse_workload("sd15 512x512 b8 fp16 20 steps")
+    alone = tier_rows(PATH, [workload], findings_of([], here))
+    known = findings_of([digest_of(report())], here)
+    (row,) = rows = tier_rows(PATH, [workload], known)
+    assert row.two_gpus == alone[0].two_gpus
+    assert row.evidence == alone[0].evidence
+    (measured,) = row.measured_together
+    assert (measured.kind, measured.way) == ("measured here", "two jobs")
+    assert measured.images_per_hour == pytest.approx(3600 * 16 / 5)
+    assert measured.efficiency == pytest.approx(0.8)
+    _, table = bars_table(bars_numbers(rows, "images an hour"))
+    kinds = [line[3] for line in table if "2 GPUs" in line[3]]
+    assert kinds[0] == "measured here, 2 GPUs, two jobs"
+    assert "predicted, 2 GPUs, two jobs" in kinds
+    told = why(rows, "two | sd15 512x512 b8 fp16 20 steps")
+    assert "80% of the sum of each alone" in told
+
+
+def test_another_pair_another_workload_and_a_spoiled_cell_are_no_evidence() -> None:
+    here = Here(frozenset({"hash0", "hash1"}))
+    workload = parse_workload("sd15 512x512 b8 fp16 20 steps")
+    other = parse_workload("sd15 512x512 b4 fp16 20 steps")
+    good = findings_of([digest_of(report())], here)
+    assert tier_rows(PATH, [other], good)[0].measured_together == ()
+    for label in ("contended", "throttled", "emulated", "one processor"):
+        spoiled = findings_of([digest_of(report(cell(labels=(label,))))], here)
+        assert spoiled.together == ()
+    unequal = header(gpus=(CARD, "NVIDIA GeForce RTX 3090"))
+    mixed = Report(header=unequal, shared=(cell(head=unequal),), source="unequal.jsonl")
+    found = findings_of([digest_of(mixed)], here)
+    assert found.together[0].cards == ("RTX 3090", "RTX 4090")
+    assert tier_rows(PATH, [workload], found)[0].measured_together == ()
+    imported = findings_of([digest_of(report())], Here(frozenset({"hash0"})))
+    assert imported.together[0].kind == "imported report"
+
+
+def test_an_older_report_has_no_shared_cells() -> None:
+    old = make_header(cells=(REQUEST,))
+    lines = to_line(old).replace(b'"schema_version":6', b'"schema_version":5')
+    lines = lines.replace(b'"devices":null,', b"")
+    back = parse_report(lines + to_line(make_cell(**REQUEST.model_dump())), "old.jsonl")
+    assert back.shared == ()
+    assert back.header.plan.devices is None
+    assert back.header.planned_ids() == (back.cells[0].cell_id,)
