@@ -23,6 +23,7 @@ from diffusion_bench.records import (
     ImageRequest,
     Memory,
     Reading,
+    SpeedProbe,
     Stages,
 )
 from diffusion_bench.reports.schema import Cell, Header, ModelFacts
@@ -76,6 +77,7 @@ def cell(
     steps: int = 2,
     loaded: Loaded | None = None,
     first_of_shape: bool = False,
+    machine_speed: SpeedProbe | None = None,
     **seen: Any,
 ) -> Cell:
     measurement = Measurement(
@@ -83,6 +85,7 @@ def cell(
         timed=(timed(10.0, 12.0, steps), timed(12.0, 14.0, steps)),
         stop_reason="stable",
         memory=memory or Memory(missing={"rss_mib": "no peak here", "nvml_used_mib": "not yet"}),
+        machine_speed=machine_speed,
     )
     return measured_cell(
         request,
@@ -97,6 +100,15 @@ def cell(
 def failed(**seen: Any) -> Cell:
     failure = Failed(status="oom", message="2 GiB asked", stage="decoder", asked_mib=2048.0)
     return failed_cell(REQUEST, watched(**seen), failure)
+
+
+def test_what_the_machine_did_by_itself_is_kept_or_why_nobody_looked() -> None:
+    looked = SpeedProbe(work="a product, a copy", product_s=(0.1,), copy_s=(0.2,))
+    assert cell(machine_speed=looked).machine_speed == (looked,)
+    blind = cell()
+    assert blind.machine_speed == ()
+    assert "no probe under a cap of memory" in blind.missing["machine_speed"]
+    assert failed().missing["machine_speed"] == "the cell was not measured"
 
 
 def test_a_failure_is_a_row_with_its_status_its_message_and_a_reason_for_every_gap() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from diffusion_bench.bench.measure import Effort, Measurement, cut, largest_memory, measure
-from diffusion_bench.records import Generation, ImageRequest, Memory, Stages
+from diffusion_bench.records import Generation, ImageRequest, Memory, SpeedProbe, Stages
 from diffusion_bench.reports.schema import StopRule
 
 REQUEST = ImageRequest(prompt="a cat", steps=20)
@@ -192,3 +192,25 @@ def test_a_round_makes_so_many_calls_and_counts_those_of_earlier_rounds() -> Non
     lab = Lab([9.0, 1.0])
     found = lab.measure(repeats=5, calls=2, done_s=(1.0,) * 4)
     assert (len(found.timed), found.stop_reason) == (1, "fixed count")
+
+
+def test_the_machines_own_speed_is_looked_at_once_before_the_warm_ups() -> None:
+    lab = Lab([9.0, 8.0, 1.0, 2.0])
+    looked = SpeedProbe(work="a product, a copy", product_s=(0.1,), copy_s=(0.2,))
+    asked_before: list[int] = []
+
+    def look() -> SpeedProbe:
+        asked_before.append(len(lab.asked))
+        lab.now_s += 70.0
+        return looked
+
+    effort = Effort(warmups=2, repeats=2, probed=True)
+    found = measure(
+        REQUEST, lab.generate, effort, clock=lambda: lab.now_s, on_repeat=lab.hear, probe=look
+    )
+    assert asked_before == [0]
+    assert found.machine_speed == looked
+    assert found.warmup_s == (9.0, 8.0)
+    assert [call.end_s - call.start_s for call in found.timed] == [1.0, 2.0]
+    unasked = Lab([9.0, 1.0]).measure()
+    assert unasked.machine_speed is None

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from fakes import make_cell
 
+from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.records import Memory
+from diffusion_bench.records import Memory, SpeedProbe
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, MachineState, Visit
 from diffusion_bench.reports.store import finished_ids
@@ -42,6 +43,21 @@ def test_samples_warm_ups_and_visits_of_all_rounds_are_in_their_order() -> None:
     assert [each.calls for each in both.visits] == [2, 1]
     assert (both.load_s, both.first_call_s, both.order) == (3.0, 9.0, 7)
     assert both.stop_reason == "fixed count"
+
+
+def probe(visit: int = 0) -> SpeedProbe:
+    return SpeedProbe(visit=visit, work="a product, a copy", product_s=(0.1,), copy_s=(0.1,))
+
+
+def test_probes_are_counted_from_the_cells_first_visit_also_where_one_had_none() -> None:
+    blind = visit(1.0, missing={"machine_speed": "no memory"})
+    both = joined(blind, visit(1.0, machine_speed=(probe(),)))
+    assert "machine_speed" not in both.missing
+    again = joined(both, visit(1.0, missing={"machine_speed": "no memory"}))
+    whole = joined(again, visit(1.0, machine_speed=(probe(),)))
+    assert [each.visit for each in whole.machine_speed] == [1, 3]
+    assert "machine_speed" not in whole.missing
+    assert joined(blind, blind).missing["machine_speed"] == "no memory"
 
 
 def test_peaks_are_the_largest_labels_and_shares_those_of_all_visits() -> None:
@@ -89,11 +105,35 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][1:]
 
 
-def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_call(
-    tmp_path: Path,
+@pytest.fixture(scope="module")
+def in_rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Run the sweep once; return its report and the kinds of what happened."""
+    folder = tmp_path_factory.mktemp("rounds")
+    path = folder / "report.jsonl"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
+        kinds = [progress.kind for progress in run_sweep(ROUNDS, path, device="cpu")]
+    return path, kinds
+
+
+def test_a_sweep_looks_at_the_machines_own_speed_once_in_every_visit(
+    in_rounds: tuple[Path, list[str]],
 ) -> None:
-    path = tmp_path / "report.jsonl"
-    kinds = [progress.kind for progress in run_sweep(ROUNDS, path, device="cpu")]
+    report = read_report(in_rounds[0])
+    threads = report.header.software.torch_threads
+    for cell in report.cells:
+        assert [probe.visit for probe in cell.machine_speed] == [0, 1, 2]
+        assert len({probe.work for probe in cell.machine_speed}) == 1
+        assert cell.machine_speed[0].work.endswith(f", {threads} threads")
+        assert "machine_speed" not in cell.missing
+    before = [len(row["machine_speed"]) for row in lines(in_rounds[0])]  # type: ignore
+    assert before == [1, 1, 2, 2, 3, 3]  # kept as they are made: a kill costs one
+
+
+def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_call(
+    in_rounds: tuple[Path, list[str]],
+) -> None:
+    path, kinds = in_rounds
     assert (kinds.count("round"), kinds.count("cell")) == (4, 2)
     told = [(row["request"]["sampler"], len(row["samples"])) for row in lines(path)]  # type: ignore
     samplers = ["ddim", "ddpm"] * 3

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
 
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, SpeedProbe
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
 from diffusion_bench.reports.fits import fit_lines
@@ -32,6 +32,7 @@ from diffusion_bench.reports.schema import (
     MachineState,
     Report,
     Sustained,
+    Visit,
 )
 from diffusion_bench.reports.store import to_line
 
@@ -71,6 +72,10 @@ def originals() -> list[Report]:
             "sustained": Sustained(at_s=(0.0, 1.0), wall_s=(1.0, 1.1)),
             "trace": make_trace(2, gpu="NVIDIA L4"),
             "quality": make_quality(),
+            "visits": (Visit(started_utc="2026-01-02T03:04:06Z", calls=5),),
+            "machine_speed": (
+                SpeedProbe(work="a product, a copy", product_s=(0.003, 0.002), copy_s=(0.004,)),
+            ),
         }
     )
     report = make_report(*cells, rich, gpu="NVIDIA L4", repeats=5)

@@ -45,6 +45,7 @@ class CellRun:
             stop=plan.stop,
             measured_steps=plan.measured_steps,
             sustain_s=None if earlier else plan.sustain_s,
+            probed=True,
         )
         self._time_limit_s = plan.time_limit_s or TIME_LIMIT_S
         self._loaded: Loaded | None = None

@@ -34,8 +34,15 @@ SUMMED = (
     "stop_reason",
     "speed",
     "compile_s",
+    "machine_speed",
 )
 LONGEST_NOTE = 500  # characters
+UNTOLD = {
+    "stop_reason": "more calls are to come",
+    "speed": "speech has no options of speed",
+    "compile_s": "nothing was to be compiled",
+    "machine_speed": "no probe under a cap of memory, with little free, or on several devices",
+}
 RULE = (
     "all that comes once and {measured} of {steps} steps are timed in every call; the other steps "
     "are added at the mean pace of those after the first"
@@ -92,14 +99,9 @@ def measured_cell(
         missing["energy"] = why_no_energy
     if loaded is None:
         missing["load_s"] = "the model was already loaded"
-    if measurement.stop_reason is None:
-        missing["stop_reason"] = "more calls are to come"
+    missing |= {name: why for name, why in UNTOLD.items() if getattr(measurement, name) is None}
     if judged is not None and judged.quality is None:
         missing["quality"] = judged.reason
-    if measurement.speed is None:
-        missing["speed"] = "speech has no options of speed"
-    if measurement.compile_s is None:
-        missing["compile_s"] = "nothing was to be compiled"
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
     return Cell(
@@ -120,6 +122,7 @@ def measured_cell(
         load_s=loaded.load_s if loaded else None,
         first_call_s=measurement.warmup_s[0] if first_of_shape else None,
         warmup_s=measurement.warmup_s,
+        machine_speed=() if measurement.machine_speed is None else (measurement.machine_speed,),
         samples=samples,
         memory=_with_gpu_memory(measurement.memory, during, watched.idle, gpu_index),
         energy=energy,

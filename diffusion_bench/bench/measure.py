@@ -1,11 +1,12 @@
 """How one cell is measured: warm up the shape, then time calls until they are enough.
 
-1. `warmups` calls of the same shape and code path, with few steps, never counted. The first
+1. Where asked for, a look at the machine's own speed.
+2. `warmups` calls of the same shape and code path, with few steps, never counted. The first
    one of a shape in a process is kept as `first_call_s`.
-2. Calls, timed whole, by stage and by step, and nothing else inside the timing: no preview, no
+3. Calls, timed whole, by stage and by step, and nothing else inside the timing: no preview, no
    file, no progress bar, no reading of sensors. A call of many steps may be stopped after some of
    them; its decoder runs all the same.
-3. Where asked for, more calls for minutes, of which only the seconds are kept.
+4. Where asked for, more calls for minutes, of which only the seconds are kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from diffusion_bench.records import (
     Record,
     Request,
     Speech,
+    SpeedProbe,
     Stages,
     VoiceRequest,
     VoiceStages,
@@ -44,7 +46,8 @@ class Effort(Record):
     """How much of a cell to run now; see `reports.schema.Plan`, whose fields most of these are.
 
     At most `calls` are made, `None` for as many as it takes. `done_s` are the seconds of the calls
-    that earlier rounds made, which count for the stop rule. The first timed call waits for the
+    that earlier rounds made, which count for the stop rule. With `probed` the machine's own speed
+    is looked at before the warm-ups. The first timed call waits for the
     moment `start_at_s` of `time.perf_counter`, at which other devices begin too.
     """
 
@@ -55,6 +58,7 @@ class Effort(Record):
     stop: StopRule | None = None
     measured_steps: int | None = None
     sustain_s: float | None = None
+    probed: bool = False
     start_at_s: float | None = None
 
 
@@ -86,6 +90,7 @@ class Measurement(Record):
     speed: str | None = None
     compile_s: float | None = None
     notes: tuple[str, ...] = ()
+    machine_speed: SpeedProbe | None = None
 
 
 def measure(
@@ -95,11 +100,14 @@ def measure(
     *,
     clock: Callable[[], float],
     on_repeat: Callable[[int], None],
+    probe: Callable[[], SpeedProbe | None] = lambda: None,
 ) -> Measurement:
     """Warm up, then time calls of `generate`.
 
-    `on_repeat` hears how many are done, those of earlier rounds among them.
+    `on_repeat` hears how many are done, those of earlier rounds among them. `probe` looks at the
+    machine's own speed; the warm-ups after it undo what it does to the caches.
     """
+    machine_speed = probe() if effort.probed else None
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
     warmup_s = []
     compiled_s: list[float | None] = []
@@ -138,6 +146,7 @@ def measure(
         speed=speed,
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
         notes=notes,
+        machine_speed=machine_speed,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_bench.bench.measure import largest_memory
+from diffusion_bench.records import MAX_PROBES, SpeedProbe
 from diffusion_bench.reports.schema import MAX_CELL_NOTES, Cell, Energy
 
 FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "compile_s")
@@ -24,6 +25,7 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "visits": earlier.visits + now.visits,
         "samples": earlier.samples + now.samples,
         "warmup_s": earlier.warmup_s + now.warmup_s,
+        "machine_speed": earlier.machine_speed + _later(now.machine_speed, len(earlier.visits)),
         "memory": largest_memory([earlier.memory, now.memory]),
         "notes": tuple(dict.fromkeys(earlier.notes + now.notes))[:MAX_CELL_NOTES],
         "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
@@ -36,7 +38,18 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         missing.pop(name, None)
     if now.stop_reason is not None:
         missing.pop("stop_reason", None)
+    if earlier.machine_speed or now.machine_speed:
+        missing.pop("machine_speed", None)
     return now.model_copy(update={**update, "missing": missing})
+
+
+def _later(probes: tuple[SpeedProbe, ...], visits: int) -> tuple[SpeedProbe, ...]:
+    """Return probes with their visits counted from the cell's first one."""
+    return tuple(
+        probe.model_copy(update={"visit": probe.visit + visits})
+        for probe in probes
+        if probe.visit + visits < MAX_PROBES
+    )
 
 
 def _is_first_busy(earlier: Cell, now: Cell) -> bool:

@@ -27,6 +27,7 @@ from diffusion_bench.records import (
     Record,
     Request,
     Speech,
+    SpeedProbe,
     Stage,
     VoiceRequest,
     VoiceStage,
@@ -176,11 +177,22 @@ class Worker:
             command.effort,
             clock=time.perf_counter,
             on_repeat=lambda done: _send(self._events, Repeated(done=done)),
+            probe=self._probe,
         )
         last = command.quality is not None and measurement.stop_reason is not None
         return Measured(
             measurement=measurement, judging=last and not isinstance(request, VoiceRequest)
         )
+
+    def _probe(self) -> SpeedProbe | None:
+        """Return the machine's own speed, on the threads that the cell's network has."""
+        from diffusion_bench.backends.machine_speed import probe_speed
+
+        if self._probed_device is None:
+            return None
+        speed = getattr(self._backend, "speed", None)
+        one_thread = speed is not None and speed.threads == "one"
+        return probe_speed(self._probed_device, one_thread=one_thread)
 
     def _judge(self, command: Command, done: int) -> Judged:
         """Draw pictures at the cell's settings and judge them; what fails here spoils no cell."""

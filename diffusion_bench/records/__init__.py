@@ -49,6 +49,7 @@ from diffusion_bench.records.machine import (
     Reading,
     Trace,
 )
+from diffusion_bench.records.machine_speed import MAX_PROBES, SpeedProbe
 from diffusion_bench.records.quality import (
     AUTO_SCORER,
     Estimate,
@@ -82,6 +83,7 @@ __all__ = [
     "BUNDLED_VOICE",
     "BUNDLED_VOICE_MODEL",
     "LEVELS",
+    "MAX_PROBES",
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_TEXT",
@@ -114,6 +116,7 @@ __all__ = [
     "Share",
     "Speech",
     "Speed",
+    "SpeedProbe",
     "Stage",
     "Stages",
     "Step",

@@ -9,6 +9,11 @@ compared.
     faster, slower  the ratio is more than 5 percent from 1, its 95 percent interval excludes 1
     cannot tell     neither; the reason says how many repeats would settle it
     cannot compare  other work, or no figures
+
+Where the machine is one and the same and both reports looked at its own speed beside the cell, the
+times are counted in the machine's pace first (`machine_shift.py`), with wider intervals: a change
+has a name only if it is more than what the machine's shift explains. The ratio stays that of the
+times, and no cell is called slower that took less time.
 """
 
 from __future__ import annotations
@@ -20,6 +25,13 @@ from typing import Literal
 from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_labels
+from diffusion_bench.reports.machine_shift import (
+    MachineShift,
+    machine_shift,
+    net_ratio,
+    other_machine,
+    shift_words,
+)
 from diffusion_bench.reports.schema import Cell, Header, Report
 from diffusion_bench.reports.shift import Ratio, misses, ratio_of_intervals, ratio_of_samples
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
@@ -41,7 +53,9 @@ class Row(Record):
 
     `ratio` is the middle one of all ratios of a call's time in the other report to one in the
     baseline: below 1 the other is faster. `ratio_low` and `ratio_high` bound it with 95 percent
-    confidence. `differences` are those that forbid a comparison.
+    confidence. `machine_ratio` and its bounds are of the machine's own pace, where both reports
+    looked at it; `net_ratio` and its bounds are of the times counted in that pace, where the
+    verdict is judged on them. `differences` are those that forbid a comparison.
     """
 
     cell_id: str
@@ -53,6 +67,12 @@ class Row(Record):
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    machine_ratio: float | None = None
+    machine_low: float | None = None
+    machine_high: float | None = None
+    net_ratio: float | None = None
+    net_low: float | None = None
+    net_high: float | None = None
     verdict: Verdict
     reason: str
     differences: tuple[Difference, ...] = ()
@@ -100,6 +120,22 @@ def judge(ratio: Ratio, counts: tuple[int, int]) -> tuple[Verdict, str]:
     return "cannot tell", f"ratio {bounds}; {_advice(ratio, max(counts))}"
 
 
+def judge_net(
+    raw: Ratio, net: Ratio, shift: MachineShift, counts: tuple[int, int]
+) -> tuple[Verdict, str]:
+    """Return what a ratio says where the machine itself may have moved between its two sides."""
+    plain, reason = judge(raw, counts)
+    if plain == "same" and not shift.is_certain:
+        return plain, reason
+    verdict, why = judge(net, counts)
+    if (verdict == "slower" and raw.middle <= 1) or (verdict == "faster" and raw.middle >= 1):
+        verdict, why = "cannot tell", f"it would be {verdict} ({why}), but the times say otherwise"
+    alone = f"ratio {raw.middle:.3f}"
+    if raw.low is not None and raw.high is not None:
+        alone += f" ({raw.low:.3f} to {raw.high:.3f})"
+    return verdict, f"beside the machine's own speed: {why}; the times alone: {alone}"
+
+
 def _pairs(old: dict[str, Cell], new: dict[str, Cell]) -> list[tuple[Cell | None, Cell | None]]:
     """Return cells of the same request, then those of one place in the grid, then single ones."""
     pairs: list[tuple[Cell | None, Cell | None]] = []
@@ -139,23 +175,49 @@ def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> R
     if old is None or new is None or pair[0] is None or pair[1] is None:
         reasons = [_why_absent(each, side.label) for each, side in zip(pair, sides, strict=True)]
         return Row(**found, verdict="cannot compare", reason="; ".join(filter(None, reasons)))
-    return Row(**found, **_measured((pair[0], pair[1]), (old, new)))
+    foreign = other_machine(sides[0].header, sides[1].header)
+    return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign))
 
 
-def _measured(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> dict[str, object]:
-    """Return the fields of a row that two measured cells of the same work decide."""
+def _measured(
+    pair: tuple[Cell, Cell], figures: tuple[Summary, Summary], foreign: str
+) -> dict[str, object]:
+    """Return the fields of a row that two measured cells of the same work decide.
+
+    `foreign` is what differs between their machines, "" for one machine.
+    """
     ratio = _ratio(pair, figures)
     if ratio is None:
         reason = "an extrapolated total has no interval: too few steps were timed"
         return {"verdict": "cannot tell", "reason": reason}
-    verdict, reason = judge(ratio, (figures[0].n, figures[1].n))
+    counts, shift = (figures[0].n, figures[1].n), machine_shift(*pair)
+    verdict, reason = judge(ratio, counts)
+    net = None
+    if shift is not None and not foreign:
+        net = net_ratio(pair, ratio, shift)
+        verdict, reason = judge_net(ratio, net, shift, counts)
     return {
         "ratio": ratio.middle,
         "ratio_low": ratio.low,
         "ratio_high": ratio.high,
+        "machine_ratio": shift and shift.ratio,
+        "machine_low": shift and shift.low,
+        "machine_high": shift and shift.high,
+        "net_ratio": net and net.middle,
+        "net_low": net and net.low,
+        "net_high": net and net.high,
         "verdict": verdict,
-        "reason": "; ".join([reason, *_attention(pair), *_warnings(figures)]),
+        "reason": "; ".join(
+            [reason, *_moved(shift, foreign), *_attention(pair), *_warnings(figures)]
+        ),
     }
+
+
+def _moved(shift: MachineShift | None, foreign: str) -> list[str]:
+    """Return in words how the machine moved, and why that is not judged by where it is not."""
+    words = shift_words(shift.ratio) if shift else ""
+    told_only = f" (told, not judged by: {foreign} differs)" if foreign else ""
+    return [words + told_only] if words else []
 
 
 def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio | None:

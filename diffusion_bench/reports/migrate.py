@@ -29,7 +29,7 @@ def _from_4(header: Json) -> Json:
 
 
 def _from_5(header: Json) -> Json:
-    """Format 6 added cells of several devices; the others are as they were."""
+    """Format 6 added cells of several devices, and fields that may be absent."""
     return {**header, "schema_version": 6}
 
 

@@ -11,6 +11,7 @@ from diffusion_bench.records import Record
 from diffusion_bench.reports.compare import Row, Verdict, compare
 from diffusion_bench.reports.differences import Difference, environment_differences
 from diffusion_bench.reports.labels import report_labels, sampler, size
+from diffusion_bench.reports.machine_shift import shift_words
 from diffusion_bench.reports.schema import Report
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
@@ -22,6 +23,7 @@ class Overall(Record):
 
     `verdict` is what 9 in 10 of the cells that can be told say, else "mixed". `ratio` is the
     geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest.
+    `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
     """
 
     baseline: str
@@ -31,6 +33,7 @@ class Overall(Record):
     ratio: float | None = None
     best: Row | None = None
     worst: Row | None = None
+    machine_ratio: float | None = None
     environment: tuple[Difference, ...] = ()
 
     def words(self) -> list[str]:
@@ -42,6 +45,8 @@ class Overall(Record):
                 f"mean ratio of times {self.ratio:.3f}, from {self.best.ratio:.3f} "
                 f"({_cell(self.best)}) to {self.worst.ratio:.3f} ({_cell(self.worst)})"
             )
+        if self.machine_ratio is not None and (moved := shift_words(self.machine_ratio)):
+            lines.append(f"{moved}, in the mean of the cells")
         named = [difference.words() for difference in self.environment[:MOST_NAMED]]
         more = len(self.environment) - len(named)
         named += [f"{more} more"] if more > 0 else []
@@ -63,17 +68,23 @@ def overall(reports: Sequence[Report]) -> list[Overall]:
 def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequence[Row]) -> Overall:
     ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
     counts = Counter(row.verdict for row in rows)
-    logs = [math.log(row.ratio) for row in ratios if row.ratio]
+    paces = [row.machine_ratio for row in rows if row.machine_ratio]
     return Overall(
         baseline=labels[0],
         other=labels[1],
         verdict=_verdict(counts),
         counts=dict(counts.most_common()),
-        ratio=math.exp(math.fsum(logs) / len(logs)) if logs else None,
+        ratio=_mean([row.ratio for row in ratios if row.ratio]),
         best=ratios[0] if ratios else None,
         worst=ratios[-1] if ratios else None,
+        machine_ratio=_mean(paces),
         environment=tuple(environment_differences(reports[0].header, reports[1].header)),
     )
+
+
+def _mean(ratios: Sequence[float]) -> float | None:
+    """Return the geometric mean, `None` of nothing."""
+    return math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
 def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:

@@ -13,7 +13,8 @@ Format history
         at which speed a cell ran and how long torch compiled for it; the GPU it ran on; energy of a
         whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
-    6   cells on several devices at once, where a plan names them
+    6   cells on several devices at once, where a plan names them; the machine's own speed beside
+        every visit of a cell
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from diffusion_bench.records import (
+    MAX_PROBES,
     DeviceShare,
     DevicesPlan,
     ImageRequest,
@@ -31,6 +33,7 @@ from diffusion_bench.records import (
     QualityPlan,
     Record,
     Request,
+    SpeedProbe,
     Stage,
     Stages,
     Trace,
@@ -291,7 +294,7 @@ class Cell(Record):
     is the driver's number of the GPU that the cell ran on, as in header and trace.
     `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
-    first one that found it busy, else before the first,
+    first one that found it busy, else before the first, `machine_speed` its own speed before each,
     and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
     pictures drawn after the last of them, where the plan asks for it. `missing` gives the reason
     for every metric that is `None`.
@@ -322,6 +325,7 @@ class Cell(Record):
     load_s: float | None = None
     first_call_s: float | None = None
     warmup_s: tuple[float, ...] = ()
+    machine_speed: Annotated[tuple[SpeedProbe, ...], Field(max_length=MAX_PROBES)] = ()
     samples: tuple[Sample, ...] = ()
     memory: Memory = Memory()
     energy: Energy | None = None

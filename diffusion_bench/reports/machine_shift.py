@@ -1,0 +1,154 @@
+"""How much faster or slower the machine itself was in one report than in another.
+
+Each visit of a cell begins with a fixed matrix product and a fixed copy (`SpeedProbe`), of each of
+which the shortest run counts. The machine's pace is the geometric mean of the two: a cell is a mix
+of arithmetic and traffic, which mix is not known, and on a logarithmic scale the middle of the two
+is off by at most half of what lies between them. That half is added to the interval, in squares, as
+independent errors are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from diffusion_bench.records import Record, SpeedProbe
+from diffusion_bench.reports.differences import find_differences
+from diffusion_bench.reports.schema import Cell, Header
+from diffusion_bench.reports.shift import Ratio, ratio_of_samples
+from diffusion_bench.reports.stats import totals
+
+PROBE_NOISE = 0.02  # of the pace at one visit, with 95 percent confidence: an assumption of ours
+TOLD_ABOVE = 0.02
+
+# What a probe's pace depends on beside the machine. Where it differs, that is what is compared.
+SOFTWARE = {"torch", "cuda", "torch_threads", "flags"}
+
+
+class MachineShift(Record):
+    """The machine's pace in the other report over that in the baseline, with a 95 percent interval.
+
+    Below 1 the machine was faster. `error` is the part of the interval to each side, as a
+    logarithm, that comes from the probe: its noise, and that product and copy moved apart.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    error: float
+
+    @property
+    def is_certain(self) -> bool:
+        """Return whether the machine moved for certain, in whichever direction."""
+        return self.low > 1 or self.high < 1
+
+
+def machine_shift(old: Cell, new: Cell) -> MachineShift | None:
+    """Return how the machine moved between two cells; `None` where they share no probed work."""
+    before, after = _shared_probes(old, new)
+    if not before or not after:
+        return None
+    noise = PROBE_NOISE * math.sqrt(1 / len(before) + 1 / len(after))
+    error = math.hypot(noise, _apart(before, after) / 2)
+    found = _paces_ratio(before, after)
+    wide = _widened(found, error)
+    # Too few visits to show their spread: what is left is what is known of any probe.
+    low = found.middle * math.exp(-error) if wide.low is None else wide.low
+    high = found.middle * math.exp(error) if wide.high is None else wide.high
+    return MachineShift(ratio=found.middle, low=low, high=high, error=error)
+
+
+def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio:
+    """Return the ratio of two cells' times, each counted in the machine's pace at its own visit.
+
+    What drifted within a run is taken off with it. `raw` is the ratio of the times alone. Where
+    that is of extrapolated totals, the shift between the reports is taken off the whole.
+    """
+    if any(cell.extrapolation is not None for cell in pair):
+        reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
+        bounds = raw.model_dump()
+        scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
+        return _widened(Ratio(**scaled), reach)
+    probes = _shared_probes(*pair)
+    old, new = (_in_paces(cell, own) for cell, own in zip(pair, probes, strict=True))
+    return _widened(ratio_of_samples(old, new), shift.error)
+
+
+def other_machine(old: Header, new: Header) -> str:
+    """Return the field in which what a probe depends on differs, "" where all of it is the same."""
+    found = find_differences(_probed_on(old), _probed_on(new))
+    return found[0].field if found else ""
+
+
+def shift_words(ratio: float) -> str:
+    """Return "the machine itself was 6 percent faster"; "" for 2 percent or less."""
+    change = max(ratio, 1 / ratio) - 1
+    if change <= TOLD_ABOVE:
+        return ""
+    way = "faster" if ratio < 1 else "slower"
+    return f"the machine itself was {100 * change:.0f} percent {way}"
+
+
+def _probed_on(header: Header) -> dict[str, object]:
+    display = {"gpus": {"__all__": {"display_active"}}}  # a screen may sleep: the same machine
+    return {
+        "machine": header.machine.model_dump(mode="json", exclude=display),
+        "software": header.software.model_dump(mode="json", include=SOFTWARE),
+        "device": header.plan.device,
+    }
+
+
+def _shared_probes(old: Cell, new: Cell) -> tuple[list[SpeedProbe], list[SpeedProbe]]:
+    """Return the probes of both cells that did the same work: of several, what was done most."""
+    counts = Counter(probe.work for probe in old.machine_speed)
+    there = {probe.work for probe in new.machine_speed}
+    work = next((work for work, _ in counts.most_common() if work in there), None)
+    before, after = (
+        [probe for probe in cell.machine_speed if probe.work == work] for cell in (old, new)
+    )
+    return before, after
+
+
+def _paces_ratio(before: Sequence[SpeedProbe], after: Sequence[SpeedProbe]) -> Ratio:
+    return ratio_of_samples([p.pace_s for p in before], [p.pace_s for p in after])
+
+
+def _apart(before: Sequence[SpeedProbe], after: Sequence[SpeedProbe]) -> float:
+    """Return by what factor product and copy moved apart, as a logarithm."""
+    products = _middle(min(p.product_s) for p in after) / _middle(min(p.product_s) for p in before)
+    copies = _middle(min(p.copy_s) for p in after) / _middle(min(p.copy_s) for p in before)
+    return abs(math.log(products / copies))
+
+
+def _middle(values: Iterable[float]) -> float:
+    return median(list(values))
+
+
+def _in_paces(cell: Cell, probes: Sequence[SpeedProbe]) -> list[float]:
+    """Return the cell's times, each over the pace at its visit, or the middle one if that lacks."""
+    middle = _middle(probe.pace_s for probe in probes)
+    known = {probe.visit: probe.pace_s for probe in probes}
+    times = totals(cell)
+    if sum(visit.calls for visit in cell.visits) != len(times):
+        return [time / middle for time in times]
+    visits = [number for number, visit in enumerate(cell.visits) for _ in range(visit.calls)]
+    return [time / known.get(at, middle) for time, at in zip(times, visits, strict=True)]
+
+
+def _widened(ratio: Ratio, error: float) -> Ratio:
+    """Return a ratio with wider intervals: on a logarithmic scale errors add in squares."""
+
+    def bound(value: float | None, way: int) -> float | None:
+        if value is None:
+            return None
+        return ratio.middle * math.exp(way * math.hypot(math.log(value / ratio.middle), error))
+
+    return Ratio(
+        middle=ratio.middle,
+        low=bound(ratio.low, -1),
+        high=bound(ratio.high, 1),
+        same_low=bound(ratio.same_low, -1),
+        same_high=bound(ratio.same_high, 1),
+    )

@@ -1,0 +1,99 @@
+"""The probe of the machine's own speed: short, on the cell's threads, and never in a cell's way."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from diffusion_bench.backends import machine_speed
+from diffusion_bench.backends.machine_speed import LEAST, REPEATS, probe_speed
+from diffusion_bench.bench.worker import Worker
+from diffusion_bench.records import Speed, SpeedProbe
+
+
+def ticks(monkeypatch: pytest.MonkeyPatch, *runs_s: float) -> None:
+    """Let the clock say that runs took so long, one after the other."""
+    times = (time for run_s in runs_s for time in (0.0, run_s))
+    monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(times)))
+
+
+def test_a_probe_holds_every_run_of_a_product_and_of_a_copy_and_what_they_were() -> None:
+    found = probe_speed("cpu")
+    assert found is not None
+    assert LEAST <= len(found.product_s) <= REPEATS
+    assert LEAST <= len(found.copy_s) <= REPEATS
+    assert found.work == (
+        "1 x a product of 512 x 512, 1 x a copy of 16 MiB, " + f"{torch.get_num_threads()} threads"
+    )
+
+
+def test_a_probe_has_the_threads_of_the_cell() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = [probe_speed("cpu", one_thread=one_thread) for one_thread in (True, False)]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert [each and each.work.split(", ")[-1] for each in found] == ["1 threads", "2 threads"]
+
+
+def test_a_run_that_waited_for_a_core_is_no_reason_for_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[int] = []
+    ticks(monkeypatch, 0.9, 0.002, 0.8, 0.002, 0.7)
+    found = machine_speed._runs_s("cpu", lambda: done.append(1))
+    assert found == pytest.approx((0.9, 0.002, 0.8, 0.002, 0.7))
+    assert len(done) == 1 + REPEATS  # the first one never counts
+
+
+def test_a_slow_machine_is_asked_for_the_least_number_of_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks(monkeypatch, *[0.3] * LEAST)
+    assert machine_speed._runs_s("cpu", lambda: None) == pytest.approx((0.3,) * LEAST)
+
+
+def test_a_machine_short_of_memory_is_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000 * 2**20))
+    assert probe_speed("cpu") is None
+
+
+def test_a_probe_that_fails_is_no_failure_of_the_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "mm", no_room)
+    assert probe_speed("cpu") is None
+
+
+class Backend:
+    """A loaded model of a speed, as far as a worker's probe looks at it."""
+
+    def __init__(self, speed: Speed) -> None:
+        self.speed = speed
+
+
+def test_a_worker_probes_on_the_threads_of_its_model_and_never_under_a_cap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, bool]] = []
+    probe = SpeedProbe(work="w", product_s=(0.1,), copy_s=(0.1,))
+
+    def look(device: str, *, one_thread: bool) -> SpeedProbe:
+        asked.append((device, one_thread))
+        return probe
+
+    monkeypatch.setattr(machine_speed, "probe_speed", look)
+    worker = Worker("cpu", io.StringIO())
+    for backend in (None, Backend(Speed()), Backend(Speed(threads="one"))):
+        worker._backend = backend  # type: ignore[assignment]
+        assert worker._probe() == probe
+    assert asked == [("cpu", False), ("cpu", False), ("cpu", True)]
+    assert Worker("cpu", io.StringIO(), is_capped=True)._probe() is None
+    assert len(asked) == 3
