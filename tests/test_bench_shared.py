@@ -23,7 +23,10 @@ from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.store import ReportRefused, finished_ids
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills another process")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="kills another process"),
+    pytest.mark.timeout(1200),  # ten processes import torch, one after the other
+]
 
 TEXT = """name = "pair"
 repeats = 2

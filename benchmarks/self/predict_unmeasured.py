@@ -1,5 +1,6 @@
 """Cells a machine has not measured, predicted from those it has, against what it then measured.
 
+    diffusion-bench sweep benchmarks/self/predict_unmeasured.toml --out REPORT.jsonl
     python benchmarks/self/predict_unmeasured.py REPORT.jsonl
     python benchmarks/self/predict_unmeasured.py --synthetic
 
@@ -25,9 +26,9 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from diffusion_bench.charts.tier_measured import timed_cells
+from diffusion_bench.charts.tier_measured import UNFAIR, timed_cells
 from diffusion_bench.records import BUNDLED_MODEL
-from diffusion_bench.reports.index import digest_of
+from diffusion_bench.reports.index import ReportDigest, digest_of
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.tiers.cost import cost_of
 from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
@@ -141,13 +142,26 @@ def measured_cells(paths: Sequence[Path]) -> Iterator[tuple[str, list[TimedCell]
     """Yield a title, the fair cells of a precision, and whether a GPU measured them."""
     for path in paths:
         digest = digest_of(read_report(path))
+        fair = timed_cells(digest)
+        left_out, count = len(digest.cells) - len(fair), len(digest.cells)
+        if left_out:
+            words = f"{left_out} of {count} cells are not used ({why_not_used(digest, fair)})"
+            print(f"{path.name}: {words}", file=sys.stderr)
         by_precision: dict[str, list[TimedCell]] = defaultdict(list)
-        for cell in timed_cells(digest):
+        for cell in fair:
             by_precision[cell.workload.precision].append(cell)
         for precision, cells in by_precision.items():
             device = digest.gpu or digest.cpu
             title = f"{path.name}: {device}, {precision}, {len(cells)} cells"
             yield title, cells, digest.on_gpu
+
+
+def why_not_used(digest: ReportDigest, fair: Sequence[TimedCell]) -> str:
+    """Return what keeps cells from being learnt from: their labels, or a model nobody counted."""
+    labels = {label for cell in digest.cells for label in cell.labels.split(",")} & UNFAIR
+    models = {cell.model for cell in digest.cells}
+    uncounted = [] if fair or labels else [f"uncounted model {name}" for name in sorted(models)]
+    return ", ".join([*sorted(labels), *uncounted]) or "another model or no denoising"
 
 
 def main() -> int:

@@ -5,7 +5,8 @@
     one model     its layers lie on both, since it fits neither: one card works while one waits
 
 Equal or unequal cards. Memory does not pool: what must fit a card must fit each of them alone, but
-for the model that is split. All three are predicted; nobody has published two GeForce cards.
+for the model that is split. All three are predicted; nobody has published two GeForce cards. What
+reports measured stands beside them (`charts/tier_together.py`).
 """
 
 from __future__ import annotations
