@@ -31,7 +31,7 @@ from diffusion_bench.training.stable_diffusion import (
 LATENT_CHANNELS = 32
 CHANNELS = (12, 48, 64, 96, 128)
 AUTOENCODER = Schedule(
-    steps=9000, batch=8, peak_lr=2e-3, ema_decay=0.999, decay_steps=2500, muon=True
+    steps=7000, batch=8, peak_lr=2e-3, ema_decay=0.999, decay_steps=2200, muon=True
 )
 DECODER = Schedule(steps=5000, batch=8, peak_lr=3e-4, ema_decay=0.998)
 LATENT_NOISE = 0.08
