@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 
 from diffusion_bench.training.loop import Schedule
 from diffusion_bench.training.picturebook.autoencoder import (
     LATENT_CHANNELS,
+    TRAINED_AUTOENCODER,
     encode,
     new_autoencoder,
     normalise_latents,
+    psnr_db,
     random_pictures,
 )
 from diffusion_bench.training.picturebook.backgrounds import draw_background
@@ -276,6 +278,16 @@ def test_folding_makes_latents_unit_normal_and_leaves_what_the_decoder_reads() -
     assert distribution.std.max() < 1e-3, "a stock pipeline would add noise to a latent"
     inner = slice(1, -1)  # the edge differs: its padding was no mean
     assert torch.allclose(before[..., inner, inner], after[..., inner, inner], atol=1e-4)
+
+
+@needs_font
+def test_the_trained_autoencoder_keeps_unseen_scenes_and_its_latents_are_unit_normal() -> None:
+    vae = AutoencoderKL.from_pretrained(TRAINED_AUTOENCODER).eval()
+    assert psnr_db(vae, side=128, device="cpu", pictures=32) > 27
+    with torch.inference_mode():
+        latents = encode(vae, random_pictures(1, 32, 128, stream=9))
+    assert abs(float(latents.mean())) < 0.05
+    assert 0.9 < float(latents.std()) < 1.1
 
 
 @needs_font

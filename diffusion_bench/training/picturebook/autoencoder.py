@@ -29,6 +29,7 @@ from diffusion_bench.training.stable_diffusion import (
 )
 
 LATENT_CHANNELS = 32
+TRAINED_AUTOENCODER = Path(__file__).with_name("trained") / "autoencoder"
 CHANNELS = (12, 48, 64, 96, 128)
 AUTOENCODER = Schedule(
     steps=7000, batch=8, peak_lr=2e-3, ema_decay=0.999, decay_steps=2200, muon=True
