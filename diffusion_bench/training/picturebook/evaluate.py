@@ -6,6 +6,7 @@ nearest reference border; neither is the scorer that the app ships.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections import Counter
@@ -69,18 +70,17 @@ def ask(kind: str, count: int, *, seed: int, every_object: bool = False) -> list
     With `every_object` the first object named runs through the vocabulary.
     """
     chance = random.Random(f"asked {kind} {seed}")
-    wanted, words = [], load_vocabulary()
-    names = list(words.objects) if every_object else [None] * count
-    for name in names:
-        while True:
-            scene = random_scene(chance, freedom=0.0)
-            first = next(iter(scene.named.values()), None)
-            plain = scene.background in words.colours and scene.said
-            sized = {"big", "small"} & set(scene.caption.split())
-            if scene.kind == kind and plain and not sized and name in (None, first):
-                break
-        wanted.append(scene)
-    return wanted
+    words = load_vocabulary()
+    drawn = (random_scene(chance, freedom=0.0) for _ in iter(int, 1))
+    fit = (s for s in drawn if s.kind == kind and s.said and s.background in words.colours)
+    unsized = (s for s in fit if not {"big", "small"} & set(s.caption.split()))
+    if not every_object:
+        return list(itertools.islice(unsized, count))
+    found: dict[str, Scene] = {}
+    while len(found) < len(words.objects):
+        scene = next(unsized)
+        found.setdefault(next(iter(scene.named.values())), scene)
+    return [found[word] for word in words.objects]
 
 
 @torch.inference_mode()
