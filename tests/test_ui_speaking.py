@@ -114,9 +114,12 @@ def test_speech_comes_marked_with_its_settings_times_and_measures(make_speaking,
     recipe = read_recipe(Path(last.audio))
     fields = {name: VALUES[name] for name in VoiceRequest.model_fields}
     assert recipe.request == VoiceRequest(**fields)
-    assert recipe == Recipe.of(
-        recipe.request, model.entry, find_voice("ada", "echo"), watermark=True
-    ).pinned()
+    assert (
+        recipe
+        == Recipe.of(
+            recipe.request, model.entry, find_voice("ada", "echo"), watermark=True
+        ).pinned()
+    )
     assert json.loads(Path(last.spoken[0].recipe_path).read_text()) == recipe.model_dump()
     assert detect(*sound(last.audio)).found
     assert last.used_seed == 7
