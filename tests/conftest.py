@@ -33,6 +33,15 @@ def _own_folders(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
 
 
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory):
+    """Do the same for the fixtures of a module: those of each test come after them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFUSION_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", str(MAX_TORCH_THREADS))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _few_torch_threads():
     """Limit torch where a test file has imported it; importing it here would slow all others."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.limit import run_limit, search
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.sweep import parse_sweep
@@ -46,14 +44,6 @@ def test_every_edge_is_found_and_nothing_is_tried_twice(count: int) -> None:
         assert len(tried) <= 2 * math.log2(fitting + 1) + 2, (fitting, tried)
         # Both sides of the edge were really tried.
         assert set(edge) - {None} <= set(tried)
-
-
-@pytest.fixture(scope="module")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
-from diffusion_bench.backends.device import CACHE_VARIABLE, DeviceBusy, hold_device
+from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, parse_sweep
 from diffusion_bench.bench.worker_process import WorkerFailed
@@ -24,7 +23,10 @@ from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
 from diffusion_bench.reports.stats import totals
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory"),
+    pytest.mark.usefixtures("own_cache"),
+]
 
 SMALL = parse_sweep('name = "small"\nrepeats = 2\n[axes]\nsteps = [2]\nsampler = ["ddim"]')
 
@@ -76,15 +78,6 @@ def flow_matching_model(folder: Path) -> Path:
     settings = {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000}
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For the fixtures of this module: those of each test come after them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import psutil
 import pytest
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
@@ -24,6 +22,7 @@ from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.store import ReportRefused, finished_ids
 
 pytestmark = [
+    pytest.mark.usefixtures("own_cache"),
     pytest.mark.skipif(sys.platform != "linux", reason="kills another process"),
     pytest.mark.timeout(1200),  # ten processes import torch, one after the other
 ]
@@ -48,14 +47,6 @@ class Interrupted:
         self.events: list[Progress] = []
         self.began: Report | None = None
         self.ended: Report | None = None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, bundled_words
-from diffusion_bench.training.pictogram.evaluate import ask_pairs, ask_singles, draw, score
+from diffusion_bench.training.drawing import draw
+from diffusion_bench.training.pictogram.evaluate import ask_pairs, ask_singles, score
 from diffusion_bench.training.pictogram.scenes import FONT_PATHS
 from diffusion_bench.training.pictogram.vocabulary import RELATIONS, load_vocabulary
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffusion_bench.training.drawing import save_grid
 from diffusion_bench.training.pictogram.evaluate import (
     Asked,
     ask_pairs,
     ask_singles,
     nearest_colour,
-    save_grid,
     score,
 )
 from diffusion_bench.training.pictogram.scenes import (

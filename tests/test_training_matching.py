@@ -12,13 +12,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.training.picturebook.card import one_caption, save_losses
+from diffusion_bench.training.drawing import save_grid, save_losses
+from diffusion_bench.training.picturebook.card import one_caption
 from diffusion_bench.training.picturebook.evaluate import (
     PLACES,
     ask,
     border_colour,
     nearest_background,
-    save_grid,
     score,
 )
 from diffusion_bench.training.picturebook.matching import nearest_words
@@ -111,6 +111,6 @@ def test_the_loss_curves_of_the_stages_that_ran_are_saved(tmp_path: Path) -> Non
     (tmp_path / "denoiser").mkdir()
     row = {"step": 50, "loss": 0.5, "hours": 0.1, "images": 400}
     (tmp_path / "denoiser" / "losses.jsonl").write_text(json.dumps(row) + "\n")
-    save_losses(tmp_path, tmp_path / "losses.png")
+    save_losses(tmp_path, tmp_path / "losses.png", ["denoiser"])
     with Image.open(tmp_path / "losses.png") as picture:
         assert picture.width == 880

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diffusion_bench.records import ImageRequest, Speed
 from diffusion_bench.reports.labels import gpu_card, is_gpu
@@ -83,6 +83,7 @@ class ReportDigest(NamedTuple):
     shared: tuple[SharedDigest, ...] = ()
 
 
+ASKED = {"model", "sampler", "steps", "width", "height", "batch", "precision", "guidance_scale"}
 NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, 0, ())
 
 
@@ -114,14 +115,7 @@ def _shared_digest(cell: SharedCell, header: Header) -> SharedDigest | None:
     cards = {card.index: card for card in header.machine.gpus}
     found = [cards.get(job.gpu_index) for job in cell.jobs if job.gpu_index is not None]
     return SharedDigest(
-        model=request.model,
-        sampler=request.sampler,
-        steps=request.steps,
-        width=request.width,
-        height=request.height,
-        batch=request.batch,
-        precision=request.precision,
-        guidance_scale=request.guidance_scale,
+        **_asked(request),
         labels=",".join(cell.labels),
         share=cell.share,
         gpus=tuple((one.name, one.memory_total_mib, one.uuid_hash) for one in found if one),
@@ -143,14 +137,7 @@ def _cell_digest(cell: Cell) -> CellDigest | None:
         return None  # predictions are of diffusers' own way, and would be fitted to another
     interval = summary.interval_s
     return CellDigest(
-        model=request.model,
-        sampler=request.sampler,
-        steps=request.steps,
-        width=request.width,
-        height=request.height,
-        batch=request.batch,
-        precision=request.precision,
-        guidance_scale=request.guidance_scale,
+        **_asked(request),
         labels=",".join(cell.labels),
         n=summary.n,
         median_s=summary.median_s,
@@ -159,3 +146,8 @@ def _cell_digest(cell: Cell) -> CellDigest | None:
         denoising_s=summary.stages.denoising_s,
         energy_j=summary.energy_j,
     )
+
+
+def _asked(request: ImageRequest) -> dict[str, Any]:
+    """Return the fields with which both kinds of digest begin."""
+    return request.model_dump(include=ASKED)

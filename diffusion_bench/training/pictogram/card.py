@@ -5,7 +5,6 @@ Needs matplotlib for the loss curve (`pip install -e .[train]`).
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +14,12 @@ import typer
 from diffusers import StableDiffusionPipeline
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.training.drawing import draw, save_grid, save_losses
 from diffusion_bench.training.pictogram.evaluate import (
     Asked,
     Score,
     ask_pairs,
     ask_singles,
-    draw,
-    save_grid,
     score,
 )
 
@@ -48,7 +46,7 @@ def main(
             typer.echo(_row(pipeline, what, asked, sampler, steps))
     _save_grids(pipeline, model)
     if work is not None:
-        save_losses(work, model / "losses.png")
+        save_losses(work, model / "losses.png", STAGES)
 
 
 def _row(
@@ -80,24 +78,6 @@ def _save_grids(pipeline: StableDiffusionPipeline, folder: Path) -> None:
         for sampler, steps in (("ddim", 20), ("ddpm", 50))
     ]
     save_grid(np.concatenate(rows), folder / "one_caption.png", columns=GRID_COLUMNS)
-
-
-def save_losses(work: Path, path: Path) -> None:
-    """Draw the training losses against images seen, a panel a stage."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(1, len(STAGES), figsize=(11, 3), layout="constrained")
-    for stage, panel in zip(STAGES, panels, strict=True):
-        text = (work / stage / "losses.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
-        panel.plot([row["images"] / 1000 for row in rows], [row["loss"] for row in rows])
-        panel.set(title=f"{stage}, {rows[-1]['hours']:.2f} h", xlabel="images (thousands)")
-        panel.set(ylabel="loss", yscale="log")
-        panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import StableDiffusionPipeline
-from PIL import Image
 
-from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import Record
 from diffusion_bench.training.pictogram.scenes import LATTICE, Placed, Scene, draw_scene
 from diffusion_bench.training.pictogram.vocabulary import RELATIONS, load_vocabulary
 
 SIDE = 64
-GUIDANCE_SCALE = 3.0
 
 
 class Score(Record):
@@ -72,34 +66,6 @@ def ask_pairs(count: int, *, seed: int) -> list[Asked]:
         phrase += f" on {words.with_article(f'{colour} background')}"
         asked.append(Asked(caption=phrase, colour=colour, words=(first, second), relation=relation))
     return asked
-
-
-@torch.inference_mode()
-def draw(
-    pipeline: StableDiffusionPipeline,
-    captions: Sequence[str],
-    *,
-    sampler: str,
-    steps: int,
-    seed: int,
-    batch: int = 36,
-) -> np.ndarray:
-    """Return (captions, 64, 64, 3) uint8 pictures."""
-    pipeline.scheduler = build_scheduler(sampler, dict(pipeline.scheduler.config))
-    pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = []
-    for start in range(0, len(captions), batch):
-        part = list(captions[start : start + batch])
-        pictures = pipeline(
-            part,
-            num_inference_steps=steps,
-            guidance_scale=GUIDANCE_SCALE,
-            generator=generator,
-            output_type="np",
-        ).images
-        drawn.append(pictures)
-    return (np.concatenate(drawn) * 255).round().astype(np.uint8)
 
 
 def score(what: str, asked: Sequence[Asked], pictures: np.ndarray) -> Score:
@@ -165,13 +131,3 @@ def _nearest_object(
         if distance < best:
             best, best_word = distance, word
     return best_word
-
-
-def save_grid(pictures: np.ndarray, path: Path, *, columns: int, scale: int = 1) -> None:
-    """Save pictures (n, side, side, 3) as one PNG, row by row."""
-    side = pictures.shape[1] * scale
-    grid = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
-    for number, picture in enumerate(pictures):
-        tile = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)
-        grid.paste(tile, (number % columns * side, number // columns * side))
-    grid.save(path, optimize=True)

@@ -6,7 +6,6 @@ Needs matplotlib for the loss curves (`pip install -e .[train]`). The card's fig
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,8 @@ import numpy as np
 import typer
 from diffusers import StableDiffusionPipeline
 
-from diffusion_bench.training.picturebook.evaluate import ask, draw, save_grid
+from diffusion_bench.training.drawing import draw, save_grid, save_losses
+from diffusion_bench.training.picturebook.evaluate import ask
 from diffusion_bench.training.picturebook.scenes import random_scene
 
 COLUMNS = 20
@@ -35,10 +35,11 @@ def main(
     chance = random.Random("card")
     scenes = [random_scene(chance).caption for _ in range(2 * COLUMNS)]
     for name, captions in (("objects.png", words), ("scenes.png", scenes)):
-        save_grid(draw(pipeline, captions, seed=5), model / name, columns=COLUMNS)
+        save_grid(draw(pipeline, captions, seed=5, batch=16), model / name, columns=COLUMNS)
     save_grid(one_caption(pipeline), model / "one_caption.png", columns=8)
     if work is not None:
-        save_losses(work, model / "losses.png")
+        ran = [stage for stage in STAGES if (work / stage / "losses.jsonl").exists()]
+        save_losses(work, model / "losses.png", ran)
 
 
 def one_caption(pipeline: StableDiffusionPipeline) -> np.ndarray:
@@ -47,27 +48,6 @@ def one_caption(pipeline: StableDiffusionPipeline) -> np.ndarray:
     ways = (("ddim", 20), ("ddpm", 100))
     rows = [draw(pipeline, same, sampler=sampler, steps=steps, seed=6) for sampler, steps in ways]
     return np.concatenate(rows)
-
-
-def save_losses(work: Path, path: Path) -> None:
-    """Draw the training losses against pictures seen, a panel a stage."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    stages = [stage for stage in STAGES if (work / stage / "losses.jsonl").exists()]
-    figure, panels = plt.subplots(
-        1, len(stages), figsize=(11, 3), layout="constrained", squeeze=False
-    )
-    for stage, panel in zip(stages, panels[0], strict=True):
-        text = (work / stage / "losses.jsonl").read_text(encoding="utf-8")
-        rows = [json.loads(line) for line in text.splitlines()]
-        panel.plot([row["images"] / 1000 for row in rows], [row["loss"] for row in rows])
-        panel.set(title=f"{stage}, {rows[-1]['hours']:.2f} h", xlabel="pictures (thousands)")
-        panel.set(ylabel="loss", yscale="log")
-        panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=80)
 
 
 if __name__ == "__main__":

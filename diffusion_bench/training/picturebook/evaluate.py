@@ -11,17 +11,17 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import Record
+from diffusion_bench.training.drawing import draw
 from diffusion_bench.training.picturebook.backgrounds import SETTINGS, draw_background
 from diffusion_bench.training.picturebook.matching import MIDDLE, Place, nearest_words
 from diffusion_bench.training.picturebook.scenes import (
@@ -33,7 +33,6 @@ from diffusion_bench.training.picturebook.scenes import (
 )
 from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
 
-GUIDANCE_SCALE = 3.0
 BORDER_SIDE = 32
 REFERENCES = 12  # drawings of each background
 
@@ -83,34 +82,6 @@ def ask(kind: str, count: int, *, seed: int, every_object: bool = False) -> list
     return [found[word] for word in words.objects]
 
 
-@torch.inference_mode()
-def draw(
-    pipeline: StableDiffusionPipeline,
-    captions: Sequence[str],
-    *,
-    sampler: str = "ddim",
-    steps: int = 20,
-    seed: int = 0,
-    batch: int = 16,
-    guidance_scale: float = GUIDANCE_SCALE,
-) -> np.ndarray:
-    """Return (captions, side, side, 3) uint8 pictures."""
-    pipeline.scheduler = build_scheduler(sampler, dict(pipeline.scheduler.config))
-    pipeline.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = []
-    for start in range(0, len(captions), batch):
-        pictures = pipeline(
-            list(captions[start : start + batch]),
-            num_inference_steps=steps,
-            guidance_scale=guidance_scale,
-            generator=generator,
-            output_type="np",
-        ).images
-        drawn.append(pictures)
-    return (np.concatenate(drawn) * 255).round().astype(np.uint8)
-
-
 def score(scenes: Sequence[Scene], pictures: np.ndarray) -> Score:
     """Return how often the pictures show what was asked."""
     seen_behind = [nearest_background(picture) for picture in pictures]
@@ -157,19 +128,12 @@ def nearest_background(picture: np.ndarray) -> str:
     return nearest
 
 
-_REFERENCES: dict[tuple[str, int], np.ndarray] = {}
-
-
+@cache
 def _reference(name: str, seed: int) -> np.ndarray:
-    key = (name, seed)
-    if key not in _REFERENCES:
-        words = load_vocabulary()
-        if name in words.colours:
-            drawn = Image.new("RGB", (128, 128), words.colours[name])  # without its shade
-        else:
-            drawn = draw_background(name, seed, 128)
-        _REFERENCES[key] = _border(drawn)
-    return _REFERENCES[key]
+    words = load_vocabulary()
+    if name in words.colours:
+        return _border(Image.new("RGB", (128, 128), words.colours[name]))  # without its shade
+    return _border(draw_background(name, seed, 128))
 
 
 def _border(picture: Image.Image) -> np.ndarray:
@@ -178,15 +142,6 @@ def _border(picture: Image.Image) -> np.ndarray:
     edges = np.stack([small[0], small[-1], small[:, 0], small[:, -1]])
     medians = np.broadcast_to(np.median(edges, axis=1, keepdims=True), edges.shape)
     return np.concatenate([edges, medians])
-
-
-def save_grid(pictures: np.ndarray, path: Path, *, columns: int) -> None:
-    """Save pictures (n, side, side, 3) as one PNG, row by row."""
-    side = pictures.shape[1]
-    grid = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
-    for number, picture in enumerate(pictures):
-        grid.paste(Image.fromarray(picture), (number % columns * side, number // columns * side))
-    grid.save(path, optimize=True)
 
 
 def main(
@@ -203,7 +158,7 @@ def main(
         scenes = ask(kind, pairs, seed=1, every_object=every_object)
         began_s = time.perf_counter()
         captions = [scene.caption for scene in scenes]
-        pictures = draw(pipeline, captions, sampler=sampler, steps=steps)
+        pictures = draw(pipeline, captions, sampler=sampler, steps=steps, batch=16)
         each_s = (time.perf_counter() - began_s) / len(scenes)
         found = score(scenes, pictures)
         typer.echo(
