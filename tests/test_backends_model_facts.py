@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from fakes import make_header
 from huggingface_hub import constants
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.backends.model_facts import model_facts
+from diffusion_bench.backends.model_facts import folder_revision, model_facts
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.schema import Header
@@ -69,6 +71,30 @@ def test_one_byte_of_a_weight_or_a_setting_makes_another_revision(model: Path, n
     after = model_facts(str(model))
     assert after.revision != before.revision
     assert (after.schedule != before.schedule) == name.startswith("scheduler")
+
+
+def test_weights_that_change_after_they_were_read_are_another_revision(model: Path) -> None:
+    weights = model / "unet" / "diffusion_pytorch_model.safetensors"
+    found = []
+    for hours_old in (3, 2, 1):
+        for path in model.rglob("*"):
+            os.utime(path, (time.time() - hours_old * 3600,) * 2)
+        found += [folder_revision(model), folder_revision(model)]
+        flip_a_byte(weights)
+        found.append(folder_revision(model))
+    first, other = found[0], found[2]
+    assert first != other
+    assert found == [first, first, other, other, other, first, first, first, other]
+
+
+def test_a_settled_folder_is_read_once_a_process(model: Path) -> None:
+    weights = model / "unet" / "diffusion_pytorch_model.safetensors"
+    for path in model.rglob("*"):
+        os.utime(path, (1e9, 1e9))
+    before = folder_revision(model)
+    flip_a_byte(weights)
+    os.utime(weights, (1e9, 1e9))  # as nobody does: it shows that the file was not opened
+    assert folder_revision(model) == before
 
 
 def test_a_file_moved_to_another_name_is_another_revision(model: Path) -> None:

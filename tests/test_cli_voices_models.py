@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,10 @@ from diffusion_bench.audio.files import read_sound, write_sound
 from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.model_facts import folder_revision
-from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
 from diffusion_bench.cli import main
+from diffusion_bench.records import VoiceRequest
 from tests.fake_voices import write_wav
 from tests.tiny_echo import save_tiny_echo
 
@@ -80,6 +82,14 @@ def test_a_recipe_pins_the_weights_and_other_ones_are_told(
     assert read_recipe(other).differences() == (
         f"model sha256:0 then, {recipe.model_revision} now",
     )
+
+
+def test_a_recipe_names_the_weights_that_are_there_now(tiny: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny, tmp_path / "mine"))
+    recipe = Recipe(request=VoiceRequest(text="Good morning.", model=str(folder))).pinned()
+    assert recipe.differences() == ()
+    (folder / "unet" / "config.json").write_text("{}")  # as a model that is trained on
+    assert len(recipe.differences()) == 1
 
 
 @pytest.mark.slow

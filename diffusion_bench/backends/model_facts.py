@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from diffusion_bench.reports.schema import ModelFacts
 
 INDEX = "model_index.json"
 SCHEDULE = Path("scheduler") / "scheduler_config.json"
+HASHED = (".json", ".safetensors", ".txt")
 CHUNK_BYTES = 2**20
+SETTLED_S = 2.0  # two writes within one tick of a file system leave the same time
 
 
 def model_facts(name: str) -> ModelFacts:
@@ -68,14 +72,26 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def folder_revision(folder: Path) -> str:
-    """Return a digest of every weight and setting in a folder, names included."""
+    """Return a digest of every weight and setting in a folder, names included.
+
+    The files are read once a process, and again when the size or time of one has changed.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file())
+    stats = [(path, path.stat()) for path in files]
+    stamps = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
+    if time.time() - max((stat.st_mtime for _, stat in stats), default=0.0) < SETTLED_S:
+        return _revision.__wrapped__(folder, stamps)
+    return _revision(folder, stamps)
+
+
+@lru_cache(maxsize=64)
+def _revision(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
     found = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".json", ".safetensors", ".txt") and path.is_file():
-            found.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                while chunk := file.read(CHUNK_BYTES):
-                    found.update(chunk)
+    for path, _, _ in stamps:
+        found.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                found.update(chunk)
     return f"sha256:{found.hexdigest()[:16]}"
 
 

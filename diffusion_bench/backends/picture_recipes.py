@@ -101,9 +101,7 @@ def recipe_of(generation: Generation, picture: int = 0) -> PictureRecipe:
     )
 
 
-@cache
 def _revision(model: str) -> tuple[str | None, dict[str, str]]:
-    # Once a process: it reads every weight of a local model. The one loaded stays loaded, too.
     facts = model_facts(model)
     return facts.revision, {k: v for k, v in facts.missing.items() if k == "revision"}
 

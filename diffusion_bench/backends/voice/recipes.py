@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -79,11 +78,9 @@ class Recipe(Record):
 
         For what has just been spoken: before its model is loaded, a hub's may not be here.
         """
-        try:
-            revision, missing = _revision(self.request.model), {}
-        except LookupError as unknown:
-            revision, missing = None, {"model_revision": str(unknown.args[0])}
-        return self.model_copy(update={"model_revision": revision, "missing": missing})
+        facts = voice_model_facts(self.request.model)
+        missing = {} if facts.revision else {"model_revision": facts.missing["revision"]}
+        return self.model_copy(update={"model_revision": facts.revision, "missing": missing})
 
     def differences(self) -> tuple[str, ...]:
         """Return in words where the model here is not the one that this was made with."""
@@ -93,15 +90,6 @@ class Recipe(Record):
     def of_candidate(self, index: int) -> Self:
         """Return the recipe of another candidate of the same request."""
         return self.model_copy(update={"candidate": index})
-
-
-@cache
-def _revision(model: str) -> str:
-    # Once a process: it reads every weight of a local model. What is not known is asked again.
-    facts = voice_model_facts(model)
-    if facts.revision is None:
-        raise LookupError(facts.missing["revision"])
-    return facts.revision
 
 
 def save_speech(path: Path, speech: Speech, recipe: Recipe) -> None:
