@@ -2,6 +2,9 @@
 
     python benchmarks/self/sampling_cost.py --pairs 30
 
+Whole generations are too long for a ratio to within a percent on a machine that others use too:
+for the first arrangement `sampling_blocks.py` has it, by blocks of steps.
+
 Two GPUs that are not there (the tests' stand-in for the driver's library) and the host are read 10
 times a second. Printed: the processor time of the sampler as percent of one core; what it slows a
 generation by, paired with the same generation without it; and how far the looks are from their
@@ -228,19 +231,24 @@ def measure(pairs: int, calls: int) -> int:
     return 0 if within else 1
 
 
+def in_stub(measured: Callable[[], int]) -> int:
+    """Start this program again with the stand-in for the driver's library, and measure there."""
+    if IN_STUB in os.environ:
+        return measured()
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**stub_environment(build_stub(Path(folder))), IN_STUB: "1"}
+        return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+
+
 def main() -> int:
-    """Start again with the stand-in for the driver's library, and measure."""
+    """Read the options and measure, with the stand-in for the driver's library."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30, help="of generations, at least 6")
     parser.add_argument("--calls", type=int, default=1, help="generations of a block")
     arguments = parser.parse_args()
     if arguments.pairs < 6:
         parser.error(f"--pairs {arguments.pairs}: at least 6 are needed for an interval")
-    if IN_STUB in os.environ:
-        return measure(arguments.pairs, arguments.calls)
-    with tempfile.TemporaryDirectory() as folder:
-        environment = {**stub_environment(build_stub(Path(folder))), IN_STUB: "1"}
-        return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+    return in_stub(partial(measure, arguments.pairs, arguments.calls))
 
 
 if __name__ == "__main__":
