@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,28 @@ def own_cache(tmp_path_factory):
         patch.setenv("DIFFUSION_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", str(MAX_TORCH_THREADS))
         yield
+
+
+@pytest.fixture(scope="session")
+def warm_start():
+    """The process that warm workers are forked from, for all files that ask for them."""
+    from warm_workers import WarmStart
+
+    start = WarmStart()
+    yield start
+    start.close()
+
+
+@pytest.fixture(scope="module")
+def warm_workers(warm_start):
+    """Let the workers of a file start warm where Linux can fork them; see `warm_workers.py`."""
+    from diffusion_bench.bench import worker_process
+
+    popen = SimpleNamespace(Popen=warm_start.popen, PIPE=worker_process.subprocess.PIPE)
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux":
+            patch.setattr(worker_process, "subprocess", popen)
+        yield warm_start
 
 
 @pytest.fixture(autouse=True)

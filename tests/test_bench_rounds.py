@@ -18,6 +18,8 @@ from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, MachineState, Visit
 from diffusion_bench.reports.store import finished_ids
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 ROUNDS = parse_sweep(
     'name = "rounds"\nrepeats = 5\nrounds = 3\n[axes]\nsteps = [2]\n'  # of 2, 2 and 1 calls
 )

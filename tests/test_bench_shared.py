@@ -8,9 +8,9 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 from tiny_models import save_tiny_sd
+from warm_workers import running
 
 from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.runner import Progress, run_sweep
@@ -22,9 +22,9 @@ from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.store import ReportRefused, finished_ids
 
 pytestmark = [
-    pytest.mark.usefixtures("own_cache"),
+    pytest.mark.usefixtures("own_cache", "warm_workers"),
     pytest.mark.skipif(sys.platform != "linux", reason="kills another process"),
-    pytest.mark.timeout(1200),  # ten processes import torch, one after the other
+    pytest.mark.timeout(1200),  # ten workers, one after the other
 ]
 
 TEXT = """name = "pair"
@@ -63,7 +63,7 @@ def ran(text: str, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
             ran.events.append(progress)
             if progress.shared is not None:
                 break
-    assert not psutil.Process().children()  # closing it ends both workers
+    assert not running()  # closing it ends both workers
     ran.began = read_report(path)
     ran.events += run_sweep(sweep_of(ran.began.header.plan), path, resume=True)
     ran.ended = read_report(path)
@@ -79,13 +79,9 @@ def killed(text: str, tmp_path_factory: pytest.TempPathFactory) -> Report:
     for progress in run_sweep(sweep, path):
         if progress.kind == "repeated":
             started = True
-        elif progress.kind == "heartbeat" and started and len(workers()) == 2:
-            os.kill(max(workers(), key=lambda one: one.create_time()).pid, signal.SIGKILL)
+        elif progress.kind == "heartbeat" and started and len(running()) == 2:
+            os.kill(running()[-1].pid, signal.SIGKILL)
     return read_report(path)
-
-
-def workers() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_every_share_is_a_cell_with_a_job_a_device(ran: Interrupted) -> None:

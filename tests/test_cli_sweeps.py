@@ -21,6 +21,8 @@ from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Energy, Limit
 from diffusion_bench.reports.store import to_line
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 PLAN = (
     f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "{BUNDLED_MODEL}"]\n'
     'sampler = ["ddim"]\nsteps = [2]\n'

@@ -16,6 +16,8 @@ from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.sweeping import CHARTS, Sweeping, describe
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 SWEEP = 'name = "tiny"\nrepeats = 2\n[axes]\nsampler = ["ddim"]\nsteps = [2, 3, 200]\n'
 
 

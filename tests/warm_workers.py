@@ -1,0 +1,183 @@
+"""Workers that find torch and diffusers imported: forked from a process that has them.
+
+Importing takes a worker four to six seconds of a processor, and the suite starts dozens. What runs
+in the fork is `bench.worker.main` itself, in a process of its own, with its own memory, pipes and
+end. That a worker starts from nothing is what `test_bench_worker.py`, `test_bench_limit.py` and
+`test_bench_resume.py` see to: they take no warm ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import psutil
+from processes import has_ended
+
+ROOT = Path(__file__).parents[1]
+STARTED = "import sys; from tests.warm_workers import serve; serve(int(sys.argv[1]))"
+LARGEST_MESSAGE = 1 << 20
+_started: list[int] = []
+
+
+def running() -> list[psutil.Process]:
+    """Return the warm workers that have not ended, the oldest first."""
+    return [psutil.Process(pid) for pid in _started if not has_ended(pid)]
+
+
+class WarmStart:
+    """The process that workers are forked from; started when the first one is asked for."""
+
+    def __init__(self) -> None:
+        self._server: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def popen(self, command: list[str], *, env: dict[str, str], **_: Any) -> WarmWorker:
+        """Start a worker as `subprocess.Popen` does for `WorkerProcess`."""
+        with self._lock:
+            if self._server is None:
+                self._start()
+            ours = [os.pipe(), os.pipe(), os.pipe(), os.pipe()]
+            (asked, to_worker), (output, told), (errors, complained), (ended, end) = ours
+            message = json.dumps({"arguments": command[-2:], "environment": env}).encode()
+            theirs = [asked, told, complained, end]
+            socket.send_fds(self._socket, [message], theirs)
+            for pipe in theirs:
+                os.close(pipe)
+            worker = WarmWorker(to_worker, output, errors, ended)
+            _started.append(worker.pid)
+            return worker
+
+    def close(self) -> None:
+        """End the process; workers that are left end with their input."""
+        if self._server is not None:
+            self._socket.close()
+            self._server.wait(timeout=60)
+            self._server = None
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        }
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-c", STARTED, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            )
+
+
+class WarmWorker:
+    """What `WorkerProcess` uses of a `subprocess.Popen`."""
+
+    def __init__(self, to_worker: int, output: int, errors: int, ended: int) -> None:
+        self.stdin = os.fdopen(to_worker, "w", encoding="utf-8")
+        self.stdout = os.fdopen(output, encoding="utf-8", errors="replace")
+        self.stderr = os.fdopen(errors, encoding="utf-8", errors="replace")
+        self._end = os.fdopen(ended, encoding="ascii")
+        self._lock = threading.Lock()
+        told = self._end.readline()
+        if not told:
+            for pipe in (self.stdin, self.stdout, self.stderr, self._end):
+                pipe.close()
+            raise RuntimeError("what forks the workers has ended; its last words are above")
+        self.pid = int(told)
+        self.returncode: int | None = None
+
+    def kill(self) -> None:
+        """Kill the worker, if it has not ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Return the exit code when the worker has ended; that of a signal is negative."""
+        with self._lock:
+            if self.returncode is None:
+                self.returncode = int(self._end.readline())
+                self._end.close()
+            return self.returncode
+
+
+def serve(number: int) -> None:
+    """Import what workers need, then fork one for every message on the socket."""
+    _import_all()
+    with socket.socket(fileno=number) as asked:
+        while True:
+            message, pipes, _, _ = socket.recv_fds(asked, LARGEST_MESSAGE, 4)
+            if not message:
+                return
+            if os.fork() == 0:
+                asked.close()
+                _mind(json.loads(message), pipes)
+            for pipe in pipes:
+                os.close(pipe)
+            _bury()
+
+
+def _import_all() -> None:
+    """Import by doing: load a model, which no list of modules would keep up with."""
+    from diffusion_bench.backends import images  # noqa: F401
+    from diffusion_bench.backends.engine import Engine
+    from diffusion_bench.backends.voice import synthesis  # noqa: F401
+    from diffusion_bench.bench import worker  # noqa: F401
+    from diffusion_bench.records import BUNDLED_MODEL
+
+    Engine("cpu").backend(BUNDLED_MODEL, "fp32")
+    tasks = len(os.listdir("/proc/self/task"))
+    assert tasks == 1, f"{tasks} threads: a fork would have one of them alone"
+
+
+def _mind(asked: dict[str, Any], pipes: list[int]) -> None:
+    """Fork the worker, tell its id, wait for it, and tell how it ended."""
+    worker = os.fork()
+    if worker == 0:
+        os.close(pipes[3])
+        _be_worker(asked, pipes[:3])
+    for pipe in pipes[:3]:
+        os.close(pipe)
+    os.write(pipes[3], f"{worker}\n".encode())
+    _, status = os.waitpid(worker, 0)
+    os.write(pipes[3], f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def _be_worker(asked: dict[str, Any], pipes: list[int]) -> None:
+    from diffusion_bench.bench.worker import main
+
+    for number, pipe in enumerate(pipes):
+        os.dup2(pipe, number)
+        os.close(pipe)
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    device, cap = asked["arguments"]
+    try:
+        main(device or None, float(cap) if cap else None)
+        code = 0
+    except Exception:  # noqa: BLE001  (whatever it is, the worker ends with it)
+        traceback.print_exc()
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _bury() -> None:
+    """Take in the children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
