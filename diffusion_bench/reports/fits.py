@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffusion_bench.reports.schema import Cell, Fit
-from diffusion_bench.reports.stats import StepFit, fit_steps, summarise, without_steps
+from diffusion_bench.reports.stats import StepFit, fit_steps, median_s, without_steps
 
 MOST_POINTS = 20  # no sweep has as many step counts; trying each would take a square of them
 OFF_LINE_ABOVE = 0.10  # of the line; noise that a cell may have without a warning (`stats.py`)
@@ -15,9 +15,9 @@ def off_line(cells: Sequence[Cell], fit: StepFit) -> tuple[str, ...]:
     """Return the ids of the cells whose median is more than 10 percent of the line away from it."""
     found = []
     for cell in cells:
-        summary = summarise(cell)
+        found_s = median_s(cell)
         expected_s = fit.fixed_s + fit.per_step_s * cell.request.steps
-        if summary and abs(summary.median_s - expected_s) > OFF_LINE_ABOVE * abs(expected_s):
+        if found_s is not None and abs(found_s - expected_s) > OFF_LINE_ABOVE * abs(expected_s):
             found.append(cell.cell_id)
     return tuple(found)
 

@@ -121,6 +121,11 @@ def summarise(cell: Cell) -> Summary | None:
     )
 
 
+def median_s(cell: Cell) -> float | None:
+    """Return the median that `summarise` returns, alone: a fit asks for it of every cell, often."""
+    return median(totals(cell)) if cell.status == "ok" and cell.samples else None
+
+
 def totals(cell: Cell) -> list[float]:
     """Return the seconds of each timed call, extrapolated where only a part of it was timed."""
     if cell.extrapolation is None:
@@ -138,8 +143,8 @@ def fit_steps(cells: Iterable[Cell]) -> StepFit | None:
     cells = list(cells)
     if len({without_steps(cell) for cell in cells}) > 1:
         raise ValueError("a fit over steps needs cells that differ in their steps only")
-    summaries = [(cell.request.steps, summarise(cell)) for cell in cells]
-    points = [(steps, found.median_s) for steps, found in summaries if found]
+    medians = [(cell.request.steps, median_s(cell)) for cell in cells]
+    points = [(steps, found_s) for steps, found_s in medians if found_s is not None]
     if len({steps for steps, _ in points}) < MIN_STEP_COUNTS:
         return None
     fixed_s, per_step_s = _weighted_line(points)
