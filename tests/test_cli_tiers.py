@@ -248,3 +248,32 @@ def test_bottlenecks_and_break_even_are_printed(capsys) -> None:
     shown = capsys.readouterr().out
     assert "After the initial build (RTX 4070 Ti, 32 GB RAM, 8 cores)" in shown
     assert "3,200 h" in shown
+
+
+def test_speech_is_predicted_by_its_seconds_or_its_text(capsys) -> None:
+    assert run("tiers", "--workload", "echo 160chars b1 fp32 25", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == []
+    first, *_ = told["speech"]
+    assert first["workload"]["seconds"] == 10
+    assert first["prediction"]["kind"] == "predicted"
+    found = first["prediction"]
+    assert found["seconds_low"] < found["seconds"] < found["seconds_high"]
+
+
+def test_speech_is_printed_with_its_interval_and_what_it_rests_on(capsys) -> None:
+    assert run("tiers", "--workload", "echo 10s", "--workload", "tortoise 5s") == 0
+    shown = capsys.readouterr().out
+    for words in ("80 %", "predicted", "cannot tell", "speech rests on: the", "only the diffusion"):
+        assert words in shown
+    assert "images/h" not in shown
+
+
+def test_a_card_is_asked_for_speech_alone_or_with_pictures(capsys) -> None:
+    card = ("tiers", "--card", "RTX 4070 Ti", "--json")
+    assert run(*card, "--workload", "echo 10s") == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert (alone["runs"], len(alone["speech"])) == ([], 1)
+    assert run(*card, "--workload", "echo 10s", "--workload", "sd15") == 0
+    both = json.loads(capsys.readouterr().out)
+    assert (len(both["runs"]), len(both["speech"])) == (1, 1)

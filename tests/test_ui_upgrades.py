@@ -108,7 +108,19 @@ def test_without_reports_everything_is_there_at_once(upgrades) -> None:
         assert chart.table["data"]
     assert len(view.fits["data"]) == len(view.keys) == 3
     assert view.why == upgrades.why(ask(), view.keys[0])
-    assert len(to_updates(view)) == 10
+    assert len(to_updates(view)) == 11
+    assert view.speech["data"] == []
+
+
+def test_speech_has_a_table_of_its_own_beside_pictures_and_alone(upgrades) -> None:
+    view = first(upgrades, ask(workloads=(SD15, "echo 160chars b1 fp32 25")))
+    assert len(view.fits["data"]) == len(view.speech["data"]) == 3
+    assert {row[2] for row in view.speech["data"]} == {"echo 10s b1 fp32 25 steps"}
+    assert {row[-2] for row in view.speech["data"]} == {"predicted"}
+    alone = first(upgrades, ask(workloads=("echo 10s",)))
+    assert (alone.fits["data"], alone.keys, alone.why) == ([], (), "")
+    assert len(alone.speech["data"]) == 3
+    assert to_updates(alone)[-1] == alone.speech
 
 
 def test_saved_reports_correct_and_stand_as_evidence(upgrades, folder) -> None:

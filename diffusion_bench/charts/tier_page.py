@@ -10,6 +10,7 @@ from diffusion_bench.charts.tier_evidence import bars_figure
 from diffusion_bench.charts.tier_gains import gains_figure, gains_table
 from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import Room, runnable_table
+from diffusion_bench.charts.tier_speech import speech_table
 from diffusion_bench.charts.tier_study import Study, price_lines
 from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
 from diffusion_bench.charts.tier_why import fit_table, why
@@ -32,6 +33,8 @@ def tiers_html(study: Study, room: Room | None = None) -> str:
         parts.append(section_html(section, with_plotly=number == 0))
     parts.append("<h2>What fits</h2>")
     parts.append(details("Table", fit_table(study.rows)))
+    if study.speech:
+        parts += ["<h2>Speech</h2>", details("Table", speech_table(study.speech))]
     parts.append("<h2>Why</h2>")
     parts += [
         f"<details><summary>{escape(row_key(row))}</summary>"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import alone_on
+from diffusion_bench.charts.tier_speech import SpeechRow
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import known_models
@@ -19,6 +20,11 @@ from diffusion_bench.tiers.knowledge import MIN_OWN_CELLS
 from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE
 from diffusion_bench.tiers.roofline import AMPERE
 from diffusion_bench.tiers.rows import need_of
+from diffusion_bench.tiers.voice_workload import (
+    VoiceWorkload,
+    is_voice_workload,
+    parse_voice_workload,
+)
 from diffusion_bench.tiers.workload import Software, TimedCell, Workload, parse_workload
 
 # Each model as its makers use it; those in bf16 are fp16's size, and overflow in fp16.
@@ -67,11 +73,12 @@ class Runnable(NamedTuple):
 
 
 class Room(NamedTuple):
-    """A card or a machine by name, its memory, and what it can run."""
+    """A card or a machine by name, its memory, and what it can run; `speech` where it was asked."""
 
     name: str
     memory_gib: float
     runs: tuple[Runnable, ...]
+    speech: tuple[SpeechRow, ...] = ()
 
 
 def usual_workloads() -> list[Workload]:
@@ -83,6 +90,14 @@ def shown_workloads(texts: Sequence[str] = ()) -> list[Workload]:
     """Return the workloads in these words, or those that are shown when none is asked for."""
     known = [text for text in SHOWN if text.split()[0] in known_models()]
     return [parse_workload(text) for text in texts or known]
+
+
+def asked_workloads(texts: Sequence[str] = ()) -> tuple[list[Workload], list[VoiceWorkload]]:
+    """Return the pictures and the speech in these words; those shown when nothing is asked for."""
+    spoken = [text for text in texts if is_voice_workload(text)]
+    drawn = [text for text in texts if text not in spoken]
+    pictures = [] if spoken and not drawn else shown_workloads(drawn)
+    return pictures, [parse_voice_workload(text) for text in spoken]
 
 
 def runnable_on(

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from diffusion_bench.charts.tier_limits import bottleneck_sentences
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
+from diffusion_bench.charts.tier_speech import SpeechRow, speech_rows
 from diffusion_bench.charts.tier_steps import Prices, StepBought, steps_bought
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.voice_workload import VoiceWorkload
 from diffusion_bench.tiers.workload import Workload
 
 APPROXIMATE = "approximate: set your own"
@@ -27,6 +29,7 @@ class Study(NamedTuple):
     steps: tuple[StepBought, ...]
     bottlenecks: tuple[str, ...]
     cards: Sequence[Card] | None = None
+    speech: tuple[SpeechRow, ...] = ()
 
 
 def study(
@@ -36,10 +39,13 @@ def study(
     *,
     prices: Prices | None = None,
     cards: Sequence[Card] | None = None,
+    spoken: Sequence[VoiceWorkload] = (),
 ) -> Study:
     """Return what a path does with workloads; `cards` are those known, the shipped ones if none."""
     known, paid = findings or Findings(), prices or Prices()
     rows = tier_rows(path, workloads, known, cards)
+    # None where only speech was asked for.
+    held_back = bottleneck_sentences(path, rows, cards) if rows else []
     return Study(
         path=path,
         workloads=tuple(workloads),
@@ -47,8 +53,9 @@ def study(
         findings=known,
         rows=tuple(rows),
         steps=tuple(steps_bought(path, rows, prices=paid, cards=cards)),
-        bottlenecks=tuple(words for _, words in bottleneck_sentences(path, rows, cards)),
+        bottlenecks=tuple(words for _, words in held_back),
         cards=cards,
+        speech=tuple(speech_rows(path, spoken, cards)),
     )
 
 

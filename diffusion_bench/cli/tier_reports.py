@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from diffusion_bench.hardware.machine import MachineInfo
     from diffusion_bench.reports.index import Asked, ReportDigest
     from diffusion_bench.tiers.cards import Card
+    from diffusion_bench.tiers.voice_workload import VoiceWorkload
     from diffusion_bench.tiers.workload import Workload
 
 NAMED_COMPLAINTS = 3
@@ -45,12 +46,33 @@ def read_reports(
 
 
 def room_of(
-    card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload] = ()
+    card: str,
+    told: Told,
+    cards: Sequence[Card],
+    workloads: Sequence[Workload] = (),
+    spoken: Sequence[VoiceWorkload] = (),
 ) -> Room:
     """Return what a card can run, by its name, or by "here" the one of this machine.
 
-    A machine without a known card runs on its processor. Raises ValueError for an unknown name.
+    A machine without a known card runs on its processor. Raises ValueError for an unknown name, and
+    for speech on a processor.
     """
+    from diffusion_bench.charts.tier_speech import speech_on
+    from diffusion_bench.tiers.cards import find_card
+
+    room = _pictures_room(card, told, cards, workloads)
+    if not spoken:
+        return room
+    found = find_card(room.name, cards).card
+    if found is None:
+        raise ValueError(f"speech is predicted for known GPUs only, not for {room.name}")
+    rows = tuple(speech_on(found, workload) for workload in spoken)
+    return room._replace(speech=rows, runs=room.runs if workloads else ())
+
+
+def _pictures_room(
+    card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload]
+) -> Room:
     from diffusion_bench.charts.tier_measured import cells_on
     from diffusion_bench.charts.tier_runnable import runnable_on, runnable_on_processor
     from diffusion_bench.tiers.cards import find_card

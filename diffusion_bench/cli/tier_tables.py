@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from diffusion_bench.charts.tier_numbers import TierRow
     from diffusion_bench.charts.tier_runnable import Room, Runnable
+    from diffusion_bench.charts.tier_speech import SpeechRow
     from diffusion_bench.charts.tier_steps import StepBought
     from diffusion_bench.charts.tier_study import Study
 
@@ -43,15 +44,21 @@ def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
     from diffusion_bench.charts.tier_study import price_lines
 
-    _print_rows(study.rows)
-    _print_steps(study.steps, study.path.currency)
+    if study.rows:
+        _print_rows(study.rows)
+        _print_steps(study.steps, study.path.currency)
+    if study.speech:
+        _print_speech(study.speech)
     _print_lines([*study.bottlenecks, *price_lines(study.path)])
 
 
 def print_room(room: Room) -> None:
     """Print what a card can run."""
     columns = ("workload", "verdict", "GiB", "s/image", "80 %", "largest batch", "rests on")
-    _print_table(columns, [_run_cells(one) for one in room.runs])
+    if room.runs:
+        _print_table(columns, [_run_cells(one) for one in room.runs])
+    if room.speech:
+        _print_speech(room.speech)
     _print_lines([f"{room.name}: {room.memory_gib:.3g} GiB"])
 
 
@@ -84,6 +91,33 @@ def _print_rows(rows: Sequence[TierRow]) -> None:
         start = f"{row.tier}, {row.workload.name}"
         _print_lines([f"{start}, {one.words}" for one in row.measured_together])
         _print_lines([_two_gpus_line(row, way) for way in row.two_gpus])
+
+
+def _print_speech(rows: Sequence[SpeechRow]) -> None:
+    """Print speech with its 80 percent interval, and once what each figure rests on."""
+    columns = ("tier", "card", "speech", "real-time factor", "80 %", "s", "80 %", "GiB", "fit")
+    _print_table((*columns, "held back by", "basis"), [_speech_cells(row) for row in rows])
+    bases = dict.fromkeys(row.prediction.basis for row in rows if row.prediction)
+    reasons = dict.fromkeys(f"{row.workload.name}: {row.reason}" for row in rows if row.reason)
+    _print_lines([*(f"speech rests on: {basis}" for basis in bases), *reasons])
+
+
+def _speech_cells(row: SpeechRow) -> list[str]:
+    start, found, timed = [row.tier, row.card, row.workload.name], row.prediction, row.timed
+    if found is None:
+        return [*start, "", "", "", "", "", UNKNOWN, "", "none"]
+    times = (
+        ["", "", "", ""]
+        if timed is None
+        else [
+            figure(timed.real_time_factor),
+            _interval(timed.real_time_factor_low, timed.real_time_factor_high),
+            figure(timed.seconds),
+            _interval(timed.seconds_low, timed.seconds_high),
+        ]
+    )
+    limit = timed.limit if timed else ""
+    return [*start, *times, figure(found.need.peak_mib / 1024), found.fit, limit, found.kind]
 
 
 def _print_steps(steps: Sequence[StepBought], currency: str) -> None:

@@ -66,7 +66,11 @@ def tiers(
     reports: Annotated[list[Path] | None, typer.Argument(help=REPORTS_HELP)] = None,
     path: Annotated[Path | None, typer.Option(help="Your own upgrade path, a TOML file.")] = None,
     workload: Annotated[
-        list[str] | None, typer.Option(help='As in "sdxl 1024x1024 b1 fp16 30"; repeatable.')
+        list[str] | None,
+        typer.Option(
+            help='As in "sdxl 1024x1024 b1 fp16 30", or of speech "echo 10s b1 fp32 25" or '
+            '"echo 160chars"; repeatable.'
+        ),
     ] = None,
     card: Annotated[
         str | None,
@@ -93,23 +97,26 @@ def tiers(
 
     diffusion-bench tiers --card "RTX 4070 Ti"
 
+    diffusion-bench tiers --workload "echo 160chars b1 fp32 25"
+
     diffusion-bench tiers reports --cloud-price 0.50 --tariff 0.30 --html tiers.html
     """
-    from diffusion_bench.charts.tier_runnable import shown_workloads
+    from diffusion_bench.charts.tier_runnable import asked_workloads
     from diffusion_bench.charts.tier_steps import prices_of
     from diffusion_bench.cli.tier_reports import read_reports, room_of
     from diffusion_bench.tiers.path import read_path, shipped_path
 
     known, prices = _known_cards(cards), prices_of(cloud_price, tariff)
-    chosen, asked = read_path(path) if path else shipped_path(), shown_workloads(workload or ())
+    chosen = read_path(path) if path else shipped_path()
+    asked, spoken = asked_workloads(workload or ())
     told = read_reports(reports or [], known, patience_s=patience or None)
-    room = room_of(card, told, known, asked if workload else ()) if card else None
+    room = room_of(card, told, known, asked if workload else (), spoken) if card else None
     if room is not None and html is None:
         _show(room, json=json)
         return
     from diffusion_bench.charts.tier_study import study
 
-    found = study(chosen, asked, told.findings, prices=prices, cards=known)
+    found = study(chosen, asked, told.findings, prices=prices, cards=known, spoken=spoken)
     if html is None:
         _show(found, json=json)
     else:
@@ -131,6 +138,7 @@ def _show(found: Study | Room, *, json: bool) -> None:
                 "rows": found.rows,
                 "steps": found.steps,
                 "bottlenecks": found.bottlenecks,
+                "speech": found.speech,
             }
         )
     else:

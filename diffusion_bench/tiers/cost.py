@@ -182,7 +182,7 @@ def cost_of(
         # A pipeline encodes the negative prompt in a call of its own, and denoises both at once.
         calls = 2 if guided and stage == "text encoder" else 1
         passes = 2 * batch if guided and stage == "denoising step" else batch
-        operators = _operators(_attended(lines.of(passes), attention), cells, passes, calls)
+        operators = operators_at(_attended(lines.of(passes), attention), cells, passes, calls)
         stages.append(StageCost(stage=stage, operators=operators))
     return WorkloadCost(
         model=name,
@@ -219,9 +219,10 @@ def _attended(lines: PassLines, attention: Attention) -> dict[str, OperatorLines
     return lines.operators
 
 
-def _operators(
-    lines: dict[str, OperatorLines], cells: float, passes: int, calls: int
+def operators_at(
+    lines: dict[str, OperatorLines], cells: float, passes: int, calls: int = 1
 ) -> tuple[OperatorCost, ...]:
+    """Return what so many calls cost by class of operators, each of so many cells and passes."""
     return tuple(
         OperatorCost(
             operator=operator,

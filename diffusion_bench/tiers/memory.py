@@ -263,7 +263,9 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
     fits with      a remedy brings the high end inside; `ram_mib` must hold what is offloaded
     does not fit   not even the low end, whatever is tried
     """
-    plain = Fit(verdict=_verdict(need, vram_mib), need=need, vram_mib=vram_mib)
+    plain = Fit(
+        verdict=verdict(need.low_mib, need.high_mib, vram_mib), need=need, vram_mib=vram_mib
+    )
     if plain.verdict != "does not fit":
         return plain
     for attempt in ATTEMPTS:
@@ -271,16 +273,17 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
             **need.workload.model_dump(), remedies=frozenset(need.remedies) | frozenset(attempt)
         )
         waits = lesser.ram_mib <= (ram_mib or float("inf")) * RAM_SHARE
-        if waits and _verdict(lesser, vram_mib) == "fits":
+        if waits and verdict(lesser.low_mib, lesser.high_mib, vram_mib) == "fits":
             useful = tuple(name for name in attempt if _matters(name, attempt, need))
             return Fit(verdict="fits with", remedies=useful, need=lesser, vram_mib=vram_mib)
     return plain
 
 
-def _verdict(need: MemoryNeed, vram_mib: float) -> FitName:
-    if need.high_mib <= vram_mib:
+def verdict(low_mib: float, high_mib: float, vram_mib: float) -> FitName:
+    """Return how an interval of what is needed lies to a card's memory, without any remedy."""
+    if high_mib <= vram_mib:
         return "fits"
-    return "tight" if need.low_mib <= vram_mib else "does not fit"
+    return "tight" if low_mib <= vram_mib else "does not fit"
 
 
 def _matters(name: str, attempt: tuple[str, ...], need: MemoryNeed) -> bool:

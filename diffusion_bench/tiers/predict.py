@@ -11,15 +11,17 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from diffusion_bench.records import Record
+from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.calibrate import Residual, correct
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import OPERATORS, StageName, WorkloadCost, cost_of
 from diffusion_bench.tiers.efficiency import Efficiency, shipped_efficiency
 from diffusion_bench.tiers.roofline import (
     AMPERE,
+    Figures,
     Fit,
     Pace,
+    Work,
     call_seconds,
     figures_of,
     gpu_seconds,
@@ -72,8 +74,7 @@ def estimate(card: Card, workload: Workload, software: Software, fit: Fit) -> Es
 
     The card's memory is not looked at: what does not fit takes no time either.
     """
-    if workload.precision == "bf16" and (not card.bf16 or card.capability < AMPERE):
-        raise ValueError(f"{card.name} has no bf16; it takes fp16 or fp32")
+    refuse_bf16(card, workload.precision)
     pace = fit.paces.get(software.name, Pace())
     seconds = {}
     for stage in _cost(workload).stages:
@@ -84,6 +85,12 @@ def estimate(card: Card, workload: Workload, software: Software, fit: Fit) -> Es
     denoising = seconds.pop(STEP) * workload.calls
     saving = fit.rates.saving_s * workload.batch if software.web_ui else 0.0
     return Estimate(denoising_s=float(denoising), once_s=float(sum(seconds.values()) + saving))
+
+
+def refuse_bf16(card: Card, precision: PrecisionName) -> None:
+    """Raise ValueError where a card is asked for a bf16 that it does not have."""
+    if precision == "bf16" and (not card.bf16 or card.capability < AMPERE):
+        raise ValueError(f"{card.name} has no bf16; it takes fp16 or fp32")
 
 
 def predict(
@@ -119,10 +126,14 @@ def predict(
 
 def limit_of(card: Card, workload: Workload) -> Limit:
     """Return what sets the pace of the denoising steps, for plain PyTorch."""
-    rates = shipped_efficiency().fit.rates
     stage = next(stage for stage in _cost(workload).stages if stage.stage == STEP)
     figures = figures_of(card, stage_bits(workload.model, STEP, workload.precision))
-    work, nothing = work_of(stage), dict.fromkeys(OPERATORS, 0.0)
+    return limit_of_work(figures, work_of(stage))
+
+
+def limit_of_work(figures: Figures, work: Work) -> Limit:
+    """Return what sets the pace of one call on a card, for plain PyTorch."""
+    rates, nothing = shipped_efficiency().fit.rates, dict.fromkeys(OPERATORS, 0.0)
     on_gpu = gpu_seconds(figures, work, rates)
     if host_seconds(work, rates, 0.0) > on_gpu:
         return "processor"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import OPERATORS, StageCost, StageName, counts, value_width
+from diffusion_bench.tiers.voice_cost import VoiceStageCost
 
 SHARPNESS = 8
 TURING, AMPERE = (7, 5), (8, 0)
@@ -110,7 +111,7 @@ def _peak_tflops(card: Card, operator: str, bits: int) -> float:
     return card.fp32_tflops
 
 
-def work_of(stage: StageCost) -> Work:
+def work_of(stage: StageCost | VoiceStageCost) -> Work:
     """Return the work of one call of a stage."""
     rows = {row.operator: row for row in stage.operators}
     return Work(

@@ -102,7 +102,8 @@ def _question_fields() -> tuple[Parts, gr.Textbox]:
         multiselect=True,
         allow_custom_value=True,
         label="Workloads",
-        info="Type others as sdxl 1024x1024 b4 fp16 30: size, batch, precision, steps.",
+        info="Type others as sdxl 1024x1024 b4 fp16 30, speech as echo 10s b1 fp32 25 or echo "
+        "160chars.",
         elem_id="tiers-workloads",
     )
     with gr.Row():
@@ -183,6 +184,10 @@ def _details() -> Parts:
     shown["fits"] = gr.Dataframe(
         show_label=False, interactive=False, wrap=True, elem_id="tiers-fits"
     )
+    gr.Markdown("### Speech\nA real-time factor below 1 is faster than it is heard. All predicted.")
+    shown["speech"] = gr.Dataframe(
+        show_label=False, interactive=False, wrap=True, elem_id="tiers-speech"
+    )
     return shown
 
 
@@ -205,7 +210,7 @@ def _wire_answer(
 ) -> None:
     fields, shown = wires
     names = ("status", "vram", "vram_table", "bars", "bars_table", "gains", "gains_table", "fits")
-    outputs = [*(shown[name] for name in names), shown["key"], shown["why"]]
+    outputs = [*(shown[name] for name in (*names, "key", "why", "speech"))]
 
     def on_update(metric: str, *values: Any) -> Iterator[tuple[Any, ...]]:
         views = said_and_raised(upgrades.views(to_question(values), metric), View)
@@ -242,9 +247,10 @@ def _wire_answer(
 def to_updates(view: View) -> tuple[Any, ...]:
     """Return the view as values of status, charts with their tables, verdicts and the reason."""
     if view.vram is None or view.bars is None or view.gains is None:
-        return (view.status, *[gr.skip()] * 9)
-    keys = gr.Dropdown(list(view.keys), value=view.keys[0])
-    return (view.status, *view.vram, *view.bars, *view.gains, view.fits, keys, view.why)
+        return (view.status, *[gr.skip()] * 10)
+    keys = gr.Dropdown(list(view.keys), value=view.keys[0] if view.keys else None)
+    shown = (*view.vram, *view.bars, *view.gains, view.fits)
+    return (view.status, *shown, keys, view.why, view.speech)
 
 
 def _wire_why(upgrades: Upgrades, fields: list[Any], shown: Parts) -> None:

@@ -10,9 +10,9 @@ from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, findi
 from diffusion_bench.charts.tier_runnable import (
     SHOWN,
     Room,
+    asked_workloads,
     runnable_on,
     runnable_on_processor,
-    shown_workloads,
     usual_workloads,
 )
 from diffusion_bench.charts.tier_steps import prices_of
@@ -22,6 +22,8 @@ from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
 from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
+from diffusion_bench.tiers.voice_cost import told_voices
+from diffusion_bench.tiers.voice_workload import usual_speech
 from diffusion_bench.ui.figures import Chart, Table, to_table
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import PATIENCE_S, ReportFolder
@@ -55,6 +57,7 @@ class View(NamedTuple):
     fits: Table | None = None
     keys: tuple[str, ...] = ()
     why: str = ""
+    speech: Table | None = None
 
 
 class Told(NamedTuple):
@@ -130,11 +133,13 @@ class Upgrades:
             raise ValueError(f"{len(texts)} workloads; at most {MAX_WORKLOADS} are shown at once")
         prices = prices_of(question.cloud_per_hour, question.per_kwh)
         path = parse_path(question.path, "the path")
-        return study(path, shown_workloads(texts), told.findings, prices=prices)
+        drawn, spoken = asked_workloads(texts)
+        return study(path, drawn, told.findings, prices=prices, spoken=spoken)
 
     def _view(self, question: Question, metric: str, told: Told) -> View:
         from diffusion_bench.charts.tier_bars import row_key
         from diffusion_bench.charts.tier_gains import gains_figure, gains_table
+        from diffusion_bench.charts.tier_speech import speech_table
         from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
         from diffusion_bench.charts.tier_why import fit_table, why
 
@@ -150,7 +155,8 @@ class Upgrades:
             gains=Chart(gains_figure(found.steps, currency), gains),
             fits=to_table(*fit_table(found.rows)),
             keys=keys,
-            why=why(found.rows, keys[0]),
+            why=why(found.rows, keys[0]) if keys else "",
+            speech=to_table(*speech_table(found.speech)),
         )
 
     def _told(self, question: Question, patience_s: float) -> Told:
@@ -211,7 +217,8 @@ def _unknown_cards(path: UpgradePath) -> list[str]:
 def workload_choices() -> list[str]:
     """Return the workloads to choose from; others can be typed."""
     usual = [workload.name.removesuffix(" steps") for workload in usual_workloads()]
-    return list(dict.fromkeys([*SHOWN, *usual]))
+    spoken = [usual_speech(name).name.removesuffix(" steps") for name in told_voices()]
+    return list(dict.fromkeys([*SHOWN, *usual, *spoken]))
 
 
 def card_choices() -> list[str]:

@@ -1,27 +1,50 @@
-"""Write tiers/costs.json: python -m diffusion_bench.backends.counting [MODEL...]."""
+"""Write costs.json and voice_costs.json of tiers.
+
+python -m diffusion_bench.backends.counting [MODEL...]
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from diffusion_bench.backends.counting.fit import count_model
 from diffusion_bench.backends.counting.networks import configurations
-from diffusion_bench.tiers.cost import COSTS
+from diffusion_bench.backends.counting.voice_networks import VOICES
+from diffusion_bench.backends.counting.voices import count_voice
+from diffusion_bench.tiers.cost import COSTS, ModelCounts
+from diffusion_bench.tiers.voice_cost import VOICE_COSTS, VoiceCounts
 
 
 def main(names: list[str]) -> None:
     """Count the named models, or all, and keep the others' counts."""
-    rows = json.loads(COSTS.read_text(encoding="utf-8")) if COSTS.is_file() else {}
-    for name in names or configurations():
-        counts = count_model(configurations()[name])
+    known = [*configurations(), *VOICES]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"unknown model {unknown[0]!r}; known: {', '.join(known)}")
+    asked = names or known
+    pictures = {name: count_model(configurations()[name]) for name in asked if name not in VOICES}
+    voices = {name: count_voice(VOICES[name]()) for name in asked if name in VOICES}
+    keep(COSTS, pictures, configurations())
+    keep(VOICE_COSTS, voices, VOICES)
+
+
+def keep(
+    path: Path, found: dict[str, ModelCounts] | dict[str, VoiceCounts], order: Iterable[str]
+) -> None:
+    """Write counts in their order, with those that the file has of other models."""
+    if not found:
+        return
+    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for name, counts in found.items():
         rows[name] = counts.model_dump(mode="json", exclude_defaults=True)
-        print(
-            f"{name}: {sum(part.params for part in counts.parts.values()) / 1e6:.1f} M parameters"
-        )
-    ordered = {name: rows[name] for name in configurations() if name in rows}
-    lines = (f"{json.dumps(name)}: {json.dumps(row)}" for name, row in ordered.items())
-    COSTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+        params = sum(part.params for part in counts.parts.values())
+        print(f"{name}: {params / 1e6:.1f} M parameters")
+    lines = (f"{json.dumps(name)}: {json.dumps(rows[name])}" for name in order if name in rows)
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 main(sys.argv[1:])

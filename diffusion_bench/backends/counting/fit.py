@@ -1,15 +1,17 @@
 """The counts of a few sizes as polynomials that hold at every size.
 
-A count is taken at three sides of latent and at 2 and 3 passes; six numbers settle the polynomial
+A count is taken at three sizes and at 2 and 3 passes; six numbers settle the polynomial
 (`tiers/cost.py`), in fractions, so that nothing is lost to rounding. One pass has a polynomial of
-its own: torch copies less where a batch of one leaves a transposed tensor in order.
+its own: torch copies less where a batch of one leaves a transposed tensor in order. A size is the
+side of a square latent, or how many frames of speech there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,11 +38,23 @@ from diffusion_bench.tiers.cost import (
 )
 
 DTYPES: dict[Width, torch.dtype] = {"32": torch.float32, "16": torch.float16}
-# Where a peak may lie: sides of a latent of 32 to 8192 pixels at 8 a cell, up to 256 passes.
-ENVELOPE_SIDES = (4, 8, 16, 32, 64, 96, 128, 256, 1024)
-ENVELOPE_PASSES = (2, 3, 4, 6, 8, 16, 64, 256)
 
-Counters = dict[tuple[int, int], Counter]  # by side and passes
+
+class Range(NamedTuple):
+    """What a size means in cells, and the sizes and passes at which a peak may lie."""
+
+    cells: Callable[[int], int]
+    sizes: tuple[int, ...]
+    passes: tuple[int, ...]
+
+
+# Sides of a latent of 32 to 8192 pixels at 8 a cell.
+LATENTS = Range(
+    lambda side: side**2, (4, 8, 16, 32, 64, 96, 128, 256, 1024), (2, 3, 4, 6, 8, 16, 64, 256)
+)
+FRAMES = Range(lambda frames: frames, (12, 48, 192, 768, 1536, 3072), (2, 3, 4, 8, 16, 32))
+
+Counters = dict[tuple[int, int], Counter]  # by cells and passes
 Numbers = dict[tuple[int, int], int]
 
 
@@ -68,26 +82,28 @@ def count_model(found: Configuration) -> ModelCounts:
         text_tokens=found.text_tokens,
         decoder_upcast=found.decoder.upcast,
         tile_pixels=found.decoder.tile_pixels,
-        parts={name: _part(networks) for name, networks in parts.items()},
+        parts={name: part_of(networks) for name, networks in parts.items()},
         stages=stages,
     )
 
 
-def fit_stage(run: Run, sides: tuple[int, ...]) -> StageLines:
-    """Return the polynomials of one stage from three sides of latent, or one if none matters."""
-    return StageLines(single=_fit(run, sides, (1,)), several=_fit(run, sides, (2, 3)))
+def fit_stage(run: Run, sizes: tuple[int, ...], within: Range = LATENTS) -> StageLines:
+    """Return the polynomials of one stage from three sizes, or from one if none matters."""
+    return StageLines(
+        single=_fit(run, sizes, (1,), within), several=_fit(run, sizes, (2, 3), within)
+    )
 
 
-def _fit(run: Run, sides: tuple[int, ...], passes: tuple[int, ...]) -> PassLines:
-    keys = [(side, count) for side in sides for count in passes]
-    fused = {(side, count): run(side, count, False) for side, count in keys}
-    plain = {(side, count): run(side, count, True) for side, count in keys}
+def _fit(run: Run, sizes: tuple[int, ...], passes: tuple[int, ...], within: Range) -> PassLines:
+    keys = [(size, count) for size in sizes for count in passes]
+    fused = {(within.cells(size), count): run(size, count, False) for size, count in keys}
+    plain = {(within.cells(size), count): run(size, count, True) for size, count in keys}
     names = sorted({name for counter in fused.values() for name in counter.tallies})
     return PassLines(
         operators={name: _operator(fused, name) for name in names},
         plain_attention=_operator(plain, "attention") if "attention" in names else None,
-        live_bytes=_envelope(fused),
-        plain_live_bytes=_envelope(plain),
+        live_bytes=_envelope(fused, within),
+        plain_live_bytes=_envelope(plain, within),
     )
 
 
@@ -104,7 +120,7 @@ def _operator(counters: Counters, name: str) -> OperatorLines:
     )
 
 
-def _envelope(counters: Counters) -> tuple[Line, ...]:
+def _envelope(counters: Counters, within: Range) -> tuple[Line, ...]:
     """Return the moments that are the peak at some size, as lines without repeats."""
     moments = {len(counter.live_bytes) for counter in counters.values()}
     if len(moments) > 1:
@@ -117,23 +133,24 @@ def _envelope(counters: Counters) -> tuple[Line, ...]:
     coefficients = np.array([(*line.fixed, *line.each) for line in lines])
     single = all(count == 1 for _, count in counters)
     peaks: dict[Line, None] = {}
-    for side, count in product(ENVELOPE_SIDES, (1,) if single else ENVELOPE_PASSES):
-        powers = np.array((1, side**2, side**4))
+    for size, count in product(within.sizes, (1,) if single else within.passes):
+        cells = within.cells(size)
+        powers = np.array((1, cells, cells**2))
         peaks[lines[int(np.argmax(coefficients @ np.array((*powers, *(count * powers)))))]] = None
     return tuple(peaks)
 
 
 def _line(numbers: Numbers) -> Line:
-    """Return the polynomial through counts by side and passes."""
-    sides = sorted({side for side, _ in numbers})
+    """Return the polynomial through counts by cells and passes."""
+    sizes = sorted({cells for cells, _ in numbers})
     counts = sorted({count for _, count in numbers})
     if len(counts) == 1:
-        return Line(each=_quadratic({side**2: numbers[side, counts[0]] for side in sides}))
+        return Line(each=_quadratic({cells: numbers[cells, counts[0]] for cells in sizes}))
     low, high = counts[:2]
     each = {
-        side**2: Fraction(numbers[side, high] - numbers[side, low], high - low) for side in sides
+        cells: Fraction(numbers[cells, high] - numbers[cells, low], high - low) for cells in sizes
     }
-    fixed = {side**2: numbers[side, low] - low * each[side**2] for side in sides}
+    fixed = {cells: numbers[cells, low] - low * each[cells] for cells in sizes}
     return Line(fixed=_quadratic(fixed), each=_quadratic(each))
 
 
@@ -149,7 +166,8 @@ def _quadratic(values: Mapping[int, Fraction | int]) -> tuple[float, float, floa
     return (float(y0 - tilt * x0 - bend * x0 * x0), float(tilt), float(bend))
 
 
-def _part(networks: list[nn.Module]) -> Part:
+def part_of(networks: list[nn.Module]) -> Part:
+    """Return the parameters of networks that are one part of a model."""
     modules = [module for network in networks for module in network.modules()]
     own = {id(module): _params(module.parameters(recurse=False)) for module in modules}
     # transformers loads these layers of T5 in fp32 when all else is fp16, or they overflow.

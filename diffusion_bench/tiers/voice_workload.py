@@ -1,0 +1,101 @@
+"""Speech as a row of a table names it: "echo 10s b1 fp32 25 steps", or "echo 160chars"."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from diffusion_bench.records import MAX_TEXT, PrecisionName, Record
+from diffusion_bench.tiers.voice_cost import VoiceCounts, voice_counts, voice_name
+
+VOICE_EXAMPLE = "echo 10s b1 fp32 25"
+SECONDS = 10.0  # of speech, where neither these nor a text's length is said
+MAX_SECONDS = 3600.0
+WORDS = tuple(
+    map(
+        re.compile,
+        (
+            r"(?P<seconds>\d+(\.\d+)?)s",
+            r"(?P<chars>\d+)chars?",
+            r"b(?P<batch>\d+)",
+            r"(?P<precision>fp32|fp16|bf16)",
+            r"(?P<steps>\d+)",
+            r"steps?",
+        ),
+    )
+)
+
+
+class VoiceWorkload(Record):
+    """What is said, and how. `seconds` of speech, of each candidate of the batch."""
+
+    model: str
+    seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = SECONDS
+    batch: Annotated[int, Field(ge=1, le=16)] = 1
+    precision: PrecisionName = "fp32"
+    steps: Annotated[int, Field(ge=1, le=1000)] = 25
+    guided: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the workload in the words of `parse_voice_workload`."""
+        return f"{self.model} {self.seconds:g}s b{self.batch} {self.precision} {self.steps} steps"
+
+
+def is_voice_workload(text: str) -> bool:
+    """Return whether a workload's first word is a voice model that was counted."""
+    words = text.replace(",", " ").split()
+    return bool(words) and voice_name(words[0]) is not None
+
+
+def parse_voice_workload(text: str) -> VoiceWorkload:
+    """Return speech in words like "echo 160chars b1 fp32 25 steps", the model first.
+
+    The length is that of the speech or of its text; what is left out is as usual for the model.
+    Raise ValueError for a word that says nothing known.
+    """
+    model, *words = text.replace(",", " ").split() or [""]
+    name = voice_name(model)
+    if name is None:
+        raise ValueError(f"no counts of voice model {model!r}; known: {', '.join(voice_counts())}")
+    found = voice_counts()[name]
+    given: dict[str, Any] = {}
+    for word in words:
+        matches = (pattern.fullmatch(word.casefold()) for pattern in WORDS)
+        match = next(filter(None, matches), None)
+        if match is None:
+            raise ValueError(
+                f"{word!r} in workload {text!r} is unknown; say it as {VOICE_EXAMPLE!r}"
+            )
+        given |= match.groupdict()
+    chars = given.pop("chars", None)
+    if chars is not None and "seconds" in given:
+        raise ValueError(f"{text!r} has two lengths; say seconds of speech or characters of text")
+    if chars is not None:
+        given["seconds"] = _seconds_of(name, found, int(chars))
+    usual = {"model": name, "steps": found.steps, "guided": found.guided}
+    return VoiceWorkload.model_validate(usual | given)
+
+
+def usual_speech(model: str) -> VoiceWorkload:
+    """Return 10 s of speech as a model usually makes it."""
+    return parse_voice_workload(model)
+
+
+def chunks_of(workload: VoiceWorkload) -> int:
+    """Return in how many chunks, of equal length, a speech is made."""
+    found = voice_counts()[workload.model]
+    if found.chars_per_s is None:
+        return 1
+    chars = workload.seconds * found.chars_per_s
+    return max(1, -int(-chars // found.chunk_chars))
+
+
+def _seconds_of(name: str, found: VoiceCounts, chars: int) -> float:
+    if found.chars_per_s is None:
+        raise ValueError(f"how fast {name} speaks is not known; say how many seconds, as 10s")
+    if not 1 <= chars <= MAX_TEXT:
+        raise ValueError(f"a text has 1 to {MAX_TEXT} characters, not {chars}")
+    return round(chars / found.chars_per_s, 2)
