@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import filelock
+
+from diffusion_bench.records import ModelDevice
 
 CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
 POLL_S = 0.1
@@ -40,8 +42,8 @@ def _user() -> str:
 def pick_device(asked: str | None = None) -> str:
     """Return the device to run on: what was asked for, else cuda, mps or cpu, the first there is.
 
-    Several cards with commas between them are one device, see `split_model.py`. Raises ValueError
-    for a device that torch cannot use here.
+    Several CUDA cards may be asked for as one device, see `ModelDevice`. Raises ValueError for what
+    torch cannot use here, and for several that are not different cards.
     """
     import torch
 
@@ -53,9 +55,15 @@ def pick_device(asked: str | None = None) -> str:
         usable[:0] = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if asked is None:
         return usable[0]
-    for one in asked.split(","):
+    device = ModelDevice.parse(asked)
+    for one in device.cards:
         if one not in usable:
             raise ValueError(f"device {one!r} cannot be used here; usable: {', '.join(usable)}")
+    different = {one for one in device.cards if one.startswith("cuda:")}
+    if device.is_several and len(different) < len(device.cards):
+        raise ValueError(
+            f"a model is laid on CUDA cards that differ, as in cuda:0,cuda:1; not on {asked}"
+        )
     return asked
 
 
@@ -63,36 +71,42 @@ def pick_device(asked: str | None = None) -> str:
 def hold_device(
     device: str, *, wait_s: float = 0.0, on_wait: Callable[[], None] | None = None
 ) -> Iterator[None]:
-    """Hold a device against every other job of this user, in this process or another.
+    """Hold a device, each of its cards, against every other job of this user in any process.
 
     Waits up to `wait_s`, calling `on_wait` about ten times a second (it may raise to give up);
     then raises `DeviceBusy`. The system frees the lock of a process that dies.
     """
-    path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', _card(device))}.lock"
+    give_up_at = time.monotonic() + wait_s
+    with ExitStack() as held:
+        # In one order, so that no two jobs wait for each other's cards.
+        for card in sorted({_numbered(card) for card in ModelDevice.parse(device).cards}):
+            held.callback(_lock_card(card, give_up_at, on_wait).release)
+        yield
+
+
+def _lock_card(
+    card: str, give_up_at: float, on_wait: Callable[[], None] | None
+) -> filelock.BaseFileLock:
+    path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', card)}.lock"
     # Not of one thread: a generator that holds it may be closed in another than it ran in.
     lock = filelock.FileLock(path, thread_local=False)
-    give_up_at = time.monotonic() + wait_s
     while True:
         try:
             lock.acquire(timeout=0)
-            break
+            return lock
         except filelock.Timeout:
             if time.monotonic() >= give_up_at:
                 raise DeviceBusy(
-                    f"{device} is busy with another generation or benchmark; "
+                    f"{card} is busy with another generation or benchmark; "
                     "wait for it to end, or cancel it"
                 ) from None
             if on_wait is not None:
                 on_wait()
             time.sleep(POLL_S)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
-def _card(device: str) -> str:
-    return "cuda:0" if device == "cuda" else device
+def _numbered(card: str) -> str:
+    return "cuda:0" if card == "cuda" else card
 
 
 def cap_memory(device: str, cap_mib: float) -> None:

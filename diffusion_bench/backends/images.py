@@ -22,13 +22,14 @@ from diffusion_bench.backends.pipeline_calls import (
     pipeline_for,
 )
 from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
-from diffusion_bench.backends.split_model import cards_of, execution_device, split_options
+from diffusion_bench.backends.split_model import execution_device, split_options
 from diffusion_bench.backends.stage_clock import StageClock
 from diffusion_bench.backends.words import doubts
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import (
     Generation,
     ImageRequest,
+    ModelDevice,
     OnStep,
     PrecisionName,
     Speed,
@@ -107,7 +108,7 @@ class ImageBackend:
         device = pick_device(device)
         speed = speed or Speed()
         check_speed(speed, device)  # before the weights are read
-        cards = cards_of(device)
+        cards = ModelDevice.parse(device).cards
         placing = split_options(cards, speed)
         pipeline = load_pipeline(model, precision, revision, placing=placing)
         if placing:

@@ -13,13 +13,6 @@ from typing import Any
 
 from diffusion_bench.records import Speed
 
-BETWEEN = ","  # the names of the cards, in the name of the device that they are together
-
-
-def cards_of(device: str) -> tuple[str, ...]:
-    """Return the cards that a device is made of, one for most."""
-    return tuple(device.split(BETWEEN))
-
 
 def split_options(cards: Sequence[str], speed: Speed) -> dict[str, Any]:
     """Return how diffusers is to load a pipeline over cards; nothing for one card.

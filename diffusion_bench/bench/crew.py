@@ -8,9 +8,7 @@ from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Event, Failed, Measured, Ready
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.bench.workers import Workers
-from diffusion_bench.records import DevicesPlan, ImageRequest
-
-CARDS_OF_A_MODEL = ","  # between the names of the cards that one worker lays a model on
+from diffusion_bench.records import DevicesPlan, ImageRequest, ModelDevice
 
 
 class Crew:
@@ -22,7 +20,7 @@ class Crew:
     def __init__(self, plan: DevicesPlan, memory_cap_mib: float | None = None) -> None:
         self._plan = plan
         self.each = tuple(Workers(name, memory_cap_mib) for name in plan.names)
-        self.whole = Workers(CARDS_OF_A_MODEL.join(plan.names), memory_cap_mib)
+        self.whole = Workers(str(ModelDevice(cards=plan.names)), memory_cap_mib)
 
     def __enter__(self) -> Crew:
         return self

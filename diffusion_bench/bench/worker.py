@@ -22,6 +22,7 @@ from pydantic import Field, TypeAdapter
 from diffusion_bench.bench.measure import Effort, Generate, Measurement, measure
 from diffusion_bench.records import (
     ImageRequest,
+    ModelDevice,
     Quality,
     QualityPlan,
     Record,
@@ -137,7 +138,8 @@ class Worker:
         self._events = events
         # Under a cap the test's own memory might be what the model lacks; several cards have no one
         # ceiling.
-        self._probed_device = None if is_capped or "," in device else device
+        several = ModelDevice.parse(device).is_several
+        self._probed_device = None if is_capped or several else device
         self._backend: ImageBackend | VoiceBackend | None = None
 
     def obey(self, command: Command) -> None:
@@ -256,11 +258,12 @@ def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:
     from diffusion_bench.backends.device import cap_memory, pick_device
 
     device = pick_device(asked_device)
+    cards = ModelDevice.parse(device).cards
     if memory_cap_mib is not None:
-        for one in device.split(","):
-            cap_memory(one, memory_cap_mib)
+        for card in cards:
+            cap_memory(card, memory_cap_mib)
     uuid = None
-    if device.startswith("cuda") and "," not in device:
+    if device.startswith("cuda") and len(cards) == 1:
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     return Ready(
         device=device,

@@ -24,6 +24,7 @@ from diffusion_bench.records.devices import (
     SHARES,
     DeviceShare,
     DevicesPlan,
+    ModelDevice,
     is_one_processor,
 )
 from diffusion_bench.records.findings import LEVELS, Finding, Level
@@ -102,6 +103,7 @@ __all__ = [
     "ImageRequest",
     "Level",
     "Memory",
+    "ModelDevice",
     "OnAudio",
     "OnStep",
     "OnVoiceStep",

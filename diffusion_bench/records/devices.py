@@ -1,4 +1,4 @@
-"""Several devices at once: which, and what each of them does of the work."""
+"""What a model runs on, and several devices at once: which, and what each does of the work."""
 
 from __future__ import annotations
 
@@ -14,6 +14,30 @@ from diffusion_bench.records.base import Record
 DeviceShare = Literal["jobs", "batch", "model"]
 SHARES: tuple[DeviceShare, ...] = get_args(DeviceShare)
 MAX_DEVICES = 8
+BETWEEN_CARDS = ","
+
+
+class ModelDevice(Record):
+    """What one model runs on: a device, or several cards that its networks are laid on together.
+
+    Its name, which is what a worker and an engine are told, is that of the device, or those of the
+    cards with commas between them. Whether there is such a device is for `pick_device` to say.
+    """
+
+    cards: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the device of a name: "cpu", "cuda:0,cuda:1"."""
+        return cls(cards=tuple(name.split(BETWEEN_CARDS)))
+
+    def __str__(self) -> str:
+        return BETWEEN_CARDS.join(self.cards)
+
+    @property
+    def is_several(self) -> bool:
+        """Return whether these are several cards."""
+        return len(self.cards) > 1
 
 
 class DevicesPlan(Record):

@@ -34,6 +34,7 @@ from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import (
+    ModelDevice,
     OnAudio,
     OnVoiceStep,
     PrecisionName,
@@ -69,11 +70,14 @@ class VoiceBackend:
     ) -> VoiceBackend:
         """Load a model by catalog name, folder or hub id.
 
-        Raises `UnknownModel` or `ModelUnavailable`, as an image model does.
+        Raises `UnknownModel` or `ModelUnavailable`, as an image model does, and ValueError for
+        several cards.
         """
         from diffusion_bench.backends.voice.catalog import load_voice_model
 
         device = pick_device(device)
+        if ModelDevice.parse(device).is_several:
+            raise ValueError(f"a voice model runs on one device, not on {device} together")
         loaded = load_voice_model(model, device=device, precision=precision)
         return cls(loaded, model=model, device=device, precision=precision)
 
