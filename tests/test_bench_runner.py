@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from warm_workers import running
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import DeviceBusy, hold_device
@@ -25,7 +26,7 @@ from diffusion_bench.reports.stats import totals
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory"),
-    pytest.mark.usefixtures("own_cache"),
+    pytest.mark.usefixtures("own_cache", "warm_workers"),
 ]
 
 SMALL = parse_sweep('name = "small"\nrepeats = 2\n[axes]\nsteps = [2]\nsampler = ["ddim"]')
@@ -53,12 +54,8 @@ class Ran:
         return read_report(self.path).cells
 
 
-def children() -> list[psutil.Process]:
-    return psutil.Process().children()
-
-
 def worker() -> psutil.Process:
-    (found,) = children()
+    (found,) = running()
     return found
 
 
@@ -113,7 +110,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             if request.width == 4096:
                 some_mib = worker().memory_info().vms + 2**30
                 resource.prlimit(worker().pid, resource.RLIMIT_AS, (some_mib, some_mib))
-        if progress.kind == "heartbeat" and request.seed == 1 and children():
+        if progress.kind == "heartbeat" and request.seed == 1 and running():
             os.kill(worker().pid, signal.SIGKILL)
     return ran
 
@@ -278,7 +275,7 @@ def test_a_report_of_another_machine_or_an_existing_one_is_refused(
     with pytest.raises(ValueError, match="exists; use --resume or another name"):
         list(run_sweep(again(troubled), path, device="cpu"))
     assert path.read_bytes() == before
-    assert not children()
+    assert not running()
 
 
 def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
@@ -287,7 +284,7 @@ def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match="cannot be used here"):
         list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cuda:99"))
     assert not list(tmp_path.iterdir())
-    assert not children()
+    assert not running()
 
 
 def test_a_sweep_that_may_wait_says_so_and_starts_when_the_device_is_free(tmp_path: Path) -> None:
@@ -326,5 +323,5 @@ def test_closing_a_run_ends_its_worker_before_it_frees_the_device(tmp_path: Path
     closing_thread.join()
     waiting.join(10)
     assert seen_at_release == [False]
-    assert not children()
+    assert not running()
     assert not read_report(tmp_path / "report.jsonl").cells

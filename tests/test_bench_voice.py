@@ -26,6 +26,8 @@ from diffusion_bench.reports.stats import summarise
 from tests.test_docs import ROOT
 from tests.tiny_echo import save_tiny_echo
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 TEXTS = ("The river was quiet.", "Nobody knew why the old clock had stopped.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -41,32 +42,36 @@ if crew().leads:
 """
 
 
-def run(folder: Path, *starter: str) -> dict[str, Tensor]:
-    folder.mkdir()
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+
+
+def halves(folder: Path) -> Path:
     script = folder / "halves.py"
     script.write_text(TWO_HALVES)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    return script
+
+
+def test_two_processes_step_as_one_does_with_the_batch_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    monkeypatch.setattr(sys, "argv", ["halves.py", str(alone)])
+    runpy.run_path(str(halves(alone)))
     subprocess.run(
-        [sys.executable, *starter, str(script), str(folder)],
+        [sys.executable, *TORCHRUN, str(halves(together)), str(together)],
         check=True,
         timeout=120,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
     )
-    end: dict[str, Tensor] = torch.load(folder / "end.pt", weights_only=True)
-    return end
-
-
-def test_two_processes_step_as_one_does_with_the_batch_of_both(tmp_path: Path) -> None:
-    alone = run(tmp_path / "alone")
-    together = run(
-        tmp_path / "together", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"
-    )
-    for name, weights in alone.items():
-        torch.testing.assert_close(together[name], weights, rtol=1e-5, atol=1e-6)
-    log = (tmp_path / "together" / "losses.jsonl").exists()
+    one, both = (torch.load(each / "end.pt", weights_only=True) for each in (alone, together))
+    for name, weights in one.items():
+        torch.testing.assert_close(both[name], weights, rtol=1e-5, atol=1e-6)
+    log = (together / "losses.jsonl").exists()
     assert not log  # five steps are fewer than one line of the log is of
-    held = torch.load(tmp_path / "together" / "checkpoint.pt", weights_only=True)
+    held = torch.load(together / "checkpoint.pt", weights_only=True)
     assert held["step"] == 5
 
 

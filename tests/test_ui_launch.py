@@ -14,6 +14,7 @@ from ui_server import LIMIT_S, served, status_of
 from diffusion_bench.ui.launch import free_port, is_loopback, parse_auth
 
 ROOT = Path(__file__).parents[1]
+IMPORT = "import time:"
 
 
 @pytest.mark.parametrize("auth", ["ann", "ann:", ":secret", ""])
@@ -69,9 +70,11 @@ def test_an_open_address_without_a_password_is_warned_about(capsys):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl+C")
-def test_ctrl_c_ends_cleanly(tmp_path):
+def test_nothing_heavy_is_imported_before_the_page_is_up_and_ctrl_c_ends_cleanly(tmp_path):
+    options = ["--port", "0", "--reports", str(tmp_path), "--device", "cpu"]
     server = subprocess.Popen(
-        [sys.executable, "app.py", "--port", "0", "--reports", str(tmp_path), "--device", "cpu"],
+        # Python itself tells each module that it has imported, in a line of its own.
+        [sys.executable, "-X", "importtime", "app.py", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -82,28 +85,20 @@ def test_ctrl_c_ends_cleanly(tmp_path):
     killer = threading.Timer(LIMIT_S, server.kill)
     killer.start()
     try:
-        first = server.stdout.readline()
+        imported = []
+        for line in server.stdout:
+            if not line.startswith(IMPORT):
+                break
+            imported.append(line.rpartition("|")[2].strip())
         server.send_signal(signal.SIGINT)
-        rest = server.stdout.read()
-        assert "Diffusion Bench is at http://127.0.0.1:" in first
+        rest = [line for line in server.stdout if not line.startswith(IMPORT)]
+        assert "Diffusion Bench is at http://127.0.0.1:" in line
+        assert {"gradio", "diffusion_bench.ui.build"} <= set(imported)
+        assert {"torch", "diffusers", "plotly"}.isdisjoint(imported)
         assert server.wait() == 0
-        assert rest.strip() == "Ended."
+        assert "".join(rest).strip() == "Ended."
     finally:
         killer.cancel()
         server.kill()
         server.wait()
         server.stdout.close()
-
-
-def test_nothing_heavy_is_imported_before_the_page_is_up():
-    program = (
-        "import sys\n"
-        "from diffusion_bench.ui.launch import serving\n"
-        "with serving(device='cpu'):\n"
-        "    print([name for name in ('torch', 'diffusers', 'plotly') if name in sys.modules])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-
-    assert done.stdout.splitlines()[-1] == "[]"
