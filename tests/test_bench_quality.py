@@ -23,7 +23,10 @@ from diffusion_bench.records import ImageRequest, QualityPlan
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Report
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.usefixtures("warm_workers"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from diffusion_bench.bench.measure import Effort, measure
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
@@ -14,6 +16,8 @@ from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.export import to_markdown, to_rows
 from diffusion_bench.reports.read import read_report
 from tests.fakes import make_cell, make_report
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 
 def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:

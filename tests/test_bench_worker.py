@@ -47,7 +47,7 @@ threading.Thread(target=chatter, daemon=True).start()
 ABORT_LATER = """
 import os, sys, threading, time
 def abort():
-    while "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion" not in sys.modules:
+    while "diffusion_bench.backends.images" not in sys.modules:  # imported for the first cell
         time.sleep(0.01)
     os.abort()
 threading.Thread(target=abort, daemon=True).start()
