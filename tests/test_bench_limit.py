@@ -18,8 +18,8 @@ from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
 
 LIMIT_S = 120.0
-# Beside the loaded model: 64 pixels and 16 pictures take about 85 MiB, 128 take 310, 192 take 720.
-ROOM_MIB = 200.0
+# Beside the loaded model: 64 pixels and 16 pictures take about 110 MiB, 128 take 240, 192 take 560.
+ROOM_MIB = 175.0
 
 
 def tries(values: range, largest: int | None) -> tuple[list[int], tuple[int | None, int | None]]:

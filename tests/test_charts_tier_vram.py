@@ -22,7 +22,7 @@ from diffusion_bench.charts.tier_runnable import (
 from diffusion_bench.charts.tier_steps import Prices
 from diffusion_bench.charts.tier_study import study
 from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import find_card, is_geforce, known_cards
 from diffusion_bench.tiers.cost import known_models
 from diffusion_bench.tiers.path import UpgradePath, shipped_path
@@ -123,7 +123,7 @@ def test_too_little_ram_takes_the_offload_away() -> None:
 def test_a_processor_is_told_from_its_own_cells_only() -> None:
     works = [
         Workload(model=BUNDLED_MODEL, width=s, height=s, precision="fp32", steps=n)
-        for s in (64, 128)
+        for s in (BUNDLED_SIDE, 2 * BUNDLED_SIDE)
         for n in (10, 20, 50)
     ]
     cells = [
@@ -131,7 +131,7 @@ def test_a_processor_is_told_from_its_own_cells_only() -> None:
     ]
     room = runnable_on_processor("a CPU", cells, 16.0)
     by_model = {one.workload.model: one for one in room.runs}
-    expected = 0.1 + 1e-6 * 64**2 * 20
+    expected = 0.1 + 1e-6 * BUNDLED_SIDE**2 * 20
     assert by_model[BUNDLED_MODEL].seconds_per_image == pytest.approx(expected, rel=0.05)
     assert "measured on its processor" in by_model[BUNDLED_MODEL].evidence.source
     assert by_model["sd15"].seconds_per_image is None

@@ -16,13 +16,14 @@ from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.cli import main
 from diffusion_bench.cli.sweeps import describe, limit_line, time_left
-from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Energy, Limit
 from diffusion_bench.reports.store import to_line
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
+SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
 PLAN = (
     f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "{BUNDLED_MODEL}"]\n'
     'sampler = ["ddim"]\nsteps = [2]\n'
@@ -139,8 +140,8 @@ def test_exhaustive_times_every_step_and_each_cell_is_a_line_in_a_pipe(
         assert [len(sample.step_s) for sample in cell.samples] == [4]
         assert cell.extrapolation is None
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("1/2 ddim, 4 steps, 64x64, batch 1; about ")
-    assert second.startswith("2/2 ddim, 4 steps, 64x64, batch 2; about 0 s left")
+    assert first.startswith(f"1/2 ddim, 4 steps, {SIZE}, batch 1; about ")
+    assert second.startswith(f"2/2 ddim, 4 steps, {SIZE}, batch 2; about 0 s left")
 
 
 @pytest.mark.parametrize(
@@ -246,12 +247,12 @@ def test_a_table_that_cannot_be_written_is_one_line(
 
 
 def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
-    request = ImageRequest(prompt="a cat", steps=20, width=96, batch=4)
+    request = ImageRequest(prompt="a cat", steps=20, width=96, height=32, batch=4)
     settings = {"num_cells": 4, "num_done": 1}
     at = {
         "starting": Progress(kind="ready", **settings),
-        "ddim, 20 steps, 96x64, batch 4": Progress(kind="heartbeat", request=request, **settings),
-        "ddim, 20 steps, 96x64, batch 4, repeat 2 done": Progress(
+        "ddim, 20 steps, 96x32, batch 4": Progress(kind="heartbeat", request=request, **settings),
+        "ddim, 20 steps, 96x32, batch 4, repeat 2 done": Progress(
             kind="repeated", request=request, repeat=2, **settings
         ),
         "done": Progress(kind="done", **settings),

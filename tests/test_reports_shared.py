@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_why import why
 from diffusion_bench.records import DevicesPlan, ImageRequest, Memory
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import to_markdown
+from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
 from diffusion_bench.reports.schema import DeviceJob, Energy, GpuCard, Header, Report, SharedCell
@@ -200,6 +202,23 @@ def test_tables_and_pages_show_devices_share_and_efficiency() -> None:
     page = to_html([report()])
     assert "Several devices at once: two.jsonl" in page
     assert f"cuda:1 ({CARD})" in page
+
+
+def test_a_spreadsheet_has_the_shared_cells_after_the_others_and_the_same_columns_without() -> None:
+    lost = job(1, status="oom", begin_s=(), end_s=(), energy=None)
+    both = report(cell(), cell(job(0), lost, status="oom", message="=cuda:1: out of memory"))
+    alone = Report(header=header(), cells=(make_cell(),), source="one.jsonl")
+    rows = list(csv.DictReader(io.StringIO(to_csv([alone, both]))))
+    plain, good, failed = rows
+    assert (plain["share"], plain["images_per_hour"], plain["status"]) == ("", "", "ok")
+    assert (good["share"], good["devices"]) == ("jobs 8 + 8", "cuda:0, cuda:1")
+    assert good["device"] == f"{CARD}; {CARD}"
+    assert float(good["images_per_hour"]) == pytest.approx(16 * 3600 / 5.0)
+    assert float(good["efficiency"]) == pytest.approx(4.0 / 5.0)
+    assert (failed["status"], failed["median_s"]) == ("oom", "")
+    assert failed["message"] == "'=cuda:1: out of memory"
+    assert "share" not in to_csv([alone]).splitlines()[0].split(",")
+    assert to_csv([both]).count("\n") == 3
 
 
 def test_the_index_keeps_shared_cells_as_they_were(tmp_path: Path) -> None:

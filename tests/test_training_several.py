@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diffusion_bench.training.crew import Crew
 from diffusion_bench.training.loop import Schedule, new_optimizer, restore, train
-from diffusion_bench.training.optimisers import MuonAndAdamW, is_hidden_matrix
+from diffusion_bench.training.optimisers import MuonAndAdamW, fair_shares, is_hidden_matrix
 
 # Two examples a step. Alone a process takes both; of two each takes the one of its number.
 TWO_HALVES = """
@@ -25,20 +25,24 @@ from torch import nn
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.loop import Schedule, train
 
-torch.manual_seed(0)
-network = nn.Linear(3, 1)
-schedule = Schedule(steps=5, batch=2, peak_lr=0.1, warmup_steps=1, ema_decay=0.5)
+def trained(folder, muon):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 1))
+    schedule = Schedule(steps=5, batch=2, peak_lr=0.1, warmup_steps=1, ema_decay=0.5, muon=muon)
 
-def loss_of_step(number, generator):
-    share = crew().share(schedule.batch)
-    numbers = [number * share + own for own in range(share)]
-    rows = torch.tensor([[n % 3, n % 5, 1.0] for n in numbers])
-    with torch.autocast("cpu", enabled=False):
-        return (network(rows) - 1).square().mean()
+    def loss_of_step(number, generator):
+        share = crew().share(schedule.batch)
+        numbers = [number * share + own for own in range(share)]
+        rows = torch.tensor([[n % 3, n % 5, 1.0] for n in numbers])
+        with torch.autocast("cpu", enabled=False):
+            return (network(rows) - 1).square().mean()
 
-train(network, loss_of_step, schedule, folder=Path(sys.argv[1]), device="cpu")
-if crew().leads:
-    torch.save(network.state_dict(), Path(sys.argv[1]) / "end.pt")
+    train(network, loss_of_step, schedule, folder=folder, device="cpu")
+    if crew().leads:
+        torch.save(network.state_dict(), folder / "end.pt")
+
+trained(Path(sys.argv[1]) / "adamw", False)
+trained(Path(sys.argv[1]) / "muon", True)
 """
 
 
@@ -66,19 +70,31 @@ def test_two_processes_step_as_one_does_with_the_batch_of_both(
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
         capture_output=True,
     )
-    one, both = (torch.load(each / "end.pt", weights_only=True) for each in (alone, together))
-    for name, weights in one.items():
-        torch.testing.assert_close(both[name], weights, rtol=1e-5, atol=1e-6)
-    log = (together / "losses.jsonl").exists()
-    assert not log  # five steps are fewer than one line of the log is of
-    held = torch.load(together / "checkpoint.pt", weights_only=True)
-    assert held["step"] == 5
+    for name in ("adamw", "muon"):
+        ends = (torch.load(each / name / "end.pt", weights_only=True) for each in (alone, together))
+        one, both = ends
+        for layer, weights in one.items():
+            torch.testing.assert_close(both[layer], weights, rtol=1e-5, atol=1e-6)
+        log = (together / name / "losses.jsonl").exists()
+        assert not log  # five steps are fewer than one line of the log is of
+        held = torch.load(together / name / "checkpoint.pt", weights_only=True)
+        assert held["step"] == 5
+    # Each process held the momentum of its own matrices.
+    assert sorted(held["optimizer"]["muon"]["state"]) == [0, 1, 2]
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
     assert Crew(0, 2).share(8) == 4
     with pytest.raises(ValueError, match="a batch of 7 cannot be shared by 2 processes"):
         Crew(0, 2).share(7)
+
+
+def test_shares_of_the_work_are_near_equal_and_hold_all_of_it() -> None:
+    costs = [9, 1, 1, 4, 8, 3]
+    shares = fair_shares(costs, 2)
+    assert sorted(index for share in shares for index in share) == list(range(6))
+    assert [sum(costs[index] for index in share) for share in shares] == [13, 13]
+    assert fair_shares([5], 3) == [[0], [], []]
 
 
 class Small(nn.Module):

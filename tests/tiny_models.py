@@ -17,7 +17,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from diffusion_bench.training.pictogram.tokenizer import new_tokenizer
+from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
 
 TEXT_WIDTH = 32
 

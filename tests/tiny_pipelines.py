@@ -33,7 +33,7 @@ from transformers import (
     T5EncoderModel,
 )
 
-from diffusion_bench.training.pictogram.tokenizer import new_tokenizer
+from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
 
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 

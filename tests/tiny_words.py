@@ -1,4 +1,4 @@
-"""Words beside a model's weights, in both shapes there are: as `pictogram` and `picturebook` do."""
+"""Words beside a model's weights, in the shape of our first image model and in `picturebook`'s."""
 
 from __future__ import annotations
 

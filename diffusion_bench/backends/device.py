@@ -100,9 +100,9 @@ def _lock_card(
                     f"{card} is busy with another generation or benchmark; "
                     "wait for it to end, or cancel it"
                 ) from None
-            if on_wait is not None:
-                on_wait()
             time.sleep(POLL_S)
+            if on_wait is not None:  # last, so that who gave up meanwhile does not get the card
+                on_wait()
 
 
 def _numbered(card: str) -> str:

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
 from diffusion_bench.records.speed import AskedSpeed, Speed
 
-BUNDLED_MODEL = "pictogram"
-BUNDLED_SIDE = 64  # pixels, that it was trained at
+BUNDLED_MODEL = "picturebook"
+BUNDLED_SIDE = 128  # pixels, that it was trained at
 MAX_SIDE = 4096
 
 # "native" is the scheduler that the model came with.

@@ -18,7 +18,7 @@ from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.shared import compare_shared, shared_table
+from diffusion_bench.reports.shared import compare_shared, shared_rows, shared_table
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
 
@@ -82,12 +82,18 @@ def to_rows(
 def to_csv(
     reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
 ) -> str:
-    """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed."""
+    """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed.
+
+    Cells of several devices follow, with columns of their own, which the other rows leave empty.
+    """
     rows = to_rows(reports, tariff=tariff, explain=explain)
+    for report, label in zip(reports, report_labels(reports), strict=True):
+        rows += shared_rows(report, label or report.source or report.header.report_id)
     if not rows:
         return ""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: _csv_value(value) for key, value in row.items()})

@@ -95,6 +95,14 @@ def shared_table(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, [_table_row(cell, report.header) for cell in report.shared]
 
 
+def shared_rows(report: Report, label: str) -> list[dict[str, str | float | int | None]]:
+    """Return a flat row a shared cell, in the columns of `export.to_rows` where they mean the same.
+
+    `pictures` are those of one start, on all devices; the others are as in `SharedSummary`.
+    """
+    return [_flat_row(cell, report.header, label) for cell in report.shared]
+
+
 def compare_shared(reports: Sequence[Report]) -> list[SharedRow]:
     """Return a row for each shared cell that the baseline and another report both have."""
     if len(reports) < 2:
@@ -171,6 +179,42 @@ def _table_row(cell: SharedCell, header: Header) -> list[str]:
         ", ".join(cell.labels),
         cell.message,
     ]
+
+
+def _flat_row(cell: SharedCell, header: Header, label: str) -> dict[str, str | float | int | None]:
+    request, found = cell.request, summarise_shared(cell)
+    interval = found.interval_s if found else None
+    return {
+        "report": label,
+        "device": "; ".join(device_names(cell, header)),
+        "devices": ", ".join(job.device for job in cell.jobs),
+        "share": _share_words(cell),
+        "model": request.model,
+        "sampler": sampler(request),
+        "steps": request.steps,
+        "resolution": size(request),
+        "batch": request.batch,
+        "precision": request.precision,
+        "guidance_scale": request.guidance_scale,
+        "seed": request.seed,
+        "status": cell.status,
+        "message": cell.message,
+        "repeats": found.n if found else None,
+        "median_s": found.wall_s if found else None,
+        "interval_low_s": interval.low if interval else None,
+        "interval_high_s": interval.high if interval else None,
+        "interval_confidence": interval.confidence if interval else None,
+        "energy_per_image_j": found.energy_per_image_j if found else None,
+        "pictures": found.pictures if found else None,
+        "images_per_hour": found.images_per_hour if found else None,
+        "efficiency": found.efficiency if found else None,
+        "speedup": found.speedup if found else None,
+        "labels": ", ".join(cell.labels),
+        "prompt": request.prompt,
+        "order": cell.order,
+        "started_utc": cell.started_utc,
+        "cell_id": cell.cell_id,
+    }
 
 
 def _share_words(cell: SharedCell) -> str:

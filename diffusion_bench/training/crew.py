@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,33 @@ class Crew:
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
+
+    def hand_out(self, tensors: list[Tensor], rank: int) -> None:
+        """Replace each process's tensors by those of one of them."""
+        if self.size == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.broadcast(flat, rank)
+        if rank != self.rank:
+            parts = flat.split([tensor.numel() for tensor in tensors])
+            for tensor, part in zip(tensors, parts, strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def gather(self, own: dict[int, Any]) -> list[dict[int, Any]]:
+        """Return what every process has, in the order of their ranks."""
+        if self.size == 1:
+            return [own]
+        found: list[dict[int, Any]] = [{}] * self.size
+        distributed.all_gather_object(found, own)
+        return found
+
+    def decided(self, choice: bool) -> bool:
+        """Return what the leader chose, in every process."""
+        if self.size == 1:
+            return choice
+        told = torch.tensor([choice])
+        distributed.broadcast(told, 0)
+        return bool(told)
 
     def wait(self) -> None:
         """Return when every process has come here."""

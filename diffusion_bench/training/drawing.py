@@ -43,9 +43,9 @@ def draw(
     return (np.concatenate(drawn) * 255).round().astype(np.uint8)
 
 
-def save_grid(pictures: np.ndarray, path: Path, *, columns: int, scale: int = 1) -> None:
+def save_grid(pictures: np.ndarray, path: Path, *, columns: int, scale: float = 1) -> None:
     """Save pictures (n, side, side, 3) as one PNG, row by row."""
-    side = pictures.shape[1] * scale
+    side = round(pictures.shape[1] * scale)
     grid = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
     for number, picture in enumerate(pictures):
         tile = Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS)

@@ -100,7 +100,7 @@ def train(
             if ours.leads:
                 _log(folder, step + 1, recent, spent_h, schedule)
             recent.clear()
-        if ours.leads and (now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps):
+        if ours.decided(now - saved > CHECKPOINT_EVERY_S or step + 1 == schedule.steps):
             _save(checkpoint, network, optimizer, ema, step=step + 1, spent_h=spent_h)
             saved = now
     ours.wait()
@@ -149,18 +149,17 @@ def _save(
     step: int,
     spent_h: float,
 ) -> None:
-    part = path.with_suffix(".part")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "ema": ema.state_dict(),
-            "step": step,
-            "hours": spent_h,
-        },
-        part,
-    )
-    os.replace(part, path)
+    held = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),  # of every process: all of them come here
+        "ema": ema.state_dict(),
+        "step": step,
+        "hours": spent_h,
+    }
+    if crew().leads:
+        part = path.with_suffix(".part")
+        torch.save(held, part)
+        os.replace(part, path)
 
 
 def _restore(

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from diffusion_bench.training.crew import crew
+
 NOT_HIDDEN = ("conv_in", "conv_out", "embedding", "slot_reader")
 
 
@@ -22,7 +24,10 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
 
 
 class MuonAndAdamW:
-    """Step both optimisers as one; learning rates of both follow AdamW's scale."""
+    """Step both optimisers as one; learning rates of both follow AdamW's scale.
+
+    Of several processes each makes its share of the matrices orthogonal and is told the others'.
+    """
 
     def __init__(self, network: nn.Module, *, lr: float, weight_decay: float) -> None:
         named = list(network.named_parameters())
@@ -30,10 +35,13 @@ class MuonAndAdamW:
         others = [p for name, p in named if not is_hidden_matrix(name, p)]
         # The same memory, seen as matrices: Muon takes nothing else.
         self.matrices = [nn.Parameter(p.detach().flatten(1)) for p in self.hidden]
-        self.both: list[Optimizer] = [
-            Muon(self.matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            AdamW(others, lr=lr, weight_decay=weight_decay, fused=True),
-        ]
+        self.shares = fair_shares([cost(matrix) for matrix in self.matrices], crew().size)
+        self.own = self.shares[crew().rank]
+        self.both: list[Optimizer] = [AdamW(others, lr=lr, weight_decay=weight_decay, fused=True)]
+        if self.own:
+            own = [self.matrices[index] for index in self.own]
+            settings: dict[str, Any] = {"weight_decay": weight_decay, "lr": lr}
+            self.both.append(Muon(own, adjust_lr_fn="match_rms_adamw", **settings))
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -50,16 +58,46 @@ class MuonAndAdamW:
     @torch.no_grad()
     def step(self) -> None:
         """Move every parameter that has a gradient."""
-        for parameter, matrix in zip(self.hidden, self.matrices, strict=True):
-            matrix.grad = None if parameter.grad is None else parameter.grad.flatten(1)
+        for index in self.own:
+            gradient = self.hidden[index].grad
+            self.matrices[index].grad = None if gradient is None else gradient.flatten(1)
         for optimiser in self.both:
             optimiser.step()
+        for rank, share in enumerate(self.shares):
+            crew().hand_out([self.matrices[index] for index in share], rank)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of both."""
-        return {"muon": self.both[0].state_dict(), "adamw": self.both[1].state_dict()}
+        """Return the state of both, every process's share in it; all of them must ask."""
+        adamw, *muon = self.both
+        held = muon[0].state_dict()["state"] if muon else {}
+        parts = crew().gather({index: held[own] for own, index in enumerate(self.own) if held})
+        return {"adamw": adamw.state_dict(), "muon": {"state": _merged(parts)}}
 
     def load_state_dict(self, held: dict[str, Any]) -> None:
-        """Take up the state of both."""
-        for optimiser, name in zip(self.both, ("muon", "adamw"), strict=True):
-            optimiser.load_state_dict(held[name])
+        """Take up the state of both, of Muon's this process's share."""
+        adamw, *muon = self.both
+        adamw.load_state_dict(held["adamw"])
+        for optimiser in muon:
+            kept = {own: held["muon"]["state"][index] for own, index in enumerate(self.own)}
+            optimiser.load_state_dict(optimiser.state_dict() | {"state": kept})
+
+
+def cost(matrix: Tensor) -> int:
+    """Return the multiplications of one of Muon's iterations, but for a factor."""
+    short, long = sorted(matrix.shape)
+    return short * short * (2 * long + short)
+
+
+def fair_shares(costs: list[int], size: int) -> list[list[int]]:
+    """Return which items each of `size` takes, the dearest first to who has least."""
+    shares: list[list[int]] = [[] for _ in range(size)]
+    spent = [0] * size
+    for index in sorted(range(len(costs)), key=costs.__getitem__, reverse=True):
+        least = spent.index(min(spent))
+        shares[least].append(index)
+        spent[least] += costs[index]
+    return [sorted(share) for share in shares]
+
+
+def _merged(parts: list[dict[int, Any]]) -> dict[int, Any]:
+    return {index: state for part in parts for index, state in part.items()}

@@ -44,8 +44,15 @@ def save_in_half(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     # transformers loads in the precision its configuration names, diffusers in fp32: a stock
     # `from_pretrained(folder)` would mix the two.
-    text_config = folder / "text_encoder" / "config.json"
-    settings = json.loads(text_config.read_text(encoding="utf-8")) | {"dtype": "float32"}
-    text_config.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    _change(folder / "text_encoder" / "config.json", dtype="float32")
+    # diffusers notes where the trainer happened to keep the network.
+    _change(folder / "vae" / "config.json", _name_or_path=None)
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)
+
+
+def _change(path: Path, **changes: str | None) -> None:
+    """Set settings of a JSON file, or with None leave them out."""
+    settings = json.loads(path.read_text(encoding="utf-8")) | changes
+    kept = {name: value for name, value in settings.items() if changes.get(name, "") is not None}
+    path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")

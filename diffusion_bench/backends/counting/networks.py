@@ -17,6 +17,7 @@ from diffusion_bench.records import BUNDLED_MODEL, Record
 
 CONFIGURATIONS = Path(__file__).parent / "configurations.json"
 SDXL_TIME_IDS = 6
+TILE_PIXELS = 512  # of decoders whose configuration names no size
 
 Inputs = tuple[tuple[Any, ...], dict[str, Any]]
 Run = Callable[[int, int, bool], Counter]  # cells of a side, passes, plain attention
@@ -32,7 +33,7 @@ class Network(Record):
     config: dict[str, Any]
     tokens: int = 0
     upcast: bool = False
-    tile_pixels: int = 512
+    tile_pixels: int = TILE_PIXELS
 
 
 class Configuration(Record):
@@ -81,7 +82,9 @@ def folder_configuration(folder: Path) -> Configuration:
         text_width=unet["cross_attention_dim"],
         denoiser=Network(cls=unet["_class_name"], config=unet),
         text_encoders=(Network(cls=text["architectures"][0], config=text, tokens=tokens),),
-        decoder=Network(cls=vae["_class_name"], config=vae),
+        decoder=Network(
+            cls=vae["_class_name"], config=vae, tile_pixels=vae.get("sample_size") or TILE_PIXELS
+        ),
     )
 
 

@@ -79,7 +79,8 @@ def main(
         typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
     if "export" in wanted and crew().leads:
         restore(denoiser, work / "denoiser")
-        restore(vae.decoder, work / "decoder")
+        if (work / "decoder" / "checkpoint.pt").exists():
+            restore(vae.decoder, work / "decoder")
         export(assemble(vae.cpu(), denoiser.cpu(), tokenizer), out)
         typer.echo(f"wrote {out}")
 

@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.scenes import (
@@ -29,7 +30,7 @@ from diffusion_bench.training.stable_diffusion import (
 )
 
 LATENT_CHANNELS = 32
-TRAINED_AUTOENCODER = Path(__file__).with_name("trained") / "autoencoder"
+TRAINED_AUTOENCODER = MODELS_FOLDER / "picturebook" / "vae"
 CHANNELS = (12, 48, 64, 96, 128)
 AUTOENCODER = Schedule(
     steps=7000, batch=8, peak_lr=2e-3, ema_decay=0.999, decay_steps=2200, muon=True

@@ -18,7 +18,7 @@ from diffusion_bench.training.drawing import draw, save_grid, save_losses
 from diffusion_bench.training.picturebook.evaluate import ask
 from diffusion_bench.training.picturebook.scenes import random_scene
 
-COLUMNS = 20
+COLUMNS = 20  # of the grid of all objects, which is drawn at half size
 STAGES = ("autoencoder", "denoiser", "decoder")
 FIELDS_PROMPT = "an astronaut riding a horse on mars"
 
@@ -34,8 +34,9 @@ def main(
     words = [scene.caption for scene in ask("single", 0, seed=3, every_object=True)]
     chance = random.Random("card")
     scenes = [random_scene(chance).caption for _ in range(2 * COLUMNS)]
-    for name, captions in (("objects.png", words), ("scenes.png", scenes)):
-        save_grid(draw(pipeline, captions, seed=5, batch=16), model / name, columns=COLUMNS)
+    for name, captions, scale in (("objects.png", words, 0.5), ("scenes.png", scenes, 1.0)):
+        pictures = draw(pipeline, captions, seed=5, batch=16)
+        save_grid(pictures, model / name, columns=COLUMNS if scale < 1 else 10, scale=scale)
     save_grid(one_caption(pipeline), model / "one_caption.png", columns=8)
     if work is not None:
         ran = [stage for stage in STAGES if (work / stage / "losses.jsonl").exists()]

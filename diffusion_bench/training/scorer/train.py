@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.training.loop import Schedule, train
+from diffusion_bench.training.picturebook.autoencoder import encode
 from diffusion_bench.training.picturebook.scenes import Scene, draw_scene, random_scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids
@@ -35,9 +36,9 @@ def scenes_of(step: int, batch: int, *, stream: str = SEED) -> list[Scene]:
     return [random_scene(chance) for _ in range(batch)]
 
 
-def pictures_of(scenes: list[Scene]) -> Tensor:
-    """Return (scenes, 3, 64, 64) float32 pictures in [-1, 1]."""
-    drawn = np.stack([draw_scene(scene, SIDE) for scene in scenes])
+def pictures_of(scenes: list[Scene], side: int = SIDE) -> Tensor:
+    """Return (scenes, 3, side, side) float32 pictures in [-1, 1]."""
+    drawn = np.stack([draw_scene(scene, side) for scene in scenes])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -60,17 +61,17 @@ def worsened(pictures: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def decoded(pictures: Tensor, vae: Any, generator: torch.Generator) -> Tensor:
-    """Return pictures of which the first half have been through an autoencoder, with some noise.
+def decoded(scenes: list[Scene], vae: AutoencoderKL, generator: torch.Generator) -> Tensor:
+    """Return the image model's way of drawing scenes: through its autoencoder, with some noise.
 
-    It is how an image model's pictures differ from true drawings.
+    Drawn at the model's size and made smaller as the scorer does, (scenes, 3, 64, 64).
     """
-    count = int(len(pictures) * DECODED_SHARE)
-    latents = vae.encode(pictures[:count]).latents.float()
-    strength = LATENT_NOISE * torch.rand(count, 1, 1, 1, generator=generator)
+    latents = encode(vae, pictures_of(scenes, BUNDLED_SIDE))
+    strength = LATENT_NOISE * torch.rand(len(scenes), 1, 1, 1, generator=generator)
     noise = torch.randn(latents.shape, generator=generator)
-    drawn = vae.decode(latents + strength * noise).sample.float().clamp(-1, 1)
-    return torch.cat([drawn, pictures[count:]])
+    drawn = vae.decoder(latents + strength * noise).float().clamp(-1, 1)
+    small = F.interpolate(drawn, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+    return small.clamp(-1, 1)
 
 
 def scorer_loss(
@@ -101,14 +102,15 @@ def train_scorer(
 ) -> None:
     """Train encoders and reader in place; the checkpoint lies in `folder`."""
     meaning = canonical_ids(tokenizer)
-    vae = AutoencoderTiny.from_pretrained(MODELS_FOLDER / "pictogram" / "vae")
+    vae = AutoencoderKL.from_pretrained(MODELS_FOLDER / BUNDLED_MODEL / "vae").float()
     names = background_names()
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         scenes = scenes_of(step, schedule.batch)
         pictures = pictures_of(scenes)
         if step >= DECODED_FROM:
-            pictures = decoded(pictures, vae, generator)
+            count = int(len(scenes) * DECODED_SHARE)
+            pictures[:count] = decoded(scenes[:count], vae, generator)
         pictures = worsened(pictures, generator)
         tokens = meaning[tokenize(tokenizer, [scene.caption for scene in scenes])]
         patches = torch.stack([patch_labels(scene) for scene in scenes])
