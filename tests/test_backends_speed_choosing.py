@@ -22,7 +22,15 @@ from diffusion_bench.backends.speed.choosing import (
     measure_speeds,
 )
 from diffusion_bench.backends.speed.remembered import MAX_CHOICES, NAME, Choice, recall, remember
-from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
+from diffusion_bench.records import (
+    BUNDLED_SIDE,
+    Generation,
+    ImageRequest,
+    Memory,
+    Speed,
+    Stages,
+    parse_speed,
+)
 
 PLAIN, PACKED, BF16 = Speed(), Speed(packed=True), Speed(compute="bf16")
 REQUEST = ImageRequest(prompt="a cat", speed="auto")
@@ -148,7 +156,7 @@ def test_a_choice_is_measured_once_and_remembered_for_machine_model_and_size(tin
 def test_the_key_changes_with_whatever_decides_the_speed(tiny: str, tmp_path: Path) -> None:
     request = REQUEST.model_copy(update={"model": tiny})
     keys = [choice_key(request, "cpu")]
-    for change in ({"batch": 2}, {"width": 128}, {"precision": "bf16"}, {"guidance_scale": 1.0}):
+    for change in ({"batch": 2}, {"width": 192}, {"precision": "bf16"}, {"guidance_scale": 1.0}):
         keys.append(choice_key(request.model_copy(update=change), "cpu"))
     keys.append(choice_key(REQUEST, "cpu"))
     threads = torch.get_num_threads()
@@ -266,7 +274,7 @@ def test_the_decoder_is_cut_up_only_where_memory_is_short(
     tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = load_pipeline(tiny, "fp32")
-    one_mib = 64 * 64 * 16 * 4 * 4 / 2**20  # pixels, channels, maps, bytes
+    one_mib = BUNDLED_SIDE**2 * 16 * 4 * 4 / 2**20  # pixels, channels, maps, bytes
     for free_mib, batch, words in (
         (1000, 8, "plain"),
         (2 * one_mib, 8, "sliced-vae"),

@@ -18,9 +18,15 @@ def speeds_of(axes: str) -> list[str]:
     return [str(cell.speed) for cell in sweep.requests() if isinstance(cell, ImageRequest)]
 
 
+# What a sweep of the first versions asked for when it named no model and no size.
+FIRST = ImageRequest(prompt="a cat on a blue background", model="pictogram", width=64, height=64)
+
+
 def test_a_sweep_that_names_no_speed_is_the_one_it_was() -> None:
-    (request,) = parse_sweep('name = "x"\n[axes]\nsampler = ["ddim"]').requests()
-    assert request == ImageRequest(prompt="a cat on a blue background")
+    (request,) = parse_sweep(
+        'name = "x"\n[axes]\nsampler = ["ddim"]\nmodel = ["pictogram"]\nresolution = [64]'
+    ).requests()
+    assert request == FIRST
     # Computed with the version before `speed` was an axis.
     assert request.workload_id() == "fa6048c2d45e07f4"
 

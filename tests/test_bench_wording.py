@@ -24,7 +24,7 @@ def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> No
 
 
 def test_a_cell_is_named_by_what_sweeps_vary() -> None:
-    request = ImageRequest(prompt="a", steps=20, batch=4, width=96)
+    request = ImageRequest(prompt="a", steps=20, batch=4, width=96, height=64)
     assert name_request(request) == "ddim, 20 steps, 96x64, batch 4"
     one = request.model_copy(update={"steps": 1, "eta": 0.5})
     assert name_request(one).startswith("ddim")

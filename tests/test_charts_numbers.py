@@ -18,6 +18,7 @@ from diffusion_bench.charts.throughput import (
     throughput_table,
 )
 from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+from diffusion_bench.records import BUNDLED_SIDE
 
 OOM = make_cell(steps=50, status="oom", message="no room")
 CHARTS = {
@@ -26,6 +27,7 @@ CHARTS = {
     "memory": (memory_numbers, memory_figure, memory_table),
     "step_times": (step_times_numbers, step_times_figure, step_times_table),
 }
+SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
 
 
 def test_latency_has_a_line_a_sampler_resolution_and_batch_with_medians_by_steps():
@@ -34,16 +36,16 @@ def test_latency_has_a_line_a_sampler_resolution_and_batch_with_medians_by_steps
         make_cell(steps=10, wall_s=(1.0, 2.0, 3.0)),
         make_cell(sampler="ddim", eta=0.5),
         make_cell(sampler="ddpm"),
-        make_cell(width=128, height=128),
+        make_cell(width=256, height=256),
         make_cell(batch=4),
     ]
     lines = latency_numbers([make_report(*cells)])
     assert [line.name for line in lines] == [
-        "ddim, 64x64, batch 1",
-        "ddim, 64x64, batch 4",
-        "ddim eta 0.5, 64x64, batch 1",
-        "ddpm, 64x64, batch 1",
-        "ddim, 128x128, batch 1",
+        f"ddim, {SIZE}, batch 1",
+        f"ddim, {SIZE}, batch 4",
+        f"ddim eta 0.5, {SIZE}, batch 1",
+        f"ddpm, {SIZE}, batch 1",
+        "ddim, 256x256, batch 1",
     ]
     assert lines[0].points == ((10, 2.0, 1.0, 3.0, 3, ""), (20, 4.0, 2.0, 9.0, 3, ""))
 
@@ -67,7 +69,7 @@ def test_axes_are_logarithmic_only_for_a_wide_range():
 
 
 def test_dashes_tell_samplers_apart_and_colours_resolutions():
-    report = make_report(make_cell(), make_cell(sampler="ddpm"), make_cell(width=128, height=128))
+    report = make_report(make_cell(), make_cell(sampler="ddpm"), make_cell(width=256, height=256))
     figure = latency_figure(latency_numbers([report]))
     small, noisy, large = (trace for trace in figure.data if trace.showlegend is False)
     assert small.line.color == noisy.line.color != large.line.color
@@ -106,7 +108,7 @@ def test_two_machines_are_named_by_machine_and_file(chart):
         make_report(make_cell(), source="b.jsonl", gpu="NVIDIA L4"),
     ]
     names = {row[0] for row in table(numbers(reports))[1]}
-    assert names == {"ddim, 64x64, Test CPU, a.jsonl", "ddim, 64x64, NVIDIA L4, b.jsonl"}
+    assert names == {f"ddim, {SIZE}, Test CPU, a.jsonl", f"ddim, {SIZE}, NVIDIA L4, b.jsonl"}
 
 
 @pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
@@ -173,7 +175,7 @@ def test_kinds_of_memory_are_never_mixed():
 
 def test_memory_that_was_not_measured_is_a_row_with_its_reason():
     numbers = memory_numbers([make_report(make_cell())], kind="nvml_used_mib")
-    assert memory_table(numbers)[1] == [["ddim, 64x64", 20, None, "ok", NO_GPU]]
+    assert memory_table(numbers)[1] == [[f"ddim, {SIZE}", 20, None, "ok", NO_GPU]]
     assert len(memory_figure(numbers).data) == 0
 
 

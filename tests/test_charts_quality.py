@@ -56,7 +56,7 @@ def test_on_the_front_is_what_nothing_beats_in_both() -> None:
 
 
 def test_pictures_of_another_size_and_reports_of_another_machine_have_fronts_of_their_own() -> None:
-    small = make_report(judged(10, 1.0, 10.0), judged(10, 9.0, 20.0, width=128, height=128))
+    small = make_report(judged(10, 1.0, 10.0), judged(10, 9.0, 20.0, width=192, height=192))
     other = make_report(judged(10, 5.0, 40.0), source="b.jsonl")
     numbers = quality_numbers([small, other])
     assert [p.on_front for s in numbers for p in s.points] == [True, True, True]
