@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fakes import NO_GPU, make_cell, make_header, make_report, make_trace
 
-from diffusion_bench.records import Memory, Trace
+from diffusion_bench.records import BUNDLED_SIDE, Memory, Trace
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.read import read_report
@@ -152,7 +152,8 @@ def test_the_worst_comes_first_and_one_finding_names_the_first_of_many_cells():
     found = examine_report(make_report(*cells))
     assert [finding.level for finding in found] == ["problem", "warning"]
     assert found[0].detail == (
-        "ddim, 10 steps, 64x64, batch 1: ended well without a sample (and 1 more cells)"
+        f"ddim, 10 steps, {BUNDLED_SIDE}x{BUNDLED_SIDE}, batch 1: "
+        "ended well without a sample (and 1 more cells)"
     )
 
 
