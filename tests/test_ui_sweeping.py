@@ -94,7 +94,7 @@ def test_going_on_with_no_or_an_unknown_report_is_told(sweeping):
 
 
 def test_the_status_says_cell_repeat_and_time_left():
-    request = ImageRequest(prompt="a", steps=20, batch=4)
+    request = ImageRequest(prompt="a", steps=20, batch=4, width=64, height=64)
     progress = Progress(
         kind="repeated", num_cells=8, num_done=3, request=request, repeat=2, remaining_s=75.0
     )
