@@ -42,7 +42,9 @@ class Parts:
         self.scorer_folder = save_tiny_scorer(folder / "scorer")
         self.backend = ImageBackend.load(str(self.model), device="cpu")
         self.scorer = ClipScorer.load(str(self.scorer_folder), device="cpu")
-        self.request = ImageRequest(prompt="unused", model=str(self.model), guidance_scale=1.0)
+        self.request = ImageRequest(
+            prompt="unused", model=str(self.model), guidance_scale=1.0, width=64, height=64
+        )
 
     def rows(self, path: Path, *, plan: QualityPlan = PLAN, revision: str = "r1") -> list[Row]:
         measured = measure_rows(
@@ -101,7 +103,7 @@ def test_rows_of_another_model_scorer_or_plan_are_not_gone_on_with(
     with pytest.raises(ValueError, match="another number of pictures"):
         parts.rows(kept, plan=PLAN.model_copy(update={"pictures": 8}))
     wider = Parts.__new__(Parts)
-    wider.__dict__ |= parts.__dict__ | {"request": parts.request.model_copy(update={"width": 128})}
+    wider.__dict__ |= parts.__dict__ | {"request": parts.request.model_copy(update={"width": 192})}
     with pytest.raises(ValueError, match="other settings"):
         wider.rows(kept)
     (parts.scorer_folder / "extra.txt").write_text("other files", encoding="utf-8")

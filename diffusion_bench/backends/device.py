@@ -90,19 +90,33 @@ def _lock_card(
     path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', card)}.lock"
     # Not of one thread: a generator that holds it may be closed in another than it ran in.
     lock = filelock.FileLock(path, thread_local=False)
+    waited = False
     while True:
         try:
             lock.acquire(timeout=0)
-            return lock
         except filelock.Timeout:
             if time.monotonic() >= give_up_at:
                 raise DeviceBusy(
                     f"{card} is busy with another generation or benchmark; "
                     "wait for it to end, or cancel it"
                 ) from None
-            time.sleep(POLL_S)
-            if on_wait is not None:  # last, so that who gave up meanwhile does not get the card
+            if on_wait is not None:
                 on_wait()
+            waited = True
+            time.sleep(POLL_S)
+            continue
+        if waited and on_wait is not None:
+            _ask_once_more(lock, on_wait)
+        return lock
+
+
+def _ask_once_more(lock: filelock.BaseFileLock, on_wait: Callable[[], None]) -> None:
+    """Let who gave up while we slept do so: the card is free for the next one then."""
+    try:
+        on_wait()
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _numbered(card: str) -> str:
