@@ -81,6 +81,13 @@ def test_every_setting_is_measured_at_every_number_of_steps_the_fewest_first(kep
     assert len({row.distance.value for row in rows[5:]}) == 5
 
 
+def figures(row: Row) -> list[float]:
+    score, diversity = row.quality.caption_score, row.quality.diversity
+    assert score is not None
+    assert diversity is not None
+    return [row.distance.value, row.distance.low, score.value, diversity.value]
+
+
 def test_a_run_that_was_killed_within_a_line_goes_on_where_it_stopped(
     parts: Parts, kept: Path, tmp_path: Path
 ) -> None:
@@ -91,7 +98,10 @@ def test_a_run_that_was_killed_within_a_line_goes_on_where_it_stopped(
         (DDPM, 2),
         (SETTINGS[4].name, 2),
     ]
-    assert [row.quality for row in read_rows(path)] == [row.quality for row in read_rows(kept)]
+    for torn, whole in zip(read_rows(path), read_rows(kept), strict=True):
+        assert torn.quality.objects == whole.quality.objects
+        # Two threads may add in another order: the last digits are not the row's.
+        assert figures(torn) == pytest.approx(figures(whole), rel=1e-4)
     assert parts.rows(path) == []
 
 
