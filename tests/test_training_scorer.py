@@ -8,17 +8,15 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
-from diffusion_bench.backends.catalog import MODELS_FOLDER
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.training.picturebook.autoencoder import TRAINED_AUTOENCODER, pictures_of
 from diffusion_bench.training.picturebook.pictograms import FONT_PATHS
 from diffusion_bench.training.picturebook.scenes import Placed, Scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
 from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
-from diffusion_bench.training.scorer.networks import Scorer, patch_labels, patch_of
+from diffusion_bench.training.scorer.networks import SIDE, Scorer, patch_labels, patch_of
 from diffusion_bench.training.scorer.train import (
     decoded,
-    pictures_of,
     scenes_of,
     scorer_loss,
     worsened,
@@ -52,7 +50,7 @@ def test_scenes_of_a_step_are_the_same_again_and_other_streams_differ() -> None:
 
 @needs_font
 def test_worse_pictures_are_softer_and_noisier_but_not_others() -> None:
-    pictures = pictures_of(scenes_of(0, 8))
+    pictures = pictures_of(scenes_of(0, 8), SIDE)
     worse = worsened(pictures, torch.Generator().manual_seed(0))
     assert worse.shape == pictures.shape == (8, 3, 64, 64)
     assert worse.abs().max() <= 1
@@ -63,9 +61,10 @@ def test_worse_pictures_are_softer_and_noisier_but_not_others() -> None:
 
 @needs_font
 def test_a_scene_out_of_the_image_models_decoder_is_still_that_scene_but_rougher() -> None:
-    vae = AutoencoderKL.from_pretrained(MODELS_FOLDER / BUNDLED_MODEL / "vae").float()
+    vae = AutoencoderKL.from_pretrained(TRAINED_AUTOENCODER).float()
     scenes = scenes_of(1, 4)
-    drawn, pictures = decoded(scenes, vae, torch.Generator().manual_seed(0)), pictures_of(scenes)
+    drawn = decoded(scenes, vae, torch.Generator().manual_seed(0))
+    pictures = pictures_of(scenes, SIDE)
     assert drawn.shape == pictures.shape
     apart = (drawn - pictures).abs().mean(dim=(1, 2, 3))
     assert (apart > 0.005).all()
@@ -79,7 +78,7 @@ def test_a_scorer_learns_the_pictures_it_is_shown(tmp_path: Path) -> None:
     tokenizer = new_tokenizer(tmp_path)
     scorer, scenes = Scorer(tokenizer), scenes_of(0, 8)
     shown = (
-        pictures_of(scenes),
+        pictures_of(scenes, SIDE),
         canonical_ids(tokenizer)[tokenize(tokenizer, [scene.caption for scene in scenes])],
         torch.stack([patch_labels(scene) for scene in scenes]),
         torch.tensor([background_names().index(scene.background) for scene in scenes]),

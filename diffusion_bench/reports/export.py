@@ -13,7 +13,7 @@ from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, 
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import fit_lines
-from diffusion_bench.reports.labels import device_name, report_labels, sampler, size
+from diffusion_bench.reports.labels import device_name, report_labels, sampler, size, work_columns
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
@@ -88,7 +88,7 @@ def to_csv(
     """
     rows = to_rows(reports, tariff=tariff, explain=explain)
     for report, label in zip(reports, report_labels(reports), strict=True):
-        rows += shared_rows(report, label or report.source or report.header.report_id)
+        rows += shared_rows(report, _title(label, report))
     if not rows:
         return ""
     text = io.StringIO()
@@ -131,6 +131,11 @@ def describe(report: Report) -> str:
     return ", ".join(parts)
 
 
+def _title(label: str, report: Report) -> str:
+    """Return the label of a report among others, and the name of one that is alone."""
+    return label or report.source or report.header.report_id
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -141,14 +146,9 @@ def _row(
     request, summary = cell.request, summarise(cell)
     fit = fit_verdict(cell, report.header, off_line=off_line)
     return {
-        "report": label or report.source or report.header.report_id,
+        "report": _title(label, report),
         "device": device_name(report.header),
-        "model": request.model,
-        "sampler": sampler(request),
-        "steps": request.steps,
-        "resolution": size(request),
-        "batch": request.batch,
-        "precision": request.precision,
+        **work_columns(request),
         "speed": _speed(cell),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
@@ -226,8 +226,7 @@ def _csv_value(value: Value) -> Value:
 
 
 def _markdown_report(name: str, rows: Sequence[dict[str, Value]], report: Report) -> str:
-    title = name or report.source or report.header.report_id
-    lines = [f"## {_markdown_text(title)}", "", _markdown_text(describe(report)), ""]
+    lines = [f"## {_markdown_text(_title(name, report))}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
     lines += [""] if report.notes else []
     if report.shared:

@@ -56,6 +56,18 @@ def size(request: Request) -> str:
     return f"{request.width}x{request.height}"
 
 
+def work_columns(request: Request) -> dict[str, str | int]:
+    """Return the columns that say what the work was, as the exports name them."""
+    return {
+        "model": request.model,
+        "sampler": sampler(request),
+        "steps": request.steps,
+        "resolution": size(request),
+        "batch": request.batch,
+        "precision": request.precision,
+    }
+
+
 def sampler(request: Request) -> str:
     """Return "ddpm", "ddim", or "ddim eta 0.5"."""
     return f"{request.sampler} eta {request.eta:g}" if request.eta else request.sampler

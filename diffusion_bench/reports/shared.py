@@ -14,11 +14,12 @@ from statistics import median
 from diffusion_bench.records import Record
 from diffusion_bench.reports.compare import Verdict, judge
 from diffusion_bench.reports.intervals import Interval, median_interval
-from diffusion_bench.reports.labels import report_labels, sampler, size
+from diffusion_bench.reports.labels import report_labels, sampler, size, work_columns
 from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
 from diffusion_bench.reports.shift import ratio_of_samples
 
 HOUR_S = 3600.0
+FLAT_FIGURES = ("energy_per_image_j", "pictures", "images_per_hour", "efficiency", "speedup")
 
 
 class SharedSummary(Record):
@@ -183,32 +184,24 @@ def _table_row(cell: SharedCell, header: Header) -> list[str]:
 
 def _flat_row(cell: SharedCell, header: Header, label: str) -> dict[str, str | float | int | None]:
     request, found = cell.request, summarise_shared(cell)
-    interval = found.interval_s if found else None
+    figures = found.model_dump() if found else {}
+    interval = figures.get("interval_s") or {}
     return {
         "report": label,
         "device": "; ".join(device_names(cell, header)),
         "devices": ", ".join(job.device for job in cell.jobs),
         "share": _share_words(cell),
-        "model": request.model,
-        "sampler": sampler(request),
-        "steps": request.steps,
-        "resolution": size(request),
-        "batch": request.batch,
-        "precision": request.precision,
+        **work_columns(request),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
         "status": cell.status,
         "message": cell.message,
-        "repeats": found.n if found else None,
-        "median_s": found.wall_s if found else None,
-        "interval_low_s": interval.low if interval else None,
-        "interval_high_s": interval.high if interval else None,
-        "interval_confidence": interval.confidence if interval else None,
-        "energy_per_image_j": found.energy_per_image_j if found else None,
-        "pictures": found.pictures if found else None,
-        "images_per_hour": found.images_per_hour if found else None,
-        "efficiency": found.efficiency if found else None,
-        "speedup": found.speedup if found else None,
+        "repeats": figures.get("n"),
+        "median_s": figures.get("wall_s"),
+        "interval_low_s": interval.get("low"),
+        "interval_high_s": interval.get("high"),
+        "interval_confidence": interval.get("confidence"),
+        **{name: figures.get(name) for name in FLAT_FIGURES},
         "labels": ", ".join(cell.labels),
         "prompt": request.prompt,
         "order": cell.order,

@@ -40,23 +40,19 @@ class Crew:
             return
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         # One message: a hundred small ones would cost more than what they carry.
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = _joined(gradients)
         distributed.all_reduce(flat)
         flat /= self.size
-        parts = flat.split([gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        _spread(flat, gradients)
 
     def hand_out(self, tensors: list[Tensor], rank: int) -> None:
         """Replace each process's tensors by those of one of them."""
         if self.size == 1 or not tensors:
             return
-        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        flat = _joined(tensors)
         distributed.broadcast(flat, rank)
         if rank != self.rank:
-            parts = flat.split([tensor.numel() for tensor in tensors])
-            for tensor, part in zip(tensors, parts, strict=True):
-                tensor.copy_(part.view_as(tensor))
+            _spread(flat, tensors)
 
     def gather(self, own: dict[int, Any]) -> list[dict[int, Any]]:
         """Return what every process has, in the order of their ranks."""
@@ -88,3 +84,14 @@ def crew() -> Crew:
         return Crew()
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return Crew(distributed.get_rank(), size)
+
+
+def _joined(tensors: list[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def _spread(flat: Tensor, tensors: list[Tensor]) -> None:
+    """Put what was joined back into the tensors, in place."""
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))

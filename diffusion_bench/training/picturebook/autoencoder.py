@@ -7,6 +7,7 @@ what one of 64 pixels and eight times does, and an object of a pair is as many l
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,12 @@ def random_pictures(
 ) -> Tensor:
     """Return (batch, 3, side, side) float32 pictures in [-1, 1], the same for the same step."""
     chance = random.Random(f"{stream}/{step}")
-    drawn = np.stack([draw_scene(_random_picture(chance, collages), side) for _ in range(batch)])
+    return pictures_of([_random_picture(chance, collages) for _ in range(batch)], side)
+
+
+def pictures_of(scenes: Sequence[Scene], side: int) -> Tensor:
+    """Return scenes drawn, (scenes, 3, side, side) float32 in [-1, 1]."""
+    drawn = np.stack([draw_scene(scene, side) for scene in scenes])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -18,7 +18,7 @@ from diffusion_bench.training.drawing import draw, save_grid, save_losses
 from diffusion_bench.training.picturebook.evaluate import ask
 from diffusion_bench.training.picturebook.scenes import random_scene
 
-COLUMNS = 20  # of the grid of all objects, which is drawn at half size
+NUM_SCENES = 40
 STAGES = ("autoencoder", "denoiser", "decoder")
 FIELDS_PROMPT = "an astronaut riding a horse on mars"
 
@@ -33,10 +33,13 @@ def main(
     pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
     words = [scene.caption for scene in ask("single", 0, seed=3, every_object=True)]
     chance = random.Random("card")
-    scenes = [random_scene(chance).caption for _ in range(2 * COLUMNS)]
-    for name, captions, scale in (("objects.png", words, 0.5), ("scenes.png", scenes, 1.0)):
+    scenes = [random_scene(chance).caption for _ in range(NUM_SCENES)]
+    for name, captions, columns, scale in (
+        ("objects.png", words, 20, 0.5),
+        ("scenes.png", scenes, 10, 1.0),
+    ):
         pictures = draw(pipeline, captions, seed=5, batch=16)
-        save_grid(pictures, model / name, columns=COLUMNS if scale < 1 else 10, scale=scale)
+        save_grid(pictures, model / name, columns=columns, scale=scale)
     save_grid(one_caption(pipeline), model / "one_caption.png", columns=8)
     if work is not None:
         ran = [stage for stage in STAGES if (work / stage / "losses.jsonl").exists()]

@@ -13,7 +13,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
@@ -23,8 +22,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.loop import Schedule, train
-from diffusion_bench.training.picturebook.autoencoder import LATENT_CHANNELS, encode
-from diffusion_bench.training.picturebook.scenes import draw_scene, random_scene
+from diffusion_bench.training.picturebook.autoencoder import LATENT_CHANNELS, encode, pictures_of
+from diffusion_bench.training.picturebook.scenes import random_scene
 from diffusion_bench.training.picturebook.slots import (
     SLOT_LOSS_WEIGHT,
     SlotReader,
@@ -123,8 +122,7 @@ def encode_scenes(
     labels: list[list[int]] = []
     for start in range(0, count, 100):
         scenes = [random_scene(chance, freedom=freedom) for _ in range(min(100, count - start))]
-        drawn = torch.from_numpy(np.stack([draw_scene(scene, side) for scene in scenes]))
-        pictures = drawn.permute(0, 3, 1, 2).float().to(device) / 127.5 - 1
+        pictures = pictures_of(scenes, side).to(device)
         with torch.autocast(device, torch.bfloat16):
             latents.append(encode(vae, pictures).half().cpu())
         captions.extend(scene.caption for scene in scenes)

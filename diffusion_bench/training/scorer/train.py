@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
-from diffusion_bench.backends.catalog import MODELS_FOLDER
-from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
+from diffusion_bench.records import BUNDLED_SIDE
 from diffusion_bench.training.loop import Schedule, train
-from diffusion_bench.training.picturebook.autoencoder import encode
-from diffusion_bench.training.picturebook.scenes import Scene, draw_scene, random_scene
+from diffusion_bench.training.picturebook.autoencoder import (
+    TRAINED_AUTOENCODER,
+    encode,
+    pictures_of,
+)
+from diffusion_bench.training.picturebook.scenes import Scene, random_scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids
 from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Scorer, patch_labels
@@ -34,12 +36,6 @@ def scenes_of(step: int, batch: int, *, stream: str = SEED) -> list[Scene]:
     """Return the scenes of a step, the same ones each time."""
     chance = random.Random(f"{stream}/{step}")
     return [random_scene(chance) for _ in range(batch)]
-
-
-def pictures_of(scenes: list[Scene], side: int = SIDE) -> Tensor:
-    """Return (scenes, 3, side, side) float32 pictures in [-1, 1]."""
-    drawn = np.stack([draw_scene(scene, side) for scene in scenes])
-    return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def worsened(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -102,12 +98,12 @@ def train_scorer(
 ) -> None:
     """Train encoders and reader in place; the checkpoint lies in `folder`."""
     meaning = canonical_ids(tokenizer)
-    vae = AutoencoderKL.from_pretrained(MODELS_FOLDER / BUNDLED_MODEL / "vae").float()
+    vae = AutoencoderKL.from_pretrained(TRAINED_AUTOENCODER).float()
     names = background_names()
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         scenes = scenes_of(step, schedule.batch)
-        pictures = pictures_of(scenes)
+        pictures = pictures_of(scenes, SIDE)
         if step >= DECODED_FROM:
             count = int(len(scenes) * DECODED_SHARE)
             pictures[:count] = decoded(scenes[:count], vae, generator)
