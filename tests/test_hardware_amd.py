@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,6 +153,16 @@ def broken(index: int) -> float:
     raise ModuleNotFoundError("amdsmi not found")
 
 
+def socket_power(average: object, current: object = "N/A") -> Callable[[str], dict[str, object]]:
+    """Return amdsmi's answer, in watts as its structure says."""
+
+    def answer(handle: str) -> dict[str, object]:
+        assert handle == "handle 0"
+        return {"average_socket_power": average, "current_socket_power": current}
+
+    return answer
+
+
 def rocm_torch(**cuda: Any) -> Any:
     """As much of a torch built for ROCm as is asked."""
     asked = {
@@ -165,8 +176,9 @@ def rocm_torch(**cuda: Any) -> Any:
         "utilization": broken,
         "memory_usage": broken,
         "temperature": lambda index: 50,
-        "power_draw": lambda index: 350_000,
         "clock_rate": lambda index: 2100,
+        "_get_amdsmi_handler": lambda index: f"handle {index}",
+        "amdsmi": SimpleNamespace(amdsmi_get_power_info=socket_power(350)),
         **cuda,
     }
     version = SimpleNamespace(hip="7.1")
@@ -191,6 +203,31 @@ def test_what_torch_tells_of_an_amd_gpu_and_what_it_lacks() -> None:
     assert (card.vendor, card.name) == ("amd", "AMD Instinct MI300X")
     untold = {name for name, value in card if value is None} - {"parent_index"}
     assert untold == card.missing.keys()
+
+
+@pytest.mark.parametrize(
+    ("average", "current", "power_w"),
+    [(350, "N/A", 350), ("N/A", 290, 290), (0, 290, 290), ("N/A", "N/A", None), (0, 0, None)],
+)
+def test_amdsmis_watts_stay_watts_and_no_figure_is_not_zero(average, current, power_w) -> None:
+    amdsmi = SimpleNamespace(amdsmi_get_power_info=socket_power(average, current))
+    (reading,) = RocmSensor(lambda: rocm_torch(amdsmi=amdsmi, clock_rate=lambda index: 0)).read()
+    assert reading.power_w == power_w
+    assert reading.missing.get("power_w") == (None if power_w else "torch: amdsmi has no figure")
+    assert reading.sm_clock_mhz is None
+    assert reading.missing["sm_clock_mhz"] == "torch: amdsmi has no figure"
+
+
+def test_an_error_of_amdsmis_own_is_a_reason_and_spoils_no_other_figure() -> None:
+    class AmdSmiLibraryException(Exception):
+        pass
+
+    def fails(index: int) -> float:
+        raise AmdSmiLibraryException("Not supported")
+
+    (reading,) = RocmSensor(lambda: rocm_torch(temperature=fails)).read()
+    assert reading.missing["temperature_c"] == "torch: Not supported"
+    assert reading.power_w == 350
 
 
 def test_torchs_uuid_of_an_amd_gpu_is_the_drivers(tmp_path: Path) -> None:

@@ -92,6 +92,55 @@ def test_a_gpu_that_is_not_nvidias_asks_for_no_cuda() -> None:
     assert bad(facts) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cuda_build": "13.0"}, "built for CUDA 13.0"),
+        ({"cuda_build": None, "rocm_build": "7.1"}, "built for ROCm 7.1"),
+        ({"cuda_build": None, "torch_says": TorchFacts(mps_usable=True)}, "with Apple's Metal"),
+        ({"cuda_build": None, "torch_says": TorchFacts()}, "built for CPU only"),
+    ],
+)
+def test_what_torch_was_built_for_is_told(changes: dict[str, Any], words: str) -> None:
+    (torch,) = [f for f in examine(make_facts(gpus=(), **changes)) if f.title == "torch 2.11.0"]
+    assert torch.level == "ok"
+    assert words in torch.detail
+
+
+def test_a_torch_for_amd_beside_an_nvidia_card_is_told_and_ends_no_examination() -> None:
+    says = TorchFacts(threads=4, cuda_usable=True, architectures=("gfx942", "gfx1100"))
+    built = {"cuda_build": None, "rocm_build": "7.1", "torch_says": says}
+    facts = make_facts(**(for_card((8, 9)) | built))
+    (told,) = [f for f in examine(facts) if "NVIDIA GPU" in f.title]
+    assert told.title == "torch is built for ROCm 7.1, and there is an NVIDIA GPU"
+    assert told.level == "note"
+
+
+@pytest.mark.parametrize(
+    ("limit_mib", "used_mib", "level", "title"),
+    [
+        (2048, 1500, "warning", "only 548 MiB of memory free"),
+        (8192, 1024, "ok", "7.0 GiB of memory free"),
+        (8192, None, "ok", "8.0 GiB of memory free"),
+        (2048, 4096, "warning", "only 0 MiB of memory free"),
+        (None, None, "ok", "58.6 GiB of memory free"),
+    ],
+)
+def test_free_memory_in_a_container_is_the_containers(limit_mib, used_mib, level, title) -> None:
+    facts = make_facts(
+        ram_mib=65536, ram_free_mib=60000, ram_limit_mib=limit_mib, ram_group_used_mib=used_mib
+    )
+    (room,) = [f for f in examine(facts) if f.title.endswith("of memory free")]
+    assert (room.level, room.title) == (level, title)
+
+
+def test_a_container_with_little_memory_is_warned_of() -> None:
+    facts = make_facts(ram_mib=65536, ram_limit_mib=2048, ram_free_mib=60000)
+    assert "this program may use 2.0 of 64.0 GiB of memory" in {
+        finding.title for finding in bad(facts) if finding.level == "warning"
+    }
+
+
 def test_a_healthy_machine_is_all_ok() -> None:
     assert bad(make_facts()) == []
     assert any(
@@ -124,7 +173,7 @@ def test_a_healthy_machine_is_all_ok() -> None:
         (
             {"cuda_build": None, "torch_says": UNUSABLE},
             "problem",
-            "built for CPU only, and there is a GPU",
+            "built for CPU only, and there is an NVIDIA GPU",
             "install a CUDA build",
         ),
         ({"torch_says": UNUSABLE}, "problem", "torch cannot use the GPU", "supports CUDA 13.0"),

@@ -85,12 +85,13 @@ def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
 def check_capability(facts: Facts) -> Iterator[Finding]:
     """Compare each card's compute capability with those that torch has kernels for."""
     built = facts.torch_says.architectures
+    known = [version for version in map(_architecture, built) if version]  # ROCm's are none
     for card in facts.driver.cards:
         capability = card.compute_capability
-        if capability is None or not built or can_run(capability, built):
+        if capability is None or not known or can_run(capability, built):
             continue
         version = ".".join(map(str, capability))
-        oldest = min(filter(None, map(_architecture, built)))
+        oldest = min(known)
         if capability < oldest:
             title = f"GPU {card.index} (compute capability {version}) is too old for this torch"
             advice = f"install an older build of torch that has it; {WHEELS} gives the command"

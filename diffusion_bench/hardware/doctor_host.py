@@ -31,7 +31,7 @@ def check_processor(facts: Facts) -> Iterator[Finding]:
 def check_room(facts: Facts) -> Iterator[Finding]:
     """Say whether memory and disk have room for a model and a report."""
     room = (
-        ("memory", facts.ram_free_mib, LOW_RAM_MIB, "close other programs"),
+        ("memory", _free_memory_mib(facts), LOW_RAM_MIB, "close other programs"),
         (f"disk at {facts.folder}", facts.disk_free_mib, LOW_DISK_MIB, "free some space"),
     )
     for what, free_mib, low_mib, advice in room:
@@ -43,6 +43,18 @@ def check_room(facts: Facts) -> Iterator[Finding]:
             yield Finding(level="warning", title=title, detail=detail, advice=advice)
         else:
             yield Finding(level="ok", title=f"{free_mib / MIB_PER_GIB:.1f} GiB of {what} free")
+
+
+def _free_memory_mib(facts: Facts) -> float | None:
+    """Return what the machine has free, or what a control group leaves of it where that is less.
+
+    What the group has in use counts files that the system could let go of: the true figure lies
+    somewhat higher, and never above the group's limit.
+    """
+    free_mib, limit_mib = facts.ram_free_mib, facts.ram_limit_mib
+    if free_mib is None or limit_mib is None:
+        return free_mib
+    return min(free_mib, max(0.0, limit_mib - (facts.ram_group_used_mib or 0.0)))
 
 
 def check_cache(facts: Facts) -> Iterator[Finding]:
@@ -69,7 +81,7 @@ def check_memory_size(facts: Facts) -> Iterator[Finding]:
         )
     if ram_mib is not None and limit_mib is not None and limit_mib < ram_mib:
         yield Finding(
-            level="note",
+            level="warning" if limit_mib < SMALL_RAM_MIB else "note",
             title=f"this program may use {limit_mib / MIB_PER_GIB:.1f} of "
             f"{ram_mib / MIB_PER_GIB:.1f} GiB of memory",
             detail="a control group limits it; past that the system ends it without a word",

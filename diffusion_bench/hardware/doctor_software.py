@@ -50,8 +50,16 @@ def check_torch(facts: Facts) -> Iterator[Finding]:
         title = f"torch {facts.torch} cannot be imported"
         yield Finding(level="problem", title=title, detail=facts.torch_says.error, advice=cure)
     else:
-        build = f"built for CUDA {facts.cuda_build}" if facts.cuda_build else "built for CPU only"
-        yield Finding(level="ok", title=f"torch {facts.torch}", detail=build)
+        yield Finding(level="ok", title=f"torch {facts.torch}", detail=_build(facts))
+
+
+def _build(facts: Facts) -> str:
+    """Return what torch was built for, beside the processor."""
+    if facts.cuda_build:
+        return f"built for CUDA {facts.cuda_build}"
+    if facts.rocm_build:
+        return f"built for ROCm {facts.rocm_build}"
+    return "built with Apple's Metal" if facts.torch_says.mps_usable else "built for CPU only"
 
 
 def check_cuda(facts: Facts) -> Iterator[Finding]:
@@ -62,13 +70,13 @@ def check_cuda(facts: Facts) -> Iterator[Finding]:
         return
     hidden, _ = _hidden(facts)
     names = _names(cards)
-    if usable:
+    if usable and not facts.rocm_build:
         seen = [card for card in cards if card.index not in (hidden or ())]
         yield Finding(level="ok", title=f"torch can use CUDA on {_names(seen or cards)}")
     elif facts.cuda_build is None:
         yield Finding(
-            level="problem",
-            title="torch is built for CPU only, and there is a GPU",
+            level="note" if usable else "problem",  # AMD's GPU works, and may be the one meant
+            title=f"torch is {_build(facts)}, and there is an NVIDIA GPU",
             detail=names,
             advice=f"install a CUDA build of torch; {WHEELS} gives the command",
         )

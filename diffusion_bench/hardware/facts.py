@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from diffusion_bench.hardware.machine import describe_software, installed_version
+from diffusion_bench.hardware.machine import describe_software, installed_version, torch_build
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
@@ -27,9 +27,13 @@ MIB = 2**20
 NO_LIMIT = 2**62
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 NVIDIA_NODES = (Path("/dev/nvidia0"), Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"))
-MEMORY_LIMITS = (  # of control groups, versions 2 and 1, as a container sees its own
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+# Of control groups, versions 2 and 1, as a container sees its own: the limit, and what is in use.
+MEMORY_GROUPS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
 )
 
 
@@ -42,6 +46,7 @@ class TorchFacts(Record):
     threads: int | None = None
     devices: tuple[TorchDevice, ...] = ()
     cuda_usable: bool | None = None
+    mps_usable: bool | None = None
     architectures: tuple[str, ...] = ()
     warning: str = ""
     error: str = ""
@@ -53,13 +58,15 @@ class Facts(Record):
     `other_gpu_processes` counts the other programs that compute on each GPU, by its index; a GPU
     that cannot tell is not in it. `loaded_readings` were taken while data were copied to the GPUs.
     `nvidia_nodes`: whether the system shows an NVIDIA device, which a container may without the
-    driver's library. `ram_limit_mib` is what a control group leaves of `ram_mib`.
+    driver's library. `ram_limit_mib` is what a control group leaves of `ram_mib`, and
+    `ram_group_used_mib` what of it is in use, files kept in memory included.
     """
 
     python: tuple[int, int]
     system: str
     torch: str | None = None
     cuda_build: str | None = None
+    rocm_build: str | None = None
     torch_says: TorchFacts = TorchFacts()
     nvml_package: str | None = None
     wrong_nvml_package: str | None = None
@@ -79,6 +86,7 @@ class Facts(Record):
     cores: int | None = None
     ram_mib: float | None = None
     ram_limit_mib: float | None = None
+    ram_group_used_mib: float | None = None
     ram_free_mib: float | None = None
     disk_free_mib: float | None = None
     folder: str = "."
@@ -99,6 +107,7 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
         system=platform.system(),
         torch=software.torch,
         cuda_build=software.cuda,
+        rocm_build=torch_build("hip"),
         torch_says=torch_says,
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),
@@ -142,11 +151,13 @@ def _room_facts(folder: Path) -> dict[str, Any]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     memory = psutil.virtual_memory()
-    limits = (memory_limit_mib(_text(path)) for path in MEMORY_LIMITS)
+    groups = ((memory_limit_mib(_text(limit)), used) for limit, used in MEMORY_GROUPS)
+    limit_mib, used = next((group for group in groups if group[0] is not None), (None, None))
     return {
         "ram_mib": memory.total / MIB,
         "ram_free_mib": memory.available / MIB,
-        "ram_limit_mib": next((limit for limit in limits if limit is not None), None),
+        "ram_limit_mib": limit_mib,
+        "ram_group_used_mib": None if used is None else memory_limit_mib(_text(used)),
         "disk_free_mib": _disk_free_mib(folder),
         "cache_folder": str(HF_HUB_CACHE),
         "cache_free_mib": _disk_free_mib(existing_parent(Path(HF_HUB_CACHE))),
@@ -201,6 +212,7 @@ def _ask_torch() -> TorchFacts:
         threads=torch.get_num_threads(),
         devices=tuple(_devices(torch.cuda)) if usable else (),
         cuda_usable=usable,
+        mps_usable=torch.backends.mps.is_available(),
         architectures=tuple(flags.split()),
         warning=said,
     )

@@ -28,8 +28,8 @@ QUESTIONS: dict[str, Question] = {
     "utilization_percent": lambda torch, index: float(torch.cuda.utilization(index)),
     "memory_utilization_percent": lambda torch, index: float(torch.cuda.memory_usage(index)),
     "temperature_c": lambda torch, index: float(torch.cuda.temperature(index)),
-    "power_w": lambda torch, index: torch.cuda.power_draw(index) / 1000,
-    "sm_clock_mhz": lambda torch, index: float(torch.cuda.clock_rate(index)),
+    "power_w": lambda torch, index: _socket_power_w(torch, index),
+    "sm_clock_mhz": lambda torch, index: _told(torch.cuda.clock_rate(index)),
 }
 FAULTS = (AttributeError, ImportError, RuntimeError, ValueError)
 
@@ -75,7 +75,7 @@ def _read(torch: Any, index: int) -> GpuReading:
     for name, question in QUESTIONS.items():
         try:
             answers[name] = question(torch, index)
-        except FAULTS as error:
+        except Exception as error:  # noqa: BLE001 - amdsmi's errors are plain exceptions of its own
             missing[name] = f"torch: {error}"
     return GpuReading(index=index, **answers, missing=missing)
 
@@ -91,6 +91,25 @@ def _info(reading: GpuReading) -> GpuInfo:
         | dict.fromkeys(sorted(untold), NOT_TOLD),
         **known,
     )
+
+
+def _socket_power_w(torch: Any, index: int) -> float:
+    """Return watts, from amdsmi through torch's handle of the device.
+
+    Not `torch.cuda.power_draw`: it promises milliwatts and hands on amdsmi's watts (torch 2.11;
+    pull request 197553 is to change that). Source of the unit: AMD SMI, `amdsmi_power_info_t`.
+    """
+    handle = torch.cuda._get_amdsmi_handler(index)
+    told = torch.cuda.amdsmi.amdsmi_get_power_info(handle)
+    figures = (told.get(name) for name in ("average_socket_power", "current_socket_power"))
+    return _told(next((value for value in figures if value not in (None, "N/A", 0)), 0))
+
+
+def _told(value: float) -> float:
+    """Return a figure of a working GPU, of which 0 is what amdsmi's "N/A" becomes."""
+    if not value:
+        raise ValueError("amdsmi has no figure")
+    return float(value)
 
 
 def _used_mib(free: int, total: int) -> float:
