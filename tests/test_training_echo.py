@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from diffusion_bench.audio.pitch import voice_pitch
+from diffusion_bench.backends.echo.pipeline import EchoPipeline
 from diffusion_bench.backends.echo.vocoder import MelVocoder
 from diffusion_bench.pronunciation.phones import MARKS, PHONES
 from diffusion_bench.training.echo.aligned import IPA, Aligned, _merge
@@ -30,6 +31,7 @@ from diffusion_bench.training.echo.export import assemble, export, restored_acou
 from diffusion_bench.training.echo.recordings import record
 from diffusion_bench.training.echo.sentences import TEMPLATES, WORDS, Sentences
 from diffusion_bench.training.echo.train_acoustic import (
+    REFINEMENT,
     Acoustic,
     acoustic_losses,
     draw,
@@ -39,6 +41,7 @@ from diffusion_bench.training.echo.train_acoustic import (
 )
 from diffusion_bench.training.echo.train_vocoder import train_vocoder, vocoder_loss
 from diffusion_bench.training.loop import Schedule, restore
+from diffusion_bench.training.optimisers import is_hidden_matrix
 
 RATE = 16_000
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
@@ -268,6 +271,44 @@ def test_training_goes_on_from_its_checkpoint_and_ends_as_a_model(corpus, tmp_pa
     assert (tmp_path / "model" / "model_index.json").is_file()
     size = sum(path.stat().st_size for path in (tmp_path / "model").rglob("*.safetensors"))
     assert size <= 20e6
+
+
+def test_refinement_begins_as_the_model_it_is_given_and_ends_as_another(corpus, tmp_path):
+    torch.manual_seed(3)
+    given = assemble(Acoustic(2, 6), MelVocoder())
+    export(given, tmp_path / "given")
+    start = EchoPipeline.from_pretrained(tmp_path / "given")
+    no_step, one_step = (
+        train_acoustic(
+            corpus,
+            folder=tmp_path / str(steps),
+            start=start,
+            schedule=replace(REFINEMENT, steps=steps, batch=2),
+        )
+        for steps in (0, 1)
+    )
+    for name in ("speaker", "prior", "unet"):
+        began = getattr(no_step, name).state_dict()
+        other = {"speaker": "speaker_encoder"}.get(name, name)
+        for key, value in getattr(start, other).state_dict().items():
+            assert torch.equal(value, began[key]), key
+        ended = getattr(one_step, name).state_dict()
+        assert any(not torch.equal(ended[key], value) for key, value in began.items()), name
+
+
+def test_muon_leaves_symbols_first_and_last_layers_of_the_voice_to_adamw(corpus):
+    networks = Acoustic(2, 6)
+    names = [
+        name
+        for name, p in networks.named_parameters()
+        if is_hidden_matrix(name, p, REFINEMENT.not_hidden)
+    ]
+    assert not [name for name in names if min(networks.get_parameter(name).shape[:2]) < 8]
+    assert "prior.phone_blocks.0.conv_in.weight" in names
+    assert "unet.middle.0.conv_out.weight" in names
+    left = {name for name, p in networks.named_parameters() if p.ndim > 1} - set(names)
+    assert {"prior.symbol.weight", "prior.mel.weight", "unet.conv_in.weight"} <= left
+    assert {"unet.conv_out.weight", "who.weight", "speaker.conv_in.weight"} <= left
 
 
 def test_the_vocoder_s_loss_is_small_for_the_truth():

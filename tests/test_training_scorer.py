@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from diffusion_bench.training.picturebook.scenes import Placed, Scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
 from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
+from diffusion_bench.training.scorer import train
+from diffusion_bench.training.scorer.export import export, restore_exported
 from diffusion_bench.training.scorer.networks import SIDE, Scorer, patch_labels, patch_of
 from diffusion_bench.training.scorer.train import (
     decoded,
@@ -69,6 +72,37 @@ def test_a_scene_out_of_the_image_models_decoder_is_still_that_scene_but_rougher
     apart = (drawn - pictures).abs().mean(dim=(1, 2, 3))
     assert (apart > 0.005).all()
     assert (apart < 0.3).all(), "a decoded picture is still that picture"
+
+
+def test_an_exported_scorer_can_be_gone_on_with(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tokenizer = new_tokenizer(tmp_path / "words")
+    taught, other = Scorer(tokenizer), Scorer(tokenizer)
+    export(taught, tokenizer, tmp_path / "scorer")
+    restore_exported(other, tmp_path / "scorer")
+    for name, value in taught.state_dict().items():
+        written = value.half().float() if value.is_floating_point() else value  # as on disk
+        assert torch.equal(written, other.state_dict()[name]), name
+
+
+@needs_font
+def test_refining_shows_decoded_scenes_from_the_first_step(tmp_path: Path, monkeypatch) -> None:
+    shown: list[int] = []
+
+    def seen(scenes: list[Scene], *rest: object) -> torch.Tensor:
+        shown.append(len(scenes))
+        return torch.zeros(len(scenes), 3, SIDE, SIDE)
+
+    monkeypatch.setattr("diffusion_bench.training.scorer.train.decoded", seen)
+    short = {"steps": 2, "batch": 4}
+    for name in ("SCHEDULE", "REFINEMENT"):
+        schedule = replace(getattr(train, name), **short)
+        monkeypatch.setattr(train, name, schedule)
+    tokenizer = new_tokenizer(tmp_path / "words")
+    train.train_scorer(Scorer(tokenizer), tokenizer, folder=tmp_path / "first")
+    assert shown == []
+    train.refine_scorer(Scorer(tokenizer), tokenizer, folder=tmp_path / "refined")
+    assert shown == [2, 2]
 
 
 @needs_font

@@ -134,6 +134,19 @@ def test_muon_takes_the_hidden_matrices_and_steps_them_in_every_direction_alike(
     assert all(p.grad is None for p in network.parameters())
 
 
+def test_a_schedule_says_which_layers_are_not_muons() -> None:
+    network = Small()
+    schedule = Schedule(
+        steps=1, batch=1, peak_lr=0.1, muon=True, not_hidden=("embedding", "hidden")
+    )
+    optimizer = new_optimizer(network, schedule)
+    assert isinstance(optimizer, MuonAndAdamW)
+    assert {id(p) for p in optimizer.hidden} == {
+        id(network.conv_in.weight),
+        id(network.conv_out.weight),
+    }
+
+
 def spread(matrix: Tensor) -> float:
     """Return how much longer the longest singular value is than the middle one."""
     lengths = torch.linalg.svdvals(matrix.double())

@@ -6,7 +6,9 @@
 
 All cells of one resolution, one batch or one number of steps are left out in turn and predicted
 from the rest. *Between* are values with a smaller and a larger one left in, *beyond* the outermost.
-Each cell is also left out alone. `--synthetic` takes a machine of a known law with 1 percent of
+Each cell is also left out alone. Beside the errors stands how far the cells are from themselves:
+the median of the first half of a cell's calls against that of the rest. No prediction can be nearer
+than about half of that, which is what the measured median itself is off by. `--synthetic` takes a machine of a known law with 1 percent of
 noise, so that the method can be judged without a quiet machine. Ends with code 1 where the median
 over everything is above the limit.
 """
@@ -30,6 +32,7 @@ from diffusion_bench.charts.tier_measured import UNFAIR, timed_cells
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.index import ReportDigest, digest_of
 from diffusion_bench.reports.read import read_report
+from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cost import cost_of
 from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
 from diffusion_bench.tiers.workload import TimedCell, Workload
@@ -138,10 +141,27 @@ def show(title: str, tried: Sequence[Tried]) -> float | None:
     return median(abs(one.error) for one in tried) if tried else None
 
 
+def show_repeatability(report: Report) -> None:
+    """Print how far apart the two halves of a cell's own calls are, the cells that were fair."""
+    apart = []
+    for cell in report.cells:
+        walls = [sample.wall_s for sample in cell.samples]
+        half = len(walls) // 2
+        if half >= 2 and not UNFAIR & set(cell.labels):
+            apart.append(abs(median(walls[:half]) / median(walls[half:]) - 1))
+    if apart:
+        print(
+            f"the cells themselves, half of their calls against the rest: n {len(apart)}, "
+            f"median {median(apart):.1%}"
+        )
+
+
 def measured_cells(paths: Sequence[Path]) -> Iterator[tuple[str, list[TimedCell], bool]]:
     """Yield a title, the fair cells of a precision, and whether a GPU measured them."""
     for path in paths:
-        digest = digest_of(read_report(path))
+        report = read_report(path)
+        digest = digest_of(report)
+        show_repeatability(report)
         fair = timed_cells(digest)
         left_out, count = len(digest.cells) - len(fair), len(digest.cells)
         if left_out:

@@ -19,7 +19,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_bench.training.crew import crew
-from diffusion_bench.training.optimisers import MuonAndAdamW
+from diffusion_bench.training.optimisers import NOT_HIDDEN, MuonAndAdamW
 
 CHECKPOINT_EVERY_S = 240.0
 LOG_EVERY_STEPS = 50
@@ -29,7 +29,8 @@ LOG_EVERY_STEPS = 50
 class Schedule:
     """How long and how fast to learn. `peak_lr` is reached after `warmup_steps`, then a cosine.
 
-    `muon`: hidden matrices learn by Muon, at the same scale of `peak_lr`, the rest by AdamW.
+    `muon`: hidden matrices learn by Muon, at the same scale of `peak_lr`, the rest by AdamW, to
+    which those with one of `not_hidden` in their names belong.
 
     With `decay_steps` the peak is held, and the cosine is the last so many steps: a run whose
     length is not known yet can be gone on with until there is no more time but for those.
@@ -45,6 +46,7 @@ class Schedule:
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     muon: bool = False
+    not_hidden: tuple[str, ...] = NOT_HIDDEN
 
     def lr(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -112,7 +114,9 @@ def new_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimiz
     """Return the optimiser that a schedule names."""
     lr, weight_decay = schedule.peak_lr, schedule.weight_decay
     if schedule.muon:
-        return MuonAndAdamW(network, lr=lr, weight_decay=weight_decay)
+        return MuonAndAdamW(
+            network, lr=lr, weight_decay=weight_decay, not_hidden=schedule.not_hidden
+        )
     parameters = network.parameters()
     return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay, fused=True)
 

@@ -7,6 +7,7 @@ direction is learnt only after the loud ones. A convolution's kernel is a matrix
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,9 +19,12 @@ from diffusion_bench.training.crew import crew
 NOT_HIDDEN = ("conv_in", "conv_out", "embedding", "slot_reader")
 
 
-def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Return whether a parameter is a matrix, or a kernel, between hidden layers."""
-    return parameter.ndim >= 2 and not any(part in name for part in NOT_HIDDEN)
+def is_hidden_matrix(name: str, parameter: Tensor, not_hidden: Sequence[str] = NOT_HIDDEN) -> bool:
+    """Return whether a parameter is a matrix, or a kernel, between hidden layers.
+
+    Those with one of `not_hidden` in their names are not.
+    """
+    return parameter.ndim >= 2 and not any(part in name for part in not_hidden)
 
 
 class MuonAndAdamW:
@@ -29,10 +33,17 @@ class MuonAndAdamW:
     Of several processes each makes its share of the matrices orthogonal and is told the others'.
     """
 
-    def __init__(self, network: nn.Module, *, lr: float, weight_decay: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        lr: float,
+        weight_decay: float,
+        not_hidden: Sequence[str] = NOT_HIDDEN,
+    ) -> None:
         named = list(network.named_parameters())
-        self.hidden = [p for name, p in named if is_hidden_matrix(name, p)]
-        others = [p for name, p in named if not is_hidden_matrix(name, p)]
+        self.hidden = [p for name, p in named if is_hidden_matrix(name, p, not_hidden)]
+        others = [p for name, p in named if not is_hidden_matrix(name, p, not_hidden)]
         # The same memory, seen as matrices: Muon takes nothing else.
         self.matrices = [nn.Parameter(p.detach().flatten(1)) for p in self.hidden]
         self.shares = fair_shares([cost(matrix) for matrix in self.matrices], crew().size)

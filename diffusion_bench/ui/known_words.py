@@ -48,9 +48,10 @@ def words_info(model: str) -> str:
     known = _known(model)
     if not known.synonyms:
         return HOW
-    example, meant = next(iter(known.synonyms.items()))
-    others = len(known.synonyms)
-    return f"{HOW} {others} more mean one of these, as {example} does {meant}."
+    # A plural or a spelling would be a dull example: another word altogether, where there is one.
+    others = (pair for pair in known.synonyms.items() if pair[0][:2] != pair[1][:2])
+    example, meant = next(others, next(iter(known.synonyms.items())))
+    return f"{HOW} {len(known.synonyms)} more are read as one of these: {example} as {meant}."
 
 
 def with_word(prompt: str | None, word: str | None) -> str:

@@ -81,6 +81,20 @@ class Visit:
         else:
             self.page.get_by_role("tab", name=tab).click()
 
+    def fill_opened(self, selector, text):
+        """Fill a field of a part that was opened just now, until it keeps what it is given.
+
+        Gradio builds such a part on its first opening and sets the field to its first value once
+        more, which no person is fast enough to see and a test on a busy machine is.
+        """
+        field = self.page.locator(selector)
+        for _ in range(20):
+            field.fill(text)
+            self.page.wait_for_timeout(500)
+            if field.input_value() == text:
+                return
+        raise AssertionError(f"{selector} does not keep {text!r}")
+
     def has_text(self, selector, pattern):
         field = self.page.locator(f"{selector} textarea")
         sync_api.expect(field).to_have_value(re.compile(pattern), timeout=PATIENCE_MS)

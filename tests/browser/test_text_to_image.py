@@ -119,7 +119,7 @@ def test_a_grid_is_drawn_and_saved_as_one_picture(url, browser):
     visit = Visit(browser, url)
     page = visit.page
     page.locator("#t2i-compare > button").click()
-    page.fill("#t2i-compare-steps :is(input, textarea)", "1 2")
+    visit.fill_opened("#t2i-compare-steps :is(input, textarea)", "1 2")
     page.click("#t2i-compare-draw")
 
     visit.has_text("#t2i-compare-status", "^4 pictures in ")

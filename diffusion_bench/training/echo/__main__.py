@@ -8,12 +8,17 @@ from typing import Annotated, Literal
 import torch
 import typer
 
+from diffusion_bench.backends.echo.pipeline import EchoPipeline
 from diffusion_bench.backends.echo.vocoder import MelVocoder
 from diffusion_bench.training.echo.aligned import FLITE_VOICES
 from diffusion_bench.training.echo.corpus import main as make_corpus
 from diffusion_bench.training.echo.data import load_corpus
 from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
-from diffusion_bench.training.echo.train_acoustic import train_acoustic
+from diffusion_bench.training.echo.train_acoustic import (
+    ACOUSTIC_SCHEDULE,
+    REFINEMENT,
+    train_acoustic,
+)
 from diffusion_bench.training.echo.train_vocoder import train_vocoder
 from diffusion_bench.training.loop import restore
 
@@ -30,6 +35,10 @@ def main(
     stage: Annotated[
         Stage, typer.Option(help="One stage only; they follow in this order.")
     ] = "all",
+    start: Annotated[
+        Path | None,
+        typer.Option(help="An exported model, to go on with; its vocoder is kept as it is."),
+    ] = None,
     speakers: Annotated[int, typer.Option(help="Speakers of the corpus.")] = 420,
     utterances: Annotated[int, typer.Option(help="Sentences of each.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -42,19 +51,23 @@ def main(
     """
     if threads:
         torch.set_num_threads(threads)
+    trained = None if start is None else EchoPipeline.from_pretrained(start)
+    acoustic = work / ("acoustic" if trained is None else "refined")
     if stage in ("all", "corpus"):
         make_corpus(work / "corpus", stop=speakers, utterances=utterances)
     if stage in ("all", "vocoder", "acoustic"):
         corpus = load_corpus(work / "corpus", most=speakers + len(FLITE_VOICES))
         typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
-        if stage in ("all", "vocoder"):
+        if stage != "acoustic" and trained is None:
             train_vocoder(corpus, folder=work / "vocoder", device=device)
-        if stage in ("all", "acoustic"):
-            train_acoustic(corpus, folder=work / "acoustic", device=device)
+        if stage != "vocoder":
+            schedule = ACOUSTIC_SCHEDULE if trained is None else REFINEMENT
+            train_acoustic(corpus, folder=acoustic, start=trained, schedule=schedule, device=device)
     if stage in ("all", "export"):
-        vocoder = MelVocoder()
-        restore(vocoder, work / "vocoder")
-        export(assemble(restored_acoustic(work / "acoustic"), vocoder), out)
+        vocoder = MelVocoder() if trained is None else trained.vocoder
+        if trained is None:
+            restore(vocoder, work / "vocoder")
+        export(assemble(restored_acoustic(acoustic), vocoder), out)
         typer.echo(f"wrote {out}")
 
 

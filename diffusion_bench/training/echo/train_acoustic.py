@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from diffusion_bench.backends.echo.blocks import frame_mask
-from diffusion_bench.backends.echo.pipeline import normalise_mel
+from diffusion_bench.backends.echo.pipeline import EchoPipeline, normalise_mel
 from diffusion_bench.backends.echo.prior import Prior
 from diffusion_bench.backends.echo.speaker import SpeakerEncoder
 from diffusion_bench.backends.echo.unet import MelUNet
@@ -26,6 +26,19 @@ DROPPED = 0.1  # share of pieces without any condition, for guidance
 SCALE_MEMORY = 0.995
 WIDE = 12.6  # brings an embedding of unit length and 160 channels to unit deviation
 ACOUSTIC_SCHEDULE = Schedule(steps=14_500, batch=16, peak_lr=8e-4, warmup_steps=200)
+# From weights that speak already. Muon has the hidden layers: not embeddings, first and last ones.
+REFINEMENT = Schedule(
+    steps=6000,
+    batch=16,
+    peak_lr=6e-4,
+    warmup_steps=200,
+    muon=True,
+    not_hidden=(
+        *("speaker.conv_in", "unet.conv_in", "unet.conv_out"),
+        *("prior.symbol", "prior.stress", "prior.word_start", "prior.mark", "prior.place"),
+        *("prior.duration.", "prior.contour.", "prior.mel.", "who.", "facts."),
+    ),
+)
 WEIGHTS = {
     "mean": 1.0,
     "duration": 0.3,
@@ -70,6 +83,12 @@ class Acoustic(nn.Module):
         self.who = nn.Linear(width, speakers, bias=False)
         self.facts = nn.Linear(width, targets)
 
+    def begin_as(self, pipeline: EchoPipeline) -> None:
+        """Take the weights of a trained pipeline; the heads of training, it has none of, stay."""
+        self.speaker.load_state_dict(pipeline.speaker_encoder.state_dict())
+        self.prior.load_state_dict(pipeline.prior.state_dict())
+        self.unet.load_state_dict(pipeline.unet.state_dict())
+
 
 def noise_schedule() -> DDPMScheduler:
     """Return the schedule of training: cosine (Nichol & Dhariwal 2021), `v`, 1000 timesteps."""
@@ -82,11 +101,19 @@ def noise_schedule() -> DDPMScheduler:
 
 
 def train_acoustic(
-    corpus: Corpus, *, folder: Path, schedule: Schedule = ACOUSTIC_SCHEDULE, device: str = "cpu"
+    corpus: Corpus,
+    *,
+    folder: Path,
+    start: EchoPipeline | None = None,
+    schedule: Schedule = ACOUSTIC_SCHEDULE,
+    device: str = "cpu",
 ) -> Acoustic:
-    """Return the trained networks; their checkpoint lies in `folder`."""
+    """Return the trained networks, begun as those of `start`; the checkpoint lies in `folder`."""
     torch.manual_seed(0)
-    networks = Acoustic(len(corpus.of_speaker), corpus.targets.shape[1]).to(device)
+    networks = Acoustic(len(corpus.of_speaker), corpus.targets.shape[1])
+    if start is not None:
+        networks.begin_as(start)
+    networks.to(device)
     noise = noise_schedule()
     by_length = sorted(range(len(corpus.utterances)), key=lambda i: _frames(corpus.utterances[i]))
 

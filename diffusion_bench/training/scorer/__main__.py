@@ -8,10 +8,11 @@ from typing import Annotated
 import torch
 import typer
 
+from diffusion_bench.training.crew import crew
 from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
-from diffusion_bench.training.scorer.export import export, export_reference
+from diffusion_bench.training.scorer.export import export, export_reference, restore_exported
 from diffusion_bench.training.scorer.networks import Scorer
-from diffusion_bench.training.scorer.train import train_scorer
+from diffusion_bench.training.scorer.train import refine_scorer, train_scorer
 
 
 def main(
@@ -21,16 +22,28 @@ def main(
     out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
         "build/scorer/model"
     ),
+    start: Annotated[
+        Path | None, typer.Option(help="An exported scorer, to go on with for a seventh of the steps.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
-    """Train the scorer and export it: half an hour of one CPU core with bf16."""
+    """Train the scorer and export it: an hour of a CPU core with bf16, or go on with a trained one.
+
+    `torchrun --standalone --nproc-per-node 2 -m ...` shares every batch between two processes.
+    """
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
-    tokenizer = new_tokenizer(work / "tokenizer")
+    tokenizer = new_tokenizer(work / f"tokenizer_{crew().rank}")
     scorer = Scorer(tokenizer).to(device)
-    train_scorer(scorer, tokenizer, folder=work / "scorer", device=device)
+    if start is None:
+        train_scorer(scorer, tokenizer, folder=work / "scorer", device=device)
+    else:
+        restore_exported(scorer, start)
+        refine_scorer(scorer, tokenizer, folder=work / "refined", device=device)
+    if not crew().leads:
+        return
     export(scorer.cpu(), tokenizer, out)
     export_reference(out)
     typer.echo(f"wrote {out}")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors.torch import save_file
-from transformers import CLIPTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import CLIPModel, CLIPTokenizer
 
 from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.distance import Moments
 from diffusion_bench.backends.scoring.reference import save_reference
+from diffusion_bench.training.picturebook.denoiser import FREEDOM
 from diffusion_bench.training.picturebook.export import known_words
 from diffusion_bench.training.picturebook.scenes import draw_scene
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
@@ -59,6 +60,13 @@ def export(scorer: Scorer, tokenizer: CLIPTokenizer, folder: Path) -> None:
     scorer.float()
 
 
+def restore_exported(scorer: Scorer, folder: Path) -> None:
+    """Give a scorer the weights of an exported one, in fp32."""
+    clip = CLIPModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+    scorer.clip.load_state_dict(clip.state_dict())
+    scorer.reader.load_state_dict(load_file(folder / "reader.safetensors"))
+
+
 def export_reference(
     folder: Path, *, scenes: int = REFERENCE_SCENES, captions: int = HELD_OUT_CAPTIONS
 ) -> None:
@@ -70,7 +78,8 @@ def export_reference(
     features = []
     for step, start in enumerate(range(0, scenes, SCENES_AT_ONCE)):
         count = min(SCENES_AT_ONCE, scenes - start)
-        drawn = scenes_of(step, count, stream=REFERENCE_STREAM)
+        # In as many poses as the image model was shown: else the distance would tell mostly that.
+        drawn = scenes_of(step, count, stream=REFERENCE_STREAM, freedom=FREEDOM)
         pictures = [Image.fromarray(draw_scene(scene, DRAWN_SIDE)) for scene in drawn]
         features.append(scorer.features(pictures))
     told = [scene.caption for scene in scenes_of(0, captions, stream=CAPTION_STREAM)]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from diffusion_bench.records import BUNDLED_SIDE
+from diffusion_bench.training.crew import crew
 from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.autoencoder import (
     TRAINED_AUTOENCODER,
@@ -25,17 +26,34 @@ from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Score
 from diffusion_bench.training.word_tokenizer import tokenize
 
 SCHEDULE = Schedule(steps=7500, batch=96, peak_lr=1e-3, ema_decay=0.998, warmup_steps=300)
+# From weights that have learnt what is where: the way one image model draws it.
+REFINEMENT = Schedule(
+    steps=900,
+    batch=96,
+    peak_lr=5e-4,
+    ema_decay=0.995,
+    warmup_steps=100,
+    muon=True,
+    not_hidden=("embedding", "_projection", "reader"),
+)
 CAPTION_WEIGHT = 0.5
-DECODED_FROM = 6000  # steps from which part of the pictures come out of an image model's decoder
+DECODED_FROM = 6000  # steps from which part of the pictures come out of the image model's decoder
 DECODED_SHARE = 0.5
 LATENT_NOISE = 0.25  # at most, as a denoiser leaves
-SEED = "scorer"  # other scenes than those the image model is taught on
+# Other scenes than those the image model is taught on, and no scene twice in both schedules.
+SEED, REFINEMENT_SEED = "scorer", "scorer, refined"
 
 
-def scenes_of(step: int, batch: int, *, stream: str = SEED) -> list[Scene]:
-    """Return the scenes of a step, the same ones each time."""
+def scenes_of(step: int, batch: int, *, stream: str = SEED, freedom: float = 1.0) -> list[Scene]:
+    """Return the scenes of a step, the same ones each time; `freedom` as of `random_scene`."""
     chance = random.Random(f"{stream}/{step}")
-    return [random_scene(chance) for _ in range(batch)]
+    return [random_scene(chance, freedom=freedom) for _ in range(batch)]
+
+
+def reduced(pictures: Tensor) -> Tensor:
+    """Return pictures made smaller, (n, 3, 64, 64), as the scorer's preprocessor does."""
+    small = F.interpolate(pictures, size=(SIDE, SIDE), mode="bicubic", antialias=True)
+    return small.clamp(-1, 1)
 
 
 def worsened(pictures: Tensor, generator: torch.Generator) -> Tensor:
@@ -65,9 +83,7 @@ def decoded(scenes: list[Scene], vae: AutoencoderKL, generator: torch.Generator)
     latents = encode(vae, pictures_of(scenes, BUNDLED_SIDE))
     strength = LATENT_NOISE * torch.rand(len(scenes), 1, 1, 1, generator=generator)
     noise = torch.randn(latents.shape, generator=generator)
-    drawn = vae.decoder(latents + strength * noise).float().clamp(-1, 1)
-    small = F.interpolate(drawn, size=(SIDE, SIDE), mode="bicubic", antialias=True)
-    return small.clamp(-1, 1)
+    return reduced(vae.decoder(latents + strength * noise).float().clamp(-1, 1))
 
 
 def scorer_loss(
@@ -89,23 +105,38 @@ def scorer_loss(
 
 
 def train_scorer(
+    scorer: Scorer, tokenizer: CLIPTokenizer, *, folder: Path, device: str = "cpu"
+) -> None:
+    """Train encoders and reader in place from nothing; the checkpoint lies in `folder`."""
+    _train(scorer, tokenizer, SCHEDULE, SEED, DECODED_FROM, folder=folder, device=device)
+
+
+def refine_scorer(
+    scorer: Scorer, tokenizer: CLIPTokenizer, *, folder: Path, device: str = "cpu"
+) -> None:
+    """Go on in place with trained weights, on what the image model's decoder makes of scenes."""
+    _train(scorer, tokenizer, REFINEMENT, REFINEMENT_SEED, 0, folder=folder, device=device)
+
+
+def _train(
     scorer: Scorer,
     tokenizer: CLIPTokenizer,
+    schedule: Schedule,
+    stream: str,
+    decoded_from: int,
     *,
     folder: Path,
-    device: str = "cpu",
-    schedule: Schedule = SCHEDULE,
+    device: str,
 ) -> None:
-    """Train encoders and reader in place; the checkpoint lies in `folder`."""
     meaning = canonical_ids(tokenizer)
     vae = AutoencoderKL.from_pretrained(TRAINED_AUTOENCODER).float()
     names = background_names()
 
-    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        scenes = scenes_of(step, schedule.batch)
-        pictures = pictures_of(scenes, SIDE)
-        if step >= DECODED_FROM:
-            count = int(len(scenes) * DECODED_SHARE)
+    def loss_of_step(number: int, generator: torch.Generator) -> Tensor:
+        scenes = scenes_of(number, crew().share(schedule.batch), stream=stream)
+        count = int(len(scenes) * DECODED_SHARE) if number // crew().size >= decoded_from else 0
+        pictures = reduced(pictures_of(scenes, BUNDLED_SIDE))
+        if count:
             pictures[:count] = decoded(scenes[:count], vae, generator)
         pictures = worsened(pictures, generator)
         tokens = meaning[tokenize(tokenizer, [scene.caption for scene in scenes])]
