@@ -130,7 +130,7 @@ def test_the_words_of_either_shape_are_grouped_and_none_is_left_out_unsaid(tmp_p
     assert with_word("a cat", dict(choices)["on mars (settings)"]) == "a cat on mars"
     said = {word for _, phrase in choices for word in phrase.split()}
     assert set(LARGE["words"]) - said - set(GRAMMAR) == LARGE["synonyms"].keys()
-    assert words_info(large) == f"{HOW} 5 more mean one of these, as kitty does cat."
+    assert words_info(large) == f"{HOW} 5 more are read as one of these: kitty as cat."
     for _, phrase in choices:
         assert unknown_words(large, phrase) == ()
 
