@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,64 @@ def test_what_cannot_be_is_one_line(
         errors = capsys.readouterr().err
         assert re.fullmatch(rf"error: .*{re.escape(words)}.*\n", errors), errors
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.fixture
+def folder(photo: Path, mask: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder of pictures that may be in the way."""
+    own = photo.parent / "x"
+    own.mkdir()
+    for name in ("photo.png", "photo-0.png", "picture.png"):
+        shutil.copy(photo, own / name)
+    shutil.copy(mask, own)
+    monkeypatch.chdir(own)
+    return own
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--image", "photo.png", "--out", "photo.png"), "--out photo.png is the image itself"),
+        (("--image", "photo.png", "--out", "../x/photo.png"), "is the image itself"),
+        (("--image", "picture.png"), "--out picture.png is the image itself"),
+        (("--image", "photo-0.png", "--out", "photo.png", "--pictures", "2"), "--out photo-0.png"),
+        (("--image", "photo.png", "--mask", "mask.png", "--out", "mask.png"), "is the mask itself"),
+    ],
+)
+def test_neither_image_nor_mask_is_ever_written_over(
+    options: tuple[str, ...], what: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert generate(*options) == 2
+    assert what in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_picture_drawn_again_is_written_over_neither_itself_nor_its_image(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, own = tmp_path / "first.png", photo.read_bytes()
+    assert generate("--image", str(photo), "--out", str(first)) == 0
+    drawn = first.read_bytes()
+    again = ("generate", "--from", str(first), "--image", str(photo), "--device", "cpu")
+    for out, what in ((photo, "the image"), (first, "the picture")):
+        assert run(*again, "--out", str(out)) == 2
+        assert f"{out.name} is {what} itself; write to another file" in capsys.readouterr().err
+    assert (photo.read_bytes(), first.read_bytes()) == (own, drawn)
+
+
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_no_row_of_a_batch_is_written_over_the_image_it_starts_from(
+    overwrite: tuple[str, ...], photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even as one that is there already: the row asks for a picture that is not drawn."""
+    rows, own = tmp_path / "rows.csv", photo.read_bytes()
+    rows.write_text("prompt,out\na cat,cat.png\na dog,photo.png\n", encoding="utf-8")
+    quick = ("--steps", "4", "--size", str(SIDE), "--device", "cpu")
+    assert run("generate", "--batch", str(rows), "--image", str(photo), *quick, *overwrite) == 2
+    said = capsys.readouterr().err
+    wanted = "error: row 2 (line 3): it would write over photo.png, which is the image\n"
+    assert wanted in said
+    assert said.endswith("1 of 2 rows drawn\n")
+    assert photo.read_bytes() == own
+    assert read_request(tmp_path / "cat.png").prompt == "a cat"

@@ -15,7 +15,7 @@ from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice
-from diffusion_bench.cli import main
+from diffusion_bench.cli import cloning, main
 from tests import fake_voices
 from tests.fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of, write_wav
 
@@ -441,3 +441,36 @@ def test_the_reference_is_never_written_over(
 def test_a_bundled_voice_may_be_saved_as_another(tmp_path: Path) -> None:
     assert clone("--text", TEXT, "--save-voice", "eve", "--out", tmp_path / "out.wav") == 0
     assert find_voice("eve", "echo").model == "echo"
+
+
+def test_what_is_spoken_again_is_never_written_over_the_speech_itself(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --out too: `clone` writes speech.wav, and that is what is most often repeated."""
+    assert clone("--text", TEXT) == 0
+    speech = empty_folder / "speech.wav"
+    before = speech.read_bytes()
+    capsys.readouterr()
+    for options in ((), ("--out", "speech.wav"), ("--out", speech)):
+        assert run("clone", "--from", "speech.wav", *options, "--device", "cpu") == 2
+        assert "speech.wav is the speech itself; write to another file" in complaint(capsys)
+    assert list(empty_folder.iterdir()) == [speech]
+    assert speech.read_bytes() == before
+
+
+def test_more_candidates_than_there_can_be_are_refused_before_their_files_are_named(
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A billion of them would fill the memory with names."""
+    named: list[int] = []
+
+    def few(out: Path, count: int) -> tuple[Path, ...]:
+        named.append(count)
+        return (out,)
+
+    monkeypatch.setattr(cloning, "candidate_files", few)
+    (empty_folder / "lines.csv").write_text("text,out\nOne word.,one.wav\n", encoding="utf-8")
+    for options in (("--text", TEXT), ("--batch", "lines.csv")):
+        assert clone(*options, "--candidates", "1000000000") == 2
+        assert "batch: Input should be less than or equal to 16" in complaint(capsys)
+    assert named == []

@@ -53,11 +53,12 @@ def read_rows(
     optional: Sequence[str],
     files_of: FilesOf = one_file,
     sources: Sequence[str] = (),
+    kept: Mapping[str, Path | None] | None = None,
 ) -> list[Row]:
     """Return the rows of a CSV that has the columns `needed`, `out` among them.
 
-    `files_of` an out are all files that a row writes; those in the columns `sources` are not to be
-    written over.
+    `files_of` an out are all files that a row writes; those in the columns `sources`, and those
+    `kept`, by what they are, are not to be written over.
     Raises ValueError, in one line, for a file that is no such CSV; a bad row is only marked.
     """
     try:
@@ -69,12 +70,12 @@ def read_rows(
     try:
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         _check_head(path, reader.fieldnames or (), needed, optional)
-        rows = _without_collisions(list(_rows(reader, path.parent, files_of)), sources)
+        rows = list(_rows(reader, path.parent, files_of))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--batch {path}: not a UTF-8 CSV file: {error}") from None
     if not rows:
         raise ValueError(f"--batch {path}: there is no row under its head")
-    return rows
+    return _without_collisions(rows, sources, kept or {})
 
 
 def perform_rows(
@@ -151,10 +152,13 @@ def _row(number: int, line: int, given: Mapping[str | None, object], folder: Pat
     )
 
 
-def _without_collisions(rows: Sequence[Row], sources: Sequence[str]) -> list[Row]:
-    """Mark rows that would write over what a row before them wrote, or what any row reads."""
-    read = {
-        os.path.abspath(source): row.number
+def _without_collisions(
+    rows: Sequence[Row], sources: Sequence[str], kept: Mapping[str, Path | None]
+) -> list[Row]:
+    """Mark rows that would write over what one before them wrote, any one reads, or is `kept`."""
+    read = {_place(path): f"is {what}" for what, path in kept.items() if path is not None}
+    read |= {
+        _place(source): f"row {row.number} reads"
         for row in rows
         for column in sources
         if (source := row.path(column)) is not None
@@ -162,7 +166,7 @@ def _without_collisions(rows: Sequence[Row], sources: Sequence[str]) -> list[Row
     written: dict[str, int] = {}
     found = []
     for row in rows:
-        files = {os.path.abspath(file): file.name for file in row.files}
+        files = {_place(file): file.name for file in row.files}
         problem = row.problem or _collision(files, read, written)
         if not problem:
             written |= dict.fromkeys(files, row.number)
@@ -170,13 +174,21 @@ def _without_collisions(rows: Sequence[Row], sources: Sequence[str]) -> list[Row
     return found
 
 
+def _place(path: Path) -> str:
+    """Return where a path leads, whichever way it is spelled."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a name that no file can have; the row says so when its turn comes
+        return str(path)
+
+
 def _collision(
-    files: Mapping[str, str], read: Mapping[str, int], written: Mapping[str, int]
+    files: Mapping[str, str], read: Mapping[str, str], written: Mapping[str, int]
 ) -> str:
     """Return what files, names by path and `out` first, would be written over; empty for none."""
     for place, (path, name) in enumerate(files.items()):
         if path in read:
-            return f"it would write over {name}, which row {read[path]} reads"
+            return f"it would write over {name}, which {read[path]}"
         if path in written:
             return f"its {name if place else 'out'} is that of row {written[path]} too"
     return ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from diffusion_bench.cli.amounts import peak_words
+from diffusion_bench.cli.refusals import refuse_over
 from diffusion_bench.cli.voice_settings import Settings, Source
 from diffusion_bench.records import VoiceStep
 
@@ -59,10 +60,10 @@ class Cloning:
         from diffusion_bench.backends.voice.voices import check_free, save_voice
 
         source.check()
-        path = _check_out(out, source.reference, settings.batch or 1)
+        request = settings.request(text)  # before as many files are named as it has candidates
+        path = _check_out(out, source.reference, request.batch)
         if save_as is not None:
             check_free(save_as)
-        request = settings.request(text)
         name, voice = source.find(request.model)
         request = request.model_copy(update={"voice": name})
         entry = find_voice_model(request.model)
@@ -96,6 +97,7 @@ class Cloning:
 
         source.check()
         path = _check_out(out, source.reference)
+        refuse_over([path], {"the speech": file})
         recipe = read_recipe(file)
         if recipe is None:
             raise ValueError(f"{file.name} carries no recipe: Diffusion Bench did not write it")
@@ -162,10 +164,7 @@ def _check_out(out: Path | None, reference: Path | None, count: int = 1) -> Path
         raise ValueError(f"--out {path} does not end in one of {', '.join(WRITABLE)}")
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: there is no folder {path.parent}")
-    read = None if reference is None else reference.resolve()
-    for file in candidate_files(path, count):
-        if file.resolve() == read:
-            raise ValueError(f"--out {file} is the reference itself; write to another file")
+    refuse_over(candidate_files(path, count), {"the reference": reference})
     return path
 
 

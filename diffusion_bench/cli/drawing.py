@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
+from diffusion_bench.cli.refusals import refuse_over
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, ignore_step
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Settings:
 class Drawing:
     """Draws into files, one after another, with one model kept loaded.
 
-    With an `image` all pictures start from it, and with a `mask` only its white part changes.
+    With an `image` all pictures start from it, and with a `mask` only its white part changes;
+    neither is written over.
     """
 
     def __init__(
@@ -116,12 +118,14 @@ class Drawing:
             raise ValueError("--mask needs --image, whose part it is to draw anew")
         self._engine = Engine(device)
         self._parameters = parameters
+        self.kept: dict[str, Path | None] = {"the image": image, "the mask": mask}
         self._inputs = read_inputs(image, mask) if image is not None else None
 
     def draw(self, prompt: str, settings: Settings, out: Path | None) -> None:
         """Draw a prompt; raise ValueError before any work for what can be seen to fail."""
         request = settings.request(prompt, self._inputs)
         paths = _paths(out or DEFAULT_OUT, request.batch)
+        refuse_over(paths, self.kept)
         generation = self._generate(request)
         for index, path in enumerate(paths):
             self._save(generation, index, path)
@@ -141,8 +145,7 @@ class Drawing:
         from diffusion_bench.backends.pictures import read_recipe
 
         (path,) = _paths(out or DEFAULT_OUT, 1)
-        if path.resolve() == file.resolve():
-            raise ValueError(f"--out {path} is the picture itself; write to another file")
+        refuse_over([path], {"the picture": file, **self.kept})
         recipe = read_recipe(file)
         if recipe is None:
             raise ValueError(f"{file.name} carries no recipe of Diffusion Bench")

@@ -1,8 +1,9 @@
-"""Options that mean nothing beside another one."""
+"""What a command will not do: options that mean nothing beside another, files written over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 
 def refuse_beside(option: str, others: Mapping[str, object]) -> None:
@@ -10,3 +11,19 @@ def refuse_beside(option: str, others: Mapping[str, object]) -> None:
     clashing = [name for name, value in others.items() if value is not None]
     if clashing:
         raise ValueError(f"{option} says that itself: leave out {', '.join(clashing)}")
+
+
+def refuse_over(written: Iterable[Path], read: Mapping[str, Path | None]) -> None:
+    """Raise ValueError if a file to write is one of those that are read, by what they are."""
+    for file in written:
+        for what, path in read.items():
+            if path is not None and _is_one_file(file, path):
+                raise ValueError(f"--out {file} is {what} itself; write to another file")
+
+
+def _is_one_file(file: Path, other: Path) -> bool:
+    """Return whether two paths lead to one file, however they are spelled."""
+    try:
+        return file.samefile(other)
+    except OSError:  # one of them is not there
+        return False

@@ -108,6 +108,8 @@ def _speak_rows(
     from diffusion_bench.cli.cloning import candidate_files
     from diffusion_bench.cli.voice_settings import CONSENT
 
+    # First: the files of a row are as many as there are candidates.
+    settings.request("What is wrong with every row is said once.")
     optional = ("reference", "voice", "transcript", "seed")
     rows = read_rows(
         file,
@@ -118,7 +120,6 @@ def _speak_rows(
     )
     if any("reference" in row.fields for row in rows) and not source.consent:
         raise ValueError(CONSENT)
-    settings.request("What is wrong with every row is said once.")
     perform_rows(
         rows,
         lambda row: cloning.speak_row(row, settings, source),
