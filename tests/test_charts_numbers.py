@@ -7,6 +7,7 @@ from fakes import NO_GPU, make_cell, make_report, make_sweep_cells, make_trace
 
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
+from diffusion_bench.charts.real_time import RealTimeLine, RealTimePoint, real_time_figure
 from diffusion_bench.charts.step_times import (
     step_times_figure,
     step_times_numbers,
@@ -262,3 +263,13 @@ def test_a_logarithmic_axis_writes_every_tick_whole():
     written = dict(zip(axis.ticktext, axis.tickvals, strict=True))
     assert {"0.1", "0.5", "2"} <= set(written)
     assert all(float(text) == pytest.approx(value) for text, value in written.items())
+
+
+@pytest.mark.parametrize(("steps", "scale", "place"), [((5, 250), "log", 0), ((5, 10), None, 1)])
+def test_the_words_real_time_stand_at_their_line(steps, scale, place):
+    points = tuple(RealTimePoint(n, 0.02 * n, 0.01 * n, 0.03 * n, None, 2.0) for n in steps)
+    figure = real_time_figure([RealTimeLine("ddim", "ddim", "8 words", "", points, ())])
+    words = [note for note in figure.layout.annotations if note.text == "real time"]
+    assert figure.layout.yaxis.type == scale
+    assert [(note.yref, note.y) for note in words] == [("y", place)]
+    assert [(line.y0, line.y1) for line in figure.layout.shapes] == [(1, 1)]

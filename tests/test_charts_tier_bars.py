@@ -6,11 +6,14 @@ import pytest
 
 from diffusion_bench.charts.tier_bars import METRICS, bars_numbers, bars_table, row_key
 from diffusion_bench.charts.tier_evidence import LOOKS, bars_figure
+from diffusion_bench.charts.tier_limits import bottleneck_sentences, held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
-from diffusion_bench.charts.tier_steps import Prices
+from diffusion_bench.charts.tier_steps import Prices, steps_bought
+from diffusion_bench.charts.tier_together import Together
 from diffusion_bench.charts.tier_why import fit_table, why
 from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.two_gpus import SplitModel, one_model
 from diffusion_bench.tiers.workload import parse_workload
 
 ASKED = parse_workload("sd15 512x512 b4 fp16 20")
@@ -167,3 +170,79 @@ def test_the_fit_table_has_a_verdict_or_the_reason_and_the_price_of_remedies() -
     assert table[0][3].startswith("cannot tell: no card")
     assert table[1][3].startswith("fits with")
     assert "HF blog" in table[1][-1]
+
+
+def only_split() -> TierRow:
+    """A row of two cards that neither holds its workload alone, and both do."""
+    huge = parse_workload("sdxl 2048x2048 b64 fp32 20")
+    (row,) = tier_rows(path("RTX 2060 6GB", count=2), [huge])
+    assert (row.fit, row.only_split) == ("does not fit", False)
+    halves = SplitModel(
+        alone_s=(4, 4),
+        calls=20,
+        hidden_mib=0,
+        needed_mib=9000,
+        activations_mib=1000,
+        memory_mib=(6144, 6144),
+    )
+    return row.model_copy(update={"two_gpus": (one_model(halves, 1),)})
+
+
+def test_of_two_cards_that_can_only_split_the_model_all_parts_say_the_same() -> None:
+    row = only_split()
+    numbers = bars_numbers([row], "images an hour")
+    (bar,) = numbers.bars
+    assert (bar.way, bar.kind, bar.value) == ("2 GPUs, one model split", "predicted", 900)
+    assert numbers.absent == ()
+    assert "Two GPUs, one model split: 900 images/h" in why([row], row_key(row))
+    assert "Cannot tell of one card alone: it does not fit" in why([row], row_key(row))
+    (step,) = steps_bought(path("RTX 2060 6GB", count=2), [row])
+    assert step.images_per_hour == 900
+    assert step.held_back_by == "VRAM: it fits neither card alone; split over both cards it runs"
+    pair = path("RTX 2060 6GB", count=2)
+    ((_, sentence),) = bottleneck_sentences(pair, [row, *tier_rows(pair, [ASKED])])
+    assert "VRAM holds back sdxl at 2048x2048 (split over both cards)" in sentence
+    assert fit_table([row])[1][0][3] == "does not fit one card; split over both"
+
+
+def test_what_can_only_be_split_has_throughput_alone_and_says_where() -> None:
+    numbers = bars_numbers([only_split()], "seconds an image")
+    assert numbers.bars == ()
+    ((_, _, reason),) = numbers.absent
+    assert reason.endswith("RTX 2060 6GB; split over both cards it runs, see images an hour")
+
+
+def test_too_little_ram_is_said_beside_the_split() -> None:
+    (row,) = tier_rows(path("RTX 4060", count=2, ram_gib=8), [FLUX])
+    assert held_back_by(row, ram_gib=8).endswith("must wait in RAM")
+    split = row.model_copy(update={"two_gpus": only_split().two_gpus})
+    assert held_back_by(split, ram_gib=8).endswith(
+        "must wait in RAM; split over both cards it runs"
+    )
+
+
+def test_a_measured_split_is_a_bar_where_neither_card_has_a_figure() -> None:
+    row = only_split()
+    measured = Together(
+        kind="measured here",
+        way="one model split",
+        cards=("RTX 2060 6GB", "RTX 2060 6GB"),
+        workload=row.workload,
+        seconds=6.0,
+        images_per_hour=600.0,
+        efficiency=None,
+        speedup=None,
+        share=(1, 0),
+        starts=5,
+        reports=1,
+        source="a report",
+    )
+    row = row.model_copy(update={"two_gpus": (), "measured_together": (measured,)})
+    (bar,) = bars_numbers([row], "images an hour").bars
+    assert (bar.kind, bar.value) == ("measured here", 600)
+    assert "split over both" in held_back_by(row)
+
+
+def test_why_of_a_card_that_is_none_is_the_reason_alone() -> None:
+    (row,) = tier_rows(path("RTX 9090"), [ASKED])
+    assert why([row], row_key(row)).endswith(f"\n\nCannot tell: {row.reason}")

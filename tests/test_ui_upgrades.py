@@ -79,10 +79,12 @@ def upgrades(tmp_path, folder):
     return make(tmp_path, folder)
 
 
-def make(tmp_path, folder, gpu: str | None = None) -> Upgrades:
+def make(
+    tmp_path, folder, gpu: str | None = None, index_file: ReportIndex | None = None
+) -> Upgrades:
     (tmp_path / "outbox").mkdir(exist_ok=True)
     outbox = Outbox(tmp_path / "outbox")
-    index_file = ReportIndex(tmp_path / "index")
+    index_file = index_file or ReportIndex(tmp_path / "index")
     return Upgrades(ReportFolder(folder), index_file, outbox, lambda: machine(gpu))
 
 
@@ -269,3 +271,21 @@ def test_every_choice_can_be_asked(upgrades) -> None:
     for text in workload_choices():
         view = first(upgrades, ask(workloads=(text,)))
         assert view.keys or view.speech["data"], text
+
+
+def test_reports_of_which_nothing_can_be_kept_are_counted_in_a_whole_last_answer(
+    tmp_path, folder, monkeypatch
+) -> None:
+    monkeypatch.setattr(index, "ALWAYS_READ", 2)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.PATIENCE_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.MORE_S", 0.0)
+    for number in range(6):
+        write(folder / f"{number}.jsonl")
+    # What has no file keeps nothing, so that every answer reads the same two.
+    upgrades = make(tmp_path, folder, index_file=ReportIndex(None))
+    last = list(upgrades.views(ask(use=ALL), SECONDS))[-1]
+    assert last.status.startswith("4 reports could not be read")
+    assert "Rests on 2 reports" in last.status
+    assert "After the initial build" in last.status
+    assert last.vram is not None
+    assert last.keys

@@ -61,7 +61,13 @@ def real_time_figure(lines: list[RealTimeLine]) -> go.Figure:
     if not drawn:
         return empty_figure("No cell of speech with a measured time.")
     figure = lines_figure(drawn, "real-time factor (s of work / s of speech)", "")
-    figure.add_hline(y=1.0, line={"color": GRID, "width": 2}, annotation_text="real time")
+    figure.add_hline(
+        y=1.0,
+        line={"color": GRID, "width": 2},
+        annotation_text="real time",
+        # Plotly takes the place of a line as a value, and that of a text as its logarithm.
+        annotation_y=0.0 if figure.layout.yaxis.type == "log" else 1.0,
+    )
     return figure
 
 

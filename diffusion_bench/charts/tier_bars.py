@@ -77,12 +77,16 @@ def bars_numbers(
         found = [_bar(row, one, metric, tariff, cards) for one in row.evidence]
         if metric == "images an hour":
             found += _two_gpu_bars(row)
-        if row.images_per_hour is None:
-            absent.append((row.tier, row.workload.name, row.reason or "cannot tell"))
-        else:
-            bars += found
+        bars += found
+        if not found:
+            absent.append((row.tier, row.workload.name, _reason(row)))
     unit = f"{currency} {UNITS[metric]}" if "money" in metric else UNITS[metric]
     return TierBars(metric, unit, tuple(bars), tuple(absent))
+
+
+def _reason(row: TierRow) -> str:
+    split = "; split over both cards it runs, see images an hour" if row.only_split else ""
+    return f"{row.reason or 'cannot tell'}{split}"
 
 
 def _bar(

@@ -63,13 +63,15 @@ def held_back_by(
 
 def _misfit(row: TierRow, card: Card, ram_gib: float | None) -> Bottleneck:
     """Return whether more of the machine's memory would do where the card's does not."""
+    split = "; split over both cards it runs" if row.only_split else ""
     if ram_gib is not None:
         roomy = fit_on(card, row.workload, Software())
         if roomy.verdict == "fits with":
             needed = roomy.need.ram_mib / 1024
             words = f"RAM: it {roomy.words()}, but {needed:.0f} GiB of weights must wait in RAM"
-            return Bottleneck("RAM", words)
-    return Bottleneck("VRAM", "VRAM: it does not fit, whatever is tried")
+            return Bottleneck("RAM", words + split)
+    fits = "it fits neither card alone" if split else "it does not fit, whatever is tried"
+    return Bottleneck("VRAM", f"VRAM: {fits}{split}")
 
 
 def bottleneck_sentences(
@@ -97,4 +99,6 @@ def _sentence(tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]]) -> str:
 def _short(row: TierRow) -> str:
     workload = row.workload
     detail = f" ({row.fit})" if (row.fit or "").startswith("fits with") else ""
+    if row.only_split:
+        detail = " (split over both cards)"
     return f"{workload.model} at {workload.width}x{workload.height}{detail}"

@@ -60,6 +60,13 @@ class TierRow(Record):
     measured_together: tuple[Together, ...] = ()
     reason: str | None = None
 
+    @property
+    def only_split(self) -> bool:
+        """Return whether two cards run it only with its model split over both."""
+        ways: tuple[TwoGpus | Together, ...] = (*self.two_gpus, *self.measured_together)
+        split = (way for way in ways if way.way == "one model split")
+        return not self.evidence and any(way.images_per_hour is not None for way in split)
+
 
 def tier_rows(
     path: UpgradePath,

@@ -11,6 +11,8 @@ from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.memory import REMEDIES
 
+BEST_FIRST = "Evidence, best first; the first one gives the figures, kinds are not averaged:"
+
 
 def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) -> str:
     """Return, as lines of plain text, what a row's figures rest on; ValueError for no such row."""
@@ -18,14 +20,13 @@ def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) 
     if row is None:
         raise ValueError(f"there is no figure {key!r:.120}")
     lines = [f"{row.tier}, {row.card}", row.workload.name, ""]
-    if not row.evidence:
-        return "\n".join([*lines, f"Cannot tell: {row.reason}"])
-    lines.append("Evidence, best first; the first one gives the figures, kinds are not averaged:")
-    lines += [_evidence(one, row) for one in row.evidence]
-    lines += ["", *_memory(row, cards)]
-    lines += [f"Two GPUs, {one.words}" for one in row.measured_together]
-    lines += [_two(way) for way in row.two_gpus]
-    return "\n".join(lines)
+    alone = " of one card alone" if row.only_split else ""
+    told = [_evidence(one, row) for one in row.evidence]
+    lines += [BEST_FIRST, *told] if told else [f"Cannot tell{alone}: {row.reason}"]
+    below = _memory(row, cards)
+    below += [f"Two GPUs, {one.words}" for one in row.measured_together]
+    below += [_two(way) for way in row.two_gpus]
+    return "\n".join([*lines, "", *below] if below else lines)
 
 
 def fit_table(rows: Sequence[TierRow]) -> tuple[list[str], list[list[Any]]]:
@@ -34,6 +35,8 @@ def fit_table(rows: Sequence[TierRow]) -> tuple[list[str], list[list[Any]]]:
     table: list[list[Any]] = []
     for row in rows:
         verdict = row.fit or f"cannot tell: {row.reason}"
+        if row.only_split:
+            verdict += " one card; split over both"
         need = [row.memory_gib, row.memory_gib_low, row.memory_gib_high]
         table.append(
             [row.tier, row.card, row.workload.name, verdict, *need, "; ".join(_prices(row))]

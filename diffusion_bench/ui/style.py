@@ -77,9 +77,13 @@ TO_RESULTS = """
 }
 """
 TO_PICTURES = TO_RESULTS % "#t2i-pictures"
-DOWNLOAD_PICTURES = """
-() => setTimeout(() => document.querySelector("#t2i-packed").click(), 100)
+# A download button downloads what it holds when it is clicked: what is made for a click goes into a
+# hidden one, which is clicked then.
+DOWNLOAD = """
+() => setTimeout(() => document.querySelector("%s").click(), 100)
 """
+DOWNLOAD_PICTURES = DOWNLOAD % "#t2i-packed"
+DOWNLOAD_TIERS = DOWNLOAD % "#tiers-page"
 TO_SPEECH = TO_RESULTS % "#voice-result"
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from diffusion_bench.charts.tier_bars import METRICS
 from diffusion_bench.charts.tier_runnable import SHOWN
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.style import DOWNLOAD_TIERS
 from diffusion_bench.ui.upgrades import (
     ALL,
     HERE,
@@ -33,6 +34,7 @@ Parts = dict[str, Any]
 LISTEN_TO_BARS = """
 () => {
   if (window.tiersListener) return;
+  let clicks = 0;  // a field that is given what it holds does not change
   window.tiersListener = setInterval(() => {
     const plot = document.querySelector("#tiers-bars .js-plotly-plot");
     if (!plot || !plot.on || plot === window.tiersPlot) return;
@@ -41,7 +43,7 @@ LISTEN_TO_BARS = """
       const data = event.points[0].customdata;
       const field = document.querySelector("#tiers-clicked textarea, #tiers-clicked input");
       if (!data || !field) return;
-      field.value = data[1];
+      field.value = `${++clicks} ${data[1]}`;
       field.dispatchEvent(new Event("input", {bubbles: true}));
     });
   }, 400);
@@ -56,9 +58,10 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
             asked, check = _question_fields()
             with gr.Row():
                 update = gr.Button("Update", variant="primary", elem_id="tiers-update", size="md")
-                download = gr.DownloadButton(
+                download = gr.Button(
                     "All of it (.html)", elem_id="tiers-html", size="md", min_width=120
                 )
+                page = gr.DownloadButton("Page", visible="hidden", elem_id="tiers-page")
         with gr.Column(scale=6, min_width=300):
             shown = _summary()
     shown |= _details()
@@ -73,7 +76,14 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
     def on_download(card: str, *values: Any) -> str:
         return upgrades.page(to_question(values), card)
 
-    download.click(on_download, [card, *fields], download, api_name="tiers_page")
+    download.click(
+        on_download,
+        [card, *fields],
+        page,
+        api_name="tiers_page",
+        show_progress="minimal",
+        show_progress_on=shown["status"],
+    ).success(None, js=DOWNLOAD_TIERS, **HIDDEN)
 
 
 def _question_fields() -> tuple[Parts, gr.Textbox]:
@@ -259,7 +269,8 @@ def _wire_why(upgrades: Upgrades, fields: list[Any], shown: Parts) -> None:
         return upgrades.why(to_question(values), key) if key else ""
 
     @complaining
-    def on_click(key: str, *values: Any) -> tuple[Any, str]:
+    def on_click(clicked: str, *values: Any) -> tuple[Any, str]:
+        key = clicked.partition(" ")[2]  # after the number of the click
         return gr.Dropdown(value=key), upgrades.why(to_question(values), key)
 
     @complaining

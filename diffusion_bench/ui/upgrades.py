@@ -32,6 +32,7 @@ ALL, CHOSEN, NONE = "all saved reports", "those chosen below", "none"
 USES = (ALL, CHOSEN, NONE)
 HERE = "the card of this machine"
 MORE_S = 2.0  # of reading new reports between two lines; PATIENCE_S before the first answer
+NOT_KEPT = "{} reports could not be read: the index that keeps what was read cannot be written."
 MAX_WORKLOADS = 12
 
 
@@ -93,9 +94,12 @@ class Upgrades:
         while told.asked.unread:
             left = told.asked.unread
             yield View(f"Reading reports: {left} to go. What is shown rests on those read so far.")
-            told = self._told(question, MORE_S)
-            if told.asked.unread >= left:  # nothing more can be kept
+            more = self._told(question, MORE_S)
+            if more.asked.unread >= left:  # nothing more can be kept
+                view = self._view(question, metric, told)
+                yield view._replace(status=f"{NOT_KEPT.format(left)}\n{view.status}")
                 return
+            told = more
             if not told.asked.unread:
                 yield self._view(question, metric, told)
 

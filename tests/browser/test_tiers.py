@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from test_main_job import PATIENCE_MS, Visit, address, browser, pytestmark, sync_api
@@ -27,10 +28,7 @@ def visit(address, browser):
     assert visit.errors == []
 
 
-def test_a_click_on_a_bar_opens_to_its_evidence(visit):
-    visit.has_text("#tiers-why", "^initial build")
-    visit.has_bars("#tiers-vram")
-    visit.has_bars("#tiers-gains")
+def click_the_last_bar(visit):
     last_panel = visit.page.locator("#tiers-bars .barlayer").nth(3)
     bar = last_panel.locator(".point path").last
     bar.scroll_into_view_if_needed()
@@ -41,7 +39,40 @@ def test_a_click_on_a_bar_opens_to_its_evidence(visit):
         timeout=PATIENCE_MS
     )
     visit.page.mouse.click(box["x"] + 8, box["y"] + box["height"] / 2)
+
+
+def download_the_page(visit):
+    with visit.page.expect_download() as download:
+        visit.page.click("#tiers-html")
+    assert download.value.suggested_filename == "tiers.html"
+    return Path(download.value.path()).read_text()
+
+
+def test_a_click_on_a_bar_opens_to_its_evidence(visit):
+    visit.has_text("#tiers-why", "^initial build")
+    visit.has_bars("#tiers-vram")
+    visit.has_bars("#tiers-gains")
+    click_the_last_bar(visit)
     visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+
+
+def test_the_same_bar_opens_again_after_another_was_looked_at(visit):
+    click_the_last_bar(visit)
+    visit.has_text("#tiers-why", "^second-year upgrade")
+    visit.page.click("#tiers-key input")
+    visit.page.get_by_role("option", name="initial build").first.click()
+    visit.has_text("#tiers-why", "^initial build")
+    click_the_last_bar(visit)
+    visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+
+
+def test_the_page_is_downloaded_at_the_first_click_and_is_of_the_fields_as_they_are(visit):
+    assert "second-year upgrade" in download_the_page(visit)
+    visit.page.fill("#tiers-path textarea", OWN_PATH)
+    visit.has_text("#tiers-check", "^1 tiers, prices in USD")
+    page = download_the_page(visit)
+    assert "After the now (RTX 3060 12GB" in page
+    assert "second-year upgrade" not in page
 
 
 def test_a_path_of_ones_own_is_checked_while_typed_and_answered(visit):
