@@ -31,6 +31,7 @@ from diffusion_bench.records import (
     SamplerName,
     Speed,
     Step,
+    parse_speed,
 )
 
 SIDE = 32
@@ -245,6 +246,21 @@ def test_guidance_takes_a_second_pass_and_the_negative_prompt_counts(
     without = backend.generate(ask(guidance_scale=5, negative_prompt="a dog"))
     assert not np.array_equal(pixels(plain), pixels(guided))
     assert not np.array_equal(pixels(guided), pixels(without))
+
+
+@EVERY
+def test_guidance_is_split_or_the_model_says_it_cannot(model: str, load: Load) -> None:
+    asked = parse_speed("split-guidance")
+    assert isinstance(asked, Speed)
+    name = load(model).model
+    if model in ("FLUX.1-schnell", "PixArt-Sigma"):
+        with pytest.raises(ValueError, match=r"^speed split-guidance: \w+ does not tell whether"):
+            ImageBackend.load(name, device="cpu", speed=asked)
+        return
+    split = ImageBackend.load(name, device="cpu", speed=asked)
+    drawn = pixels(split.generate(ask(guidance_scale=5, speed=asked)))
+    whole = pixels(load(model).generate(ask(guidance_scale=5)))
+    assert np.abs(drawn.astype(float) - whole.astype(float)).mean() < 1
 
 
 @EVERY

@@ -92,7 +92,14 @@ def test_energies_add_up_only_where_they_were_had_in_the_same_way() -> None:
     assert both.idle_power_w == pytest.approx(20.0)
     assert both.net_j == pytest.approx(both.total_j - both.idle_power_w * both.window_s)
     integrated = energy(60.0, 1.0, method="integrated power")
-    assert joined(visit(1.0, energy=one), visit(1.0, energy=integrated)).energy is None
+    mixed = joined(visit(1.0, energy=one), visit(1.0, energy=integrated))
+    assert mixed.energy is None
+    assert "integrated power in another" in mixed.missing["energy"]
+    restless = energy(60.0, 1.0, idle_power_w=None, net_j=None)
+    lost = joined(visit(1.0, energy=one), visit(1.0, energy=restless))
+    assert lost.energy is not None
+    assert lost.energy.net_j is None
+    assert "at rest" in lost.missing["net_j"]
     silent = visit(1.0, missing={"energy": "no counter"})
     assert joined(visit(1.0, energy=one), silent).energy is None
     assert joined(visit(1.0, energy=one), silent).missing["energy"] == "no counter"

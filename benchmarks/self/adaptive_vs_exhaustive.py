@@ -61,6 +61,8 @@ def judge(adaptive: Report, exhaustive: Report) -> tuple[float, float]:
             f"{total_s:8.3f} s  {found.median_s / total_s - 1:+.2%} "
             f"{'covered' if covered[-1] else 'NOT covered'}"
         )
+    if not covered:
+        raise SystemExit("no cell was extrapolated: take a sweep with more steps than it times")
     return max(errors), sum(covered) / len(covered)
 
 

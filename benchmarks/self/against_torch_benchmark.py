@@ -20,6 +20,7 @@ import torch
 from torch.utils.benchmark import Timer
 
 from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.pipeline_calls import call_arguments
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
@@ -30,11 +31,13 @@ CELL = ImageRequest(prompt="a cat on a blue background", steps=20)
 def bare_timer(backend: ImageBackend) -> Timer:
     """Return torch's timer of the call that `backend.generate` makes, without our hooks."""
     pipeline = backend._pipeline
-    pipeline.scheduler = build_scheduler(CELL.sampler, backend._schedule)
+    pipeline.scheduler = build_scheduler(CELL.sampler, backend._schedule, CELL.steps)
+    noise, generators = backend.initial_latents(CELL), backend._noise_generators(CELL)
+    arguments = call_arguments(pipeline, CELL, noise=noise, generators=generators)
 
     @torch.inference_mode()
     def call() -> None:
-        pipeline(**backend._arguments(CELL))
+        pipeline(**arguments)
 
     return Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
 

@@ -63,8 +63,8 @@ class CellRun:
             workers.drop()
         sampler.watch(workers.pid)
         idle_from_s = time.perf_counter()
-        # A second look need not be long where there is no power to average.
-        is_short = self._earlier is not None and not self._bench.sensor.cards()
+        # A second look need not be long where the first found no power to average.
+        is_short = self._earlier is not None and self._earlier.energy is None
         time.sleep(SHORT_IDLE_S if is_short else IDLE_S)
         self._started_utc, self._start_s = utc_now(), time.perf_counter()
         self._idle = sampler.between(idle_from_s, self._start_s)

@@ -36,6 +36,7 @@ def joined(earlier: Cell, now: Cell) -> Cell:
     missing = {**earlier.missing, **now.missing}
     for name in (*known, *(("energy",) if energy else ())):
         missing.pop(name, None)
+    missing |= _why_no_energy(earlier.energy, now.energy, energy)
     if now.stop_reason is not None:
         missing.pop("stop_reason", None)
     if earlier.machine_speed or now.machine_speed:
@@ -68,6 +69,18 @@ def _joined_shares(earlier: Cell, now: Cell) -> dict[str, float]:
         / sum(counts)
         for name in names
     }
+
+
+def _why_no_energy(
+    earlier: Energy | None, now: Energy | None, both: Energy | None
+) -> dict[str, str]:
+    """Return why what one visit measured, or both did, is not known of them together."""
+    if both is not None:
+        lost = both.net_j is None and not (earlier and now and earlier.net_j is now.net_j is None)
+        return {"net_j": "not every visit saw the machine at rest for long enough"} if lost else {}
+    if earlier is not None and now is not None:
+        return {"energy": f"measured by {earlier.method} in one visit, by {now.method} in another"}
+    return {}
 
 
 def _joined_energy(earlier: Energy | None, now: Energy | None) -> Energy | None:

@@ -89,10 +89,11 @@ def _open(
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
     ready = crew.start()
-    for device in dict.fromkeys(sweep.devices.names):
+    # In `hold_device`'s order, so that two sweeps never wait for each other's cards.
+    for device in sorted(set(sweep.devices.names)):
         yield from hold(stack, device, wait_s)
     stack.callback(crew.drop)  # before the locks go: who waits for them finds memory free
     header = make_header(sweep, ready[0], sensor)
     writer, before = open_report(stack, path, header, resume=resume)
     sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
-    return SharedBench(header, writer, crew, ready, sampler, sensor), before
+    return SharedBench(before.header, writer, crew, ready, sampler, sensor), before

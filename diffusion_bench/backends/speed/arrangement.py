@@ -60,6 +60,7 @@ class Arrangement:
         if speed.traced:
             self._traced = Traced(denoiser)
         if speed.guidance == "split":
+            _check_tells_guidance(pipeline, speed)
             split_guidance(denoiser, self._is_guided)
 
     def _set_layers(self, network: Any, speed: Speed) -> None:
@@ -119,6 +120,15 @@ def check_speed(speed: Speed, device: str) -> None:
     for reason in reasons:
         if reason:
             raise ValueError(f"speed {speed}: {reason}")
+
+
+def _check_tells_guidance(pipeline: Any, speed: Speed) -> None:
+    """Raise ValueError for a pipeline that does not tell, while it runs, whether it is guided."""
+    if not hasattr(type(pipeline), "do_classifier_free_guidance"):
+        raise ValueError(
+            f"speed {speed}: {type(pipeline).__name__} does not tell whether both halves of its "
+            "batch are guidance's, so they cannot be run apart"
+        )
 
 
 def _set_attention(pipeline: Any, speed: Speed) -> None:

@@ -1,0 +1,55 @@
+"""The commands of `benchmarks/self` still call what there is: each one's smallest piece, once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_report
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "self"))
+
+import adaptive_vs_exhaustive
+import against_torch_benchmark
+import predict_unmeasured
+
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.records import BUNDLED_MODEL
+
+
+def test_torchs_timer_times_the_very_call_that_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = against_torch_benchmark.CELL.model_copy(update={"steps": 2, "width": 64, "height": 64})
+    monkeypatch.setattr(against_torch_benchmark, "CELL", cell)
+    backend = ImageBackend.load(BUNDLED_MODEL, device="cpu")
+    seen: list[tuple[int, ...]] = []
+    hook = backend._pipeline.unet.register_forward_pre_hook(
+        lambda network, args: seen.append(tuple(args[0].shape))
+    )
+    backend.generate(cell)
+    ours = list(seen)
+    assert against_torch_benchmark.bare_timer(backend).timeit(1).median > 0
+    hook.remove()
+    assert len(ours) == cell.steps
+    assert seen == ours * 4  # torch's timer warms up with two calls
+
+
+def test_a_sweep_of_which_nothing_was_extrapolated_is_refused_in_a_sentence() -> None:
+    report = make_report(make_cell())
+    with pytest.raises(SystemExit, match="no cell was extrapolated"):
+        adaptive_vs_exhaustive.judge(report, report)
+
+
+def test_the_two_halves_of_a_cells_calls_tell_what_no_prediction_can_beat(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = make_report(make_cell())
+    cell = report.cells[0]
+    walls = [
+        sample.model_copy(update={"wall_s": w})
+        for w in (1.0, 1.0, 1.1, 1.1)
+        for sample in cell.samples[:1]
+    ]
+    told = report.model_copy(update={"cells": (cell.model_copy(update={"samples": tuple(walls)}),)})
+    predict_unmeasured.show_repeatability(told)
+    assert "n 1, median 9.1%" in capsys.readouterr().out
