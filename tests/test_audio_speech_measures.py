@@ -33,12 +33,13 @@ def faster(samples, factor):
 
 def test_speech_against_itself_differs_in_nothing():
     speech = speech_like(5.0, seed=1)
-    found = judge_speech(speech, RATE, TEXT, reference=reference(speech))
+    found = judge_speech(speech, RATE, TEXT, expected_s=5.5, reference=reference(speech))
     assert found.pitch_semitones == 0
     assert found.rate_ratio == 1
     assert found.timbre_similarity == pytest.approx(1, abs=1e-5)
-    assert 0.8 < found.duration_ratio < 1.2
-    assert found.expected_s == pytest.approx(0.082 * len(TEXT))
+    assert found.expected_s == 5.5
+    assert found.duration_ratio == pytest.approx(found.duration_s / 5.5)
+    assert found.duration_s == pytest.approx(5.0, abs=0.5)
     assert 1 < found.syllables_per_s < 8
     assert found.missing == {}
     assert found.warnings == ()
@@ -53,22 +54,6 @@ def test_silence_at_the_ends_is_measured_and_is_not_speech():
     assert padded.duration_s == pytest.approx(plain.duration_s, abs=0.03)
     assert padded.silence_share > plain.silence_share + 0.2
     assert any("of silence before" in line for line in padded.warnings)
-
-
-@pytest.mark.parametrize(
-    ("text", "warning"),
-    [("Two words", "longer than the 0.7 s"), (5 * TEXT, "shorter than the"), (TEXT, None)],
-)
-def test_a_duration_that_does_not_fit_the_text_is_doubted(text, warning):
-    found = judge_speech(speech_like(5.0, seed=1), RATE, text)
-    assert [warning in line for line in found.warnings] == ([True] if warning else [])
-
-
-def test_speed_is_allowed_for_in_the_expected_duration():
-    speech = speech_like(5.0, seed=1)
-    assert judge_speech(speech, RATE, 2 * TEXT, speed=2.0).duration_ratio == pytest.approx(
-        judge_speech(speech, RATE, TEXT).duration_ratio, rel=0.02
-    )
 
 
 def test_pitch_and_pace_are_told_against_the_reference():
@@ -97,6 +82,8 @@ def test_a_repetition_is_told_unless_the_text_says_it_twice():
     twice = judge_speech(speech, RATE, "row row your boat, and row your boat again, sir")
     assert twice.repeated_s == found.repeated_s
     assert not any("again" in line for line in twice.warnings)
+    marked = judge_speech(speech, RATE, 'Was it Row Row? "Row, row," it was.')
+    assert not any("again" in line for line in marked.warnings)
 
 
 def test_silence_is_said_and_what_cannot_be_told_is_none_with_a_reason():
@@ -110,7 +97,11 @@ def test_silence_is_said_and_what_cannot_be_told_is_none_with_a_reason():
 
 
 def test_every_none_has_a_reason():
-    for found in (judge_speech(speech_like(3.0), RATE), judge_speech(silence(0.2), RATE, TEXT)):
+    judged = (
+        judge_speech(speech_like(3.0), RATE, expected_s=3.0),
+        judge_speech(silence(0.2), RATE, TEXT),
+    )
+    for found in judged:
         empty = {name for name, value in found.model_dump().items() if value is None}
         assert empty - {"repeated_s"} == set(found.missing)
 

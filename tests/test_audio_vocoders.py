@@ -9,7 +9,7 @@ import torch
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import pitch_hz
-from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, vocoder_for
+from diffusion_bench.audio.vocoders import GriffinLim, Resynthesis, Vocoder, vocoder_for
 
 SETTINGS = MelSettings()
 
@@ -99,11 +99,66 @@ def test_a_vocoder_of_decimal_logarithms_gets_them():
     torch.testing.assert_close(vocoder.mel, log_mel(sung(), vocoder.settings))
 
 
-def test_a_vocoder_of_other_mels_is_refused_with_every_difference_named():
-    other = MelSettings(sample_rate=24_000, n_mels=100, f_max=12_000)
-    with pytest.raises(
-        ValueError,
-        match=r"'recorder' does not fit this model: .* sample_rate 16000 against 24000, "
-        "n_mels 80 against 100, f_max 8000.0 against 12000.0",
-    ):
-        vocoder_for(SETTINGS, Recorder(other))
+FINER = MelSettings(sample_rate=24_000, n_mels=100, f_max=12_000)
+
+
+def pitch_of(samples):
+    track = pitch_hz(samples, 16_000)
+    return float(track.f0_hz[track.voiced].median())
+
+
+def semitones(hz, other_hz):
+    return abs(12 * math.log2(hz / other_hz))
+
+
+def test_a_vocoder_of_other_mels_says_again_what_another_one_has_said():
+    mels = log_mel(torch.stack([sung(140.0), sung(220.0)]), SETTINGS)
+    fitted = vocoder_for(SETTINGS, GriffinLim(FINER, iterations=16, name="finer"))
+    assert isinstance(fitted, Vocoder)
+    assert (fitted.name, fitted.settings) == ("finer", SETTINGS)
+    assert "'finer'" in fitted.note
+    assert "'griffin-lim'" in fitted.note
+    both = fitted(mels)
+    assert both.shape == (2, SETTINGS.samples(mels.shape[-1]))
+    assert semitones(pitch_of(both[0]), 140) < 0.5
+    assert semitones(pitch_of(both[1]), 220) < 0.5
+    assert (log_mel(both, SETTINGS) - mels).abs().mean() < 0.5
+    torch.testing.assert_close(fitted(mels[1:]), both[1:], atol=1e-4, rtol=1e-3)
+
+
+class Singer(Recorder):
+    """A vocoder that sings one note, whatever it is given."""
+
+    name = "singer"
+
+    def __call__(self, mel):
+        return sung(300.0, seconds=2.0)[: self.settings.samples(mel.shape[-1])].expand(len(mel), -1)
+
+
+def test_the_sound_that_is_said_again_is_that_of_the_vocoder_it_was_given():
+    singer, heard = Singer(SETTINGS), Recorder(FINER)
+    mel = log_mel(sung(140.0), SETTINGS)
+    again = vocoder_for(SETTINGS, GriffinLim(FINER), first=singer)(mel)
+    assert semitones(pitch_of(again[0]), 300) < 0.5
+    said_again = vocoder_for(SETTINGS, heard, first=singer)
+    assert said_again(mel).shape == (1, SETTINGS.samples(mel.shape[-1]))
+    assert heard.mel.shape[1] == 100
+    # At its own rate: above half of the model's there is nothing.
+    inner = heard.mel.exp()[0, :, 5:-5]
+    assert inner[-10:].max() < 0.01 * inner.max()
+    assert "'singer'" in said_again.note
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 20])
+@pytest.mark.parametrize("centred", [True, False])
+def test_short_mels_said_again_have_the_samples_that_were_announced(frames, centred):
+    other = Recorder(FINER.model_copy(update={"centred": centred}))
+    fitted = Resynthesis(GriffinLim(SETTINGS, iterations=2), other)
+    samples = fitted(torch.full((2, 80, frames), -4.0))
+    assert samples.shape == (2, SETTINGS.samples(frames))
+    assert samples.isfinite().all()
+    # No end is lost: the other's mel covers the sound.
+    assert (
+        frames == 1
+        or other.settings.samples(other.mel.shape[-1]) / 24_000 >= samples.shape[-1] / 16_000
+    )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from speech_like import speech_like
+from tiny_judges import save_tiny_speaker_encoder, save_tiny_whisper
 
+from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice.judges import (
     SPEAKER_MODEL,
     SPEECH_MODEL,
+    Judges,
     SpeakerJudge,
     SpeechJudge,
     recognition_errors,
@@ -23,65 +24,12 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def speaker_folder(tmp_path_factory):
-    from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector
-
-    folder = tmp_path_factory.mktemp("wavlm")
-    torch.manual_seed(0)
-    config = WavLMConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2,
-        tdnn_dim=(8, 8, 8, 8, 16),
-        xvector_output_dim=12,
-    )
-    WavLMForXVector(config).save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(folder)
-    return folder
+    return save_tiny_speaker_encoder(tmp_path_factory.mktemp("wavlm"))
 
 
 @pytest.fixture(scope="module")
 def whisper_folder(tmp_path_factory):
-    from tokenizers import Tokenizer, models
-    from transformers import (
-        WhisperConfig,
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-        WhisperTokenizerFast,
-    )
-
-    folder = tmp_path_factory.mktemp("whisper")
-    torch.manual_seed(0)
-    letters = {chr(97 + index): index for index in range(26)}
-    special = ["<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"]
-    vocabulary = letters | {name: 26 + index for index, name in enumerate(special)}
-    (folder / "scratch.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer = WhisperTokenizerFast(tokenizer_object=raw, additional_special_tokens=special)
-    tokenizer.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
-    config = WhisperConfig(
-        vocab_size=len(tokenizer),
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        max_target_positions=16,
-        bos_token_id=26,
-        eos_token_id=26,
-        pad_token_id=26,
-        decoder_start_token_id=27,
-    )
-    model = WhisperForConditionalGeneration(config)
-    model.generation_config.max_length = 12
-    model.save_pretrained(folder)
-    return folder
+    return save_tiny_whisper(tmp_path_factory.mktemp("whisper"))
 
 
 def test_a_speaker_is_wholly_like_himself_at_any_rate(speaker_folder):
@@ -156,3 +104,35 @@ def test_a_file_that_lacks_a_tensor_is_refused(speaker_folder, tmp_path):
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelUnavailable, match=r"its file lacks projector\.weight"):
         SpeakerJudge.load(str(tmp_path))
+
+
+@pytest.fixture
+def both(speaker_folder, whisper_folder):
+    return Judges(SpeakerJudge.load(str(speaker_folder)), SpeechJudge.load(str(whisper_folder)))
+
+
+def test_both_judge_a_candidate_and_say_nothing_where_they_cannot_tell(both):
+    speech = speech_like(2.0, seed=1)
+    reference = Reference(speech_like(3.0, seed=2), RATE)
+    found = both.judge(speech, RATE, "hello there", reference)
+    assert found.similarity == pytest.approx(
+        both.speaker.similarity(speech, RATE, reference.samples, RATE)
+    )
+    assert found.errors == both.listener.errors(speech, RATE, "hello there")
+    assert both.judge(speech, RATE, "hello there", None).similarity is None
+    assert both.judge(speech, RATE, "Привет, 你好!", reference) == (found.similarity, None)
+    assert both.judge(speech[: RATE // 4], RATE, "hello there", reference) == (None, None)
+
+
+def test_a_number_is_the_same_in_digits_and_in_words(both, monkeypatch):
+    monkeypatch.setattr(SpeechJudge, "transcribe", lambda *_: "Our GPU costs $5?")
+    found = both.listener.errors(speech_like(1.0, seed=1), RATE, "Our G P U costs five dollars.")
+    assert (found.word_error_rate, found.character_error_rate) == (0, 0)
+    assert found.heard == "Our GPU costs $5?"
+
+
+def test_of_long_speech_the_speaker_is_told_from_the_beginning(speaker_folder):
+    judge = SpeakerJudge.load(str(speaker_folder))
+    long = np.concatenate([speech_like(30.0, seed=1), speech_like(5.0, seed=2)])
+    assert torch.equal(judge.embed(long, RATE), judge.embed(long[: 30 * RATE], RATE))
+    assert not torch.equal(judge.embed(long[: 29 * RATE], RATE), judge.embed(long, RATE))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from tiny_echo import tiny_pipeline
 
 from diffusion_bench.audio.mel import MelSettings
-from diffusion_bench.audio.vocoders import GriffinLim, Vocoder
+from diffusion_bench.audio.vocoders import GriffinLim, Resynthesis, Vocoder
 from diffusion_bench.backends.catalog import ModelUnavailable, UnknownModel
+from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.vocoders import VOCODERS, load_vocoder
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
+from diffusion_bench.records import VoiceRequest
+from tests.fake_voices import make_entry, make_reference
+from tests.tiny_vocoders import SAVED, save_hifi_gan, save_vocos, vocos_config
 
 # Read by hand from the published vocos-mel-24khz; `i` stands for 0 to 7.
 PUBLISHED_VOCOS = {
@@ -33,103 +36,6 @@ PUBLISHED_VOCOS = {
     "backbone.final_layer_norm.bias": (512,),
     "head.out.weight": (1026, 512),
     "head.out.bias": (1026,),
-}
-
-
-def vocos_config(**features):
-    return {
-        "feature_extractor": {
-            "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
-            "init_args": {
-                "sample_rate": 24_000,
-                "n_fft": 1024,
-                "hop_length": 256,
-                "n_mels": 100,
-                "padding": "center",
-            }
-            | features,
-        },
-        "backbone": {
-            "class_path": "vocos.models.VocosBackbone",
-            "init_args": {
-                "input_channels": 100,
-                "dim": 16,
-                "intermediate_dim": 32,
-                "num_layers": 2,
-            },
-        },
-        "head": {
-            "class_path": "vocos.heads.ISTFTHead",
-            "init_args": {"dim": 16, "n_fft": 1024, "hop_length": 256, "padding": "center"},
-        },
-    }
-
-
-def save_vocos(folder, tree=None):
-    """Save a tiny Vocos as its authors do: a pickle with the constants of its transforms."""
-    folder.mkdir()
-    tree = tree or vocos_config()
-    (folder / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    torch.manual_seed(0)
-    state = dict(Vocos(VocosConfig.from_published(vocos_config())).state_dict())
-    state["feature_extractor.mel_spec.spectrogram.window"] = torch.hann_window(1024)
-    state["feature_extractor.mel_spec.mel_scale.fb"] = torch.zeros(513, 100)
-    state["head.istft.window"] = torch.hann_window(1024)
-    torch.save(state, folder / "pytorch_model.bin")
-    return folder
-
-
-def save_hifi_gan(folder, **settings):
-    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
-
-    torch.manual_seed(0)
-    config = SpeechT5HifiGanConfig(
-        **{
-            "upsample_initial_channel": 16,
-            "resblock_kernel_sizes": (3,),
-            "initializer_range": 0.2,
-        }
-        | settings
-    )
-    network = SpeechT5HifiGan(config)
-    network.mean.fill_(-2.0)
-    network.save_pretrained(folder)
-    return folder
-
-
-def save_espnet_hifi_gan(folder):
-    from transformers import FastSpeech2ConformerHifiGan, FastSpeech2ConformerHifiGanConfig
-
-    torch.manual_seed(0)
-    config = FastSpeech2ConformerHifiGanConfig(
-        upsample_initial_channel=16, resblock_kernel_sizes=[3], initializer_range=0.2
-    )
-    FastSpeech2ConformerHifiGan(config).save_pretrained(folder)
-    return folder
-
-
-def save_univnet(folder):
-    from transformers import UnivNetConfig, UnivNetModel
-
-    torch.manual_seed(0)
-    config = UnivNetConfig(
-        model_in_channels=4, model_hidden_channels=4, kernel_predictor_hidden_channels=4
-    )
-    UnivNetModel(config).save_pretrained(folder)
-    return folder
-
-
-def save_echo(folder):
-    tiny_pipeline().vocoder.save_pretrained(folder)
-    return folder
-
-
-SAVED = {
-    "echo": save_echo,
-    "hifi-gan": save_hifi_gan,
-    "hifi-gan-22k": save_espnet_hifi_gan,
-    "univnet": save_univnet,
-    "vocos": save_vocos,
 }
 
 
@@ -188,18 +94,59 @@ def test_hifi_gan_of_a_folder_gets_decimal_logarithms(tmp_path):
     assert not torch.allclose(own(mel * 2.302585093), expected, atol=1e-3)
 
 
-def test_a_vocoder_of_other_mels_is_refused_before_a_download():
-    with pytest.raises(
-        ValueError,
-        match=r"'vocos' does not fit this model: .*sample_rate 16000.*; native is .*griffin-lim",
-    ):
-        load_vocoder("vocos", device="cpu", settings=MelSettings())
+def test_a_vocoder_of_other_mels_is_fed_the_sound_of_another(tmp_path):
+    folder = str(save_vocos(tmp_path / "saved"))
+    fitted = load_vocoder(folder, device="cpu", settings=MelSettings())
+    assert isinstance(fitted, Resynthesis)
+    assert isinstance(fitted.first, GriffinLim)
+    first = GriffinLim(MelSettings(), iterations=1)
+    assert load_vocoder(folder, device="cpu", settings=MelSettings(), first=first).first is first
 
 
-def test_a_folder_of_other_mels_is_refused(tmp_path):
+def test_a_folder_of_another_hop_is_fed_sound_too(tmp_path):
     folder = save_hifi_gan(tmp_path / "saved", upsample_rates=(4, 4, 4, 2))
-    with pytest.raises(ValueError, match="hop_length 256 against 128"):
-        load_vocoder(str(folder), device="cpu", settings=VOCODERS["hifi-gan"].mel)
+    fitted = load_vocoder(str(folder), device="cpu", settings=VOCODERS["hifi-gan"].mel)
+    assert fitted.vocoder.settings.hop_length == 128
+    assert fitted(torch.randn(1, 80, 12) - 4).shape == (1, 11 * 256)
+
+
+@pytest.fixture(scope="module")
+def echo():
+    return EchoModel(make_entry(samplers=("ddim",)), tiny_pipeline(), device="cpu")
+
+
+def say(echo, vocoder, batch=1):
+    state = echo.encode_voice(make_reference())
+    request = VoiceRequest(text="The river was quiet.", steps=2, vocoder=vocoder, batch=batch)
+    return echo.speak(request.text, state, request, lambda *_: None)
+
+
+@pytest.mark.parametrize("name", VOCODERS)
+def test_echo_speaks_through_every_vocoder_that_has_a_name(name, echo, tmp_path, monkeypatch):
+    saved = str(SAVED[name](tmp_path / "saved"))
+    here = VOCODERS[name].model_copy(update={"location": saved})
+    monkeypatch.setitem(VOCODERS, name, here)
+    monkeypatch.setattr(echo, "_vocoders", {"native": echo.vocoder("native")})
+    native, spoken, alone = say(echo, "native"), say(echo, name, batch=2), say(echo, name)
+    assert torch.equal(native.mel, alone.mel)
+    assert spoken.audio.shape == (2, native.audio.shape[1])
+    assert spoken.audio.isfinite().all()
+    assert spoken.audio.abs().max() > 1e-3
+    assert not torch.allclose(alone.audio, native.audio, atol=1e-3)
+    torch.testing.assert_close(spoken.audio[:1], alone.audio, atol=1e-3, rtol=1e-2)
+    # What is heard second-hand is said.
+    second_hand = [f"vocoder '{name}' reads other spectrograms"] * (name != "echo")
+    assert [line[: len(said)] for line, said in zip(spoken.warnings, second_hand, strict=True)] == (
+        second_hand
+    )
+
+
+def test_echo_without_a_vocoder_s_weights_says_so_before_it_denoises(echo):
+    steps, state = [], echo.encode_voice(make_reference())
+    request = VoiceRequest(text="Quiet.", vocoder="vocos")
+    with pytest.raises(ModelUnavailable, match=r"vocoder 'vocos' cannot be loaded: [^\n]+$"):
+        echo.speak("Quiet.", state, request, lambda *step: steps.append(step))
+    assert steps == []
 
 
 @pytest.mark.parametrize("name", [*sorted(VOCODERS.keys() - {"echo"}), "nobody/nothing"])

@@ -18,11 +18,13 @@ from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
+from diffusion_bench.backends.voice.vocoders import VOCODERS
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
-from diffusion_bench.cli import main
+from diffusion_bench.cli import main, voice_options
 from diffusion_bench.records import VoiceRequest
 from tests.fake_voices import write_wav
 from tests.tiny_echo import save_tiny_echo
+from tests.tiny_vocoders import save_hifi_gan
 
 ROOT = Path(__file__).parents[1]
 TEXT = "The river was quiet that morning. A thin mist lay over the fields, and nobody spoke."
@@ -174,3 +176,38 @@ def test_the_bundled_model_says_numbers_and_long_texts_chunk_by_chunk(
     errors = capsys.readouterr().err
     assert re.search(r", [3-9] chunks, ", errors)
     assert "warning" not in errors
+
+
+def test_the_help_names_every_vocoder_there_is() -> None:
+    told = voice_options.Vocoder.__metadata__[0].help
+    for name in ("native", "griffin-lim", *VOCODERS):
+        assert re.search(rf"\b{name}\b(?!-)", told), name
+
+
+@pytest.mark.parametrize("name", VOCODERS.keys() - {"echo"})
+def test_a_vocoder_without_weights_is_one_line_and_no_file(
+    name: str, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.wav"
+    options = ("--model", tiny, "--steps", "1", "--text", "Good morning.")
+    assert clone(*options, "--vocoder", name, "--out", out) == 2
+    said = capsys.readouterr()
+    assert re.fullmatch(rf"error: vocoder '{name}' cannot be loaded: [^\n]+\n", said.err)
+    assert not out.exists()
+
+
+def test_a_vocoder_of_other_spectrograms_speaks_and_says_whose_sound_it_heard(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = save_hifi_gan(tmp_path / "hifi-gan")
+    native, other, again = (tmp_path / f"{name}.wav" for name in ("native", "other", "again"))
+    options = ("--model", tiny, "--steps", "1", "--text", "Good morning, all of you.")
+    assert clone(*options, "--out", native) == 0
+    assert "reads other spectrograms" not in capsys.readouterr().err
+    assert clone(*options, "--vocoder", folder, "--out", other) == 0
+    told = capsys.readouterr().err
+    assert "it says again the sound of 'echo'" in told
+    assert len(soundfile.read(other)[0]) == len(soundfile.read(native)[0])
+    assert read_recipe(other).request.vocoder == str(folder)
+    assert clone("--from", other, "--out", again) == 0
+    assert again.read_bytes() == other.read_bytes()

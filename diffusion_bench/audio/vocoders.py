@@ -13,6 +13,7 @@ from diffusion_bench.audio.mel import (
     MelSettings,
     convert_mel,
     inverse_mel,
+    log_mel,
     refuse_inconvertible,
 )
 
@@ -108,18 +109,75 @@ class Converted:
         return self.vocoder(convert_mel(mel, self.settings, self.vocoder.settings))
 
 
-def vocoder_for(settings: MelSettings, vocoder: Vocoder) -> Vocoder:
+@dataclass(frozen=True)
+class Resynthesis:
+    """A vocoder of other mels than the model's: it says again what another one has said.
+
+    mel > `first` > sound > resampled > the mel of `vocoder` > sound > resampled back
+
+    A published vocoder reads mels of another rate, range or floor, which no conversion gives
+    exactly. What `first` loses stays lost, nothing lies above half the model's rate, and the
+    time is that of both.
+    """
+
+    first: Vocoder
+    vocoder: Vocoder
+
+    @property
+    def name(self) -> str:
+        """Return the name of the vocoder that is heard."""
+        return self.vocoder.name
+
+    @property
+    def settings(self) -> MelSettings:
+        """Return how the model's mels are made, which `first` reads."""
+        return self.first.settings
+
+    @property
+    def note(self) -> str:
+        """Return in one line what the listener hears."""
+        return (
+            f"vocoder {self.name!r} reads other spectrograms than this model draws: it says again "
+            f"the sound of {self.first.name!r}"
+        )
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return (batch, samples) float32 at the model's rate of a (batch, n_mels, frames) mel."""
+        own, other = self.settings, self.vocoder.settings
+        sound = self.first(mel)
+        if not sound.shape[-1]:  # of one frame, which no resampling takes
+            return sound
+        heard = _resampled(sound, own.sample_rate, other.sample_rate)
+        # Whole hops, so that no end is lost, and enough of them for a window's edges.
+        hops = max(-(-heard.shape[-1] // other.hop_length), other.n_fft // other.hop_length)
+        heard = _of_length(heard, hops * other.hop_length)
+        again = self.vocoder(log_mel(heard, other))
+        return _of_length(_resampled(again, other.sample_rate, own.sample_rate), sound.shape[-1])
+
+
+def vocoder_for(
+    settings: MelSettings, vocoder: Vocoder, *, first: Vocoder | None = None
+) -> Vocoder:
     """Return a vocoder for mels made with `settings`: itself, or one that converts them first.
 
-    ValueError, with all fields that differ, where its mels are others.
+    Where that is not exact, it says again the sound of `first`, by default of Griffin-Lim.
     """
     if not settings.differences(vocoder.settings):
         return vocoder
     try:
         refuse_inconvertible(settings, vocoder.settings)
-    except ValueError as error:
-        raise ValueError(f"vocoder {vocoder.name!r} does not fit this model: {error}") from error
+    except ValueError:
+        return Resynthesis(first or GriffinLim(settings), vocoder)
     return Converted(settings, vocoder)
+
+
+def _resampled(samples: Tensor, rate: int, wanted: int) -> Tensor:
+    resampled: Tensor = torchaudio.functional.resample(samples, rate, wanted)
+    return resampled
+
+
+def _of_length(samples: Tensor, length: int) -> Tensor:
+    return torch.nn.functional.pad(samples[:, :length], (0, max(0, length - samples.shape[-1])))
 
 
 def refuse_other_shapes(mel: Tensor, settings: MelSettings) -> None:

@@ -17,14 +17,15 @@ from diffusion_bench.records import VoiceStep
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.audio.speech_measures import SpeechMeasures
     from diffusion_bench.backends.voice.base import VoiceState
+    from diffusion_bench.backends.voice.judges import Judgement, Judges
     from diffusion_bench.backends.voice.ranking import Candidate
     from diffusion_bench.backends.voice.recipes import Recipe
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import OnVoiceStep, Speech
 
 WAIT_S = 600.0
-LEAST_MEASURED_S, MEASURED_S = 0.5, 60.0  # of speech; more of a long text would say the same
 DEFAULT_OUT = Path("speech.wav")
 STAGES = {
     "text_s": "text",
@@ -37,13 +38,23 @@ STAGES = {
 
 
 class Cloning:
-    """Speaks into files, one after another, with one model kept loaded."""
+    """Speaks into files, one after another, with one model kept loaded; judges them if asked."""
 
-    def __init__(self, device: str | None, *, watermark: bool) -> None:
+    def __init__(self, device: str | None, *, watermark: bool, judge: bool = False) -> None:
         from diffusion_bench.backends.engine import Engine
 
         self._engine = Engine(device)
         self._watermark = watermark
+        self._judge = judge
+        self._judges: Judges | None = None
+
+    def judges(self) -> Judges | None:
+        """Return the judges, loaded once, if they are asked; ModelUnavailable without weights."""
+        if self._judge and self._judges is None:
+            from diffusion_bench.backends.voice.judges import Judges
+
+            self._judges = Judges.load()
+        return self._judges
 
     def speak(
         self,
@@ -121,6 +132,7 @@ class Cloning:
         from diffusion_bench.backends.voice.synthesis import check_request
 
         check_request(find_voice_model(recipe.request.model), recipe.request, voice)
+        judges = self.judges()  # first, since their weights may be missing
         with _progress() as on_step:
             speech = self._engine.speak(recipe.request, voice, on_step, wait_s=WAIT_S)
         reference = None if isinstance(voice, VoiceState) else voice
@@ -130,7 +142,7 @@ class Cloning:
         for path, candidate in zip(candidate_files(out, len(kept)), kept, strict=True):
             save_speech(path, speech, recipe.of_candidate(candidate.index))
             typer.echo(path)
-        _summarise(speech, kept, reference)
+        _summarise(speech, kept, reference, judges)
 
 
 def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
@@ -195,8 +207,13 @@ def _progress() -> Iterator[OnVoiceStep]:
         yield on_step
 
 
-def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | None) -> None:
-    for warning in speech.warnings:
+def _summarise(
+    speech: Speech, ranked: list[Candidate], reference: Reference | None, judges: Judges | None
+) -> None:
+    from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
+
+    measured = measure_candidate(speech, ranked[0], reference)
+    for warning in warnings_of(speech, measured):
         typer.echo(f"warning: {warning}", err=True)
     stages = speech.stages
     parts = [
@@ -207,30 +224,47 @@ def _summarise(speech: Speech, ranked: list[Candidate], reference: Reference | N
         f"first audio after {speech.first_audio_s:.2f} s",
         *(f"{name} {getattr(stages, field):.3f} s" for field, name in STAGES.items()),
         peak_words(speech.memory),
-        *_likeness(speech, ranked, reference),
+        *_timbre(ranked),
+        *(_measures(measured) if measured else ()),
     ]
     if speech.num_chunks > 1:
         parts.insert(2, f"{speech.num_chunks} chunks")
+    if judges is not None:
+        text, rate = speech.request.text, speech.sample_rate
+        parts += _judged([judges.judge(one.audio, rate, text, reference) for one in ranked])
     typer.echo(", ".join(parts), err=True)
 
 
-def _likeness(
-    speech: Speech, ranked: list[Candidate], reference: Reference | None
-) -> Iterator[str]:
-    """Yield how the first is spoken, and how like the reference all are, as far as can be told."""
-    from diffusion_bench.audio.speech_measures import judge_speech
+def _timbre(ranked: list[Candidate]) -> Iterator[str]:
+    """Yield how like the reference all candidates are, as far as can be told."""
     from diffusion_bench.audio.timbre import NAME
 
     scores = [one.similarity for one in ranked if one.similarity is not None]
     if scores:
         yield f"{NAME} " + " / ".join(f"{score:.3f}" for score in scores)
-    beginning = ranked[0].audio[: round(MEASURED_S * speech.sample_rate)]
-    if len(beginning) < LEAST_MEASURED_S * speech.sample_rate:
-        return
-    measured = judge_speech(beginning, speech.sample_rate, reference=reference)
+
+
+def _measures(measured: SpeechMeasures) -> Iterator[str]:
+    """Yield how the first is spoken, as far as can be told."""
     if measured.pitch_semitones is not None:
         yield f"pitch {measured.pitch_semitones:+.1f} semitones"
     if measured.syllables_per_s is not None:
         ratio = measured.rate_ratio
         against = f" ({ratio:.2f} of the reference)" if ratio is not None else ""
         yield f"{measured.syllables_per_s:.1f} syllables/s{against}"
+    if measured.duration_ratio is not None:
+        yield f"{measured.duration_ratio:.2f} of the expected length"
+
+
+def _judged(judgements: list[Judgement]) -> Iterator[str]:
+    """Yield what the judges make of each candidate; a dash where they cannot tell."""
+
+    def told(shares: list[float | None], form: str) -> str:
+        return " / ".join("-" if share is None else format(share, form) for share in shares)
+
+    errors = [one.errors for one in judgements]
+    yield "x-vector similarity (WavLM) " + told([one.similarity for one in judgements], ".3f")
+    words = [None if one is None else one.word_error_rate for one in errors]
+    yield "word errors (Whisper) " + told(words, ".1%")
+    letters = [None if one is None else one.character_error_rate for one in errors]
+    yield "character errors " + told(letters, ".1%")

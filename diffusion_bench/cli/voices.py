@@ -34,6 +34,7 @@ def clone(
     precision: options.Precision = None,
     vocoder: options.Vocoder = None,
     device: options.Device = None,
+    judge: options.Judge = False,
     out: options.Out = None,
     consent: options.Consent = False,
     no_watermark: options.NoWatermark = False,
@@ -69,7 +70,7 @@ def clone(
         vocoder=vocoder,
     )
     source = Source(reference=reference, voice=voice, transcript=transcript, consent=consent)
-    cloning = Cloning(device, watermark=not no_watermark)
+    cloning = Cloning(device, watermark=not no_watermark, judge=judge)
     told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
     if batch is not None:
         refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **source.recorded()})
@@ -120,6 +121,7 @@ def _speak_rows(
     )
     if any("reference" in row.fields for row in rows) and not source.consent:
         raise ValueError(CONSENT)
+    cloning.judges()  # whose weights may be missing, which is said once too
     perform_rows(
         rows,
         lambda row: cloning.speak_row(row, settings, source),

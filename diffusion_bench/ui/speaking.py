@@ -14,6 +14,7 @@ from diffusion_bench.audio.recording import ReferenceReport, prepare_reference
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
@@ -33,14 +34,7 @@ from diffusion_bench.ui.voice_limits import (
     check_voice_name,
 )
 from diffusion_bench.ui.voice_listening import Audible, Piece, is_played_live, listener_of
-from diffusion_bench.ui.voice_words import (
-    measure,
-    measures_table,
-    progress_of,
-    step_line,
-    summary,
-    warnings_of,
-)
+from diffusion_bench.ui.voice_words import measures_table, progress_of, step_line, summary
 from diffusion_bench.ui.waiting_line import WAIT_S
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
@@ -249,7 +243,7 @@ def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folde
     return _Result(
         speech,
         save_candidates(speech, candidates, recipe.pinned(), folder),
-        measure(speech, candidates[0], reference),
+        measure_candidate(speech, candidates[0], reference),
         draw_spectrograms(speech, candidates[0], reference),
     )
 

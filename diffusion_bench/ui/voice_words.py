@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.recording import ReferenceReport
-from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.watermark import Detection
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
@@ -17,7 +15,6 @@ if TYPE_CHECKING:  # they import torch, which the page does without until it spe
     from diffusion_bench.audio.speech_measures import SpeechMeasures
 
 SECONDS_A_CHARACTER = 0.07
-MEASURED_S = 60.0  # of speech; more of a long text would say the same
 NO_PROOF = (
     "That no mark is found proves nothing: it can be removed, and most synthetic speech never "
     "had it."
@@ -92,18 +89,8 @@ def candidate_label(candidate: Candidate, seed: int) -> str:
     return f"seed {seed}, similarity {candidate.similarity:.2f}"
 
 
-def measure(speech: Speech, best: Candidate, reference: Reference | None) -> SpeechMeasures | None:
-    """Measure the first minute of a candidate; `None` where there is too little sound for it."""
-    from diffusion_bench.audio.speech_measures import LEAST_S, judge_speech
-
-    beginning = best.audio[: round(MEASURED_S * speech.sample_rate)]
-    if len(beginning) < LEAST_S * speech.sample_rate:
-        return None
-    return judge_speech(beginning, speech.sample_rate, reference=reference)
-
-
 def measures_table(found: SpeechMeasures | None) -> str:
-    """Return pitch, rate and likeness against the reference, as a Markdown table.
+    """Return pitch, rate and likeness against the reference, and length, as a Markdown table.
 
     What cannot be told is a dash; nothing at all gives no table.
     """
@@ -117,6 +104,9 @@ def measures_table(found: SpeechMeasures | None) -> str:
         (SIMILARITY, *_likeness(found.timbre_similarity)),
         ("silence", f"{found.silence_share:.0%}", "", ""),
     ]
+    if found.duration_ratio is not None:
+        against = f"{found.duration_ratio:.2f} of what the text should take"
+        rows.append(("seconds", f"{found.duration_s:.1f}", "", against))
     heads = ("measured", "speech", "reference", "difference")
     lines = [heads, ("---",) * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -187,9 +177,3 @@ def verdict_lines(found: Detection, recipe: Recipe | None, problem: str = "") ->
     else:
         words = problem or "The file itself says nothing about how it was made."
     return f"{mark}\n{words}"
-
-
-def warnings_of(speech: Speech, measured: SpeechMeasures | None) -> tuple[str, ...]:
-    """Return what is doubtful about speech, each line once."""
-    found: Sequence[str] = measured.warnings if measured else ()
-    return tuple(dict.fromkeys([*speech.warnings, *found]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.audio.vocoders import Vocoder, vocoder_for
+from diffusion_bench.audio.vocoders import Resynthesis, Vocoder
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.echo.pipeline import EchoPipeline, Plan, Voice
 from diffusion_bench.backends.echo.vocoder import EchoVocoder
@@ -80,6 +80,7 @@ class EchoModel:
             audio=audio,
             lengths=(audio.shape[-1],) * request.batch,
             mel=mel.cpu(),
+            warnings=(vocoder.note,) if isinstance(vocoder, Resynthesis) else (),
             **clock.facts(),
         )
 
@@ -131,8 +132,12 @@ class EchoModel:
         return vocoder(mel)
 
     def vocoder(self, name: str) -> Vocoder:
-        """Return the model's own vocoder ("native"), or another that reads its mels."""
+        """Return the model's own vocoder ("native"), or another: of its mels, or of its sound."""
         if name not in self._vocoders:
-            loaded = load_vocoder(name, device=self._device)
-            self._vocoders[name] = vocoder_for(self._pipeline.settings, loaded)
+            self._vocoders[name] = load_vocoder(
+                name,
+                device=self._device,
+                settings=self._pipeline.settings,
+                first=self._own_vocoder,
+            )
         return self._vocoders[name]

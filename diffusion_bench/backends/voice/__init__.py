@@ -5,6 +5,7 @@ catalog.py      models by name, folder or hub id; describe.py says what each nee
 synthesis.py    a text of any length: cut, spoken, joined, timed
 voices.py       voices by name: bundled samples, and those the user saved
 recipes.py      speech on disk with what made it; ranking.py puts candidates in order
-vocoders.py     HiFi-GAN, UnivNet and Vocos beside the models' own; judges.py: measures with weights
+measuring.py    a candidate against its text and reference; judges.py: the same with weights
+vocoders.py     HiFi-GAN, UnivNet and Vocos beside the models' own
 pocket_tts.py vibevoice.py longcat.py csm.py dia.py speecht5.py     the hub's models, a file each
 """

@@ -9,11 +9,12 @@ import numpy as np
 
 from diffusion_bench.audio.joining import speech_span
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.audio.speech_measures import DOUBTFUL_RATIO, SECONDS_PER_CHARACTER
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceState
 from diffusion_bench.pronunciation.normalise import normalise
 from diffusion_bench.records import VoiceRequest
 
+SECONDS_PER_CHARACTER = 0.082
+DOUBTFUL_RATIO = (0.5, 1.8)  # outside, a model has stopped early, or has not stopped
 FEW_WORDS = 3
 # What is said by more letters than it is written with: "7", "%", "GPU".
 UNSPOKEN = re.compile(r"""\d|[A-Z]{2}|[^\w\s.,;:!?'"()-]""")

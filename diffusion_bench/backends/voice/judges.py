@@ -1,7 +1,7 @@
 """Judges with weights: similarity by a speaker encoder, word and character errors by a recogniser.
 
 Figures of different judges are not comparable. SIM of the literature is that of a WavLM-large with
-an ECAPA head, which transformers has not; ours is WavLM's x-vectors.
+an ECAPA head, which transformers has not; ours is WavLM's x-vectors. `clone --judge` asks both.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.pronunciation.normalise import normalise
 
 RATE = 16_000
 SPEAKER_MODEL = "microsoft/wavlm-base-plus-sv"
 SPEECH_MODEL = "openai/whisper-tiny.en"
-LEAST_SPEAKER_S = 0.5
+LEAST_SPEAKER_S, MOST_SPEAKER_S = 0.5, 30.0  # attention grows by the square of the length
 WHISPER_WINDOW_S = 30.0
 # KeyError: a configuration without a field of its class; ImportError: a tokenizer's package.
 NOT_LOADED = (OSError, ValueError, KeyError, ImportError)
@@ -53,10 +55,13 @@ class SpeakerJudge:
 
     @torch.inference_mode()
     def embed(self, samples: Samples, sample_rate: int) -> Tensor:
-        """Return the x-vector of a recording (samples,), of length 1; ValueError under 0.5 s."""
+        """Return the x-vector of a recording (samples,), of length 1; ValueError under 0.5 s.
+
+        Of a longer one it is that of the first 30 s.
+        """
         if len(samples) < LEAST_SPEAKER_S * sample_rate:
             raise ValueError(f"a speaker is told from {LEAST_SPEAKER_S:g} s of speech or more")
-        wave = _at_rate(samples, sample_rate)
+        wave = _at_rate(samples[: round(MOST_SPEAKER_S * sample_rate)], sample_rate)
         inputs = self._features(wave.numpy(), sampling_rate=RATE, return_tensors="pt")
         # One recording, nothing padded: no mask is needed.
         values = inputs["input_values"].to(self._device)
@@ -97,28 +102,65 @@ class SpeechJudge:
         return cls(model.to(device), processor, device=device)
 
     @torch.inference_mode()
-    def transcribe(self, samples: Samples, sample_rate: int, *, language: str | None = None) -> str:
-        """Return what is heard in a recording (samples,), 30 s at a time.
-
-        `language`, as in "en", is for multilingual models, which otherwise guess it.
-        """
+    def transcribe(self, samples: Samples, sample_rate: int) -> str:
+        """Return what is heard in a recording (samples,), 30 s at a time."""
         wave = _at_rate(samples, sample_rate)
-        told = {"language": language, "task": "transcribe"} if language else {}
         heard = []
         for piece in wave.split(int(WHISPER_WINDOW_S * RATE)):
             inputs = self._processor(
                 piece.numpy(), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
             )
-            ids = self._model.generate(**inputs.to(self._device), do_sample=False, **told)
+            ids = self._model.generate(**inputs.to(self._device), do_sample=False)
             heard += self._processor.batch_decode(ids, skip_special_tokens=True)
         return " ".join(piece.strip() for piece in heard).strip()
 
-    def errors(
-        self, samples: Samples, sample_rate: int, text: str, *, language: str | None = None
-    ) -> RecognitionErrors:
-        """Return how far what is heard is from `text`; ValueError for a text without words."""
-        heard = self.transcribe(samples, sample_rate, language=language)
-        return recognition_errors(heard, text)
+    def errors(self, samples: Samples, sample_rate: int, text: str) -> RecognitionErrors:
+        """Return how far what is heard is from an English text, numbers and signs read out.
+
+        ValueError for a text without a word.
+        """
+        heard = self.transcribe(samples, sample_rate)
+        return recognition_errors(normalise(heard), normalise(text))._replace(heard=heard)
+
+
+class Judgement(NamedTuple):
+    """What the judges make of one candidate; `None` where one of them cannot tell."""
+
+    similarity: float | None
+    errors: RecognitionErrors | None
+
+
+class Judges(NamedTuple):
+    """Both judges, loaded."""
+
+    speaker: SpeakerJudge
+    listener: SpeechJudge
+
+    @classmethod
+    def load(cls, *, device: str = "cpu") -> Self:
+        """Load both from the hub, or its cache; raises `ModelUnavailable` without their weights."""
+        return cls(
+            SpeakerJudge.load(SPEAKER_MODEL, device=device),
+            SpeechJudge.load(SPEECH_MODEL, device=device),
+        )
+
+    def judge(
+        self, samples: Samples, sample_rate: int, text: str, reference: Reference | None
+    ) -> Judgement:
+        """Judge speech (samples,) that should say an English `text` in the voice of `reference`.
+
+        Too little sound, no reference, a text without an English word: `None`.
+        """
+        if len(samples) < LEAST_SPEAKER_S * sample_rate:
+            return Judgement(None, None)
+        similarity = None
+        if reference is not None and reference.duration_s >= LEAST_SPEAKER_S:
+            similarity = self.speaker.similarity(
+                samples, sample_rate, reference.samples, reference.sample_rate
+            )
+        has_words = bool(normalised(normalise(text)))
+        errors = self.listener.errors(samples, sample_rate, text) if has_words else None
+        return Judgement(similarity, errors)
 
 
 def recognition_errors(heard: str, text: str) -> RecognitionErrors:

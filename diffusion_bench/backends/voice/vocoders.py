@@ -2,8 +2,8 @@
 
     name, settings of the model's mel > load_vocoder > Vocoder
 
-What reads other mels than the model writes is refused, before anything is downloaded where that is
-known. Pickles are read by torch's `weights_only` loader, which makes tensors and runs nothing.
+What reads other mels than the model writes says again the sound of another vocoder. Pickles are
+read by torch's `weights_only` loader, which makes tensors and runs nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from diffusion_bench.audio.mel import MelSettings, refuse_inconvertible
+from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, refuse_other_shapes, vocoder_for
 from diffusion_bench.backends.catalog import (
     HUB_ID,
@@ -133,18 +133,23 @@ class NeuralVocoder:
         return samples[:, : self.settings.samples(mel.shape[-1])].float().to(mel.device)
 
 
-def load_vocoder(name: str, *, device: str, settings: MelSettings | None = None) -> Vocoder:
+def load_vocoder(
+    name: str,
+    *,
+    device: str,
+    settings: MelSettings | None = None,
+    first: Vocoder | None = None,
+) -> Vocoder:
     """Load a vocoder for mels made with `settings`: by name, from a folder, or a hub id.
 
     Names are "griffin-lim" and those of `VOCODERS`; without `settings` it reads its own mels
-    (Griffin-Lim those of the bundled model). Raises ValueError where its mels are others than the
-    model's, `UnknownModel` for a name that is none, `ModelUnavailable` without its weights.
+    (Griffin-Lim those of the bundled model). Where its mels are others than the model's, it says
+    again the sound of `first`, by default Griffin-Lim. Raises `UnknownModel` for a name that is
+    none, `ModelUnavailable` without its weights.
     """
     if name == "griffin-lim":
         return GriffinLim(settings or MelSettings())
     entry = VOCODERS.get(name)
-    if entry is not None and settings is not None:
-        _refuse_before_download(entry, settings)
     location = entry.location if entry else os.path.expanduser(name)
     if entry is None and not os.path.isdir(location) and not HUB_ID.fullmatch(location):
         known = ", ".join(["griffin-lim", *VOCODERS])
@@ -159,17 +164,7 @@ def load_vocoder(name: str, *, device: str, settings: MelSettings | None = None)
     except NOT_LOADED as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelUnavailable(f"vocoder {name!r} cannot be loaded: {reason:.300}") from error
-    return vocoder_for(settings, vocoder) if settings else vocoder
-
-
-def _refuse_before_download(entry: VocoderEntry, settings: MelSettings) -> None:
-    try:
-        refuse_inconvertible(settings, entry.mel)
-    except ValueError as error:
-        raise ValueError(
-            f"vocoder {entry.name!r} does not fit this model: {error}; "
-            "native is the model's own, and griffin-lim reads any mel"
-        ) from error
+    return vocoder_for(settings, vocoder, first=first) if settings else vocoder
 
 
 def _family_of(location: str) -> str:
