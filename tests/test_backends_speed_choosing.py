@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.speed import candidates as candidates_module
+from diffusion_bench.backends.speed import choosing as choosing_module
 from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
 from diffusion_bench.backends.speed.choosing import (
     Chosen,
@@ -32,6 +34,7 @@ from diffusion_bench.records import (
     parse_speed,
 )
 
+ANY = (0.0, math.inf)  # free memory
 PLAIN, PACKED, BF16 = Speed(), Speed(packed=True), Speed(compute="bf16")
 REQUEST = ImageRequest(prompt="a cat", speed="auto")
 
@@ -205,7 +208,7 @@ def test_a_torn_or_hostile_file_is_measured_anew_and_that_is_said(
 ) -> None:
     (cache_folder() / NAME).write_bytes(content)
     monkeypatch.setattr(
-        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
+        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: ((PLAIN, PACKED), ANY)
     )
     found = chosen_by(Scripted({PLAIN: 1000.0, PACKED: 500.0}))
     assert found.speed == PACKED
@@ -229,7 +232,7 @@ def test_a_file_that_cannot_be_written_is_said_and_stops_nothing(
 ) -> None:
     (cache_folder() / NAME).mkdir()
     monkeypatch.setattr(
-        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: (PLAIN, PACKED)
+        "diffusion_bench.backends.speed.choosing.speeds_to_try", lambda *_: ((PLAIN, PACKED), ANY)
     )
     found = chosen_by(Scripted({PLAIN: 1000.0, PACKED: 500.0}))
     assert found.speed == PACKED
@@ -303,3 +306,35 @@ def test_networks_share_a_card_that_is_too_small_for_them(
     ):
         monkeypatch.setattr(candidates_module, "free_memory_bytes", lambda _, free=free_bytes: free)
         assert needed_for_memory(pipeline, REQUEST, "cuda").offload == mode
+
+
+def test_a_choice_that_a_busy_moment_forced_is_not_kept_for_a_free_one(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = REQUEST.model_copy(update={"model": tiny, "batch": 8, "seed": 5})
+    one_mib = BUNDLED_SIDE**2 * 16 * 4 * 4 / 2**20
+    free_mib = 2 * one_mib
+    for module in (candidates_module, choosing_module):
+        monkeypatch.setattr(module, "free_memory_bytes", lambda _: free_mib * 2**20)
+    monkeypatch.setattr(choosing_module, "candidates", lambda *_: ())
+    drawn: list[str] = []
+
+    def load(asked: ImageRequest) -> Scripted:
+        drawn.append(str(asked.speed))
+        assert isinstance(asked.speed, Speed)
+        return Scripted({asked.speed: 1000.0})
+
+    def choose_now() -> Chosen:
+        return choose(request, "cpu", load=load, unload=lambda: None)
+
+    assert choose_now().speed.vae == "sliced"
+    free_mib = 3 * one_mib  # still too little for eight at once
+    assert choose_now().speed.vae == "sliced"
+    assert drawn == ["sliced-vae"]
+    free_mib = 1000.0
+    again = choose_now()
+    assert again.speed == PLAIN
+    assert again.notes[0].startswith("there is other free memory than when it was chosen")
+    free_mib = 2 * one_mib
+    assert choose_now().speed.vae == "sliced", "nor what fitted then where it does not now"
+    assert drawn == ["sliced-vae", "plain", "sliced-vae"]

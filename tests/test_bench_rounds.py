@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import make_cell
+from fakes import make_cell, make_header
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
+from diffusion_bench.bench import cell_run
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.records import Memory, SpeedProbe
+from diffusion_bench.records import ImageRequest, Memory, SpeedProbe
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, MachineState, Visit
 from diffusion_bench.reports.store import finished_ids
@@ -173,3 +174,16 @@ def test_a_run_that_ends_between_rounds_goes_on_where_it_was(tmp_path: Path) -> 
         assert len(cell.samples) == 5
         assert cell.samples[: len(before[cell.cell_id])] == before[cell.cell_id]
     assert len(finished_ids(after)) == 2
+
+
+@pytest.mark.parametrize(
+    ("repeats", "rounds", "calls"), [(4, 3, [2, 1, 1]), (5, 3, [2, 2, 1]), (3, 3, [1, 1, 1])]
+)
+def test_calls_are_spread_over_every_round_that_was_asked_for(repeats, rounds, calls) -> None:
+    plan = make_header(cells=[ImageRequest(prompt="a cat")]).plan
+    plan = plan.model_copy(update={"repeats": repeats, "rounds": rounds})
+    cell: Cell | None = None
+    for count in calls:
+        assert cell_run._calls_now(plan, cell) == count
+        now = visit(*[1.0] * count)
+        cell = now if cell is None else joined(cell, now)

@@ -19,7 +19,11 @@ CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
 POLL_S = 0.1
 # CUDA and MPS; torch's allocator on the host; the C library, through safetensors.
 ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMG]iB)", re.IGNORECASE)
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory"),
+    "bad_alloc",  # C++, of which torch makes a RuntimeError
+    *("cublas_status_alloc_failed", "cudnn_status_alloc_failed", "miopenstatusallocfailed"),
+)
 
 
 class DeviceBusy(RuntimeError):

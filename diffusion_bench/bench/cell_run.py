@@ -17,10 +17,19 @@ from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import look_before, on_battery
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.schema_plan import Plan
 
 IDLE_S = 0.5  # of looking at the quiet machine before each cell
 SHORT_IDLE_S = 0.2
 TIME_LIMIT_S = 1800.0
+
+
+def _calls_now(plan: Plan, earlier: Cell | None) -> int | None:
+    """Return a visit's calls: what is left of them, shared out over the rounds that are left."""
+    if plan.rounds == 1:
+        return None
+    done, visits = (len(earlier.samples), len(earlier.visits)) if earlier else (0, 0)
+    return max(1, math.ceil((plan.repeats - done) / max(1, plan.rounds - visits)))
 
 
 class CellRun:
@@ -40,7 +49,7 @@ class CellRun:
         self._effort = Effort(
             warmups=plan.warmups,
             repeats=plan.repeats,
-            calls=None if plan.rounds == 1 else math.ceil(plan.repeats / plan.rounds),
+            calls=_calls_now(plan, earlier),
             done_s=tuple(sample.wall_s for sample in earlier.samples) if earlier else (),
             stop=plan.stop,
             measured_steps=plan.measured_steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import psutil
@@ -65,6 +66,20 @@ def needed_for_memory(pipeline: Any, request: ImageRequest, device: str) -> Spee
     elif each_bytes * request.batch > free_bytes and hasattr(pipeline.vae, "enable_slicing"):
         options["vae"] = "sliced"
     return Speed(**options)
+
+
+def same_need(pipeline: Any, request: ImageRequest, device: str) -> tuple[float, float]:
+    """Return from which free bytes on, and below which, `needed_for_memory` stays what it is."""
+    each_bytes = _decoder_bytes(pipeline, request)
+    decoder = (0.0, each_bytes, request.batch * each_bytes)
+    sizes = [_bytes(part) for part in pipeline.components.values() if _is_network(part)]
+    held = (0.0, max(sizes), float(sum(sizes))) if device.startswith("cuda") else (0.0,)
+    turns = sorted({(some + other) / ROOM for some in held for other in decoder})
+    free_bytes = free_memory_bytes(device)
+    return (
+        max((turn for turn in turns if turn <= free_bytes), default=0.0),
+        min((turn for turn in turns if turn > free_bytes), default=math.inf),
+    )
 
 
 def free_memory_bytes(device: str) -> float:

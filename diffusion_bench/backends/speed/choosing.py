@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,12 +15,18 @@ import torch
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.model_facts import model_facts
-from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
+from diffusion_bench.backends.speed.candidates import (
+    candidates,
+    free_memory_bytes,
+    needed_for_memory,
+    same_need,
+)
 from diffusion_bench.backends.speed.remembered import Choice, recall, remember
 from diffusion_bench.hardware.machine import cpu_name, installed_version
 from diffusion_bench.records import Generation, ImageRequest, Speed, digest
 from diffusion_bench.records.image import STRENGTH
 
+MIB = 2**20
 STEPS = 4  # of a picture that is tried
 CALLS = 5
 TIME_S = 4.0  # for the calls of one speed; its first is not cut short
@@ -54,11 +61,19 @@ def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[
     """
     key = choice_key(request, device)
     choice, complaint = recall(key)
+    if choice is not None and not choice.suits(_reachable_bytes(device) / MIB):
+        choice, complaint = None, "there is other free memory than when it was chosen"
     if choice is not None:
         return Chosen(choice.parsed(), (_as_remembered(choice),))
     began_s = time.perf_counter()
     unload()  # what is loaded now takes memory that the trial should find free
-    choice = measure_speeds(request, speeds_to_try(request, device), load)
+    speeds, (from_bytes, below_bytes) = speeds_to_try(request, device)
+    choice = measure_speeds(request, speeds, load).model_copy(
+        update={
+            "free_from_mib": from_bytes / MIB,
+            "free_below_mib": None if math.isinf(below_bytes) else below_bytes / MIB,
+        }
+    )
     unload()
     notes = [_why(choice, time.perf_counter() - began_s)]
     if complaint:
@@ -68,14 +83,24 @@ def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[
     return Chosen(choice.parsed(), tuple(notes))
 
 
-def speeds_to_try(request: ImageRequest, device: str) -> tuple[Speed, ...]:
-    """Return the speeds to compare, first the one that they are compared with.
+def speeds_to_try(
+    request: ImageRequest, device: str
+) -> tuple[tuple[Speed, ...], tuple[float, float]]:
+    """Return the speeds to compare, and the bounds of free bytes within which they are these.
 
-    That is diffusers' own, with what the request needs to fit the memory.
+    First the one that others are compared with: diffusers' own, with what the request needs to fit
+    the memory.
     """
     pipeline = load_pipeline(request.model, request.precision)
     base = needed_for_memory(pipeline, request, device)
-    return (base, *candidates(base, device, request.precision))
+    speeds = (base, *candidates(base, device, request.precision))
+    return speeds, same_need(pipeline, request, device)
+
+
+def _reachable_bytes(device: str) -> float:
+    """Return the memory that is free, or that this process would free for a trial."""
+    own = torch.cuda.memory_reserved(device) if device.startswith("cuda") else 0
+    return free_memory_bytes(device) + own
 
 
 def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load) -> Choice:

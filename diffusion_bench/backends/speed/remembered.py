@@ -6,6 +6,7 @@ and what does not read is measured anew. A choice names options only; it can mak
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,12 +27,20 @@ class Choice(Record):
     """What was chosen and why: seconds a short picture by speed, and how far its pixels are off.
 
     Both are by the words of a speed. Differences are means of 255 from the picture of "plain".
+    What memory demanded is the same from `free_from_mib` of free memory to below `free_below_mib`.
     """
 
     speed: Word
     seconds: Annotated[dict[Word, Annotated[float, Field(gt=0)]], Field(max_length=20)]
     differences: Annotated[dict[Word, Annotated[float, Field(ge=0)]], Field(max_length=20)]
     measured_utc: Word
+    free_from_mib: Annotated[float, Field(ge=0)] = 0.0
+    free_below_mib: Annotated[float, Field(ge=0)] | None = None
+
+    def suits(self, free_mib: float) -> bool:
+        """Return whether memory demands now what it demanded when this was chosen."""
+        most = math.inf if self.free_below_mib is None else self.free_below_mib
+        return self.free_from_mib <= free_mib < most
 
     def parsed(self) -> Speed:
         """Return the speed; raise ValueError if its words are none."""
