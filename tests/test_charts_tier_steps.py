@@ -41,7 +41,7 @@ def test_a_step_buys_what_it_adds_to_the_tier_before_for_its_price() -> None:
 
 
 def test_both_tiers_are_compared_by_predictions_even_where_one_is_published() -> None:
-    found = row("RTX 4090", SD15)
+    found = row("RTX 4090", parse_workload("sd15 512x512 b4 fp16 50"))
     assert found.evidence[0].kind == "published"
     assert predicted_rate(found) == pytest.approx(3600 * 4 / found.evidence[-1].seconds)
 

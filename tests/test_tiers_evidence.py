@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+import diffusion_bench.tiers.evidence
+from diffusion_bench.charts.tier_measured import Findings
+from diffusion_bench.charts.tier_numbers import alone_on
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.evidence import (
     Evidence,
@@ -13,9 +16,12 @@ from diffusion_bench.tiers.evidence import (
     ranked,
 )
 from diffusion_bench.tiers.predict import predict
+from diffusion_bench.tiers.published import MIN_RECORDS, published_speeds
 from diffusion_bench.tiers.workload import Workload
 
 SD15 = Workload(model="sd15", batch=4, steps=20)
+BY_DIFFUSERS = Workload(model="sd15", batch=4, steps=50)  # published, on an RTX 4090
+RATE = 53.191  # of it, in image-steps a second
 RTX_4090 = find_card("RTX 4090").card
 
 
@@ -40,15 +46,37 @@ def test_among_equals_more_records_come_first() -> None:
 
 def test_published_evidence_is_of_the_very_workload_and_names_its_source() -> None:
     assert RTX_4090 is not None
-    (found,) = published_evidence(RTX_4090, SD15)
-    assert found.seconds == pytest.approx(80 / 37.49)
-    assert found.records == 683
-    assert "sd-data" in found.source
-    for other in ({"batch": 5}, {"steps": 21}, {"width": 520}, {"guided": False}):
-        assert published_evidence(RTX_4090, SD15.model_copy(update=other)) == ()
+    (found,) = published_evidence(RTX_4090, BY_DIFFUSERS)
+    assert found.seconds == pytest.approx(200 / RATE)
+    assert found.records is None
+    assert found.source.startswith("Hugging Face diffusers docs, Torch2.0 support: huggingface/")
+    for other in ({"batch": 5}, {"steps": 51}, {"width": 520}, {"guided": False}):
+        assert published_evidence(RTX_4090, BY_DIFFUSERS.model_copy(update=other)) == ()
     other_card = find_card("RTX 5090").card
     assert other_card is not None
-    assert published_evidence(other_card, SD15) == ()
+    assert published_evidence(other_card, BY_DIFFUSERS) == ()
+
+
+def test_no_web_ui_is_evidence_for_plain_pytorch() -> None:
+    """Their users' machines take half again as long, and would outrank a prediction."""
+    web_uis = [row for row in published_speeds() if row.software.web_ui and not row.loop_only]
+    assert len(web_uis) >= 100
+    for row in web_uis:
+        shown = published_evidence(row.card, row.workload)
+        assert not any(row.source in one.source for one in shown), row
+    assert RTX_4090 is not None
+    assert alone_on(RTX_4090, SD15, Findings()).evidence[0].kind == "predicted"
+
+
+def test_a_median_of_too_few_records_is_no_evidence(monkeypatch) -> None:
+    assert RTX_4090 is not None
+    (row,) = [row for row in published_speeds() if row.image_steps_per_s == RATE]
+    for records, shown in ((MIN_RECORDS - 1, 0), (MIN_RECORDS, 1)):
+        rows = (row.model_copy(update={"records": records}),)
+        monkeypatch.setattr(
+            diffusion_bench.tiers.evidence, "published_speeds", lambda rows=rows: rows
+        )
+        assert len(published_evidence(RTX_4090, BY_DIFFUSERS)) == shown
 
 
 def test_a_prediction_as_evidence_keeps_its_interval_and_its_basis() -> None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.predict import Prediction
-from diffusion_bench.tiers.published import published_speeds
+from diffusion_bench.tiers.published import enough_records, published_speeds
 from diffusion_bench.tiers.workload import Workload
 
 EvidenceKind = Literal["measured here", "imported report", "published", "predicted"]
@@ -42,7 +42,8 @@ def ranked(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
 def published_evidence(card: Card, workload: Workload) -> tuple[Evidence, ...]:
     """Return what is published for exactly this workload, whole calls by plain PyTorch only.
 
-    The sampler may differ, so long as it calls the network as often.
+    A web UI is no plain PyTorch: it launches slower and saves each picture. The sampler may differ,
+    so long as it calls the network as often.
     """
     same = ("model", "width", "height", "batch", "precision", "guided", "calls")
     return tuple(
@@ -57,7 +58,9 @@ def published_evidence(card: Card, workload: Workload) -> tuple[Evidence, ...]:
         for row in published_speeds()
         if row.card.name == card.name
         and row.software.name == "eager"
+        and not row.software.web_ui
         and not row.loop_only
+        and enough_records(row)
         and all(getattr(row.workload, name) == getattr(workload, name) for name in same)
     )
 

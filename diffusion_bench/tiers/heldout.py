@@ -28,13 +28,12 @@ from diffusion_bench.tiers.fit import (
     offset_group,
 )
 from diffusion_bench.tiers.predict import Z_80
-from diffusion_bench.tiers.published import PublishedSpeed
+from diffusion_bench.tiers.published import MIN_RECORDS, PublishedSpeed, enough_records
 from diffusion_bench.tiers.roofline import Fit
 
 SCORED = re.compile(r"RTX [345]0[5-9]0\b")
 SMALL_MODELS = ("sd15", "sd21", BUNDLED_MODEL)
 MIN_BATCH = 4
-MIN_RECORDS = 5
 NOISE_OF_REPEATS = 0.02
 
 
@@ -59,7 +58,7 @@ class Speed(NamedTuple):
 
 def fitted_rows(rows: Iterable[PublishedSpeed]) -> list[PublishedSpeed]:
     """Return the rows the fit takes: tables' own measurements, and medians of enough records."""
-    return [row for row in rows if row.records is None or row.records >= MIN_RECORDS]
+    return [row for row in rows if enough_records(row)]
 
 
 def ratio_pairs(rows: Sequence[PublishedSpeed]) -> list[tuple[int, int]]:

@@ -25,6 +25,7 @@ from diffusion_bench.tiers.workload import (
 SPEEDS = Path(__file__).parent / "published_speed.csv"
 LOOP_ONLY = "it/s"
 LONG = 10_000  # steps, where a table gives none: a rate of the loop alone
+MIN_RECORDS = 5  # of users, for a median that is fitted to or shown
 
 
 class PublishedSpeed(Record):
@@ -50,6 +51,11 @@ def published_speeds() -> tuple[PublishedSpeed, ...]:
     """Return the published speeds that ship with this program."""
     with SPEEDS.open(encoding="utf-8", newline="") as file:
         return tuple(_read(row) for row in csv.DictReader(file))
+
+
+def enough_records(row: PublishedSpeed) -> bool:
+    """Return whether a figure is a table's own measurement, or the median of enough users'."""
+    return row.records is None or row.records >= MIN_RECORDS
 
 
 def workload_of_row(row: Mapping[str, str]) -> Workload:
