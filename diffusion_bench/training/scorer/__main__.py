@@ -22,9 +22,7 @@ def main(
     out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
         "build/scorer/model"
     ),
-    start: Annotated[
-        Path | None, typer.Option(help="An exported scorer, to go on with for a seventh of the steps.")
-    ] = None,
+    start: Annotated[Path | None, typer.Option(help="An exported scorer to go on with.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
