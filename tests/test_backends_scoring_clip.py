@@ -176,3 +176,12 @@ def test_pickled_weights_are_never_read(stock: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelUnavailable, match="cannot be loaded"):
         ClipScorer.load(str(folder), device="cpu")
+
+
+def test_a_scorer_in_the_home_folder_is_found_by_the_path_that_a_report_has(
+    stock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(stock.parent))
+    found = ClipScorer.load(f"~/{stock.name}", device="cpu")
+    assert (found.name, found.folder) == (f"~/{stock.name}", stock)

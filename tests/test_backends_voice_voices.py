@@ -73,6 +73,18 @@ def test_a_voice_of_another_model_is_refused_with_both_names() -> None:
         find_voice("mum", "pocket")
 
 
+def test_a_voice_of_a_model_in_the_home_folder_is_found_however_the_model_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    save_voice("mum", VoiceState(f"{tmp_path}/echo", STATE.tensors))
+    for model in ("~/echo", f"{tmp_path}/echo"):
+        assert find_voice("mum", model).model == model
+    with pytest.raises(VoiceUnavailable, match="means nothing to ~/other"):
+        find_voice("mum", "~/other")
+
+
 def test_voices_are_listed_with_what_they_are_for(sample_voices: Path) -> None:
     save_voice("mum", STATE)
     save_voice("dad", make_reference())

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.bench.header import make_header
-from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.bench.sweep import parse_sweep, sweep_of
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
 from diffusion_bench.records import BUNDLED_MODEL, GpuReading
@@ -103,3 +104,28 @@ def test_neither_the_machine_nor_its_user_is_named(monkeypatch: pytest.MonkeyPat
     assert "ann-the-tester" not in line
     assert "anns-laptop" not in line
     assert len(real) < 4 or real not in line
+
+
+def test_a_model_in_the_home_folder_is_one_cell_however_typed_and_its_user_is_not_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bundled models lie in the home folder here, and are named by their path."""
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(MODELS_FOLDER))
+    typed = [f"{MODELS_FOLDER}/{BUNDLED_MODEL}", f"~/{BUNDLED_MODEL}", f"{MODELS_FOLDER}/none"]
+    plans = [
+        parse_sweep(
+            f"name = 'mine'\n[axes]\nmodel = ['{model}']\n"
+            f"[quality]\nscorer = '{MODELS_FOLDER}/scorer'"
+        )
+        for model in typed
+    ]
+    whole, short, unknown = (make_header(plan, READY, NoGpu("no driver")) for plan in plans)
+    (facts,) = whole.plan.models
+    assert (facts.name, facts.missing) == (f"~/{BUNDLED_MODEL}", {})
+    assert whole.plan.revision(whole.plan.cells[0].model) == facts.revision is not None
+    assert whole.planned_ids() == short.planned_ids() != unknown.planned_ids()
+    assert whole.plan.quality.scorer == "~/scorer"
+    for header in (whole, short, unknown):
+        assert str(MODELS_FOLDER).encode() not in to_line(header)
+    assert sweep_of(whole.plan).requests() == whole.plan.cells

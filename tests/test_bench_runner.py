@@ -17,12 +17,13 @@ from warm_workers import running
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.runner import Progress, run_sweep
-from diffusion_bench.bench.sweep import Sweep, parse_sweep
+from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
 from diffusion_bench.reports.stats import totals
+from diffusion_bench.reports.store import finished_ids
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory"),
@@ -249,7 +250,7 @@ def test_a_report_of_another_plan_is_refused_with_every_difference(
         "plan.repeats (2 in the file, 5 now)",
         "plan.warmups (1 in the file, 3 now)",
         "plan.cells (9 in the file, 0 now, not the same)",
-        "plan.measured_steps (3 in the file, None now)",
+        "plan.measured_steps (3 in the file, none now)",
         "plan.stop (None in the file, {'noise': 0.01",
     ):
         assert words in str(caught.value)
@@ -325,3 +326,23 @@ def test_closing_a_run_ends_its_worker_before_it_frees_the_device(tmp_path: Path
     assert seen_at_release == [False]
     assert not running()
     assert not read_report(tmp_path / "report.jsonl").cells
+
+
+def test_a_report_that_spells_the_home_folder_out_is_gone_on_with_as_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As versions wrote it that did not write `~`; what is added must be readable with it."""
+    monkeypatch.setenv("HOME", str(MODELS_FOLDER))
+    short, whole = f"~/{BUNDLED_MODEL}", f"{MODELS_FOLDER}/{BUNDLED_MODEL}"
+    path = tmp_path / "report.jsonl"
+    told = 'name = "small"\nrepeats = 2\n[axes]\nsteps = [2]\nsampler = ["ddim"]\nmodel = ["{}"]\n'
+    sweep = parse_sweep(told.format(whole))
+    list(run_sweep(sweep, path, device="cpu"))
+    (cell,) = read_report(path).cells
+    assert (cell.status, cell.request.model) == ("ok", short)
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    path.write_bytes(header.replace(short.encode(), whole.encode()))
+    list(run_sweep(sweep_of(read_report(path).header.plan), path, resume=True, device="cpu"))
+    report = read_report(path)
+    assert [(one.status, one.request.model) for one in report.cells] == [("ok", whole)]
+    assert finished_ids(report) == set(report.header.planned_ids())

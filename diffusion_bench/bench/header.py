@@ -14,6 +14,7 @@ from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash
 from diffusion_bench.records import Request, VoiceRequest
+from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import GpuCard, Header, Machine, ModelFacts, Plan, Software
 
 
@@ -43,7 +44,7 @@ def make_header(
             time_limit_s=sweep.time_limit_s,
             emulated_memory_mib=sweep.emulated_memory_mib,
             sustain_s=sweep.sustain_s,
-            quality=sweep.quality,
+            quality=sweep.quality and without_home(sweep.quality),
             devices=sweep.devices,
             models=_models(requests),
             cells=requests if cells is None else tuple(cells),

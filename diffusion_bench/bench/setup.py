@@ -61,7 +61,8 @@ def open_bench(
     header = make_header(sweep, ready, sensor, cells=cells)
     writer, before = open_report(stack, path, header, resume=resume)
     sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
-    return Bench(header, writer, before, workers, sampler, sensor)
+    # A report that is gone on with names its cells as it began.
+    return Bench(before.header, writer, before, workers, sampler, sensor)
 
 
 def open_report(

@@ -21,6 +21,7 @@ from diffusion_bench.records import (
     VoiceRequest,
     explain,
 )
+from diffusion_bench.reports.privacy import short_plan, without_home
 from diffusion_bench.reports.schema import Plan, StopRule
 
 MAX_CELLS = 10_000
@@ -99,7 +100,8 @@ class Sweep(Record):
         """Return the cells, each once.
 
         The sampler varies fastest, so that a slow drift of the machine favours none. `eta` belongs
-        to DDIM alone. Raises ValueError for values that no request may have.
+        to DDIM alone. A model in the home folder is named by a path from `~`. Raises ValueError
+        for values that no request may have.
         """
         axes = self.voice_axes or self.axes
         names = axes.slowest_first()
@@ -109,7 +111,7 @@ class Sweep(Record):
             raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
         grid = (dict(zip(names, each, strict=True)) for each in itertools.product(*values))
         make = self._image_request if self.voice_axes is None else _voice_request
-        return tuple(dict.fromkeys(map(make, grid)))
+        return tuple(dict.fromkeys(without_home(make(each)) for each in grid))
 
     @property
     def emulated_memory_mib(self) -> float | None:
@@ -167,7 +169,7 @@ def sweep_of(plan: Plan) -> Sweep:
         devices=plan.devices,
         **_grid_of(plan.cells),
     )
-    if sweep.requests() != plan.cells:
+    if sweep.requests() != short_plan(plan).cells:
         raise ValueError("this report was not made from axes, so it is resumed by its own program")
     return sweep
 

@@ -32,6 +32,7 @@ from diffusion_bench.reports.machine_shift import (
     other_machine,
     shift_words,
 )
+from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import Cell, Header, Report
 from diffusion_bench.reports.shift import Ratio, misses, ratio_of_intervals, ratio_of_samples
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
@@ -84,7 +85,7 @@ class _Side:
     def __init__(self, report: Report, label: str) -> None:
         self.header: Header = report.header
         self.label = label
-        self.cells = {cell.request.workload_id(): cell for cell in report.cells}
+        self.cells = {without_home(cell.request).workload_id(): cell for cell in report.cells}
 
 
 def compare(reports: Sequence[Report]) -> list[Row]:
@@ -266,7 +267,7 @@ def _work(header: Header, cell: Cell) -> dict[str, object]:
     return {
         "protocol version": header.protocol_version,
         "model": facts and facts.model_dump(mode="json", exclude={"name", "missing"}),
-        "request": cell.request.model_dump(mode="json"),
+        "request": without_home(cell.request).model_dump(mode="json"),
     }
 
 

@@ -1,7 +1,7 @@
 """What a report holds: a JSON Lines file, a header line, then one line a measured cell.
 
 Raw samples are stored, statistics are computed when read (`stats.py`). A metric that could not be
-measured is `null`, with its reason under `missing`. No host or user name is stored.
+measured is `null`, with its reason under `missing`. No host or user name is stored (`privacy.py`).
 
 Format history
     1   first version

@@ -16,6 +16,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from diffusion_bench.records import Record
+from diffusion_bench.reports.privacy import short_plan, without_names
 from diffusion_bench.reports.read import (
     UnreadableReport,
     intact_bytes,
@@ -63,8 +64,11 @@ def is_partial(cell: Cell, header: Header) -> bool:
 
 
 def to_line(record: Record) -> bytes:
-    """Return a record as one line of JSON in UTF-8. Raise ValueError on NaN or infinity."""
-    value = record.model_dump(mode="json")
+    """Return a record as one line of JSON in UTF-8, its messages without the home folder.
+
+    Raises ValueError on NaN or infinity.
+    """
+    value = without_names(record.model_dump(mode="json"))
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.encode() + b"\n"
 
@@ -218,6 +222,7 @@ def _refuse_another_sweep(report: Report, header: Header) -> None:
 
 def _comparable(header: Header) -> dict[str, Any]:
     """Return what decides whether two headers belong to one sweep, cells as their ids."""
+    header = header.model_copy(update={"plan": short_plan(header.plan)})
     plan = header.plan.model_dump(mode="json")
     plan["models"] = {facts.name: facts.revision for facts in header.plan.models}
     plan["cells"] = [header.cell_id(request) for request in header.plan.cells]

@@ -7,6 +7,7 @@ supervision", section 2.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class ClipScorer:
         quiet_libraries()
         from transformers import AutoTokenizer, CLIPModel
 
-        where = str(scorer_folder()) if name == BUNDLED_SCORER else name
+        where = str(scorer_folder()) if name == BUNDLED_SCORER else os.path.expanduser(name)
         try:
             settings = _settings_file(where, "config.json")
             if (kind := _read_settings(settings).get("model_type")) != "clip":

@@ -179,12 +179,12 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
     if facts.kind == RECORDING:
         samples = tensors[SAMPLES].numpy().astype(np.float32)
         return Reference(samples, facts.sample_rate, facts.transcript)
-    if facts.model != model:
+    if os.path.expanduser(facts.model) != os.path.expanduser(model):
         raise VoiceUnavailable(
             f"voice {name!r} was encoded by {facts.model} and means nothing to {model}; "
             "save it again from its recording"
         )
-    return VoiceState(facts.model, tensors, facts.facts)
+    return VoiceState(model, tensors, facts.facts)
 
 
 def name_of_state(state: VoiceState) -> str:
