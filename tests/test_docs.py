@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -15,6 +16,8 @@ import typer
 import diffusion_bench
 from diffusion_bench.bench.sweep import read_sweep
 from diffusion_bench.cli import app
+from diffusion_bench.records import SamplerName, VoiceSamplerName
+from diffusion_bench.records.speed import AUTO, PLAIN, WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -179,3 +182,21 @@ def test_the_changelog_names_the_version_or_what_is_to_come():
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.toml")), ids=lambda p: p.name)
 def test_every_sweep_that_comes_with_the_project_can_be_read(path):
     assert read_sweep(path).requests()
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "names"),
+    [
+        ("generate", "--sampler", get_args(SamplerName)),
+        ("generate", "--speed", (PLAIN, AUTO, *WORDS)),
+        ("clone", "--sampler", get_args(VoiceSamplerName)),
+    ],
+)
+def test_the_help_of_an_option_lists_all_that_it_takes(command, option, names):
+    (asked,) = (each for each in COMMANDS[command].params if option in each.opts)
+    told = re.findall(r"[\w+-]+", asked.help)
+    assert [name for name in names if name not in told] == []
+
+
+def test_the_readme_lists_every_sampler():
+    assert [name for name in get_args(SamplerName) if f"`{name}`" not in README] == []

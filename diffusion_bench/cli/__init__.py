@@ -66,7 +66,10 @@ def version(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a command and end the process: 0 done, 2 a mistake told in one line, 130 interrupted."""
+    """Run a command and end the process: 0 done, 2 a mistake told in one line, 130 interrupted.
+
+    `doctor` ends with 1 where it found a problem, `watermark detect` where a file has no mark.
+    """
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.TyperException as error:

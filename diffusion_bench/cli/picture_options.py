@@ -15,7 +15,8 @@ Model = Annotated[
 Sampler = Annotated[
     str | None,
     typer.Option(
-        help="ddim, ddpm, dpm++, euler, unipc, lcm or native; the model's usual one if not given."
+        help="ddim, ddpm, ddpm-large, dpm++, euler, unipc, lcm or native; the model's usual one if "
+        "not given."
     ),
 ]
 Eta = Annotated[float | None, typer.Option(help="DDIM's noise: 0 none, 1 as much as DDPM.")]
@@ -58,10 +59,10 @@ Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
 Speed = Annotated[
     str | None,
     typer.Option(
-        help="plain, auto (measures and remembers what is best here), or options: bf16, packed, "
-        "channels-last, prompts, keys, traced, one-thread, compile, cuda-graphs, plain-attention, "
-        "sliced-attention, split-guidance, sliced-vae, tiled-vae, model-offload, "
-        "sequential-offload, no-grad."
+        help="plain, auto (measures and remembers what is best here), or options: bf16, "
+        "bf16-products, packed, channels-last, prompts, keys, traced, one-thread, compile, "
+        "cuda-graphs, plain-attention, sliced-attention, split-guidance, sliced-vae, tiled-vae, "
+        "model-offload, sequential-offload, no-grad."
     ),
 ]
 Device = Annotated[
