@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 
 import pytest
 from ui_server import wait_until
 
 from diffusion_bench.records import Cancelled
-from diffusion_bench.ui.jobs import Done, Jobs
+from diffusion_bench.ui.jobs import VISITOR_JOBS, VISITORS_JOBS, Done, Jobs
 
 
 @pytest.fixture
@@ -99,3 +100,64 @@ def test_work_given_up_before_its_thread_is_free_never_begins(jobs):
     wait_until(lambda: jobs._threads._work_queue.empty(), "the threads are idle")
 
     assert begun == []
+
+
+class Guests:
+    """An app whose visitors wait for a device, each job until it is given up."""
+
+    def __init__(self):
+        self.name = ""
+        self.jobs = Jobs(lambda: self.name)
+
+    def ask(self, name):
+        """Begin a job of that visitor and return its watcher."""
+
+        def work(job):
+            while True:
+                job.check()
+                time.sleep(0.005)
+
+        self.name = name
+        watcher = self.jobs.watch(work, heartbeat_s=0.001)
+        next(watcher)
+        return watcher
+
+
+@pytest.fixture
+def guests():
+    guests = Guests()
+    with closing(guests.jobs):
+        yield guests
+
+
+def test_a_visitor_has_so_many_jobs_at_once_and_another_is_let_in(guests):
+    mine = [guests.ask("ann") for _ in range(VISITOR_JOBS)]
+
+    with pytest.raises(ValueError, match="you have 3 jobs on it already"):
+        guests.ask("ann")
+    guests.ask("ben").close()
+    mine[0].close()
+    guests.ask("ann").close()
+
+
+def test_a_job_that_ends_or_fails_gives_its_place_back(guests):
+    guests.name = "ann"
+    for _ in range(2 * VISITOR_JOBS):
+        assert list(guests.jobs.watch(lambda job: 3))[-1] == Done(3)
+        with pytest.raises(ZeroDivisionError):
+            list(guests.jobs.watch(lambda job: 1 // 0))
+
+
+def test_all_visitors_together_leave_threads_for_the_page(guests):
+    held = [guests.ask(f"{number}") for number in range(VISITORS_JOBS)]
+
+    with pytest.raises(ValueError, match="its visitors have 24 jobs already"):
+        guests.ask("the next")
+    held[0].close()
+    guests.ask("the next").close()
+
+
+def test_an_app_that_is_not_shared_counts_nobody(jobs):
+    watchers = [jobs.watch(lambda job: None) for _ in range(2 * VISITOR_JOBS)]
+
+    assert [list(watcher)[-1] for watcher in watchers] == [Done(None)] * len(watchers)

@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 from fakes import make_cell, make_report
+from huggingface_hub import constants
 from tiny_echo import save_tiny_echo
 
 from diffusion_bench.backends.engine import Engine
@@ -12,6 +13,7 @@ from diffusion_bench.bench.cell_run import IDLE_S
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.schema import Extrapolation
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.plans import (
@@ -25,6 +27,7 @@ from diffusion_bench.ui.plans import (
 )
 from diffusion_bench.ui.report_files import ReportFolder
 
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 HERE = MachineInfo(os="Linux", architecture="x86_64", cpu="Test CPU", cores_logical=4, ram_mib=1e4)
 
 
@@ -135,9 +138,26 @@ def test_visitors_sweep_no_speech_of_another_model_voice_or_size(tmp_path):
         ({"voice": ["eve"]}, "sample voices only"),
         ({"steps": [1000]}, "steps 1000 is too much"),
         ({"text": ["a" * 700]}, "too long for a shared app"),
+        ({"vocoder": ["native", "some/body"]}, "vocoders of its list only"),
     ):
         with pytest.raises(ValueError, match=said):
             read_plan(spoken(**changed), shared=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALLEST_SWEEP + f'model = ["{BUNDLED_MODEL}", "{SD15}"]\n',
+        spoken("csm"),
+    ],
+    ids=["pictures", "speech"],
+)
+def test_visitors_sweep_no_model_that_would_have_to_be_fetched(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+
+    assert read_plan(text, shared=False)
+    with pytest.raises(ValueError, match="not on this machine, and guests cannot fetch it"):
+        read_plan(text, shared=True)
 
 
 @pytest.mark.slow

@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake_voices import FakeVoiceModel, StreamingFake, install_world, make_reference, write_wav
+from fake_voices import (
+    FakeVoiceModel,
+    StreamingFake,
+    install_world,
+    make_entry,
+    make_reference,
+    write_wav,
+)
 from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
@@ -245,6 +252,21 @@ def test_a_shared_app_saves_and_deletes_no_voices_and_hides_the_owners(make_spea
     with pytest.raises(ValueError, match="sample voices only: ada"):
         next(guest.speak(VALUES | {"voice": "eve"}, None))
     assert [voice.name for voice in list_voices()] == ["ada", "eve"]
+
+
+def test_a_guest_cannot_make_the_machine_fetch_a_voice_model_or_a_vocoder(
+    make_speaking, model, monkeypatch
+):
+    of_the_hub = make_entry(name="csm", source="hub", location="some/where")
+    monkeypatch.setattr(voice_limits, "find_voice_model", lambda name: of_the_hub)
+    guest = make_speaking(shared=True)
+
+    with pytest.raises(ValueError, match="not on this machine, and guests cannot fetch it"):
+        next(guest.speak(VALUES | {"model": "csm"}, None))
+    with pytest.raises(ValueError, match="vocoders of its list only"):
+        guest.to_request(VALUES | {"vocoder": "some/body"})
+    assert make_speaking().to_request(VALUES | {"vocoder": "some/body"}).vocoder == "some/body"
+    assert model.loaded == []
 
 
 def test_a_saved_voice_speaks_as_its_recording_did(make_speaking, recording):

@@ -4,13 +4,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from fakes import make_header
+from huggingface_hub import constants
 from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.store import read_report
+from diffusion_bench.reports.schema import StopRule
+from diffusion_bench.reports.store import ReportWriter, read_report
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
@@ -18,6 +21,7 @@ from diffusion_bench.ui.sweeping import CHARTS, Sweeping, describe
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SWEEP = 'name = "tiny"\nrepeats = 2\n[axes]\nsampler = ["ddim"]\nsteps = [2, 3, 200]\n'
 
 
@@ -27,10 +31,32 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def sweeping(folder, tmp_path):
+def make_sweeping(folder, tmp_path):
     (tmp_path / "outbox").mkdir()
+    outbox = Outbox(tmp_path / "outbox")
     with closing(Jobs()) as jobs:
-        yield Sweeping(Engine("cpu"), jobs, Outbox(tmp_path / "outbox"), folder, shared=False)
+        yield lambda shared: Sweeping(Engine("cpu"), jobs, outbox, folder, shared=shared)
+
+
+@pytest.fixture
+def sweeping(make_sweeping):
+    return make_sweeping(shared=False)
+
+
+@pytest.fixture
+def empty_hub_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def write_unfinished(folder, **changed):
+    """Write a report without its one cell and return its name; names are of request or plan."""
+    asked = {name: value for name, value in changed.items() if name in ImageRequest.model_fields}
+    header = make_header(cells=[ImageRequest(prompt="a cat", **asked)])
+    of_plan = {name: value for name, value in changed.items() if name not in asked}
+    plan = header.plan.model_copy(update=of_plan)
+    path = folder.new_path("begun", "2026-01-02T03:04:05Z")
+    with ReportWriter.create(path, header.model_copy(update={"plan": plan})):
+        return path.name
 
 
 def test_a_cancelled_sweep_frees_the_device_and_can_be_gone_on_with(sweeping, folder):
@@ -91,6 +117,35 @@ def test_going_on_with_no_or_an_unknown_report_is_told(sweeping):
         next(sweeping.resume(None))
     with pytest.raises(ValueError, match="there is no report"):
         next(sweeping.resume("../x.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"steps": 1000}, "steps 1000 is too much for a shared app"),
+        ({"model": "some/body"}, "models of its list only"),
+        ({"model": SD15}, "guests cannot fetch it"),
+        ({"repeats": 500}, "200 calls at most"),
+        ({"stop": StopRule()}, "may not go on until it is steady"),
+        ({"sustain_s": 60.0}, "may not sustain its cells"),
+    ],
+)
+@pytest.mark.usefixtures("empty_hub_cache")
+def test_a_guest_cannot_go_on_with_what_only_the_owner_may_begin(
+    make_sweeping, folder, changed, said
+):
+    name = write_unfinished(folder, **changed)
+    before = folder.path(name).read_bytes()
+
+    with pytest.raises(ValueError, match=said):
+        next(make_sweeping(shared=True).resume(name))
+
+    assert folder.path(name).read_bytes() == before
+    assert next(make_sweeping(shared=False).resume(name)).done == 0
+
+
+def test_a_guest_can_go_on_with_what_a_guest_may_begin(make_sweeping, folder):
+    assert next(make_sweeping(shared=True).resume(write_unfinished(folder))).done == 0
 
 
 def test_the_status_says_cell_repeat_and_time_left():

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from huggingface_hub import constants
 
 from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.voice_limits import (
     MAX_SHARED_TEXT,
     SHARED_VOICE_LIMITS,
+    VOCODERS,
+    check_voice_is_here,
     check_voice_limits,
     check_voice_model,
     check_voice_name,
@@ -45,3 +48,30 @@ def test_voices_that_the_owner_saved_are_not_for_visitors():
         check_voice_name("eve")
     with pytest.raises(ValueError, match="sample voices only"):
         check_voice_limits(VoiceRequest(text="Hello.", voice="eve"))
+
+
+@pytest.mark.parametrize("vocoder", ["some/body", "/srv/models", "vocos", "../echo"])
+def test_a_visitor_gets_the_vocoders_that_need_no_hub_and_no_folder(vocoder):
+    request = VoiceRequest(text="Hello.")
+
+    for offered in VOCODERS:
+        check_voice_limits(request.model_copy(update={"vocoder": offered}))
+    with pytest.raises(ValueError, match="of its list only: native, griffin-lim, echo"):
+        check_voice_limits(request.model_copy(update={"vocoder": vocoder}))
+
+
+def test_a_model_is_for_visitors_once_its_weights_are_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    check_voice_is_here(voice_catalog()["echo"])
+    csm = voice_catalog()["csm"]
+    with pytest.raises(
+        ValueError, match=r"CSM .* is not on this machine, and guests cannot fetch it"
+    ):
+        check_voice_is_here(csm)
+
+    place = tmp_path / f"models--{csm.location.replace('/', '--')}"
+    for path, content in (("refs/main", "0123"), ("snapshots/0123/model.safetensors", "")):
+        (place / path).parent.mkdir(parents=True)
+        (place / path).write_text(content)
+
+    check_voice_is_here(csm)

@@ -7,7 +7,8 @@ text_to_image   the tab; picture_fields.py, picture_results.py, comparison_panel
 benchmark       the tab; sweeping.py, plans.py
 reports         the tab; report_files.py, figures.py
 hardware        the tab and what it shows
-jobs.py         work in a thread that ends with its watcher
+jobs.py         work in a thread that ends with its watcher; waiting_line.py  its turn on the device
+                visitors.py  who asks, on a shared app
 outbox.py       files on their way to a browser
 complaints.py   a mistake in one line
 """

@@ -54,18 +54,20 @@ def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr
         with gr.Column(scale=6, min_width=300):
             shown = _results()
     _wire_plan(planning, choice, editor, plan, tab)
+    # A visitor's jobs are counted by `Jobs`, and refused in words: none waits unseen before that.
+    queued = QUIET | {"concurrency_limit": None if sweeping.shared else "default"}
     running = [
         run.click(
-            _to_handler(sweeping.run), editor, list(shown.values()), api_name="sweep", **QUIET
+            _to_handler(sweeping.run), editor, list(shown.values()), api_name="sweep", **queued
         ),
         resume.click(
             _to_handler(sweeping.resume),
             unfinished,
             list(shown.values()),
             api_name="resume_sweep",
-            **QUIET,
+            **queued,
         ),
-        _wire_estimate(planning, estimate, editor, plan),
+        _wire_estimate(planning, estimate, editor, plan, queued),
     ]
     _wire_cancel(reports, cancel, unfinished, shown, running)
     unfinished.focus(lambda: gr.Dropdown(reports.unfinished()), None, unfinished, **HIDDEN)
@@ -135,14 +137,18 @@ def _wire_plan(
 
 
 def _wire_estimate(
-    planning: Planning, button: gr.Button, editor: gr.Textbox, plan: gr.Textbox
+    planning: Planning,
+    button: gr.Button,
+    editor: gr.Textbox,
+    plan: gr.Textbox,
+    queued: dict[str, Any],
 ) -> Any:
     def on_estimate(text: str) -> Iterator[Any]:
         with closing(said_and_raised(planning.probe(text), str)) as lines:
             for line in lines:
                 yield line or gr.skip()
 
-    return button.click(on_estimate, editor, plan, api_name="estimate", **QUIET)
+    return button.click(on_estimate, editor, plan, api_name="estimate", **queued)
 
 
 def _to_handler(views: Any) -> Any:

@@ -34,7 +34,7 @@ def build(drawing: Drawing, fields: Fields) -> None:
             draw = gr.Button("Draw the grid", variant="primary", elem_id="t2i-compare-draw")
             cancel = gr.Button("Cancel", elem_id="t2i-compare-cancel")
         shown = _result_fields()
-    _wire(Comparing(drawing), fields, axes, shown, (draw, cancel))
+    _wire(Comparing(drawing), fields, axes, shown, (draw, cancel), shared=drawing.shared)
 
 
 def _axis_fields() -> Fields:
@@ -94,6 +94,8 @@ def _wire(
     axes: Fields,
     shown: Fields,
     buttons: tuple[gr.Button, gr.Button],
+    *,
+    shared: bool,
 ) -> None:
     draw, cancel = buttons
 
@@ -112,7 +114,7 @@ def _wire(
         inputs_kwargs=fields | {f"axis_{name}": axis for name, axis in axes.items()},
         api_name="compare",
         show_progress="hidden",
-        concurrency_limit=AT_ONCE,
+        concurrency_limit=None if shared else AT_ONCE,  # `Jobs` counts visitors'
         trigger_mode="once",
     )
     cancel.click(

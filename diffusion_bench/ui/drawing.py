@@ -20,7 +20,7 @@ from diffusion_bench.ui.drawing_words import notes, step_line, summary, waiting_
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.picture_limits import check_model
+from diffusion_bench.ui.picture_limits import check_is_here, check_model
 from diffusion_bench.ui.previews import Previews
 from diffusion_bench.ui.waiting_line import WAIT_S, WaitingLine
 
@@ -167,10 +167,10 @@ class Drawing:
     def _fetch(self, request: ImageRequest, job: Job) -> None:
         """Fetch the model if it is not here, before the device is taken; guests may not."""
         entry = check_model(request.model, shared=self.shared)
+        if self.shared:
+            check_is_here(entry, request.precision)
         if presence(entry, request.precision) == "here":
             return
-        if self.shared:
-            raise ValueError(f"{entry.title} is not on this machine, and guests cannot fetch it")
 
         def on_progress(progress: Progress) -> None:
             job.check()

@@ -18,6 +18,8 @@ from diffusion_bench.records import Cancelled
 
 HEARTBEAT_S = 0.2
 MAX_JOBS = 32  # most of them wait for the device
+VISITOR_JOBS = 3  # of one visitor: one that runs and two that wait
+VISITORS_JOBS = 24  # of all visitors: each takes one of the 40 threads that answer the page
 END_S = 10.0
 
 
@@ -57,9 +59,15 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one app; `close` ends them all."""
+    """The jobs of one app; `close` ends them all.
 
-    def __init__(self) -> None:
+    With `visitor`, which names who asks, visitors have so many jobs at a time and no more.
+    """
+
+    def __init__(self, visitor: Callable[[], str] | None = None) -> None:
+        self._visitor = visitor
+        self._visitors: dict[Job, str] = {}
+        self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(MAX_JOBS, thread_name_prefix="job")
         self._running: dict[Job, Future[Any]] = {}
 
@@ -68,12 +76,13 @@ class Jobs:
     ) -> Generator[object | None]:
         """Run `work` and yield what it tells, `None` for a heartbeat, and `Done` at the end.
 
-        Raises what the work raises.
+        Raises what the work raises, and ValueError for a visitor who has jobs enough.
         """
         job = Job()
-        future = self._threads.submit(_start, work, job)
-        self._running[job] = future
+        self._let_in(job)
         try:
+            future = self._threads.submit(_start, work, job)
+            self._running[job] = future
             while True:
                 # Asked before the queue: what was told before the end is in the queue by then.
                 ended = future.done()
@@ -85,6 +94,27 @@ class Jobs:
         finally:
             job.stop()
             self._running.pop(job, None)
+            with self._counting:
+                self._visitors.pop(job, None)
+
+    def _let_in(self, job: Job) -> None:
+        """Count a job as its visitor's, if they are counted; raise ValueError for one too many."""
+        if self._visitor is None:
+            return
+        visitor = self._visitor()
+        with self._counting:
+            visitors = list(self._visitors.values())
+            if visitors.count(visitor) >= VISITOR_JOBS:
+                raise ValueError(
+                    f"this app is shared: you have {VISITOR_JOBS} jobs on it already, running or "
+                    "waiting, the most one visitor may have; let one end or cancel it first"
+                )
+            if len(visitors) >= VISITORS_JOBS:
+                raise ValueError(
+                    f"this app is shared: its visitors have {VISITORS_JOBS} jobs already, the most "
+                    "that it takes; try again when some have ended"
+                )
+            self._visitors[job] = visitor
 
     def close(self) -> None:
         """Stop every job and wait a while for them to end."""

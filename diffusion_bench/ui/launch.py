@@ -128,6 +128,7 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     from diffusion_bench.ui.jobs import Jobs
     from diffusion_bench.ui.outbox import Outbox
     from diffusion_bench.ui.report_files import ReportFolder
+    from diffusion_bench.ui.visitors import visitor
 
     temporary = tempfile.TemporaryDirectory(prefix="diffusion-bench-", ignore_cleanup_errors=True)
     outbox = Outbox(Path(stack.enter_context(temporary)))
@@ -135,7 +136,7 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     sampler = stack.enter_context(
         closing(SharedSampler(sensor, SAMPLE_EVERY_S, keep=KEPT_READINGS))
     )
-    jobs = stack.enter_context(closing(Jobs()))
+    jobs = stack.enter_context(closing(Jobs(visitor if shared else None)))
     return build(
         Engine(device),
         reports_folder=ReportFolder(reports, ReportIndex(cache_folder() / INDEX_NAME)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.backends.downloads import presence
+from diffusion_bench.records import ImageRequest, PrecisionName
 
 SHARED_LIMITS = {"steps": 250, "batch": 4, "width": 1024, "height": 1024}
 MAX_PICTURES = 256  # of one click
@@ -16,6 +17,12 @@ def check_model(model: str, *, shared: bool) -> ModelEntry:
     if shared and model not in catalog():
         raise ValueError(f"a shared app offers the models of its list only: {', '.join(catalog())}")
     return find_model(model)
+
+
+def check_is_here(entry: ModelEntry, precision: PrecisionName) -> None:
+    """Raise ValueError for a model that would have to be fetched: guests may not."""
+    if presence(entry, precision) != "here":
+        raise ValueError(f"{entry.title} is not on this machine, and guests cannot fetch it")
 
 
 def check_limits(request: ImageRequest) -> None:

@@ -27,9 +27,13 @@ from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import BUNDLED_SIDE, Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.jobs import Done, Job, Jobs
-from diffusion_bench.ui.picture_limits import check_limits, check_model
+from diffusion_bench.ui.picture_limits import check_is_here, check_limits, check_model
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.voice_limits import check_voice_limits, check_voice_model
+from diffusion_bench.ui.voice_limits import (
+    check_voice_is_here,
+    check_voice_limits,
+    check_voice_model,
+)
 from diffusion_bench.ui.waiting_line import WAIT_S
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
@@ -132,6 +136,14 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
     On a shared app a cell is called `repeats` times, whatever its stop rule: calls are counted.
     """
     sweep = parse_sweep(text)
+    if shared:
+        sweep = sweep.model_copy(update={"stop": None})
+    check_plan(sweep, shared=shared)
+    return sweep
+
+
+def check_plan(sweep: Sweep, *, shared: bool) -> None:
+    """Raise ValueError for a sweep that cannot run here, or that is not for visitors."""
     for model in sweep.models:
         if sweep.voice_axes is None:
             check_model(model, shared=shared)
@@ -139,14 +151,15 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
             check_voice_model(model, shared=shared)
     if shared:
         _check_shared(sweep)
-        return sweep.model_copy(update={"stop": None})
-    return sweep
+        _check_models_are_here(sweep)
 
 
 def _check_shared(sweep: Sweep) -> None:
     """Refuse what would keep a shared machine from its owner and the other visitors."""
     if sweep.devices is not None:
         raise ValueError("this app is shared: a sweep may not take several devices ([devices])")
+    if sweep.stop is not None:
+        raise ValueError("this app is shared: a sweep may not go on until it is steady (stop)")
     if sweep.sustain_s is not None:
         raise ValueError("this app is shared: a sweep may not sustain its cells (sustain_s)")
     if sweep.quality is not None:
@@ -163,6 +176,16 @@ def _check_shared(sweep: Sweep) -> None:
             f"this app is shared: a sweep may make {MAX_SHARED_CALLS} calls at most, and this one "
             f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {sweep.warmups} warm-ups)"
         )
+
+
+def _check_models_are_here(sweep: Sweep) -> None:
+    """Refuse to fetch what is measured: that is for the owner."""
+    cells = sweep.requests()
+    for model, precision in sorted({(cell.model, cell.precision) for cell in cells}):
+        if sweep.voice_axes is None:
+            check_is_here(check_model(model, shared=True), precision)
+        else:
+            check_voice_is_here(check_voice_model(model, shared=True))
 
 
 def known_times(reports: Sequence[Report], here: MachineInfo) -> list[TimedRequest]:

@@ -29,6 +29,7 @@ from diffusion_bench.ui.voice_files import (
     save_candidates,
 )
 from diffusion_bench.ui.voice_limits import (
+    check_voice_is_here,
     check_voice_limits,
     check_voice_model,
     check_voice_name,
@@ -155,6 +156,8 @@ class Speaking:
         name, voice = self.voice_of(values, heard, request.model)
         request = request.model_copy(update={"voice": name})
         entry = check_voice_model(request.model, shared=self.shared)
+        if self.shared:
+            check_voice_is_here(entry)
         check_request(entry, request, voice)
         watermark = bool(values.get("watermark", True))
         recipe = Recipe.of(request, entry, voice, watermark=watermark)

@@ -17,7 +17,7 @@ from diffusion_bench.bench.wording import in_words, name_request
 from diffusion_bench.ui.figures import Table, cell_table, draw_chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.plans import read_plan
+from diffusion_bench.ui.plans import check_plan, read_plan
 from diffusion_bench.ui.report_files import ReportFolder, read_cached
 from diffusion_bench.ui.waiting_line import WAIT_S
 
@@ -47,11 +47,11 @@ class Sweeping:
         self._jobs = jobs
         self._outbox = outbox
         self._reports = reports
-        self._shared = shared
+        self.shared = shared
 
     def run(self, text: str) -> Iterator[View]:
         """Run the sweep of a TOML text into a new report."""
-        sweep = read_plan(text, shared=self._shared)
+        sweep = read_plan(text, shared=self.shared)
         path = self._reports.new_path(sweep.name, utc_now())
         yield from self._watch(sweep, path, resume=False)
 
@@ -60,6 +60,8 @@ class Sweeping:
         if not name:
             raise ValueError("choose the unfinished report to go on with")
         sweep = sweep_of(self._reports.read(name).header.plan)
+        if self.shared:
+            check_plan(sweep, shared=True)  # its owner may have begun more than is for visitors
         yield from self._watch(sweep, self._reports.path(name), resume=True)
 
     def _watch(self, sweep: Sweep, path: Path, *, resume: bool) -> Iterator[View]:
@@ -106,7 +108,7 @@ class Sweeping:
         failed = sum(cell.status != "ok" for cell in report.measured)
         told = f"Done: {len(report.measured)} of {count} cells measured"
         told += f", {failed} of them failed" if failed else ""
-        where = "" if self._shared else f" Report: {path}"
+        where = "" if self.shared else f" Report: {path}"
         return View(
             done=count,
             total=count,

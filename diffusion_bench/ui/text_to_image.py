@@ -119,7 +119,7 @@ def _wire_generate(
         inputs_kwargs=fields | {"kept_before": shown["kept"]},
         api_name="generate",
         show_progress="hidden",
-        concurrency_limit=AT_ONCE,
+        concurrency_limit=None if drawing.shared else AT_ONCE,  # `Jobs` counts visitors'
         trigger_mode="once",
     )
     cancel.click(

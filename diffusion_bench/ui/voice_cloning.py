@@ -184,7 +184,7 @@ def _wire_speak(
         inputs_kwargs={**{name: fields[name] for name in ASKED}, "heard": heard},
         api_name="speak",
         show_progress="hidden",
-        concurrency_limit=AT_ONCE,
+        concurrency_limit=None if speaking.shared else AT_ONCE,  # `Jobs` counts visitors'
         trigger_mode="once",
     )
     cancel.click(

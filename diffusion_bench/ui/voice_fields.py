@@ -17,6 +17,7 @@ from diffusion_bench.records import (
     PrecisionName,
 )
 from diffusion_bench.ui.speaking import OWN_RECORDING
+from diffusion_bench.ui.voice_limits import VOCODERS
 from diffusion_bench.ui.voice_words import text_line
 
 EXAMPLES = (
@@ -24,7 +25,6 @@ EXAMPLES = (
     "Dr. Smith paid $3.50 for two tickets on Nov. 25, 2026. Was that a fair price?",
     "Diffusion begins with noise, and step by step a voice comes out of it.",
 )
-VOCODERS = ("native", "griffin-lim", "echo")  # those that need no hub
 SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
 
 Fields = dict[str, Any]
@@ -159,10 +159,10 @@ def model_fields(*, shared: bool) -> Fields:
         fields["speed"] = gr.Slider(
             0.5, 2, 1, step=0.05, label="Speed", min_width=240, elem_id="voice-speed"
         )
-    return fields | _rare_fields(usual)
+    return fields | _rare_fields(usual, shared=shared)
 
 
-def _rare_fields(usual: VoiceEntry) -> Fields:
+def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
     with gr.Accordion("More settings", open=False, elem_id="voice-more"):
         return {
             "temperature": gr.Slider(
@@ -196,8 +196,9 @@ def _rare_fields(usual: VoiceEntry) -> Fields:
                 list(VOCODERS),
                 value="native",
                 label="Vocoder",
-                info="The model's own, another by name, a folder or a hub id.",
-                allow_custom_value=True,
+                info="The model's own, or another by name"
+                + ("." if shared else ", a folder or a hub id."),
+                allow_custom_value=not shared,
                 elem_id="voice-vocoder",
             ),
             "precision": gr.Dropdown(

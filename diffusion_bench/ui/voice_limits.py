@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
+from diffusion_bench.backends.voice.describe import is_cached
 from diffusion_bench.backends.voice.voices import bundled_names
 from diffusion_bench.records import VoiceRequest
 
 SHARED_VOICE_LIMITS = {"steps": 250, "batch": 4}
 MAX_SHARED_TEXT = 600  # characters
+VOCODERS = ("native", "griffin-lim", "echo")  # those that need no hub
 
 
 def check_voice_model(model: str, *, shared: bool) -> VoiceEntry:
@@ -17,6 +19,12 @@ def check_voice_model(model: str, *, shared: bool) -> VoiceEntry:
         known = ", ".join(voice_catalog())
         raise ValueError(f"a shared app offers the voice models of its list only: {known}")
     return find_voice_model(model)
+
+
+def check_voice_is_here(entry: VoiceEntry) -> None:
+    """Raise ValueError for a voice model that would have to be fetched: guests may not."""
+    if entry.source == "hub" and not is_cached(entry):
+        raise ValueError(f"{entry.title} is not on this machine, and guests cannot fetch it")
 
 
 def check_voice_name(name: str) -> None:
@@ -33,6 +41,9 @@ def check_voice_limits(request: VoiceRequest) -> None:
             raise ValueError(
                 f"{name} {getattr(request, name)} is too much for a shared app: {most}"
             )
+    if request.vocoder not in VOCODERS:
+        known = ", ".join(VOCODERS)
+        raise ValueError(f"a shared app offers the vocoders of its list only: {known}")
     if not request.voice.startswith("reference:"):
         check_voice_name(request.voice)
     if len(request.text) > MAX_SHARED_TEXT:
