@@ -23,6 +23,7 @@ from diffusion_bench.backends.echo.vocoder import (
 )
 from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.pronunciation.front_end import phonemes
 from diffusion_bench.records import Cancelled, VoiceRequest
 from tests.tiny_echo import VOICE, WIDTH, save_tiny_echo, tiny_pipeline, tiny_prior, tiny_unet
@@ -389,5 +390,37 @@ def test_a_foreign_chunk_of_a_longer_text_is_a_pause_and_a_warning(model, state)
     spoken = model.speak("你好世界。", state, whole, lambda index, steps: None)
     assert spoken.audio.abs().max() == 0
     assert "nothing in it can be said" in spoken.warnings[0]
-    with pytest.raises(ValueError, match="English"):
-        model.speak("你好世界。", state, request(text="你好世界。"), lambda index, steps: None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "你好世界。",
+        "Привет,\nмир.",
+        "Привет,  мир.",
+        " Привет. ",
+        "Привет.\n\nДо свидания.",
+        "Река была тихой. " * 40,
+    ],
+    ids=["one line", "a line break", "two spaces", "edges", "paragraphs", "680 characters"],
+)
+def test_a_text_without_an_english_word_is_refused_however_it_is_written(model, state, text):
+    backend = VoiceBackend(model, model="echo", device="cpu", precision="fp32")
+    with pytest.raises(ValueError, match=r"^the text has no English word to say"):
+        backend.generate(request(text=text), state)
+
+
+def test_a_foreign_paragraph_between_english_ones_is_a_pause_in_sound_and_mel(model, state):
+    foreign = "Река была очень тихой в то утро, и над полями лежал лёгкий туман."
+    english = "The river was quiet that morning, and a thin mist lay over the fields."
+    backend = VoiceBackend(model, model="echo", device="cpu", precision="fp32")
+    speech = backend.generate(request(text=f"{english}\n\n{foreign}\n\n{english}"), state)
+    assert speech.num_chunks == 3
+    assert any("nothing in it can be said" in warning for warning in speech.warnings)
+    mel, samples = speech.mels[0], speech.candidate(0)
+    assert mel.shape[1] == pytest.approx(len(samples) / 256, rel=0.05)
+    pause_s = np.diff(np.flatnonzero(samples)).max() / RATE
+    assert pause_s > 0.3
+    quiet = (mel == mel.min()).all(axis=0)
+    assert quiet.sum() * 256 / RATE > 0.3
+    assert not quiet[[0, -2]].any(), "what was said before and after it has frames"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice import synthesis
-from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.base import Utterance, VoiceState
 from diffusion_bench.backends.voice.doubts import expected_duration_s
+from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
 from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
 from tests.fake_voices import (
@@ -199,13 +203,103 @@ def test_cancelling_ends_within_the_step_and_the_model_goes_on_afterwards(
 def test_mels_lie_where_their_sound_lies(model: FakeVoiceModel) -> None:
     speech = speak(model, batch=2)
     assert len(speech.mels) == 2
-    (mel, samples) = speech.mels[0], speech.candidate(0)
+    assert loud_share_where_its_mel_is_loud(speech) > 0.3
+
+
+def loud_share_where_its_mel_is_loud(speech: Speech) -> float:
+    """Return the share of loud frames of the first candidate, whose mel lies where they do."""
+    mel, samples = speech.mels[0], speech.candidate(0)
     assert mel.shape == (4, -(-len(samples) // 160))
     frames = np.pad(samples, (0, mel.shape[1] * 160 - len(samples))).reshape(-1, 160)
     log_power = np.log(np.square(frames).mean(axis=1) + 1e-8)
     loud = log_power > -8
-    assert loud.mean() > 0.3
     assert np.corrcoef(mel[0] > -8, loud)[0, 1] > 0.9
+    return float(loud.mean())
+
+
+def change(
+    model: FakeVoiceModel,
+    monkeypatch: pytest.MonkeyPatch,
+    how: Callable[[int, Utterance], Utterance],
+) -> None:
+    """Let a model say what `how` makes of each chunk, which it gets with its number from 0."""
+    speak_chunk = model.speak
+    monkeypatch.setattr(model, "speak", lambda *asked: how(len(model.spoken), speak_chunk(*asked)))
+
+
+@pytest.mark.parametrize("passed_over", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
+def test_chunks_that_a_model_passes_over_shift_no_mel(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch, passed_over: tuple[int, ...]
+) -> None:
+    """As Echo does with a paragraph in another script: a pause, and no mel."""
+
+    def pause(index: int, spoken: Utterance) -> Utterance:
+        if index not in passed_over:
+            return spoken
+        return replace(spoken, audio=torch.zeros_like(spoken.audio), mel=None)
+
+    change(model, monkeypatch, pause)
+    speech = speak(model, batch=2)
+    assert speech.num_chunks == 3
+    assert len(speech.mels) == 2
+    assert loud_share_where_its_mel_is_loud(speech) > 0.1
+
+
+def test_a_model_without_mels_gives_none(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(model, monkeypatch, lambda _, spoken: replace(spoken, mel=None))
+    assert speak(model).mels == ()
+
+
+def mute(*candidates: int) -> Callable[[int, Utterance], Utterance]:
+    """Return what leaves those candidates without a sample, as CSM and Dia may."""
+
+    def without(_: int, spoken: Utterance) -> Utterance:
+        lengths = tuple(
+            0 if index in candidates else length for index, length in enumerate(spoken.lengths)
+        )
+        audio = spoken.audio[:, : max(lengths)].clone()
+        for index, length in enumerate(lengths):
+            audio[index, length:] = 0
+        return replace(spoken, audio=audio, lengths=lengths, mel=None)
+
+    return without
+
+
+@pytest.mark.parametrize("text", ["Three short words.", LONG])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_model_that_says_nothing_is_told_in_one_line(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch, text: str, batch: int
+) -> None:
+    change(model, monkeypatch, mute(0, 1))
+    with pytest.raises(ValueError, match=r"^echo said nothing to this text in this voice: try"):
+        speak(model, text=text, batch=batch)
+
+
+@pytest.mark.parametrize("text", ["Three short words.", LONG])
+def test_a_candidate_that_said_nothing_is_left_out_and_the_others_are_kept(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    alone = speak(model, text=text, seed=1)
+    model.spoken.clear()
+    change(model, monkeypatch, mute(0))
+    speech = speak(model, text=text, batch=2)
+    assert "candidate 1 of 2 said nothing and is left out: try another seed" in speech.warnings
+    assert not any("candidate 2 of 2" in warning for warning in speech.warnings)
+    ranked = rank_candidates(speech, make_reference(150), lambda *_: 0.5)
+    assert [one.index for one in ranked] == [1]
+    assert len(ranked[0].audio) == len(alone.candidate(0))
+
+
+def test_a_chunk_that_is_not_said_leaves_the_others(
+    model: FakeVoiceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = mute(0)
+    change(model, monkeypatch, lambda at, spoken: nothing(at, spoken) if at == 1 else spoken)
+    speech = speak(model)
+    assert "chunk 2 of 3 came out silent" in speech.warnings
+    assert pitch_of(speech.candidate(0)) == pytest.approx(150, rel=0.02)
 
 
 def test_one_chunk_keeps_the_mel_that_the_model_drew(model: FakeVoiceModel) -> None:

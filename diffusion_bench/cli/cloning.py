@@ -139,6 +139,8 @@ class Cloning:
         ranked = rank_candidates(speech, reference, timbre_similarity)
         recipe = recipe.pinned()
         kept = [one for one in ranked if only in (None, one.index)]
+        if not kept:
+            raise ValueError("the candidate that made the file said nothing this time")
         for path, candidate in zip(candidate_files(out, len(kept)), kept, strict=True):
             save_speech(path, speech, recipe.of_candidate(candidate.index))
             typer.echo(path)

@@ -18,7 +18,7 @@ from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import weight_options
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.backends.voice.vocoders import load_vocoder
-from diffusion_bench.pronunciation.front_end import is_speakable, phonemes
+from diffusion_bench.pronunciation.front_end import NOTHING_TO_SAY, is_speakable, phonemes
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
 SILENCE_S = 0.3
@@ -61,9 +61,14 @@ class EchoModel:
     def speak(
         self, text: str, state: VoiceState, request: VoiceRequest, on_step: OnChunkStep
     ) -> Utterance:
-        """Say one chunk of text, `request.batch` candidates that differ in their noise."""
+        """Say one chunk of text, `request.batch` candidates that differ in their noise.
+
+        A chunk without an English word is a pause; ValueError where the whole text has none.
+        """
         refuse_foreign(self.entry, state)
-        if not is_speakable(text) and text.strip() != request.text.strip():
+        if not is_speakable(text):
+            if not is_speakable(request.text):
+                raise ValueError(NOTHING_TO_SAY)
             return self._silence(text, request.batch)
         vocoder = self.vocoder(request.vocoder)
         voice = Voice(state.tensors["vector"], float(state.tensors["octaves"]))

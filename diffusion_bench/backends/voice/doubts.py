@@ -35,6 +35,7 @@ class Doubts:
         self._entry = entry
         self._chunks = chunks
         self._done = 0
+        self._said = [0] * request.batch  # samples of each candidate
         self._found = dict.fromkeys([*_of_text(request.text), *_of_voice(voice, entry)])
 
     def add(self, utterance: Utterance) -> None:
@@ -43,13 +44,20 @@ class Doubts:
         expected_s = expected_duration_s(self._chunks[self._done], self._request.speed)
         self._done += 1
         for index, length in enumerate(utterance.lengths):
+            self._said[index] += length
             problem = self._problem(utterance.audio[index, :length].numpy(), expected_s)
             if problem:
                 self._found[f"{self._where(index)} {problem}"] = None
 
     def warnings(self) -> tuple[str, ...]:
         """Return the doubts, each a line, each once."""
-        return tuple(self._found)
+        batch = self._request.batch
+        left_out = [
+            f"candidate {index + 1} of {batch} said nothing and is left out: try another seed"
+            for index, said in enumerate(self._said)
+            if not said
+        ]
+        return tuple(self._found) + tuple(left_out)
 
     def _problem(self, samples: np.ndarray, expected_s: float | None) -> str:
         if not samples.any():

@@ -33,11 +33,14 @@ def rank_candidates(
 ) -> list[Candidate]:
     """Return the candidates, the most similar first, those that cannot be compared last.
 
-    Without a reference, as with a voice that was saved encoded, they stay as they were spoken.
+    One that said nothing is left out: there is nothing to compare, to hear or to write. Without a
+    reference, as with a voice that was saved encoded, they stay as they were spoken.
     """
     ranked = []
     for index in range(speech.request.batch):
         audio = speech.candidate(index)
+        if not len(audio):
+            continue
         score = None
         if reference is not None:
             score = similarity(audio, speech.sample_rate, reference.samples, reference.sample_rate)

@@ -15,7 +15,7 @@ class Streams:
     """The speech of a batch as it grows.
 
     A candidate sounds as it would alone, so candidates may differ in length; the shorter ones end
-    in zeros.
+    in zeros. One of which no chunk was said, but for pauses in between, has no length.
     """
 
     def __init__(self, candidates: int, sample_rate: int) -> None:
@@ -23,8 +23,10 @@ class Streams:
         self._growing = np.zeros((candidates, 0), np.float32)
         self._waiting = [np.zeros(0, np.float32) for _ in range(candidates)]
         self._lengths = [0] * candidates
+        self._said = [0] * candidates  # samples that came of the model, before they were joined
         self._given: list[Floats] = []
-        self._mels: list[tuple[Floats, int]] = []  # of each chunk, with its samples
+        # Of each chunk, with its samples; `None` of one that a model passed over.
+        self._mels: list[tuple[Floats | None, int]] = []
 
     def grow(self, piece: Floats, *, ends_sentence: bool, last: bool) -> Floats:
         """Return what is new with the next (candidates, samples) of a chunk; it may be nothing."""
@@ -43,9 +45,10 @@ class Streams:
         ):
             ready = joiner.add(audio[index, :length], ends_sentence=ends_sentence, last=last)
             self._wait(index, ready)
+            self._said[index] += length
         self._growing = self._growing[:, :0]
-        if utterance.mel is not None:
-            self._mels.append((np.asarray(utterance.mel, np.float32), audio.shape[1]))
+        mel = None if utterance.mel is None else np.asarray(utterance.mel, np.float32)
+        self._mels.append((mel, audio.shape[1]))
         lengths = [len(one) for one in self._waiting]
         return self._give(max(lengths) if last else min(lengths))
 
@@ -65,28 +68,34 @@ class Streams:
         return np.concatenate(self._given, axis=1)
 
     def lengths(self) -> tuple[int, ...]:
-        """Return the samples of each candidate."""
-        return tuple(self._lengths)
+        """Return the samples of each candidate, 0 of one that said nothing."""
+        return tuple(
+            length if said else 0 for length, said in zip(self._lengths, self._said, strict=True)
+        )
 
     def mels(self) -> tuple[Floats, ...]:
         """Return each candidate's log-mel spectrogram, (bins, frames); none where a model has none.
 
-        The chunks' frames lie where their samples went; pauses are as quiet as the quietest frame.
+        The chunks' frames lie where their samples went; pauses, and chunks without frames, are as
+        quiet as the quietest frame.
         """
-        if not self._mels:
+        if all(mel is None for mel, _ in self._mels):
             return ()
         return tuple(self._mel(index) for index in range(len(self._joiners)))
 
     def _mel(self, index: int) -> Floats:
+        known = [(mel, samples) for mel, samples in self._mels if mel is not None]
         if len(self._mels) == 1:
-            only: Floats = self._mels[0][0][index]
+            only: Floats = known[0][0][index]
             return only
         # A chunk's samples for each of its frames: the hop, up to what rounding left over.
-        hop = min(samples / mel.shape[2] for mel, samples in self._mels)
+        hop = min(samples / mel.shape[2] for mel, samples in known)
         total = -(-self._lengths[index] // round(hop))
-        quiet = min(float(mel[index].min()) for mel, _ in self._mels)
-        drawn = np.full((self._mels[0][0].shape[1], total), quiet, np.float32)
+        quiet = min(float(mel[index].min()) for mel, _ in known)
+        drawn = np.full((known[0][0].shape[1], total), quiet, np.float32)
         for (mel, _), place in zip(self._mels, self._joiners[index].placements, strict=True):
+            if mel is None:
+                continue
             first, at = round(place.first / hop), round(place.at / hop)
             frames = mel[index, :, first : first + round((place.stop - place.first) / hop)]
             frames = frames[:, : max(0, total - at)]

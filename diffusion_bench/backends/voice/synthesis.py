@@ -114,8 +114,9 @@ class VoiceBackend:
 
         `on_step` is called after each step of each chunk and may raise `Cancelled`; `on_audio`
         gets (candidates, samples) float32 of what is new, which end to end is the whole. Every
-        chunk is spoken from the same seed, so that the voice stays. Raises ValueError for a
-        request that this model cannot fulfil, before any work where that can be seen.
+        chunk is spoken from the same seed, so that the voice stays. A candidate that said nothing
+        has a length of 0. Raises ValueError for a request that this model cannot fulfil, before
+        any work where that can be seen, and where no candidate said anything.
         """
         check_request(self.entry, request, voice)
         peak_is_ours = forget_peaks(self.device)
@@ -138,6 +139,11 @@ class VoiceBackend:
                 clock.add(utterance)
                 hear(streams.add(utterance, ends_sentence=ends, last=last))
                 doubts.add(utterance)
+        if not any(streams.lengths()):
+            raise ValueError(
+                f"{self.entry.name} said nothing to this text in this voice: try another seed, a "
+                "longer text or another recording"
+            )
         return Speech(
             request=request,
             audio=streams.audio(),
