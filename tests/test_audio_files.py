@@ -228,6 +228,59 @@ def test_a_rate_no_sound_has_and_too_many_channels_are_refused(tmp_path):
     assert "17 channels; at most 16" in refused(tmp_path / "b.wav")
 
 
+@pytest.fixture
+def no_decoding(monkeypatch):
+    def decode(*_, **__):
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(sf.SoundFile, "read", decode)
+
+
+@pytest.mark.usefixtures("no_decoding")
+def test_a_small_file_of_very_much_sound_is_refused_by_its_header(tmp_path):
+    """300 s of silence in eight channels at 384 kHz are 3.7 GB of samples in a small flac."""
+    path = tmp_path / "a.flac"
+    with sf.SoundFile(path, "w", 384_000, 8, subtype="PCM_16") as file:
+        for _ in range(39):
+            file.write(np.zeros((384_000, 8), np.int16))
+    assert path.stat().st_size < 2**20
+    assert refused(path).endswith("39 s long; at most 37.5 s are taken at 384000 Hz")
+
+
+@pytest.mark.parametrize("suffix", [*WRITABLE, "24.wav"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_read_in_blocks_is_the_file_read_at_once(tmp_path, suffix, channels, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    noise = np.random.default_rng(0).normal(0, 0.1, (3 * RATE, channels))
+    sf.write(path, noise, RATE, subtype="PCM_24" if suffix == "24.wav" else None)
+    with sf.SoundFile(path) as file:
+        whole = file.read(4 * RATE, dtype="float32", always_2d=True).mean(axis=1)
+    monkeypatch.setattr(files, "BLOCK", 1000)
+    assert np.array_equal(read_sound(path).samples, whole)
+
+
+def test_no_more_than_a_block_of_all_channels_is_held(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.zeros((3 * files.BLOCK + 7, 4)), RATE)
+    frames = []
+    read = sf.SoundFile.read
+    monkeypatch.setattr(
+        sf.SoundFile, "read", lambda self, n=-1, *a, **k: frames.append(n) or read(self, n, *a, **k)
+    )
+    assert len(read_sound(path).samples) == 3 * files.BLOCK + 7
+    assert max(frames) == files.BLOCK
+
+
+@needs_ffmpeg
+@pytest.mark.usefixtures("no_decoding")
+def test_ffmpeg_stops_where_there_is_too_much_sound(tmp_path):
+    path = tmp_path / "a.mka"
+    sf.write(tmp_path / "a.flac", np.zeros((5 * RATE, 8), np.int16), RATE)
+    command = ["ffmpeg", "-v", "error", "-i", tmp_path / "a.flac", "-c", "copy", path]
+    subprocess.run(command, check=True)
+    assert refused(path, max_s=1).endswith("at most 1 s of two channels at 48000 Hz are taken")
+
+
 @needs_ffmpeg
 @pytest.mark.parametrize("suffix", [".m4a", ".webm", ".aac"])
 def test_other_formats_go_through_ffmpeg(tmp_path, suffix):

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 MAX_S = 300.0  # of a recording that is read, if the caller sets no other limit
 LOWEST_RATE, HIGHEST_RATE = 4000, 384_000  # Hz
 HIGHEST_WRITTEN = 192_000
+# Hz. Of more samples a second, fewer seconds are read: a small file of silence may hold gigabytes.
+FULL_LENGTH_RATE = 48_000
 MOST_CHANNELS = 16
 FFMPEG_S = 120.0  # a file that takes longer is refused
 
@@ -54,7 +56,8 @@ RECIPE = " Recipe: "
 INFO_TITLE, INFO_SOFTWARE, INFO_COMMENT = b"INAM", b"ISFT", b"ICMT"
 LONGEST_COMMENT = 16 * 2**20
 
-# libsndfile's Vorbis encoder takes its stack from what is written at once.
+# Frames that are decoded at once, since all channels of all may not fit into memory, or written,
+# since libsndfile's Vorbis encoder takes its stack from those.
 BLOCK = 65_536
 
 Samples = NDArray[np.float32]
@@ -72,7 +75,7 @@ def read_sound(path: Path, *, max_s: float = MAX_S) -> Sound:
 
     A file that was cut off gives what is there where its format can be read so far. Raises
     ValueError, in one line, for what is no sound, holds none, or is longer than `max_s` seconds,
-    before all of it is decoded.
+    before all of it is decoded; above 48 kHz, for more samples than that long has at 48 kHz.
     """
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
@@ -134,7 +137,7 @@ def read_recipe(path: Path) -> dict[str, Any] | None:
 
 
 def _decode(source: Path | io.BytesIO, name: str, max_s: float) -> Sound:
-    with sf.SoundFile(source) as file:
+    with _OneWay(source) as file:
         rate = file.samplerate
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise ValueError(
@@ -144,30 +147,58 @@ def _decode(source: Path | io.BytesIO, name: str, max_s: float) -> Sound:
             raise ValueError(
                 f"{name}: {file.channels} channels; at most {MOST_CHANNELS} are mixed to one"
             )
-        most = round(max_s * rate)
+        most = round(max_s * min(rate, FULL_LENGTH_RATE))
         # Not trusted: a damaged header may claim any length, and some formats have none.
         if most < file.frames < 2**40:
-            raise _too_long(name, file.frames / rate, max_s)
+            raise _too_long(name, file.frames, rate, most)
         try:
-            channels = file.read(min(file.frames, most + 1), dtype="float32", always_2d=True)
+            samples = _mono(file, most + 1)
         except sf.LibsndfileError:
             raise ValueError(f"{name}: the file is damaged or was cut off") from None
-    if len(channels) > most:
-        raise _too_long(name, len(channels) / rate, max_s)
-    if len(channels) == 0:
+    if len(samples) > most:
+        raise _too_long(name, len(samples), rate, most)
+    if len(samples) == 0:
         raise ValueError(f"{name}: there is no sound in the file")
-    samples = channels.mean(axis=1, dtype=np.float32)
     if not np.isfinite(samples).all():
         raise ValueError(f"{name}: has samples that are not numbers (NaN or infinite)")
     return Sound(samples, rate)
 
 
-def _too_long(name: str, duration_s: float, max_s: float) -> ValueError:
-    return ValueError(f"{name}: {duration_s:.0f} s long; at most {max_s:g} s are taken")
+class _OneWay(sf.SoundFile):
+    """A file that is read from front to end.
+
+    soundfile seeks after every read of one that can: an mp3 then begins anew and misses what the
+    frames before have left for it.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _mono(file: sf.SoundFile, most: int) -> Samples:
+    """Return up to `most` frames of a file, the mean of their channels."""
+    mixed = [np.zeros(0, np.float32)]
+    while most > 0:
+        block = file.read(min(BLOCK, most), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        mixed.append(block.mean(axis=1, dtype=np.float32))
+        most -= len(block)
+    return np.concatenate(mixed)
+
+
+def _too_long(name: str, frames: int, rate: int, most: int) -> ValueError:
+    where = f" at {rate} Hz" if rate > FULL_LENGTH_RATE else ""
+    return ValueError(
+        f"{name}: {frames / rate:.0f} s long; at most {most / rate:g} s are taken{where}"
+    )
 
 
 def _through_ffmpeg(path: Path, max_s: float) -> bytes:
-    """Return a file as wav, a little more than `max_s` of it at most."""
+    """Return a file as wav, a little more than `max_s` of it at most.
+
+    Raises ValueError for more than two channels of that length have at 48 kHz.
+    """
     demuxer = DEMUXERS.get(path.suffix.lower())
     if demuxer is None:
         raise ValueError(
@@ -182,13 +213,19 @@ def _through_ffmpeg(path: Path, max_s: float) -> bytes:
         )
     command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe"]
     command += ["-f", demuxer, "-i", f"file:{path.resolve()}", "-t", f"{max_s + 1:g}", "-vn"]
-    command += ["-map_metadata", "-1", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
+    most = round((max_s + 2) * FULL_LENGTH_RATE * 2 * 4)  # bytes; of a header, too
+    command += ["-map_metadata", "-1", "-c:a", "pcm_f32le", "-fs", str(most), "-f", "wav", "pipe:1"]
     try:
         done = subprocess.run(command, capture_output=True, timeout=FFMPEG_S, check=False)
     except subprocess.TimeoutExpired:
         raise ValueError(f"{path.name}: ffmpeg took longer than {FFMPEG_S:g} s") from None
     if done.returncode or not done.stdout:
         raise ValueError(f"{path.name}: ffmpeg finds no sound in it that it can read")
+    if len(done.stdout) >= most:  # it stopped there
+        raise ValueError(
+            f"{path.name}: too much sound; at most {max_s:g} s of two channels at "
+            f"{FULL_LENGTH_RATE} Hz are taken"
+        )
     return done.stdout
 
 

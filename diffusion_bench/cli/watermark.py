@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 LONGEST_S = 1800.0
 NOT_FOUND, MISTAKE = 1, 2
 KEY_HELP = "The key of the mark, if it is not this project's own."
+FILES_HELP = "Sound files, up to half an hour each; above 48 kHz less."
 
 watermark = typer.Typer(
     name="watermark",
@@ -28,7 +29,7 @@ watermark = typer.Typer(
 
 @watermark.command()
 def detect(
-    files: Annotated[list[Path], typer.Argument(help="Sound files, up to half an hour each.")],
+    files: Annotated[list[Path], typer.Argument(help=FILES_HELP)],
     key: Annotated[str | None, typer.Option(help=KEY_HELP)] = None,
     json: Annotated[bool, typer.Option("--json", help="A JSON line a file.")] = False,
 ) -> None:
