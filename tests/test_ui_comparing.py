@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_pictures_come_one_by_one_with_their_times_and_are_saved_as_one_and_as_a
         assert sheet.height > 2 * 128
     sweep = parse_sweep(Path(last.sweep).read_text(encoding="utf-8"))
     assert set(sweep.requests()) == set(requests)
+
+
+def test_the_pictures_of_a_grid_may_be_saved_without_what_made_them(make_comparing):
+    views = make_comparing().draw(VALUES | {"parameters": False}, {"steps": "1, 2"})
+
+    pictures = list(views)[-1].pictures
+
+    assert [read_request(Path(path)) for path, _ in pictures] == [None, None]
+
+
+def test_a_grid_that_takes_long_keeps_its_pictures(make_comparing, tmp_path):
+    comparing = make_comparing()
+    views = comparing.draw(VALUES, {"steps": "1, 2"})
+    next(view for view in views if view.pictures)
+    for folder in tmp_path.iterdir():
+        os.utime(folder, (0, 0))
+    comparing._drawing.outbox.place("of-another-click.csv", "")
+
+    assert [Path(path).is_file() for path, _ in list(views)[-1].pictures] == [True, True]
 
 
 def test_cancel_in_a_grid_frees_the_device(make_comparing):

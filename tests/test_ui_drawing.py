@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -230,6 +231,22 @@ def test_a_held_device_is_waited_for_and_the_wait_is_said(make_drawing):
         assert waiting.pictures is None
 
     assert list(views)[-1].pictures
+
+
+def test_a_job_that_has_waited_long_still_has_its_folders(make_drawing, tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_SHARE", 1.0)
+    drawing = make_drawing()
+    with busy_device():
+        views = drawing.draw(VALUES | {"steps": 4})
+        next(view for view in views if view.status and "Waiting" in view.status)
+        for folder in tmp_path.iterdir():
+            os.utime(folder, (0, 0))
+        drawing.outbox.place("of-another-click.csv", "")
+
+    shown = [view.pictures[0] for view in views if view.pictures]
+    assert len(set(shown)) > 1
+    assert all(Path(path).is_file() for path in shown)
 
 
 def test_giving_up_while_waiting_leaves_nothing_behind(make_drawing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -12,6 +13,7 @@ from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_o
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pictures import read_request
+from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 STEP = find_model(BUNDLED_MODEL).multiple
@@ -119,6 +121,31 @@ def test_settings_come_back_from_an_uploaded_picture(client):
     given = VALUES | {"steps": 3, "sampler": "ddpm", "noise_seed": 5}
     names = [name for name in given if name in ImageRequest.model_fields]
     assert list(fields) == [given[name] for name in (*names, "style", "rounds")]
+
+
+def test_a_recording_goes_when_its_page_is_closed(page, home):
+    at, handler = next(
+        (at, one)
+        for at, one in page.fns.items()
+        if getattr(one.fn, "__name__", "") == "on_recording"
+    )
+    with (
+        httpx.Client(base_url=f"{page.local_url}gradio_api/", timeout=60) as visitor,
+        visitor.stream("GET", "heartbeat/me") as alive,
+    ):
+        lines = alive.iter_lines()  # dropped, it would end the page
+        next(lines)
+        file = ("mine.flac", (BUNDLED_FOLDER / "ben.flac").read_bytes())
+        (path,) = visitor.post("upload", files={"files": file}).json()
+        given = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+        given += [None] * (len(handler.inputs) - 1)
+        asked = {"fn_index": at, "data": given, "session_hash": "me"}
+        said = visitor.post("run/predict", json=asked).json()["data"]
+        assert "s of speech in" in said[1]
+        assert Path(path).exists()
+
+    wait_until(lambda: not list(home.rglob("mine*")), "the recording is gone", limit_s=20)
+    assert page.state_holder["me"].state_data[handler.outputs[0]._id] is None
 
 
 def test_no_call_passes_by_the_queue(page):

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from diffusion_bench.backends.voice.voices import find_voice, list_voices
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.jobs import Jobs
-from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
 from diffusion_bench.ui.speaking import Speaking
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is missing")
@@ -431,6 +433,24 @@ def test_a_held_device_is_waited_for_and_giving_up_leaves_nothing(make_speaking,
         views.close()
     wait_until(is_free, "the device is free", limit_s=20)
     assert model.spoken == []
+
+
+def test_speech_that_has_waited_long_is_not_lost_and_can_be_chosen_later(make_speaking, outbox):
+    def pass_time(seconds):
+        """Let what is there grow old, and another click look for what is too old."""
+        for folder in outbox.iterdir():
+            os.utime(folder, (time.time() - seconds,) * 2)
+        speaking._outbox.place("of-another-click.csv", "")
+
+    speaking = make_speaking()
+    with busy_device():
+        views = speaking.speak(VALUES | {"batch": 2}, None)
+        next(view for view in views if view.status and "Waiting" in view.status)
+        pass_time(2 * KEEP_LONG_S)
+
+    last = last_of(views)
+    pass_time(2 * KEEP_S)
+    assert [Path(one.path).is_file() for one in last.spoken] == [True, True]
 
 
 def test_a_fault_of_the_model_is_raised_in_the_middle(make_speaking):

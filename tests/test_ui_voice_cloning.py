@@ -47,7 +47,7 @@ def page(tmp_path):
     with closing(Jobs()) as jobs, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         with gr.Blocks(analytics_enabled=False) as page:
-            build(Speaking(Engine("cpu"), jobs, Outbox(tmp_path), shared=False))
+            build(Speaking(Engine("cpu"), jobs, Outbox(tmp_path), shared=False), page)
         # Gradio leaves event loops open; see `ui_server.served`.
         asyncio.set_event_loop(None)
         gc.collect()
@@ -133,9 +133,17 @@ def test_after_a_bad_recording_the_one_before_it_is_not_spoken_with(page, upload
 
 
 @pytest.mark.parametrize("label", ["/etc/passwd", "one.wav", "", None])
-def test_a_label_from_the_browser_names_no_file_but_the_servers(label):
-    assert chosen_file(label, FILES) == gr.skip()
-    assert chosen_file("seed 2", FILES) == "two.wav"
+def test_a_label_from_the_browser_names_no_file_but_the_servers(label, tmp_path):
+    there = FILES[1]._replace(path=str(tmp_path / "two.wav"))
+    Path(there.path).touch()
+
+    assert chosen_file(label, (FILES[0], there)) == gr.skip()
+    assert chosen_file("seed 2", (FILES[0], there)) == there.path
+
+
+def test_a_candidate_that_is_not_kept_any_more_is_told():
+    with pytest.raises(ValueError, match="this speech is not kept any more"):
+        chosen_file("seed 1", FILES)
 
 
 def test_the_player_gets_a_piece_or_is_emptied_shown_and_hidden():

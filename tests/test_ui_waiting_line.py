@@ -1,15 +1,36 @@
-"""First come, first served, and a place given up."""
+"""First come, first served, a place given up, and one line for all that the app does."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from fake_voices import install_world
+from ui_server import VALUES, busy_device
 
-from diffusion_bench.ui.waiting_line import WaitingLine
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice import catalog
+from diffusion_bench.ui import voice_limits
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning
+from diffusion_bench.ui.report_files import ReportFolder
+from diffusion_bench.ui.speaking import Speaking
+from diffusion_bench.ui.sweeping import Sweeping
+from diffusion_bench.ui.waiting_line import WaitingLine, waiting_words
 
 LIMIT_S = 20
+SPOKEN = {
+    "text": "So be it.",
+    "voice": "ada",
+    "model": "echo",
+    "sampler": "ddim",
+    "steps": 2,
+    "seed": 7,
+}
 
 
 def test_turns_are_in_the_order_of_coming_and_each_is_told_how_many_are_before():
@@ -48,3 +69,89 @@ def test_who_gives_up_leaves_the_line():
         pytest.fail("it was not its turn")
     with line.turn(pytest.fail):
         pass
+
+
+class Watched(Engine):
+    """Remembers in which order it has drawn and spoken."""
+
+    def __init__(self):
+        super().__init__("cpu")
+        self.done = []
+
+    def generate(self, *given, **options):
+        generation = super().generate(*given, **options)
+        self.done.append("picture")
+        return generation
+
+    def speak(self, *given, **options):
+        speech = super().speak(*given, **options)
+        self.done.append("speech")
+        return speech
+
+
+class App:
+    """What the tabs do, as `build` puts it together."""
+
+    def __init__(self, jobs, folder):
+        (folder / "outbox").mkdir()
+        outbox, reports = Outbox(folder / "outbox"), ReportFolder(folder / "reports")
+        self.engine = Watched()
+        self.drawing = Drawing(self.engine, jobs, outbox, shared=False)
+        self.speaking = Speaking(self.engine, jobs, outbox, shared=False)
+        self.planning = Planning(self.engine, jobs, reports, pytest.fail, shared=False)
+        self.sweeping = Sweeping(self.engine, jobs, outbox, reports, shared=False)
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    (tmp_path / "bundled").mkdir()
+    install_world(monkeypatch, tmp_path / "bundled")
+    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+    with closing(Jobs()) as jobs:
+        yield App(jobs, tmp_path)
+
+
+def next_wait(views):
+    """Return what is said next of a wait."""
+    said = (view if isinstance(view, str) else view.status for view in views)
+    return next(words for words in said if words and words.startswith("Waiting"))
+
+
+def test_a_picture_speech_and_a_probe_wait_in_one_line(app):
+    with busy_device():
+        waiting = []
+        for views in (
+            app.drawing.draw(VALUES),
+            app.speaking.speak(SPOKEN, None),
+            app.planning.probe(SMALLEST_SWEEP),
+        ):
+            assert next_wait(views) == waiting_words(len(waiting) or None)
+            waiting.append(views)
+
+    picture, speech, probe = (list(views)[-1] for views in waiting)
+    assert picture.pictures
+    assert speech.audio
+    assert "a probe of a few steps" in probe
+    assert app.engine.done[:2] == ["picture", "speech"]
+    assert set(app.engine.done[2:]) == {"picture"}
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_a_sweep_waits_in_the_line_and_others_wait_for_it(app):
+    with busy_device():
+        first = app.sweeping.run(SMALLEST_SWEEP)
+        assert next_wait(first) == waiting_words(None)
+        picture = app.drawing.draw(VALUES)
+        assert next_wait(picture) == waiting_words(1)
+        second = app.sweeping.run(SMALLEST_SWEEP)
+        assert next_wait(second) == waiting_words(2)
+        second.close()
+        first.close()
+
+    assert list(picture)[-1].pictures
+
+
+def test_words_say_who_is_first():
+    assert waiting_words(None) == "Waiting for the device: another job is on it."
+    assert waiting_words(1) == "Waiting for the device: 1 job is before this one."
+    assert waiting_words(2) == "Waiting for the device: 2 jobs are before this one."

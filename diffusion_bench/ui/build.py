@@ -43,7 +43,7 @@ def build(
             with gr.Tab("Text to image", id="t2i") as first:
                 text_to_image.build(drawing, shared=shared)
             with gr.Tab("Voice cloning", id="voice") as second:
-                voice_cloning.build(speaking)
+                voice_cloning.build(speaking, page)
             with gr.Tab("Benchmark", id="bench") as third:
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
                 benchmark.build(sweeping, planning, reports_folder, third)

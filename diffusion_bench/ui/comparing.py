@@ -99,15 +99,18 @@ class Comparing:
         """Draw a grid, yielding what to show; closing the iterator stops at the next step."""
         grid = self.grid(values, axes)
         requests = grid.requests()
-        folder = self._drawing.outbox.new_folder(long=True)
         drawn: list[Generation] = []
         shown: list[tuple[str, str]] = []
         total, columns = len(requests), len(grid.columns)
+        parameters = bool(values.get("parameters", True))
         yield CompareView(
             pictures=[], done=0, total=total, columns=columns, status="Starting: a short warm-up."
         )
         warm_up = requests[0].model_copy(update={"steps": WARMUP_STEPS})
-        with closing(self._drawing.watch([warm_up, *requests])) as events:
+        with (
+            self._drawing.outbox.lease(long=True) as folder,
+            closing(self._drawing.watch([warm_up, *requests])) as events,
+        ):
             for event in events:
                 if isinstance(event, Step):
                     yield CompareView(status=_step_words(event, len(drawn), total))
@@ -115,7 +118,8 @@ class Comparing:
                     yield CompareView(status=event)
                 elif isinstance(event, tuple) and event[0] > 0:
                     drawn.append(event[1])
-                    shown.append((_save(event[1], folder, len(drawn)), caption(grid, event[1])))
+                    path = _save(event[1], folder, len(drawn), parameters=parameters)
+                    shown.append((path, caption(grid, event[1])))
                     yield CompareView(
                         pictures=list(shown), done=len(drawn), total=total, columns=columns
                     )
@@ -238,7 +242,7 @@ def _step_words(step: Step, drawn: int, total: int) -> str:
     return f"Picture {drawn + 1} of {total}, step {step.index + 1} of {step.num_steps}."
 
 
-def _save(generation: Generation, folder: Path, number: int) -> str:
+def _save(generation: Generation, folder: Path, number: int, *, parameters: bool) -> str:
     own = folder / f"{number:03}"
     own.mkdir()
-    return save_pictures(generation, own, parameters=True)[0].path
+    return save_pictures(generation, own, parameters=parameters)[0].path

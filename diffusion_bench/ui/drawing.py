@@ -16,13 +16,13 @@ from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.asked import Asked, asked, to_request
-from diffusion_bench.ui.drawing_words import notes, step_line, summary, waiting_words
+from diffusion_bench.ui.drawing_words import notes, step_line, summary
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import check_is_here, check_model
 from diffusion_bench.ui.previews import Previews
-from diffusion_bench.ui.waiting_line import WAIT_S, WaitingLine
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 
 class Picture(NamedTuple):
@@ -45,12 +45,6 @@ class View(NamedTuple):
     used_seed: int | None = None
     warnings: tuple[str, ...] = ()
     finished: tuple[Picture, ...] = ()
-
-
-class _Waiting(NamedTuple):
-    """The device is taken; `before` jobs of this app are first, `None` if another program is."""
-
-    before: int | None
 
 
 class _Fetched(NamedTuple):
@@ -84,7 +78,6 @@ class Drawing:
         self.outbox = outbox
         self._engine = engine
         self._jobs = jobs
-        self._line = WaitingLine()
 
     @property
     def device(self) -> str:
@@ -133,7 +126,7 @@ class Drawing:
         with closing(self._jobs.watch(work, heartbeat_s)) as events:
             for event in events:
                 match event:
-                    case _Waiting(before):
+                    case Waiting(before):
                         yield waiting_words(before)
                     case _Fetched(entry, progress):
                         yield download_words(entry, progress)
@@ -150,16 +143,8 @@ class Drawing:
         inputs: InputPictures | None = None,
     ) -> Generation:
         """Draw a request for a job that may be given up, once it is its turn."""
-        told: list[int | None] = []
-
-        def on_wait(before: int | None = None) -> None:
-            job.check()
-            if not told or told[-1] != before:
-                told.append(before)
-                job.tell(_Waiting(before))
-
         self._fetch(request, job)
-        with self._line.turn(on_wait):
+        with self._jobs.turn(job) as on_wait:
             return self._engine.generate(
                 request, on_step, inputs=inputs, wait_s=WAIT_S, on_wait=on_wait
             )
@@ -179,23 +164,23 @@ class Drawing:
         fetch(entry, request.precision, on_progress)
 
     def _work(self, asked: Asked, job: Job) -> None:
-        previews = Previews(self.outbox.new_folder(), live=asked.live)
-        folder = self.outbox.new_folder(long=True)
-        for number in range(asked.rounds):
+        with self.outbox.lease() as forming, self.outbox.lease(long=True) as finished:
+            previews = Previews(forming, live=asked.live)
+            for number in range(asked.rounds):
 
-            def on_step(step: Step, number: int = number) -> None:
-                job.check()
-                job.tell(_Drawn(number, step, previews.after(step)))
+                def on_step(step: Step, number: int = number) -> None:
+                    job.check()
+                    job.tell(_Drawn(number, step, previews.after(step)))
 
-            generation = self.generate(asked.round(number), job, on_step, asked.inputs)
-            pictures = save_pictures(generation, folder, parameters=asked.parameters)
-            job.tell(_Finished(number, generation, pictures))
+                generation = self.generate(asked.round(number), job, on_step, asked.inputs)
+                pictures = save_pictures(generation, finished, parameters=asked.parameters)
+                job.tell(_Finished(number, generation, pictures))
 
 
 def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:
     """Return what an event of the work shows; `before` are the files of the rounds that ended."""
     match event:
-        case _Waiting(others):
+        case Waiting(others):
             return View(status=waiting_words(others))
         case _Fetched(entry, progress):
             return View(

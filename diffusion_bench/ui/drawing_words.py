@@ -7,14 +7,6 @@ from statistics import median
 from diffusion_bench.records import Generation, Step
 
 
-def waiting_words(before: int | None) -> str:
-    """Return who is first: `before` jobs of this app, or another program if `None`."""
-    if before is None:
-        return "Waiting for the device: another job is on it."
-    jobs = "1 job is" if before == 1 else f"{before} jobs are"
-    return f"Waiting for the device: {jobs} before this one."
-
-
 def step_line(step: Step, number: int = 0, rounds: int = 1) -> str:
     """Return which step is done and about how long the rest of all rounds takes."""
     done = step.index + 1

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from diffusion_bench.records import Cancelled
+from diffusion_bench.ui.waiting_line import Waiting, WaitingLine
 
 HEARTBEAT_S = 0.2
 MAX_JOBS = 32  # most of them wait for the device
@@ -70,6 +72,7 @@ class Jobs:
         self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(MAX_JOBS, thread_name_prefix="job")
         self._running: dict[Job, Future[Any]] = {}
+        self._line = WaitingLine()
 
     def watch(
         self, work: Callable[[Job], object], heartbeat_s: float = HEARTBEAT_S
@@ -96,6 +99,24 @@ class Jobs:
             self._running.pop(job, None)
             with self._counting:
                 self._visitors.pop(job, None)
+
+    @contextmanager
+    def turn(self, job: Job) -> Iterator[Callable[[], None]]:
+        """Wait until it is a job's turn on the device, which lasts as long as the `with` block.
+
+        Yields what to call while another program holds the device. The job tells `Waiting` each
+        time that what is before it changes. Raises `Cancelled` if it is given up.
+        """
+        told: list[int | None] = []
+
+        def on_wait(before: int | None = None) -> None:
+            job.check()
+            if told[-1:] != [before]:
+                told.append(before)
+                job.tell(Waiting(before))
+
+        with self._line.turn(on_wait):
+            yield on_wait
 
     def _let_in(self, job: Job) -> None:
         """Count a job as its visitor's, if they are counted; raise ValueError for one too many."""

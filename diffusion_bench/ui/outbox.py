@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 KEEP_S = 600.0
@@ -17,27 +20,39 @@ class Outbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._leased: set[str] = set()  # names of folders
 
-    def new_folder(self, *, long: bool = False) -> Path:
-        """Return a new empty folder; those made long ago are removed.
+    @contextlib.contextmanager
+    def lease(self, *, long: bool = False) -> Iterator[Path]:
+        """Hold a new empty folder while a job waits and works: its time begins when it ends.
 
-        With `long` it is kept for a day, for what a visitor may come back to.
+        With `long` it is kept for a day then, for what a visitor may come back to.
         """
-        self._remove_old()
-        return Path(tempfile.mkdtemp(prefix=LONG if long else None, dir=self._folder))
+        folder = self._new_folder(long=long)
+        self._leased.add(folder.name)
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # the job may have removed it
+                os.utime(folder)
+            self._leased.discard(folder.name)
 
     def place(self, name: str, content: str | bytes) -> str:
         """Write a file that is to be downloaded under that name; return its path."""
-        path = self.new_folder() / Path(name).name
+        path = self._new_folder() / Path(name).name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return str(path)
+
+    def _new_folder(self, *, long: bool = False) -> Path:
+        self._remove_old()
+        return Path(tempfile.mkdtemp(prefix=LONG if long else None, dir=self._folder))
 
     def _remove_old(self) -> None:
         now = time.time()
         for folder in self._folder.iterdir():
             keep_s = KEEP_LONG_S if folder.name.startswith(LONG) else KEEP_S
             try:
-                if folder.stat().st_mtime < now - keep_s:
+                if folder.name not in self._leased and folder.stat().st_mtime < now - keep_s:
                     shutil.rmtree(folder, ignore_errors=True)
             except FileNotFoundError:  # another request removed it first
                 continue

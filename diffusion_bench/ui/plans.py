@@ -34,7 +34,7 @@ from diffusion_bench.ui.voice_limits import (
     check_voice_limits,
     check_voice_model,
 )
-from diffusion_bench.ui.waiting_line import WAIT_S
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 FIRST = "quick"  # of the sweeps to choose from
@@ -88,6 +88,8 @@ class Planning:
                 match event:
                     case Done(timed):
                         yield plan_line(sweep, duration_s(sweep, timed), "a probe of a few steps")
+                    case Waiting(before):
+                        yield waiting_words(before)
                     case str():
                         yield event
                     case _:
@@ -98,17 +100,19 @@ class Planning:
         for cell in sorted(sweep.requests(), key=step_work):
             smallest.setdefault(family(cell), cell)
         timed = []
-        for cell in smallest.values():
-            job.tell(f"Probing {cell.model}, {cell.precision}.")
-            for steps in (1, *PROBE_STEPS):  # the first one loads the model and is not counted
-                tiny = cell.model_copy(update={"steps": steps})
-                wall_s = self._probe_s(tiny, job)
-                if steps in PROBE_STEPS:
-                    timed.append(TimedRequest(tiny, wall_s))
+        # One turn for all: a job in between would have the next call load its model again.
+        with self._jobs.turn(job) as on_wait:
+            for cell in smallest.values():
+                for steps in (1, *PROBE_STEPS):  # the first one loads the model and is not counted
+                    job.tell(f"Probing {cell.model}, {cell.precision}.")
+                    tiny = cell.model_copy(update={"steps": steps})
+                    wall_s = self._probe_s(tiny, job, on_wait)
+                    if steps in PROBE_STEPS:
+                        timed.append(TimedRequest(tiny, wall_s))
         return timed
 
-    def _probe_s(self, request: Request, job: Job) -> float:
-        watch: dict[str, Any] = {"wait_s": WAIT_S, "on_wait": job.check}
+    def _probe_s(self, request: Request, job: Job, on_wait: Callable[[], None]) -> float:
+        watch: dict[str, Any] = {"wait_s": WAIT_S, "on_wait": on_wait}
         if isinstance(request, VoiceRequest):
             voice = find_voice(request.voice, request.model)
             speech = self._engine.speak(request, voice, lambda _: job.check(), **watch)

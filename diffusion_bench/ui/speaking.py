@@ -18,7 +18,14 @@ from diffusion_bench.backends.voice.measuring import measure_candidate, warnings
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
-from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep, ignore_audio
+from diffusion_bench.records import (
+    Cancelled,
+    OnAudio,
+    Speech,
+    VoiceRequest,
+    VoiceStep,
+    ignore_audio,
+)
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
@@ -36,7 +43,7 @@ from diffusion_bench.ui.voice_limits import (
 )
 from diffusion_bench.ui.voice_listening import Audible, Piece, is_played_live, listener_of
 from diffusion_bench.ui.voice_words import measures_table, progress_of, step_line, summary
-from diffusion_bench.ui.waiting_line import WAIT_S
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
@@ -79,10 +86,6 @@ class VoiceView(NamedTuple):
     measures: str | None = None
     chart: Chart | None = None
     warnings: tuple[str, ...] = ()
-
-
-class _Waiting(NamedTuple):
-    """The device is taken."""
 
 
 class _Stepped(NamedTuple):
@@ -175,16 +178,21 @@ class Speaking:
     def _work(
         self, recipe: Recipe, voice: Reference | VoiceState, entry: VoiceEntry, job: Job
     ) -> _Result:
-        folder = self._outbox.new_folder()
-        waiting = False
+        with self._outbox.lease(long=True) as folder:
+            try:
+                listener = listener_of(recipe, entry, folder, job.tell)
+                speech = self._say(recipe.request, voice, listener or ignore_audio, job)
+                if listener is not None:
+                    listener.end()
+                return _finish(speech, voice, recipe, folder)
+            except Cancelled:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
 
-        def on_wait() -> None:
-            nonlocal waiting
-            job.check()
-            if not waiting:
-                waiting = True
-                job.tell(_Waiting())
-
+    def _say(
+        self, request: VoiceRequest, voice: Reference | VoiceState, on_audio: OnAudio, job: Job
+    ) -> Speech:
+        """Say a request for a job that may be given up, once it is its turn."""
         told_s = -TELL_EVERY_S
 
         def on_step(step: VoiceStep) -> None:
@@ -194,22 +202,10 @@ class Speaking:
                 told_s = step.elapsed_s
                 job.tell(_Stepped(step))
 
-        listener = listener_of(recipe, entry, folder, job.tell)
-        try:
-            speech = self._engine.speak(
-                recipe.request,
-                voice,
-                on_step,
-                listener or ignore_audio,
-                wait_s=WAIT_S,
-                on_wait=on_wait,
+        with self._jobs.turn(job) as on_wait:
+            return self._engine.speak(
+                request, voice, on_step, on_audio, wait_s=WAIT_S, on_wait=on_wait
             )
-            if listener is not None:
-                listener.end()
-            return _finish(speech, voice, recipe, folder)
-        except Cancelled:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
     def keep(self, name: str, heard: Heard | None, values: Mapping[str, Any]) -> str:
         """Save the recording's voice under a name and return what to say of it."""
@@ -253,8 +249,8 @@ def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folde
 
 def _to_view(request: VoiceRequest, event: object) -> VoiceView:
     match event:
-        case _Waiting():
-            return VoiceView(status="Waiting for the device: another job is on it.")
+        case Waiting(before):
+            return VoiceView(status=waiting_words(before))
         case _Stepped(step):
             done, total = progress_of(step)
             return VoiceView(done=done, total=total, status=step_line(step))

@@ -19,7 +19,7 @@ from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.plans import check_plan, read_plan
 from diffusion_bench.ui.report_files import ReportFolder, read_cached
-from diffusion_bench.ui.waiting_line import WAIT_S
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 SHOW_EVERY_S = 0.5
 CHARTS = ("latency", "throughput", "memory")
@@ -77,8 +77,8 @@ class Sweeping:
                     case Progress():
                         latest = event
                         charts.stale |= event.cell is not None
-                    case str():
-                        yield View(status=event)
+                    case Waiting(before):
+                        yield View(status=waiting_words(before))
                     case Done():
                         yield self._last(path, count)
                         return
@@ -90,11 +90,12 @@ class Sweeping:
     def _work(self, sweep: Sweep, path: Path, job: Job, *, resume: bool) -> None:
         device = self._engine.device
         events = run_sweep(sweep, path, resume=resume, device=device, wait_s=WAIT_S)
-        with closing(events):
+        # Also where a sweep names other devices: what else this app did meanwhile would disturb it.
+        with self._jobs.turn(job) as on_wait, closing(events):
             for progress in events:
                 job.check()
                 if progress.kind == "waiting":
-                    job.tell("Waiting for the device: another job is on it.")
+                    on_wait()
                 elif progress.kind != "heartbeat":
                     if progress.kind in ("ready", "skipped"):
                         # The sweep's own process loads the model; a copy here would be in its way.

@@ -49,7 +49,7 @@ SHOWN = (
 READ = (*FIELDS, "voice", "watermark", "about", "transcript")
 
 
-def build(speaking: Speaking) -> None:
+def build(speaking: Speaking, page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=forget)
     spoken = gr.State(())
@@ -76,6 +76,7 @@ def build(speaking: Speaking) -> None:
             fields |= model_fields(shared=speaking.shared)
             files = file_fields()
     _wire_voice(speaking, fields, heard)
+    _wire_leaving(page, heard)
     _wire_kept(speaking, fields, heard)
     _wire_model(speaking, fields)
     _wire_speak(speaking, fields, (heard, spoken), shown, (speak, cancel))
@@ -112,6 +113,16 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
         [heard, *_pick(fields, ("report", "voice", "consent"))],
         **HIDDEN,
     )
+
+
+def _wire_leaving(page: gr.Blocks, heard: gr.State) -> None:
+    def on_leave(request: gr.Request) -> None:
+        """Delete the recording with its page: Gradio would keep it for an hour more."""
+        session = page.state_holder[request.session_hash]
+        forget(session[heard._id])
+        session[heard._id] = None
+
+    page.unload(on_leave)
 
 
 def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
@@ -194,7 +205,9 @@ def _wire_speak(
         cancels=[running],
         **HIDDEN,
     )
-    shown["candidate"].input(chosen_file, [shown["candidate"], spoken], shown["audio"], **HIDDEN)
+    shown["candidate"].input(
+        complaining(chosen_file), [shown["candidate"], spoken], shown["audio"], **HIDDEN
+    )
 
 
 def cancelled() -> tuple[Any, ...]:
@@ -216,9 +229,13 @@ def live_update(live: bytes | bool | None) -> Any:
 def chosen_file(label: str, spoken: tuple[Spoken, ...]) -> Any:
     """Return the file of a candidate by its label; nothing changes for one that is not there.
 
-    The label comes from the browser, the files from the server's own list.
+    The label comes from the browser, the files from the server's own list. Raises ValueError for a
+    file that was kept long enough and is gone.
     """
-    return next((one.path for one in spoken if one.label == label), gr.skip())
+    path = next((one.path for one in spoken if one.label == label), None)
+    if path is not None and not Path(path).is_file():
+        raise ValueError("this speech is not kept any more: say it again with the seed it had")
+    return gr.skip() if path is None else path
 
 
 def to_updates(view: VoiceView) -> tuple[Any, ...]:

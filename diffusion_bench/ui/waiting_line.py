@@ -5,9 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 WAIT_S = 24 * 3600.0  # that a click waits for the device: as long as somebody may look at it
 LOOK_S = 0.1
+
+
+class Waiting(NamedTuple):
+    """The device is taken; `before` jobs of this app are first, `None` if another program is."""
+
+    before: int | None
 
 
 class WaitingLine:
@@ -39,3 +46,11 @@ class WaitingLine:
         with self._moved:
             self._moved.wait_for(lambda: self._tickets[0] is ticket, timeout=LOOK_S)
             return self._tickets.index(ticket)
+
+
+def waiting_words(before: int | None) -> str:
+    """Return who is first: `before` jobs of this app, or another program if `None`."""
+    if before is None:
+        return "Waiting for the device: another job is on it."
+    jobs = "1 job is" if before == 1 else f"{before} jobs are"
+    return f"Waiting for the device: {jobs} before this one."

@@ -1,0 +1,48 @@
+"""Files on their way to a browser: what a job holds stays, what is old goes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
+
+
+def make_old(folder, age_s):
+    then_s = time.time() - age_s
+    os.utime(folder, (then_s, then_s))
+
+
+def test_a_folder_stays_while_a_job_holds_it_and_its_time_begins_then(tmp_path):
+    outbox = Outbox(tmp_path)
+    with outbox.lease() as folder:
+        make_old(folder, 2 * KEEP_S)
+        outbox.place("other.csv", "a")
+        assert folder.is_dir()
+
+    outbox.place("other.csv", "a")
+    assert folder.is_dir()
+    make_old(folder, 2 * KEEP_S)
+    outbox.place("other.csv", "a")
+    assert not folder.exists()
+
+
+def test_what_a_visitor_may_come_back_to_is_kept_for_a_day(tmp_path):
+    outbox = Outbox(tmp_path)
+    with outbox.lease(long=True) as folder:
+        pass
+
+    make_old(folder, 2 * KEEP_S)
+    outbox.place("other.csv", "a")
+    assert folder.is_dir()
+    make_old(folder, 2 * KEEP_LONG_S)
+    outbox.place("other.csv", "a")
+    assert not folder.exists()
+
+
+def test_a_job_may_remove_what_it_holds(tmp_path):
+    outbox = Outbox(tmp_path)
+    with outbox.lease() as folder:
+        folder.rmdir()
+
+    assert list(tmp_path.iterdir()) == []
