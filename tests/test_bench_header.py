@@ -14,6 +14,7 @@ from diffusion_bench.bench.sweep import parse_sweep, sweep_of
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
 from diffusion_bench.records import BUNDLED_MODEL, GpuReading
+from diffusion_bench.reports.labels import gpu_card
 from diffusion_bench.reports.schema import GpuCard, StopRule
 from diffusion_bench.reports.store import to_line
 
@@ -79,6 +80,37 @@ def test_a_card_is_told_by_a_hash_and_not_by_its_uuid() -> None:
     assert (card.name, card.uuid_hash) == ("unknown", uuid_hash(UUID))
     assert UUID.encode() not in to_line(header)
     assert UUID[4:].encode() not in to_line(header)
+
+
+class Cards(OneCard):
+    """A sensor of cards with those UUIDs, `None` where the driver tells none."""
+
+    def __init__(self, *uuids: str | None) -> None:
+        super().__init__()
+        self._uuids = uuids
+
+    def cards(self) -> tuple[GpuInfo, ...]:
+        return tuple(GpuInfo(index=i, name="A", uuid=each) for i, each in enumerate(self._uuids))
+
+
+def test_the_card_of_the_plan_is_torchs_by_uuid_whatever_its_number_is() -> None:
+    """torch writes a UUID without GPU before it, and counts in another order than the driver."""
+    other = UUID.replace("0f1e", "aaaa")
+    ready = READY.model_copy(update={"gpu_uuid": UUID.removeprefix("GPU-")})
+    header = make_header(SWEEP, ready, Cards(other, UUID))
+    assert header.plan.gpu_uuid_hash == header.machine.gpus[1].uuid_hash == uuid_hash(UUID)
+    assert gpu_card(header) == header.machine.gpus[1]
+    assert gpu_card(make_header(SWEEP, ready, Cards(other))) is None
+
+
+@pytest.mark.parametrize("told", [(None, UUID), ("1234", None)])
+def test_where_torch_or_a_card_tells_no_uuid_the_plan_does_not_guess(
+    told: tuple[str | None, str | None],
+) -> None:
+    ready = READY.model_copy(update={"gpu_uuid": told[0]})
+    header = make_header(SWEEP, ready, Cards(told[1]))
+    assert header.plan.gpu_uuid_hash is None
+    assert gpu_card(header) == header.machine.gpus[0]
 
 
 def test_a_screen_that_sleeps_is_no_other_environment_and_a_slower_slot_is() -> None:

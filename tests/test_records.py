@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from fakes import make_header
 from pydantic import ValidationError
 
-from diffusion_bench.records import ImageRequest, digest, explain
+from diffusion_bench.records import ImageRequest, VoiceRequest, digest, explain
+from diffusion_bench.reports.schema import ModelFacts
 
 
 def complaint(**settings: object) -> str:
@@ -114,6 +118,36 @@ FIRST = {"prompt": "a cat", "model": "pictogram", "width": 64, "height": 64}
 def test_work_of_the_first_reports_keeps_its_name(settings: dict[str, object], name: str) -> None:
     """Those names stand in reports that were written before the later fields were there."""
     assert ImageRequest(**{**FIRST, **settings}).workload_id() == name
+
+
+class LaterImage(ImageRequest):
+    """A request of a version to come, which can be asked for one thing more."""
+
+    added: str | None = None
+
+
+class LaterVoice(VoiceRequest):
+    """The same of speech."""
+
+    added: float = 0.5
+
+
+@pytest.mark.parametrize(
+    ("now", "later", "fields", "added"),
+    [
+        (ImageRequest, LaterImage, {"prompt": "a cat"}, "x"),
+        (VoiceRequest, LaterVoice, {"text": "Hello."}, 0.6),
+    ],
+)
+def test_a_field_that_is_added_changes_no_name_of_a_cell_while_it_is_at_its_default(
+    now: Any, later: Any, fields: dict[str, Any], added: object
+) -> None:
+    facts = ModelFacts(name=now(**fields).model, revision="sha256:1")
+    known = make_header()
+    known = known.model_copy(update={"plan": known.plan.model_copy(update={"models": (facts,)})})
+    for name in (now.workload_id, known.cell_id):
+        assert name(later(**fields)) == name(now(**fields))
+        assert name(later(**fields, added=added)) != name(now(**fields))
 
 
 def test_of_a_batch_of_variations_it_is_the_variation_that_counts_up() -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import NO_GPU, make_cell, make_header, make_report, make_trace
 
-from diffusion_bench.records import BUNDLED_SIDE, Memory, Trace
+from diffusion_bench.hardware.trace import to_trace
+from diffusion_bench.records import BUNDLED_SIDE, HostReading, Memory, Reading, Trace
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.read import read_report
@@ -161,3 +163,27 @@ def test_a_trace_that_was_watched_all_the_time_has_no_gap():
     assert "gaps in the readings of the hardware" not in titles(
         make_report(measured_cell(trace=make_trace(60)))
     )
+
+
+def test_a_search_for_a_limit_has_no_plan_so_one_that_was_stopped_has_no_problem():
+    cells = tuple(measured_cell(steps, order) for order, steps in enumerate((10, 20)))
+    assert titles(Report(header=make_header(), cells=cells)) == ["nothing implausible in 2 cells"]
+
+
+def test_a_gap_is_as_long_as_nobody_looked_though_the_trace_has_a_point_in_it():
+    """1.8 s without a reading; two halves of it would be short enough to pass."""
+    at_s = [i / 5 for i in range(20)]
+    times = [*at_s, *(at_s[-1] + 1.8 + each for each in at_s)]
+    readings = [
+        Reading(
+            at_s=at,
+            host=HostReading(rss_mib=900.0),
+            gap_s=at - before if at - before > 0.3 else None,
+        )
+        for before, at in pairwise([times[0], *times])
+    ]
+    trace = to_trace(readings, 0.0)
+    assert len(trace.at_s) == len(times) + 1
+    (found,) = examine_report(make_report(measured_cell(trace=trace)))
+    assert found.title == "gaps in the readings of the hardware"
+    assert "1.80 s without a reading, usually 0.20 s" in found.detail

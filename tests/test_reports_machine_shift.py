@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from fakes import make_cell, make_report
+from fakes import make_cell, make_header, make_report
 
 from diffusion_bench.records import SpeedProbe
 from diffusion_bench.reports.compare import Row, compare
-from diffusion_bench.reports.machine_shift import machine_shift, shift_words
+from diffusion_bench.reports.machine_shift import machine_shift, other_machine, shift_words
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.read import UnreadableReport, parse_report
-from diffusion_bench.reports.schema import Cell, Extrapolation, Report, Visit
+from diffusion_bench.reports.schema import Cell, Extrapolation, GpuCard, Report, Visit
 from diffusion_bench.reports.store import to_line
 
 NOISE = (0.995, 0.998, 1.0, 1.002, 1.004, 1.006)  # of the calls of a cell, one a visit
@@ -312,3 +312,20 @@ def test_an_old_report_has_no_probes_and_is_compared_as_before() -> None:
     assert old.cells[0].machine_speed == ()
     (found,) = compare([old, make_report(probed(FASTER))])
     assert (found.verdict, found.machine_ratio) == ("faster", None)
+
+
+def test_two_cards_of_one_machine_are_told_apart_though_torch_calls_both_cuda_0() -> None:
+    header = make_header(gpu="A")
+    cards = tuple(GpuCard(index=i, name="A", uuid_hash=each) for i, each in enumerate("ab"))
+    machine = header.machine.model_copy(update={"gpus": cards})
+    first, second = (
+        header.model_copy(
+            update={
+                "machine": machine,
+                "plan": header.plan.model_copy(update={"gpu_uuid_hash": each}),
+            }
+        )
+        for each in "ab"
+    )
+    assert other_machine(first, second) == "card"
+    assert other_machine(first, first) == ""

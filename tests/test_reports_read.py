@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 from fakes import make_cell, make_header, make_report
 
+from diffusion_bench.records import digest
 from diffusion_bench.reports import read
+from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
-from diffusion_bench.reports.store import to_line
+from diffusion_bench.reports.schema import Fit, ModelFacts
+from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
 
 HEADER = to_line(make_header())
 CELL = to_line(make_cell())
@@ -189,6 +192,58 @@ def test_a_report_of_format_1_is_still_read_with_every_figure() -> None:
         assert [sample.wall_s for sample in cell.samples] == [s["wall_s"] for s in line["samples"]]
         assert cell.memory.rss_mib == line["memory"]["rss_mib"]
         assert (cell.extrapolation, cell.stop_reason, cell.before) == (None, None, None)
+
+
+# Written by the versions of their time: `3_later` when requests had got more fields.
+FORMATS = ["2", "3", "3_later", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_report_of_every_format_with_a_models_revision_is_read_and_gone_on_with(name, tmp_path):
+    """The revision is part of a cell's name, which no version may compute otherwise."""
+    path = Path(__file__).parent / "data" / f"report_format_{name}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    raw = [json.loads(line) for line in lines]
+    assert raw[0]["schema_version"] == int(name[0])
+    assert raw[0]["plan"]["models"][0]["revision"]
+    report = read_report(path)
+    assert (report.header.schema_version, report.notes) == (6, ())
+    measured = [line for line in raw if line["kind"] == "cell"]
+    figures = [[sample["wall_s"] for sample in line["samples"]] for line in measured]
+    assert [[sample.wall_s for sample in cell.samples] for cell in report.cells] == figures
+    assert finished_ids(report) == set(report.header.planned_ids())
+    assert [found.level for found in examine_report(report)] == ["ok"]
+    copy = tmp_path / path.name
+    copy.write_bytes(path.read_bytes())
+    writer, before = ReportWriter.resume(copy, report.header)
+    with writer:
+        again = before.cells[0].model_copy(update={"load_s": 7.0})
+        writer.append(again)
+    assert {cell.cell_id: cell.load_s for cell in read_report(copy).cells}[again.cell_id] == 7.0
+    assert len(read_report(copy).cells) == len(report.cells)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_request_that_was_changed_in_an_older_report_is_found(name):
+    path = Path(__file__).parent / "data" / f"report_format_{name}.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    changed_line = lines[1].replace(b'"steps":20', b'"steps":21')
+    assert changed_line != lines[1]
+    with pytest.raises(UnreadableReport, match="the line was changed after it was measured"):
+        parse_report(lines[0] + changed_line, "r.jsonl")
+
+
+def test_a_line_of_steps_keeps_its_cells_when_they_are_read_under_todays_name():
+    request = make_cell().request
+    facts = ModelFacts(name=request.model, revision="one")
+    header = make_header(cells=[request])
+    header = header.model_copy(update={"plan": header.plan.model_copy(update={"models": (facts,)})})
+    old = digest({"request": request.model_dump(mode="json"), "revision": "one"})
+    cell = make_cell().model_copy(update={"cell_id": old})
+    fit = Fit(shape="s", fixed_s=1.0, per_step_s=1.0, worst_residual=0.5, points=3, off_line=(old,))
+    report = parse_report(b"".join(map(to_line, (header, cell, fit))), "r.jsonl")
+    assert report.cells[0].cell_id == header.cell_id(request) != old
+    assert report.fits[0].off_line == (header.cell_id(request),)
 
 
 def test_a_report_of_format_2_reads_as_one_of_the_newest(tmp_path):

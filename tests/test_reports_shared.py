@@ -15,12 +15,20 @@ from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_why import why
-from diffusion_bench.records import DevicesPlan, ImageRequest, Memory
+from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, digest
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
-from diffusion_bench.reports.schema import DeviceJob, Energy, GpuCard, Header, Report, SharedCell
+from diffusion_bench.reports.schema import (
+    DeviceJob,
+    Energy,
+    GpuCard,
+    Header,
+    ModelFacts,
+    Report,
+    SharedCell,
+)
 from diffusion_bench.reports.shared import compare_shared, shared_table, summarise_shared
 from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
 from diffusion_bench.tiers.path import parse_path
@@ -191,7 +199,49 @@ def test_two_reports_of_the_same_pair_are_compared_by_seconds_a_picture() -> Non
     lost = slower.model_copy(update={"status": "oom"})
     (row,) = compare_shared([report(fast), report(lost, source="other.jsonl")])
     assert (row.verdict, row.reason) == ("cannot compare", "oom in other.jsonl")
-    assert compare_shared([report(fast), report(cell(share="batch"))]) == []
+
+
+def test_what_only_one_of_two_reports_has_is_told_and_not_compared() -> None:
+    other = report(cell(share="batch"), source="other.jsonl")
+    rows = compare_shared([report(), other])
+    assert [(row.verdict, row.reason) for row in rows] == [
+        ("cannot compare", "not measured in other.jsonl"),
+        ("cannot compare", "not measured in two.jsonl"),
+    ]
+    assert [row.cell.rpartition(", ")[2] for row in rows] == ["jobs on 2", "batch on 2"]
+    assert "not measured in other.jsonl" in to_markdown([report(), other])
+
+
+def test_pairs_that_did_other_work_are_not_compared_and_what_differs_is_named() -> None:
+    """The request is one and the same: the model behind its name, or the way to measure, is not."""
+
+    def measured(revision: str, protocol_version: int = 2) -> Report:
+        head = header()
+        facts = ModelFacts(name=REQUEST.model, revision=revision)
+        plan = head.plan.model_copy(update={"models": (facts,)})
+        update = {"plan": plan, "protocol_version": protocol_version}
+        head = head.model_copy(update=update)
+        return Report(header=head, shared=(cell(head=head),), source=f"{revision}.jsonl")
+
+    (row,) = compare_shared([measured("one"), measured("two")])
+    assert (row.verdict, row.ratio) == ("cannot compare", None)
+    assert row.reason == "this is not the same work: model.revision: one and two"
+    (row,) = compare_shared([measured("one"), measured("one", 3)])
+    assert row.reason == "this is not the same work: protocol version: 2 and 3"
+    (row,) = compare_shared([measured("one"), measured("one")])
+    assert row.ratio == pytest.approx(1.0)
+
+
+def test_a_shared_cell_named_by_earlier_versions_is_read_under_todays_name() -> None:
+    """They named it by every field of its request, later ones at their default too."""
+    facts = ModelFacts(name=REQUEST.model, revision="one")
+    head = header()
+    head = head.model_copy(update={"plan": head.plan.model_copy(update={"models": (facts,)})})
+    whole = digest({"request": REQUEST.model_dump(mode="json"), "revision": "one"})
+    old = digest({"cell": whole, "devices": PAIR.names, "share": "jobs"})
+    back = parse_report(to_line(head) + to_line(cell(head=head, cell_id=old)), "old.jsonl")
+    assert back.shared == (cell(head=head),)
+    assert back.shared[0].cell_id == head.shared_id(REQUEST, "jobs") != old
 
 
 def test_tables_and_pages_show_devices_share_and_efficiency() -> None:

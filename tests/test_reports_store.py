@@ -8,12 +8,15 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import make_cell, make_header, make_report
 
 from diffusion_bench.records import Memory
+from diffusion_bench.reports import read, store
 from diffusion_bench.reports.read import UnreadableReport, read_report
+from diffusion_bench.reports.schema import Header
 from diffusion_bench.reports.store import (
     ReportNotWritten,
     ReportRefused,
@@ -21,6 +24,7 @@ from diffusion_bench.reports.store import (
     finished_ids,
     to_line,
 )
+from diffusion_bench.reports.whole_file import NotWritten
 
 TESTS = Path(__file__).parent
 
@@ -178,7 +182,7 @@ def test_resume_without_a_file_starts_one(tmp_path):
 @pytest.mark.parametrize(
     ("now", "says"),
     [
-        ({"torch": "2.12.0"}, r"software\.torch \('2\.11\.0' in the file, '2\.12\.0' now\)"),
+        ({"torch": "2.12.0"}, r"software\.torch \(2\.11\.0 in the file, 2\.12\.0 now\)"),
         ({"cpu": "Other CPU"}, r"machine\.cpu"),
         ({"repeats": 9}, r"plan\.repeats \(3 in the file, 9 now\)"),
         ({"protocol_version": 1}, "protocol_version"),
@@ -194,6 +198,134 @@ def test_resume_refuses_another_machine_or_plan_and_names_the_difference(tmp_pat
     assert path.read_bytes() == before
     ReportWriter.resume(path, make_header())[0].close()  # the lock is free again,
     assert refused.tb, "although the failed call is still referred to"
+
+
+def on_card(**card: Any) -> Header:
+    header = make_header(gpu="NVIDIA L4")
+    (gpu,) = header.machine.gpus
+    machine = header.machine.model_copy(update={"gpus": (gpu.model_copy(update=card),)})
+    return header.model_copy(update={"machine": machine})
+
+
+def test_a_screen_that_fell_asleep_does_not_keep_a_sweep_from_going_on(tmp_path):
+    path = tmp_path / "report.jsonl"
+    ReportWriter.create(path, on_card(display_active=True)).close()
+    writer, report = ReportWriter.resume(path, on_card(display_active=False))
+    writer.close()
+    assert report.header == on_card(display_active=True)
+
+
+def test_what_changed_of_a_card_is_named_with_both_values(tmp_path):
+    path = tmp_path / "report.jsonl"
+    ReportWriter.create(path, on_card(driver="580.65", pcie_width=16)).close()
+    changed = r"machine\.gpus\.0\.driver \(580\.65 in the file, 590\.10 now\)"
+    with pytest.raises(ReportRefused, match=changed) as refused:
+        ReportWriter.resume(path, on_card(driver="590.10", pcie_width=16))
+    assert "pcie" not in str(refused.value)
+
+
+def test_a_sweep_goes_on_only_on_the_card_it_began_on_where_both_tell_it(tmp_path):
+    def planned(uuid_hash: str | None) -> Header:
+        header = on_card()
+        plan = header.plan.model_copy(update={"gpu_uuid_hash": uuid_hash})
+        return header.model_copy(update={"plan": plan})
+
+    path = tmp_path / "report.jsonl"
+    ReportWriter.create(path, planned("aa")).close()
+    with pytest.raises(ReportRefused, match=r"card \(aa in the file, bb now\)"):
+        ReportWriter.resume(path, planned("bb"))
+    for same in ("aa", None):
+        ReportWriter.resume(path, planned(same))[0].close()
+
+
+def test_a_refusal_of_a_hostile_file_is_one_printable_line(tmp_path):
+    path = tmp_path / "report.jsonl"
+    ReportWriter.create(path, make_header(cpu="\x1b[2J\n" + 400 * "x")).close()
+    with pytest.raises(ReportRefused) as refused:
+        ReportWriter.resume(path, make_header())
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("limit", ["MAX_REPORT_BYTES", "MAX_LINES"])
+def test_a_sweep_in_rounds_never_outgrows_what_is_read(tmp_path, monkeypatch, limit):
+    """A cell is written anew after every visit; ten rounds are far past the limits here."""
+    path, header = tmp_path / "report.jsonl", make_header()
+    line = len(to_line(make_cell(seed=1, wall_s=(1.0,) * 10)))
+    most = {"MAX_REPORT_BYTES": len(to_line(header)) + 4 * line, "MAX_LINES": 6}
+    monkeypatch.setattr(read, limit, most[limit])
+    expected: dict[int, int] = {}
+    with ReportWriter.create(path, header) as writer:
+        for visit in range(1, 11):
+            for seed in (1, 2, 3):
+                writer.append(make_cell(seed=seed, wall_s=(1.0,) * visit))
+                expected[seed] = visit
+                report = read_report(path)
+                found = {cell.request.seed: len(cell.samples) for cell in report.cells}
+                assert (found, report.notes) == (expected, ())
+    assert {entry.name for entry in tmp_path.iterdir()} <= {"report.jsonl", "report.jsonl.lock"}
+
+
+def test_a_resumed_report_counts_the_lines_that_it_has(tmp_path, monkeypatch):
+    path = tmp_path / "report.jsonl"
+    monkeypatch.setattr(read, "MAX_LINES", 4)
+    with ReportWriter.create(path, make_header()) as writer:
+        writer.append(make_cell(seed=1))
+        writer.append(make_cell(seed=2))
+    with ReportWriter.resume(path, make_header())[0] as writer:
+        writer.append(make_cell(seed=2, wall_s=(5.0,)))
+    assert [cell.samples[0].wall_s for cell in read_report(path).cells] == [1.0, 5.0]
+
+
+def test_a_cell_that_would_make_the_report_unreadable_is_refused_and_the_others_stay(
+    tmp_path, monkeypatch
+):
+    path, header = tmp_path / "report.jsonl", make_header()
+    monkeypatch.setattr(read, "MAX_LINES", 4)
+    with ReportWriter.create(path, header) as writer:
+        writer.append(make_cell(seed=1))
+        writer.append(make_cell(seed=2))
+        before = path.read_bytes()
+        with pytest.raises(ReportNotWritten, match="larger than is read; what was saved before"):
+            writer.append(make_cell(seed=3))
+        assert path.read_bytes() == before
+        writer.append(make_cell(seed=1, wall_s=(7.0,)))
+    assert [cell.samples[0].wall_s for cell in read_report(path).cells] == [1.0, 7.0]
+
+
+def test_a_report_that_cannot_be_written_anew_is_as_it_was_and_goes_on(tmp_path, monkeypatch):
+    def full(path: Path, content: bytes) -> None:
+        raise NotWritten(f"cannot write {path}: No space left on device")
+
+    path = tmp_path / "report.jsonl"
+    with ReportWriter.create(path, make_header()) as writer:
+        writer.append(make_cell())
+        before = path.read_bytes()
+        monkeypatch.setattr(read, "MAX_LINES", 3)
+        monkeypatch.setattr(store, "write_whole", full)
+        with pytest.raises(ReportNotWritten, match="No space left on device; what was saved"):
+            writer.append(make_cell(wall_s=(2.0,)))
+        assert path.read_bytes() == before
+        monkeypatch.undo()
+        writer.append(make_cell(wall_s=(3.0,)))
+    assert [cell.samples[0].wall_s for cell in read_report(path).cells] == [3.0]
+
+
+def test_lines_that_nobody_could_read_are_refused_before_they_are_written(tmp_path, monkeypatch):
+    path, header, cell = tmp_path / "report.jsonl", make_header(), make_cell(wall_s=(1.0,) * 99)
+    monkeypatch.setattr(read, "MAX_LINE_BYTES", len(to_line(header)) - 1)
+    with pytest.raises(ReportRefused, match="not begun: the plan makes a line of"):
+        ReportWriter.create(path, header)
+    assert not path.exists()
+    monkeypatch.setattr(read, "MAX_LINE_BYTES", len(to_line(header)))
+    with ReportWriter.create(path, header) as writer:
+        with pytest.raises(ReportNotWritten, match=r"the cell makes a line of .* MiB"):
+            writer.append(cell)
+        monkeypatch.setattr(read, "MAX_LINE_BYTES", len(to_line(cell)))
+        monkeypatch.setattr(read, "MAX_VALUES", to_line(cell).count(b",") - 1)
+        with pytest.raises(ReportNotWritten, match=r"the cell makes a line of .* values"):
+            writer.append(cell)
+    assert read_report(path).cells == ()
 
 
 def test_resume_refuses_a_file_that_is_no_report_and_leaves_it_alone(tmp_path):

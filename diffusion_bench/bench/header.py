@@ -12,6 +12,7 @@ from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.worker import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
+from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash
 from diffusion_bench.records import Request, VoiceRequest
 from diffusion_bench.reports.privacy import without_home
@@ -36,6 +37,7 @@ def make_header(
             name=sweep.name,
             description=sweep.description,
             device=ready.device,
+            gpu_uuid_hash=_gpu_uuid_hash(ready, sensor),
             warmups=sweep.warmups,
             repeats=sweep.repeats,
             rounds=sweep.rounds,
@@ -63,6 +65,17 @@ def _models(cells: tuple[Request, ...]) -> tuple[ModelFacts, ...]:
         voice_model_facts(name) if name in spoken else model_facts(name)
         for name in dict.fromkeys(cell.model for cell in cells)
     )
+
+
+def _gpu_uuid_hash(ready: Ready, sensor: Sensor) -> str | None:
+    """Return the hash of the worker's GPU as the driver writes its UUID; torch writes another."""
+    uuids = [gpu.uuid for gpu in sensor.cards()]
+    same = [uuid for uuid in uuids if uuid is not None and same_gpu(uuid, ready.gpu_uuid)]
+    if same:
+        return uuid_hash(same[0])
+    if ready.gpu_uuid is None or None in uuids:  # a card that tells none may be the one
+        return None
+    return uuid_hash(ready.gpu_uuid)
 
 
 def _machine(sensor: Sensor) -> Machine:

@@ -12,9 +12,8 @@ from typing import Literal, NamedTuple
 
 from diffusion_bench.records import ImageRequest, PrecisionName
 from diffusion_bench.records.speed import Speed, parse_speed
-from diffusion_bench.reports.labels import is_gpu
+from diffusion_bench.reports.labels import card_of, is_gpu
 from diffusion_bench.reports.schema import Ceiling, Cell, GpuCard, Report
-from diffusion_bench.reports.stage_readings import card_of
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.cost import OPERATORS, Attention, StageCost, cost_of
 from diffusion_bench.tiers.efficiency import shipped_efficiency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -44,6 +45,20 @@ def digest(value: Any) -> str:
     """Return 16 hexadecimal digits of the SHA-256 of a JSON value, keys sorted."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def named_fields(record: Record, first: Collection[str]) -> dict[str, Any]:
+    """Return the fields, as JSON, that name what a record asks for.
+
+    Those of the `first` reports always, and of later ones those that are not at their default: so a
+    field that is added changes no name that stands in a report.
+    """
+    fields = type(record).model_fields
+    return {
+        name: value
+        for name, value in record.model_dump(mode="json").items()
+        if name in first or getattr(record, name) != fields[name].default
+    }
 
 
 def explain(error: ValidationError) -> str:

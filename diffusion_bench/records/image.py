@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
+from diffusion_bench.records.base import PrecisionName, Record, Seed, digest, named_fields
 from diffusion_bench.records.speed import AskedSpeed, Speed
 
 BUNDLED_MODEL = "picturebook"
@@ -18,15 +18,21 @@ MAX_SIDE = 4096
 SamplerName = Literal["ddim", "ddpm", "ddpm-large", "dpm++", "euler", "unipc", "lcm", "native"]
 STRENGTH = 0.75  # of the noise on an image: A1111's default
 DIGEST = r"^[0-9a-f]{16}$"
-# Fields that came after the first reports: at their default they are not part of the work's name.
-LATER_FIELDS = (
-    "guidance_rescale",
-    "variation_seed",
-    "variation_strength",
-    "image",
-    "mask",
-    "strength",
-    "speed",
+# The fields of the first reports: any other is part of the work's name only off its default.
+FIRST_FIELDS = (
+    "prompt",
+    "negative_prompt",
+    "model",
+    "sampler",
+    "eta",
+    "steps",
+    "guidance_scale",
+    "width",
+    "height",
+    "batch",
+    "precision",
+    "seed",
+    "noise_seed",
 )
 Stage = Literal["load", "text encoder", "denoising", "decoder"]
 
@@ -111,13 +117,13 @@ class ImageRequest(Record):
             own["noise_seed"] = self.noise_seed + index
         return self.model_copy(update=own)
 
+    def named_fields(self) -> dict[str, Any]:
+        """Return the fields, as JSON, that name the work."""
+        return named_fields(self, FIRST_FIELDS)
+
     def workload_id(self) -> str:
         """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
-        fields = self.model_dump(mode="json")
-        for name in LATER_FIELDS:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                del fields[name]
-        return digest(fields)
+        return digest(self.named_fields())
 
 
 class Step(Record):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diffusion_bench.records.base import PrecisionName, Record, Seed, digest
+from diffusion_bench.records.base import PrecisionName, Record, Seed, digest, named_fields
 from diffusion_bench.records.image import Memory
 
 BUNDLED_VOICE_MODEL = "echo"
@@ -16,6 +16,22 @@ MAX_TEXT = 20_000
 
 VoiceSamplerName = Literal["ddim", "ddpm", "dpm++", "unipc", "native"]
 VoiceStage = Literal["load", "text", "voice encoder", "prior", "denoising", "vocoder"]
+# The fields of the first reports: any other is part of the work's name only off its default.
+FIRST_FIELDS = (
+    "text",
+    "voice",
+    "model",
+    "sampler",
+    "eta",
+    "steps",
+    "guidance_scale",
+    "temperature",
+    "speed",
+    "batch",
+    "precision",
+    "vocoder",
+    "seed",
+)
 
 
 class VoiceRequest(Record):
@@ -58,9 +74,13 @@ class VoiceRequest(Record):
         """Return the request that speaks candidate `index` of this batch on its own."""
         return self.model_copy(update={"seed": self.seed + index, "batch": 1})
 
+    def named_fields(self) -> dict[str, Any]:
+        """Return the fields, as JSON, that name the work."""
+        return named_fields(self, FIRST_FIELDS)
+
     def workload_id(self) -> str:
         """Return 16 hexadecimal digits that name the work: equal requests, equal names."""
-        return digest(self.model_dump(mode="json"))
+        return digest(self.named_fields())
 
 
 class VoiceStep(Record):

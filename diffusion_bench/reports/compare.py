@@ -137,6 +137,13 @@ def judge_net(
     return verdict, f"beside the machine's own speed: {why}; the times alone: {alone}"
 
 
+def unequal_work(
+    headers: tuple[Header, Header], requests: tuple[Request, Request]
+) -> list[Difference]:
+    """Return what makes two cells different work; nothing where they may be compared."""
+    return find_differences(_work(headers[0], requests[0]), _work(headers[1], requests[1]))
+
+
 def _pairs(old: dict[str, Cell], new: dict[str, Cell]) -> list[tuple[Cell | None, Cell | None]]:
     """Return cells of the same request, then those of one place in the grid, then single ones."""
     pairs: list[tuple[Cell | None, Cell | None]] = []
@@ -256,18 +263,17 @@ def _unequal_work(
     """Return what makes two cells different work; nothing where there is only one of them."""
     if pair[0] is None or pair[1] is None:
         return []
-    works = [_work(side.header, cell) for side, cell in zip(sides, pair, strict=True) if cell]
-    return find_differences(works[0], works[1])
+    headers = (sides[0].header, sides[1].header)
+    return unequal_work(headers, (pair[0].request, pair[1].request))
 
 
-def _work(header: Header, cell: Cell) -> dict[str, object]:
+def _work(header: Header, request: Request) -> dict[str, object]:
     """Return all that decides a cell's work, whoever measured it."""
-    name = cell.request.model
-    facts = next((facts for facts in header.plan.models if facts.name == name), None)
+    facts = next((facts for facts in header.plan.models if facts.name == request.model), None)
     return {
         "protocol version": header.protocol_version,
         "model": facts and facts.model_dump(mode="json", exclude={"name", "missing"}),
-        "request": without_home(cell.request).model_dump(mode="json"),
+        "request": without_home(request).model_dump(mode="json"),
     }
 
 

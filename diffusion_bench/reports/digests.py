@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from diffusion_bench.records import ImageRequest, Speed
-from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.labels import is_gpu, report_card
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.stats import summarise
@@ -90,7 +90,7 @@ NOTHING = ReportDigest("", False, None, None, None, "", 0, 0.0, 0, ())
 def digest_of(report: Report) -> ReportDigest:
     """Return a report in figures."""
     header = report.header
-    card = gpu_card(header)
+    card = report_card(report)
     planned = set(header.planned_ids())
     return ReportDigest(
         source=report.source,

@@ -52,18 +52,12 @@ def check_notes(report: Report) -> Iterator[Finding]:
 def check_plan(report: Report) -> Iterator[Finding]:
     """Say which cells were planned and are absent, and which were never planned."""
     header = report.header
-    planned = {header.cell_id(request): request for request in header.plan.cells}
-    measured = {cell.cell_id: cell for cell in report.cells}
-    searched = {limit.request.model_copy(update=_ANY_SIZE).workload_id() for limit in report.limits}
-    there = {*measured, *(cell.cell_id for cell in report.shared)}
+    planned = set(map(header.cell_id, header.plan.cells))
+    there = {cell.cell_id for cell in report.measured}
     names = header.planned_ids()
     absent = [name for name in names if name not in there]
-    strange = [
-        cell
-        for name, cell in measured.items()
-        if name not in planned
-        and cell.request.model_copy(update=_ANY_SIZE).workload_id() not in searched
-    ]
+    # A search for a limit has no plan: what it tries next follows from what it found.
+    strange = [cell for cell in report.cells if planned and cell.cell_id not in planned]
     if absent:
         yield Finding(
             level="note",
@@ -76,10 +70,6 @@ def check_plan(report: Report) -> Iterator[Finding]:
             title=f"{len(strange)} cells are not in the report's plan",
             detail=name_cells(strange),
         )
-
-
-# A search for a limit measures sizes and batches that no plan lists.
-_ANY_SIZE = {"width": 8, "height": 8, "batch": 1}
 
 
 def check_order(report: Report) -> Iterator[Finding]:

@@ -72,8 +72,9 @@ def to_rows(
     rows = []
     for report, label in zip(reports, report_labels(reports), strict=True):
         far = {name for line in fit_lines(report.cells) for name in line.off_line}
+        where = {"report": _title(label, report), "device": device_name(report)}
         for cell in report.cells:
-            row = _row(report, label, cell, off_line=cell.cell_id in far, tariff=tariff)
+            row = _row(report, where, cell, off_line=cell.cell_id in far, tariff=tariff)
             held_back_by, evidence = explain(cell, report) if explain else (None, None)
             rows.append({**row, "held_back_by": held_back_by, "evidence": evidence})
     return rows
@@ -119,7 +120,7 @@ def describe(report: Report) -> str:
     machine, software, plan = report.header.machine, report.header.software, report.header.plan
     together = f" (the sweep measures on {plan.devices.words} at once)" if plan.devices else ""
     parts = [
-        device_name(report.header) + together,
+        device_name(report) + together,
         machine.os,
         f"Python {software.python}",
         f"torch {software.torch or 'unknown'}",
@@ -141,13 +142,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def _row(
-    report: Report, label: str, cell: Cell, *, off_line: bool, tariff: float | None
+    report: Report, where: dict[str, str], cell: Cell, *, off_line: bool, tariff: float | None
 ) -> dict[str, Value]:
     request, summary = cell.request, summarise(cell)
     fit = fit_verdict(cell, report.header, off_line=off_line)
     return {
-        "report": _title(label, report),
-        "device": device_name(report.header),
+        **where,
         **work_columns(request),
         "speed": _speed(cell),
         "guidance_scale": request.guidance_scale,

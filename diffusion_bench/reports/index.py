@@ -30,7 +30,7 @@ from diffusion_bench.reports.read import UnreadableReport, read_report
 __all__ = ["Asked", "CellDigest", "ReportDigest", "ReportIndex", "SharedDigest", "digest_of"]
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 4  # of what is kept; an index of another one is thrown away
+VERSION = 5  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000

@@ -8,27 +8,51 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from diffusion_bench.records import Request, Speed, VoiceRequest
-from diffusion_bench.reports.schema import GpuCard, Header, Report
+from diffusion_bench.reports.schema import Cell, GpuCard, Header, Report
 
 LONGEST_PROMPT = 24  # characters of a prompt in a label
 
 
 def is_gpu(header: Header) -> bool:
     """Return whether a report was measured on a CUDA device."""
-    return _gpu_index(header) is not None
+    return _gpu_number(header) is not None
 
 
 def gpu_card(header: Header) -> GpuCard | None:
-    """Return the card that a report was measured on; `None` for a CPU and an unknown card."""
-    index = _gpu_index(header)
-    return next((card for card in header.machine.gpus if card.index == index), None)
+    """Return the card that a report was measured on; `None` for a CPU and an unknown card.
+
+    An older header has torch's number of the card only, which may be another for the driver.
+    """
+    number, uuid_hash = _gpu_number(header), header.plan.gpu_uuid_hash
+    if number is not None and uuid_hash is not None:
+        return next((card for card in header.machine.gpus if card.uuid_hash == uuid_hash), None)
+    return _card_numbered(number, header)
 
 
-def device_name(header: Header) -> str:
+def card_of(cell: Cell, header: Header) -> GpuCard | None:
+    """Return the card that a cell ran on, the header's where the cell does not tell."""
+    if cell.gpu_index is None:
+        return gpu_card(header)
+    return _card_numbered(cell.gpu_index, header)
+
+
+def report_card(report: Report) -> GpuCard | None:
+    """Return the card that a report was measured on, as its cells have it where they tell."""
+    header = report.header
+    jobs = [job for cell in report.shared for job in cell.jobs if job.device == header.plan.device]
+    told = {cell.gpu_index for cell in report.cells} | {job.gpu_index for job in jobs}
+    told -= {None}
+    if is_gpu(header) and header.plan.gpu_uuid_hash is None and len(told) == 1:
+        return _card_numbered(told.pop(), header)
+    return gpu_card(header)
+
+
+def device_name(report: Report) -> str:
     """Return the name of what a report was measured on: the GPU's, or the processor's."""
+    header = report.header
     if not is_gpu(header):
         return header.machine.cpu
-    card = gpu_card(header)
+    card = report_card(report)
     return card.name if card else header.plan.device
 
 
@@ -39,7 +63,7 @@ def report_labels(reports: Sequence[Report]) -> list[str]:
     """
     if len(reports) < 2:
         return ["" for _ in reports]
-    machines = [device_name(report.header) for report in reports]
+    machines = [device_name(report) for report in reports]
     files = [report.source or report.header.report_id for report in reports]
     if len(set(machines)) > 1:
         labels = [f"{machine}, {file}" for machine, file in zip(machines, files, strict=True)]
@@ -88,7 +112,12 @@ def other_parts(requests: Sequence[Request]) -> Callable[[Request], str]:
     )
 
 
-def _gpu_index(header: Header) -> int | None:
+def _card_numbered(index: int | None, header: Header) -> GpuCard | None:
+    return next((card for card in header.machine.gpus if card.index == index), None)
+
+
+def _gpu_number(header: Header) -> int | None:
+    """Return torch's number of the GPU, `None` on a processor."""
     found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", header.plan.device)
     return int(found[1] or 0) if found else None
 

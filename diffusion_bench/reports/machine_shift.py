@@ -16,6 +16,7 @@ from statistics import median
 
 from diffusion_bench.records import Record, SpeedProbe
 from diffusion_bench.reports.differences import find_differences
+from diffusion_bench.reports.labels import gpu_card
 from diffusion_bench.reports.schema import Cell, Header
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import totals
@@ -92,11 +93,12 @@ def shift_words(ratio: float) -> str:
 
 
 def _probed_on(header: Header) -> dict[str, object]:
-    display = {"gpus": {"__all__": {"display_active"}}}  # a screen may sleep: the same machine
+    card = gpu_card(header)
     return {
-        "machine": header.machine.model_dump(mode="json", exclude=display),
+        "machine": header.machine.identity(),
         "software": header.software.model_dump(mode="json", include=SOFTWARE),
         "device": header.plan.device,
+        "card": card and card.uuid_hash,  # torch gives one number to whichever it is shown first
     }
 
 

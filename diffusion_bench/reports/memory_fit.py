@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.labels import gpu_card, is_gpu
+from diffusion_bench.reports.labels import card_of, is_gpu
 from diffusion_bench.reports.schema import Cell, Header
 
 TIGHT_BELOW = 0.10  # of the memory left: another program's window, or a longer prompt, takes that
@@ -39,7 +39,7 @@ def fit_verdict(cell: Cell, header: Header, *, off_line: bool = False) -> Memory
         return MemoryFit(verdict="out of memory", reason=cell.message[:200] or "out of memory")
     if cell.status != "ok":
         return MemoryFit(verdict=None, reason=f"the cell ended as {cell.status}")
-    used_mib, limit_mib = _used_mib(cell, header), _limit_mib(header)
+    used_mib, limit_mib = _used_mib(cell, header), _limit_mib(cell, header)
     if used_mib is None:
         return MemoryFit(verdict=None, reason=_why_not(cell, header), limit_mib=limit_mib)
     if not limit_mib or limit_mib <= 0:
@@ -55,12 +55,12 @@ def fit_verdict(cell: Cell, header: Header, *, off_line: bool = False) -> Memory
     return MemoryFit(verdict=verdict, reason=reason, used_mib=used_mib, limit_mib=limit_mib)
 
 
-def _limit_mib(header: Header) -> float | None:
+def _limit_mib(cell: Cell, header: Header) -> float | None:
     if header.plan.emulated_memory_mib is not None:
         return header.plan.emulated_memory_mib
     if not is_gpu(header):
         return header.machine.ram_mib
-    card = gpu_card(header)
+    card = card_of(cell, header)
     return card.memory_total_mib if card else None
 
 

@@ -12,9 +12,9 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from diffusion_bench.records import Finding, Level, Memory, VoiceRequest
+from diffusion_bench.records import Finding, GpuTrace, Level, Memory, Trace, VoiceRequest
 from diffusion_bench.reports.findings import name_cell
-from diffusion_bench.reports.labels import gpu_card
+from diffusion_bench.reports.labels import card_of
 from diffusion_bench.reports.plausible_quality import (
     impossible_quality,
     unexplained_quality,
@@ -30,6 +30,7 @@ SUM_SLACK = 0.02  # of the call: what a clock read between two events may miss
 SUM_SLACK_S = 2e-3
 MIN_EQUAL_SAMPLES = 3
 NEW_IN_PROTOCOL_2 = {"nvml_idle_after_mib", "alloc_retries"}
+GPU_COLUMNS = GpuTrace.model_fields.keys() - {"index", "name"}
 
 
 class CellCheck(NamedTuple):
@@ -96,7 +97,7 @@ def short_window(cell: Cell, header: Header) -> str:
 
 def trace_gaps(cell: Cell, header: Header) -> str:
     """Find times at which nobody looked at the machine."""
-    gaps = [later - earlier for earlier, later in pairwise(cell.trace.at_s)]
+    gaps = [later - earlier for earlier, later in pairwise(_looks(cell.trace))]
     if len(gaps) < 2:
         return ""
     if min(gaps) < 0:
@@ -193,10 +194,21 @@ def no_figures(cell: Cell, header: Header) -> str:
     return ""
 
 
+def _looks(trace: Trace) -> list[float]:
+    """Return when something was told. A gap has a point in its middle that tells nothing."""
+    columns = [trace.cpu_percent, trace.ram_used_mib, trace.rss_mib]
+    columns += [getattr(gpu, name) for gpu in trace.gpus for name in GPU_COLUMNS]
+    whole = [column for column in columns if len(column) == len(trace.at_s)]
+    if not whole:
+        return list(trace.at_s)
+    told = zip(*whole, strict=True)
+    return [at_s for at_s, values in zip(trace.at_s, told, strict=True) if set(values) != {None}]
+
+
 def _power_limit_w(cell: Cell, header: Header) -> float | None:
     if cell.before is not None and cell.before.gpu_power_limit_w is not None:
         return cell.before.gpu_power_limit_w
-    card = gpu_card(header)
+    card = card_of(cell, header)
     return card.power_limit_w if card else None
 
 

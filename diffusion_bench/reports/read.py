@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -40,6 +40,7 @@ MAX_COMPLAINT = 300  # characters of one error, so that a hostile file cannot fl
 MAX_ERRORS = 100  # explained one by one; each is a few hundred bytes before it is cut
 MAX_NOTES = 20
 Line = Cell | Fit | Limit | SharedCell
+AnyCell = TypeVar("AnyCell", Cell, SharedCell)
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # editors on Windows put it in front of UTF-8
 
@@ -181,6 +182,7 @@ class _Body:
         self.limits: list[Limit] = []
         self.shared: dict[str, SharedCell] = {}
         self.notes: list[str] = []
+        self.renamed: dict[str, str] = {}  # of earlier names, those of today
 
     def add(self, line: bytes, number: int, source: str) -> None:
         """Take one line. Raise `UnreadableReport` for one that no report of ours holds."""
@@ -194,13 +196,14 @@ class _Body:
             return
         if isinstance(found, Cell):
             _refuse_impossible(found, where)
-            _refuse_changed(found, self.header.cell_id(found.request), where)
+            found = self._named(found, where)
         elif isinstance(found, SharedCell):
             _refuse_impossible_starts(found, self.header, where)
-            _refuse_changed(found, self.header.shared_id(found.request, found.share), where)
+            found = self._named(found, where)
         _refuse_huge(found, where)
         if isinstance(found, Fit):
-            self.fits[found.shape] = found
+            off_line = tuple(self.renamed.get(name, name) for name in found.off_line)
+            self.fits[found.shape] = found.model_copy(update={"off_line": off_line})
         elif isinstance(found, Limit):
             self.limits.append(found)
         elif isinstance(found, SharedCell):
@@ -208,6 +211,19 @@ class _Body:
         else:
             self.cells.pop(found.cell_id, None)
             self.cells[found.cell_id] = found
+
+    def _named(self, cell: AnyCell, where: str) -> AnyCell:
+        """Return a cell under today's name. Refuse one whose name is not of its request."""
+        name = _name(cell, self.header)
+        if cell.cell_id == name:
+            return cell
+        if cell.cell_id != _name(cell, self.header, as_written=True):
+            raise UnreadableReport(
+                f"{where}: cell_id {cell.cell_id!r:.60} is not that of its request "
+                f"({name}), so the line was changed after it was measured"
+            )
+        self.renamed[cell.cell_id] = name
+        return cell.model_copy(update={"cell_id": name})
 
     def all_notes(self) -> list[str]:
         """Return the notes, the first few and how many more there are."""
@@ -224,12 +240,10 @@ def _read_line(line: bytes, where: str) -> Line:
         raise UnreadableReport(f"{where}: {_complaint(error)}") from None
 
 
-def _refuse_changed(cell: Cell | SharedCell, expected: str, where: str) -> None:
-    if cell.cell_id != expected:
-        raise UnreadableReport(
-            f"{where}: cell_id {cell.cell_id!r:.60} is not that of its request "
-            f"({expected}), so the line was changed after it was measured"
-        )
+def _name(cell: Cell | SharedCell, header: Header, *, as_written: bool = False) -> str:
+    if isinstance(cell, Cell):
+        return header.cell_id(cell.request, as_written=as_written)
+    return header.shared_id(cell.request, cell.share, as_written=as_written)
 
 
 def _refuse_impossible(cell: Cell, where: str) -> None:

@@ -14,7 +14,7 @@ Format history
         whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
     6   cells on several devices at once, where a plan names them; the machine's own speed beside
-        every visit of a cell
+        every visit of a cell; the hash of the card that a sweep ran on
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from pydantic import Field, model_validator
 from diffusion_bench.records import (
     MAX_PROBES,
     DeviceShare,
-    DevicesPlan,
     ImageRequest,
     Memory,
     Quality,
-    QualityPlan,
     Record,
     Request,
     SpeedProbe,
@@ -42,6 +40,7 @@ from diffusion_bench.records import (
     digest,
 )
 from diffusion_bench.reports.schema_machine import GpuCard, Machine, Short, Software
+from diffusion_bench.reports.schema_plan import ModelFacts, Plan, StopRule
 
 __all__ = [
     "MAX_CELL_NOTES",
@@ -83,64 +82,6 @@ Label = Literal["extrapolated", "emulated", "throttled", "contended", "on batter
 SharedLabel = Label | Literal["one processor"]  # the devices are one: a trial, no measure of two
 
 
-class StopRule(Record):
-    """When the repeats of a cell may end, after the plan's least number of them.
-
-    A cell is stable once it was timed for `min_time_s` together and the interval of its median
-    reaches at most `noise` of the median to either side. It is given up at `max_time_s` or
-    `max_repeats`, whichever comes first.
-    """
-
-    noise: Annotated[float, Field(gt=0, le=1)] = 0.03
-    min_time_s: Annotated[float, Field(ge=0, le=3600)] = 0.5
-    max_time_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
-    max_repeats: Annotated[int, Field(ge=1, le=1000)] = 100
-
-
-class ModelFacts(Record):
-    """What a model's name stood for when it was measured; part of every cell's identity.
-
-    `revision` is the commit of a hub model, or a digest of the files of a folder. `schedule` is a
-    digest of the noise schedule's settings that the model came with.
-    """
-
-    name: Annotated[str, Field(max_length=500)]
-    revision: Short | None = None
-    pipeline: Short | None = None
-    schedule: Short | None = None
-    missing: dict[str, str] = {}
-
-
-class Plan(Record):
-    """What the sweep set out to do: its cells, in the order in which they are measured.
-
-    `repeats` is the number of timed calls of a cell, the least one where there is a `stop` rule.
-    They are spread over `rounds` through all cells; cells that are not done then get more rounds.
-    Cells of more than `measured_steps` steps are timed on that many and extrapolated. With
-    `devices` every cell is measured on all of them at once, in each way of sharing it.
-    """
-
-    name: Short
-    description: Annotated[str, Field(max_length=2000)] = ""
-    device: Short
-    warmups: Annotated[int, Field(ge=0)]
-    repeats: Annotated[int, Field(ge=1)]
-    rounds: Annotated[int, Field(ge=1)] = 1
-    stop: StopRule | None = None
-    measured_steps: Annotated[int, Field(ge=2)] | None = None
-    time_limit_s: Annotated[float, Field(gt=0)] | None = None
-    emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
-    sustain_s: Annotated[float, Field(gt=0)] | None = None
-    quality: QualityPlan | None = None
-    devices: DevicesPlan | None = None
-    models: tuple[ModelFacts, ...] = ()
-    cells: tuple[Request, ...]
-
-    def revision(self, model: str) -> str | None:
-        """Return the revision of a model of the plan, `None` where it is not known."""
-        return {facts.name: facts.revision for facts in self.models}.get(model)
-
-
 class Header(Record):
     """The first line of a report."""
 
@@ -154,21 +95,24 @@ class Header(Record):
     software: Software
     plan: Plan
 
-    def cell_id(self, request: Request) -> str:
+    def cell_id(self, request: Request, *, as_written: bool = False) -> str:
         """Return 16 hexadecimal digits that name all that decides a cell's work.
 
         The request and its model's revision. Where the latter is not known, as in reports of
-        format 1, the request alone.
+        format 1, the request alone. With `as_written` it is named by all the fields that it
+        was read with, as in reports that were begun before later fields were left out.
         """
         revision = self.plan.revision(request.model)
         if revision is None:
             return request.workload_id()
-        return digest({"request": request.model_dump(mode="json"), "revision": revision})
+        written = request.model_dump(mode="json", exclude_unset=True) if as_written else None
+        return digest({"request": written or request.named_fields(), "revision": revision})
 
-    def shared_id(self, request: Request, share: DeviceShare) -> str:
+    def shared_id(self, request: Request, share: DeviceShare, *, as_written: bool = False) -> str:
         """Return 16 hexadecimal digits that name a cell of the plan's devices and one share."""
         names = self.plan.devices.names if self.plan.devices else ()
-        return digest({"cell": self.cell_id(request), "devices": names, "share": share})
+        cell_id = self.cell_id(request, as_written=as_written)
+        return digest({"cell": cell_id, "devices": names, "share": share})
 
     def planned_ids(self) -> tuple[str, ...]:
         """Return the names of all cells of the plan, in its order."""
@@ -179,9 +123,8 @@ class Header(Record):
 
     def environment_id(self) -> str:
         """Return 16 hexadecimal digits that name the machine and software, not the work."""
-        display = {"gpus": {"__all__": {"display_active"}}}  # a screen may sleep: the same machine
         environment = {
-            "machine": self.machine.model_dump(mode="json", exclude=display),
+            "machine": self.machine.identity(),
             "software": self.software.model_dump(mode="json"),
             "protocol": self.protocol_version,
         }

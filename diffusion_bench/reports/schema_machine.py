@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -37,6 +37,10 @@ class Machine(Record):
     ram_mib: float
     gpus: tuple[GpuCard, ...] = ()
     no_gpu: Short | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return as JSON what makes it this machine: a screen that sleeps makes no other."""
+        return self.model_dump(mode="json", exclude={"gpus": {"__all__": {"display_active"}}})
 
 
 class Software(Record):

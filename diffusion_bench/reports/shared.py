@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from statistics import median
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.compare import Verdict, judge
+from diffusion_bench.reports.compare import UNEQUAL_WORK, Verdict, judge, unequal_work
 from diffusion_bench.reports.intervals import Interval, median_interval
 from diffusion_bench.reports.labels import report_labels, sampler, size, work_columns
+from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
 from diffusion_bench.reports.shift import ratio_of_samples
 
@@ -105,16 +106,14 @@ def shared_rows(report: Report, label: str) -> list[dict[str, str | float | int 
 
 
 def compare_shared(reports: Sequence[Report]) -> list[SharedRow]:
-    """Return a row for each shared cell that the baseline and another report both have."""
+    """Return a row for every shared cell and every report but the first, which is the baseline."""
     if len(reports) < 2:
         return []
     labels = report_labels(reports)
-    first = {_key(cell): cell for cell in reports[0].shared}
     return [
-        _compared(first[_key(cell)], cell, (labels[0], label))
+        row
         for report, label in zip(reports[1:], labels[1:], strict=True)
-        for cell in report.shared
-        if _key(cell) in first
+        for row in _rows((reports[0], report), (labels[0], label))
     ]
 
 
@@ -135,24 +134,48 @@ def _energy_j(cell: SharedCell, starts: int) -> float | None:
 
 
 def _key(cell: SharedCell) -> tuple[object, ...]:
-    return cell.request.workload_id(), cell.share, len(cell.jobs)
+    return without_home(cell.request).workload_id(), cell.share, len(cell.jobs)
 
 
-def _compared(old: SharedCell, new: SharedCell, labels: tuple[str, str]) -> SharedRow:
+def _rows(reports: tuple[Report, Report], labels: tuple[str, str]) -> list[SharedRow]:
+    old, new = ({_key(cell): cell for cell in report.shared} for report in reports)
+    headers = (reports[0].header, reports[1].header)
+    return [_compared(headers, (old.get(key), new.get(key)), labels) for key in {**old, **new}]
+
+
+def _compared(
+    headers: tuple[Header, Header],
+    pair: tuple[SharedCell | None, SharedCell | None],
+    labels: tuple[str, str],
+) -> SharedRow:
+    old, new = pair
+    cell = new or old
+    assert cell is not None
     named = {
-        "cell": f"{name_shared(new)}, {new.share} on {len(new.jobs)}",
+        "cell": f"{name_shared(cell)}, {cell.share} on {len(cell.jobs)}",
         "baseline": labels[0],
         "other": labels[1],
     }
-    pairs = zip((old, new), labels, strict=True)
-    absent = [f"{cell.status} in {label}" for cell, label in pairs if not cell.wall_s]
-    if absent:
-        return SharedRow(**named, verdict="cannot compare", reason="; ".join(absent))
+    unequal = unequal_work(headers, (old.request, new.request)) if old and new else []
+    if unequal:
+        reason = f"{UNEQUAL_WORK}: {'; '.join(difference.words() for difference in unequal)}"
+        return SharedRow(**named, verdict="cannot compare", reason=reason)
+    absent = [_why_absent(each, label) for each, label in zip(pair, labels, strict=True)]
+    if old is None or new is None or any(absent):
+        reason = "; ".join(filter(None, absent))
+        return SharedRow(**named, verdict="cannot compare", reason=reason)
     # Of unequal devices a start has other numbers of pictures: seconds a picture are compared.
     each = [[wall / cell.pictures for wall in cell.wall_s] for cell in (old, new)]
     ratio = ratio_of_samples(each[0], each[1])
     verdict, reason = judge(ratio, (len(each[0]), len(each[1])))
     return SharedRow(**named, verdict=verdict, ratio=ratio.middle, reason=reason)
+
+
+def _why_absent(cell: SharedCell | None, label: str) -> str:
+    """Return why a cell has no figures, "" where it has."""
+    if cell is None:
+        return f"not measured in {label}"
+    return "" if cell.wall_s else f"{cell.status} in {label}"
 
 
 def _table_row(cell: SharedCell, header: Header) -> list[str]:

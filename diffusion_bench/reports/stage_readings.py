@@ -15,8 +15,8 @@ from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
 from diffusion_bench.records import GpuTrace, Record, Stages
-from diffusion_bench.reports.labels import gpu_card, is_gpu
-from diffusion_bench.reports.schema import Cell, GpuCard, Header, Sample
+from diffusion_bench.reports.labels import card_of, is_gpu
+from diffusion_bench.reports.schema import Cell, Header, Sample
 
 StageName = Literal["text encoder", "denoising", "decoder"]
 STAGES: tuple[StageName, ...] = ("text encoder", "denoising", "decoder")
@@ -130,13 +130,6 @@ def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
         return gpus[0]
     card = card_of(cell, header)
     return next((gpu for gpu in gpus if card and gpu.index == card.index), None)
-
-
-def card_of(cell: Cell, header: Header) -> GpuCard | None:
-    """Return the card that a cell ran on. An older report tells torch's number of it only."""
-    if cell.gpu_index is None:
-        return gpu_card(header)
-    return next((card for card in header.machine.gpus if card.index == cell.gpu_index), None)
 
 
 def _shown(cell: Cell) -> list[Sample]:

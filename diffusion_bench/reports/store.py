@@ -16,6 +16,8 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from diffusion_bench.records import Record
+from diffusion_bench.reports.compact import is_readable, why_unreadable, without_replaced
+from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.privacy import short_plan, without_names
 from diffusion_bench.reports.read import (
     UnreadableReport,
@@ -38,6 +40,8 @@ __all__ = [
 ]
 
 FINISHED = ("ok", "oom", "crashed", "timeout", "failed")
+MOST_TOLD = 12  # differences named one by one
+UNHARMED = "what was saved before is unharmed"
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -76,16 +80,12 @@ def to_line(record: Record) -> bytes:
 class ReportWriter:
     """The one writer of a report file; a context manager. Make it by `create` or `resume`."""
 
-    def __init__(self, path: Path, lock: FileLock) -> None:
+    def __init__(self, path: Path, lock: FileLock, num_lines: int = 1) -> None:
         """Open an existing report for appending; takes over a lock that is held."""
         self.path = path
         self._lock = lock
-        # Windows would otherwise write two bytes for a newline.
-        flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        try:
-            self._file: int | None = os.open(path, flags)
-        except OSError as error:
-            raise _not_written(path, error) from error
+        self._num_lines = num_lines
+        self._file: int | None = _open(path)
 
     @classmethod
     def create(cls, path: str | Path, header: Header) -> Self:
@@ -98,7 +98,10 @@ class ReportWriter:
         try:
             if path.exists() and (path.is_dir() or path.stat().st_size):
                 raise ReportRefused(f"{path}: exists; use --resume or another name")
-            write_whole(path, to_line(header))
+            line = to_line(header)
+            if why := why_unreadable(line):
+                raise ReportRefused(f"{path}: not begun: the plan makes {why}; make it shorter")
+            write_whole(path, line)
             return cls(path, lock)
         except NotWritten as error:
             lock.release()
@@ -122,8 +125,9 @@ class ReportWriter:
             data = read_bytes(path)
             report = parse_report(data, path.name)
             _refuse_another_sweep(report, header)
-            writer = cls(path, lock)
-            writer._cut(data, intact_bytes(data))
+            end = intact_bytes(data)
+            writer = cls(path, lock, data.count(b"\n", 0, end))
+            writer._cut(data, end)
         except BaseException:
             lock.release()
             raise
@@ -137,7 +141,12 @@ class ReportWriter:
         if self._file is None:
             raise ValueError(f"{self.path}: the report is closed")
         line = to_line(record)
+        if why := why_unreadable(line):
+            raise ReportNotWritten(f"{self.path}: not written: the cell makes {why}; {UNHARMED}")
         size = os.fstat(self._file).st_size
+        if not is_readable(size + len(line), self._num_lines + 1):
+            self._write_shorter(line)
+            return
         try:
             _write(self._file, line)
         except OSError as error:
@@ -146,13 +155,14 @@ class ReportWriter:
                 os.ftruncate(self._file, size)
                 os.fsync(self._file)
             raise _not_written(self.path, error) from error
+        self._num_lines += 1
 
     def close(self) -> None:
         """Close the file and let others write it. A second call does nothing."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
-            self._lock.release()
+        self._lock.release()
 
     def __enter__(self) -> Self:
         """Return this writer."""
@@ -161,6 +171,28 @@ class ReportWriter:
     def __exit__(self, *_: object) -> None:
         """Close the report."""
         self.close()
+
+    def _write_shorter(self, line: bytes) -> None:
+        """Write the report anew with one more line, without those that later ones replace.
+
+        It appears whole or not at all.
+        """
+        assert self._file is not None
+        content = without_replaced(read_bytes(self.path) + line)
+        if not is_readable(len(content), content.count(b"\n")):
+            raise ReportNotWritten(
+                f"{self.path}: not written: the report would be larger than is read; {UNHARMED}: "
+                "measure the cells that are left into another report"
+            )
+        os.close(self._file)  # Windows replaces no file that is open
+        self._file = None
+        try:
+            write_whole(self.path.resolve(), content)
+        except NotWritten as error:
+            raise ReportNotWritten(f"{error}; {UNHARMED}") from error
+        finally:
+            self._file = _open(self.path)
+        self._num_lines = content.count(b"\n")
 
     def _cut(self, data: bytes, end: int) -> None:
         """Keep the bytes after `end` in `<name>.corrupt`, then take them off the report."""
@@ -193,6 +225,15 @@ def _hold(path: Path) -> FileLock:
     return lock
 
 
+def _open(path: Path) -> int:
+    # Windows would otherwise write two bytes for a newline.
+    flags = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
 def _write(file: int, content: bytes) -> None:
     written = os.write(file, content)
     if written < len(content):
@@ -205,18 +246,20 @@ def _not_written(path: Path, error: OSError) -> ReportNotWritten:
     if error.errno in NO_ROOM:
         reason = f"the disk is full, or its quota used up ({reason})"
     return ReportNotWritten(
-        f"{path}: not written: {reason}; what was saved before is unharmed: "
-        "make room and continue with --resume"
+        f"{path}: not written: {reason}; {UNHARMED}: make room and continue with --resume"
     )
 
 
 def _refuse_another_sweep(report: Report, header: Header) -> None:
-    old = report.header
-    if _comparable(old) == _comparable(header):
+    before, now = _comparable(report.header), _comparable(header)
+    cards = [sweep["plan"].pop("gpu_uuid_hash") for sweep in (before, now)]
+    if None not in cards:  # older reports do not tell
+        before["card"], now["card"] = cards
+    if before == now:
         return
-    differences = _differences("", _comparable(old), _comparable(header))
     raise ReportRefused(
-        f"{report.source}: holds another sweep, so it cannot be resumed: {'; '.join(differences)}"
+        f"{report.source}: holds another sweep, so it cannot be resumed: "
+        + _differences(before, now)
     )
 
 
@@ -227,21 +270,27 @@ def _comparable(header: Header) -> dict[str, Any]:
     plan["models"] = {facts.name: facts.revision for facts in header.plan.models}
     plan["cells"] = [header.cell_id(request) for request in header.plan.cells]
     return {
-        "machine": header.machine.model_dump(mode="json"),
+        "machine": header.machine.identity(),
         "software": header.software.model_dump(mode="json"),
         "protocol_version": header.protocol_version,
         "plan": plan,
     }
 
 
-def _differences(name: str, old: Any, new: Any) -> list[str]:
-    """Return the leaves in which two JSON values differ, in words."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        pairs = [(f"{name}.{key}".strip("."), old.get(key), new.get(key)) for key in keys]
-        return [found for pair in pairs for found in _differences(*pair)]
-    if old == new:
-        return []
-    if isinstance(old, list) and isinstance(new, list):
-        return [f"{name} ({len(old)} in the file, {len(new)} now, not the same)"]
-    return [f"{name} ({old!r:.60} in the file, {new!r:.60} now)"]
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Return how two sweeps differ; of their cells, whose ids say nothing, only that they do."""
+    cells = [sweep["plan"].pop("cells") for sweep in (old, new)]
+    found = find_differences(old, new)
+    told = [
+        f"{one.field} ({_set(one.baseline)} in the file, {_set(one.other)} now)" for one in found
+    ]
+    if cells[0] != cells[1]:
+        told.append(f"plan.cells ({len(cells[0])} in the file, {len(cells[1])} now, not the same)")
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    words = "; ".join(told[:MOST_TOLD] + more)
+    return "".join(letter if letter.isprintable() else "?" for letter in words)
+
+
+def _set(value: str) -> str:
+    """Return a value as words have it: a setting that is not there is not unknown."""
+    return "none" if value == "unknown" else value

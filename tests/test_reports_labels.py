@@ -1,0 +1,74 @@
+"""The card that a report names, judges by and is learnt from is the one it was measured on."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.reports.digests import digest_of
+from diffusion_bench.reports.export import describe, to_rows
+from diffusion_bench.reports.labels import device_name, gpu_card, report_card
+from diffusion_bench.reports.memory_fit import fit_verdict
+from diffusion_bench.reports.plausible import over_the_limit
+from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Report
+
+# What torch calls cuda:0 is the faster card, which the driver numbers second.
+SMALL = GpuCard(index=0, name="small", uuid_hash="aa", memory_total_mib=8e3, power_limit_w=72.0)
+LARGE = GpuCard(index=1, name="large", uuid_hash="bb", memory_total_mib=48e3, power_limit_w=300.0)
+ENERGY = Energy(total_j=1000.0, window_s=10.0, method="counter")
+
+
+def header(uuid_hash: str | None = None) -> Header:
+    made = make_header(gpu="small")
+    machine = made.machine.model_copy(update={"gpus": (SMALL, LARGE)})
+    plan = made.plan.model_copy(update={"gpu_uuid_hash": uuid_hash})
+    return made.model_copy(update={"machine": machine, "plan": plan})
+
+
+def cell(gpu_index: int | None = None) -> Cell:
+    made = make_cell(nvml_used_mib=9000.0)
+    return made.model_copy(update={"gpu_index": gpu_index, "energy": ENERGY})
+
+
+@pytest.mark.parametrize(
+    ("head", "one"), [(header("bb"), cell()), (header(), cell(1))], ids=["plan", "cell"]
+)
+def test_of_two_cards_the_one_measured_on_is_named_judged_by_and_learnt_from(
+    head: Header, one: Cell
+) -> None:
+    report = Report(header=head, cells=(one,))
+    assert device_name(report) == "large"
+    assert describe(report).startswith("large, ")
+    assert [row["device"] for row in to_rows([report])] == ["large"]
+    found = digest_of(report)
+    assert (found.gpu, found.gpu_memory_mib, found.gpu_hash) == ("large", 48e3, "bb")
+    fit = fit_verdict(one, head)
+    assert (fit.verdict, fit.limit_mib) == ("fits", 48e3)
+    assert over_the_limit(one, head) == ""  # 100 W
+
+
+def test_a_cell_that_failed_is_judged_by_the_card_of_its_plan() -> None:
+    assert fit_verdict(cell(), header("bb")).limit_mib == 48e3
+    failed = make_cell(status="oom", message="no room")
+    report = Report(header=header(), cells=(failed, cell(1)))
+    assert report_card(report) == LARGE
+
+
+def test_an_older_report_that_tells_nothing_has_the_card_of_torchs_number() -> None:
+    report = Report(header=header(), cells=(cell(),))
+    assert gpu_card(report.header) == report_card(report) == SMALL
+
+
+def test_a_card_that_the_machine_does_not_list_is_not_taken_for_another() -> None:
+    report = Report(header=header("cc"), cells=(cell(),))
+    assert report_card(report) is None
+    assert device_name(report) == "cuda:0"
+    assert fit_verdict(cell(), report.header).verdict is None
+
+
+def test_what_ran_on_a_processor_is_named_after_it_whatever_cards_there_are() -> None:
+    head = header("bb")
+    plan = head.plan.model_copy(update={"device": "cpu"})
+    report = Report(header=head.model_copy(update={"plan": plan}), cells=(cell(1),))
+    assert device_name(report) == "Test CPU"
+    assert (digest_of(report).on_gpu, digest_of(report).gpu) == (False, None)
