@@ -28,6 +28,7 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice import catalog
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices
+from diffusion_bench.cli.voice_settings import Source
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.jobs import Jobs
@@ -200,6 +201,101 @@ def test_a_cut_recordings_transcript_is_left_out(make_speaking, tmp_path):
     _, whole = speaking.voice_of(values, speaking.hear(str(path)), "echo")
 
     assert (cut.transcript, whole.transcript) == (None, "All that was said.")
+
+
+@pytest.fixture
+def long_recording(tmp_path):
+    """Twenty seconds of one voice with a pause in every second."""
+    return write_wav(tmp_path / "long.wav", make_reference(120, duration_s=20).samples)
+
+
+@pytest.fixture
+def patient(model):
+    """The fake takes 30 s of a recording, as Pocket TTS and VibeVoice do, and reads its words."""
+    facts = {"reference_s": (1.0, 30.0), "needs_transcript": True}
+    model.entry = model.entry.model_copy(update=facts)
+    return model
+
+
+def test_a_model_that_takes_30_s_gets_them_with_their_words(make_speaking, long_recording, patient):
+    speaking = make_speaking()
+    heard = speaking.hear(str(long_recording))
+    values = VALUES | {"voice": "", "consent": True, "transcript": "All that was said."}
+
+    name, voice = speaking.voice_of(values, heard, "echo")
+    last = last_of(speaking.speak(values, heard))
+
+    source = Source(long_recording, transcript="All that was said.", consent=True)
+    cli_name, of_the_command = source.find("echo")
+    assert 19.5 < voice.duration_s <= 20
+    assert voice.transcript == of_the_command.transcript == "All that was said."
+    assert name == cli_name == read_recipe(Path(last.audio)).request.voice
+    assert heard.report.cut_s == 0
+
+
+@pytest.mark.parametrize(("first", "then"), [(15.0, 30.0), (30.0, 15.0)])
+def test_another_model_takes_as_much_as_it_would_have_taken_first(
+    make_speaking, long_recording, model, first, then
+):
+    speaking = make_speaking()
+    model.entry = model.entry.model_copy(update={"reference_s": (1.0, first)})
+    heard = speaking.hear(str(long_recording))
+    model.entry = model.entry.model_copy(update={"reference_s": (1.0, then)})
+
+    taken = speaking.heard_by("echo", heard)
+    name, _ = speaking.voice_of(VALUES | {"voice": "", "consent": True}, heard, "echo")
+
+    fresh = speaking.hear(str(long_recording))
+    assert taken.report == fresh.report
+    assert taken.report.duration_s == pytest.approx(min(then, 20), abs=6)
+    assert (taken.report.cut_s > 0) == (then == 15)
+    assert name == fresh.reference.name() == Source(long_recording, consent=True).find("echo")[0]
+
+
+def test_a_recording_whose_file_is_gone_is_said_where_more_of_it_is_needed(
+    make_speaking, long_recording, model
+):
+    speaking = make_speaking()
+    heard = speaking.hear(str(long_recording))
+    heard.forget()
+
+    assert speaking.heard_by("echo", heard) is heard
+    model.entry = model.entry.model_copy(update={"reference_s": (1.0, 30.0)})
+    with pytest.raises(ValueError, match=r"^the recording is not here any more"):
+        speaking.heard_by("echo", heard)
+
+
+def test_a_saved_recording_is_as_long_as_the_chosen_model_takes(
+    make_speaking, long_recording, patient
+):
+    speaking = make_speaking()
+    values = {"consent": True, "transcript": "All that was said.", "model": "echo"}
+    speaking.keep("eve", speaking.hear(str(long_recording)), values)
+
+    saved = find_voice("eve", "echo")
+    assert saved.duration_s > 19.5
+    assert saved.transcript == "All that was said."
+
+
+@pytest.mark.parametrize("model_name", ["nowhere", "", None])
+def test_a_recording_survives_a_model_that_is_none(make_speaking, recording, model_name):
+    heard = make_speaking().hear(recording, model_name)
+
+    assert heard.path.exists()
+    assert heard.max_s == 15
+
+
+def test_a_candidate_that_said_nothing_is_no_file_and_the_other_is(make_speaking, model):
+    letters = model._letters
+    model._letters = lambda text, hz, request, index: letters(text, hz, request, index)[
+        : None if index else 0
+    ]
+
+    last = last_of(make_speaking().speak(VALUES | {"batch": 2}, None))
+
+    assert len(last.spoken) == 1
+    assert read_recipe(Path(last.audio)).candidate == 1
+    assert "candidate 1 of 2 said nothing and is left out" in last.status
 
 
 def test_a_negative_or_empty_seed_picks_one(make_speaking):

@@ -82,6 +82,19 @@ def test_a_recording_is_chosen_reported_and_needs_consent_of_its_own(page, uploa
     assert heard.path.exists()
 
 
+def test_what_is_said_of_a_recording_follows_the_model_that_is_chosen(page, tmp_path):
+    path = write_wav(tmp_path / "long.wav", make_reference(duration_s=20).samples)
+    on_recording, on_model = handler(page, "on_recording"), handler(page, "on_another_model")
+
+    heard, report, *_ = on_recording(str(path), None, "echo")
+    assert "(at most 15 s)" in report
+    assert "20.0 s of speech in 20.0 s" in on_model("pocket-tts", heard)
+    assert "at most" not in on_model("pocket-tts", heard)
+    assert on_model("echo", heard) == report
+    assert on_model("pocket-tts", None) == gr.skip()
+    assert "at most" not in on_recording(str(path), None, "pocket-tts")[1]
+
+
 def test_a_recording_is_deleted_when_it_is_replaced_and_when_it_is_cleared(page, upload):
     on_recording = handler(page, "on_recording")
     first = on_recording(str(upload("first.wav")), None)[0]

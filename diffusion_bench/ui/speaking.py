@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from diffusion_bench.audio.files import read_sound
-from diffusion_bench.audio.recording import ReferenceReport, prepare_reference
+from diffusion_bench.audio.recording import LONG_S
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
@@ -19,6 +18,7 @@ from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
 from diffusion_bench.records import (
+    BUNDLED_VOICE_MODEL,
     Cancelled,
     OnAudio,
     Speech,
@@ -42,6 +42,12 @@ from diffusion_bench.ui.voice_limits import (
     check_voice_name,
 )
 from diffusion_bench.ui.voice_listening import Audible, Piece, is_played_live, listener_of
+from diffusion_bench.ui.voice_recordings import (
+    NO_RECORDING,
+    Heard,
+    own_voice,
+    read_recording,
+)
 from diffusion_bench.ui.voice_words import measures_table, progress_of, step_line, summary
 from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
@@ -51,23 +57,6 @@ if TYPE_CHECKING:  # it imports torch, which the page does without until it spea
 TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
 OWN_RECORDING = ""  # of the list of voices: the recording above it
-CONSENT = (
-    "a voice belongs to the person who speaks with it: tick the box if that person agreed to its "
-    "being cloned, or choose a sample voice"
-)
-NO_RECORDING = "record or upload a few seconds of the voice first, or choose one"
-
-
-class Heard(NamedTuple):
-    """A recording that was read: ready to be cloned, its report, and the file it came in."""
-
-    reference: Reference
-    report: ReferenceReport
-    path: Path
-
-    def forget(self) -> None:
-        """Delete the uploaded file."""
-        forget_file(self.path)
 
 
 class VoiceView(NamedTuple):
@@ -112,17 +101,30 @@ class Speaking:
         self._outbox = outbox
         self.shared = shared
 
-    def hear(self, path: str | None) -> Heard:
-        """Return a recording ready to be cloned; one that is not is deleted, with a ValueError."""
+    def hear(self, path: str | None, model: str | None = None) -> Heard:
+        """Return a recording ready for a model to clone, the bundled one if it is not told.
+
+        Raises ValueError for one that cannot be cloned, which is deleted; not for a model that is
+        none.
+        """
         if not path:
             raise ValueError(NO_RECORDING)
         try:
-            sound = read_sound(Path(path))
-            reference, report = prepare_reference(sound.samples, sound.sample_rate)
+            return read_recording(Path(path), self._longest_s(model))
         except ValueError:
             forget_file(Path(path))
             raise
-        return Heard(reference, report, Path(path))
+
+    def heard_by(self, model: str | None, heard: Heard) -> Heard:
+        """Return a recording as another model takes it; ValueError where its file is gone."""
+        return heard.up_to(self._longest_s(model))
+
+    def _longest_s(self, model: str | None) -> float:
+        try:
+            entry = check_voice_model(model or BUNDLED_VOICE_MODEL, shared=self.shared)
+            return entry.reference_s[1]
+        except ValueError:  # which is said when it is to speak
+            return LONG_S
 
     def to_request(self, values: Mapping[str, Any]) -> VoiceRequest:
         """Return the request of the page's fields, of no voice yet; ValueError for a bad one.
@@ -148,7 +150,7 @@ class Speaking:
             if self.shared:
                 check_voice_name(name)
             return name, find_voice(name, model)
-        reference = _own(values, heard)
+        reference = own_voice(values, heard, self._longest_s(model))
         return reference.name(), reference
 
     def speak(self, values: Mapping[str, Any], heard: Heard | None) -> Iterator[VoiceView]:
@@ -211,7 +213,8 @@ class Speaking:
         """Save the recording's voice under a name and return what to say of it."""
         if self.shared:
             raise ValueError("this app is shared: its visitors cannot save voices on it")
-        save_voice(name.strip(), _own(values, heard))
+        longest_s = self._longest_s(values.get("model"))
+        save_voice(name.strip(), own_voice(values, heard, longest_s))
         return f"Saved as {name.strip()!r}: choose it from the list of voices."
 
     def drop(self, name: str) -> None:
@@ -219,17 +222,6 @@ class Speaking:
         if self.shared:
             raise ValueError("this app is shared: its visitors cannot delete voices")
         delete_voice(name.strip())
-
-
-def _own(values: Mapping[str, Any], heard: Heard | None) -> Reference:
-    """Return the visitor's own recording, with its words where it was not cut."""
-    if heard is None:
-        raise ValueError(NO_RECORDING)
-    if not values.get("consent"):
-        raise ValueError(CONSENT)
-    words = (values.get("transcript") or "").strip() or None
-    kept = None if heard.report.cut_s else words  # it would say more than is heard
-    return Reference(heard.reference.samples, heard.reference.sample_rate, kept)
 
 
 def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folder: Path) -> _Result:

@@ -17,7 +17,6 @@ from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_rai
 from diffusion_bench.ui.speaking import (
     FIELDS,
     OWN_RECORDING,
-    Heard,
     Speaking,
     VoiceView,
 )
@@ -35,6 +34,7 @@ from diffusion_bench.ui.voice_fields import (
 )
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
+from diffusion_bench.ui.voice_recordings import Heard
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
 ON_ITS_WAY_S = 0.3  # an update that was sent before the click
@@ -93,26 +93,35 @@ def forget(heard: Heard | None) -> None:
 
 
 def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
-    def on_recording(path: str | None, before: Heard | None) -> tuple[Any, ...]:
+    def on_recording(
+        path: str | None, before: Heard | None, model: str | None = None
+    ) -> tuple[Any, ...]:
         """Show what a recording is like. The one before it goes, and the consent with it."""
         if before is not None and (not path or before.path != Path(path)):
             before.forget()
         if not path:
             return None, "", gr.skip(), False
         try:
-            found = speaking.hear(path)
+            found = speaking.hear(path, model)
         except ValueError as error:
             # Not raised: the recording before it must not be spoken with in its place.
             gr.Warning(in_one_line(error))
             return None, "This recording cannot be used; choose another.", gr.skip(), False
         return found, report_lines(found.report), OWN_RECORDING, False
 
+    @complaining
+    def on_another_model(model: str | None, held: Heard | None) -> Any:
+        """Show what the model that was chosen takes of the recording."""
+        return gr.skip() if held is None else report_lines(speaking.heard_by(model, held).report)
+
     fields["recording"].change(
         on_recording,
-        [fields["recording"], heard],
+        [fields["recording"], heard, fields["model"]],
         [heard, *_pick(fields, ("report", "voice", "consent"))],
         **HIDDEN,
     )
+    # Not `input`: a file that settings are read from changes the model too.
+    fields["model"].change(on_another_model, [fields["model"], heard], fields["report"], **HIDDEN)
 
 
 def _wire_leaving(page: gr.Blocks, heard: gr.State) -> None:
@@ -127,8 +136,11 @@ def _wire_leaving(page: gr.Blocks, heard: gr.State) -> None:
 
 def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
     @complaining
-    def on_save(name: str, consent: bool, transcript: str, held: Heard | None) -> tuple[Any, ...]:
-        said = speaking.keep(name, held, {"consent": consent, "transcript": transcript})
+    def on_save(
+        name: str, consent: bool, transcript: str, model: str, held: Heard | None
+    ) -> tuple[Any, ...]:
+        values = {"consent": consent, "transcript": transcript, "model": model}
+        said = speaking.keep(name, held, values)
         gr.Info(said)
         choices = voice_choices(shared=speaking.shared)
         return gr.Dropdown(choices=choices, value=name.strip()), ""
@@ -141,7 +153,7 @@ def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
 
     kept = [fields["voice"], fields["name"]]
     fields["save"].click(
-        on_save, [*_pick(fields, ("name", "consent", "transcript")), heard], kept, **HIDDEN
+        on_save, [*_pick(fields, ("name", "consent", "transcript", "model")), heard], kept, **HIDDEN
     )
     fields["delete"].click(on_delete, fields["name"], kept, **HIDDEN)
 

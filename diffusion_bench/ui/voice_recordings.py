@@ -1,0 +1,70 @@
+"""Recordings of the tab *Voice cloning*: read once, cut to what the chosen model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffusion_bench.audio.files import read_sound
+from diffusion_bench.audio.recording import LONG_S, ReferenceReport, prepare_reference
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.ui.voice_files import forget_file
+
+CONSENT = (
+    "a voice belongs to the person who speaks with it: tick the box if that person agreed to its "
+    "being cloned, or choose a sample voice"
+)
+NO_RECORDING = "record or upload a few seconds of the voice first, or choose one"
+GONE = "the recording is not here any more: record or upload it again"
+
+
+class Heard(NamedTuple):
+    """A recording that was read: ready to be cloned, its report, and the file it came in.
+
+    `reference` is its first `max_s` seconds at most.
+    """
+
+    reference: Reference
+    report: ReferenceReport
+    path: Path
+    max_s: float = LONG_S
+
+    def up_to(self, max_s: float) -> Heard:
+        """Return it for a model that takes `max_s` seconds, as the command line would.
+
+        What was cut off is read again, not kept: minutes of sound a visitor add up. Raises
+        ValueError where the file is gone.
+        """
+        whole = not self.report.cut_s and self.reference.duration_s <= max_s
+        if whole or max_s == self.max_s:
+            return self
+        if not self.path.is_file():
+            raise ValueError(GONE)
+        return read_recording(self.path, max_s)
+
+    def forget(self) -> None:
+        """Delete the uploaded file."""
+        forget_file(self.path)
+
+
+def read_recording(path: Path, max_s: float) -> Heard:
+    """Return a file ready to be cloned; ValueError, in one line, for what is no speech."""
+    sound = read_sound(path)
+    reference, report = prepare_reference(sound.samples, sound.sample_rate, max_s=max_s)
+    return Heard(reference, report, path, max_s)
+
+
+def own_voice(values: Mapping[str, Any], heard: Heard | None, max_s: float) -> Reference:
+    """Return up to `max_s` seconds of the visitor's recording, with its words where it is whole.
+
+    Raises ValueError without a recording, and without consent.
+    """
+    if heard is None:
+        raise ValueError(NO_RECORDING)
+    if not values.get("consent"):
+        raise ValueError(CONSENT)
+    words = (values.get("transcript") or "").strip() or None
+    taken = heard.up_to(max_s)
+    kept = None if taken.report.cut_s else words  # it would say more than is heard
+    return Reference(taken.reference.samples, taken.reference.sample_rate, kept)
