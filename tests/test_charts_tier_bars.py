@@ -82,7 +82,20 @@ def test_a_remedy_makes_the_prediction_slower_and_says_so() -> None:
     (bar,) = bars_numbers([row], "seconds an image").bars
     assert row.slower > 1
     assert bar.value == pytest.approx(row.evidence[0].seconds * row.slower)
+    assert (bar.low, bar.high) == pytest.approx(
+        (row.seconds_per_image_low, row.seconds_per_image_high)
+    )
     assert "times as long, since it fits with" in bar.detail
+    assert f"before its remedies: {row.price}" in why([row], row_key(row))
+
+
+def test_what_is_tight_with_a_remedy_has_its_price_and_holds_back() -> None:
+    many = parse_workload("sd15 768x768 b17 fp16 20")
+    (row,) = tier_rows(path("RTX 4060"), [many])
+    (table_row,) = fit_table([row])[1]
+    assert table_row[3] == "tight with VAE slicing"
+    assert table_row[-1].startswith("VAE slicing: nothing measurable")
+    assert held_back_by(row) == "VRAM: it is tight with VAE slicing"
 
 
 def test_two_gpus_are_bars_of_throughput_only() -> None:
@@ -158,7 +171,7 @@ def test_why_names_all_evidence_memory_and_both_cards(four_kinds) -> None:
     (pair,) = tier_rows(path("RTX 4090", count=2), [FLUX])
     told = why([pair], row_key(pair))
     assert "Two GPUs, two jobs" in told
-    assert "model offload: every network crosses the bus" in told
+    assert "8-bit weights: 15 s, and 12 s without" in told
     with pytest.raises(ValueError, match="there is no figure"):
         why([pair], "nothing | like it")
 

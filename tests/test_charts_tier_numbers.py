@@ -90,6 +90,30 @@ def test_what_does_not_fit_takes_no_time() -> None:
     assert "does not fit" in (row.reason or "")
 
 
+def test_a_prediction_pays_for_its_remedies_and_its_interval_for_their_doubt() -> None:
+    flux = parse_workload("flux1-dev 1024x1024 b1 bf16 28")
+    (row,) = tier_rows(path("RTX 4070 Ti", ram_gib=128), [flux])
+    (one,) = row.evidence
+    assert row.fit == f"fits with {' and '.join(row.remedies)}"
+    assert row.slower > 1
+    assert row.seconds_per_image == pytest.approx(one.seconds * row.slower)
+    assert row.seconds_per_image_low == pytest.approx(one.seconds_low * row.slower_low)
+    assert row.seconds_per_image_high == pytest.approx(one.seconds_high * row.slower_high)
+    assert row.seconds_per_image_low < row.seconds_per_image < row.seconds_per_image_high
+    assert all(name in row.price for name in row.remedies)
+    (plain,) = tier_rows(path("RTX 4070 Ti"), [ASKED])
+    assert (plain.remedies, plain.slower, plain.price) == ((), 1, "")
+
+
+def test_a_larger_and_faster_card_does_not_take_longer_for_the_sake_of_its_remedy() -> None:
+    """Offload on an RTX 4090 takes longer for FLUX in 4 steps than 4 bits on an RTX 4070 Ti."""
+    flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
+    small, large = tier_rows(path("RTX 4070 Ti", "RTX 4090", ram_gib=128), [flux])
+    assert small.remedies
+    assert large.remedies
+    assert large.seconds_per_image < small.seconds_per_image
+
+
 def test_an_unknown_card_cannot_be_told_and_the_others_can() -> None:
     unknown, known = tier_rows(path("RTX 4090 Laptop GPU", "RTX 4090"), [ASKED])
     assert unknown.seconds_per_image is None

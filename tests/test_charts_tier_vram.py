@@ -112,6 +112,13 @@ def test_a_card_without_bf16_is_asked_in_fp16_and_told_so() -> None:
     assert "has no bf16" in flux.reason
 
 
+def test_what_a_remedy_makes_tight_is_drawn_with_what_is_tight() -> None:
+    many = [parse_workload("sd15 768x768 b17 fp16 20")]
+    room = runnable_on(card("RTX 4060"), workloads=many)
+    assert room.runs[0].fit == "tight with VAE slicing"
+    assert [trace.name for trace in room_figure(room).data] == ["tight"]
+
+
 def test_too_little_ram_takes_the_offload_away() -> None:
     flux = [parse_workload("flux1-schnell 1024x1024 b1 bf16 4")]
     assert "offload" in runnable_on(card("RTX 4070 Ti"), workloads=flux).runs[0].fit

@@ -89,6 +89,12 @@ def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
         ((), "--card"),
         (("--rows", "nowhere.csv"), "--out"),
         (("--rows", "nowhere.csv", "--out", "out.csv"), "nowhere.csv"),
+        (("--rows", "r.csv", "--out", "out.csv", "--json"), "leave out --json"),
+        (
+            ("--rows", "r.csv", "--out", "o.csv", "--card", "RTX 4090", "--steps", "20"),
+            "leave out --card, --steps",
+        ),
+        (("--card", "RTX 4090", "--out", "out.json"), "--out goes with --rows"),
     ],
 )
 def test_what_cannot_be_told_is_one_line_and_exit_2(arguments, complaint, capsys) -> None:
@@ -112,6 +118,86 @@ def test_a_table_is_answered_row_by_row(tmp_path, capsys) -> None:
     known, unknown = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
     assert float(known["predicted_image_steps_per_s"]) > 0
     assert unknown["basis"].startswith("cannot tell")
+
+
+def test_a_table_is_corrected_by_reports(tmp_path, capsys) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    rows.write_text(
+        "gpu_canonical,model,precision,app_backend,variant,sampler,steps,width,height,batch\n"
+        "RTX 4090,SD1.5,fp16,diffusers,,DDIM,20,512,512,4\n"
+    )
+    arguments = ("predict", "--rows", str(rows), "--out", str(out))
+    rates = []
+    mine = write_report(tmp_path / "mine.jsonl", 30.0)
+    for more in ((), ("--report", str(mine), "--patience", "0")):
+        assert run(*arguments, *more) == 0
+        (found,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
+        rates.append(float(found["predicted_image_steps_per_s"]))
+    assert rates[1] < 0.9 * rates[0]
+    assert "corrected by 1" in found["basis"]
+    assert run(*arguments, "--report", str(tmp_path / "none.jsonl")) == 2
+    assert "none.jsonl" in capsys.readouterr().err
+
+
+def test_a_table_that_is_no_csv_is_one_line_and_exit_2_and_nothing_is_written(
+    tmp_path, capsys
+) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+    rows.write_text('gpu_canonical,model\n"RTX 4090,SDXL\n')
+    assert run("predict", "--rows", str(rows), "--out", str(out)) == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert f"{rows}: no CSV: in the row that begins in line 2" in errors
+    assert not out.exists()
+
+
+FLUX = ("flux1-dev", "1024x1024", "1", "bf16", "28")
+
+
+def asked_words(card: str, asked: tuple[str, ...]) -> list[str]:
+    names = ("--model", "--size", "--batch", "--precision", "--steps")
+    pairs = zip(names, asked, strict=True)
+    return ["predict", "--card", card, *(word for pair in pairs for word in pair)]
+
+
+@pytest.mark.parametrize(
+    ("card", "asked", "verdict"),
+    [
+        ("RTX 4070 Ti", FLUX, "fits with"),
+        ("RTX 4060", ("sd15", "768x768", "17", "fp16", "20"), "tight with"),
+        ("RTX 4090", ("sd15", "512x512", "4", "fp16", "20"), "fits"),
+    ],
+)
+def test_a_prediction_is_what_tiers_shows_remedies_paid(card, asked, verdict, capsys) -> None:
+    assert run(*asked_words(card, asked), "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    model, size, batch, precision, steps = asked
+    words = f"{model} {size} b{batch} {precision} {steps}"
+    assert run("tiers", "--card", card, "--workload", words, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    assert one["fit"].startswith(verdict)
+    assert row["fit"] == one["fit"]
+    assert row["seconds_per_image"] == pytest.approx(one["seconds_per_image"])
+    for end in ("low", "high"):
+        ours = one[f"seconds_{end}"] / int(batch)
+        assert row[f"seconds_per_image_{end}"] == pytest.approx(ours)
+    assert row["memory_gib"] == pytest.approx(one["memory_gib"])
+    assert (one["slower"] > 1) == ("offload" in one["fit"] or "8-bit" in one["fit"])
+    remedies = one["fit"].removeprefix(verdict).strip().split(" and ")
+    assert all(name in one["basis"] for name in remedies)
+
+
+def test_what_does_not_fit_has_no_time_in_a_prediction_either(capsys) -> None:
+    asked = asked_words("RTX 2060 6GB", ("sdxl", "2048x2048", "64", "fp32", "20"))
+    assert run(*asked, "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert one["fit"] == "does not fit"
+    assert one["seconds"] is one["image_steps_per_s"] is one["seconds_per_image"] is None
+    assert one["memory_gib_low"] > 6
+    assert run(*asked) == 0
+    shown = capsys.readouterr().out
+    assert "time: none, since it does not fit RTX 2060 6GB" in shown
+    assert "image-steps/s" not in shown
 
 
 def test_tiers_shows_every_tier_with_its_basis_and_prices_as_approximate(capsys) -> None:

@@ -8,6 +8,7 @@ import pytest
 from published_memory import CARD_MIB, fit_factors, held_mib, published_rows
 
 from diffusion_bench.tiers.memory import (
+    ATTEMPTS,
     CONTEXT_MIB,
     RAM_SHARE,
     REMEDIES,
@@ -66,7 +67,7 @@ def test_a_published_out_of_memory_never_fits_and_what_ran_is_never_refused():
         verdict = fit_of(found, CARD_MIB[row.card]).verdict
         if row.measured_mib is None:
             assert verdict != "fits", row
-        refused = verdict in ("does not fit", "fits with")
+        refused = verdict in ("does not fit", "fits with", "tight with")
         wrong += refused != (row.measured_mib is None)
     assert len(rows) >= 150
     assert wrong / len(rows) <= 0.05
@@ -150,6 +151,62 @@ def test_a_remedy_is_named_only_if_it_is_needed_and_its_memory_is_there():
     poor = fit_of(flux, 24 * GIB, ram_mib=16 * GIB)
     assert "model offload" not in poor.remedies or poor.need.ram_mib <= RAM_SHARE * 16 * GIB
     assert fit_of(flux, 1 * GIB, ram_mib=64 * GIB).verdict == "does not fit"
+
+
+def test_what_remedies_make_tight_is_not_told_to_fit_nowhere():
+    """Slicing brings 17 pictures well inside 8 GiB at no price; sequential offload must wait."""
+    many = need("sd15", width=768, height=768, batch=17)
+    found = fit_of(many, 8 * GIB)
+    assert found.words() == "tight with VAE slicing"
+    assert found.need.low_mib < 8 * GIB < found.need.high_mib
+    sliced = need("sd15", width=768, height=768, batch=17, remedies=["VAE slicing"])
+    assert sliced.high_mib < many.low_mib
+    assert fit_of(many, sliced.high_mib).words() == "fits with VAE slicing"
+
+
+@pytest.mark.parametrize("gib", [4, 6, 8, 12, 16, 24])
+@pytest.mark.parametrize(
+    ("model", "side", "precision"),
+    [
+        ("sd15", 512, "fp16"),
+        ("sd15", 768, "fp32"),
+        ("sdxl", 1024, "fp16"),
+        ("sd35-medium", 1024, "bf16"),
+        ("flux1-dev", 1024, "bf16"),
+    ],
+)
+def test_what_does_not_fit_does_not_whatever_is_tried(model, side, precision, gib):
+    for batch in (1, 4, 17, 64):
+        asked = need(model, width=side, height=side, batch=batch, precision=precision)
+        found = fit_of(asked, gib * GIB)
+        ends = [
+            memory_of(**asked.workload.model_dump(), remedies=frozenset(attempt)).low_mib
+            for attempt in ATTEMPTS
+        ]
+        if found.verdict == "does not fit":
+            assert min(ends) > gib * GIB
+        elif found.remedies:
+            assert asked.low_mib > gib * GIB >= found.need.low_mib
+            assert (found.need.high_mib <= gib * GIB) == (found.verdict == "fits with")
+
+
+def test_attention_that_writes_its_scores_is_told_to_slice_them():
+    plain = need("sd15", width=1024, height=1024, batch=1, attention="plain")
+    sliced = need(
+        "sd15", width=1024, height=1024, batch=1, attention="plain", remedies=["attention slicing"]
+    )
+    between = (sliced.high_mib + plain.low_mib) / 2
+    assert sliced.high_mib <= between < plain.low_mib
+    assert fit_of(plain, between).words() == "fits with attention slicing"
+
+
+def test_a_remedy_that_changes_nothing_is_not_named():
+    """One picture of 512 pixels has neither slices nor tiles, fused attention no scores."""
+    one = need("sd15", width=512, height=512, batch=1)
+    for gib in (1.5, 1.8, 2.0, 2.2):
+        found = fit_of(one, gib * GIB)
+        assert not {"VAE slicing", "VAE tiling", "attention slicing"} & set(found.remedies)
+        assert set(found.need.remedies) == set(found.remedies)
 
 
 def test_every_remedy_says_its_price_and_where_it_is_from():

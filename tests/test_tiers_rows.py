@@ -7,7 +7,11 @@ import io
 
 import pytest
 
+from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.knowledge import Knowledge
+from diffusion_bench.tiers.predict import predict, residual_of
 from diffusion_bench.tiers.rows import ANSWERED, ASKED, predict_rows
+from diffusion_bench.tiers.workload import TimedCell, Workload
 
 ROW = {
     "gpu_canonical": "RTX 4090",
@@ -100,3 +104,59 @@ def test_a_table_without_a_column_is_refused_and_an_empty_one_is_not() -> None:
 def test_answering_a_table_twice_gives_the_same_table() -> None:
     once = predict_rows(table(ROW))
     assert predict_rows(once) == once
+
+
+def test_a_report_corrects_the_rows_of_other_cards_too() -> None:
+    card = find_card("RTX 4070 Ti").card
+    assert card is not None
+    measured = Workload(model="sd15", batch=4, steps=20)
+    slow = residual_of(card, measured, 3 * predict(card, measured).seconds)
+    (alone,) = answers(ROW)
+    text = predict_rows(table(ROW), knowledge=Knowledge((slow,)))
+    (told,) = csv.DictReader(io.StringIO(text))
+    rate = float(told["predicted_image_steps_per_s"])
+    assert rate < 0.9 * float(alone["predicted_image_steps_per_s"])
+    assert "corrected by 1 measurements (RTX 4070 Ti)" in told["basis"]
+    assert (told["memory_gib"], told["fit"]) == (alone["memory_gib"], alone["fit"])
+
+
+def test_own_cells_answer_plain_whole_calls_and_nothing_else() -> None:
+    """They are of plain PyTorch, timed whole: a web UI or a rate of the loop is another thing."""
+    cells = [
+        TimedCell(Workload(model="sd15", batch=batch, steps=steps), batch * steps, batch * steps)
+        for batch in (1, 2, 4)
+        for steps in (10, 50)
+    ]
+    knowledge = Knowledge(own_cells={"RTX 4090": cells})
+    asked = (ROW, ROW | {"app_backend": "A1111"}, ROW | {"metric": "it/s"})
+    text = predict_rows(table(*(ROW | {"metric": ""} | row for row in asked)), knowledge=knowledge)
+    bases = [row["basis"] for row in csv.DictReader(io.StringIO(text))]
+    assert ["cells that this machine measured" in basis for basis in bases] == [True, False, False]
+
+
+def test_a_row_that_takes_a_remedy_is_answered_as_it_is_asked_and_says_so() -> None:
+    """Others measured it as it stands: a rate with offload would be compared with theirs."""
+    flux = ROW | {"model": "FLUX.1-dev", "precision": "bf16", "width": "1024", "height": "1024"}
+    helped, roomy, never = answers(
+        flux | {"batch": "1", "gpu_canonical": "RTX 4070 Ti"},
+        flux | {"batch": "1", "gpu_canonical": "H200 SXM"},
+        flux | {"batch": "4096", "gpu_canonical": "RTX 4070 Ti"},
+    )
+    assert helped["fit"].startswith("fits with")
+    assert "rate and memory are without the " in helped["basis"]
+    assert helped["memory_gib"] == roomy["memory_gib"]
+    assert float(helped["memory_gib"]) > 12
+    assert roomy["fit"] == "fits"
+    assert "without the" not in roomy["basis"]
+    assert never["fit"] == "does not fit"
+    assert float(never["predicted_image_steps_per_s"]) > 0
+    assert "the rate is that of a card with more memory" in never["basis"]
+
+
+def test_what_is_no_csv_is_told_with_its_line() -> None:
+    head = ",".join(ASKED)
+    good = ",".join(ROW[name] for name in ASKED)
+    with pytest.raises(ValueError, match=r"no CSV: in the row that begins in line 3: unexpected"):
+        predict_rows(f'{head}\n{good}\n"RTX 4090,SD1.5\n{good}\n')
+    with pytest.raises(ValueError, match=r"no CSV: in the row that begins in line 1: "):
+        predict_rows(f'"{head}\n{good}\n')

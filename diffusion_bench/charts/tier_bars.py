@@ -97,9 +97,11 @@ def _bar(
     cards: Sequence[Card] | None,
 ) -> TierBar:
     """Return one piece of evidence as a bar."""
-    each = (row.slower if one.kind == "predicted" else 1.0) / one.workload.batch
-    seconds = one.seconds * each
-    ends = [end and end * each for end in (one.seconds_low, one.seconds_high)]
+    each = 1 / one.workload.batch
+    paid = (row.slower_low, row.slower, row.slower_high) if one.kind == "predicted" else (1, 1, 1)
+    seconds = one.seconds * each * paid[1]
+    given = ((one.seconds_low, paid[0]), (one.seconds_high, paid[2]))
+    ends = [end and end * each * slower for end, slower in given]
     detail = _detail(row, one)
     at_most = False
     if metric == "seconds an image":
@@ -141,7 +143,7 @@ def _detail(row: TierRow, one: Evidence) -> str:
     if one.kind == "predicted":
         told.append("80 % interval")
         if row.slower != 1:
-            told.append(f"{row.slower:g} times as long, since it {row.fit}")
+            told.append(f"{row.slower:.3g} times as long, since it {row.fit_words}")
     return "; ".join(told)
 
 

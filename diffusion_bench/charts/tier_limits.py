@@ -48,9 +48,9 @@ def bottleneck(
     assert card is not None, row.faster_card
     if row.fit == "does not fit":
         return _misfit(row, card, ram_gib)
-    if row.fit.startswith("fits with"):
+    if row.remedies:
         ram = ", and RAM holds what is offloaded" if "offload" in row.fit else ""
-        return Bottleneck("VRAM", f"VRAM: it {row.fit}{ram}")
+        return Bottleneck("VRAM", f"VRAM: it {row.fit_words}{ram}")
     return Bottleneck(*PACES[limit_of(card, row.workload)])
 
 
@@ -66,9 +66,10 @@ def _misfit(row: TierRow, card: Card, ram_gib: float | None) -> Bottleneck:
     split = "; split over both cards it runs" if row.only_split else ""
     if ram_gib is not None:
         roomy = fit_on(card, row.workload, Software())
-        if roomy.verdict == "fits with":
+        if roomy.remedies:
             needed = roomy.need.ram_mib / 1024
-            words = f"RAM: it {roomy.words()}, but {needed:.0f} GiB of weights must wait in RAM"
+            fits = roomy.words().replace("tight", "is tight")
+            words = f"RAM: it {fits}, but {needed:.0f} GiB of weights must wait in RAM"
             return Bottleneck("RAM", words + split)
     fits = "it fits neither card alone" if split else "it does not fit, whatever is tried"
     return Bottleneck("VRAM", f"VRAM: {fits}{split}")
@@ -98,7 +99,7 @@ def _sentence(tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]]) -> str:
 
 def _short(row: TierRow) -> str:
     workload = row.workload
-    detail = f" ({row.fit})" if (row.fit or "").startswith("fits with") else ""
+    detail = f" ({row.fit})" if row.remedies else ""
     if row.only_split:
         detail = " (split over both cards)"
     return f"{workload.model} at {workload.width}x{workload.height}{detail}"

@@ -5,7 +5,6 @@ Reports correct the predictions, and where they hold the very workload they stan
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from diffusion_bench.charts.tier_measured import Findings, Measured
@@ -20,8 +19,9 @@ from diffusion_bench.tiers.evidence import (
     ranked,
 )
 from diffusion_bench.tiers.knowledge import Knowledge
-from diffusion_bench.tiers.memory import REMEDIES, Fit
+from diffusion_bench.tiers.memory import Fit
 from diffusion_bench.tiers.path import Tier, UpgradePath
+from diffusion_bench.tiers.remedy_price import RemedyPrice, price_of
 from diffusion_bench.tiers.rows import fit_on, need_of
 from diffusion_bench.tiers.two_gpus import SplitModel, TwoGpus, one_batch, one_model, two_jobs
 from diffusion_bench.tiers.workload import Software, Workload
@@ -34,9 +34,10 @@ class TierRow(Record):
     """One tier and one workload. `None` where it cannot be told; `reason` says why.
 
     `evidence` is ranked, the first one gives the figures. `faster_card` is the one they are of;
-    `slower` is what the remedies it takes to fit multiply a predicted time by. `j_per_image` was
-    measured with the time that gives the figures; `at_most_j_per_image` is the card's rated power
-    over that time. `two_gpus`: how a tier with two cards can use them, all predicted;
+    `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
+    `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
+    time that gives the figures; `at_most_j_per_image` is the card's rated power over that time.
+    `two_gpus`: how a tier with two cards can use them, all predicted;
     `measured_together`: what reports measured two such cards to do.
     """
 
@@ -45,7 +46,11 @@ class TierRow(Record):
     faster_card: str = ""
     workload: Workload
     fit: str | None = None
+    remedies: tuple[str, ...] = ()
     slower: float = 1.0
+    slower_low: float = 1.0
+    slower_high: float = 1.0
+    price: str = ""
     memory_gib: float | None = None
     memory_gib_low: float | None = None
     memory_gib_high: float | None = None
@@ -59,6 +64,13 @@ class TierRow(Record):
     two_gpus: tuple[TwoGpus, ...] = ()
     measured_together: tuple[Together, ...] = ()
     reason: str | None = None
+
+    @property
+    def fit_words(self) -> str:
+        """Return the verdict as it goes on after "it"."""
+        return (
+            f"is {self.fit}" if (self.fit or "").startswith("tight") else self.fit or "cannot tell"
+        )
 
     @property
     def only_split(self) -> bool:
@@ -168,19 +180,35 @@ def _is_of(one: Measured | Together, workload: Workload) -> bool:
 def _figures(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> dict[str, object]:
     """Return a row's figures from its best evidence; a prediction pays for its remedies."""
     best = evidence[0]
-    slower = math.prod(REMEDIES[remedy].slower for remedy in fit.remedies)
-    each = (slower if best.kind == "predicted" else 1.0) / best.workload.batch
-    seconds = best.seconds * each
+    price = _price(card, evidence, fit)
+    each = 1 / best.workload.batch
+    low, middle, high = each, each, each
+    if best.kind == "predicted":
+        low, middle, high = (each * n for n in (price.slower_low, price.slower, price.slower_high))
+    seconds = best.seconds * middle
     return {
         "evidence": evidence,
-        "slower": slower,
+        "remedies": fit.remedies,
+        "slower": price.slower,
+        "slower_low": price.slower_low,
+        "slower_high": price.slower_high,
+        "price": price.words,
         "seconds_per_image": seconds,
-        "seconds_per_image_low": None if best.seconds_low is None else best.seconds_low * each,
-        "seconds_per_image_high": None if best.seconds_high is None else best.seconds_high * each,
+        "seconds_per_image_low": None if best.seconds_low is None else best.seconds_low * low,
+        "seconds_per_image_high": None if best.seconds_high is None else best.seconds_high * high,
         "images_per_hour": 3600 / seconds,
         "j_per_image": None if best.energy_j is None else best.energy_j / best.workload.batch,
         "at_most_j_per_image": card.tdp_w * seconds,
     }
+
+
+def _price(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> RemedyPrice:
+    """Return what a fit's remedies make of the prediction among the evidence."""
+    one = next(one for one in evidence if one.kind == "predicted")
+    assert one.seconds_low is not None
+    assert one.seconds_high is not None
+    given = (one.seconds_low, one.seconds, one.seconds_high)
+    return price_of(fit, card, one.workload.calls, given)
 
 
 def _two(

@@ -68,6 +68,8 @@ def room_figure(room: Room) -> go.Figure:
 
 def _look(one: Runnable) -> str:
     verdict = one.fit or ""
+    if verdict.startswith("tight"):
+        return "tight"
     return "fits with a remedy" if verdict.startswith("fits with") else verdict
 
 

@@ -58,7 +58,7 @@ def _evidence(one: Evidence, row: TierRow) -> str:
     if one.energy_j is not None:
         told.append(f"{one.energy_j * each:.4g} J/image measured")
     if one.kind == "predicted" and row.slower != 1:
-        told.append(f"before its remedies, which take {row.slower:g} times as long")
+        told.append(f"before its remedies: {row.price}")
     counted = f", {', '.join(told)}" if told else ""
     return f"- {one.kind}: {one.seconds * each:.4g} s/image{interval}{counted}; {one.source}"
 
@@ -82,12 +82,7 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
 
 def _prices(row: TierRow) -> list[str]:
     """Return what each remedy saves and costs."""
-    names = (row.fit or "").removeprefix("fits with ").split(" and ")
-    return [
-        f"{name}: {REMEDIES[name].price} ({REMEDIES[name].source})"
-        for name in names
-        if name in REMEDIES
-    ]
+    return [f"{name}: {REMEDIES[name].price} ({REMEDIES[name].source})" for name in row.remedies]
 
 
 def _two(way: Any) -> str:

@@ -17,11 +17,24 @@ if TYPE_CHECKING:
     from diffusion_bench.tiers.workload import Workload
 
 PATIENCE_S = 1.0
+# What `--rows` takes from the table, or does not print, by the names of the function's arguments.
+OF_ONE = ("card", "model", "size", "batch", "precision", "steps", "sampler", "json")
+TIMES = (
+    "seconds",
+    "seconds_low",
+    "seconds_high",
+    "seconds_per_image",
+    "image_steps_per_s",
+    "image_steps_per_s_low",
+    "image_steps_per_s_high",
+    "slower",
+)
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
 
 def predict(
+    context: typer.Context,
     card: Annotated[str | None, typer.Option(help='As in "RTX 4070 Ti", the whole name.')] = None,
     model: Annotated[str, typer.Option(help="A short name as sd15, or a hub id.")] = "sd15",
     size: Annotated[str, typer.Option(help="Width x height in pixels.")] = "512x512",
@@ -44,8 +57,11 @@ def predict(
     """
     known = _known_cards(cards)
     if rows is not None:
-        _predict_rows(rows, out, known)
+        _refuse_beside_rows(context)
+        _predict_rows(rows, out, known, report or [], patience)
         return
+    if out is not None:
+        raise ValueError("--out goes with --rows; a single prediction is printed")
     if card is None:
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
     from diffusion_bench.cli.tier_reports import read_reports
@@ -159,7 +175,22 @@ def _known_cards(path: Path | None) -> tuple[Card, ...]:
     return read_cards(path) if path else known_cards()
 
 
-def _predict_rows(rows: Path, out: Path | None, cards: Sequence[Card]) -> None:
+def _refuse_beside_rows(context: typer.Context) -> None:
+    """Raise ValueError for an option of a single prediction that was given beside `--rows`."""
+    given = [f"--{name}" for name in OF_ONE if _is_typed(context, name)]
+    if given:
+        raise ValueError(f"--rows predicts what its table says: leave out {', '.join(given)}")
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _predict_rows(
+    rows: Path, out: Path | None, cards: Sequence[Card], reports: list[Path], patience: float
+) -> None:
+    from diffusion_bench.cli.tier_reports import read_reports
     from diffusion_bench.reports.whole_file import write_whole
     from diffusion_bench.tiers.rows import predict_rows
 
@@ -169,7 +200,12 @@ def _predict_rows(rows: Path, out: Path | None, cards: Sequence[Card]) -> None:
         text = rows.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{rows} is no CSV file in UTF-8: {error}") from None
-    write_whole(out, predict_rows(text, cards).encode())
+    knowledge = read_reports(reports, cards, patience_s=patience or None).findings.knowledge
+    try:
+        answered = predict_rows(text, cards, knowledge)
+    except ValueError as error:
+        raise ValueError(f"{rows}: {error}") from None
+    write_whole(out, answered.encode())
     typer.echo(f"predictions: {out}")
 
 
@@ -178,6 +214,7 @@ def _prediction(
 ) -> dict[str, Any]:
     """Return everything that is predicted of a workload on a card, as plain values."""
     from diffusion_bench.tiers.cards import find_card
+    from diffusion_bench.tiers.remedy_price import remedied
     from diffusion_bench.tiers.rows import fit_on
     from diffusion_bench.tiers.workload import Software
 
@@ -186,7 +223,11 @@ def _prediction(
         raise ValueError(f"cannot tell: {match.reason}")
     found = findings.knowledge.predict(match.card, workload)
     fit = fit_on(match.card, workload, Software())
-    return found.model_dump(mode="json") | {
+    paid = remedied(found, fit, match.card)
+    told = paid.model_dump(mode="json") | {"slower": paid.seconds / found.seconds}
+    if fit.verdict == "does not fit":
+        told |= dict.fromkeys(TIMES)
+    return told | {
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,
         "memory_gib_high": fit.need.high_mib / 1024,

@@ -35,10 +35,25 @@ class Knowledge:
         self._own_cells = own_cells or {}
         self._laws: dict[tuple[str, str], OwnLaw] = {}
 
-    def predict(self, card: Card, workload: Workload) -> Prediction:
-        """Return the prediction for a workload by plain PyTorch; ValueError where there is none."""
-        own = self._own_prediction(card, workload)
-        return own or predict(card, workload, residuals=self.residuals)
+    def predict(
+        self,
+        card: Card,
+        workload: Workload,
+        software: Software | None = None,
+        *,
+        loop_only: bool = False,
+    ) -> Prediction:
+        """Return the prediction for a workload, by plain PyTorch unless told; ValueError for none.
+
+        `loop_only`: the rate is of the denoising loop. This machine's own cells are whole calls of
+        plain PyTorch and tell nothing else.
+        """
+        chosen = software or Software()
+        if chosen == Software() and not loop_only:
+            own = self._own_prediction(card, workload)
+            if own is not None:
+                return own
+        return predict(card, workload, chosen, residuals=self.residuals, loop_only=loop_only)
 
     def _own_prediction(self, card: Card, workload: Workload) -> Prediction | None:
         cells = [

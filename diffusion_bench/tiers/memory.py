@@ -27,7 +27,7 @@ from diffusion_bench.tiers.cost import (
 
 MIB = 2**20
 Measure = Literal["least", "allocated", "reserved", "most"]
-FitName = Literal["fits", "tight", "fits with", "does not fit"]
+FitName = Literal["fits", "tight", "fits with", "tight with", "does not fit"]
 
 PART_OF: dict[StageName, str] = {
     "text encoder": "text encoder",
@@ -65,7 +65,10 @@ FACTORS: dict[tuple[StageName, Width], Factor] = {
 
 
 class Remedy(Record):
-    """A way to need less memory. `slower`: the whole generation's time over what it was without."""
+    """A way to need less memory. `slower`: the call's time over what it was without.
+
+    What offloaded weights take to cross the bus comes on top of it, see `remedy_price.py`.
+    """
 
     saves: str
     price: str
@@ -98,13 +101,13 @@ REMEDIES: dict[str, Remedy] = {
     "model offload": Remedy(
         saves="only the network at work is on the card; the rest is in the machine's memory",
         price="every network crosses the bus once a generation: 16.1 s, and 11.4 s without",
-        slower=1.4,
+        slower=1.0,
         source=SDXL_BLOG,
     ),
     "sequential offload": Remedy(
         saves="only the layer at work is on the card",
         price="every layer crosses the bus at every step: 67 s, and 11.4 s without",
-        slower=5.9,
+        slower=1.0,
         source=SDXL_BLOG,
     ),
     "8-bit weights": Remedy(
@@ -122,19 +125,26 @@ REMEDIES: dict[str, Remedy] = {
 }
 # GiB after loading: 17.0 (8-bit, torchao) and 12.3 (4-bit, quanto), 0.39 of them not quantised.
 QUANTISED_BYTES = {"8-bit weights": 1.07, "4-bit weights": 0.77}
-# Tried in this order, cheapest in time and harmless to the picture first.
-ATTEMPTS: tuple[tuple[str, ...], ...] = (
+# Tried in this order, cheapest in time first; what an attempt does without is left out of it again.
+SLICED = ("attention slicing", "VAE slicing", "VAE tiling")
+# The picture stays what it is, and the weights stay where they are.
+IN_PLACE: tuple[tuple[str, ...], ...] = (
     ("VAE slicing",),
     ("VAE tiling",),
     ("VAE slicing", "VAE tiling"),
-    ("model offload",),
-    ("model offload", "VAE slicing", "VAE tiling"),
-    ("8-bit weights", "VAE slicing", "VAE tiling"),
-    ("4-bit weights", "VAE slicing", "VAE tiling"),
-    ("8-bit weights", "model offload", "VAE slicing", "VAE tiling"),
-    ("4-bit weights", "model offload", "VAE slicing", "VAE tiling"),
-    ("sequential offload", "VAE slicing", "VAE tiling"),
+    SLICED,
 )
+# A model that is too large for a card takes longer to cross the bus than in 8 bits, which change
+# its pictures a little; in 4 they change more.
+DEARER: tuple[tuple[str, ...], ...] = (
+    ("8-bit weights", *SLICED),
+    ("model offload", *SLICED),
+    ("4-bit weights", *SLICED),
+    ("8-bit weights", "model offload", *SLICED),
+    ("4-bit weights", "model offload", *SLICED),
+    ("sequential offload", *SLICED),
+)
+ATTEMPTS = IN_PLACE + DEARER
 OFFLOADS = frozenset({"model offload", "sequential offload"})
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
 LAYERS_RESIDENT = 2  # one at work and the next on its way
@@ -201,9 +211,9 @@ class Fit(Record):
 
     def words(self) -> str:
         """Return the verdict as it is shown."""
-        if self.verdict != "fits with":
+        if not self.remedies:
             return self.verdict
-        return f"fits with {' and '.join(self.remedies)}"
+        return f"{self.verdict} {' and '.join(self.remedies)}"
 
 
 def memory_of(
@@ -260,7 +270,9 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
 
     fits           even the high end of the interval
     tight          the card is inside the interval: another program's window may decide
-    fits with      a remedy brings the high end inside; `ram_mib` must hold what is offloaded
+    fits with      remedies bring the high end inside; `ram_mib` must hold what is offloaded
+    tight with     remedies bring the low end inside. Those that leave the weights where they are
+                   go before any offload, even if that would fit; else none makes it fit
     does not fit   not even the low end, whatever is tried
     """
     plain = Fit(
@@ -268,15 +280,50 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
     )
     if plain.verdict != "does not fit":
         return plain
-    for attempt in ATTEMPTS:
-        lesser = memory_of(
-            **need.workload.model_dump(), remedies=frozenset(need.remedies) | frozenset(attempt)
-        )
-        waits = lesser.ram_mib <= (ram_mib or float("inf")) * RAM_SHARE
-        if waits and verdict(lesser.low_mib, lesser.high_mib, vram_mib) == "fits":
-            useful = tuple(name for name in attempt if _matters(name, attempt, need))
+    spare_mib = float("inf") if ram_mib is None else RAM_SHARE * ram_mib
+    found = (_helped(need, vram_mib, spare_mib, attempts) for attempts in (IN_PLACE, DEARER))
+    return next((fit for fit in found if fit is not None), plain)
+
+
+def _helped(
+    need: MemoryNeed, vram_mib: float, spare_mib: float, attempts: tuple[tuple[str, ...], ...]
+) -> Fit | None:
+    """Return the first attempt that fits, else the first that is tight; `None` if none is."""
+    tight: Fit | None = None
+    for attempt in attempts:
+        lesser = _with(need, attempt)
+        found = verdict(lesser.low_mib, lesser.high_mib, vram_mib)
+        if found == "does not fit" or lesser.ram_mib > spare_mib:
+            continue
+        if found == "fits":
+            useful, lesser = _needed(need, attempt, vram_mib)
             return Fit(verdict="fits with", remedies=useful, need=lesser, vram_mib=vram_mib)
-    return plain
+        if tight is None:
+            useful, lesser = _needed(need, attempt, vram_mib)
+            tight = Fit(verdict="tight with", remedies=useful, need=lesser, vram_mib=vram_mib)
+    return tight
+
+
+def _needed(
+    need: MemoryNeed, attempt: tuple[str, ...], vram_mib: float
+) -> tuple[tuple[str, ...], MemoryNeed]:
+    """Return an attempt without the remedies that its verdict does without, and its need."""
+    kept, lesser = attempt, _with(need, attempt)
+    for name in attempt:
+        fewer = tuple(other for other in kept if other != name)
+        without = _with(need, fewer)
+        same = verdict(without.low_mib, without.high_mib, vram_mib) == (
+            verdict(lesser.low_mib, lesser.high_mib, vram_mib)
+        )
+        if same and without.ram_mib <= lesser.ram_mib:
+            kept, lesser = fewer, without
+    return kept, lesser
+
+
+def _with(need: MemoryNeed, remedies: tuple[str, ...]) -> MemoryNeed:
+    """Return a need with more remedies."""
+    taken = frozenset(need.remedies) | frozenset(remedies)
+    return memory_of(**need.workload.model_dump(), remedies=taken)
 
 
 def verdict(low_mib: float, high_mib: float, vram_mib: float) -> FitName:
@@ -346,6 +393,13 @@ def _resident_bytes(
     if "sequential offload" in remedies:
         return min(sizes[own_name], LAYERS_RESIDENT * 4.0 * own.largest_layer)
     return sizes[own_name] if "model offload" in remedies else sum(sizes.values())
+
+
+def weights_of(need: MemoryNeed) -> dict[str, float]:
+    """Return the bytes of each part's weights, as a need's remedies leave them."""
+    asked, remedies = need.workload, frozenset(need.remedies)
+    parts = counts()[asked.model].parts
+    return {name: _part_bytes(part, name, asked, remedies) for name, part in parts.items()}
 
 
 def _part_bytes(part: Part, name: str, asked: Workload, remedies: frozenset[str]) -> float:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from diffusion_bench.records import explain
 from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
-from diffusion_bench.tiers.predict import predict
 from diffusion_bench.tiers.published import LOOP_ONLY, workload_of_row
 from diffusion_bench.tiers.workload import Software, Workload, software_named
 
@@ -31,14 +31,17 @@ ANSWERED = ("predicted_image_steps_per_s", "low", "high", "memory_gib", "fit", "
 CANNOT_TELL = "cannot tell"
 
 
-def predict_rows(text: str, cards: Sequence[Card] | None = None) -> str:
+def predict_rows(
+    text: str, cards: Sequence[Card] | None = None, knowledge: Knowledge | None = None
+) -> str:
     """Return a CSV table with the answers appended to each row, whatever other columns it has.
 
-    Raise ValueError for a table that lacks a column. `metric`, where there is such a column, says
-    whether the rate is of the denoising loop ("it/s") or, as without it, of the whole call.
+    Raise ValueError for what is no CSV, and for a table that lacks a column. `metric`, where there
+    is such a column, says whether the rate is of the denoising loop ("it/s") or, as without it, of
+    the whole call. `knowledge` corrects the rates by what was measured. A row is answered as it is
+    asked: where it takes remedies to fit, `fit` names them, and rate and memory are those without.
     """
-    rows = csv.DictReader(io.StringIO(text))
-    columns = list(rows.fieldnames or ())
+    columns, rows = _read(text)
     lacking = [name for name in ASKED if name not in columns]
     if lacking:
         raise ValueError(f"the table has no column {lacking[0]!r}; it needs {', '.join(ASKED)}")
@@ -47,15 +50,31 @@ def predict_rows(text: str, cards: Sequence[Card] | None = None) -> str:
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        given = {name: (row[name] or "") for name in columns}
-        writer.writerow(given | answer(given, cards))
+        writer.writerow(row | answer(row, cards, knowledge))
     return out.getvalue()
 
 
-def answer(row: Mapping[str, str], cards: Sequence[Card] | None = None) -> dict[str, str]:
+def _read(text: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Return a table's columns and rows; raise ValueError, with the line, for what is no CSV."""
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    rows, begins = [], 1
+    try:
+        columns = list(reader.fieldnames or ())
+        begins = reader.line_num + 1
+        for row in reader:
+            rows.append({name: (row[name] or "") for name in columns})
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"no CSV: in the row that begins in line {begins}: {error}") from None
+    return columns, rows
+
+
+def answer(
+    row: Mapping[str, str], cards: Sequence[Card] | None = None, knowledge: Knowledge | None = None
+) -> dict[str, str]:
     """Return the answers for one row; where none can be given, "cannot tell" and why."""
     try:
-        return _answer(row, cards)
+        return _answer(row, cards, knowledge or Knowledge())
     except ValidationError as error:
         reason = explain(error)
     except ValueError as error:
@@ -83,7 +102,9 @@ def need_of(workload: Workload, software: Software) -> MemoryNeed:
     )
 
 
-def _answer(row: Mapping[str, str], cards: Sequence[Card] | None) -> dict[str, str]:
+def _answer(
+    row: Mapping[str, str], cards: Sequence[Card] | None, knowledge: Knowledge
+) -> dict[str, str]:
     match = find_card(row["gpu_canonical"], cards)
     if match.card is None:
         raise ValueError(match.reason)
@@ -92,13 +113,22 @@ def _answer(row: Mapping[str, str], cards: Sequence[Card] | None) -> dict[str, s
     workload = workload_of_row(row)
     software = software_named(row["app_backend"], row["variant"])
     loop_only = row.get("metric", "").strip() == LOOP_ONLY or not row["steps"].strip()
-    found = predict(match.card, workload, software, loop_only=loop_only)
+    found = knowledge.predict(match.card, workload, software, loop_only=loop_only)
     fit = fit_on(match.card, workload, software)
     return {
         "predicted_image_steps_per_s": f"{found.image_steps_per_s:.4g}",
         "low": f"{found.image_steps_per_s_low:.4g}",
         "high": f"{found.image_steps_per_s_high:.4g}",
-        "memory_gib": f"{fit.need.peak_mib / 1024:.3g}",
+        "memory_gib": f"{need_of(workload, software).peak_mib / 1024:.3g}",
         "fit": fit.words(),
-        "basis": "; ".join(filter(None, (found.basis, match.note))),
+        "basis": "; ".join(filter(None, (found.basis, _caveat(fit), match.note))),
     }
+
+
+def _caveat(fit: Fit) -> str:
+    """Return what is to be known of a rate where the card's memory does not do for it."""
+    if fit.remedies:
+        return f"rate and memory are without the {' and '.join(fit.remedies)} that it takes"
+    if fit.verdict == "does not fit":
+        return "the rate is that of a card with more memory"
+    return ""
