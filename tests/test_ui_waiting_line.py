@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -12,6 +13,7 @@ from ui_server import VALUES, busy_device
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice import catalog
+from diffusion_bench.bench.runner import Progress
 from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
@@ -136,18 +138,28 @@ def test_a_picture_speech_and_a_probe_wait_in_one_line(app):
     assert set(app.engine.done[2:]) == {"picture"}
 
 
-@pytest.mark.usefixtures("warm_workers")
-def test_a_sweep_waits_in_the_line_and_others_wait_for_it(app):
-    with busy_device():
-        first = app.sweeping.run(SMALLEST_SWEEP)
-        assert next_wait(first) == waiting_words(None)
-        picture = app.drawing.draw(VALUES)
-        assert next_wait(picture) == waiting_words(1)
-        second = app.sweeping.run(SMALLEST_SWEEP)
-        assert next_wait(second) == waiting_words(2)
-        second.close()
-        first.close()
+def measuring(*given, **options):
+    """Stand for a sweep's own process: it waits for the device, then measures without end."""
+    yield Progress(kind="waiting", num_cells=1, num_done=0)
+    while True:
+        yield Progress(kind="heartbeat", num_cells=1, num_done=0)
+        time.sleep(0.01)
 
+
+def test_a_sweep_waits_in_the_line_and_others_wait_for_it(app, monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.sweeping.run_sweep", measuring)
+    waiting = []
+    for views in (
+        app.sweeping.run(SMALLEST_SWEEP),
+        app.drawing.draw(VALUES),
+        app.sweeping.run(SMALLEST_SWEEP),
+    ):
+        assert next_wait(views) == waiting_words(len(waiting) or None)
+        waiting.append(views)
+
+    sweep, picture, last = waiting
+    last.close()
+    sweep.close()
     assert list(picture)[-1].pictures
 
 
