@@ -109,7 +109,7 @@ def test_captions_that_ask_for_everything_give_every_figure(scorer: ClipScorer) 
     assert (found.objects.n, found.relation.n, found.count.n) == (12, 6, 6)
     assert found.frechet is not None
     assert found.frechet.low < found.frechet.value < found.frechet.high
-    assert found.reference == "300 scenes drawn as the scorer was taught"
+    assert found.reference == "300 scenes, kept with the scorer"
     assert found.diversity is not None
     assert found.diversity.n == 12
     assert found.scorer_digest == scorer.digest

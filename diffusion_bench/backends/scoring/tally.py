@@ -100,7 +100,7 @@ class Tally:
             return None, None, OTHER_WORDS
         distance = distance_from(reference)
         found = bootstrap(lambda weights: distance(Moments.weighted(features, weights)), groups)
-        return found, f"{reference.count} scenes drawn as the scorer was taught", ""
+        return found, f"{reference.count} scenes, kept with the scorer", ""
 
 
 def _groups(captions: Sequence[str]) -> Tensor:
