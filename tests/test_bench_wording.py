@@ -1,11 +1,10 @@
-"""Durations and cells in words."""
+"""Durations in words."""
 
 from __future__ import annotations
 
 import pytest
 
-from diffusion_bench.bench.wording import in_words, name_request
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.bench.wording import in_words
 
 
 @pytest.mark.parametrize(
@@ -21,12 +20,3 @@ from diffusion_bench.records import ImageRequest
 )
 def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
-
-
-def test_a_cell_is_named_by_what_sweeps_vary() -> None:
-    request = ImageRequest(prompt="a", steps=20, batch=4, width=96, height=64)
-    assert name_request(request) == "ddim, 20 steps, 96x64, batch 4"
-    one = request.model_copy(update={"steps": 1, "eta": 0.5})
-    assert name_request(one).startswith("ddim")
-    assert "1 step," in name_request(one)
-    assert "0.5" in name_request(one)

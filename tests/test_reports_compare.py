@@ -143,10 +143,23 @@ def test_an_extrapolated_total_is_compared_by_its_interval_and_said_to_be_one():
     bare = one.samples[0].model_copy(update={"step_s": (0.08, 0.08)})
     blind = cell.model_copy(update={"samples": (bare,)})
     (row,) = compare([make_report(whole), make_report(blind)])
-    assert (row.verdict, row.reason.partition(":")[0]) == (
+    assert (row.verdict, row.reason) == (
         "cannot tell",
-        "an extrapolated total has no interval",
+        "other: an extrapolated total has no interval: too few steps were timed",
     )
+
+
+def test_a_cell_timed_whole_is_not_said_to_be_extrapolated_where_it_lacks_an_interval():
+    short = make_cell(wall_s=(1.0, 1.01, 0.99, 1.0), steps=10)
+    asked = short.request.model_copy(update={"steps": 100})
+    rule = Extrapolation(measured_steps=10, rule="test")
+    cell = short.model_copy(
+        update={"request": asked, "cell_id": asked.workload_id(), "extrapolation": rule}
+    )
+    few = make_cell(wall_s=(8.0, 8.1), steps=100)
+    (row,) = compare([make_report(few), make_report(cell)])
+    assert row.verdict == "cannot tell"
+    assert row.reason == "baseline: a median of 2 has no interval: too few calls were timed"
 
 
 def test_the_whole_names_the_verdict_the_mean_ratio_and_what_else_differs():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
 
 import pytest
 from fakes import make_cell, make_header, make_report
+from test_reports_hostile import hostile_file, lines_of, originals
 
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports import index
@@ -188,3 +190,80 @@ def test_two_that_write_at_once_lose_nothing(tmp_path):
         thread.join()
     assert [len(asked.digests) for asked in answers] == [60] * 4
     assert all(sorted(asked.digests) == sorted(answers[0].digests) for asked in answers)
+
+
+NO_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+def odd_place(make, path):
+    """Make a file or a folder there, or skip the test."""
+    try:
+        return make(path)
+    except (OSError, ValueError):
+        pytest.skip("this file system takes no such name or time")
+
+
+def test_a_file_whose_name_is_no_text_is_read_each_time_and_stops_no_other(tmp_path, reads):
+    odd = odd_place(write, tmp_path / f"{NO_UTF8}.jsonl")
+    bad = tmp_path / f"{NO_UTF8}-bad.jsonl"
+    bad.write_text("<html>")
+    good, gone = write(tmp_path / "good.jsonl"), tmp_path / f"{NO_UTF8}-gone.jsonl"
+    known = ReportIndex(tmp_path / "index")
+    for _ in range(2):
+        asked = known.ask([odd, bad, good, gone])
+        assert sorted(one.source for one in asked.digests) == [r"caf\xe9.jsonl", "good.jsonl"]
+        assert len(asked.complaints) == 2
+        assert all(r"caf\xe9-" in line for line in asked.complaints)
+        "\n".join(asked.complaints).encode()
+    assert sorted(reads) == sorted([odd.name, bad.name] * 2 + ["good.jsonl"])
+
+
+def test_a_folder_whose_name_is_no_text_costs_what_is_known_of_others_nothing(tmp_path, reads):
+    folder = tmp_path / NO_UTF8
+    odd_place(lambda path: path.mkdir(), folder)
+    odd, good = write(folder / "odd.jsonl"), write(tmp_path / "good.jsonl")
+    known = ReportIndex(tmp_path / "index")
+    for _ in range(2):
+        assert len(known.ask([odd, good]).digests) == 2
+    assert sorted(reads) == ["good.jsonl", "odd.jsonl", "odd.jsonl"]
+
+
+def test_a_time_that_sqlite_cannot_hold_costs_that_files_place_alone(tmp_path, reads):
+    late, good = write(tmp_path / "late.jsonl"), write(tmp_path / "good.jsonl")
+    odd_place(lambda path: os.utime(path, ns=(10**19, 10**19)), late)
+    if late.stat().st_mtime_ns < 2**63:
+        pytest.skip("this file system holds no time after the year 2262")
+    known = ReportIndex(tmp_path / "index")
+    for _ in range(2):
+        assert len(known.ask([late, good]).digests) == 2
+    assert sorted(reads) == ["good.jsonl", "late.jsonl", "late.jsonl"]
+
+
+def test_of_a_report_that_cannot_be_kept_whole_nothing_is_kept(tmp_path, reads, monkeypatch):
+    real = index.digest_of
+
+    def spoilt(report):
+        found = real(report)
+        if report.source != "odd.jsonl":
+            return found
+        return found._replace(cells=(found.cells[0], found.cells[1]._replace(median_s=0.0)))
+
+    monkeypatch.setattr(index, "digest_of", spoilt)
+    odd, good = write(tmp_path / "odd.jsonl"), write(tmp_path / "good.jsonl")
+    known = ReportIndex(tmp_path / "index")
+    for _ in range(2):
+        assert [len(one.cells) for one in known.ask([odd, good]).digests] == [2, 2]
+    assert sorted(reads) == ["good.jsonl", "odd.jsonl", "odd.jsonl"]
+
+
+def test_hostile_reports_are_answered_or_complained_of_and_kept_as_they_are(tmp_path, reads):
+    rng, sound = random.Random(3), [lines_of(report) for report in originals()]
+    paths = [tmp_path / f"{number}.jsonl" for number in range(120)]
+    for path in paths:
+        path.write_bytes(hostile_file(sound, rng))
+    known = ReportIndex(tmp_path / "index")
+    first, second = known.ask(paths), known.ask(paths)
+    assert len(first.digests) + len(first.complaints) == len(paths)
+    assert min(len(first.digests), len(first.complaints)) > 20
+    assert sorted(first.complaints) == sorted(second.complaints)
+    assert sorted(map(repr, first.digests)) == sorted(map(repr, second.digests))

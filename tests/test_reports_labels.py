@@ -1,13 +1,20 @@
-"""The card that a report names, judges by and is learnt from is the one it was measured on."""
+"""The card a report is named after is the one measured on; cells are named by what tells them."""
 
 from __future__ import annotations
 
 import pytest
 from fakes import make_cell, make_header
 
+from diffusion_bench.records import ImageRequest, VoiceRequest
 from diffusion_bench.reports.digests import digest_of
 from diffusion_bench.reports.export import describe, to_rows
-from diffusion_bench.reports.labels import device_name, gpu_card, report_card
+from diffusion_bench.reports.labels import (
+    device_name,
+    gpu_card,
+    name_among,
+    name_request,
+    report_card,
+)
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.plausible import over_the_limit
 from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Report
@@ -72,3 +79,22 @@ def test_what_ran_on_a_processor_is_named_after_it_whatever_cards_there_are() ->
     report = Report(header=head.model_copy(update={"plan": plan}), cells=(cell(1),))
     assert device_name(report) == "Test CPU"
     assert (digest_of(report).on_gpu, digest_of(report).gpu) == (False, None)
+
+
+def test_a_cell_is_named_by_what_sweeps_vary() -> None:
+    request = ImageRequest(prompt="a", steps=20, batch=4, width=96, height=64)
+    assert name_request(request) == "ddim, 20 steps, 96x64, batch 4"
+    one = request.model_copy(update={"steps": 1, "eta": 0.5})
+    assert name_request(one).startswith("ddim")
+    assert "1 step," in name_request(one)
+    assert "0.5" in name_request(one)
+
+
+def test_a_request_alone_is_named_by_unusual_settings_and_one_of_many_by_what_differs() -> None:
+    asked = VoiceRequest(text="A sentence to say.", guidance_scale=2.0, speed=1.5)
+    assert name_request(asked) == "ddim, 25 steps, 4 words, batch 1, guidance 2, speed 1.5"
+    other = asked.model_copy(update={"voice": "bo"})
+    assert name_among([asked, other])(other) == "ddim, 25 steps, 4 words, batch 1, voice bo"
+    several = [asked, asked.model_copy(update={"model": "other"})]
+    assert name_among(several)(several[1]).endswith("batch 1, other")
+    assert name_among(several, with_model=True)(several[1]).startswith("other, ddim, ")

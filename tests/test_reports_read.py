@@ -134,6 +134,24 @@ def test_a_line_with_thousands_of_mistakes_is_one_short_complaint():
         parse_report(HEADER + line, "r.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("sound", "crafted"),
+    [
+        (b'"cores_logical":4', b'"cores_logical":9500000000000000000'),
+        (b'"cores_logical":4', b'"cores_logical":0'),
+        (b'"cores_physical":2', b'"cores_physical":-1'),
+        (b'"index":0', b'"index":9223372036854775808'),
+    ],
+)
+def test_a_number_of_cores_or_cards_that_no_machine_has_is_refused(sound, crafted):
+    head = to_line(make_header(gpu="NVIDIA L4"))
+    assert parse_report(head, "a").header.machine.gpus
+    assert sound in head
+    field = sound.partition(b":")[0].strip(b'"').decode()
+    with pytest.raises(UnreadableReport, match=f"line 1: machine.*{field}"):
+        parse_report(head.replace(sound, crafted), "a")
+
+
 def test_text_with_lone_surrogates_is_refused_and_does_not_crash():
     with pytest.raises(UnreadableReport):
         parse_report("\ud800" + HEADER.decode(), "r.jsonl")

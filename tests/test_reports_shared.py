@@ -15,7 +15,7 @@ from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_why import why
-from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, digest
+from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, Speed, digest
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
@@ -252,6 +252,20 @@ def test_tables_and_pages_show_devices_share_and_efficiency() -> None:
     page = to_html([report()])
     assert "Several devices at once: two.jsonl" in page
     assert f"cuda:1 ({CARD})" in page
+
+
+def test_shared_cells_that_differ_in_one_setting_are_named_apart() -> None:
+    plain, packed = cell(), cell(request=REQUEST.model_copy(update={"speed": Speed(packed=True)}))
+    two = report(plain, packed)
+    header, rows = shared_table(two)
+    words = [row[header.index("work")] for row in rows]
+    assert words[0].endswith("batch 8, speed plain")
+    assert words[1].endswith("batch 8, speed packed")
+    assert [words[0] in row.cell for row in compare_shared([two, two])] == [True, False]
+    assert [row["speed"] for row in csv.DictReader(io.StringIO(to_csv([two])))] == [
+        "plain",
+        "packed",
+    ]
 
 
 def test_a_spreadsheet_has_the_shared_cells_after_the_others_and_the_same_columns_without() -> None:

@@ -35,6 +35,20 @@ def test_names_are_newest_first_and_only_reports(tmp_path):
     assert ReportFolder(tmp_path).names() == ["c.jsonl", "b.jsonl", "a.jsonl"]
 
 
+def test_a_name_that_a_browser_cannot_show_is_not_offered(tmp_path):
+    write_report(tmp_path, "a.jsonl", make_cell())
+    try:
+        write_report(tmp_path, os.fsdecode(b"caf\xe9.jsonl"), make_cell())
+    except OSError:
+        pytest.skip("this file system takes no such name")
+
+    folder = ReportFolder(tmp_path)
+
+    assert folder.names() == ["a.jsonl"]
+    assert len(folder.paths()) == 2  # to be learnt from
+    assert len(folder.measured_with("Test CPU")) == 1
+
+
 def test_a_folder_that_is_not_there_has_no_reports(tmp_path):
     assert ReportFolder(tmp_path / "none").names() == []
 

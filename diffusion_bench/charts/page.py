@@ -35,9 +35,9 @@ from diffusion_bench.records import Finding
 from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import describe, to_rows
-from diffusion_bench.reports.labels import report_labels, sampler, size
+from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.overall import overall
-from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import shared_table
 from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 
@@ -131,8 +131,9 @@ def _traces(reports: Sequence[Report]) -> list[Section]:
         if not watched:
             continue
         cell = max(watched, key=lambda cell: cell.trace.at_s[-1])
+        name = name_among([each.request for each in report.cells])
         panels = trace_numbers(cell)
-        title = ", ".join(part for part in ("Hardware during " + _cell_name(cell), label) if part)
+        title = ", ".join(part for part in (f"Hardware during {name(cell.request)}", label) if part)
         spans, why = stage_spans(cell)
         caption = f"No stages are shown: {why}." if why else "Stages lie as bands under the curves."
         table = trace_table(panels, cut_trace(cell, report.header))
@@ -152,10 +153,10 @@ def _comparison(reports: Sequence[Report]) -> str:
 
 def _comparison_table(compared: Sequence[Row]) -> Table:
     header = ["cell", "verdict", "ratio", "baseline (s)", "other (s)", "other", "reason"]
+    name = name_among([row.request for row in compared])
     rows: list[list[Any]] = [
         [
-            f"{sampler(row.request)}, {size(row.request)}, {row.request.steps} steps, "
-            f"batch {row.request.batch}",
+            name(row.request),
             row.verdict,
             row.ratio,
             row.baseline_s,
@@ -171,8 +172,3 @@ def _comparison_table(compared: Sequence[Row]) -> Table:
 def _cells(reports: Sequence[Report], tariff: float | None) -> Table:
     rows = to_rows(reports, tariff=tariff, explain=in_words)
     return list(rows[0]) if rows else [], [list(row.values()) for row in rows]
-
-
-def _cell_name(cell: Cell) -> str:
-    request = cell.request
-    return f"{sampler(request)}, {size(request)}, {request.steps} steps"

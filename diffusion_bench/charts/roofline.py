@@ -24,8 +24,8 @@ from diffusion_bench.charts.style import (
     plain,
     style_figure,
 )
-from diffusion_bench.reports.labels import report_labels, sampler, size
-from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.reports.labels import name_among, report_labels
+from diffusion_bench.reports.schema import Report
 
 FEW_TICKS = 100.0  # times the smallest value: two decades
 ROOM = 2.0  # times the outermost points: how far a roof is drawn beyond them
@@ -44,11 +44,13 @@ class RooflinePoint(NamedTuple):
 def roofline_numbers(reports: Sequence[Report]) -> list[RooflinePoint]:
     """Return a point for every cell of the reports."""
     found = []
+    requests = [cell.request for report in reports for cell in report.cells]
+    name = name_among(requests, with_model=True)
     for report, label in zip(reports, report_labels(reports), strict=True):
         for cell in report.cells:
             point, reason = reached(cell, report)
             verdict = held_back(cell, report)
-            found.append(RooflinePoint(_name(cell), label, point, reason, verdict))
+            found.append(RooflinePoint(name(cell.request), label, point, reason, verdict))
     return found
 
 
@@ -123,9 +125,3 @@ def roofline_table(numbers: list[RooflinePoint]) -> tuple[list[str], list[list[A
         row = [item.name, item.report, verdict.verdict, *figures, verdict.evidence, item.reason]
         rows.append(row)
     return header, rows
-
-
-def _name(cell: Cell) -> str:
-    request = cell.request
-    parts = (request.model, sampler(request), size(request))
-    return f"{', '.join(parts)}, {request.steps} steps, batch {request.batch}"

@@ -70,12 +70,13 @@ def _as_json(cell: Cell, report: Report) -> str:
 
 
 def _as_words(cell: Cell, report: Report, steps: bool) -> str:
-    from diffusion_bench.bench.wording import name_request
     from diffusion_bench.charts.held_back import held_back
+    from diffusion_bench.reports.labels import name_among
     from diffusion_bench.reports.stage_readings import cut_trace
 
+    name = name_among([each.request for each in report.cells])
     found, cut = held_back(cell, report), cut_trace(cell, report.header)
-    lines = [name_request(cell.request), f"  {found.verdict}: {found.evidence}"]
+    lines = [name(cell.request), f"  {found.verdict}: {found.evidence}"]
     if cut.reason and cell.samples:
         lines.append(f"  stages: {cut.reason}")
     parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ())]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator
 
     from rich.console import Console
 
@@ -22,6 +23,11 @@ COLUMNS = {
     "steps": "steps",
     "resolution": "size",
     "batch": "batch",
+    "speed": "speed",
+    "precision": "precision",
+    "guidance_scale": "guidance",
+    "seed": "seed",
+    "other_settings": "other settings",
     "status": "status",
     "median_s": "median s",
     "iqr_s": "IQR s",
@@ -210,7 +216,7 @@ def _watch(events: Generator[Progress]) -> None:
 
 def describe(event: Progress) -> str:
     """Return in a few words what a run is at."""
-    from diffusion_bench.bench.wording import name_request
+    from diffusion_bench.reports.labels import name_request
 
     if event.kind in ("done", "waiting"):
         return {"done": "done", "waiting": "waiting for the device"}[event.kind]
@@ -234,19 +240,26 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
 
     from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.reports.export import describe as describe_report
-    from diffusion_bench.reports.export import to_rows
+    from diffusion_bench.reports.export import is_worth_showing, to_rows
 
     console = _console()
+    all_rows = to_rows(reports, tariff=tariff, explain=in_words)
+    left = iter(all_rows)
     for report in reports:
         for note in report.notes:
             typer.echo(f"note: {report.source}: {note}", err=True)
         console.print(f"{report.source}: {describe_report(report)}", markup=False)
         if report.shared:
             _print_shared(report)
-        if not report.cells and report.shared:
+        rows = list(itertools.islice(left, len(report.cells)))
+        if not rows and report.shared:
             continue
-        rows = to_rows([report], tariff=tariff, explain=in_words)
-        shown = [name for name in COLUMNS if _is_worth_showing(name, rows)]
+        shown = [
+            name
+            for name in COLUMNS
+            if is_worth_showing(name, rows, all_rows)
+            and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
+        ]
         table = Table(*(COLUMNS[name] for name in shown))
         for row in rows:
             table.add_row(*(escape(_figure(row[name])) for name in shown))
@@ -275,11 +288,6 @@ def _console() -> Console:
     return Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
 
 
-def _is_worth_showing(column: str, rows: Sequence[Mapping[str, object]]) -> bool:
-    values = {row[column] for row in rows}
-    return len(values) > 1 if column in OFTEN_EQUAL else bool(values - {None, ""})
-
-
 def _figure(value: object) -> str:
     if value is None:
         return ""
@@ -290,8 +298,8 @@ def _print_verdicts(reports: list[Report]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from diffusion_bench.bench.wording import name_request
     from diffusion_bench.reports.compare import compare as compare_reports
+    from diffusion_bench.reports.labels import name_among
     from diffusion_bench.reports.overall import overall
     from diffusion_bench.reports.shared import compare_shared
 
@@ -300,9 +308,11 @@ def _print_verdicts(reports: list[Report]) -> None:
         ratio = "" if both.ratio is None else f"{both.ratio:.2f}"
         cells = (both.cell, both.baseline, both.other, both.verdict, ratio, both.reason)
         table.add_row(*map(escape, cells))
-    for row in compare_reports(reports):
+    compared = compare_reports(reports)
+    name = name_among([row.request for row in compared])
+    for row in compared:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        cells = (name_request(row.request), row.baseline, row.other, row.verdict, ratio, row.reason)
+        cells = (name(row.request), row.baseline, row.other, row.verdict, ratio, row.reason)
         table.add_row(*map(escape, cells))
     console = _console()
     console.print(table)

@@ -196,8 +196,7 @@ def _measured(
     """
     ratio = _ratio(pair, figures)
     if ratio is None:
-        reason = "an extrapolated total has no interval: too few steps were timed"
-        return {"verdict": "cannot tell", "reason": reason}
+        return {"verdict": "cannot tell", "reason": _no_interval(figures)}
     counts, shift = (figures[0].n, figures[1].n), machine_shift(*pair)
     verdict, reason = judge(ratio, counts)
     net = None
@@ -237,6 +236,22 @@ def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio |
         if found.interval_s is not None
     ]
     return ratio_of_intervals(bounds[0], bounds[1]) if len(bounds) == 2 else None
+
+
+def _no_interval(figures: tuple[Summary, Summary]) -> str:
+    """Return why no ratio to an extrapolated total has an interval, of each side that lacks one."""
+    lacking = []
+    for side, figure in zip(("baseline", "other"), figures, strict=True):
+        if figure.interval_s is None and figure.extrapolated:
+            why = "an extrapolated total has no interval: too few steps were timed"
+        elif figure.interval_s is None:
+            why = f"a median of {figure.n} has no interval: too few calls were timed"
+        elif figure.interval_s.low <= 0:
+            why = "its interval reaches down to nothing"
+        else:
+            continue
+        lacking.append(f"{side}: {why}")
+    return "; ".join(lacking)
 
 
 def _attention(pair: tuple[Cell, Cell]) -> list[str]:

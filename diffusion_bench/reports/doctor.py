@@ -68,7 +68,7 @@ def check_plan(report: Report) -> Iterator[Finding]:
         yield Finding(
             level="problem",
             title=f"{len(strange)} cells are not in the report's plan",
-            detail=name_cells(strange),
+            detail=name_cells(strange, report),
         )
 
 
@@ -82,7 +82,7 @@ def check_order(report: Report) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             title=f"{len(backwards)} cells started before the one they follow",
-            detail=name_cells(backwards),
+            detail=name_cells(backwards, report),
             advice="the clock was set back meanwhile, or the report was put together by hand",
         )
     early = [cell for cell in ordered if cell.started_utc < report.header.created_utc]
@@ -90,7 +90,7 @@ def check_order(report: Report) -> Iterator[Finding]:
         yield Finding(
             level="problem",
             title=f"{len(early)} cells started before the report was begun",
-            detail=name_cells(early),
+            detail=name_cells(early, report),
         )
     repeated = [order for order, n in Counter(c.order for c in report.cells).items() if n > 1]
     if repeated:
@@ -129,7 +129,7 @@ def check_fits(report: Report) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             title=f"{len(far)} cells are off the line through their steps",
-            detail=name_cells(far),
+            detail=name_cells(far, report),
             advice="they were disturbed, throttled, or spilled over the GPU's memory",
         )
 

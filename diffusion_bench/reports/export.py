@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Callable, Sequence
 
 from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, VoiceStages
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import fit_lines
-from diffusion_bench.reports.labels import device_name, report_labels, sampler, size, work_columns
+from diffusion_bench.reports.labels import (
+    device_name,
+    other_parts,
+    report_labels,
+    sampler,
+    size,
+    work_columns,
+)
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
@@ -29,12 +37,22 @@ Value = str | float | int | bool | None
 # A spreadsheet takes a text that starts with one of these for a formula (full-width ones too).
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
+# Settings, as the request has them, that tell rows apart where they vary and else say nothing.
+SETTINGS = {
+    "speed": "speed",
+    "precision": "precision",
+    "guidance_scale": "guidance",
+    "seed": "seed",
+}
+OTHER_SETTINGS = {**SETTINGS, "other_settings": "other settings"}  # columns of all that may vary
+
 MARKDOWN_COLUMNS = {
     "model": "model",
     "sampler": "sampler",
     "steps": "steps",
     "resolution": "size",
     "batch": "batch",
+    **OTHER_SETTINGS,
     "status": "status",
     "repeats": "n",
     "median_s": "median (s)",
@@ -70,13 +88,16 @@ def to_rows(
     what held a cell back, see `charts.held_back.in_words`; its columns too are empty without it.
     """
     rows = []
+    requests = [cell.request for report in reports for cell in report.cells]
+    others = other_parts(requests, but=(*SETTINGS, "model", "batch"))
     for report, label in zip(reports, report_labels(reports), strict=True):
         far = {name for line in fit_lines(report.cells) for name in line.off_line}
         where = {"report": _title(label, report), "device": device_name(report)}
         for cell in report.cells:
             row = _row(report, where, cell, off_line=cell.cell_id in far, tariff=tariff)
             held_back_by, evidence = explain(cell, report) if explain else (None, None)
-            rows.append({**row, "held_back_by": held_back_by, "evidence": evidence})
+            explained = {"held_back_by": held_back_by, "evidence": evidence}
+            rows.append({**row, **explained, "other_settings": others(cell.request)})
     return rows
 
 
@@ -106,13 +127,24 @@ def to_markdown(
 ) -> str:
     """Return a section a report, then the comparison where there are two reports or more."""
     names = report_labels(reports)
+    rows = to_rows(reports, tariff=tariff, explain=explain)
+    left = iter(rows)
     parts = [
-        _markdown_report(name, to_rows([report], tariff=tariff, explain=explain), report)
+        _markdown_report(name, list(itertools.islice(left, len(report.cells))), report, rows)
         for report, name in zip(reports, names, strict=True)
     ]
     if len(reports) > 1:
         parts.append(_markdown_comparison(reports))
     return "\n\n".join(parts) + "\n"
+
+
+def is_worth_showing(
+    column: str, rows: Sequence[dict[str, Value]], among: Sequence[dict[str, Value]]
+) -> bool:
+    """Return whether a column says something of rows, and a setting tells it from those `among`."""
+    if column in SETTINGS:
+        return len({row[column] for row in among}) > 1
+    return any(row[column] not in (None, "") for row in rows)
 
 
 def describe(report: Report) -> str:
@@ -180,10 +212,10 @@ def _row(
     }
 
 
-def _speed(cell: Cell) -> str | None:
-    """Return the speed asked for, and of "auto" what it came to."""
+def _speed(cell: Cell) -> str | float:
+    """Return the speed asked for, and of "auto" what it came to; of speech how fast it is."""
     if not isinstance(cell.request, ImageRequest):
-        return None
+        return cell.request.speed
     asked = str(cell.request.speed)
     return f"auto: {cell.speed}" if asked == "auto" and cell.speed else asked
 
@@ -225,7 +257,12 @@ def _csv_value(value: Value) -> Value:
     return f"'{value}" if value.lstrip(" ").startswith(FORMULA_STARTS) else value
 
 
-def _markdown_report(name: str, rows: Sequence[dict[str, Value]], report: Report) -> str:
+def _markdown_report(
+    name: str,
+    rows: Sequence[dict[str, Value]],
+    report: Report,
+    among: Sequence[dict[str, Value]],
+) -> str:
     lines = [f"## {_markdown_text(_title(name, report))}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
     lines += [""] if report.notes else []
@@ -235,7 +272,7 @@ def _markdown_report(name: str, rows: Sequence[dict[str, Value]], report: Report
         lines += [""]
         if not rows:
             return "\n".join(lines)
-    shown = [key for key in MARKDOWN_COLUMNS if any(row[key] not in (None, "") for row in rows)]
+    shown = [key for key in MARKDOWN_COLUMNS if is_worth_showing(key, rows, among)]
     cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
     return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))
 
@@ -245,8 +282,10 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
         [row.cell, row.baseline, row.other, _markdown_value(row.ratio), row.verdict, row.reason]
         for row in compare_shared(reports)
     ]
-    header = ["sampler", "steps", "size", "batch", "baseline (s)", "other (s)", "ratio"]
-    header += ["verdict", "reason", "other report"]
+    compared = compare(reports)
+    others = other_parts([row.request for row in compared], but=("batch",))
+    header = ["sampler", "steps", "size", "batch", "other settings", "baseline (s)", "other (s)"]
+    header += ["ratio", "verdict", "reason", "other report"]
     cells = [
         [
             _markdown_value(value)
@@ -255,6 +294,7 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
                 row.request.steps,
                 size(row.request),
                 row.request.batch,
+                others(row.request),
                 row.baseline_s,
                 row.other_s,
                 row.ratio,
@@ -263,7 +303,7 @@ def _markdown_comparison(reports: Sequence[Report]) -> str:
                 row.other,
             )
         ]
-        for row in compare(reports)
+        for row in compared
     ]
     baseline = _markdown_text(report_labels(reports)[0])
     lines = ["## Comparison", "", f"Baseline: {baseline}", ""]

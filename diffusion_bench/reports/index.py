@@ -3,8 +3,8 @@
 Of each report it keeps what a prediction learns from: the device, and of each measured cell its
 request and its figures; and how many cells of its plan are still to be measured. An entry holds
 for a file of the same path, size and time. It is a SQLite file, which two processes may write at
-once; one that is damaged is thrown away, and one that cannot be written is done without. Nothing
-is lost with it: the reports are what is kept.
+once; one that is damaged is thrown away, and one that cannot be written is done without. A report
+that it cannot hold is read each time. Nothing is lost with it: the reports are what is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from diffusion_bench.reports.digests import (
     SharedDigest,
     digest_of,
 )
-from diffusion_bench.reports.read import UnreadableReport, read_report
+from diffusion_bench.reports.read import UnreadableReport, path_text, read_report
 
 __all__ = ["Asked", "CellDigest", "ReportDigest", "ReportIndex", "SharedDigest", "digest_of"]
 
@@ -164,7 +164,7 @@ def _files(paths: Sequence[Path]) -> tuple[set[_File], list[str]]:
         try:
             stat = os.stat(path)
         except OSError as error:
-            complaints.append(f"{path}: cannot be read: {error.strerror or error}")
+            complaints.append(f"{path_text(path)}: cannot be read: {error.strerror or error}")
             continue
         parent = path.parent
         if parent not in folders:
@@ -177,10 +177,19 @@ def _known(
     connection: sqlite3.Connection, files: set[_File], with_cells: bool
 ) -> Iterator[tuple[_File, _Entry]]:
     """Yield what the index holds of these files as they are now."""
-    for folder in {file.folder for file in files}:
+    for folder in {file.folder for file in files if _is_text(file.folder)}:
         cells = _cells_in(connection, folder) if with_cells else {}
         shared = _shared_in(connection, folder) if with_cells else {}
         yield from _known_in(connection, folder, files, (cells, shared))
+
+
+def _is_text(name: str) -> bool:
+    """Return whether a name is text, as SQLite takes it: a name of Linux may be any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _cells_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[CellDigest]]:
@@ -260,18 +269,28 @@ def _digest_file(path: Path) -> _Entry:
 
 def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]]) -> None:
     """Write entries; where another process holds the file or the disk is full, do without."""
-    places = ", ".join("?" * (1 + len(CellDigest._fields)))
-    with contextlib.suppress(sqlite3.DatabaseError), connection:
+    with contextlib.suppress(sqlite3.Error), connection:
+        connection.execute("BEGIN IMMEDIATE")
         for file, entry in fresh:
-            digest = entry.digest or NOTHING
-            connection.execute(
-                "DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name)
-            )
-            added = connection.execute(
-                "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*file, entry.complaint, *digest[1:-2]),
-            )
-            rows = [(added.lastrowid, *cell) for cell in digest.cells]
-            connection.executemany(f"INSERT INTO cell VALUES ({places})", rows)
-            shared = [(added.lastrowid, json.dumps(one)) for one in digest.shared]
-            connection.executemany("INSERT INTO shared VALUES (?, ?)", shared)
+            connection.execute("SAVEPOINT entry")
+            try:
+                _keep_one(connection, file, entry)
+            # A number or a name that SQLite does not take: this one is read again the next time.
+            except (sqlite3.DataError, sqlite3.IntegrityError, OverflowError, ValueError):
+                connection.execute("ROLLBACK TO entry")
+            connection.execute("RELEASE entry")
+
+
+def _keep_one(connection: sqlite3.Connection, file: _File, entry: _Entry) -> None:
+    """Write an entry in place of an older one of that file."""
+    digest = entry.digest or NOTHING
+    connection.execute("DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name))
+    added = connection.execute(
+        "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*file, entry.complaint, *digest[1:-2]),
+    )
+    places = ", ".join("?" * (1 + len(CellDigest._fields)))
+    rows = [(added.lastrowid, *cell) for cell in digest.cells]
+    connection.executemany(f"INSERT INTO cell VALUES ({places})", rows)
+    shared = [(added.lastrowid, json.dumps(one)) for one in digest.shared]
+    connection.executemany("INSERT INTO shared VALUES (?, ?)", shared)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from diffusion_bench.records import Request, Speed, VoiceRequest
 from diffusion_bench.reports.schema import Cell, GpuCard, Header, Report
 
 LONGEST_PROMPT = 24  # characters of a prompt in a label
+# What a request that stands alone is named by only where it is not the usual.
+SETTINGS = ("precision", "guidance_scale", "seed", "speed")
 
 
 def is_gpu(header: Header) -> bool:
@@ -97,15 +99,42 @@ def sampler(request: Request) -> str:
     return f"{request.sampler} eta {request.eta:g}" if request.eta else request.sampler
 
 
-def other_parts(requests: Sequence[Request]) -> Callable[[Request], str]:
+def name_request(request: Request) -> str:
+    """Return a request in a few words, with those of its settings that are not the usual."""
+    usual = {field: type(request).model_fields[field].default for field in SETTINGS}
+    return name_among([request, request.model_copy(update=usual)])(request)
+
+
+def name_among(
+    requests: Sequence[Request], *, with_model: bool = False
+) -> Callable[[Request], str]:
+    """Return a function that names a request in a few words that tell it from the others.
+
+    The model stands first `with_model`, and else is named where there are several.
+    """
+    others = other_parts(requests, but=("batch", "model") if with_model else ("batch",))
+
+    def name(request: Request) -> str:
+        steps = f"{request.steps} step{'s' if request.steps != 1 else ''}"
+        words = f"{sampler(request)}, {steps}, {size(request)}, batch {request.batch}"
+        model = request.model if with_model else ""
+        return ", ".join(filter(None, (model, words, others(request))))
+
+    return name
+
+
+def other_parts(
+    requests: Sequence[Request], *, but: Collection[str] = ()
+) -> Callable[[Request], str]:
     """Return a function that names what else differs among the requests, "" where nothing does.
 
-    Sampler, size and steps are not named: charts have their own place for those.
+    Sampler, size and steps are not named: charts have their own place for those. `but` are fields
+    that have one in a table.
     """
     varying = {
         field: words
         for field, words in _PARTS.items()
-        if len({getattr(r, field) for r in requests if hasattr(r, field)}) > 1
+        if field not in but and len({getattr(r, field) for r in requests if hasattr(r, field)}) > 1
     }
     return lambda request: ", ".join(
         words(request) for field, words in varying.items() if hasattr(request, field)
@@ -136,6 +165,10 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 1] + "…"
 
 
+def _without(text: str) -> str:
+    return f"not “{_short(text)}”" if text else "no negative prompt"
+
+
 def _speed(speed: Speed | str | float) -> str:
     """Return at which speed a picture is drawn, or how fast a voice speaks."""
     return f"speed {speed:g}" if isinstance(speed, float) else f"speed {speed}"
@@ -149,7 +182,7 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     "seed": lambda request: f"seed {request.seed}",
     "noise_seed": lambda request: f"noise seed {request.noise_seed}",
     "prompt": lambda request: f"“{_short(request.prompt)}”",
-    "negative_prompt": lambda request: f"not “{_short(request.negative_prompt)}”",
+    "negative_prompt": lambda request: _without(request.negative_prompt),
     "text": lambda request: f"“{_short(request.text)}”",
     "voice": lambda request: f"voice {request.voice}",
     "temperature": lambda request: f"temperature {request.temperature:g}",

@@ -10,7 +10,7 @@ from typing import Literal
 from diffusion_bench.records import Record
 from diffusion_bench.reports.compare import Row, Verdict, compare
 from diffusion_bench.reports.differences import Difference, environment_differences
-from diffusion_bench.reports.labels import report_labels, sampler, size
+from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.machine_shift import shift_words
 from diffusion_bench.reports.schema import Report
 
@@ -22,7 +22,8 @@ class Overall(Record):
     """One report against the baseline.
 
     `verdict` is what 9 in 10 of the cells that can be told say, else "mixed". `ratio` is the
-    geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest.
+    geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest, each
+    with a name that tells its cell from the others.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
     """
 
@@ -33,6 +34,8 @@ class Overall(Record):
     ratio: float | None = None
     best: Row | None = None
     worst: Row | None = None
+    best_name: str = ""
+    worst_name: str = ""
     machine_ratio: float | None = None
     environment: tuple[Difference, ...] = ()
 
@@ -43,7 +46,7 @@ class Overall(Record):
         if self.ratio is not None and self.best and self.worst:
             lines.append(
                 f"mean ratio of times {self.ratio:.3f}, from {self.best.ratio:.3f} "
-                f"({_cell(self.best)}) to {self.worst.ratio:.3f} ({_cell(self.worst)})"
+                f"({self.best_name}) to {self.worst.ratio:.3f} ({self.worst_name})"
             )
         if self.machine_ratio is not None and (moved := shift_words(self.machine_ratio)):
             lines.append(f"{moved}, in the mean of the cells")
@@ -69,6 +72,7 @@ def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequen
     ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
     counts = Counter(row.verdict for row in rows)
     paces = [row.machine_ratio for row in rows if row.machine_ratio]
+    name = name_among([row.request for row in rows])
     return Overall(
         baseline=labels[0],
         other=labels[1],
@@ -77,6 +81,8 @@ def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequen
         ratio=_mean([row.ratio for row in ratios if row.ratio]),
         best=ratios[0] if ratios else None,
         worst=ratios[-1] if ratios else None,
+        best_name=name(ratios[0].request) if ratios else "",
+        worst_name=name(ratios[-1].request) if ratios else "",
         machine_ratio=_mean(paces),
         environment=tuple(environment_differences(reports[0].header, reports[1].header)),
     )
@@ -93,8 +99,3 @@ def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
         return "cannot tell" if counts["cannot tell"] else "cannot compare"
     most = max(told, key=lambda name: told[name])
     return most if told[most] >= MOST_CELLS * sum(told.values()) else "mixed"
-
-
-def _cell(row: Row) -> str:
-    request = row.request
-    return f"{sampler(request)}, {request.steps} steps, {size(request)}, batch {request.batch}"

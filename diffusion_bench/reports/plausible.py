@@ -13,7 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from diffusion_bench.records import Finding, GpuTrace, Level, Memory, Trace, VoiceRequest
-from diffusion_bench.reports.findings import name_cell
+from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.labels import card_of
 from diffusion_bench.reports.plausible_quality import (
     impossible_quality,
@@ -49,7 +49,7 @@ class CellCheck(NamedTuple):
             return []
         first, words = seen[0]
         more = f" (and {len(seen) - 1} more cells)" if len(seen) > 1 else ""
-        detail = f"{name_cell(first)}: {words}{more}"
+        detail = f"{name_cells([first], report)}: {words}{more}"
         return [Finding(level=self.level, title=self.title, detail=detail, advice=self.advice)]
 
 

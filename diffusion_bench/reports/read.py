@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -56,20 +57,25 @@ class _Damaged(Exception):
 def read_report(path: str | Path) -> Report:
     """Return the report in a file; its `source` is the file's name. Raise `UnreadableReport`."""
     path = Path(path)
-    return parse_report(read_bytes(path), path.name)
+    return parse_report(read_bytes(path), path_text(path.name))
+
+
+def path_text(path: str | Path) -> str:
+    r"""Return a path as text that can be printed and stored: a byte that is no UTF-8 as `\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def read_bytes(path: Path) -> bytes:
     """Return a report file's bytes, at most `MAX_REPORT_BYTES`. Raise `UnreadableReport`."""
     try:
         if path.is_dir():
-            raise UnreadableReport(f"{path}: is a folder, not a report file")
+            raise UnreadableReport(f"{path_text(path)}: is a folder, not a report file")
         if path.exists() and not path.is_file():
-            raise UnreadableReport(f"{path}: is a device or pipe, not a report file")
+            raise UnreadableReport(f"{path_text(path)}: is a device or pipe, not a report file")
         with path.open("rb") as file:
             data = file.read(MAX_REPORT_BYTES + 1)
     except FileNotFoundError:
-        raise UnreadableReport(f"{path}: no such file") from None
+        raise UnreadableReport(f"{path_text(path)}: no such file") from None
     except (OSError, ValueError) as error:
         if isinstance(error, UnreadableReport):
             raise

@@ -9,12 +9,13 @@ from pydantic import Field
 from diffusion_bench.records import Record
 
 Short = Annotated[str, Field(max_length=500)]
+MOST = 100_000  # cards or cores of one machine: no machine has so many, and an index counts them
 
 
 class GpuCard(Record):
     """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them."""
 
-    index: int
+    index: Annotated[int, Field(ge=0, le=MOST)]
     name: Short
     uuid_hash: Short | None = None
     memory_total_mib: float | None = None
@@ -32,8 +33,8 @@ class Machine(Record):
     os: Short
     architecture: Short
     cpu: Short
-    cores_physical: int | None = None
-    cores_logical: int
+    cores_physical: Annotated[int, Field(ge=0, le=MOST)] | None = None
+    cores_logical: Annotated[int, Field(ge=1, le=MOST)]
     ram_mib: float
     gpus: tuple[GpuCard, ...] = ()
     no_gpu: Short | None = None

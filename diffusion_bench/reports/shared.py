@@ -8,13 +8,13 @@ efficiency          pictures an hour together over the sum of those alone: 1 is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from diffusion_bench.records import Record
 from diffusion_bench.reports.compare import UNEQUAL_WORK, Verdict, judge, unequal_work
 from diffusion_bench.reports.intervals import Interval, median_interval
-from diffusion_bench.reports.labels import report_labels, sampler, size, work_columns
+from diffusion_bench.reports.labels import name_among, report_labels, work_columns
 from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
 from diffusion_bench.reports.shift import ratio_of_samples
@@ -94,7 +94,8 @@ def shared_table(report: Report) -> tuple[list[str], list[list[str]]]:
     """Return a row a shared cell, in words: what was shared how, and what it came to."""
     header = ["devices", "share", "work", "status", "n", "seconds", "images/h", "each alone"]
     header += ["efficiency", "began apart", "each: seconds, MiB, J", "labels", "message"]
-    return header, [_table_row(cell, report.header) for cell in report.shared]
+    name = name_shared([report])
+    return header, [_table_row(cell, report.header, name(cell)) for cell in report.shared]
 
 
 def shared_rows(report: Report, label: str) -> list[dict[str, str | float | int | None]]:
@@ -117,11 +118,11 @@ def compare_shared(reports: Sequence[Report]) -> list[SharedRow]:
     ]
 
 
-def name_shared(cell: SharedCell) -> str:
-    """Return a shared cell in a few words."""
-    request = cell.request
-    parts = (request.model, sampler(request), f"{request.steps} steps", size(request))
-    return f"{', '.join(parts)}, batch {request.batch}"
+def name_shared(reports: Sequence[Report]) -> Callable[[SharedCell], str]:
+    """Return a function that names a shared cell in a few words that tell it from the others."""
+    requests = [cell.request for report in reports for cell in report.shared]
+    name = name_among(requests, with_model=True)
+    return lambda cell: name(cell.request)
 
 
 def _alone_per_hour(job: DeviceJob, cell: SharedCell) -> float | None:
@@ -140,26 +141,29 @@ def _key(cell: SharedCell) -> tuple[object, ...]:
 def _rows(reports: tuple[Report, Report], labels: tuple[str, str]) -> list[SharedRow]:
     old, new = ({_key(cell): cell for cell in report.shared} for report in reports)
     headers = (reports[0].header, reports[1].header)
-    return [_compared(headers, (old.get(key), new.get(key)), labels) for key in {**old, **new}]
+    name, rows = name_shared(reports), []
+    for key in {**old, **new}:
+        cell = new.get(key) or old[key]
+        named = {
+            "cell": f"{name(cell)}, {cell.share} on {len(cell.jobs)}",
+            "baseline": labels[0],
+            "other": labels[1],
+        }
+        rows.append(_compared(headers, (old.get(key), new.get(key)), named))
+    return rows
 
 
 def _compared(
     headers: tuple[Header, Header],
     pair: tuple[SharedCell | None, SharedCell | None],
-    labels: tuple[str, str],
+    named: dict[str, str],
 ) -> SharedRow:
     old, new = pair
-    cell = new or old
-    assert cell is not None
-    named = {
-        "cell": f"{name_shared(cell)}, {cell.share} on {len(cell.jobs)}",
-        "baseline": labels[0],
-        "other": labels[1],
-    }
     unequal = unequal_work(headers, (old.request, new.request)) if old and new else []
     if unequal:
         reason = f"{UNEQUAL_WORK}: {'; '.join(difference.words() for difference in unequal)}"
         return SharedRow(**named, verdict="cannot compare", reason=reason)
+    labels = (named["baseline"], named["other"])
     absent = [_why_absent(each, label) for each, label in zip(pair, labels, strict=True)]
     if old is None or new is None or any(absent):
         reason = "; ".join(filter(None, absent))
@@ -178,7 +182,7 @@ def _why_absent(cell: SharedCell | None, label: str) -> str:
     return "" if cell.wall_s else f"{cell.status} in {label}"
 
 
-def _table_row(cell: SharedCell, header: Header) -> list[str]:
+def _table_row(cell: SharedCell, header: Header, name: str) -> list[str]:
     found = summarise_shared(cell)
     names = device_names(cell, header)
     devices = [f"{job.device} ({name})" for job, name in zip(cell.jobs, names, strict=True)]
@@ -196,7 +200,7 @@ def _table_row(cell: SharedCell, header: Header) -> list[str]:
     return [
         "; ".join(devices),
         _share_words(cell),
-        name_shared(cell),
+        name,
         cell.status,
         *told,
         "; ".join(_job_words(job) for job in cell.jobs),
@@ -215,6 +219,7 @@ def _flat_row(cell: SharedCell, header: Header, label: str) -> dict[str, str | f
         "devices": ", ".join(job.device for job in cell.jobs),
         "share": _share_words(cell),
         **work_columns(request),
+        "speed": str(request.speed),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
         "status": cell.status,

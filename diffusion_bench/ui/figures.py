@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.records import VoiceRequest
-from diffusion_bench.reports.export import to_rows
-from diffusion_bench.reports.labels import sampler, size
+from diffusion_bench.reports.export import OTHER_SETTINGS, is_worth_showing, to_rows
 from diffusion_bench.reports.schema import Cell, Report
 
 TITLES = {
@@ -20,10 +19,12 @@ TITLES = {
 
 # Columns of an export and their heads; "peak" is found among the kinds of memory.
 CELL_COLUMNS = {
+    "model": "model",
     "sampler": "sampler",
     "steps": "steps",
     "resolution": "size",
     "batch": "batch",
+    **OTHER_SETTINGS,
     "status": "status",
     "median_s": "median (s)",
     "images_per_s": "images/s",
@@ -38,7 +39,8 @@ CELL_COLUMNS = {
     "held_back_by": "held back by",
     "message": "message",
 }
-CELL_HEADERS = list(CELL_COLUMNS.values())
+OFTEN_EQUAL = {"model", *OTHER_SETTINGS}  # columns that are shown where their values differ
+CELL_HEADERS = [head for name, head in CELL_COLUMNS.items() if name not in OFTEN_EQUAL]
 PEAKS = ("nvml_used_mib", "torch_reserved_mib", "rss_mib")  # the first that was measured
 
 Table = dict[str, list[Any]]
@@ -100,7 +102,11 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
     from diffusion_bench.charts.held_back import in_words
 
     rows = []
-    for row in to_rows(reports, tariff=tariff, explain=in_words):
+    all_rows = to_rows(reports, tariff=tariff, explain=in_words)
+    unsaid = {name for name in OTHER_SETTINGS if not is_worth_showing(name, all_rows, all_rows)}
+    unsaid |= {"model"} if len({row["model"] for row in all_rows}) < 2 else set()
+    columns = {name: head for name, head in columns.items() if name not in unsaid}
+    for row in all_rows:
         peak_mib = next((row[name] for name in PEAKS if row[name] is not None), None)
         rows.append([{**row, "peak": peak_mib}[name] for name in columns])
     return to_table(list(columns.values()), rows)
@@ -109,12 +115,6 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
 def to_table(headers: list[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Return a table as the page takes it: every value a text, empty where there is none."""
     return {"headers": list(headers), "data": [[_text(value) for value in row] for row in rows]}
-
-
-def cell_name(cell: Cell) -> str:
-    """Return what a cell measured in a few words."""
-    request = cell.request
-    return f"{sampler(request)}, {request.steps} steps, {size(request)}, batch {request.batch}"
 
 
 def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]]:

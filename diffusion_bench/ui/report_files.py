@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffusion_bench.reports.index import ReportIndex
-from diffusion_bench.reports.read import read_bytes
+from diffusion_bench.reports.read import path_text, read_bytes
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.store import parse_report, read_report
 
@@ -39,8 +39,12 @@ class ReportFolder:
         self.index = index or ReportIndex(None)
 
     def names(self) -> list[str]:
-        """Return the names of the report files, newest first."""
-        return [path.name for path in sorted(self.paths(), key=_modified_ns, reverse=True)]
+        """Return the names of the report files, newest first, but those that are no text.
+
+        A browser has no way to show or to name such a file.
+        """
+        paths = sorted(self.paths(), key=_modified_ns, reverse=True)
+        return [path.name for path in paths if path_text(path.name) == path.name]
 
     def newest(self) -> list[str]:
         """Return the names to choose from: a list of thousands would be of no use."""

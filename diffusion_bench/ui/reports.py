@@ -10,7 +10,7 @@ import gradio as gr
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.doctor import examine_report, imported_finding
 from diffusion_bench.reports.export import describe, to_csv, to_markdown
-from diffusion_bench.reports.labels import report_labels
+from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.shared import shared_table
@@ -19,7 +19,6 @@ from diffusion_bench.ui.figures import (
     TITLES,
     Chart,
     Table,
-    cell_name,
     cell_table,
     draw_chart,
     draw_quality,
@@ -173,10 +172,11 @@ def trace_choices(reports: tuple[Report, ...]) -> list[tuple[str, str]]:
 
 def _traced(reports: tuple[Report, ...]) -> list[tuple[str, str, Cell, Report]]:
     found = []
+    name_of = name_among([cell.request for report in reports for cell in report.cells])
     for index, (report, label) in enumerate(zip(reports, report_labels(reports), strict=True)):
         for cell in report.cells:
             if cell.trace.at_s:
-                name = f"{cell_name(cell)}{f' ({label})' if label else ''}"
+                name = f"{name_of(cell.request)}{f' ({label})' if label else ''}"
                 found.append((name, f"{index}:{cell.cell_id}", cell, report))
     return found
 

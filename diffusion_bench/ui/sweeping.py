@@ -13,7 +13,8 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, sweep_of
-from diffusion_bench.bench.wording import in_words, name_request
+from diffusion_bench.bench.wording import in_words
+from diffusion_bench.reports.labels import name_request
 from diffusion_bench.ui.figures import Table, cell_table, draw_chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
