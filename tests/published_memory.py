@@ -38,15 +38,6 @@ REMEDY_WORDS = {
 }
 # Without a mark of fused attention, as in these sources' baselines.
 PLAIN_WORDS = ("vanilla attention", "default attn", "unoptimised", "offload", "VAE slicing")
-CARD_MIB = {
-    "A10": 23028,  # what nvidia-smi shows: ECC takes the rest
-    "A100 80GB PCIe": 80 * 1024,
-    "A100-SXM4-40GB": 40 * 1024,
-    "A100-PCIE-40GB": 40 * 1024,
-    "RTX A6000": 48 * 1024,
-    "Tesla V100-SXM2-16GB": 16 * 1024,
-    "H100 PCIe": 80 * 1024,
-}
 FACTORS_TRIED = tuple(1 + 0.1 * step for step in range(25))
 FITTED = ("denoising step", "decoder 32", "decoder 16")
 

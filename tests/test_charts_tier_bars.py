@@ -193,7 +193,7 @@ def only_split() -> TierRow:
     halves = SplitModel(
         alone_s=(4, 4),
         calls=20,
-        hidden_mib=0,
+        crossing_mib=0,
         needed_mib=9000,
         activations_mib=1000,
         memory_mib=(6144, 6144),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_header
 
+from diffusion_bench.charts import tier_numbers
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.reports.index import ReportDigest, digest_of
@@ -12,6 +13,7 @@ from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.path import UpgradePath, shipped_path
 from diffusion_bench.tiers.predict import predict
+from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.workload import Workload, parse_workload
 
 ASKED = parse_workload("sd15 512x512 b2 fp16 30")
@@ -133,6 +135,50 @@ def test_two_cards_are_three_answers_beside_what_one_of_them_does() -> None:
     assert two[0].two_gpus[1].speedup < 2
     assert two[0].two_gpus[2].seconds is None
     assert one[0].two_gpus == ()
+
+
+FLUX = parse_workload("flux1-dev 1024x1024 b1 bf16 28")
+
+
+def split_of_flux() -> float:
+    """Return the seconds of FLUX over two cards of 24 GiB."""
+    (row,) = tier_rows(path("RTX 4090", count=2, ram_gib=128), [FLUX])
+    (split,) = [way for way in row.two_gpus if way.way == "one model split"]
+    assert split.seconds is not None
+    return split.seconds
+
+
+def test_a_model_split_over_two_cards_hands_over_its_hidden_state_and_not_the_decoders(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = find_card("RTX 4090").card
+    assert card is not None
+    alone = predict(card, FLUX).seconds
+    split = split_of_flux()
+    assert alone < split < 1.05 * alone
+
+    def need_of_a_larger_decoder(*asked):
+        need = need_of(*asked)
+        return need.model_copy(update={"activations_mib": 2 * need.activations_mib})
+
+    monkeypatch.setattr(tier_numbers, "need_of", need_of_a_larger_decoder)
+    assert split_of_flux() == pytest.approx(split)
+
+
+def test_two_jobs_need_ram_for_the_offloaded_weights_of_both() -> None:
+    asked = parse_workload("sd35-medium 1024x1024 b1 bf16 28")
+
+    def jobs(ram_gib: int):
+        (row,) = tier_rows(path("RTX 4070 Ti", count=2, ram_gib=ram_gib), [asked])
+        assert row.remedies == ("model offload",)
+        assert row.ram_gib == pytest.approx(14.7, rel=0.01)
+        assert row.seconds_per_image
+        return row.two_gpus[0]
+
+    assert jobs(64).speedup == pytest.approx(2)
+    short = jobs(32)
+    assert (short.way, short.images_per_hour) == ("two jobs", None)
+    assert short.reason == "29 GiB of weights of the two would wait in RAM, which has room for 26"
 
 
 def test_an_unequal_pair_is_as_fast_as_its_faster_card_and_gives_it_more() -> None:

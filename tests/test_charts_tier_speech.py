@@ -44,7 +44,7 @@ def test_of_two_cards_the_faster_one_speaks_and_an_unknown_card_is_not_guessed()
 
 
 def test_what_does_not_fit_has_a_memory_and_no_time():
-    card = find_card("RTX 3060").card.model_copy(update={"memory_gib": 4})
+    card = find_card("RTX 3060").card.model_copy(update={"usable_mib": 4096})
     row = speech_on(card, parse_voice_workload("longcat fp32"))
     (cells,) = speech_table([row])[1]
     shown = dict(zip(HEADER, cells, strict=True))

@@ -99,10 +99,27 @@ def test_the_largest_batch_fits_and_the_next_does_not() -> None:
     asked = parse_workload("sd15 512x512 b1 fp16 20")
     most = largest_batch(card("RTX 4070 Ti"), asked)
     assert 1 < most < LARGEST_BATCH
-    vram_mib = 1024 * card("RTX 4070 Ti").memory_gib
+    vram_mib = card("RTX 4070 Ti").vram_mib
     needs = [need_of(asked.model_copy(update={"batch": n}), Software()) for n in (most, most + 1)]
     assert needs[0].high_mib <= vram_mib < needs[1].high_mib
     assert largest_batch(card("H200 SXM"), asked) == LARGEST_BATCH
+
+
+def test_a_card_is_judged_by_what_it_gives_of_its_memory_everywhere() -> None:
+    """A T4 gives 15 of its 16 GiB, which 11 pictures of SD 1.5 do not surely fit."""
+    asked = parse_workload("sd15 512x512 b11 fp16 20")
+    cut, whole = card("T4"), card("T4").model_copy(update={"usable_mib": None})
+    told = [
+        (room.runs[0].fit, room.runs[0].largest_batch, room.memory_gib)
+        for room in (runnable_on(one, workloads=[asked]) for one in (cut, whole))
+    ]
+    assert told == [("tight", 10, 15), ("fits", 11, 16)]
+    own = UpgradePath.model_validate(
+        {"tier": [{"name": "rented", "gpu": "T4", "ram_gib": 64, "cores": 8}]}
+    )
+    by_name = {room.card: room for room in vram_numbers(own, [asked]).cards}
+    assert by_name["T4"].fits == ("tight",)
+    assert by_name["RTX 4060 Ti 16GB"].fits == ("fits",)
 
 
 def test_a_card_without_bf16_is_asked_in_fp16_and_told_so() -> None:
@@ -152,7 +169,7 @@ def test_the_room_is_drawn_by_verdict_against_the_cards_memory() -> None:
     figure = room_figure(room)
     assert {"fits", "fits with a remedy"} <= {trace.name for trace in figure.data}
     assert sum(len(trace.x) for trace in figure.data) == len(room.runs)
-    assert figure.layout.shapes[0].x0 == 12
+    assert figure.layout.shapes[0].x0 == card("RTX 4070 Ti").vram_mib / 1024
     header, rows = runnable_table(room)
     assert all(len(row) == len(header) for row in rows)
     assert "Nothing can be told" in room_figure(Room("x", 1, ())).layout.annotations[0].text

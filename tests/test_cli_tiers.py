@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 from fakes import make_cell, make_header
 
-from diffusion_bench.cli import main
+from diffusion_bench.charts.tier_measured import Here
+from diffusion_bench.cli import main, tier_reports
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.reports.store import to_line
 
 ONE = ("predict", "--card", "RTX 4070 Ti", "--model", "sd15", "--size", "512x512", "--batch", "4")
@@ -63,6 +66,7 @@ def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
     assert answer["seconds_low"] < answer["seconds"] < answer["seconds_high"]
     assert answer["image_steps_per_s"] == pytest.approx(80 / answer["seconds"])
     assert answer["memory_gib"] < answer["card_memory_gib"] == 12
+    assert answer["card_usable_gib"] == 12282 / 1024
     assert answer["fit"] == "fits"
     assert answer["workload"]["sampler"] == "ddim"
 
@@ -318,7 +322,7 @@ def test_a_card_is_told_what_it_can_run(capsys) -> None:
         assert words in shown
     assert run("tiers", "--card", "RTX 4070 Ti", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["memory_gib"] == 12
+    assert answer["memory_gib"] == 12282 / 1024  # what the driver gives of them
     assert {"workload", "fit", "largest_batch", "evidence"} <= set(answer["runs"][0])
 
 
@@ -327,6 +331,15 @@ def test_the_card_in_here_is_known_or_the_processor_is_told(capsys) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["name"]
     assert len(answer["runs"]) > 5
+
+
+def test_the_card_in_here_has_the_memory_that_its_driver_reports(capsys, monkeypatch) -> None:
+    gpu = GpuInfo(index=0, name="Tesla T4", uuid="GPU-1", memory_total_mib=15109.0)
+    about = {"os": "Linux", "architecture": "x86_64", "cpu": "Test CPU", "cores_logical": 4}
+    machine = MachineInfo(**about, ram_mib=16_000, gpus=(gpu,))
+    monkeypatch.setattr(tier_reports, "this_machine", lambda: (machine, Here()))
+    assert run("tiers", "--card", "here", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["memory_gib"] == 15109 / 1024
 
 
 def test_bottlenecks_and_break_even_are_printed(capsys) -> None:

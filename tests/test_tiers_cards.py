@@ -104,6 +104,24 @@ def test_the_consumer_line_is_whole_and_every_card_has_a_source() -> None:
     assert len(cards) == len(known_cards())
 
 
+def test_what_a_card_gives_has_a_source_and_is_no_more_than_it_has() -> None:
+    told = [card for card in known_cards() if card.usable_mib is not None]
+    assert {"T4", "A10", "A10G", "L4", "RTX 4070 Ti", "RTX 4090"} <= {card.name for card in told}
+    assert [card.name for card in told if not card.usable_source] == []
+    for card in told:
+        assert 0.92 * 1024 * card.memory_gib <= card.vram_mib <= 1024 * card.memory_gib
+    unknown = [card for card in known_cards() if card.usable_mib is None]
+    assert all(card.vram_mib == 1024 * card.memory_gib for card in unknown)
+
+
+def test_the_driver_at_hand_knows_better_than_the_table() -> None:
+    """Older drivers keep what they take out of the total."""
+    card = find_card("Tesla T4", memory_mib=15109).card
+    assert card == find_card("T4").card
+    assert card.giving(15109).vram_mib == 15109
+    assert card.giving(None) == card
+
+
 def test_workstation_cards_are_no_geforce() -> None:
     others = ("RTX A4000", "RTX 4000 Ada", "RTX 6000 Ada", "TITAN RTX", "A100 SXM4 40GB", "T4")
     assert [name for name in others if is_geforce(name)] == []
@@ -123,6 +141,7 @@ def test_users_add_a_card_in_toml(tmp_path) -> None:
     ("text", "complaint"),
     [
         ("", "describes no card"),
+        (MINE.replace("memory_gib", "usable_mib = 50000\nmemory_gib"), "more than memory_gib"),
         ("[[card]", "is no TOML file"),
         (MINE.replace("tdp_w = 450", "tdp_w = -1"), "tdp_w"),
         (MINE.replace("tdp_w", "tdp"), "tdp"),

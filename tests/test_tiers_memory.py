@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 
 import pytest
-from published_memory import CARD_MIB, fit_factors, held_mib, published_rows
+from published_memory import fit_factors, held_mib, published_rows
 
+from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.memory import (
     ATTEMPTS,
     CONTEXT_MIB,
@@ -15,8 +17,11 @@ from diffusion_bench.tiers.memory import (
     fit_of,
     memory_of,
 )
+from diffusion_bench.tiers.rows import fit_on
+from diffusion_bench.tiers.workload import Software, parse_workload
 
 GIB = 1024
+METHODOLOGY = Path(__file__).parents[1] / "docs" / "methodology.md"
 
 
 def need(model: str = "sdxl", **changes):
@@ -60,17 +65,34 @@ def test_peaks_of_rows_left_out_of_the_fit_are_met_within_ten_percent(key):
 
 
 def test_a_published_out_of_memory_never_fits_and_what_ran_is_never_refused():
-    rows = [row for row in published_rows() if row.card in CARD_MIB]
+    found_cards = {row.card: find_card(row.card).card for row in published_rows()}
+    rows = [row for row in published_rows() if found_cards[row.card] is not None]
     wrong = 0
     for row in rows:
         found = memory_of(**row.workload.model_dump(), remedies=row.remedies)
-        verdict = fit_of(found, CARD_MIB[row.card]).verdict
+        verdict = fit_of(found, found_cards[row.card].vram_mib).verdict
         if row.measured_mib is None:
             assert verdict != "fits", row
         refused = verdict in ("does not fit", "fits with", "tight with")
         wrong += refused != (row.measured_mib is None)
     assert len(rows) >= 150
     assert wrong / len(rows) <= 0.05
+    page = METHODOLOGY.read_text(encoding="utf-8")
+    assert f"{len(rows) - wrong} of {len(rows)}\npublished rows" in page
+    told = [card for card in known_cards() if card.usable_mib is not None]
+    assert f"that figure of {len(told)} cards" in page
+
+
+@pytest.mark.parametrize(("card", "mib"), [("T4", 15360), ("A10", 23028)])
+def test_what_a_card_keeps_to_itself_is_not_given_away(card, mib):
+    """11 pictures of SD 1.5 surely fit 16 GiB, but not what a T4 gives of them."""
+    known = find_card(card).card
+    many = [parse_workload(f"sd15 512x512 b{batch} fp16 20") for batch in range(1, 33)]
+    fits = [fit_on(known, one, Software()) for one in many]
+    assert {fit.vram_mib for fit in fits} == {mib}
+    between = [fit for fit in fits if mib < fit.need.high_mib <= 1024 * known.memory_gib]
+    assert between
+    assert {fit.verdict for fit in between} == {"tight"}
 
 
 def test_weights_activations_and_overhead_add_up_to_the_peak():

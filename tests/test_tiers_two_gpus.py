@@ -11,7 +11,7 @@ def split(**given: object) -> SplitModel:
     values = {
         "alone_s": (4.0, 4.0),
         "calls": 10,
-        "hidden_mib": 0.0,
+        "crossing_mib": 0.0,
         "needed_mib": 20_000.0,
         "activations_mib": 2000.0,
         "memory_mib": (12_000.0, 12_000.0),
@@ -24,6 +24,14 @@ def test_two_jobs_add_up_images_an_hour_and_save_no_time() -> None:
     assert found.images_per_hour == pytest.approx(3600 * (2 / 4 + 2 / 2))
     assert found.seconds == 2.0
     assert found.speedup == pytest.approx(1.5)
+
+
+def test_weights_of_two_jobs_wait_in_the_same_ram() -> None:
+    assert two_jobs(4.0, 4.0, batch=1, offloaded_gib=60, room_gib=60).images_per_hour == 1800
+    short = two_jobs(4.0, 4.0, batch=1, offloaded_gib=62.9, room_gib=38.4)
+    assert (short.seconds, short.images_per_hour) == (None, None)
+    assert "63 GiB" in (short.reason or "")
+    assert "38" in (short.reason or "")
 
 
 def test_a_batch_is_split_where_it_ends_soonest() -> None:
@@ -56,8 +64,8 @@ def test_the_larger_share_of_a_model_lies_on_the_first_card_and_crossing_costs_t
     unequal = split(alone_s=(2.0, 6.0), memory_mib=(14_000.0, 8_000.0))
     part = 12_000 / 18_000
     assert one_model(unequal, batch=1).seconds == pytest.approx(part * 2 + (1 - part) * 6)
-    crossing = one_model(split(hidden_mib=500.0), batch=1)
-    assert crossing.seconds == pytest.approx(4.0 + 10 * 2 * 500 / 10_000)
+    crossing = one_model(split(crossing_mib=500.0), batch=1)
+    assert crossing.seconds == pytest.approx(4.0 + 10 * 500 / 10_000)
 
 
 @pytest.mark.parametrize("batch", [2, 3, 5, 8, 31])

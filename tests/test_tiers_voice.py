@@ -181,6 +181,6 @@ def test_longcats_autoencoder_follows_fp16_and_not_bf16():
 
 
 def test_a_card_too_small_is_told_so():
-    small = TI.model_copy(update={"memory_gib": 4})
+    small = TI.model_copy(update={"usable_mib": 4096})
     assert predicted("longcat fp32", small).fit == "does not fit"
     assert predicted("echo", small).fit == "fits"

@@ -36,8 +36,8 @@ SD15 = "sd15 512x512 b4 fp16 20"
 UUID = "GPU-1234"
 
 
-def machine(gpu: str | None = None) -> MachineInfo:
-    gpus = (GpuInfo(index=0, name=gpu, uuid=UUID, memory_total_mib=12282.0),) if gpu else ()
+def machine(gpu: str | None = None, memory_mib: float = 12282.0) -> MachineInfo:
+    gpus = (GpuInfo(index=0, name=gpu, uuid=UUID, memory_total_mib=memory_mib),) if gpu else ()
     return MachineInfo(
         os="Linux",
         architecture="x86_64",
@@ -239,9 +239,18 @@ def test_a_machine_without_a_gpu_runs_on_its_processor_and_says_why(upgrades) ->
 def test_a_machine_with_a_known_card_runs_on_it_and_any_card_can_be_asked(tmp_path, folder) -> None:
     upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4070 Ti")
     assert upgrades.room(ask(), HERE)[0].startswith("RTX 4070 Ti (12 GiB) runs sd15")
-    assert upgrades.room(ask(), "RTX 5090")[0].startswith("RTX 5090 (32 GiB) runs")
+    assert upgrades.room(ask(), "RTX 5090")[0].startswith("RTX 5090 (31.8 GiB) runs")
     with pytest.raises(ValueError, match="cannot tell: no card is called"):
         upgrades.room(ask(), "RTX 4090 Laptop GPU")
+
+
+def test_the_card_of_this_machine_is_judged_by_what_its_driver_reports(tmp_path, folder) -> None:
+    """Drivers differ by what they keep: 15,360 MiB of a T4 for one, 15,109 for another."""
+    index, outbox = ReportIndex(tmp_path / "index"), Outbox(tmp_path)
+    here = machine("Tesla T4", memory_mib=15109)
+    upgrades = Upgrades(ReportFolder(folder), index, outbox, lambda: here)
+    assert upgrades.room(ask(), HERE)[0].startswith("T4 (14.8 GiB) runs")
+    assert upgrades.room(ask(), "T4")[0].startswith("T4 (15 GiB) runs")
 
 
 def test_a_card_by_a_known_name_with_other_memory_is_no_known_card(tmp_path, folder) -> None:

@@ -11,6 +11,7 @@ from diffusion_bench.charts.tier_measured import Findings, Measured
 from diffusion_bench.charts.tier_together import Together
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.cost import crossing_bytes
 from diffusion_bench.tiers.evidence import (
     RANKS,
     Evidence,
@@ -19,7 +20,7 @@ from diffusion_bench.tiers.evidence import (
     ranked,
 )
 from diffusion_bench.tiers.knowledge import Knowledge
-from diffusion_bench.tiers.memory import Fit
+from diffusion_bench.tiers.memory import MIB, RAM_SHARE, Fit
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.remedy_price import RemedyPrice, price_of
 from diffusion_bench.tiers.rows import fit_on, need_of
@@ -37,6 +38,7 @@ class TierRow(Record):
     `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
     `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
     time that gives the figures; `at_most_j_per_image` is the card's rated power over that time.
+    `ram_gib` of weights wait in the machine's memory.
     `two_gpus`: how a tier with two cards can use them, all predicted;
     `measured_together`: what reports measured two such cards to do.
     """
@@ -51,6 +53,7 @@ class TierRow(Record):
     slower_low: float = 1.0
     slower_high: float = 1.0
     price: str = ""
+    ram_gib: float = 0.0
     memory_gib: float | None = None
     memory_gib_low: float | None = None
     memory_gib_high: float | None = None
@@ -108,7 +111,7 @@ def _row(
     best = min(alone, key=lambda row: row.seconds_per_image or float("inf"))
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
-    ways = _two(found, alone, workload, findings.knowledge)
+    ways = _two(found, alone, workload, findings.knowledge, RAM_SHARE * tier.ram_gib)
     pair = {
         "card": f"{best.card} of {names}",
         "two_gpus": ways,
@@ -141,6 +144,7 @@ def alone_on(
         return base.model_copy(update={"reason": str(error)})
     told = {
         "fit": fit.words(),
+        "ram_gib": fit.need.ram_mib / 1024,
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,
         "memory_gib_high": fit.need.high_mib / 1024,
@@ -216,8 +220,12 @@ def _two(
     alone: Sequence[TierRow],
     workload: Workload,
     knowledge: Knowledge,
+    room_gib: float,
 ) -> tuple[TwoGpus, ...]:
-    """Return the ways of using two cards, all predicted; what fits neither can only be split."""
+    """Return the ways of using two cards, all predicted; what fits neither can only be split.
+
+    `room_gib` of the machine's memory holds what both jobs offload.
+    """
 
     def takes(card: Card, batch: int) -> float:
         part = workload.model_copy(update={"batch": batch})
@@ -226,19 +234,34 @@ def _two(
     first, second = cards
     batch = workload.batch
     seconds = (takes(first, batch), takes(second, batch))
-    need = need_of(workload, Software())
-    split = SplitModel(
-        alone_s=seconds,
-        calls=workload.calls,
-        hidden_mib=need.activations_mib,
-        needed_mib=need.peak_mib,
-        activations_mib=need.activations_mib,
-        memory_mib=(1024 * first.memory_gib, 1024 * second.memory_gib),
-    )
+    split = _split(workload, cards, seconds)
     if any(row.fit in NO_TIME for row in alone):
         return (one_model(split, batch),)
     if not all(row.fit in WHOLE for row in alone):
-        remedied = [s * row.slower for s, row in zip(seconds, alone, strict=True)]
-        return (two_jobs(remedied[0], remedied[1], batch), one_model(split, batch))
+        remedied = (seconds[0] * alone[0].slower, seconds[1] * alone[1].slower)
+        offloaded = sum(row.ram_gib for row in alone)
+        jobs = two_jobs(*remedied, batch, offloaded_gib=offloaded, room_gib=room_gib)
+        return (jobs, one_model(split, batch))
     halves = one_batch(lambda n: takes(first, n), lambda n: takes(second, n), batch)
     return (two_jobs(*seconds, batch), halves, one_model(split, batch))
+
+
+def _split(workload: Workload, cards: Sequence[Card], seconds: tuple[float, float]) -> SplitModel:
+    """Return a workload's model over two cards that take so long alone."""
+    need = need_of(workload, Software())
+    crossing = crossing_bytes(
+        workload.model,
+        width=workload.width,
+        height=workload.height,
+        batch=workload.batch,
+        precision=workload.precision,
+        guided=workload.guided,
+    )
+    return SplitModel(
+        alone_s=seconds,
+        calls=workload.calls,
+        crossing_mib=crossing / MIB,
+        needed_mib=need.peak_mib,
+        activations_mib=need.activations_mib,
+        memory_mib=(cards[0].vram_mib, cards[1].vram_mib),
+    )

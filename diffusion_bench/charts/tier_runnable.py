@@ -73,7 +73,10 @@ class Runnable(NamedTuple):
 
 
 class Room(NamedTuple):
-    """A card or a machine by name, its memory, and what it can run; `speech` where it was asked."""
+    """A card or a machine by name, the memory it gives, and what it can run.
+
+    `speech` where it was asked.
+    """
 
     name: str
     memory_gib: float
@@ -128,7 +131,7 @@ def runnable_on(
                 reason=row.reason or note,
             )
         )
-    return Room(card.name, card.memory_gib, tuple(found))
+    return Room(card.name, card.vram_mib / 1024, tuple(found))
 
 
 def _on_its_precision(workload: Workload, card: Card) -> tuple[Workload, str]:
@@ -187,7 +190,7 @@ def largest_batch(card: Card, workload: Workload) -> int:
 
     def fits(batch: int) -> bool:
         asked = workload.model_copy(update={"batch": batch})
-        return need_of(asked, Software()).high_mib <= 1024 * card.memory_gib
+        return need_of(asked, Software()).high_mib <= card.vram_mib
 
     low, high = 0, LARGEST_BATCH + 1
     while high - low > 1:

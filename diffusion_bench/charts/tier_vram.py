@@ -27,7 +27,10 @@ GREY = "rgba(136,136,136,0.45)"
 
 
 class CardRoom(NamedTuple):
-    """A card's memory, and for each workload whether it fits; `in_path`: the path has it."""
+    """A card's memory, and for each workload whether it fits what it gives of that.
+
+    `in_path`: the path has it.
+    """
 
     card: str
     memory_gib: float
@@ -64,9 +67,9 @@ def vram_numbers(
     ordered = sorted(
         line.values(), key=lambda card: (card.memory_gib, card.launch_year or 9999, card.name)
     )
-    verdicts = {memory: _verdicts(memory, workloads) for memory in {c.memory_gib for c in ordered}}
+    verdicts = {given: _verdicts(given, workloads) for given in {c.vram_mib for c in ordered}}
     rooms = tuple(
-        CardRoom(card.name, card.memory_gib, card.name in names, verdicts[card.memory_gib])
+        CardRoom(card.name, card.memory_gib, card.name in names, verdicts[card.vram_mib])
         for card in ordered
     )
     return VramNumbers(rooms, tuple(map(_need, workloads)))
@@ -80,11 +83,11 @@ def _need(workload: Workload) -> Need:
     return Need(workload.name, need.peak_mib / 1024, need.low_mib / 1024, need.high_mib / 1024)
 
 
-def _verdicts(memory_gib: float, workloads: Sequence[Workload]) -> tuple[str, ...]:
+def _verdicts(vram_mib: float, workloads: Sequence[Workload]) -> tuple[str, ...]:
     found = []
     for workload in workloads:
         try:
-            found.append(fit_of(need_of(workload, Software()), 1024 * memory_gib).words())
+            found.append(fit_of(need_of(workload, Software()), vram_mib).words())
         except ValueError:
             found.append("cannot tell")
     return tuple(found)

@@ -67,7 +67,7 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
     if row.memory_gib is None:
         return []
     card = find_card(row.faster_card, cards).card
-    of = f" of {card.memory_gib:g}" if card else ""
+    of = f" of {card.vram_mib / 1024:.3g}" if card else ""
     lines = [
         f"Memory: {row.memory_gib:.1f} GiB ({row.memory_gib_low:.1f} to {row.memory_gib_high:.1f})"
         f"{of}: {row.fit}"

@@ -87,7 +87,8 @@ def _pictures_room(
     for gpu in machine.gpus[:1]:
         match = find_card(gpu.name or "", cards, memory_mib=gpu.memory_total_mib)
         if match.card is not None:
-            return runnable_on(match.card, told.findings, ram_gib=ram_gib, workloads=workloads)
+            card_here = match.card.giving(gpu.memory_total_mib)
+            return runnable_on(card_here, told.findings, ram_gib=ram_gib, workloads=workloads)
         typer.echo(f"note: {match.reason}; this is what the processor can run", err=True)
     return runnable_on_processor(machine.cpu, cells_on(told.digests, here), ram_gib)
 

@@ -26,7 +26,7 @@ def print_prediction(answer: dict[str, Any], name: str) -> None:
     lines = [f"{answer['card']}, {name}", *_time_lines(answer)]
     lines += [
         f"memory: {answer['memory_gib']:.3g} GiB ({answer['memory_gib_low']:.3g} to "
-        f"{answer['memory_gib_high']:.3g}) of {answer['card_memory_gib']:g}: {answer['fit']}",
+        f"{answer['memory_gib_high']:.3g}) of {answer['card_usable_gib']:.3g}: {answer['fit']}",
         f"rests on: {answer['basis']}",
     ]
     if answer["note"]:

@@ -232,6 +232,7 @@ def _prediction(
         "memory_gib_low": fit.need.low_mib / 1024,
         "memory_gib_high": fit.need.high_mib / 1024,
         "card_memory_gib": match.card.memory_gib,
+        "card_usable_gib": match.card.vram_mib / 1024,
         "fit": fit.words(),
         "note": match.note,
     }

@@ -4,6 +4,9 @@ gpus.csv holds each card's figures with their source. `tensor_tflops` is dense f
 fp32 accumulation, `fp32_tflops` the plain cores. A name that memory variants share is told apart
 by the memory NVML reports; without it, it means the variant first sold under that name, and the
 match says so; where two were first sold in one year, nobody can tell.
+
+What a card gives is less than what is on it: ECC and the driver take some. `usable_mib` is what the
+driver was seen to report, with its source; where nobody was found who says it, all of it counts.
 """
 
 from __future__ import annotations
@@ -14,9 +17,9 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from diffusion_bench.records import Record, explain
 
@@ -32,6 +35,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Card(Record):
     """A card's specification. `also`: other whole names of it, without the maker's.
 
+    `usable_mib`: of the memory, as the driver reports it; `None` where no report was found.
     `bandwidth_gbs` is in 10**9 bytes a second. `price_usd` is rounded and of no shop: users set
     their own. `launch_year` is `None` for a user's own card.
     """
@@ -39,6 +43,7 @@ class Card(Record):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     also: tuple[str, ...] = ()
     memory_gib: Positive
+    usable_mib: Positive | None = None
     memory_type: str = ""
     bandwidth_gbs: Positive
     fp32_tflops: Positive
@@ -56,7 +61,26 @@ class Card(Record):
     source: str = "the user"
     source_locator: str = ""
     tensor_source: str = ""
+    usable_source: str = ""
     notes: str = ""
+
+    @model_validator(mode="after")
+    def _gives_no_more_than_it_has(self) -> Self:
+        if self.vram_mib > 1024 * self.memory_gib:
+            raise ValueError("usable_mib is more than memory_gib holds")
+        return self
+
+    @property
+    def vram_mib(self) -> float:
+        """Return the memory that programs are given, in MiB."""
+        return self.usable_mib or 1024 * self.memory_gib
+
+    def giving(self, reported_mib: float | None) -> Card:
+        """Return this card as the driver at hand reports it; `None` is no report."""
+        if reported_mib is None:
+            return self
+        told = {"usable_mib": reported_mib, "usable_source": "the driver of this machine"}
+        return self.model_copy(update=told)
 
     @property
     def capability(self) -> tuple[int, int]:

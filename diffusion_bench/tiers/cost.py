@@ -120,7 +120,8 @@ class ModelCounts(Record):
 
     `cell_pixels`: the side in pixels of one cell of its latent. `multiple`: the side in pixels at
     whose multiples the counts are exact. `decoder_upcast`: its pipeline decodes in fp32 when the
-    model is fp16. `tile_pixels`: the side of its decoder's tiles.
+    model is fp16. `tile_pixels`: the side of its decoder's tiles. `crossing_bytes`: what a call of
+    its denoiser sends between two cards that hold half of it each, there and back.
     """
 
     aliases: tuple[str, ...]
@@ -132,6 +133,7 @@ class ModelCounts(Record):
     tile_pixels: int
     parts: dict[str, Part]
     stages: dict[StageName, dict[Width, StageLines]]
+    crossing_bytes: dict[Width, Line]
 
 
 @cache
@@ -194,6 +196,19 @@ def cost_of(
         stages=tuple(stages),
         weights_params={part: row.params for part, row in found.parts.items()},
     )
+
+
+def crossing_bytes(
+    model: str, *, width: int, height: int, batch: int, precision: PrecisionName, guided: bool
+) -> float:
+    """Return the bytes that one call of a denoiser, split in half, sends from card to card.
+
+    Raises ValueError for a model without counts and for a size it cannot draw.
+    """
+    found = counts()[short_name(model)]
+    cells = latent_cells(model, width, height)
+    bits = value_width(found, "denoising step", precision)
+    return found.crossing_bytes[bits].at(cells, 2 * batch if guided else batch)
 
 
 def value_width(found: ModelCounts, stage: StageName, precision: PrecisionName) -> Width:

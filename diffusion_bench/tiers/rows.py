@@ -84,9 +84,9 @@ def answer(
 
 
 def fit_on(card: Card, workload: Workload, software: Software, ram_gib: float | None = None) -> Fit:
-    """Return how a workload fits a card."""
+    """Return how a workload fits what a card gives of its memory."""
     ram_mib = None if ram_gib is None else 1024 * ram_gib
-    return fit_of(need_of(workload, software), 1024 * card.memory_gib, ram_mib=ram_mib)
+    return fit_of(need_of(workload, software), card.vram_mib, ram_mib=ram_mib)
 
 
 def need_of(workload: Workload, software: Software) -> MemoryNeed:

@@ -11,6 +11,7 @@ reports measured stands beside them (`charts/tier_together.py`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -42,20 +43,36 @@ class TwoGpus(Record):
 class SplitModel(Record):
     """A model over two cards: seconds of a call were each alone, its weights, what is handed over.
 
-    `hidden_mib`: activations that cross from card to card in one call, `memory_mib` of each card,
-    `needed_mib` what the workload needs of one.
+    `crossing_mib`: activations that one call of the denoiser sends there and back; `memory_mib` of
+    each card, `needed_mib` what the workload needs of one.
     """
 
     alone_s: tuple[Seconds, Seconds]
     calls: Annotated[int, Field(ge=1)]
-    hidden_mib: Annotated[float, Field(ge=0)]
+    crossing_mib: Annotated[float, Field(ge=0)]
     needed_mib: Annotated[float, Field(gt=0)]
     activations_mib: Annotated[float, Field(ge=0)]
     memory_mib: tuple[float, float]
 
 
-def two_jobs(first_s: float, second_s: float, batch: int) -> TwoGpus:
-    """Return what two cards do that each draw batches of their own, in seconds a batch."""
+def two_jobs(
+    first_s: float,
+    second_s: float,
+    batch: int,
+    *,
+    offloaded_gib: float = 0.0,
+    room_gib: float = math.inf,
+) -> TwoGpus:
+    """Return what two cards do that each draw batches of their own, in seconds a batch.
+
+    `offloaded_gib`: weights of both jobs that wait in the machine's memory, which has `room_gib`.
+    """
+    if offloaded_gib > room_gib:
+        reason = (
+            f"{offloaded_gib:.0f} GiB of weights of the two would wait in RAM, "
+            f"which has room for {room_gib:.0f}"
+        )
+        return TwoGpus(way="two jobs", reason=reason)
     alone = min(first_s, second_s)
     rate = batch / first_s + batch / second_s
     return TwoGpus(
@@ -101,6 +118,6 @@ def one_model(split: SplitModel, batch: int) -> TwoGpus:
     if sum(room) < weights:
         return TwoGpus(way="one model split", reason="it does not fit the two cards together")
     part = min(room[0] / weights, 1.0)
-    crossing = split.calls * 2 * split.hidden_mib / MIB_PER_S_BETWEEN_CARDS
-    seconds = part * split.alone_s[0] + (1 - part) * split.alone_s[1] + crossing
+    crossing_s = split.calls * split.crossing_mib / MIB_PER_S_BETWEEN_CARDS
+    seconds = part * split.alone_s[0] + (1 - part) * split.alone_s[1] + crossing_s
     return TwoGpus(way="one model split", seconds=seconds, images_per_hour=3600 * batch / seconds)

@@ -89,7 +89,7 @@ def predict_voice(card: Card, workload: VoiceWorkload) -> VoicePrediction:
         real_time_factor_low=rtf / margin,
         real_time_factor_high=rtf * margin,
         need=need,
-        fit=verdict(need.low_mib, need.high_mib, 1024 * card.memory_gib),
+        fit=verdict(need.low_mib, need.high_mib, card.vram_mib),
         limit=limit_of_work(figures_of(card, int(step.width)), work_of(step)),
         basis=f"the card's specification and a fit to {efficiency.rows} published speeds of "
         "pictures; no measured speech has checked it, so the interval is wider",

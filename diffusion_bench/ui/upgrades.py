@@ -191,7 +191,8 @@ class Upgrades:
         for gpu in machine.gpus[:1]:
             match = find_card(gpu.name or "", memory_mib=gpu.memory_total_mib)
             if match.card is not None:
-                return runnable_on(match.card, told.findings, ram_gib=ram_gib), ""
+                here = match.card.giving(gpu.memory_total_mib)
+                return runnable_on(here, told.findings, ram_gib=ram_gib), ""
             note = match.reason or ""
         cells = cells_on(told.asked.digests, _here(machine))
         return runnable_on_processor(machine.cpu, cells, ram_gib), note

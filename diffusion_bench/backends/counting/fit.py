@@ -17,7 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from diffusion_bench.backends.counting.crossing import crossing_bytes
 from diffusion_bench.backends.counting.networks import (
+    INPUTS,
     Configuration,
     Run,
     build,
@@ -67,12 +69,14 @@ def count_model(found: Configuration) -> ModelCounts:
         "denoising step": {},
         "decoder": {},
     }
+    crossing: dict[Width, Line] = {}
     for width, dtype in DTYPES.items():
         encoders = [build(network, dtype) for network in found.text_encoders]
         denoiser, decoder = build(found.denoiser, dtype), build(found.decoder, dtype)
         stages["text encoder"][width] = fit_stage(text_run(found, encoders), (1,))
         stages["denoising step"][width] = fit_stage(denoiser_run(found, denoiser, dtype), sides)
         stages["decoder"][width] = fit_stage(decoder_run(found, decoder, dtype), sides)
+        crossing[width] = crossing_line(found, denoiser, dtype, sides)
     parts = {"text encoder": encoders, "denoiser": [denoiser], "decoder": [decoder]}
     return ModelCounts(
         aliases=found.aliases,
@@ -84,6 +88,20 @@ def count_model(found: Configuration) -> ModelCounts:
         tile_pixels=found.decoder.tile_pixels,
         parts={name: part_of(networks) for name, networks in parts.items()},
         stages=stages,
+        crossing_bytes=crossing,
+    )
+
+
+def crossing_line(
+    found: Configuration, denoiser: nn.Module, dtype: torch.dtype, sides: tuple[int, ...]
+) -> Line:
+    """Return what one call sends between two cards that hold half of the denoiser each."""
+    feed = INPUTS[found.denoiser.cls]
+    return _line(
+        {
+            (side**2, passes): crossing_bytes(denoiser, *feed(found, dtype, side, passes))
+            for side, passes in product(sides, (2, 3))
+        }
     )
 
 
