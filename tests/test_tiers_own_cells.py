@@ -21,7 +21,7 @@ def workload(**given) -> Workload:
 
 def seconds_of(work: Workload, *, on_gpu: bool = False) -> tuple[float, float]:
     """Return seconds of the call and of its steps on a machine of a known law."""
-    cost = cost_of(**work.model_dump(exclude={"steps", "sampler"}))
+    cost = cost_of(**work.work)
     flops = {s.stage: sum(row.flops for row in s.operators) for s in cost.stages}
     moved = {s.stage: sum(row.bytes_moved for row in s.operators) for s in cost.stages}
     host, rate, bandwidth = (0.006, 30e12, 4e11) if on_gpu else (0.004, 60e9, 1.5e10)

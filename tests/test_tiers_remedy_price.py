@@ -118,15 +118,7 @@ def test_layers_are_those_of_the_network() -> None:
 
 def need(words: str, *remedies: str) -> MemoryNeed:
     workload = parse_workload(words)
-    return memory_of(
-        workload.model,
-        width=workload.width,
-        height=workload.height,
-        batch=workload.batch,
-        precision=workload.precision,
-        guided=workload.guided,
-        remedies=frozenset(remedies),
-    )
+    return memory_of(**workload.work, remedies=frozenset(remedies))
 
 
 def card(name: str, **changes: object):

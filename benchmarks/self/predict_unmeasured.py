@@ -109,7 +109,7 @@ def synthetic_cells(*, on_gpu: bool, seed: int = 0) -> list[TimedCell]:
 
 
 def _true_seconds(workload: Workload, *, on_gpu: bool) -> tuple[float, float]:
-    asked = workload.model_dump(exclude={"steps", "sampler"})
+    asked = workload.work
     stages = {stage.stage: stage.operators for stage in cost_of(**asked).stages}
     flops = {name: sum(row.flops for row in rows) for name, rows in stages.items()}
     moved = {name: sum(row.bytes_moved for row in rows) for name, rows in stages.items()}

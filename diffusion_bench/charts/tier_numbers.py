@@ -249,14 +249,7 @@ def _two(
 def _split(workload: Workload, cards: Sequence[Card], seconds: tuple[float, float]) -> SplitModel:
     """Return a workload's model over two cards that take so long alone."""
     need = need_of(workload, Software())
-    crossing = crossing_bytes(
-        workload.model,
-        width=workload.width,
-        height=workload.height,
-        batch=workload.batch,
-        precision=workload.precision,
-        guided=workload.guided,
-    )
+    crossing = crossing_bytes(**workload.work)
     return SplitModel(
         alone_s=seconds,
         calls=workload.calls,

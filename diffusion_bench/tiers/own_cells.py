@@ -154,14 +154,7 @@ def _counts_of(workloads: Sequence[Workload], samplers: Sequence[str]) -> _Count
 
 def _count(workload: Workload) -> tuple[list[float], list[float]]:
     """Return what a step and what comes once takes: tera-FLOPs and tera-bytes."""
-    cost = cost_of(
-        workload.model,
-        width=workload.width,
-        height=workload.height,
-        batch=workload.batch,
-        precision=workload.precision,
-        guided=workload.guided,
-    )
+    cost = cost_of(**workload.work)
     step, once = [0.0] * 3, [1.0, 0.0, 0.0]
     for stage in cost.stages:
         for row in stage.operators:

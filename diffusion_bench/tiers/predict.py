@@ -160,11 +160,4 @@ def _basis(efficiency: Efficiency, residuals: Sequence[Residual]) -> str:
 
 
 def _cost(workload: Workload) -> WorkloadCost:
-    return cost_of(
-        workload.model,
-        width=workload.width,
-        height=workload.height,
-        batch=workload.batch,
-        precision=workload.precision,
-        guided=workload.guided,
-    )
+    return cost_of(**workload.work)

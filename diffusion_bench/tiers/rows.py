@@ -92,13 +92,7 @@ def fit_on(card: Card, workload: Workload, software: Software, ram_gib: float | 
 def need_of(workload: Workload, software: Software) -> MemoryNeed:
     """Return the memory a workload needs without any remedy."""
     return memory_of(
-        workload.model,
-        width=workload.width,
-        height=workload.height,
-        batch=workload.batch,
-        precision=workload.precision,
-        guided=workload.guided,
-        attention="plain" if software.name == "plain attention" else "fused",
+        **workload.work, attention="plain" if software.name == "plain attention" else "fused"
     )
 
 

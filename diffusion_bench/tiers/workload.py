@@ -8,7 +8,7 @@ The words are those of the published tables: "SD1.5 (base or same-architecture f
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -82,6 +82,11 @@ class Workload(Record):
         """Return the workload in the words of `parse_workload`."""
         size = f"{self.width}x{self.height}"
         return f"{self.model} {size} b{self.batch} {self.precision} {self.steps} steps"
+
+    @property
+    def work(self) -> dict[str, Any]:
+        """Return what decides the work of a pass, by the names that the counting functions take."""
+        return self.model_dump(exclude={"steps", "sampler"})
 
     @property
     def calls(self) -> int:
