@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import Sweep, read_sweep
-from diffusion_bench.bench.wording import name_request
+from diffusion_bench.reports.labels import name_request
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import Summary, summarise
