@@ -324,8 +324,14 @@ def test_a_choice_that_a_busy_moment_forced_is_not_kept_for_a_free_one(
         assert isinstance(asked.speed, Speed)
         return Scripted({asked.speed: 1000.0})
 
+    def unload() -> None:
+        nonlocal free_mib
+        free_mib += loaded.pop() if loaded else 0.0
+
     def choose_now() -> Chosen:
-        return choose(request, "cpu", load=load, unload=lambda: None)
+        return choose(request, "cpu", load=load, unload=unload)
+
+    loaded: list[float] = []
 
     assert choose_now().speed.vae == "sliced"
     free_mib = 3 * one_mib  # still too little for eight at once
@@ -338,3 +344,6 @@ def test_a_choice_that_a_busy_moment_forced_is_not_kept_for_a_free_one(
     free_mib = 2 * one_mib
     assert choose_now().speed.vae == "sliced", "nor what fitted then where it does not now"
     assert drawn == ["sliced-vae", "plain", "sliced-vae"]
+    free_mib, loaded = 0.5 * one_mib, [1.5 * one_mib]  # what is short is what the model itself has
+    assert choose_now().speed.vae == "sliced"
+    assert len(drawn) == 3

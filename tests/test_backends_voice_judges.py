@@ -16,6 +16,7 @@ from diffusion_bench.backends.voice.judges import (
     Judges,
     SpeakerJudge,
     SpeechJudge,
+    _cut_at_pauses,
     recognition_errors,
 )
 
@@ -136,3 +137,17 @@ def test_of_long_speech_the_speaker_is_told_from_the_beginning(speaker_folder):
     long = np.concatenate([speech_like(30.0, seed=1), speech_like(5.0, seed=2)])
     assert torch.equal(judge.embed(long, RATE), judge.embed(long[: 30 * RATE], RATE))
     assert not torch.equal(judge.embed(long[: 29 * RATE], RATE), judge.embed(long, RATE))
+
+
+def test_long_speech_is_cut_where_it_is_quiet_and_a_rest_without_a_word_is_left_out():
+    wave = torch.ones(int(60.2 * RATE))
+    wave[28 * RATE : int(28.1 * RATE)] = 0
+    first, second, rest = _cut_at_pauses(torch.cat([wave, torch.ones(RATE)]))
+    assert len(first) / RATE == pytest.approx(28.05)
+    assert len(first) + len(second) + len(rest) == len(wave) + RATE
+    assert max(len(first), len(second)) <= 30 * RATE
+    late = torch.ones(int(30.2 * RATE))
+    late[int(29.9 * RATE) : 30 * RATE] = 0
+    (only,) = _cut_at_pauses(late)
+    assert len(only) / RATE == pytest.approx(29.95)
+    assert [len(each) for each in _cut_at_pauses(torch.ones(100))] == [100], "all there is is heard"

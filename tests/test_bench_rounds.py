@@ -187,3 +187,5 @@ def test_calls_are_spread_over_every_round_that_was_asked_for(repeats, rounds, c
         assert cell_run._calls_now(plan, cell) == count
         now = visit(*[1.0] * count)
         cell = now if cell is None else joined(cell, now)
+    # What a stop rule asks for beyond them is no visit of a single call.
+    assert cell_run._calls_now(plan, cell) == calls[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diffusion_bench.backends.voice import recipes
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.cli import main
 from tests.fake_voices import FakeVoiceModel, install_world
@@ -64,3 +65,30 @@ def test_a_file_s_candidate_that_says_nothing_this_time_is_told(
     assert clone("--from", first, "--out", again) == 2
     assert "the candidate that made the file said nothing this time" in capsys.readouterr().err
     assert not again.exists()
+
+
+def test_a_row_of_which_a_candidate_said_nothing_is_done_and_is_not_asked_for_again(
+    mute: set[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mute.add(1)
+    rows = tmp_path / "rows.csv"
+    rows.write_text(f"text,out\n{TEXT},a.wav\n", encoding="utf-8")
+    assert clone("--batch", rows, "--candidates", 2) == 0
+    assert not (tmp_path / "a-2.wav").exists()
+    written = (tmp_path / "a.wav").read_bytes()
+    capsys.readouterr()
+    assert clone("--batch", rows, "--candidates", 2) == 0
+    assert "0 of 1 rows spoken, 1 there already" in capsys.readouterr().err
+    assert (tmp_path / "a.wav").read_bytes() == written
+
+
+def test_the_file_that_was_named_is_written_last(
+    mute: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    save = recipes.save_speech
+    monkeypatch.setattr(
+        recipes, "save_speech", lambda path, *rest: (written.append(path.name), save(path, *rest))
+    )
+    assert clone("--text", TEXT, "--candidates", 3, "--out", tmp_path / "a.wav") == 0
+    assert written == ["a-3.wav", "a-2.wav", "a.wav"]

@@ -10,8 +10,9 @@ from published_memory import fit_factors, held_mib, published_rows
 
 from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.memory import (
-    ATTEMPTS,
     CONTEXT_MIB,
+    DEARER,
+    IN_PLACE,
     RAM_SHARE,
     REMEDIES,
     fit_of,
@@ -203,7 +204,7 @@ def test_what_does_not_fit_does_not_whatever_is_tried(model, side, precision, gi
         found = fit_of(asked, gib * GIB)
         ends = [
             memory_of(**asked.workload.model_dump(), remedies=frozenset(attempt)).low_mib
-            for attempt in ATTEMPTS
+            for attempt in IN_PLACE + DEARER
         ]
         if found.verdict == "does not fit":
             assert min(ends) > gib * GIB

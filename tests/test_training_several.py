@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_bench.training.crew import Crew
-from diffusion_bench.training.loop import Schedule, new_optimizer, restore, train
+from diffusion_bench.training.loop import Schedule, new_optimizer, refined_folder, restore, train
 from diffusion_bench.training.optimisers import MuonAndAdamW, fair_shares, is_hidden_matrix
 
 # Two examples a step. Alone a process takes both; of two each takes the one of its number.
@@ -145,6 +145,15 @@ def test_a_schedule_says_which_layers_are_not_muons() -> None:
         id(network.conv_in.weight),
         id(network.conv_out.weight),
     }
+
+
+def test_runs_that_go_on_from_other_models_have_folders_of_their_own(tmp_path: Path) -> None:
+    models = [tmp_path / name for name in ("one", "other", "copy")]
+    for model, content in zip(models, ("1", "2", "1"), strict=True):
+        model.mkdir()
+        (model / "config.json").write_text(content)
+    one, other, copy = (refined_folder(tmp_path / "work", model) for model in models)
+    assert one == copy != other
 
 
 def spread(matrix: Tensor) -> float:

@@ -158,6 +158,10 @@ def test_all_visitors_together_leave_threads_for_the_page(guests):
 
 
 def test_an_app_that_is_not_shared_counts_nobody(jobs):
-    watchers = [jobs.watch(lambda job: None) for _ in range(2 * VISITOR_JOBS)]
+    go_on = threading.Event()
+    watchers = [jobs.watch(lambda job: go_on.wait(), 0.001) for _ in range(2 * VISITOR_JOBS)]
+    for watcher in watchers:
+        assert next(watcher) is None  # all of them are under way at once
+    go_on.set()
 
-    assert [list(watcher)[-1] for watcher in watchers] == [Done(None)] * len(watchers)
+    assert [list(watcher)[-1] for watcher in watchers] == [Done(True)] * len(watchers)

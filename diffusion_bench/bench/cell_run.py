@@ -25,11 +25,18 @@ TIME_LIMIT_S = 1800.0
 
 
 def _calls_now(plan: Plan, earlier: Cell | None) -> int | None:
-    """Return a visit's calls: what is left of them, shared out over the rounds that are left."""
+    """Return a visit's calls: what is left of them, shared out over the rounds that are left.
+
+    Where a stop rule asks for more after those, as many as the fullest round had: a visit of fewer
+    would cost its warm-up as well, and may be too short for its energy.
+    """
     if plan.rounds == 1:
         return None
     done, visits = (len(earlier.samples), len(earlier.visits)) if earlier else (0, 0)
-    return max(1, math.ceil((plan.repeats - done) / max(1, plan.rounds - visits)))
+    left, rounds = plan.repeats - done, plan.rounds - visits
+    if left <= 0 or rounds <= 0:
+        left, rounds = plan.repeats, plan.rounds
+    return math.ceil(left / rounds)
 
 
 class CellRun:

@@ -65,12 +65,12 @@ def vram_numbers(
     line = {card.name: card for card in known_cards() if is_geforce(card.name)}
     line |= {card.name: card for card in own}
     ordered = sorted(
-        line.values(), key=lambda card: (card.memory_gib, card.launch_year or 9999, card.name)
+        line.values(), key=lambda card: (card.vram_mib, card.launch_year or 9999, card.name)
     )
     verdicts = {given: _verdicts(given, workloads) for given in {c.vram_mib for c in ordered}}
     rooms = tuple(
-        CardRoom(card.name, card.memory_gib, card.name in names, verdicts[card.vram_mib])
-        for card in ordered
+        CardRoom(card.name, round(given / 1024, 2), card.name in names, verdicts[given])
+        for card, given in ((card, card.vram_mib) for card in ordered)
     )
     return VramNumbers(rooms, tuple(map(_need, workloads)))
 
@@ -107,7 +107,7 @@ def vram_figure(numbers: VramNumbers) -> go.Figure:
             y=[plain(room.card) for room in rooms],
             marker={"color": COLOURS[0] if in_path else GREY},
             customdata=[_verdict_lines(room, numbers.needs) for room in rooms],
-            hovertemplate="%{y}: %{x:g} GiB<br>%{customdata}<extra></extra>",
+            hovertemplate="%{y}: %{x:.3g} GiB<br>%{customdata}<extra></extra>",
         )
     for index, need in enumerate(numbers.needs):
         if need.gib is not None:

@@ -78,18 +78,27 @@ def read_rows(
     return _without_collisions(rows, sources, kept or {})
 
 
+def _is_whole(row: Row, there: list[Path], is_done: Callable[[Row], bool] | None) -> bool:
+    return is_done(row) if is_done else len(there) == len(row.files)
+
+
 def perform_rows(
-    rows: Sequence[Row], perform: Callable[[Row], None], *, done: str, keep: bool = False
+    rows: Sequence[Row],
+    perform: Callable[[Row], None],
+    *,
+    done: str,
+    keep: bool = False,
+    is_done: Callable[[Row], bool] | None = None,
 ) -> None:
     """Perform each row; say what was wrong with those that failed, and end with 2 if any did.
 
-    With `keep`, rows whose files are there already are left as they are, and one of which only
-    some are there fails.
+    With `keep`, rows that are done already are left as they are: those whose files are all there,
+    if `is_done` does not say otherwise. One of which only some files are there fails.
     """
     failed = kept = 0
     for row in rows:
         there = [file for file in row.files if keep and file.is_file()]
-        if there and not row.problem and len(there) == len(row.files):
+        if there and not row.problem and _is_whole(row, there, is_done):
             kept += 1
             continue
         try:

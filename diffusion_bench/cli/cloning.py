@@ -141,8 +141,10 @@ class Cloning:
         kept = [one for one in ranked if only in (None, one.index)]
         if not kept:
             raise ValueError("the candidate that made the file said nothing this time")
-        for path, candidate in zip(candidate_files(out, len(kept)), kept, strict=True):
+        files = list(zip(candidate_files(out, len(kept)), kept, strict=True))
+        for path, candidate in reversed(files):  # where the one that was named is, all are
             save_speech(path, speech, recipe.of_candidate(candidate.index))
+        for path, _ in files:
             typer.echo(path)
         _summarise(speech, kept, reference, judges)
 

@@ -127,6 +127,8 @@ def _speak_rows(
         lambda row: cloning.speak_row(row, settings, source),
         done="spoken",
         keep=not overwrite,
+        # Written last, and of fewer candidates where some said nothing.
+        is_done=lambda row: row.files[0].is_file(),
     )
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.differences import Difference, find_differences
-from diffusion_bench.reports.labels import report_labels
+from diffusion_bench.reports.labels import report_card, report_labels
 from diffusion_bench.reports.machine_shift import (
     MachineShift,
     machine_shift,
@@ -85,6 +85,7 @@ class _Side:
     def __init__(self, report: Report, label: str) -> None:
         self.header: Header = report.header
         self.label = label
+        self.card = report_card(report)
         self.cells = {without_home(cell.request).workload_id(): cell for cell in report.cells}
 
 
@@ -183,7 +184,7 @@ def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> R
     if old is None or new is None or pair[0] is None or pair[1] is None:
         reasons = [_why_absent(each, side.label) for each, side in zip(pair, sides, strict=True)]
         return Row(**found, verdict="cannot compare", reason="; ".join(filter(None, reasons)))
-    foreign = other_machine(sides[0].header, sides[1].header)
+    foreign = other_machine(sides[0].header, sides[1].header, (sides[0].card, sides[1].card))
     return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign))
 
 

@@ -16,8 +16,8 @@ from statistics import median
 
 from diffusion_bench.records import Record, SpeedProbe
 from diffusion_bench.reports.differences import find_differences
-from diffusion_bench.reports.labels import gpu_card
 from diffusion_bench.reports.schema import Cell, Header
+from diffusion_bench.reports.schema_machine import GpuCard
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import totals
 
@@ -77,9 +77,12 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
     return _widened(ratio_of_samples(old, new), shift.error)
 
 
-def other_machine(old: Header, new: Header) -> str:
-    """Return the field in which what a probe depends on differs, "" where all of it is the same."""
-    found = find_differences(_probed_on(old), _probed_on(new))
+def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:
+    """Return the field in which what a probe depends on differs, "" where all of it is the same.
+
+    `cards`: the GPU that each report was measured on.
+    """
+    found = find_differences(_probed_on(old, cards[0]), _probed_on(new, cards[1]))
     return found[0].field if found else ""
 
 
@@ -92,8 +95,7 @@ def shift_words(ratio: float) -> str:
     return f"the machine itself was {100 * change:.0f} percent {way}"
 
 
-def _probed_on(header: Header) -> dict[str, object]:
-    card = gpu_card(header)
+def _probed_on(header: Header, card: GpuCard | None) -> dict[str, object]:
     return {
         "machine": header.machine.identity(),
         "software": header.software.model_dump(mode="json", include=SOFTWARE),

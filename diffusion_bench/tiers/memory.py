@@ -144,7 +144,6 @@ DEARER: tuple[tuple[str, ...], ...] = (
     ("4-bit weights", "model offload", *SLICED),
     ("sequential offload", *SLICED),
 )
-ATTEMPTS = IN_PLACE + DEARER
 OFFLOADS = frozenset({"model offload", "sequential offload"})
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
 LAYERS_RESIDENT = 2  # one at work and the next on its way
@@ -331,15 +330,6 @@ def verdict(low_mib: float, high_mib: float, vram_mib: float) -> FitName:
     if high_mib <= vram_mib:
         return "fits"
     return "tight" if low_mib <= vram_mib else "does not fit"
-
-
-def _matters(name: str, attempt: tuple[str, ...], need: MemoryNeed) -> bool:
-    """Return whether leaving one remedy out of an attempt changes what is needed."""
-    asked = need.workload.model_dump()
-    taken = frozenset(need.remedies) | frozenset(attempt)
-    return memory_of(**asked, remedies=taken).high_mib < (
-        memory_of(**asked, remedies=taken - {name}).high_mib
-    )
 
 
 def stage_needs(asked: Workload, remedies: frozenset[str] = frozenset()) -> list[StageNeed]:

@@ -18,6 +18,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.optimisers import NOT_HIDDEN, MuonAndAdamW
 
@@ -108,6 +109,14 @@ def train(
     ours.wait()
     ema.copy_to(network.parameters())
     network.eval()
+
+
+def refined_folder(work: Path, start: Path) -> Path:
+    """Return where a run lies that goes on from an exported model, by that model's content.
+
+    A checkpoint of another model's run would be gone on with instead.
+    """
+    return work / f"refined-{folder_revision(start).rpartition(':')[2][:12]}"
 
 
 def new_optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer | MuonAndAdamW:

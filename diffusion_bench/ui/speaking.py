@@ -19,7 +19,6 @@ from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
 from diffusion_bench.records import (
     BUNDLED_VOICE_MODEL,
-    Cancelled,
     OnAudio,
     Speech,
     VoiceRequest,
@@ -187,7 +186,7 @@ class Speaking:
                 if listener is not None:
                     listener.end()
                 return _finish(speech, voice, recipe, folder)
-            except Cancelled:
+            except BaseException:  # given up or failed: nobody comes back to it
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
 

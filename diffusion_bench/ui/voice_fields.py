@@ -67,7 +67,7 @@ def voice_fields(*, shared: bool) -> Fields:
         "consent": gr.Checkbox(
             label="The person who speaks in the recording agreed to its being cloned.",
             info="The recording is deleted when you replace or clear it, when this page is closed "
-            "or loses its connection, and after an hour at the latest.",
+            "or loses its connection, and after half an hour.",
             elem_id="voice-consent",
         ),
         "transcript": gr.Textbox(

@@ -50,12 +50,14 @@ def gains_by_bf16(device: str) -> bool:
     return any(found.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-def needed_for_memory(pipeline: Any, request: ImageRequest, device: str) -> Speed:
+def needed_for_memory(
+    pipeline: Any, request: ImageRequest, device: str, free_bytes: float | None = None
+) -> Speed:
     """Return the options without which the request may not fit the free memory, else the defaults.
 
-    `pipeline` is not on the device yet.
+    `pipeline` is not on the device yet. `free_bytes`: as free now, if none are given.
     """
-    free_bytes = ROOM * free_memory_bytes(device)
+    free_bytes = ROOM * (free_memory_bytes(device) if free_bytes is None else free_bytes)
     options: dict[str, Any] = {}
     if device.startswith("cuda"):
         options["offload"], held_bytes = _offload(pipeline, free_bytes)
@@ -68,14 +70,15 @@ def needed_for_memory(pipeline: Any, request: ImageRequest, device: str) -> Spee
     return Speed(**options)
 
 
-def same_need(pipeline: Any, request: ImageRequest, device: str) -> tuple[float, float]:
-    """Return from which free bytes on, and below which, `needed_for_memory` stays what it is."""
+def same_need(
+    pipeline: Any, request: ImageRequest, device: str, free_bytes: float
+) -> tuple[float, float]:
+    """Return between which free bytes `needed_for_memory` is what it is of so many."""
     each_bytes = _decoder_bytes(pipeline, request)
     decoder = (0.0, each_bytes, request.batch * each_bytes)
     sizes = [_bytes(part) for part in pipeline.components.values() if _is_network(part)]
     held = (0.0, max(sizes), float(sum(sizes))) if device.startswith("cuda") else (0.0,)
     turns = sorted({(some + other) / ROOM for some in held for other in decoder})
-    free_bytes = free_memory_bytes(device)
     return (
         max((turn for turn in turns if turn <= free_bytes), default=0.0),
         min((turn for turn in turns if turn > free_bytes), default=math.inf),

@@ -61,7 +61,7 @@ def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[
     """
     key = choice_key(request, device)
     choice, complaint = recall(key)
-    if choice is not None and not choice.suits(_reachable_bytes(device) / MIB):
+    if choice is not None and not _suits_now(choice, device, unload):
         choice, complaint = None, "there is other free memory than when it was chosen"
     if choice is not None:
         return Chosen(choice.parsed(), (_as_remembered(choice),))
@@ -91,16 +91,19 @@ def speeds_to_try(
     First the one that others are compared with: diffusers' own, with what the request needs to fit
     the memory.
     """
+    free_bytes = free_memory_bytes(device)  # with no model loaded, as `_suits_now` asks
     pipeline = load_pipeline(request.model, request.precision)
-    base = needed_for_memory(pipeline, request, device)
+    base = needed_for_memory(pipeline, request, device, free_bytes)
     speeds = (base, *candidates(base, device, request.precision))
-    return speeds, same_need(pipeline, request, device)
+    return speeds, same_need(pipeline, request, device, free_bytes)
 
 
-def _reachable_bytes(device: str) -> float:
-    """Return the memory that is free, or that this process would free for a trial."""
-    own = torch.cuda.memory_reserved(device) if device.startswith("cuda") else 0
-    return free_memory_bytes(device) + own
+def _suits_now(choice: Choice, device: str, unload: Callable[[], None]) -> bool:
+    """Return whether a choice suits the free memory, without what is loaded where that decides."""
+    if choice.suits(free_memory_bytes(device) / MIB):
+        return True
+    unload()
+    return choice.suits(free_memory_bytes(device) / MIB)
 
 
 def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load) -> Choice:

@@ -103,10 +103,10 @@ class SpeechJudge:
 
     @torch.inference_mode()
     def transcribe(self, samples: Samples, sample_rate: int) -> str:
-        """Return what is heard in a recording (samples,), 30 s at a time."""
+        """Return what is heard in a recording (samples,), up to 30 s at a time, cut at pauses."""
         wave = _at_rate(samples, sample_rate)
         heard = []
-        for piece in wave.split(int(WHISPER_WINDOW_S * RATE)):
+        for piece in _cut_at_pauses(wave):
             inputs = self._processor(
                 piece.numpy(), sampling_rate=RATE, return_tensors="pt", return_attention_mask=True
             )
@@ -214,3 +214,19 @@ def _loading(what: str, location: str) -> Iterator[None]:
     except NOT_LOADED as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason:.300}") from error
+
+
+def _cut_at_pauses(wave: Tensor) -> list[Tensor]:
+    """Return a recording (samples,) in pieces that Whisper hears whole.
+
+    Each ends in the quietest tenth of a second of its last five. A rest too short for a word is
+    left out: Whisper makes words up where it is given next to nothing.
+    """
+    window, tenth = int(WHISPER_WINDOW_S * RATE), RATE // 10
+    pieces = []
+    while len(wave) > window:
+        late = wave[window - 50 * tenth : window].reshape(50, tenth)
+        cut = window - 50 * tenth + int(late.square().mean(dim=1).argmin()) * tenth + tenth // 2
+        pieces.append(wave[:cut])
+        wave = wave[cut:]
+    return [*pieces, wave] if len(wave) >= RATE // 2 or not pieces else pieces

@@ -12,15 +12,11 @@ from diffusion_bench.backends.echo.pipeline import EchoPipeline
 from diffusion_bench.backends.echo.vocoder import MelVocoder
 from diffusion_bench.training.echo.aligned import FLITE_VOICES
 from diffusion_bench.training.echo.corpus import main as make_corpus
-from diffusion_bench.training.echo.data import load_corpus
+from diffusion_bench.training.echo.data import Corpus, load_corpus
 from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
-from diffusion_bench.training.echo.train_acoustic import (
-    ACOUSTIC_SCHEDULE,
-    REFINEMENT,
-    train_acoustic,
-)
+from diffusion_bench.training.echo.train_acoustic import REFINEMENT, train_acoustic
 from diffusion_bench.training.echo.train_vocoder import train_vocoder
-from diffusion_bench.training.loop import restore
+from diffusion_bench.training.loop import refined_folder, restore
 
 Stage = Literal["all", "corpus", "vocoder", "acoustic", "export"]
 
@@ -51,24 +47,40 @@ def main(
     """
     if threads:
         torch.set_num_threads(threads)
-    trained = None if start is None else EchoPipeline.from_pretrained(start)
-    acoustic = work / ("acoustic" if trained is None else "refined")
+    if start is not None and stage == "vocoder":
+        raise typer.BadParameter("the vocoder of --start is kept as it is: there is nothing to do")
+    acoustic = work / "acoustic" if start is None else refined_folder(work, start)
     if stage in ("all", "corpus"):
         make_corpus(work / "corpus", stop=speakers, utterances=utterances)
     if stage in ("all", "vocoder", "acoustic"):
         corpus = load_corpus(work / "corpus", most=speakers + len(FLITE_VOICES))
         typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
-        if stage != "acoustic" and trained is None:
+        if stage != "acoustic" and start is None:
             train_vocoder(corpus, folder=work / "vocoder", device=device)
         if stage != "vocoder":
-            schedule = ACOUSTIC_SCHEDULE if trained is None else REFINEMENT
-            train_acoustic(corpus, folder=acoustic, start=trained, schedule=schedule, device=device)
+            _train_acoustic(corpus, acoustic, start, device)
     if stage in ("all", "export"):
-        vocoder = MelVocoder() if trained is None else trained.vocoder
-        if trained is None:
-            restore(vocoder, work / "vocoder")
-        export(assemble(restored_acoustic(acoustic), vocoder), out)
+        export(assemble(restored_acoustic(acoustic), _vocoder(work, start)), out)
         typer.echo(f"wrote {out}")
+
+
+def _train_acoustic(corpus: Corpus, folder: Path, start: Path | None, device: str) -> None:
+    if start is None:
+        train_acoustic(corpus, folder=folder, device=device)
+        return
+    given = EchoPipeline.from_pretrained(start)
+    train_acoustic(corpus, folder=folder, start=given, schedule=REFINEMENT, device=device)
+
+
+def _vocoder(work: Path, start: Path | None) -> MelVocoder:
+    """Return the vocoder that was trained, or that of the model gone on with."""
+    vocoder: MelVocoder
+    if start is not None:
+        vocoder = EchoPipeline.from_pretrained(start).vocoder
+    else:
+        vocoder = MelVocoder()
+        restore(vocoder, work / "vocoder")
+    return vocoder
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ REFINEMENT = Schedule(
     warmup_steps=200,
     muon=True,
     not_hidden=(
-        *("speaker.conv_in", "unet.conv_in", "unet.conv_out"),
+        *("speaker.conv_in", "speaker.pitch", "unet.conv_in", "unet.conv_out"),
         *("prior.symbol", "prior.stress", "prior.word_start", "prior.mark", "prior.place"),
         *("prior.duration.", "prior.contour.", "prior.mel.", "who.", "facts."),
     ),

@@ -9,6 +9,7 @@ import torch
 import typer
 
 from diffusion_bench.training.crew import crew
+from diffusion_bench.training.loop import refined_folder
 from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
 from diffusion_bench.training.scorer.export import export, export_reference, restore_exported
 from diffusion_bench.training.scorer.networks import Scorer
@@ -39,7 +40,7 @@ def main(
         train_scorer(scorer, tokenizer, folder=work / "scorer", device=device)
     else:
         restore_exported(scorer, start)
-        refine_scorer(scorer, tokenizer, folder=work / "refined", device=device)
+        refine_scorer(scorer, tokenizer, folder=refined_folder(work, start), device=device)
     if not crew().leads:
         return
     export(scorer.cpu(), tokenizer, out)
