@@ -221,6 +221,7 @@ def install_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceMo
     """
     from diffusion_bench.backends.voice import voices
 
+    bundled.mkdir(exist_ok=True)
     write_wav(bundled / "ada.flac", make_reference(200).samples)
     monkeypatch.setattr(voices, "BUNDLED_FOLDER", bundled)
     model = FakeVoiceModel()
@@ -236,3 +237,13 @@ def write_wav(path: Path, samples: Sequence[float] | np.ndarray, sample_rate: in
 
     soundfile.write(path, np.asarray(samples), sample_rate, subtype="PCM_16")
     return path
+
+
+def install_page_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceModel:
+    """Do as `install_world`, for the page too."""
+    from diffusion_bench.backends.voice import catalog
+    from diffusion_bench.ui import voice_limits
+
+    model = install_world(monkeypatch, bundled)
+    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+    return model

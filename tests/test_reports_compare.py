@@ -22,6 +22,16 @@ def verdict(old: tuple[float, ...], new: tuple[float, ...]) -> tuple[str, str]:
     return row.verdict, row.reason
 
 
+def extrapolated():
+    """Return a cell of 100 steps, of which 10 were run."""
+    short = make_cell(wall_s=(1.0, 1.01, 0.99, 1.0), steps=10)
+    asked = short.request.model_copy(update={"steps": 100})
+    rule = Extrapolation(measured_steps=10, rule="test")
+    return short.model_copy(
+        update={"request": asked, "cell_id": asked.workload_id(), "extrapolation": rule}
+    )
+
+
 @pytest.mark.parametrize(
     ("new", "wanted"),
     [
@@ -129,12 +139,7 @@ def test_a_tenth_more_time_in_the_steps_of_one_sampler_is_found_there_and_nowher
 
 
 def test_an_extrapolated_total_is_compared_by_its_interval_and_said_to_be_one():
-    short = make_cell(wall_s=(1.0, 1.01, 0.99, 1.0), steps=10)
-    asked = short.request.model_copy(update={"steps": 100})
-    rule = Extrapolation(measured_steps=10, rule="test")
-    cell = short.model_copy(
-        update={"request": asked, "cell_id": asked.workload_id(), "extrapolation": rule}
-    )
+    cell = extrapolated()
     whole = make_cell(wall_s=[0.2 + 8 * noise for noise in (0.99, 1.0, 1.0, 1.01, 1.0)], steps=100)
     (row,) = compare([make_report(whole), make_report(cell)])
     assert (row.verdict, row.ratio) == ("same", pytest.approx(1.0, abs=0.01))
@@ -150,12 +155,7 @@ def test_an_extrapolated_total_is_compared_by_its_interval_and_said_to_be_one():
 
 
 def test_a_cell_timed_whole_is_not_said_to_be_extrapolated_where_it_lacks_an_interval():
-    short = make_cell(wall_s=(1.0, 1.01, 0.99, 1.0), steps=10)
-    asked = short.request.model_copy(update={"steps": 100})
-    rule = Extrapolation(measured_steps=10, rule="test")
-    cell = short.model_copy(
-        update={"request": asked, "cell_id": asked.workload_id(), "extrapolation": rule}
-    )
+    cell = extrapolated()
     few = make_cell(wall_s=(8.0, 8.1), steps=100)
     (row,) = compare([make_report(few), make_report(cell)])
     assert row.verdict == "cannot tell"

@@ -15,7 +15,7 @@ import soundfile
 from fake_voices import (
     FakeVoiceModel,
     StreamingFake,
-    install_world,
+    install_page_world,
     make_entry,
     make_reference,
     write_wav,
@@ -84,11 +84,7 @@ def _every_step_is_told(monkeypatch):
 
 @pytest.fixture
 def model(monkeypatch, tmp_path):
-    """The fake is the bundled model, `ada` the sample voice."""
-    (tmp_path / "bundled").mkdir()
-    model = install_world(monkeypatch, tmp_path / "bundled")
-    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
-    return model
+    return install_page_world(monkeypatch, tmp_path / "bundled")
 
 
 @pytest.fixture

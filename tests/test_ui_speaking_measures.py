@@ -7,12 +7,10 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from fake_voices import install_world
+from fake_voices import install_page_world
 from speech_like import speech_like
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.voice import catalog
-from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import Speaking
@@ -22,11 +20,7 @@ VALUES = {"text": "It was quiet, and nobody spoke.", "voice": "ada", "model": "e
 
 @pytest.fixture
 def model(monkeypatch, tmp_path):
-    """The fake is the bundled model, `ada` the sample voice."""
-    (tmp_path / "bundled").mkdir()
-    model = install_world(monkeypatch, tmp_path / "bundled")
-    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
-    return model
+    return install_page_world(monkeypatch, tmp_path / "bundled")
 
 
 @pytest.fixture

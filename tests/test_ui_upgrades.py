@@ -100,6 +100,15 @@ def kinds(view: View) -> set[str]:
     return {row[3] for row in view.bars.table["data"]}
 
 
+def six_read_by_two(monkeypatch, folder):
+    """Write six reports, of which an answer reads two, at once, and waits for no more."""
+    monkeypatch.setattr(index, "ALWAYS_READ", 2)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.PATIENCE_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.upgrades.MORE_S", 0.0)
+    for number in range(6):
+        write(folder / f"{number}.jsonl")
+
+
 def test_without_reports_everything_is_there_at_once(upgrades) -> None:
     (view,) = upgrades.views(ask(), SECONDS)
     assert view.status.startswith("No report is used")
@@ -171,11 +180,7 @@ def test_a_file_that_is_no_report_is_told_and_stops_no_other(upgrades, folder, t
 def test_reports_not_read_yet_do_not_keep_the_first_answer_waiting(
     upgrades, folder, monkeypatch
 ) -> None:
-    monkeypatch.setattr(index, "ALWAYS_READ", 2)
-    monkeypatch.setattr("diffusion_bench.ui.upgrades.PATIENCE_S", 0.0)
-    monkeypatch.setattr("diffusion_bench.ui.upgrades.MORE_S", 0.0)
-    for number in range(6):
-        write(folder / f"{number}.jsonl")
+    six_read_by_two(monkeypatch, folder)
     views = list(upgrades.views(ask(use=ALL), SECONDS))
     told = [view.status for view in views if view.vram is None]
     assert told[0].startswith("Reading reports: 4 to go")
@@ -288,11 +293,7 @@ def test_every_choice_can_be_asked(upgrades) -> None:
 def test_reports_of_which_nothing_can_be_kept_are_counted_in_a_whole_last_answer(
     tmp_path, folder, monkeypatch
 ) -> None:
-    monkeypatch.setattr(index, "ALWAYS_READ", 2)
-    monkeypatch.setattr("diffusion_bench.ui.upgrades.PATIENCE_S", 0.0)
-    monkeypatch.setattr("diffusion_bench.ui.upgrades.MORE_S", 0.0)
-    for number in range(6):
-        write(folder / f"{number}.jsonl")
+    six_read_by_two(monkeypatch, folder)
     # What has no file keeps nothing, so that every answer reads the same two.
     upgrades = make(tmp_path, folder, index_file=ReportIndex(None))
     last = list(upgrades.views(ask(use=ALL), SECONDS))[-1]

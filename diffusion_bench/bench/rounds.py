@@ -75,11 +75,13 @@ def _why_no_energy(
     earlier: Energy | None, now: Energy | None, both: Energy | None
 ) -> dict[str, str]:
     """Return why what one visit measured, or both did, is not known of them together."""
-    if both is not None:
-        lost = both.net_j is None and not (earlier and now and earlier.net_j is now.net_j is None)
-        return {"net_j": "not every visit saw the machine at rest for long enough"} if lost else {}
-    if earlier is not None and now is not None:
+    if earlier is None or now is None:
+        return {}
+    if both is None:
         return {"energy": f"measured by {earlier.method} in one visit, by {now.method} in another"}
+    known = [visit.net_j is not None for visit in (earlier, now)]
+    if any(known) and not all(known):
+        return {"net_j": "not every visit saw the machine at rest for long enough"}
     return {}
 
 

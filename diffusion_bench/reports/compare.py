@@ -5,11 +5,6 @@ The first report is the baseline. What is compared is the ratio of times with it
 request, the model behind its name or the protocol differ, the fields are named and nothing is
 compared.
 
-    same            the 90 percent interval of the ratio lies within 5 percent of 1
-    faster, slower  the ratio is more than 5 percent from 1, its 95 percent interval excludes 1
-    cannot tell     neither; the reason says how many repeats would settle it
-    cannot compare  other work, or no figures
-
 Where the machine is one and the same and both reports looked at its own speed beside the cell, the
 times are counted in the machine's pace first (`machine_shift.py`), with wider intervals: a change
 has a name only if it is more than what the machine's shift explains. The ratio stays that of the
@@ -18,9 +13,7 @@ times, and no cell is called slower that took less time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.differences import Difference, find_differences
@@ -34,19 +27,14 @@ from diffusion_bench.reports.machine_shift import (
 )
 from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import Cell, Header, Report
-from diffusion_bench.reports.shift import Ratio, misses, ratio_of_intervals, ratio_of_samples
+from diffusion_bench.reports.shift import Ratio, ratio_of_intervals, ratio_of_samples
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
+from diffusion_bench.reports.verdicts import Verdict, judge, judge_net, why_absent
 
-# Two runs on one machine differ by a few percent for no reason that repeating within a run shows:
-# heat, memory layout, what else runs. A smaller difference is not given a name.
-SAME_WITHIN = 0.05
-MOST_REPEATS = 1000  # advice beyond this is "cannot be settled by repeating"
 UNEQUAL_WORK = "this is not the same work"
 
 # What a sweep varies. Cells that agree in these are one place in the grid, whatever else differs.
 AXES = ("sampler", "eta", "steps", "width", "height", "text", "batch")
-
-Verdict = Literal["faster", "slower", "same", "cannot tell", "cannot compare"]
 
 
 class Row(Record):
@@ -103,41 +91,6 @@ def compare(reports: Sequence[Report]) -> list[Row]:
     ]
 
 
-def judge(ratio: Ratio, counts: tuple[int, int]) -> tuple[Verdict, str]:
-    """Return what a ratio of times says, and why one may say so or may not."""
-    limit = 1 + SAME_WITHIN
-    same = (ratio.same_low or 0.0, ratio.same_high or math.inf)
-    if same[0] >= 1 / limit and same[1] <= limit:
-        return "same", f"the samples allow no difference above {SAME_WITHIN:.0%}"
-    if ratio.low is None or ratio.high is None:
-        return "cannot tell", (
-            f"{counts[0]} and {counts[1]} samples are too few to tell; "
-            f"repeat {_fewest(counts)} times or more"
-        )
-    bounds = f"95 percent sure of {ratio.low:.3f} to {ratio.high:.3f}"
-    if ratio.high < 1 and ratio.middle < 1 / limit:
-        return "faster", f"{1 / ratio.middle:.2f} times as fast; ratio {bounds}"
-    if ratio.low > 1 and ratio.middle > limit:
-        return "slower", f"{ratio.middle:.2f} times the time; ratio {bounds}"
-    return "cannot tell", f"ratio {bounds}; {_advice(ratio, max(counts))}"
-
-
-def judge_net(
-    raw: Ratio, net: Ratio, shift: MachineShift, counts: tuple[int, int]
-) -> tuple[Verdict, str]:
-    """Return what a ratio says where the machine itself may have moved between its two sides."""
-    plain, reason = judge(raw, counts)
-    if plain == "same" and not shift.is_certain:
-        return plain, reason
-    verdict, why = judge(net, counts)
-    if (verdict == "slower" and raw.middle <= 1) or (verdict == "faster" and raw.middle >= 1):
-        verdict, why = "cannot tell", f"it would be {verdict} ({why}), but the times say otherwise"
-    alone = f"ratio {raw.middle:.3f}"
-    if raw.low is not None and raw.high is not None:
-        alone += f" ({raw.low:.3f} to {raw.high:.3f})"
-    return verdict, f"beside the machine's own speed: {why}; the times alone: {alone}"
-
-
 def unequal_work(
     headers: tuple[Header, Header], requests: tuple[Request, Request]
 ) -> list[Difference]:
@@ -182,8 +135,8 @@ def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> R
         reason = f"{UNEQUAL_WORK}: {words}"
         return Row(**found, verdict="cannot compare", reason=reason, differences=tuple(unequal))
     if old is None or new is None or pair[0] is None or pair[1] is None:
-        reasons = [_why_absent(each, side.label) for each, side in zip(pair, sides, strict=True)]
-        return Row(**found, verdict="cannot compare", reason="; ".join(filter(None, reasons)))
+        labels = (sides[0].label, sides[1].label)
+        return Row(**found, verdict="cannot compare", reason=why_absent(pair, labels))
     foreign = other_machine(sides[0].header, sides[1].header, (sides[0].card, sides[1].card))
     return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign))
 
@@ -291,29 +244,3 @@ def _work(header: Header, request: Request) -> dict[str, object]:
         "model": facts and facts.model_dump(mode="json", exclude={"name", "missing"}),
         "request": without_home(request).model_dump(mode="json"),
     }
-
-
-def _advice(ratio: Ratio, n: int) -> str:
-    """Return how many repeats would settle it: intervals shrink with the root of their number."""
-    assert ratio.low
-    assert ratio.high
-    limit, distance = math.log1p(SAME_WITHIN), abs(math.log(ratio.middle))
-    reach = math.log(ratio.high / ratio.low) / 2
-    room = distance if distance > limit else limit - distance
-    if room <= 0 or (needed := n * (reach / room) ** 2) > MOST_REPEATS:
-        return "too close to call by repeating"
-    return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
-
-
-def _fewest(counts: tuple[int, int]) -> int:
-    """Return the least number of repeats on both sides from which a difference can be clear."""
-    return next(n for n in range(max(2, *counts), MOST_REPEATS) if misses((n, n), 0.05))
-
-
-def _why_absent(cell: Cell | None, label: str) -> str:
-    """Return why a cell has no figures, "" where it has."""
-    if cell is None:
-        return f"not measured in {label}"
-    if cell.status != "ok":
-        return f"{cell.status} in {label}"
-    return "" if cell.samples else f"no samples in {label}"

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from typing import Literal
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.compare import Row, Verdict, compare
+from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.differences import Difference, environment_differences
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.machine_shift import shift_words
 from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.verdicts import Verdict
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
 MOST_NAMED = 8  # environment differences named in a sentence

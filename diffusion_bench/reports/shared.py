@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.compare import UNEQUAL_WORK, Verdict, judge, unequal_work
+from diffusion_bench.reports.compare import UNEQUAL_WORK, unequal_work
 from diffusion_bench.reports.intervals import Interval, median_interval
 from diffusion_bench.reports.labels import name_among, report_labels, work_columns
 from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
 from diffusion_bench.reports.shift import ratio_of_samples
+from diffusion_bench.reports.verdicts import Verdict, judge, why_absent
 
 HOUR_S = 3600.0
 FLAT_FIGURES = ("energy_per_image_j", "pictures", "images_per_hour", "efficiency", "speedup")
@@ -164,22 +165,14 @@ def _compared(
         reason = f"{UNEQUAL_WORK}: {'; '.join(difference.words() for difference in unequal)}"
         return SharedRow(**named, verdict="cannot compare", reason=reason)
     labels = (named["baseline"], named["other"])
-    absent = [_why_absent(each, label) for each, label in zip(pair, labels, strict=True)]
-    if old is None or new is None or any(absent):
-        reason = "; ".join(filter(None, absent))
-        return SharedRow(**named, verdict="cannot compare", reason=reason)
+    absent = why_absent(pair, labels)
+    if old is None or new is None or absent:
+        return SharedRow(**named, verdict="cannot compare", reason=absent)
     # Of unequal devices a start has other numbers of pictures: seconds a picture are compared.
     each = [[wall / cell.pictures for wall in cell.wall_s] for cell in (old, new)]
     ratio = ratio_of_samples(each[0], each[1])
     verdict, reason = judge(ratio, (len(each[0]), len(each[1])))
     return SharedRow(**named, verdict=verdict, ratio=ratio.middle, reason=reason)
-
-
-def _why_absent(cell: SharedCell | None, label: str) -> str:
-    """Return why a cell has no figures, "" where it has."""
-    if cell is None:
-        return f"not measured in {label}"
-    return "" if cell.wall_s else f"{cell.status} in {label}"
 
 
 def _table_row(cell: SharedCell, header: Header, name: str) -> list[str]:

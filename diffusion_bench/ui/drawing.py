@@ -152,16 +152,15 @@ class Drawing:
     def _fetch(self, request: ImageRequest, job: Job) -> None:
         """Fetch the model if it is not here, before the device is taken; guests may not."""
         entry = check_model(request.model, shared=self.shared)
-        if self.shared:
-            check_is_here(entry, request.precision)
-        if presence(entry, request.precision) == "here":
-            return
 
         def on_progress(progress: Progress) -> None:
             job.check()
             job.tell(_Fetched(entry, progress))
 
-        fetch(entry, request.precision, on_progress)
+        if self.shared:
+            check_is_here(entry, request.precision)
+        elif presence(entry, request.precision) != "here":
+            fetch(entry, request.precision, on_progress)
 
     def _work(self, asked: Asked, job: Job) -> None:
         with self.outbox.lease() as forming, self.outbox.lease(long=True) as finished:

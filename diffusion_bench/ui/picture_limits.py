@@ -5,6 +5,7 @@ from __future__ import annotations
 from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
 from diffusion_bench.backends.downloads import presence
 from diffusion_bench.records import ImageRequest, PrecisionName
+from diffusion_bench.ui.guests import check_here, check_most
 
 SHARED_LIMITS = {"steps": 250, "batch": 4, "width": 1024, "height": 1024}
 MAX_PICTURES = 256  # of one click
@@ -20,18 +21,13 @@ def check_model(model: str, *, shared: bool) -> ModelEntry:
 
 
 def check_is_here(entry: ModelEntry, precision: PrecisionName) -> None:
-    """Raise ValueError for a model that would have to be fetched: guests may not."""
-    if presence(entry, precision) != "here":
-        raise ValueError(f"{entry.title} is not on this machine, and guests cannot fetch it")
+    """Raise ValueError for a model that is not on this machine whole."""
+    check_here(entry.title, here=presence(entry, precision) == "here")
 
 
 def check_limits(request: ImageRequest) -> None:
     """Raise ValueError for a request that is too much for a machine its owner shares."""
-    for name, most in SHARED_LIMITS.items():
-        if getattr(request, name) > most:
-            raise ValueError(
-                f"{name} {getattr(request, name)} is too much for a shared app: {most}"
-            )
+    check_most(request, SHARED_LIMITS)
 
 
 def check_rounds(rounds: int, batch: int, *, shared: bool) -> None:

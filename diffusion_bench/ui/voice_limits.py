@@ -7,6 +7,7 @@ from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catal
 from diffusion_bench.backends.voice.describe import is_cached
 from diffusion_bench.backends.voice.voices import bundled_names
 from diffusion_bench.records import VoiceRequest
+from diffusion_bench.ui.guests import check_here, check_most
 
 SHARED_VOICE_LIMITS = {"steps": 250, "batch": 4}
 MAX_SHARED_TEXT = 600  # characters
@@ -22,9 +23,8 @@ def check_voice_model(model: str, *, shared: bool) -> VoiceEntry:
 
 
 def check_voice_is_here(entry: VoiceEntry) -> None:
-    """Raise ValueError for a voice model that would have to be fetched: guests may not."""
-    if entry.source == "hub" and not is_cached(entry):
-        raise ValueError(f"{entry.title} is not on this machine, and guests cannot fetch it")
+    """Raise ValueError for a voice model that is not on this machine."""
+    check_here(entry.title, here=entry.source != "hub" or is_cached(entry))
 
 
 def check_voice_name(name: str) -> None:
@@ -36,11 +36,7 @@ def check_voice_name(name: str) -> None:
 
 def check_voice_limits(request: VoiceRequest) -> None:
     """Raise ValueError for speech that is too much for a machine its owner shares."""
-    for name, most in SHARED_VOICE_LIMITS.items():
-        if getattr(request, name) > most:
-            raise ValueError(
-                f"{name} {getattr(request, name)} is too much for a shared app: {most}"
-            )
+    check_most(request, SHARED_VOICE_LIMITS)
     if request.vocoder not in VOCODERS:
         known = ", ".join(VOCODERS)
         raise ValueError(f"a shared app offers the vocoders of its list only: {known}")
