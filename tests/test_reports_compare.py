@@ -187,5 +187,30 @@ def test_verdicts_that_contradict_each_other_are_mixed():
     assert (found.best.request.steps, found.worst.request.steps) == (20, 10)
 
 
+@pytest.mark.parametrize(
+    ("named", "cells", "whole"),
+    [
+        (1, 1, "slower"),
+        (1, 2, "slower"),
+        (1, 3, "cannot tell"),
+        (1, 12, "cannot tell"),
+        (2, 12, "slower"),
+        (12, 12, "slower"),
+    ],
+)
+def test_the_whole_has_no_name_that_chance_would_give_to_so_few_of_its_cells(named, cells, whole):
+    unclear = (0.70, 0.90, 1.02, 1.20, 1.40)
+    slow = tuple(2 * wall for wall in SLOW)
+    steps = range(10, 10 + cells)
+    old = [make_cell(wall_s=SLOW, steps=count) for count in steps]
+    new = [
+        make_cell(wall_s=slow if place < named else unclear, steps=count)
+        for place, count in enumerate(steps)
+    ]
+    (found,) = overall([make_report(*old), make_report(*new)])
+    assert found.counts["slower"] == named
+    assert found.verdict == whole
+
+
 def test_one_report_has_nothing_to_be_compared_with():
     assert compare([make_report(make_cell())]) == []

@@ -16,13 +16,19 @@ from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.verdicts import Verdict
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
+CHANCE = 0.05  # the whole has no name that chance gives more often than this
+# How often chance alone names a cell: an interval of 95 percent has 2.5 beyond each end; "same" is
+# found by two one-sided tests of 5 percent.
+CELL_ERROR: dict[Verdict, float] = {"same": 0.05, "faster": 0.025, "slower": 0.025}
 MOST_NAMED = 8  # environment differences named in a sentence
 
 
 class Overall(Record):
     """One report against the baseline.
 
-    `verdict` is what 9 in 10 of the cells that can be told say, else "mixed". `ratio` is the
+    `verdict` is what 9 in 10 of the cells that can be told say, else "mixed", and "cannot tell"
+    where so few say anything that chance would do it: of 12 cells one has a name by chance in a
+    quarter of all comparisons. `ratio` is the
     geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest, each
     with a name that tells its cell from the others.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
@@ -95,8 +101,20 @@ def _mean(ratios: Sequence[float]) -> float | None:
 
 
 def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
-    told: dict[Verdict, int] = {name: counts[name] for name in ("same", "faster", "slower")}
+    told: dict[Verdict, int] = {name: counts[name] for name in CELL_ERROR}
     if not sum(told.values()):
         return "cannot tell" if counts["cannot tell"] else "cannot compare"
+    cells = sum(told.values()) + counts["cannot tell"]
+    if all(_by_chance(told[name], cells, CELL_ERROR[name]) > CHANCE for name in told):
+        return "cannot tell"
     most = max(told, key=lambda name: told[name])
     return most if told[most] >= MOST_CELLS * sum(told.values()) else "mixed"
+
+
+def _by_chance(named: int, cells: int, error: float) -> float:
+    """Return how likely so many cells or more are named wrongly, if each is with that likelihood.
+
+    As if no cell knew of another (the binomial distribution); cells of one run move together.
+    """
+    fewer = range(named)
+    return 1 - math.fsum(math.comb(cells, n) * error**n * (1 - error) ** (cells - n) for n in fewer)
