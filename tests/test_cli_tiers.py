@@ -376,3 +376,53 @@ def test_a_card_is_asked_for_speech_alone_or_with_pictures(capsys) -> None:
     assert run(*card, "--workload", "echo 10s", "--workload", "sd15") == 0
     both = json.loads(capsys.readouterr().out)
     assert (len(both["runs"]), len(both["speech"])) == (1, 1)
+
+
+def test_predict_answers_for_speech_as_tiers_does(capsys) -> None:
+    speech = ("predict", "--card", "RTX 4070 Ti", "--model", "echo", "--length", "160chars")
+    assert run(*speech, "--batch", "2", "--json") == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert run("tiers", "--workload", "echo 160chars b2", "--json") == 0
+    (row,) = [
+        row for row in json.loads(capsys.readouterr().out)["speech"] if row["card"] == "RTX 4070 Ti"
+    ]
+    for name in ("seconds", "seconds_low", "real_time_factor", "fit", "limit", "basis", "workload"):
+        assert alone[name] == row["prediction"][name], name
+    assert alone["workload"]["precision"] == "fp32"  # as is usual for speech, not for pictures
+    assert alone["memory_gib_low"] < alone["memory_gib"] < alone["memory_gib_high"]
+    assert run(*speech) == 0
+    told = capsys.readouterr().out
+    for words in ("real-time factor: ", "80 percent interval", "memory: ", "rests on: the card"):
+        assert words in told
+
+
+def test_speech_that_does_not_fit_a_card_has_no_time(capsys) -> None:
+    asked = ("predict", "--card", "RTX 3050 6GB", "--model", "longcat", "--batch", "16")
+    assert run(*asked, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["seconds"], found["real_time_factor"], found["limit"]) == (None, None, None)
+    assert found["fit"] == "does not fit"
+    assert run(*asked) == 0
+    assert "time: none, since it does not fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--model", "sd15", "--length", "5s"), "sd15 is none of the voice models"),
+        (("--model", "echo", "--size", "64x64"), "echo speaks: leave out --size"),
+        (("--model", "echo", "--report", "a.jsonl"), "leave out --report"),
+        (("--model", "echo", "--length", "5m"), "'5m' in workload"),
+        (
+            (
+                "--model",
+                "tortoise",
+            ),
+            "only the diffusion is counted",
+        ),
+        (("--model", "echo", "--precision", "int3"), "'int3' in workload"),
+    ],
+)
+def test_predict_refuses_what_speech_does_not_have(words, told, capsys) -> None:
+    assert run("predict", "--card", "RTX 4070 Ti", *words) == 2
+    assert told in capsys.readouterr().err

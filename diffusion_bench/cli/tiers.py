@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffusion_bench.cli.typed import typed
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 1.0
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
-OF_ONE = ("card", "model", "size", "batch", "precision", "steps", "sampler", "json")
+OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
 TIMES = (
     "seconds",
     "seconds_low",
@@ -38,9 +40,16 @@ def predict(
     card: Annotated[str | None, typer.Option(help='As in "RTX 4070 Ti", the whole name.')] = None,
     model: Annotated[str, typer.Option(help="A short name as sd15, or a hub id.")] = "sd15",
     size: Annotated[str, typer.Option(help="Width x height in pixels.")] = "512x512",
-    batch: Annotated[int, typer.Option(help="Pictures a call.", min=1)] = 1,
-    precision: Annotated[str, typer.Option(help="fp16, bf16 or fp32.")] = "fp16",
-    steps: Annotated[int, typer.Option(help="Denoising steps.", min=1)] = 20,
+    length: Annotated[
+        str, typer.Option(help="Of speech, for a voice model: 10s, or 160chars of text.")
+    ] = "10s",
+    batch: Annotated[int, typer.Option(help="Pictures or candidates a call.", min=1)] = 1,
+    precision: Annotated[
+        str, typer.Option(help="fp16, bf16 or fp32; speech is usually made in fp32.")
+    ] = "fp16",
+    steps: Annotated[
+        int, typer.Option(help="Denoising steps; of speech as is usual for the model.", min=1)
+    ] = 20,
     sampler: Annotated[str, typer.Option(help="The sampler; some call the model twice.")] = "ddim",
     report: Annotated[list[Path] | None, typer.Option(help=f"{REPORTS_HELP} Repeatable.")] = None,
     cards: Annotated[Path | None, typer.Option(help="Your own cards, a TOML file.")] = None,
@@ -53,6 +62,8 @@ def predict(
 
     diffusion-bench predict --card "RTX 4070 Ti" --model sd15 --size 512x512 --batch 4 --steps 20
 
+    diffusion-bench predict --card "RTX 4070 Ti" --model echo --length 160chars
+
     diffusion-bench predict --rows published.csv --out predicted.csv
     """
     known = _known_cards(cards)
@@ -64,10 +75,17 @@ def predict(
         raise ValueError("--out goes with --rows; a single prediction is printed")
     if card is None:
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
+    from diffusion_bench.cli.predicted_speech import predict_speech, speech_asked
     from diffusion_bench.cli.tier_reports import read_reports
     from diffusion_bench.cli.tier_tables import print_json, print_prediction
     from diffusion_bench.tiers.workload import parse_workload
 
+    spoken = speech_asked(
+        context, model, length=length, batch=f"b{batch}", precision=precision, steps=str(steps)
+    )
+    if spoken is not None:
+        predict_speech(card, spoken, known, json=json)
+        return
     words = f"{model} {size} b{batch} {precision} {steps}"
     workload = parse_workload(words).model_copy(update={"sampler": sampler})
     told = read_reports(report or [], known, patience_s=patience or None)
@@ -177,14 +195,9 @@ def _known_cards(path: Path | None) -> tuple[Card, ...]:
 
 def _refuse_beside_rows(context: typer.Context) -> None:
     """Raise ValueError for an option of a single prediction that was given beside `--rows`."""
-    given = [f"--{name}" for name in OF_ONE if _is_typed(context, name)]
+    given = [f"--{name}" for name in OF_ONE if typed(context, name)]
     if given:
         raise ValueError(f"--rows predicts what its table says: leave out {', '.join(given)}")
-
-
-def _is_typed(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _predict_rows(
