@@ -14,6 +14,7 @@ from diffusion_bench.reports.labels import (
     name_among,
     name_request,
     report_card,
+    short_texts,
 )
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.plausible import over_the_limit
@@ -98,3 +99,30 @@ def test_a_request_alone_is_named_by_unusual_settings_and_one_of_many_by_what_di
     several = [asked, asked.model_copy(update={"model": "other"})]
     assert name_among(several)(several[1]).endswith("batch 1, other")
     assert name_among(several, with_model=True)(several[1]).startswith("other, ddim, ")
+
+
+@pytest.mark.parametrize(
+    ("texts", "short"),
+    [
+        (("a cat",), ("a cat",)),
+        (("an astronaut riding a horse on mars",), ("an astronaut riding a h…",)),
+        (
+            ("an astronaut riding a horse on mars", "an astronaut riding a horse in space"),
+            ("…on mars", "…in space"),
+        ),
+        (("a cat " * 9 + "up", "a cat " * 9), ("…up", "…")),
+        (("x" * 40 + "a", "x" * 40 + "b"), ("x" * 23 + "…", "x" * 23 + "… (2)")),
+        (("a b" * 9, "a dog"), ("a ba ba ba ba ba ba ba …"[:23] + "…", "a dog")),
+    ],
+)
+def test_texts_that_begin_alike_are_told_apart_by_where_they_part(texts, short):
+    assert short_texts(texts) == dict(zip(texts, short, strict=True))
+
+
+def test_a_hundred_prompts_have_a_hundred_short_names():
+    texts = [
+        f"a very long beginning of a prompt, {side} and {n}" for side in "ab" for n in range(50)
+    ]
+    found = short_texts(texts)
+    assert set(found) == set(texts)
+    assert len(set(found.values())) == 100

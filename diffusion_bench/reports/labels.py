@@ -131,10 +131,11 @@ def other_parts(
     Sampler, size and steps are not named: charts have their own place for those. `but` are fields
     that have one in a table.
     """
+    found = {field: {getattr(r, field) for r in requests if hasattr(r, field)} for field in _PARTS}
     varying = {
-        field: words
+        field: _quoting(field, found[field]) if field in _QUOTED else words
         for field, words in _PARTS.items()
-        if field not in but and len({getattr(r, field) for r in requests if hasattr(r, field)}) > 1
+        if field not in but and len(found[field]) > 1
     }
     return lambda request: ", ".join(
         words(request) for field, words in varying.items() if hasattr(request, field)
@@ -161,12 +162,41 @@ def _numbered(labels: list[str]) -> list[str]:
     return numbered
 
 
+def short_texts(texts: Collection[str]) -> dict[str, str]:
+    """Return a short form of each text, all different; those that begin alike from where they part.
+
+    Where two are equal even so (they part, and part again far behind), the later is numbered.
+    """
+    alike: dict[str, list[str]] = {}
+    for text in sorted(texts):
+        alike.setdefault(_short(text), []).append(text)
+    short: dict[str, str] = {}
+    for beginning, group in alike.items():
+        # Sorted, so that the first and the last are those that part first.
+        parts = _same_letters(group[0], group[-1]) if len(group) > 1 else 0
+        word = group[0].rfind(" ", 0, parts + 1) + 1
+        for text in group:
+            short[text] = f"…{_short(text[word:])}" if word else beginning
+    return dict(zip(short, _numbered(list(short.values())), strict=True))
+
+
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 1] + "…"
 
 
+def _same_letters(one: str, other: str) -> int:
+    """Return how many letters two texts begin with in common."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _quoting(field: str, texts: Collection[str]) -> Callable[[Any], str]:
+    short, quoted = short_texts(texts), _QUOTED[field]
+    return lambda request: quoted(short[getattr(request, field)])
+
+
 def _without(text: str) -> str:
-    return f"not “{_short(text)}”" if text else "no negative prompt"
+    return f"not “{text}”" if text else "no negative prompt"
 
 
 def _speed(speed: Speed | str | float) -> str:
@@ -181,11 +211,16 @@ _PARTS: dict[str, Callable[[Any], str]] = {
     "guidance_scale": lambda request: f"guidance {request.guidance_scale:g}",
     "seed": lambda request: f"seed {request.seed}",
     "noise_seed": lambda request: f"noise seed {request.noise_seed}",
-    "prompt": lambda request: f"“{_short(request.prompt)}”",
-    "negative_prompt": lambda request: _without(request.negative_prompt),
-    "text": lambda request: f"“{_short(request.text)}”",
+    "prompt": lambda request: request.prompt,
+    "negative_prompt": lambda request: request.negative_prompt,
+    "text": lambda request: request.text,
     "voice": lambda request: f"voice {request.voice}",
     "temperature": lambda request: f"temperature {request.temperature:g}",
     "speed": lambda request: _speed(request.speed),
     "vocoder": lambda request: f"vocoder {request.vocoder}",
+}
+_QUOTED: dict[str, Callable[[str], str]] = {
+    "prompt": "“{}”".format,
+    "negative_prompt": _without,
+    "text": "“{}”".format,
 }
