@@ -122,6 +122,26 @@ def test_each_phone_stands_for_its_duration():
     assert torch.equal(bare[1], hidden[1][:, [0, 1, 1, 1, 1, 2, 2]])
 
 
+def test_the_prior_knows_where_between_two_frames_a_phone_begins():
+    prior = tiny_prior()
+    hidden = torch.randn(1, WIDTH, 2)
+    on_the_frame = prior.expand(hidden, torch.tensor([[2.0, 3.0]]))
+    before_it = prior.expand(hidden, torch.tensor([[1.4, 3.6]]))
+    assert on_the_frame.shape == before_it.shape == (1, WIDTH, 5)
+    with torch.no_grad():
+        which = hidden[0][:, [0, 0, 1, 1, 1]]
+    for frames in (on_the_frame, before_it):  # the same phones at the same frames
+        nearest = torch.cdist(frames[0].T, hidden[0].T).argmin(dim=1)
+        assert torch.equal(hidden[0][:, nearest], which)
+    assert not torch.allclose(on_the_frame[..., 2:], before_it[..., 2:], atol=1e-3)
+
+
+def test_rounding_makes_no_frame_of_its_own():
+    prior = tiny_prior()
+    thirds = torch.full((1, 300), 1 / 3)
+    assert prior.expand(torch.randn(1, WIDTH, 300), thirds).shape[-1] == 100
+
+
 def test_what_phones_become_does_not_depend_on_a_longer_neighbour():
     prior = tiny_prior()
     phones = torch.randint(2, 40, (1, 1, 9)).repeat(1, 4, 1) * torch.tensor([1, 0, 0, 0])[:, None]

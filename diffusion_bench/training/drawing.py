@@ -53,8 +53,8 @@ def save_grid(pictures: np.ndarray, path: Path, *, columns: int, scale: float = 
     grid.save(path, optimize=True)
 
 
-def save_losses(work: Path, path: Path, stages: Sequence[str]) -> None:
-    """Draw the training losses against images seen, a panel a stage."""
+def save_losses(work: Path, path: Path, stages: Sequence[str], *, seen: str = "images") -> None:
+    """Draw the training losses against what was seen, a panel a stage."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -67,7 +67,7 @@ def save_losses(work: Path, path: Path, stages: Sequence[str]) -> None:
         text = (work / stage / "losses.jsonl").read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text.splitlines()]
         panel.plot([row["images"] / 1000 for row in rows], [row["loss"] for row in rows])
-        panel.set(title=f"{stage}, {rows[-1]['hours']:.2f} h", xlabel="images (thousands)")
+        panel.set(title=f"{stage}, {rows[-1]['hours']:.2f} h", xlabel=f"{seen} (thousands)")
         panel.set(ylabel="loss", yscale="log")
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=80)

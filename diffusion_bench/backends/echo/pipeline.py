@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     """What will be said, frame by frame; (1, ..., frames) each.
 
     `mean`: normalised mel; `hidden`: what it was made from; `f0_hz`: 0 where unvoiced;
-    `durations`: (1, phones) frames.
+    `durations`: (1, phones) frames, not whole ones.
     """
 
     mean: Tensor
@@ -100,7 +100,7 @@ class EchoPipeline(DiffusionPipeline):
         lengths = torch.tensor([len(phones)], device=self.device)
         hidden, log_durations = self.prior.read(indices, lengths, vector)
         usual = (log_durations.exp() - 0.5).clamp(max=LONGEST_PHONE)
-        durations = (usual / speed).round().long().clamp(min=1)
+        durations = (usual / speed).clamp(min=1)
         frames = self.prior.expand(hidden, durations)
         octaves, voicing = self.prior.intone(frames, vector)
         voiced = voicing > 0

@@ -20,6 +20,7 @@ from diffusion_bench.pronunciation.phones import MARKS, PHONES
 PITCH_BANDS = 24  # bumps over the octaves from 50 to 600 Hz
 LOWEST_OCTAVE, HIGHEST_OCTAVE = math.log2(50 / 150), math.log2(600 / 150)
 STRESSES = 3
+NO_FRAME = 1e-3  # so much of a frame is rounding, not another frame
 
 
 class Prior(ModelMixin, ConfigMixin):
@@ -81,16 +82,22 @@ class Prior(ModelMixin, ConfigMixin):
         return hidden, self.duration(rhythm).squeeze(1).float()
 
     def expand(self, hidden: Tensor, durations: Tensor) -> Tensor:
-        """Return (batch, channels, frames): each phone for its frames, told where in it one is."""
+        """Return (batch, channels, frames): each phone for its frames, told where in it one is.
+
+        `durations`: (batch, phones), in frames and parts of frames. Frame `i` is centred at `i`,
+        and so belongs to the phone that ends after it. Were phones cut to whole frames, one would
+        not know where between two frames a sound begins, and the mean over that is a blur.
+        """
         batch, channels, _ = hidden.shape
-        frames = int(durations.sum(dim=1).max())
+        durations = durations.double()  # sums of whole sentences stay exact
         ends = durations.cumsum(dim=1)
-        at = torch.arange(frames, device=hidden.device).expand(batch, frames).contiguous()
+        frames = math.ceil(float(ends[:, -1].max()) - NO_FRAME)
+        at = torch.arange(frames, device=hidden.device).expand(batch, frames).double()
         phone = torch.searchsorted(ends, at, right=True).clamp(max=durations.shape[1] - 1)
         start = (ends - durations).gather(1, phone)
-        share = (at - start + 0.5) / durations.gather(1, phone).clamp(min=1)
+        share = (at - start) / durations.gather(1, phone).clamp(min=1)
         long = hidden.gather(2, phone.unsqueeze(1).expand(batch, channels, frames))
-        place = torch.cat([sinusoids(share * 16, 16), sinusoids((at - start).float(), 16)], dim=-1)
+        place = torch.cat([sinusoids(share * 16, 16), sinusoids(at - start, 16)], dim=-1)
         within: Tensor = self.within(place.to(hidden.dtype)).transpose(1, 2)
         return long + within
 

@@ -23,8 +23,9 @@ WORLD_FRAME_S = 0.005
 class Spoken:
     """One utterance. `phones`: (4, phones) of symbol, stress, word start and mark.
 
-    `durations`: (phones,) frames, summing to those of `mel` (80, frames) float16; `recorded` is the
-    mel of what a microphone would give. `f0_hz`: (frames,), 0 where unvoiced. `samples`: int16.
+    `durations`: (phones,) float frames, summing to those of `mel` (80, frames) float16; `recorded`
+    is the mel of what a microphone would give. `f0_hz`: (frames,), 0 where unvoiced. `samples`:
+    int16.
     """
 
     speaker: int
@@ -97,10 +98,10 @@ def mel_of(samples: NDArray[np.int16]) -> Tensor:
 
 
 def durations(ends_s: NDArray[np.float64], frames: int) -> Tensor:
-    """Return how many frames are centred in each phone, the last taking what is left."""
-    edges = np.minimum(np.ceil(ends_s / SETTINGS.hop_s - 1e-6).astype(int), frames)
+    """Return how long each phone is, in frames and parts of them; the last takes what is left."""
+    edges = np.minimum(ends_s / SETTINGS.hop_s, frames)
     edges[-1] = frames
-    return torch.from_numpy(np.diff(np.maximum.accumulate(edges), prepend=0))
+    return torch.from_numpy(np.diff(np.maximum.accumulate(edges), prepend=0)).float()
 
 
 def frame_pitch(f0_hz: NDArray[np.float64], frames: int) -> Tensor:

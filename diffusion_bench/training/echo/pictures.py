@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-STAGES = {"acoustic": "speaker encoder, prior, U-Net", "vocoder": "vocoder"}
+from diffusion_bench.training.drawing import save_losses
+
 CURVES = {"mel_distance": "mel distance (deviations)", "word_error_rate": "word error rate"}
 
 
@@ -17,20 +18,16 @@ def main(
     steps: Annotated[Path, typer.Option(help="What step_curve printed.")],
     out: Annotated[Path, typer.Option(help="The model's folder.")],
 ) -> None:
-    """Draw the losses and what steps are worth into the model's folder."""
-    save_losses(work, out / "losses.png")
+    """Draw the losses of what was trained there, and what steps are worth, into the model's folder.
+
+    Of a run that went on from an exported model there is a picture of its own, `refined.png`.
+    """
+    stages = sorted(log.parent.name for log in work.glob("*/losses.jsonl"))
+    if not stages:
+        raise typer.BadParameter(f"nothing was trained in {work}: it has no losses.jsonl")
+    name = "refined.png" if stages[0].startswith("refined-") else "losses.png"
+    save_losses(work, out / name, stages, seen="sentences")
     save_steps(_rows(steps), out / "steps.png")
-
-
-def save_losses(work: Path, path: Path) -> None:
-    """Draw the training losses against hours, a panel a stage."""
-    figure, panels = _panels(len(STAGES))
-    for panel, (stage, title) in zip(panels, STAGES.items(), strict=True):
-        rows = _rows(work / stage / "losses.jsonl")
-        panel.plot([row["hours"] for row in rows], [row["loss"] for row in rows])
-        panel.set(title=title, xlabel="hours of one core", ylabel="loss", yscale="log")
-        panel.grid(alpha=0.3)
-    figure.savefig(path, dpi=80)
 
 
 def save_steps(rows: list[dict[str, Any]], path: Path) -> None:

@@ -127,7 +127,7 @@ class Utterance:
 def as_it_is(parts: Parts) -> Utterance:
     """Return the utterance unaltered, as loud as one that was put together."""
     wave = parts.aligned.samples.astype(np.float64)
-    samples = (wave / max(1.0, np.abs(wave).max()) * 0.8 * 32767).astype(np.int16)
+    samples = (wave / max(1e-3, np.abs(wave).max()) * 0.8 * 32767).astype(np.int16)
     spoken = parts.aligned
     return Utterance(spoken.text, samples, spoken.phones, spoken.ends_s, parts.f0_hz)
 

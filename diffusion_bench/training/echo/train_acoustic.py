@@ -28,7 +28,7 @@ WIDE = 12.6  # brings an embedding of unit length and 160 channels to unit devia
 ACOUSTIC_SCHEDULE = Schedule(steps=14_500, batch=16, peak_lr=8e-4, warmup_steps=200)
 # From weights that speak already. Muon has the hidden layers: not embeddings, first and last ones.
 REFINEMENT = Schedule(
-    steps=6000,
+    steps=4000,
     batch=16,
     peak_lr=6e-4,
     warmup_steps=200,
