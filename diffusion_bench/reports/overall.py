@@ -28,9 +28,8 @@ class Overall(Record):
 
     `verdict` is what 9 in 10 of the cells that can be told say, else "mixed", and "cannot tell"
     where so few say anything that chance would do it: of 12 cells one has a name by chance in a
-    quarter of all comparisons. `ratio` is the
-    geometric mean of the cells' ratios of times, `best` and `worst` the smallest and largest, each
-    with a name that tells its cell from the others.
+    quarter of all comparisons. `ratio` is the geometric mean of the cells' ratios of times, `best`
+    and `worst` the smallest and largest, each with a name that tells its cell from the others.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
     """
 

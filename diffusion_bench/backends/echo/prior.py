@@ -20,7 +20,7 @@ from diffusion_bench.pronunciation.phones import MARKS, PHONES
 PITCH_BANDS = 24  # bumps over the octaves from 50 to 600 Hz
 LOWEST_OCTAVE, HIGHEST_OCTAVE = math.log2(50 / 150), math.log2(600 / 150)
 STRESSES = 3
-NO_FRAME = 1e-3  # so much of a frame is rounding, not another frame
+NO_FRAME = 0.01  # so much of a frame is the rounding of a sum, not another frame
 
 
 class Prior(ModelMixin, ConfigMixin):
@@ -89,10 +89,10 @@ class Prior(ModelMixin, ConfigMixin):
         not know where between two frames a sound begins, and the mean over that is a blur.
         """
         batch, channels, _ = hidden.shape
-        durations = durations.double()  # sums of whole sentences stay exact
+        durations = durations.float()
         ends = durations.cumsum(dim=1)
         frames = math.ceil(float(ends[:, -1].max()) - NO_FRAME)
-        at = torch.arange(frames, device=hidden.device).expand(batch, frames).double()
+        at = torch.arange(frames, device=hidden.device).float().expand(batch, frames).contiguous()
         phone = torch.searchsorted(ends, at, right=True).clamp(max=durations.shape[1] - 1)
         start = (ends - durations).gather(1, phone)
         share = (at - start) / durations.gather(1, phone).clamp(min=1)

@@ -150,10 +150,12 @@ def pulse_train(f0_hz: Tensor, settings: MelSettings) -> Tensor:
     hz = F.interpolate(
         filled.unsqueeze(1), size=length + 1, mode="linear", align_corners=True
     ).squeeze(1)[:, :length]
-    # Periods so far; in float64, since float32 loses the fraction after some seconds.
-    periods = torch.cumsum(hz.double() / settings.sample_rate, dim=1)
+    # Periods so far; in float64, since float32 loses the fraction after some seconds. Apple's GPUs
+    # have no float64.
+    exact = hz.cpu() if hz.device.type == "mps" else hz
+    periods = torch.cumsum(exact.double() / settings.sample_rate, dim=1)
     begins = torch.diff(periods.floor(), dim=1, prepend=periods.new_zeros(len(periods), 1)) > 0
-    return begins.float()
+    return begins.float().to(hz.device)
 
 
 def minimum_phase(log_magnitude: Tensor) -> Tensor:
