@@ -413,13 +413,7 @@ def test_speech_that_does_not_fit_a_card_has_no_time(capsys) -> None:
         (("--model", "echo", "--size", "64x64"), "echo speaks: leave out --size"),
         (("--model", "echo", "--report", "a.jsonl"), "leave out --report"),
         (("--model", "echo", "--length", "5m"), "'5m' in workload"),
-        (
-            (
-                "--model",
-                "tortoise",
-            ),
-            "only the diffusion is counted",
-        ),
+        (("--model", "tortoise"), "only the diffusion is counted"),
         (("--model", "echo", "--precision", "int3"), "'int3' in workload"),
     ],
 )

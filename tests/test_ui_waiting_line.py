@@ -8,13 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from fake_voices import install_world
+from fake_voices import install_page_world
 from ui_server import VALUES, busy_device
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.voice import catalog
 from diffusion_bench.bench.runner import Progress
-from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
@@ -106,9 +104,7 @@ class App:
 
 @pytest.fixture
 def app(tmp_path, monkeypatch):
-    (tmp_path / "bundled").mkdir()
-    install_world(monkeypatch, tmp_path / "bundled")
-    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+    install_page_world(monkeypatch, tmp_path / "bundled")
     with closing(Jobs()) as jobs:
         yield App(jobs, tmp_path)
 

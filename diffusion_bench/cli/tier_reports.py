@@ -75,13 +75,11 @@ def _pictures_room(
 ) -> Room:
     from diffusion_bench.charts.tier_measured import cells_on
     from diffusion_bench.charts.tier_runnable import runnable_on, runnable_on_processor
-    from diffusion_bench.tiers.cards import find_card
+    from diffusion_bench.tiers.cards import find_card, named_card
 
     if card != HERE:
-        match = find_card(card, cards)
-        if match.card is None:
-            raise ValueError(f"cannot tell: {match.reason}")
-        return runnable_on(match.card, told.findings, workloads=workloads)
+        named, _ = named_card(card, cards)
+        return runnable_on(named, told.findings, workloads=workloads)
     machine, here = this_machine()
     ram_gib = machine.ram_mib / 1024
     for gpu in machine.gpus[:1]:

@@ -21,33 +21,6 @@ UNKNOWN = "cannot tell"
 PIPE_WIDTH = 170
 
 
-def print_prediction(answer: dict[str, Any], name: str) -> None:
-    """Print one prediction as a few lines; what does not fit has no time."""
-    lines = [f"{answer['card']}, {name}", *_time_lines(answer)]
-    lines += [
-        f"memory: {answer['memory_gib']:.3g} GiB ({answer['memory_gib_low']:.3g} to "
-        f"{answer['memory_gib_high']:.3g}) of {answer['card_usable_gib']:.3g}: {answer['fit']}",
-        f"rests on: {answer['basis']}",
-    ]
-    if answer["note"]:
-        lines.append(f"note: {answer['note']}")
-    typer.echo("\n".join(lines))
-
-
-def _time_lines(answer: dict[str, Any]) -> list[str]:
-    """Return the time and the speed of a prediction."""
-    if answer["seconds"] is None:
-        return [f"time: none, since it does not fit {answer['card']}, whatever is tried"]
-    low, high = answer["seconds_low"], answer["seconds_high"]
-    rate_low, rate_high = answer["image_steps_per_s_low"], answer["image_steps_per_s_high"]
-    return [
-        f"time: {answer['seconds']:.3g} s a call (80 percent interval {low:.3g} to {high:.3g}), "
-        f"{answer['seconds_per_image']:.3g} s a picture",
-        f"speed: {answer['image_steps_per_s']:.3g} image-steps/s ({rate_low:.3g} to "
-        f"{rate_high:.3g})",
-    ]
-
-
 def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
     from diffusion_bench.charts.tier_study import price_lines

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.prediction import (
+    picture_times,
+    print_answer,
+    speech_asked,
+    speech_times,
+    what_is_drawn,
+    what_is_said,
+)
 from diffusion_bench.cli.typed import typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.charts.tier_measured import Findings
     from diffusion_bench.charts.tier_runnable import Room
     from diffusion_bench.charts.tier_study import Study
     from diffusion_bench.tiers.cards import Card
-    from diffusion_bench.tiers.workload import Workload
 
 PATIENCE_S = 1.0
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
 OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
-TIMES = (
-    "seconds",
-    "seconds_low",
-    "seconds_high",
-    "seconds_per_image",
-    "image_steps_per_s",
-    "image_steps_per_s_low",
-    "image_steps_per_s_high",
-    "slower",
-)
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
@@ -75,25 +71,21 @@ def predict(
         raise ValueError("--out goes with --rows; a single prediction is printed")
     if card is None:
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
-    from diffusion_bench.cli.predicted_speech import predict_speech, speech_asked
     from diffusion_bench.cli.tier_reports import read_reports
-    from diffusion_bench.cli.tier_tables import print_json, print_prediction
     from diffusion_bench.tiers.workload import parse_workload
 
     spoken = speech_asked(
         context, model, length=length, batch=f"b{batch}", precision=precision, steps=str(steps)
     )
     if spoken is not None:
-        predict_speech(card, spoken, known, json=json)
+        answer = what_is_said(card, spoken, known)
+        print_answer(answer, spoken.name, speech_times(answer), json=json)
         return
     words = f"{model} {size} b{batch} {precision} {steps}"
     workload = parse_workload(words).model_copy(update={"sampler": sampler})
     told = read_reports(report or [], known, patience_s=patience or None)
-    answer = _prediction(card, workload, told.findings, known)
-    if json:
-        print_json(answer)
-    else:
-        print_prediction(answer, workload.name)
+    answer = what_is_drawn(card, workload, told.findings, known)
+    print_answer(answer, workload.name, picture_times(answer), json=json)
 
 
 def tiers(
@@ -220,32 +212,3 @@ def _predict_rows(
         raise ValueError(f"{rows}: {error}") from None
     write_whole(out, answered.encode())
     typer.echo(f"predictions: {out}")
-
-
-def _prediction(
-    name: str, workload: Workload, findings: Findings, cards: Sequence[Card]
-) -> dict[str, Any]:
-    """Return everything that is predicted of a workload on a card, as plain values."""
-    from diffusion_bench.tiers.cards import find_card
-    from diffusion_bench.tiers.remedy_price import remedied
-    from diffusion_bench.tiers.rows import fit_on
-    from diffusion_bench.tiers.workload import Software
-
-    match = find_card(name, cards)
-    if match.card is None:
-        raise ValueError(f"cannot tell: {match.reason}")
-    found = findings.knowledge.predict(match.card, workload)
-    fit = fit_on(match.card, workload, Software())
-    paid = remedied(found, fit, match.card)
-    told = paid.model_dump(mode="json") | {"slower": paid.seconds / found.seconds}
-    if fit.verdict == "does not fit":
-        told |= dict.fromkeys(TIMES)
-    return told | {
-        "memory_gib": fit.need.peak_mib / 1024,
-        "memory_gib_low": fit.need.low_mib / 1024,
-        "memory_gib_high": fit.need.high_mib / 1024,
-        "card_memory_gib": match.card.memory_gib,
-        "card_usable_gib": match.card.vram_mib / 1024,
-        "fit": fit.words(),
-        "note": match.note,
-    }

@@ -132,13 +132,14 @@ def other_parts(
     that have one in a table.
     """
     found = {field: {getattr(r, field) for r in requests if hasattr(r, field)} for field in _PARTS}
-    varying = {
-        field: _quoting(field, found[field]) if field in _QUOTED else words
-        for field, words in _PARTS.items()
-        if field not in but and len(found[field]) > 1
-    }
+    varying = [name for name, values in found.items() if name not in but and len(values) > 1]
+    short = {field: short_texts(found[field]) for field in varying if field in _TEXTS}
+
+    def words(field: str, value: Any) -> str:
+        return _PARTS[field](short[field][value] if field in short else value)
+
     return lambda request: ", ".join(
-        words(request) for field, words in varying.items() if hasattr(request, field)
+        words(field, getattr(request, field)) for field in varying if hasattr(request, field)
     )
 
 
@@ -190,11 +191,6 @@ def _same_letters(one: str, other: str) -> int:
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _quoting(field: str, texts: Collection[str]) -> Callable[[Any], str]:
-    short, quoted = short_texts(texts), _QUOTED[field]
-    return lambda request: quoted(short[getattr(request, field)])
-
-
 def _without(text: str) -> str:
     return f"not “{text}”" if text else "no negative prompt"
 
@@ -205,22 +201,18 @@ def _speed(speed: Speed | str | float) -> str:
 
 
 _PARTS: dict[str, Callable[[Any], str]] = {
-    "batch": lambda request: f"batch {request.batch}",
-    "model": lambda request: request.model,
-    "precision": lambda request: request.precision,
-    "guidance_scale": lambda request: f"guidance {request.guidance_scale:g}",
-    "seed": lambda request: f"seed {request.seed}",
-    "noise_seed": lambda request: f"noise seed {request.noise_seed}",
-    "prompt": lambda request: request.prompt,
-    "negative_prompt": lambda request: request.negative_prompt,
-    "text": lambda request: request.text,
-    "voice": lambda request: f"voice {request.voice}",
-    "temperature": lambda request: f"temperature {request.temperature:g}",
-    "speed": lambda request: _speed(request.speed),
-    "vocoder": lambda request: f"vocoder {request.vocoder}",
-}
-_QUOTED: dict[str, Callable[[str], str]] = {
+    "batch": "batch {}".format,
+    "model": str,
+    "precision": str,
+    "guidance_scale": "guidance {:g}".format,
+    "seed": "seed {}".format,
+    "noise_seed": "noise seed {}".format,
     "prompt": "“{}”".format,
     "negative_prompt": _without,
     "text": "“{}”".format,
+    "voice": "voice {}".format,
+    "temperature": "temperature {:g}".format,
+    "speed": _speed,
+    "vocoder": "vocoder {}".format,
 }
+_TEXTS = ("prompt", "negative_prompt", "text")

@@ -276,6 +276,13 @@ class Cell(Record):
     trace: Trace = Trace()
     missing: dict[str, str] = {}
 
+    @property
+    def without_figures(self) -> str:
+        """Return why it has no figures, "" where it has."""
+        if self.status != "ok":
+            return self.status
+        return "" if self.samples else "no samples"
+
 
 class DeviceJob(Record):
     """What one device did of a shared cell. `seed` is that of its first picture.
@@ -334,6 +341,11 @@ class SharedCell(Record):
         if self.status != "ok":
             return ()
         return tuple(max(ends) for ends in zip(*(job.end_s for job in self.jobs), strict=True))
+
+    @property
+    def without_figures(self) -> str:
+        """Return why it has no figures, "" where it has."""
+        return "" if self.wall_s else self.status
 
     @property
     def pictures(self) -> int:

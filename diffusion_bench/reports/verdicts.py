@@ -61,16 +61,11 @@ def judge_net(
 
 def why_absent(pair: Sequence[Cell | SharedCell | None], labels: Sequence[str]) -> str:
     """Return why a pair of cells cannot be compared, "" where both have figures."""
-    reasons = []
-    for cell, label in zip(pair, labels, strict=True):
-        if cell is None:
-            reasons.append(f"not measured in {label}")
-        elif isinstance(cell, Cell) and cell.status != "ok":
-            reasons.append(f"{cell.status} in {label}")
-        elif isinstance(cell, Cell) and not cell.samples:
-            reasons.append(f"no samples in {label}")
-        elif isinstance(cell, SharedCell) and not cell.wall_s:
-            reasons.append(f"{cell.status} in {label}")
+    reasons = [
+        f"{why} in {label}"
+        for cell, label in zip(pair, labels, strict=True)
+        if (why := cell.without_figures if cell else "not measured")
+    ]
     return "; ".join(reasons)
 
 

@@ -145,6 +145,14 @@ def find_card(
     return _first_sold(name, whole or named)
 
 
+def named_card(name: str, cards: Sequence[Card] | None = None) -> tuple[Card, str | None]:
+    """Return the card that a person named, and what was assumed; raise ValueError for none."""
+    match = find_card(name, cards)
+    if match.card is None:
+        raise ValueError(f"cannot tell: {match.reason}")
+    return match.card, match.note
+
+
 def _by_memory(name: str, named: Sequence[Card], memory_gib: float) -> CardMatch:
     fitting = [c for c in named if abs(memory_gib / c.memory_gib - 1) <= MEMORY_TOLERANCE]
     if fitting:

@@ -20,7 +20,7 @@ from diffusion_bench.charts.tier_study import Study, price_lines, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
-from diffusion_bench.tiers.cards import find_card, known_cards
+from diffusion_bench.tiers.cards import find_card, known_cards, named_card
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
 from diffusion_bench.tiers.voice_cost import told_voices
 from diffusion_bench.tiers.voice_workload import usual_speech
@@ -182,10 +182,8 @@ class Upgrades:
 
     def _room(self, card: str, told: Told) -> tuple[Room, str]:
         if card != HERE:
-            match = find_card(card)
-            if match.card is None:
-                raise ValueError(f"cannot tell: {match.reason}")
-            return runnable_on(match.card, told.findings), match.note or ""
+            named, note = named_card(card)
+            return runnable_on(named, told.findings), note or ""
         machine = self._machine()
         ram_gib, note = machine.ram_mib / 1024, machine.no_gpu or ""
         for gpu in machine.gpus[:1]:
