@@ -40,6 +40,7 @@ from diffusion_bench.training.echo.train_acoustic import (
     draw,
     noise_schedule,
     pitch_facts,
+    timbre_loss,
     train_acoustic,
 )
 from diffusion_bench.training.echo.train_vocoder import train_vocoder, vocoder_loss
@@ -255,6 +256,14 @@ def test_every_weight_learns_from_every_loss_together(corpus):
 
 
 @pytest.mark.slow
+def test_a_wrong_timbre_costs_what_passing_errors_of_the_same_size_do_not() -> None:
+    voiced = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 6])
+    steady = torch.full((2, 80, 6), 0.5)
+    passing = steady * torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
+    assert timbre_loss(steady, voiced).item() == pytest.approx(0.25)  # of a second, unvoiced one: 0
+    assert timbre_loss(passing, voiced).item() == pytest.approx(0.0)
+
+
 def test_training_goes_on_from_its_checkpoint_and_ends_as_a_model(corpus, tmp_path):
     """Two short runs, one of them interrupted, give one and the same folder of weights."""
     schedule = Schedule(steps=3, batch=4, peak_lr=1e-3, warmup_steps=1)

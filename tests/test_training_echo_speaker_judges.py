@@ -8,8 +8,10 @@ import pytest
 from diffusion_bench.training.echo.speaker_judges import (
     JUDGES,
     ORDER,
+    RIVALS,
     distances,
     equal_error_rate,
+    nearest_of_rivals,
     resonances_of,
 )
 
@@ -83,3 +85,19 @@ def test_the_equal_error_rate_is_where_both_errors_are_as_frequent(
     same: list[float], different: list[float], rate: float
 ) -> None:
     assert equal_error_rate(np.array(same), np.array(different)) == pytest.approx(rate)
+
+
+def test_more_speakers_make_a_figure_surer_and_the_question_no_harder() -> None:
+    known = np.concatenate([np.arange(RIVALS), np.arange(RIVALS) + 0.4, [10.0, 50.0]])[:, None]
+    found = known + 0.1
+    found[3] += 1.0  # now nearest to the next one of the same group
+    right = nearest_of_rivals(found, known)
+    assert right.tolist() == [True] * 3 + [False] + [True] * (len(known) - 4)
+    assert not nearest_of_rivals(found[-2:] - 30.0, known[-2:])[1]  # fewer than RIVALS: among all
+
+
+def test_speakers_left_over_are_looked_for_among_as_many_rivals() -> None:
+    known = np.arange(RIVALS + 1.0)[:, None]
+    found = known.copy()
+    found[-1] = known[-2]  # alone it would be right whatever it sounds like
+    assert nearest_of_rivals(found, known).tolist() == [True] * RIVALS + [False]

@@ -36,7 +36,13 @@ from diffusion_bench.training.echo.heldout import (
     true_speech,
 )
 from diffusion_bench.training.echo.recognise import WordErrors
-from diffusion_bench.training.echo.speaker_judges import JUDGES, distances, equal_error_rate
+from diffusion_bench.training.echo.speaker_judges import (
+    JUDGES,
+    RIVALS,
+    distances,
+    equal_error_rate,
+    nearest_of_rivals,
+)
 
 Speech = NDArray[np.float32]
 FLOOR_DB = -60.0  # bins further below the loudest of a file are silence to the distance
@@ -116,26 +122,26 @@ def word_errors(
 
 
 def right_speaker(voices: Sequence[HeldOut], said: Sequence[tuple[str, Speech]]) -> dict[str, Any]:
-    """Return how often our speech is nearest to the right speaker's clean reference, of all.
+    """Return how often our speech is nearest to the right speaker's clean reference, of RIVALS.
 
-    By each judge, and by both at once; beside them what the judges make of the speakers' own
-    speech, with its equal error rate over all pairs.
+    Each speaker is looked for among RIVALS neighbours in the list (among all where there are
+    fewer), so more speakers mean a surer figure, not a harder question. By each judge, and by both
+    at once; beside them what the judges make of the speakers' own speech, with its equal error
+    rate over all pairs.
     """
     own = [true_speech(HELD_OUT + index, text) for index, (text, _) in enumerate(said)]
-    right = np.arange(len(said))
-    report: dict[str, Any] = {"n": len(said)}
+    report: dict[str, Any] = {"n": len(said), "of": min(RIVALS, len(said))}
     by_all = np.ones(len(said), bool)
     for name, judge in JUDGES.items():
         known = np.stack([judge(voice.clean.samples) for voice in voices])
-        ours = distances(np.stack([judge(speech) for _, speech in said]), known)
-        true = distances(np.stack([judge(speech) for speech in own]), known)
-        hits = ours.argmin(axis=1) == right
+        hits = nearest_of_rivals(np.stack([judge(speech) for _, speech in said]), known)
         by_all &= hits
-        others = ~np.eye(len(said), dtype=bool)
+        spoken = np.stack([judge(speech) for speech in own])
+        apart, others = distances(spoken, known), ~np.eye(len(said), dtype=bool)
         report[name] = {
             "top1": float(hits.mean()),
-            "top1_true": float((true.argmin(axis=1) == right).mean()),
-            "equal_error_rate_true": equal_error_rate(np.diag(true), true[others]),
+            "top1_true": float(nearest_of_rivals(spoken, known).mean()),
+            "equal_error_rate_true": equal_error_rate(np.diag(apart), apart[others]),
         }
     return report | {"top1_by_all_judges": float(by_all.mean())}
 

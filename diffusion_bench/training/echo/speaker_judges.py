@@ -19,6 +19,7 @@ from diffusion_bench.training.echo.aligned import SAMPLE_RATE
 
 Features = NDArray[np.float64]
 
+RIVALS = 24  # voices that a speaker is looked for among
 ORDER = 16  # of the linear prediction: eight resonances up to 8 kHz
 FRAME, HOP = 512, 160
 GATE_DB = 25.0  # frames that far below the loudest say nothing
@@ -105,6 +106,20 @@ JUDGES: dict[str, Callable[[NDArray[np.float32]], Features]] = {
 def distances(found: Features, known: Features) -> Features:
     """Return how far each of (speech, features) is from each of (voices, features)."""
     return np.asarray(np.sqrt(np.square(found[:, None] - known[None]).sum(axis=-1)))
+
+
+def nearest_of_rivals(found: Features, known: Features) -> NDArray[np.bool_]:
+    """Return whether each of (speech, features) is nearest to its own of (voices, features).
+
+    Groups of RIVALS follow one another; a last group that is not full takes its neighbours in.
+    """
+    hits = np.zeros(len(found), bool)
+    for first in range(0, len(found), RIVALS):
+        stop = min(first + RIVALS, len(found))
+        begin = max(0, stop - RIVALS)
+        group = distances(found[first:stop], known[begin:stop])
+        hits[first:stop] = group.argmin(axis=1) == np.arange(first, stop) - begin
+    return hits
 
 
 def equal_error_rate(same: Features, different: Features) -> float:
