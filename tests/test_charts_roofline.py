@@ -6,6 +6,7 @@ import math
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import make_cell, make_report, make_trace
@@ -23,8 +24,8 @@ SD15 = {"model": "sd15", "width": 512, "height": 512, "precision": "fp16", "step
 SD15_PASS = 803_273_441_280  # FLOPs, as torch.utils.flop_counter says (docs/methodology.md)
 
 
-def on_card(step_s: float = 0.5) -> Report:
-    cell = make_cell(step_s=(step_s,) * 4, guidance_scale=5, **SD15)
+def on_card(step_s: float = 0.5, **request: Any) -> Report:
+    cell = make_cell(step_s=(step_s,) * 4, guidance_scale=5, **(SD15 | request))
     return make_report(cell, source="card.jsonl", gpu="NVIDIA GeForce RTX 4070")
 
 
@@ -44,6 +45,17 @@ def test_a_step_reaches_its_counted_flops_over_the_measured_seconds() -> None:
     assert point.peak_flops == pytest.approx(1e12 * card.tensor_tflops)
     assert point.bandwidth == pytest.approx(1e9 * card.bandwidth_gbs)
     assert point.arithmetic_share == pytest.approx(point.flops_a_second / point.peak_flops)
+
+
+def test_a_step_of_split_guidance_is_judged_with_the_launches_and_bytes_of_its_two_calls() -> None:
+    batched, split = (on_card(batch=2, speed=speed) for speed in ("plain", "split-guidance"))
+    together, apart = (reached(report.cells[0], report)[0] for report in (batched, split))
+    assert together
+    assert apart
+    assert apart.flops == together.flops
+    assert apart.launches == 2 * together.launches
+    assert apart.host_s == pytest.approx(2 * together.host_s)
+    assert apart.bytes_moved > together.bytes_moved
 
 
 def test_a_processors_roof_is_the_least_disturbed_of_its_tests() -> None:

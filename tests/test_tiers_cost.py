@@ -63,6 +63,16 @@ def test_guidance_and_batch_double_the_work_and_read_the_weights_once():
     assert saved == pytest.approx(4 * 859.5e6, rel=0.01)
 
 
+def test_split_guidance_is_the_same_arithmetic_in_two_calls_that_each_read_the_weights():
+    once = step_of(batch=2)
+    both, split = step_of(batch=2, guided=True), step_of(batch=2, guided=True, guidance="split")
+    assert total(split) == total(both)
+    assert total(split, "launches") == 2 * total(both, "launches")
+    assert total(split, "bytes_moved") == 2 * total(once, "bytes_moved")
+    assert total(split, "bytes_moved") > total(both, "bytes_moved")
+    assert step_of(batch=2, guidance="split") == once  # without guidance there is nothing to split
+
+
 def test_attention_grows_with_the_square_of_the_pixels_and_convolutions_with_the_pixels():
     small, large = step_of(), step_of(width=1024, height=1024)
     assert large["convolution"].flops == pytest.approx(4 * small["convolution"].flops, rel=1e-3)

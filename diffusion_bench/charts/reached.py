@@ -15,16 +15,15 @@ from diffusion_bench.records.speed import Speed, parse_speed
 from diffusion_bench.reports.labels import card_of, is_gpu
 from diffusion_bench.reports.schema import Ceiling, Cell, GpuCard, Report
 from diffusion_bench.tiers.cards import find_card
-from diffusion_bench.tiers.cost import OPERATORS, Attention, StageCost, cost_of
+from diffusion_bench.tiers.cost import OPERATORS, Attention, Guidance, StageCost, cost_of
 from diffusion_bench.tiers.efficiency import shipped_efficiency
 from diffusion_bench.tiers.roofline import Work, figures_of, gpu_seconds, host_seconds, work_of
 from diffusion_bench.tiers.workload import guided_by_default, model_named
 
 STEP = "denoising step"
 # Of the ways to run a model, those that leave the counted work of a step as it is.
-SAME_WORK = frozenset(
-    {"channels_last", "packed", "keep_prompts", "vae", "inference_mode", "guidance"}
-)
+SAME_WORK = frozenset({"channels_last", "packed", "keep_prompts", "vae", "inference_mode"})
+COUNTED = frozenset({"attention", "compute", "guidance"})  # some of their ways have counts
 
 
 class Reached(NamedTuple):
@@ -114,7 +113,8 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
     request = cell.request
     if not isinstance(request, ImageRequest):
         raise ValueError("the work of speech is not counted")
-    attention, precision = _way(request, parse_speed(cell.speed) if cell.speed else request.speed)
+    speed = parse_speed(cell.speed) if cell.speed else request.speed
+    attention, guidance, precision = _way(request, speed)
     model = model_named(request.model)
     cost = cost_of(
         model,
@@ -124,21 +124,24 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
         precision=precision,
         guided=request.guidance_scale > 1 and guided_by_default(model),
         attention=attention,
+        guidance=guidance,
     )
     return next(stage for stage in cost.stages if stage.stage == STEP), precision
 
 
-def _way(request: ImageRequest, speed: Speed | Literal["auto"]) -> tuple[Attention, PrecisionName]:
+def _way(
+    request: ImageRequest, speed: Speed | Literal["auto"]
+) -> tuple[Attention, Guidance, PrecisionName]:
     """Return what of a speed the counts know; raise ValueError for what they do not."""
     if not isinstance(speed, Speed):
         raise ValueError('which way to run it "auto" chose is not in the report')
     usual = Speed()
     changed = {name for name in Speed.model_fields if getattr(speed, name) != getattr(usual, name)}
-    uncounted = changed - SAME_WORK - {"attention", "compute"}
+    uncounted = changed - SAME_WORK - COUNTED
     if uncounted or speed.attention == "sliced" or speed.compute == "bf16 products":
         raise ValueError(f"the work of a step is not counted for speed {str(speed)!r}")
     precision: PrecisionName = "bf16" if speed.compute == "bf16" else request.precision
-    return ("plain" if speed.attention == "plain" else "fused"), precision
+    return ("plain" if speed.attention == "plain" else "fused"), speed.guidance, precision
 
 
 def _on_card(

@@ -25,6 +25,7 @@ COSTS = Path(__file__).parent / "costs.json"
 StageName = Literal["text encoder", "denoising step", "decoder"]
 STAGES: tuple[StageName, ...] = ("text encoder", "denoising step", "decoder")
 Attention = Literal["fused", "plain"]
+Guidance = Literal["batched", "split"]  # both passes of a step in one call, or one after the other
 Width = Literal["32", "16"]  # bits of a value: fp16 and bf16 cost the same
 
 
@@ -38,7 +39,7 @@ class OperatorCost(Record):
 
 
 class StageCost(Record):
-    """One call of a stage: all prompts, both guidance passes, or all pictures of the batch."""
+    """A stage once: all prompts, both guidance passes, or all pictures of the batch."""
 
     stage: StageName
     operators: tuple[OperatorCost, ...]
@@ -165,8 +166,9 @@ def cost_of(
     precision: PrecisionName,
     guided: bool,
     attention: Attention = "fused",
+    guidance: Guidance = "batched",
 ) -> WorkloadCost:
-    """Return what a workload costs, by stage and class of operators; bytes and FLOPs of one call.
+    """Return what a workload costs, by stage and class of operators; bytes and FLOPs of it once.
 
     `attention` "plain" is software that writes the scores out: vanilla attention, torch before 2.
 
@@ -181,9 +183,7 @@ def cost_of(
     stages = []
     for stage in STAGES:
         lines = found.stages[stage][value_width(found, stage, precision)]
-        # A pipeline encodes the negative prompt in a call of its own, and denoises both at once.
-        calls = 2 if guided and stage == "text encoder" else 1
-        passes = 2 * batch if guided and stage == "denoising step" else batch
+        calls, passes = _calls(stage, batch, guided=guided, guidance=guidance)
         operators = operators_at(_attended(lines.of(passes), attention), cells, passes, calls)
         stages.append(StageCost(stage=stage, operators=operators))
     return WorkloadCost(
@@ -196,6 +196,19 @@ def cost_of(
         stages=tuple(stages),
         weights_params={part: row.params for part, row in found.parts.items()},
     )
+
+
+def _calls(stage: StageName, batch: int, *, guided: bool, guidance: Guidance) -> tuple[int, int]:
+    """Return how many calls a stage is, and of how many passes each.
+
+    A pipeline encodes the negative prompt in a call of its own, and denoises both at once unless
+    its guidance is split (`backends/speed/split_guidance.py`).
+    """
+    if not guided or stage == "decoder":
+        return 1, batch
+    if stage == "text encoder" or guidance == "split":
+        return 2, batch
+    return 1, 2 * batch
 
 
 def crossing_bytes(
