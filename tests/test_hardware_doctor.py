@@ -415,6 +415,16 @@ def test_what_is_in_order_is_not_warned_of(changes: dict[str, Any]) -> None:
     assert bad(make_facts(**changes)) == []
 
 
+@pytest.mark.parametrize(("shared", "warned"), [(True, False), (False, True), (None, True)])
+def test_memory_that_a_chip_shares_with_the_host_is_not_taken_by_other_programs(
+    shared: bool | None, warned: bool
+) -> None:
+    card = CARD.model_copy(update={"unified_memory": shared})
+    reading = IDLE.model_copy(update={"memory_used_mib": 0.6 * 12288})
+    titles = [finding.title for finding in bad(make_facts(gpus=(card,), gpu_readings=(reading,)))]
+    assert titles == (["7373 of 12288 MiB of GPU 0 RTX 3060 are taken already"] if warned else [])
+
+
 @pytest.mark.parametrize(
     ("capability", "built", "runs"),
     [

@@ -9,8 +9,9 @@ import pytest
 from diffusion_bench.hardware.doctor import examine
 from diffusion_bench.hardware.facts import Facts, TorchFacts
 from diffusion_bench.hardware.matching import TorchDevice
+from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.sensors import GpuInfo
-from diffusion_bench.records import Finding
+from diffusion_bench.records import Finding, GpuReading
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 UNUSABLE = TorchFacts(threads=4, cuda_usable=False)
@@ -71,6 +72,52 @@ def test_torch_is_not_said_to_use_a_card_that_is_hidden() -> None:
     by_bus = {"visible_devices": "0", "device_order": "PCI_BUS_ID"}
     titles = [finding.title for finding in examine(make_facts(gpus=(TWO[0], OTHER), **by_bus))]
     assert "torch can use CUDA on RTX 3060" in titles
+
+
+INSTANCE = TorchFacts(
+    threads=4,
+    cuda_usable=True,
+    devices=(TorchDevice(index=0, name="RTX 3060 MIG", memory_mib=4000, uuid="1-instance"),),
+)
+FAST = {"pcie_width": 16, "pcie_generation": 4}
+RESTING = {"pcie_width_now": 16, "pcie_generation_now": 1}
+OF_OLD_TORCH = TorchFacts(threads=4, cuda_usable=True)  # tells no UUIDs: CUDA's rules count
+
+
+@pytest.mark.parametrize("torch_says", [SECOND, OF_OLD_TORCH])
+def test_a_link_is_slow_under_load_only_where_data_were_copied(torch_says: TorchFacts) -> None:
+    cards = tuple(card.model_copy(update=FAST) for card in TWO)
+    loaded = tuple(GpuReading(index=card.index, **RESTING) for card in cards)
+    findings = examine(
+        make_facts(gpus=cards, loaded_readings=loaded, visible_devices="1", torch_says=torch_says)
+    )
+    slow = [finding.title for finding in findings if "works at PCIe" in finding.title]
+    assert slow == ["GPU 1 works at PCIe generation 1 of 4"]
+
+
+def test_beside_a_mig_instance_only_its_own_card_was_loaded() -> None:
+    cards = tuple(card.model_copy(update=FAST) for card in TWO)
+    part = CARD.model_copy(update={"index": 2, "parent_index": 1, "uuid": "MIG-1-instance"})
+    loaded = tuple(GpuReading(index=card.index, **RESTING) for card in cards)
+    findings = examine(make_facts(gpus=(*cards, part), loaded_readings=loaded, torch_says=INSTANCE))
+    slow = [finding.title for finding in findings if "works at PCIe" in finding.title]
+    assert slow == ["GPU 1 works at PCIe generation 1 of 4"]
+
+
+@pytest.mark.parametrize(("visible", "problems"), [("1", 0), ("0,1", 1)])
+def test_a_card_that_torch_is_not_to_use_may_be_too_old_for_it(visible: str, problems: int) -> None:
+    says = TorchFacts(threads=4, cuda_usable=True, architectures=("sm_90",))
+    health = tuple(
+        CardHealth(index=index, compute_capability=version)
+        for index, version in enumerate([(6, 1), (9, 0)])
+    )
+    facts = make_facts(
+        gpus=TWO,
+        visible_devices=visible,
+        torch_says=says,
+        driver=DriverHealth(start_code=0, cards=health),
+    )
+    assert sum(finding.level == "problem" for finding in examine(facts)) == problems
 
 
 @pytest.mark.parametrize("visible", [None, "0"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from diffusion_bench.hardware.doctor_software import WHEELS
+from diffusion_bench.hardware.doctor_software import WHEELS, seen_by_torch
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import SLOWING
@@ -30,6 +30,7 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
             detail=facts.no_gpu,
             advice="everything works on the processor; GPU figures are left empty",
         )
+    shared = {card.index for card in facts.gpus if card.unified_memory}
     for gpu in facts.gpu_readings:
         name = f"GPU {gpu.index} {gpu.name or ''}".rstrip()
         if gpu.missing:
@@ -37,17 +38,20 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
             title = f"{name} does not tell everything"
             advice = "these figures will be empty in reports"
             yield Finding(level="note", title=title, detail=silent, advice=advice)
-        yield from _check_idle(name, gpu)
+        yield from _check_idle(name, gpu, shares_memory=gpu.index in shared)
 
 
-def _check_idle(name: str, gpu: GpuReading) -> Iterator[Finding]:
-    """Warn of a GPU that already works, or is already full, before anything is measured."""
+def _check_idle(name: str, gpu: GpuReading, *, shares_memory: bool) -> Iterator[Finding]:
+    """Warn of a GPU that already works, or is already full, before anything is measured.
+
+    Of memory that a chip shares with the host, what is in use is the host's: `check_room` tells it.
+    """
     busy = gpu.utilization_percent
     if busy is not None and busy > BUSY_PERCENT:
         title = f"{name} is {busy:.0f} % busy already"
         yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
     used, total = gpu.memory_used_mib, gpu.memory_total_mib
-    if used is not None and total and used / total > FULL_SHARE:
+    if not shares_memory and used is not None and total and used / total > FULL_SHARE:
         title = f"{used:.0f} of {total:.0f} MiB of {name} are taken already"
         yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
 
@@ -86,7 +90,10 @@ def check_capability(facts: Facts) -> Iterator[Finding]:
     """Compare each card's compute capability with those that torch has kernels for."""
     built = facts.torch_says.architectures
     known = [version for version in map(_architecture, built) if version]  # ROCm's are none
+    seen, _ = seen_by_torch(facts)
     for card in facts.driver.cards:
+        if seen is not None and card.index not in seen:
+            continue  # an old card that only drives a display, say
         capability = card.compute_capability
         if capability is None or not known or can_run(capability, built):
             continue
@@ -130,14 +137,16 @@ def _architecture(name: str) -> Capability | None:
 def check_links(facts: Facts) -> Iterator[Finding]:
     """Find a PCIe link that has fewer lanes than it could, or an older generation under load."""
     loaded = {gpu.index: gpu for gpu in facts.loaded_readings or facts.gpu_readings}
-    worked = {gpu.index for gpu in facts.loaded_readings}
+    seen, _ = seen_by_torch(facts)
+    # Data are copied to torch's devices only; the readings are of every card.
+    worked = {gpu.index for gpu in facts.loaded_readings} & (seen or set())
     for card in facts.gpus:
         now = loaded.get(card.index)
         if now is None:
             continue
         lanes, most = now.pcie_width_now, card.pcie_width
         if lanes is not None and most is not None and lanes < most:
-            rests = "" if card.index in worked else "; it was at rest, when some cards save lanes"
+            rests = "" if card.index in worked else "; some cards save lanes while they rest"
             yield Finding(
                 level="note" if rests else "warning",
                 title=f"GPU {card.index} has {lanes} of {most} PCIe lanes",

@@ -65,7 +65,7 @@ def _build(facts: Facts) -> str:
 def check_cuda(facts: Facts) -> Iterator[Finding]:
     """Compare what torch can use with what the driver shows; NVML alone proves nothing."""
     usable = facts.torch_says.cuda_usable
-    cards = [gpu for gpu in _nvidia(facts) if gpu.parent_index is None]
+    cards = _cards(facts)
     if not cards or usable is None:
         return
     hidden, _ = _hidden(facts)
@@ -142,7 +142,7 @@ def check_hidden(facts: Facts) -> Iterator[Finding]:
         yield Finding(level="note", title=f"cannot tell what {told} hides", detail=reason)
         return
     gpus = _nvidia(facts)
-    cards = {gpu.index: gpu for gpu in gpus if gpu.parent_index is None}
+    cards = {card.index: card for card in _cards(facts)}
     if is_split(gpus) and len(hidden) < len(cards):
         words = hidden_words(gpus, facts.visible_devices, order=facts.device_order)
         advice = "to use another, name its MIG- or GPU- UUID in CUDA_VISIBLE_DEVICES"
@@ -158,19 +158,37 @@ def check_hidden(facts: Facts) -> Iterator[Finding]:
 
 
 def _hidden(facts: Facts) -> tuple[list[int] | None, str]:
-    """Return the cards that are hidden: as torch's own devices tell, else as CUDA's rules say."""
+    """Return the cards that CUDA_VISIBLE_DEVICES hides, or `None` and the reason."""
+    if facts.visible_devices is None:
+        return [], ""
+    seen, reason = seen_by_torch(facts)
+    if seen is None:
+        return None, reason
+    return [card.index for card in _cards(facts) if card.index not in seen], ""
+
+
+def seen_by_torch(facts: Facts) -> tuple[set[int] | None, str]:
+    """Return the NVIDIA cards that torch has, or has an instance of; `None` and the reason.
+
+    As torch's own devices tell, else as CUDA's rules say.
+    """
     gpus = _nvidia(facts)
     found, reasons = match_torch(facts.torch_says.devices, gpus)
-    if facts.visible_devices is not None and found and not reasons:
-        parents = {gpu.index: gpu.parent_index for gpu in gpus}
-        seen = {parents[index] if parents[index] is not None else index for index in found.values()}
-        cards = [gpu.index for gpu in gpus if gpu.parent_index is None]
-        return [index for index in cards if index not in seen], ""
-    return hidden_cards(gpus, facts.visible_devices, order=facts.device_order)
+    if found and not reasons:
+        card_of = {g.index: g.index if g.parent_index is None else g.parent_index for g in gpus}
+        return {card_of[index] for index in found.values()}, ""
+    hidden, reason = hidden_cards(gpus, facts.visible_devices, order=facts.device_order)
+    if hidden is None:
+        return None, reason
+    return {card.index for card in _cards(facts)} - set(hidden), ""
 
 
 def _nvidia(facts: Facts) -> list[GpuInfo]:
     return [gpu for gpu in facts.gpus if gpu.vendor == "nvidia"]
+
+
+def _cards(facts: Facts) -> list[GpuInfo]:
+    return [gpu for gpu in _nvidia(facts) if gpu.parent_index is None]
 
 
 def _names(cards: Sequence[GpuInfo]) -> str:
