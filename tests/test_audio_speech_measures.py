@@ -65,6 +65,16 @@ def test_pitch_and_pace_are_told_against_the_reference():
     assert found.timbre_similarity < 0.9
 
 
+@pytest.mark.parametrize(("speed", "told"), [(1.0, 1), (1.6, 0), (0.5, 1)])
+def test_a_rate_is_doubtful_against_the_speed_that_was_asked_for(speed, told):
+    speech = speech_like(5.0, seed=1)
+    found = judge_speech(faster(speech, 1.8), RATE, reference=reference(speech), speed=speed)
+    assert found.rate_ratio > 1.5, "the measured ratio stays what it is"
+    lines = [line for line in found.warnings if "times as fast" in line]
+    assert len(lines) == told
+    assert all(line.endswith(", asked for 0.5 times") == (speed == 0.5) for line in lines)
+
+
 def test_clipping_and_level_are_told():
     speech = np.clip(speech_like(3.0, seed=2) * 6, -1, 1)
     found = judge_speech(speech, RATE)

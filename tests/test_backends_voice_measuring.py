@@ -70,6 +70,18 @@ def test_the_length_is_measured_against_what_the_text_should_take(speed):
     assert measured.duration_ratio == pytest.approx(measured.duration_s / measured.expected_s)
 
 
+def test_the_rate_that_was_asked_for_is_no_fault():
+    reference, text = make_reference(), "These are some thirty letters."
+    quick = np.tile(make_reference().samples[: round(0.25 * RATE)][::2], 16)  # 8 syllables a second
+    told = {}
+    for speed in (1.0, 2.0):
+        measured = measure_candidate(*spoken(quick, text, speed=speed), reference)
+        assert measured.rate_ratio > 1.5
+        told[speed] = [line for line in measured.warnings if "times as fast" in line]
+    assert told[1.0]
+    assert not told[2.0]
+
+
 def test_a_doubtful_length_is_told_once():
     speech, candidate = spoken(speech_like(9.0, seed=1), "These are some thirty letters.")
     told = warnings_of(speech, measure_candidate(speech, candidate, None))

@@ -87,9 +87,11 @@ def judge_speech(
     *,
     expected_s: float | None = None,
     reference: Reference | None = None,
+    speed: float = 1.0,
 ) -> SpeechMeasures:
     """Measure speech (samples,) that should say `text` in `expected_s`, as `reference` does.
 
+    `speed` is how many times as fast as the reference it was asked to be: that alone is no warning.
     Raises ValueError for less than 0.1 s, and for samples that are not finite.
     """
     wave = _at_rate(samples, sample_rate)
@@ -120,7 +122,7 @@ def judge_speech(
         repetition=repetition.similarity if repetition else None,
         repeated_s=(repetition.first_s, repetition.second_s) if repetition and repeated else None,
     )
-    said = {"warnings": _warnings(measures, text), "missing": _missing(measures, reference)}
+    said = {"warnings": _warnings(measures, text, speed), "missing": _missing(measures, reference)}
     return measures.model_copy(update=said)
 
 
@@ -173,7 +175,7 @@ def _rate_ratio(voice: _Voice, other: _Voice | None) -> float | None:
     return voice.rate / other.rate
 
 
-def _warnings(found: SpeechMeasures, text: str | None) -> tuple[str, ...]:
+def _warnings(found: SpeechMeasures, text: str | None, speed: float) -> tuple[str, ...]:
     """Return what a listener should know, a line each."""
     if not found.duration_s:
         return ("it is silent",)
@@ -188,18 +190,20 @@ def _warnings(found: SpeechMeasures, text: str | None) -> tuple[str, ...]:
         )
     if found.clipped_share > MOST_CLIPPED_SHARE:
         told.append(f"{found.clipped_share:.1%} of the samples are clipped")
-    return (*told, *_differences(found))
+    return (*told, *_differences(found, speed))
 
 
-def _differences(found: SpeechMeasures) -> list[str]:
+def _differences(found: SpeechMeasures, speed: float) -> list[str]:
     told = []
     if found.pitch_semitones is not None and abs(found.pitch_semitones) > PITCH_APART_SEMITONES:
         where = "above" if found.pitch_semitones > 0 else "below"
         told.append(
             f"its pitch is {abs(found.pitch_semitones):.1f} semitones {where} the reference"
         )
-    if found.rate_ratio is not None and not 1 / RATE_APART <= found.rate_ratio <= RATE_APART:
-        told.append(f"it speaks {found.rate_ratio:.1f} times as fast as the reference")
+    ratio = found.rate_ratio
+    if ratio is not None and not 1 / RATE_APART <= ratio / speed <= RATE_APART:
+        asked = "" if speed == 1 else f", asked for {speed:g} times"
+        told.append(f"it speaks {ratio:.1f} times as fast as the reference{asked}")
     return told
 
 

@@ -39,6 +39,7 @@ def measure_candidate(
         request.text,
         expected_s=expected_duration_s(request.text, request.speed) if is_whole else None,
         reference=reference,
+        speed=request.speed,
     )
 
 
