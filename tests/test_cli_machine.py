@@ -86,6 +86,15 @@ def test_a_stream_is_flushed_by_line_and_ends_quietly_when_its_reader_leaves() -
         assert process.stderr.read() == ""
 
 
+def test_metrics_are_served_beside_a_stream_of_json() -> None:
+    with start("--json", "--prometheus", "0", stdout=PIPE, stderr=PIPE) as process:
+        for _ in range(2):
+            Reading.model_validate_json(process.stdout.readline(), strict=True)
+        assert process.stderr.readline().startswith("Metrics are at http://127.0.0.1:")
+        process.stdout.close()
+        assert process.wait(LIMIT_S) == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX's")
 def test_in_a_terminal_it_is_a_live_table_of_the_last_minutes_until_ctrl_c(tmp_path: Path) -> None:
     import pty
@@ -110,7 +119,7 @@ def test_in_a_terminal_it_is_a_live_table_of_the_last_minutes_until_ctrl_c(tmp_p
         assert process.stderr.read().strip() == "interrupted"
     os.close(ours)
     assert "GPU 0 A" in shown
-    assert "▄▄" in shown  # the stub's GPU is 42 % busy
+    assert "▄" in shown  # the stub's GPU is 42 % busy
 
 
 def test_metrics_are_served_to_this_machine_and_read_by_prometheus_own_parser(

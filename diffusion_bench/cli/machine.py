@@ -27,7 +27,10 @@ def hardware(
         bool, typer.Option("--watch", help="Keep showing it, with the last minutes; Ctrl-C ends.")
     ] = False,
     json: Annotated[
-        bool, typer.Option("--json", help="A JSON line a reading; one, or with --watch a stream.")
+        bool,
+        typer.Option(
+            "--json", help="A JSON line a reading; one, or with --watch or --prometheus a stream."
+        ),
     ] = False,
     interval: Annotated[
         float, typer.Option(help="Seconds between readings.", min=0.01, max=3600)
@@ -69,7 +72,7 @@ def hardware(
             _serve_metrics(stack, sampler, prometheus)
         endless = watch or prometheus is not None
         readings = paced(sampler, interval, count if endless else 1)
-        if json and (watch or prometheus is None):
+        if json:
             print_json(readings)
         elif watch or prometheus is None:
             _show(sensor, readings, show_live if watch else None)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from diffusion_bench.records import GpuReading, Reading
 
 BLOCKS = "▁▂▃▄▅▆▇█"
-SPARK_WIDTH = 30
+SHOWN_S = 180.0
+SPARK_WIDTH = 30  # blocks, of 6 s each
 BESIDE_ROWS = 4  # of a table: its head and its lines
 
 
@@ -36,13 +37,14 @@ def machine_table(readings: Sequence[Reading], *, history: bool, blocks: bool = 
     from rich.table import Table
     from rich.text import Text
 
+    at_s = [reading.at_s for reading in readings]
     table = Table()
     for name in ("what", "now", *(("the last minutes",) if history else ())):
         table.add_column(name)
 
     def add(rows: Sequence[Shown]) -> None:
         for row in rows:
-            course = [] if not history else [sparkline(row) if blocks else spread(row)]
+            course = [] if not history else [sparkline(row, at_s) if blocks else spread(row)]
             table.add_row(*map(Text, (row.title, row.now, *course)))
 
     add(host_rows(readings))
@@ -90,14 +92,23 @@ def machine_line(readings: Sequence[Reading]) -> str:
     return "; ".join(parts)
 
 
-def sparkline(row: Shown, width: int = SPARK_WIDTH) -> str:
-    """Return a row's newest `width` values as blocks, from 0 to its top; a space where none is."""
-    values = row.values[-width:]
-    known = [value for value in values if value is not None]
-    if not known:
+def sparkline(row: Shown, at_s: Sequence[float]) -> str:
+    """Return the last minutes of a row as blocks from 0 to its top, a space where none is told.
+
+    A block is the most that was told in 6 seconds: no peak is lost, however fast the readings come.
+    `at_s` is when each of the row's values was read.
+    """
+    slots: dict[float, list[float]] = {}
+    for value, at in zip(row.values, at_s, strict=bool(row.values)):
+        known = slots.setdefault(at // (SHOWN_S / SPARK_WIDTH), [])
+        if value is not None:
+            known.append(value)
+    peaks = [max(known, default=None) for known in slots.values()][-SPARK_WIDTH:]
+    told = [peak for peak in peaks if peak is not None]
+    if not told:
         return ""
-    top = max([*known, row.top or 0.0]) or 1.0
-    return "".join(" " if value is None else _block(value / top) for value in values)
+    top = max([*told, row.top or 0.0]) or 1.0
+    return "".join(" " if peak is None else _block(peak / top) for peak in peaks)
 
 
 def _block(share: float) -> str:

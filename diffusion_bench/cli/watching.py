@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.records import Reading
 
-SHOWN_S = 180.0
-KEPT = 1_000
 CLOSED_PIPE = (errno.EPIPE, errno.EINVAL)  # Windows says the other
 
 
@@ -55,15 +53,14 @@ def show_live(readings: Iterator[Reading], console: Console) -> None:
     """Show each reading with the last minutes: in place in a terminal, else as a line."""
     from rich.live import Live
 
-    from diffusion_bench.cli.machine_table import fitting_table, machine_line
+    from diffusion_bench.cli.machine_table import SHOWN_S, fitting_table, machine_line
 
-    kept: deque[Reading] = deque(maxlen=KEPT)
     if not console.is_terminal:
         with until_the_pipe_closes():
             for reading in readings:
-                kept.append(reading)
-                print(machine_line(kept), flush=True)
+                print(machine_line([reading]), flush=True)
         return
+    kept: deque[Reading] = deque()
     blocks = not (console.legacy_windows or console.options.ascii_only)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         for reading in readings:
