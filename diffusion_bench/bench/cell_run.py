@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured_cell
 from diffusion_bench.bench.header import utc_now
@@ -18,9 +18,11 @@ from diffusion_bench.hardware.state import look_before, on_battery
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.schema_plan import Plan
+from diffusion_bench.reports.stage_readings import UTILIZATION_WINDOW_S
 
 IDLE_S = 0.5  # of looking at the quiet machine before each cell
 SHORT_IDLE_S = 0.2
+FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
 TIME_LIMIT_S = 1800.0
 
 
@@ -42,16 +44,24 @@ def _calls_now(plan: Plan, earlier: Cell | None) -> int | None:
 class CellRun:
     """Measures one cell of an open bench: `prepare`, then `events` to their end, then `cell`.
 
-    `earlier` is the cell as earlier rounds left it.
+    `earlier` is the cell as earlier rounds left it. `clock` is the sampler's, and `rest` waits.
     """
 
     def __init__(
-        self, bench: Bench, request: Request, order: int, earlier: Cell | None = None
+        self,
+        bench: Bench,
+        request: Request,
+        order: int,
+        earlier: Cell | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bench = bench
         self._request = request
         self._order = order
         self._earlier = earlier
+        self._clock, self._rest = clock, rest
         plan = bench.header.plan
         self._effort = Effort(
             warmups=plan.warmups,
@@ -78,11 +88,13 @@ class CellRun:
         if needs_fresh_process(self._request, workers.last, measured, self._total_mib()):
             workers.drop()
         sampler.watch(workers.pid)
-        idle_from_s = time.perf_counter()
+        if workers.last is not None and self._gpu_uuid() is not None:
+            self._rest(FORGOTTEN_S)
+        idle_from_s = self._clock()
         # A second look need not be long where the first found no power to average.
         is_short = self._earlier is not None and self._earlier.energy is None
-        time.sleep(SHORT_IDLE_S if is_short else IDLE_S)
-        self._started_utc, self._start_s = utc_now(), time.perf_counter()
+        self._rest(SHORT_IDLE_S if is_short else IDLE_S)
+        self._started_utc, self._start_s = utc_now(), self._clock()
         self._idle = sampler.between(idle_from_s, self._start_s)
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
         others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
@@ -111,7 +123,7 @@ class CellRun:
             return
         self._bench.sampler.look()  # energy needs a reading at or after the end
         # Judging comes later: what the machine does then is no part of the cell.
-        self._end, self._end_s = event, time.perf_counter()
+        self._end, self._end_s = event, self._clock()
         workers = self._bench.workers
         self._attention = workers.attention  # of the worker there is now; judging may end it
         if isinstance(event, Measured):
