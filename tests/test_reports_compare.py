@@ -11,7 +11,7 @@ from fakes import make_cell, make_report
 
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.compare import compare
-from diffusion_bench.reports.overall import overall
+from diffusion_bench.reports.overall import _by_chance, overall
 from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report
 
 SLOW = (1.00, 1.01, 1.02, 1.03, 1.04)
@@ -210,6 +210,19 @@ def test_the_whole_has_no_name_that_chance_would_give_to_so_few_of_its_cells(nam
     (found,) = overall([make_report(*old), make_report(*new)])
     assert found.counts["slower"] == named
     assert found.verdict == whole
+
+
+def test_thousands_of_equal_cells_are_the_same_and_their_chance_is_a_number():
+    """From 1030 cells on a binomial coefficient is past any float."""
+    cells = [make_cell(wall_s=SLOW, seed=seed) for seed in range(1100)]
+    (found,) = overall([make_report(*cells), make_report(*cells)])
+    assert (found.verdict, found.counts) == ("same", {"same": 1100})
+    assert _by_chance(10_000, 10_000, 0.05) == pytest.approx(0, abs=1e-9)
+    assert _by_chance(0, 10_000, 0.05) == 1
+    assert 0 < _by_chance(270, 5000, 0.05) < 0.2 < 0.8 < _by_chance(230, 5000, 0.05) <= 1
+    assert 0 <= _by_chance(300, 5000, 0.05) < 0.001
+    exact = 1 - sum(math.comb(12, n) * 0.025**n * 0.975 ** (12 - n) for n in range(2))
+    assert _by_chance(2, 12, 0.025) == pytest.approx(exact)
 
 
 def test_one_report_has_nothing_to_be_compared_with():

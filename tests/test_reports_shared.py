@@ -19,6 +19,7 @@ from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, Speed, di
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
+from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
 from diffusion_bench.reports.schema import (
     DeviceJob,
@@ -199,6 +200,33 @@ def test_two_reports_of_the_same_pair_are_compared_by_seconds_a_picture() -> Non
     lost = slower.model_copy(update={"status": "oom"})
     (row,) = compare_shared([report(fast), report(lost, source="other.jsonl")])
     assert (row.verdict, row.reason) == ("cannot compare", "oom in other.jsonl")
+
+
+def test_reports_of_several_devices_have_a_verdict_as_a_whole_wherever_they_are_compared() -> None:
+    slow = (9.0, 10.0, 11.0, 9.8, 10.2, 10.4)
+    begins = (0.001,) * 6
+    ways = ("jobs", "batch")
+    both = [
+        report(
+            *(
+                cell(*(job(i, end_s=ends, begin_s=begins) for i in (0, 1)), share=way)
+                for way in ways
+            ),
+            source=source,
+        )
+        for source, ends in (("one.jsonl", tuple(s / 2 for s in slow)), ("two.jsonl", slow))
+    ]
+    (whole,) = overall(both)
+    assert (whole.verdict, whole.counts) == ("slower", {"slower": 2})
+    assert whole.ratio == pytest.approx(2.0, rel=0.1)
+    assert whole.worst_name.endswith(("jobs on 2", "batch on 2"))
+    (mixed,) = overall([report(cell()), report(cell(share="batch"), source="other.jsonl")])
+    assert (mixed.verdict, mixed.counts) == ("cannot compare", {"cannot compare": 2})
+    page = to_html(both)
+    assert page.count("<p>2 cells, 0 of them without figures.</p>") == 2
+    _, _, table = page.partition("<summary>Table</summary>")
+    rows = [row for row in table.partition("</table>")[0].split("<tr") if "slower" in row]
+    assert [way for row in rows for way in ways if f"{way} on 2" in row] == list(ways)
 
 
 def test_what_only_one_of_two_reports_has_is_told_and_not_compared() -> None:

@@ -6,6 +6,8 @@ import pytest
 from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
 
 from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.records import DevicesPlan, ImageRequest
+from diffusion_bench.reports.schema import DeviceJob, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.figures import TITLES, cell_table
 from diffusion_bench.ui.outbox import Outbox
@@ -132,6 +134,37 @@ def test_an_upload_is_imported_even_from_this_machine(folder, tmp_path):
     words = reading.show(None, [str(folder / "slow.jsonl")]).words
 
     assert words.startswith("slow.jsonl (imported, unverified)")
+
+
+def test_reports_of_several_devices_are_compared_in_words(reading, folder):
+    request = ImageRequest(prompt="a cat")
+    head = make_header(cells=[request])
+    pair = DevicesPlan(names=("cpu", "cpu"), share=("jobs",))
+    head = head.model_copy(update={"plan": head.plan.model_copy(update={"devices": pair})})
+    for name, slower in (("two.jsonl", 1), ("later.jsonl", 2)):
+        ends = tuple(slower * end_s for end_s in (4.5, 5.0, 5.5, 4.9, 5.1, 5.2))
+        shared = SharedCell(
+            cell_id=head.shared_id(request, "jobs"),
+            request=request,
+            share="jobs",
+            order=0,
+            started_utc="2026-01-02T03:05:00Z",
+            status="ok",
+            jobs=tuple(
+                DeviceJob(
+                    device="cpu", status="ok", batch=1, seed=0, begin_s=(0.001,) * 6, end_s=ends
+                )
+                for _ in range(2)
+            ),
+        )
+        with ReportWriter.create(folder / name, head) as writer:
+            writer.append(shared)
+
+    words = reading.show(["two.jsonl", "later.jsonl"], None).words
+
+    assert "later.jsonl against two.jsonl: slower (1 slower)" in words
+    assert "jobs on 2, later.jsonl against two.jsonl: slower (2.0" in words
+    assert words.count("1 of 1 cells measured\n") == 2
 
 
 def test_the_cells_have_a_fit_and_the_cost_at_a_tariff(reading):

@@ -38,7 +38,7 @@ from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.shared import shared_table
+from diffusion_bench.reports.shared import SharedRow, compare_shared, shared_table
 from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 
 WORDS = {  # title and caption of each chart
@@ -94,8 +94,8 @@ def _introduction(reports: Sequence[Report]) -> list[str]:
         parts.append(f"<p><strong>{escape(name)}</strong><br>{escape(describe(report))}</p>")
         parts += [f"<p>Note: {escape(note)}</p>" for note in report.notes]
         parts += [_finding(found) for found in examine_report(report)]
-        failed = sum(cell.status != "ok" for cell in report.cells)
-        parts.append(f"<p>{len(report.cells)} cells, {failed} of them without figures.</p>")
+        failed = sum(cell.status != "ok" for cell in report.measured)
+        parts.append(f"<p>{len(report.measured)} cells, {failed} of them without figures.</p>")
     return parts
 
 
@@ -148,10 +148,11 @@ def _comparison(reports: Sequence[Report]) -> str:
         f"<p>{'<br>'.join(escape(line) for line in whole.words())}</p>"
         for whole in overall(reports)
     )
-    return f"<h2>Comparison</h2>\n{wholes}\n{details('Table', _comparison_table(compare(reports)))}"
+    table = _comparison_table(compare(reports), compare_shared(reports))
+    return f"<h2>Comparison</h2>\n{wholes}\n{details('Table', table)}"
 
 
-def _comparison_table(compared: Sequence[Row]) -> Table:
+def _comparison_table(compared: Sequence[Row], shared: Sequence[SharedRow]) -> Table:
     header = ["cell", "verdict", "ratio", "baseline (s)", "other (s)", "other", "reason"]
     name = name_among([row.request for row in compared])
     rows: list[list[Any]] = [
@@ -166,6 +167,8 @@ def _comparison_table(compared: Sequence[Row]) -> Table:
         ]
         for row in compared
     ]
+    # Their ratio is of the seconds a picture, of which no report holds a single figure.
+    rows += [[r.cell, r.verdict, r.ratio, None, None, r.other, r.reason] for r in shared]
     return header, rows
 
 

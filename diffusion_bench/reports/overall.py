@@ -13,6 +13,7 @@ from diffusion_bench.reports.differences import Difference, environment_differen
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.machine_shift import shift_words
 from diffusion_bench.reports.schema import Report
+from diffusion_bench.reports.shared import SharedRow, compare_shared
 from diffusion_bench.reports.verdicts import Verdict
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
@@ -30,6 +31,7 @@ class Overall(Record):
     where so few say anything that chance would do it: of 12 cells one has a name by chance in a
     quarter of all comparisons. `ratio` is the geometric mean of the cells' ratios of times, `best`
     and `worst` the smallest and largest, each with a name that tells its cell from the others.
+    Cells of several devices at once count as any other.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
     """
 
@@ -38,8 +40,8 @@ class Overall(Record):
     verdict: Verdict | Literal["mixed"]
     counts: dict[Verdict, int]
     ratio: float | None = None
-    best: Row | None = None
-    worst: Row | None = None
+    best: Row | SharedRow | None = None
+    worst: Row | SharedRow | None = None
     best_name: str = ""
     worst_name: str = ""
     machine_ratio: float | None = None
@@ -65,20 +67,33 @@ class Overall(Record):
 
 def overall(reports: Sequence[Report]) -> list[Overall]:
     """Return the verdict on every report but the first, which is the baseline."""
-    labels, rows = report_labels(reports), compare(reports)
+    labels, alone, shared = report_labels(reports), compare(reports), compare_shared(reports)
     return [
         _judge(
-            (reports[0], report), (labels[0], label), [row for row in rows if row.other == label]
+            (reports[0], report),
+            (labels[0], label),
+            [row for row in alone if row.other == label],
+            [row for row in shared if row.other == label],
         )
         for report, label in zip(reports[1:], labels[1:], strict=True)
     ]
 
 
-def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequence[Row]) -> Overall:
+def _judge(
+    reports: tuple[Report, Report],
+    labels: tuple[str, str],
+    alone: Sequence[Row],
+    shared: Sequence[SharedRow],
+) -> Overall:
+    rows = (*alone, *shared)
     ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
     counts = Counter(row.verdict for row in rows)
-    paces = [row.machine_ratio for row in rows if row.machine_ratio]
-    name = name_among([row.request for row in rows])
+    paces = [row.machine_ratio for row in alone if row.machine_ratio]
+    name_alone = name_among([row.request for row in alone])
+
+    def name(row: Row | SharedRow) -> str:
+        return name_alone(row.request) if isinstance(row, Row) else row.cell
+
     return Overall(
         baseline=labels[0],
         other=labels[1],
@@ -87,8 +102,8 @@ def _judge(reports: tuple[Report, Report], labels: tuple[str, str], rows: Sequen
         ratio=_mean([row.ratio for row in ratios if row.ratio]),
         best=ratios[0] if ratios else None,
         worst=ratios[-1] if ratios else None,
-        best_name=name(ratios[0].request) if ratios else "",
-        worst_name=name(ratios[-1].request) if ratios else "",
+        best_name=name(ratios[0]) if ratios else "",
+        worst_name=name(ratios[-1]) if ratios else "",
         machine_ratio=_mean(paces),
         environment=tuple(environment_differences(reports[0].header, reports[1].header)),
     )
@@ -114,6 +129,14 @@ def _by_chance(named: int, cells: int, error: float) -> float:
     """Return how likely so many cells or more are named wrongly, if each is with that likelihood.
 
     As if no cell knew of another (the binomial distribution); cells of one run move together.
+    Its terms are summed as powers of e: of 1030 cells a binomial coefficient is past any float.
     """
-    fewer = range(named)
-    return 1 - math.fsum(math.comb(cells, n) * error**n * (1 - error) ** (cells - n) for n in fewer)
+    right, wrong = math.log1p(-error), math.log(error)
+    ways = math.lgamma(cells + 1)
+    fewer = math.fsum(
+        math.exp(
+            ways - math.lgamma(n + 1) - math.lgamma(cells - n + 1) + n * wrong + (cells - n) * right
+        )
+        for n in range(named)
+    )
+    return max(0.0, 1 - fewer)

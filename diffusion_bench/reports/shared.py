@@ -53,6 +53,10 @@ class SharedRow(Record):
     ratio: float | None = None
     reason: str
 
+    def words(self) -> str:
+        """Return it as one line of text."""
+        return f"{self.cell}, {self.other} against {self.baseline}: {self.verdict} ({self.reason})"
+
 
 def summarise_shared(cell: SharedCell) -> SharedSummary | None:
     """Return the statistics of a shared cell; `None` for one that did not end well."""

@@ -13,7 +13,7 @@ from diffusion_bench.reports.export import describe, to_csv, to_markdown
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.shared import shared_table
+from diffusion_bench.reports.shared import compare_shared, shared_table
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.figures import (
     TITLES,
@@ -144,6 +144,7 @@ def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
         lines += findings(report)
     for whole in overall(opened.reports):
         lines += whole.words()
+    lines += [f"  At once: {row.words()}" for row in compare_shared(opened.reports)]
     return "\n".join(lines) or NOTHING
 
 
