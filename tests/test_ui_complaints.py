@@ -23,6 +23,23 @@ def test_out_of_memory_comes_with_advice():
 
     assert "smaller" in line
     assert "2 GiB" in line
+    assert "picture" not in line, "what there can be less of is for the caller to say"
+
+
+def test_where_memory_has_run_out_the_advice_is_the_callers():
+    def views():
+        yield "begun"
+        raise MemoryError
+
+    heard = said_and_raised(views(), str, advice="speak less")
+
+    assert [next(heard), next(heard)] == [
+        "begun",
+        "Error: out of memory: speak less (MemoryError)",
+    ]
+    with pytest.raises(gr.Error) as shown:
+        next(heard)
+    assert "out of memory: speak less" in shown.value.message
 
 
 def test_a_long_or_empty_message_is_still_a_line():

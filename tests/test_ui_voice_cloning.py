@@ -169,6 +169,23 @@ def test_the_player_gets_a_piece_or_is_emptied_shown_and_hidden():
     assert to_updates(VoiceView())[at] == gr.skip()
 
 
+def test_out_of_memory_is_advised_for_speech_not_for_pictures(page, monkeypatch):
+    def speak(self, values, heard):
+        yield VoiceView(status="begun")
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Speaking, "speak", speak)
+    views = handler(page, "on_speak")(heard=None)
+    next(views)
+
+    said = next(views)[SHOWN.index("status")]
+
+    assert "fewer candidates, 16-bit precision, a smaller model or a shorter recording" in said
+    assert "picture" not in said
+    with pytest.raises(gr.Error, match="fewer candidates"):
+        next(views)
+
+
 def test_every_update_has_its_field(page):
     speak = next(one for one in page.fns.values() if one.api_name == "speak")
 

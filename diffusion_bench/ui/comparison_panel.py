@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.ui.comparing import COLUMN_AXES, ROW_AXES, CompareView, Comparing
-from diffusion_bench.ui.complaints import said_and_raised
+from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.style import progress_line
@@ -102,7 +102,9 @@ def _wire(
     def on_draw(**values: Any) -> Iterator[tuple[Any, ...]]:
         asked = {name: values.pop(f"axis_{name}") for name in AXES}
         views = said_and_raised(
-            comparing.draw(values, asked), lambda text: CompareView(status=text)
+            comparing.draw(values, asked),
+            lambda text: CompareView(status=text),
+            advice=LESS_OF_PICTURES,
         )
         with closing(views):
             for view in views:

@@ -15,23 +15,27 @@ from diffusion_bench.records import Cancelled, explain
 # A user's mistake, or what a machine may refuse; anything else is a bug and keeps its traceback.
 FAULTS = (ValueError, RuntimeError, OSError, MemoryError)
 LONGEST = 600  # characters
+# What to try where memory has run out: of any work, of pictures, of speech.
+LESS_WORK = "try less at once, a smaller batch or fp16"
+LESS_OF_PICTURES = "try smaller pictures, a smaller batch or fp16"
+LESS_OF_SPEECH = "try fewer candidates, 16-bit precision, a smaller model or a shorter recording"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return what an error says as one line."""
+def in_one_line(error: BaseException, advice: str = LESS_WORK) -> str:
+    """Return what an error says as one line; `advice` is what helps where memory has run out."""
     text = explain(error) if isinstance(error, ValidationError) else str(error)
     line = " ".join(text.split()) or type(error).__name__
     if is_out_of_memory(error):
-        line = f"out of memory: try smaller pictures, a smaller batch or fp16 ({line})"
+        line = f"out of memory: {advice} ({line})"
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 
-def to_gradio(error: BaseException) -> gr.Error:
+def to_gradio(error: BaseException, advice: str = LESS_WORK) -> gr.Error:
     """Return the error as one that the page shows in its corner."""
-    return gr.Error(in_one_line(error), duration=15, print_exception=False)
+    return gr.Error(in_one_line(error, advice), duration=15, print_exception=False)
 
 
 def complaining(handler: Callable[P, T]) -> Callable[P, T]:
@@ -48,16 +52,21 @@ def complaining(handler: Callable[P, T]) -> Callable[P, T]:
 
 
 def said_and_raised(
-    views: Iterator[T], say: Callable[[str], T], cancelled: str = "Cancelled."
+    views: Iterator[T],
+    say: Callable[[str], T],
+    cancelled: str = "Cancelled.",
+    *,
+    advice: str = LESS_WORK,
 ) -> Generator[T]:
     """Yield views; where they end in a fault, yield one that says so, then raise it for the page.
 
-    The message in the page's corner goes away, the one in the view stays.
+    The message in the page's corner goes away, the one in the view stays. `advice` is what helps
+    where memory has run out.
     """
     try:
         yield from views
     except Cancelled:
         yield say(cancelled)
     except FAULTS as error:
-        yield say(f"Error: {in_one_line(error)}")
-        raise to_gradio(error) from error
+        yield say(f"Error: {in_one_line(error, advice)}")
+        raise to_gradio(error, advice) from error

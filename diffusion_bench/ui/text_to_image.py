@@ -11,7 +11,7 @@ import gradio as gr
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui import comparison_panel
-from diffusion_bench.ui.complaints import complaining, said_and_raised
+from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_and_raised
 from diffusion_bench.ui.drawing import Drawing, Picture, View
 from diffusion_bench.ui.known_words import with_word, words_info
 from diffusion_bench.ui.model_choices import choices_for
@@ -103,7 +103,9 @@ def _wire_generate(
     def on_generate(*, kept_before: Sequence[Picture], **values: Any) -> Iterator[tuple[Any, ...]]:
         now: tuple[Picture, ...] = ()
         kept = tuple(kept_before)
-        views = said_and_raised(drawing.draw(values), lambda text: View(status=text))
+        views = said_and_raised(
+            drawing.draw(values), lambda text: View(status=text), advice=LESS_OF_PICTURES
+        )
         with closing(views):
             for view in views:
                 for warning in view.warnings:

@@ -13,7 +13,12 @@ import gradio as gr
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import REFERENCE, find_voice
 from diffusion_bench.records import BUNDLED_VOICE
-from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.complaints import (
+    LESS_OF_SPEECH,
+    complaining,
+    in_one_line,
+    said_and_raised,
+)
 from diffusion_bench.ui.speaking import (
     FIELDS,
     OWN_RECORDING,
@@ -193,7 +198,11 @@ def _wire_speak(
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
         held = values.pop("heard")
-        views = said_and_raised(speaking.speak(values, held), lambda text: VoiceView(status=text))
+        views = said_and_raised(
+            speaking.speak(values, held),
+            lambda text: VoiceView(status=text),
+            advice=LESS_OF_SPEECH,
+        )
         with closing(views):
             for view in views:
                 for warning in view.warnings:
