@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_header
 
-from diffusion_bench.charts import tier_numbers
+from diffusion_bench.charts import tier_pairs
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.reports.index import ReportDigest, digest_of
@@ -161,7 +161,7 @@ def test_a_model_split_over_two_cards_hands_over_its_hidden_state_and_not_the_de
         need = need_of(*asked)
         return need.model_copy(update={"activations_mib": 2 * need.activations_mib})
 
-    monkeypatch.setattr(tier_numbers, "need_of", need_of_a_larger_decoder)
+    monkeypatch.setattr(tier_pairs, "need_of", need_of_a_larger_decoder)
     assert split_of_flux() == pytest.approx(split)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffusion_bench.charts.tier_measured import Findings, Measured
+from diffusion_bench.charts.tier_pairs import untold_ways, ways_of_two
 from diffusion_bench.charts.tier_together import Together
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
-from diffusion_bench.tiers.cost import crossing_bytes
 from diffusion_bench.tiers.evidence import (
     RANKS,
     Evidence,
@@ -19,16 +19,14 @@ from diffusion_bench.tiers.evidence import (
     published_evidence,
     ranked,
 )
-from diffusion_bench.tiers.knowledge import Knowledge
-from diffusion_bench.tiers.memory import MIB, RAM_SHARE, Fit
+from diffusion_bench.tiers.memory import Fit
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.remedy_price import RemedyPrice, price_of
-from diffusion_bench.tiers.rows import fit_on, need_of
-from diffusion_bench.tiers.two_gpus import SplitModel, TwoGpus, one_batch, one_model, two_jobs
+from diffusion_bench.tiers.rows import fit_on
+from diffusion_bench.tiers.two_gpus import TwoGpus
 from diffusion_bench.tiers.workload import Software, Workload
 
 NO_TIME = ("does not fit",)
-WHOLE = ("fits", "tight")
 
 
 class TierRow(Record):
@@ -77,9 +75,9 @@ class TierRow(Record):
 
     @property
     def only_split(self) -> bool:
-        """Return whether two cards run it only with its model split over both."""
+        """Return whether two cards run it only with its model or its batch split over both."""
         ways: tuple[TwoGpus | Together, ...] = (*self.two_gpus, *self.measured_together)
-        split = (way for way in ways if way.way == "one model split")
+        split = (way for way in ways if way.way != "two jobs")
         return not self.evidence and any(way.images_per_hour is not None for way in split)
 
 
@@ -108,10 +106,16 @@ def _row(
     found = [match.card for match in matches if match.card is not None]
     alone = [alone_on(card, workload, findings, tier.ram_gib) for card in found]
     alone = [row.model_copy(update={"tier": tier.name}) for row in alone]
-    best = min(alone, key=lambda row: row.seconds_per_image or float("inf"))
+    # A card that does not fit it still says more than one that cannot be told.
+    best = min(alone, key=lambda row: (row.fit is None, row.seconds_per_image or float("inf")))
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
-    ways = _two(found, alone, workload, findings.knowledge, RAM_SHARE * tier.ram_gib)
+    untold = next((row.reason for row in alone if row.fit is None), None)
+    ways = (
+        untold_ways(untold)
+        if untold
+        else ways_of_two(found, workload, findings.knowledge, tier.ram_gib)
+    )
     pair = {
         "card": f"{best.card} of {names}",
         "two_gpus": ways,
@@ -213,48 +217,3 @@ def _price(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> RemedyPrice:
     assert one.seconds_high is not None
     given = (one.seconds_low, one.seconds, one.seconds_high)
     return price_of(fit, card, one.workload.calls, given)
-
-
-def _two(
-    cards: Sequence[Card],
-    alone: Sequence[TierRow],
-    workload: Workload,
-    knowledge: Knowledge,
-    room_gib: float,
-) -> tuple[TwoGpus, ...]:
-    """Return the ways of using two cards, all predicted; what fits neither can only be split.
-
-    `room_gib` of the machine's memory holds what both jobs offload.
-    """
-
-    def takes(card: Card, batch: int) -> float:
-        part = workload.model_copy(update={"batch": batch})
-        return knowledge.predict(card, part).seconds
-
-    first, second = cards
-    batch = workload.batch
-    seconds = (takes(first, batch), takes(second, batch))
-    split = _split(workload, cards, seconds)
-    if any(row.fit in NO_TIME for row in alone):
-        return (one_model(split, batch),)
-    if not all(row.fit in WHOLE for row in alone):
-        remedied = (seconds[0] * alone[0].slower, seconds[1] * alone[1].slower)
-        offloaded = sum(row.ram_gib for row in alone)
-        jobs = two_jobs(*remedied, batch, offloaded_gib=offloaded, room_gib=room_gib)
-        return (jobs, one_model(split, batch))
-    halves = one_batch(lambda n: takes(first, n), lambda n: takes(second, n), batch)
-    return (two_jobs(*seconds, batch), halves, one_model(split, batch))
-
-
-def _split(workload: Workload, cards: Sequence[Card], seconds: tuple[float, float]) -> SplitModel:
-    """Return a workload's model over two cards that take so long alone."""
-    need = need_of(workload, Software())
-    crossing = crossing_bytes(**workload.work)
-    return SplitModel(
-        alone_s=seconds,
-        calls=workload.calls,
-        crossing_mib=crossing / MIB,
-        needed_mib=need.peak_mib,
-        activations_mib=need.activations_mib,
-        memory_mib=(cards[0].vram_mib, cards[1].vram_mib),
-    )

@@ -121,11 +121,12 @@ def break_even_hours(
 
 
 def predicted_rate(row: TierRow) -> float | None:
-    """Return the images an hour of a tier as predicted, of both cards where it has two."""
-    for way in row.two_gpus:
-        if way.images_per_hour is not None:
-            return way.images_per_hour
-    predicted = [one for one in row.evidence if one.kind == "predicted"]
-    if not predicted or row.images_per_hour is None:
-        return None
-    return 3600 * row.workload.batch / (predicted[0].seconds * row.slower)
+    """Return the images an hour of a tier as predicted, the best way of its cards where it has two.
+
+    That is two jobs where they run; else a split may be slower than the faster card alone.
+    """
+    rates = [way.images_per_hour for way in row.two_gpus if way.images_per_hour is not None]
+    if row.images_per_hour is not None:
+        alone = (one for one in row.evidence if one.kind == "predicted")
+        rates += (3600 * row.workload.batch / (one.seconds * row.slower) for one in alone)
+    return max(rates, default=None)

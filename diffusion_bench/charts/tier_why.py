@@ -25,7 +25,7 @@ def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) 
     lines += [BEST_FIRST, *told] if told else [f"Cannot tell{alone}: {row.reason}"]
     below = _memory(row, cards)
     below += [f"Two GPUs, {one.words}" for one in row.measured_together]
-    below += [_two(way) for way in row.two_gpus]
+    below += [f"Two GPUs, {way.words}" for way in row.two_gpus]
     return "\n".join([*lines, "", *below] if below else lines)
 
 
@@ -83,12 +83,3 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
 def _prices(row: TierRow) -> list[str]:
     """Return what each remedy saves and costs."""
     return [f"{name}: {REMEDIES[name].price} ({REMEDIES[name].source})" for name in row.remedies]
-
-
-def _two(way: Any) -> str:
-    start = f"Two GPUs, {way.way}"
-    if way.images_per_hour is None:
-        return f"{start}: {way.reason}"
-    share = f" ({' + '.join(map(str, way.share))} pictures)" if way.share else ""
-    faster = f", {way.speedup:.2f} times the faster card" if way.speedup else ""
-    return f"{start}{share}: {way.images_per_hour:.4g} images/h{faster}, predicted"

@@ -71,7 +71,7 @@ def _print_rows(rows: Sequence[TierRow]) -> None:
     for row in rows:
         start = f"{row.tier}, {row.workload.name}"
         _print_lines([f"{start}, {one.words}" for one in row.measured_together])
-        _print_lines([_two_gpus_line(row, way) for way in row.two_gpus])
+        _print_lines([f"{start}, {way.words}" for way in row.two_gpus])
 
 
 def _print_speech(rows: Sequence[SpeechRow]) -> None:
@@ -155,15 +155,6 @@ def _run_cells(one: Runnable) -> list[str]:
         "" if one.largest_batch is None else f"{one.largest_batch}{more}",
         "; ".join(filter(None, (one.reason, basis))),
     ]
-
-
-def _two_gpus_line(row: TierRow, way: Any) -> str:
-    start = f"{row.tier}, {row.workload.name}, {way.way}"
-    if way.images_per_hour is None:
-        return f"{start}: {way.reason}"
-    share = f" ({' + '.join(map(str, way.share))})" if way.share else ""
-    faster = f", {way.speedup:.2f} times the faster card" if way.speedup else ""
-    return f"{start}{share}: {figure(way.images_per_hour)} images/h{faster} (predicted)"
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -22,22 +22,49 @@ from diffusion_bench.records import Record
 MIB_PER_S_BETWEEN_CARDS = 10_000.0  # through the host, PCIe 4.0 x8 each way, no peer to peer
 
 Seconds = Annotated[float, Field(gt=0)]
-SecondsOfBatch = Callable[[int], float]
+Way = Literal["two jobs", "one batch split", "one model split"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+class Job(Record):
+    """What one card takes for a batch: seconds, and weights in RAM, with the remedies it takes."""
+
+    seconds: Seconds
+    ram_gib: float = 0.0
+    remedies: tuple[str, ...] = ()
+
+
+JobOfBatch = Callable[[int], Job | None]
 
 
 class TwoGpus(Record):
     """One way of using two cards, and what it comes to. `None`: it cannot be used, see `reason`.
 
     `seconds` is of the whole batch, `images_per_hour` when such batches follow one another,
-    `speedup` over the faster card alone. `share`: pictures of the batch on each.
+    `speedup` over the faster card alone, `None` where neither can do the whole. `share`: pictures
+    of the batch on each. `remedies` are those that either card takes.
     """
 
-    way: Literal["two jobs", "one batch split", "one model split"]
+    way: Way
     seconds: float | None = None
     images_per_hour: float | None = None
     speedup: float | None = None
     share: tuple[int, int] | None = None
+    remedies: tuple[str, ...] = ()
     reason: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Return what it comes to, or the reason, in a line."""
+        if self.images_per_hour is None:
+            return f"{self.way}: {self.reason}"
+        share = f" ({' + '.join(map(str, self.share))} pictures)" if self.share else ""
+        told = [f"{self.way}{share}: {self.images_per_hour:.4g} images/h"]
+        if self.remedies:
+            told.append(f"with {' and '.join(self.remedies)}")
+        if self.speedup is not None:
+            told.append(f"{self.speedup:.2f} times the faster card")
+        return ", ".join([*told, "predicted"])
 
 
 class SplitModel(Record):
@@ -56,56 +83,91 @@ class SplitModel(Record):
 
 
 def two_jobs(
-    first_s: float,
-    second_s: float,
-    batch: int,
-    *,
-    offloaded_gib: float = 0.0,
-    room_gib: float = math.inf,
+    first: Job | None, second: Job | None, batch: int, *, room_gib: float = math.inf
 ) -> TwoGpus:
-    """Return what two cards do that each draw batches of their own, in seconds a batch.
+    """Return what two cards do that each draw batches of their own; `None`: it does not fit one.
 
-    `offloaded_gib`: weights of both jobs that wait in the machine's memory, which has `room_gib`.
+    `room_gib` of the machine's memory holds the weights that wait there.
     """
-    if offloaded_gib > room_gib:
-        reason = (
-            f"{offloaded_gib:.0f} GiB of weights of the two would wait in RAM, "
-            f"which has room for {room_gib:.0f}"
-        )
-        return TwoGpus(way="two jobs", reason=reason)
-    alone = min(first_s, second_s)
-    rate = batch / first_s + batch / second_s
+    if first is None or second is None:
+        return TwoGpus(way="two jobs", reason="it does not fit each of the two cards")
+    crowded = _crowded(first, second, room_gib)
+    if crowded:
+        return TwoGpus(way="two jobs", reason=crowded)
+    alone = min(first.seconds, second.seconds)
+    rate = batch / first.seconds + batch / second.seconds
     return TwoGpus(
         way="two jobs",
         seconds=alone,
         images_per_hour=3600 * rate,
         speedup=rate * alone / batch,
         share=(batch, batch),
+        remedies=_remedies(first, second),
     )
 
 
-def one_batch(first: SecondsOfBatch, second: SecondsOfBatch, batch: int) -> TwoGpus:
+def one_batch(
+    first: JobOfBatch, second: JobOfBatch, batch: int, *, room_gib: float = math.inf
+) -> TwoGpus:
     """Return what two cards do that share one batch, split where it ends soonest.
 
-    `first` and `second` return a card's seconds for a batch of so many pictures.
+    `first` and `second` return what a card takes for a batch of so many pictures, `None` for one
+    that does not fit it. `room_gib` as of `two_jobs`.
     """
     if batch < 2:
         return TwoGpus(way="one batch split", reason="a batch of one picture cannot be split")
-    # A card's time rises with its share, so that the shorter whole is where the two times cross.
-    low, high = 1, batch - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if first(middle) >= second(batch - middle) else (middle + 1, high)
-    near = range(max(low - 1, 1), low + 1)
-    seconds, share = min((max(first(n), second(batch - n)), n) for n in near)
-    alone = min(first(batch), second(batch))
+    share = _best_share(first, second, batch)
+    mine, others = first(share), second(batch - share)
+    if mine is None or others is None:
+        return TwoGpus(way="one batch split", reason="no split of it fits the two cards")
+    crowded = _crowded(mine, others, room_gib)
+    if crowded:
+        return TwoGpus(way="one batch split", reason=crowded)
+    seconds = max(mine.seconds, others.seconds)
+    alone = min(_seconds(first(batch)), _seconds(second(batch)))
     return TwoGpus(
         way="one batch split",
         seconds=seconds,
         images_per_hour=3600 * batch / seconds,
-        speedup=alone / seconds,
+        speedup=None if math.isinf(alone) else alone / seconds,
         share=(share, batch - share),
+        remedies=_remedies(mine, others),
     )
+
+
+def _best_share(first: JobOfBatch, second: JobOfBatch, batch: int) -> int:
+    """Return how many pictures of a batch the first card draws where the two end soonest."""
+
+    def ends(share: int) -> tuple[float, float]:
+        return _seconds(first(share)), _seconds(second(batch - share))
+
+    # A card's time rises with its share, so that the shorter whole is where the two times cross.
+    low, high = 1, batch - 1
+    while low < high:
+        middle = (low + high) // 2
+        first_s, second_s = ends(middle)
+        low, high = (low, middle) if first_s >= second_s else (middle + 1, high)
+    return min(range(max(low - 1, 1), low + 1), key=lambda share: max(ends(share)))
+
+
+def _seconds(job: Job | None) -> float:
+    """Return the seconds of a job; one that does not fit never ends."""
+    return math.inf if job is None else job.seconds
+
+
+def _crowded(first: Job, second: Job, room_gib: float) -> str:
+    """Return why the machine's memory is too small for what two jobs offload, or nothing."""
+    offloaded_gib = first.ram_gib + second.ram_gib
+    if offloaded_gib <= room_gib:
+        return ""
+    return (
+        f"{offloaded_gib:.0f} GiB of weights of the two would wait in RAM, "
+        f"which has room for {room_gib:.0f}"
+    )
+
+
+def _remedies(first: Job, second: Job) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first.remedies, *second.remedies)))
 
 
 def one_model(split: SplitModel, batch: int) -> TwoGpus:

@@ -1,0 +1,70 @@
+"""What a tier's two cards can do together, predicted: each way of using them, or why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.cost import crossing_bytes
+from diffusion_bench.tiers.knowledge import Knowledge
+from diffusion_bench.tiers.memory import MIB, RAM_SHARE
+from diffusion_bench.tiers.remedy_price import remedied
+from diffusion_bench.tiers.rows import fit_on, need_of
+from diffusion_bench.tiers.two_gpus import (
+    WAYS,
+    Job,
+    SplitModel,
+    TwoGpus,
+    one_batch,
+    one_model,
+    two_jobs,
+)
+from diffusion_bench.tiers.workload import Software, Workload
+
+
+def untold_ways(reason: str) -> tuple[TwoGpus, ...]:
+    """Return every way of using two cards with the reason why none of them can be told."""
+    return tuple(TwoGpus(way=way, reason=reason) for way in WAYS)
+
+
+def ways_of_two(
+    cards: Sequence[Card], workload: Workload, knowledge: Knowledge, ram_gib: float
+) -> tuple[TwoGpus, ...]:
+    """Return every way of using two cards; both jobs share `ram_gib` for what they offload.
+
+    Raises ValueError for a card that the workload cannot be told of.
+    """
+    first, second = (partial(_job, card, workload, knowledge, ram_gib) for card in cards)
+    batch, room_gib = workload.batch, RAM_SHARE * ram_gib
+    return (
+        two_jobs(first(batch), second(batch), batch, room_gib=room_gib),
+        one_batch(first, second, batch, room_gib=room_gib),
+        one_model(_split(workload, cards, knowledge), batch),
+    )
+
+
+def _job(
+    card: Card, workload: Workload, knowledge: Knowledge, ram_gib: float, batch: int
+) -> Job | None:
+    """Return what a card takes for a batch, remedies paid; `None` where it does not fit."""
+    part = workload.model_copy(update={"batch": batch})
+    fit = fit_on(card, part, Software(), ram_gib)
+    if fit.verdict == "does not fit":
+        return None
+    seconds = remedied(knowledge.predict(card, part), fit, card).seconds
+    return Job(seconds=seconds, ram_gib=fit.need.ram_mib / 1024, remedies=fit.remedies)
+
+
+def _split(workload: Workload, cards: Sequence[Card], knowledge: Knowledge) -> SplitModel:
+    """Return a workload's model over two cards."""
+    need = need_of(workload, Software())
+    first, second = (knowledge.predict(card, workload).seconds for card in cards)
+    return SplitModel(
+        alone_s=(first, second),
+        calls=workload.calls,
+        crossing_mib=crossing_bytes(**workload.work) / MIB,
+        needed_mib=need.peak_mib,
+        activations_mib=need.activations_mib,
+        memory_mib=(cards[0].vram_mib, cards[1].vram_mib),
+    )
