@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from diffusion_bench.backends.device import DeviceBusy, hold_device, pick_device
 from diffusion_bench.bench.crew import Crew
+from diffusion_bench.bench.limit import run_limit
+from diffusion_bench.bench.runner import run_sweep
+from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker import Ready, Worker, _ready
 from diffusion_bench.records import DevicesPlan, ModelDevice
 
@@ -112,3 +116,15 @@ def test_a_voice_model_is_not_laid_on_several_cards(two_cards: object) -> None:
 
     with pytest.raises(ValueError, match=f"runs on one device, not on {BOTH} together"):
         VoiceBackend.load("echo", device=BOTH)
+
+
+def test_a_sweep_of_one_device_takes_no_several_cards_for_it_and_says_what_does(
+    tmp_path: Path,
+) -> None:
+    """It would tell of the processor: several cards have no one name, memory or energy."""
+    sweep, path = parse_sweep('name = "small"'), tmp_path / "report.jsonl"
+    refused = f'one device, not on {BOTH}; .* \\[devices\\] .* share = \\["model"\\]$'
+    for run in (run_sweep(sweep, path, device=BOTH), run_limit(sweep, path, "batch", device=BOTH)):
+        with pytest.raises(ValueError, match=refused):
+            next(run)
+    assert not list(tmp_path.iterdir())

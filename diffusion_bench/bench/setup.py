@@ -17,7 +17,7 @@ from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
-from diffusion_bench.records import Request
+from diffusion_bench.records import ModelDevice, Request
 from diffusion_bench.reports.schema import Header, Report
 from diffusion_bench.reports.store import ReportWriter
 
@@ -49,8 +49,10 @@ def open_bench(
     """Start a worker, wait for the device, open the report; all of it ends with `stack`.
 
     `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
-    share of the memory that is free, where the sweep emulates no memory.
+    share of the memory that is free, where the sweep emulates no memory. Raises ValueError for
+    several cards: their cells would be read as those of the processor.
     """
+    _refuse_several(device)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     ready = workers.start()
@@ -63,6 +65,14 @@ def open_bench(
     sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
+
+
+def _refuse_several(device: str | None) -> None:
+    if device is not None and ModelDevice.parse(device).is_several:
+        raise ValueError(
+            f"cells are measured on one device, not on {device}; a sweep lays a model on several "
+            'cards where its table [devices] names them, with share = ["model"]'
+        )
 
 
 def open_report(
