@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import test_reports_shared
 from fakes import make_cell, make_header
 
 from diffusion_bench.hardware.machine import MachineInfo
@@ -34,6 +35,7 @@ from diffusion_bench.ui.upgrades import (
 SECONDS = "seconds an image"
 SD15 = "sd15 512x512 b4 fp16 20"
 UUID = "GPU-1234"
+PAIR = '[[tier]]\nname = "two"\ngpu = "RTX 4090"\ncount = 2\nram_gib = 64\ncores = 12\n'
 
 
 def machine(gpu: str | None = None, memory_mib: float = 12282.0) -> MachineInfo:
@@ -167,6 +169,36 @@ def test_this_machines_report_is_measured_here_and_an_upload_never_is(tmp_path, 
     uploaded = first(upgrades, ask(uploads=(str(mine),)))
     assert "imported report" in kinds(uploaded)
     assert "measured here" not in kinds(uploaded)
+
+
+def test_an_upload_of_two_cards_is_imported_even_where_it_names_the_cards_in_here(
+    tmp_path, folder
+) -> None:
+    uuids = ("GPU-0", "GPU-1")
+    header = test_reports_shared.header()
+    cards = tuple(
+        card.model_copy(update={"uuid_hash": uuid_hash(uuid)})
+        for card, uuid in zip(header.machine.gpus, uuids, strict=True)
+    )
+    named = header.machine.model_copy(update={"gpus": cards})
+    header = header.model_copy(update={"machine": named})
+    mine = folder / "two.jsonl"
+    mine.write_bytes(to_line(header) + to_line(test_reports_shared.cell(head=header)))
+    gpus = tuple(
+        GpuInfo(index=index, name=card.name, uuid=uuids[index], memory_total_mib=24564.0)
+        for index, card in enumerate(cards)
+    )
+    here = machine().model_copy(update={"gpus": gpus, "no_gpu": None})
+    outbox = Outbox(tmp_path)
+    upgrades = Upgrades(ReportFolder(folder), ReportIndex(None), outbox, lambda: here)
+    asked = ask(path=PAIR, workloads=("sd15 512x512 b8 fp16 20",))
+
+    def together(question: Question) -> str:
+        lines = upgrades.why(question, first(upgrades, question).keys[0]).splitlines()
+        return next(line for line in lines if "two.jsonl" in line)
+
+    assert "measured here" in together(asked._replace(use=ALL))
+    assert "imported report" in together(asked._replace(uploads=(str(mine),)))
 
 
 def test_a_file_that_is_no_report_is_told_and_stops_no_other(upgrades, folder, tmp_path) -> None:

@@ -61,6 +61,10 @@ class SharedDigest(NamedTuple):
     efficiency: float | None
     speedup: float | None
 
+    def made_foreign(self) -> SharedDigest:
+        """Return it without the hashes of its cards."""
+        return self._replace(gpus=tuple((name, memory, None) for name, memory, _ in self.gpus))
+
 
 class ReportDigest(NamedTuple):
     """A report in figures: where it was measured, and its cells that ended well.
@@ -81,6 +85,11 @@ class ReportDigest(NamedTuple):
     unfinished: int
     cells: tuple[CellDigest, ...]
     shared: tuple[SharedDigest, ...] = ()
+
+    def made_foreign(self) -> ReportDigest:
+        """Return it as a report of another machine, whatever cards and processor it names."""
+        shared = tuple(cell.made_foreign() for cell in self.shared)
+        return self._replace(gpu_hash=None, cpu="", shared=shared)
 
 
 ASKED = {"model", "sampler", "steps", "width", "height", "batch", "precision", "guidance_scale"}

@@ -176,7 +176,7 @@ class Upgrades:
             return Told(Findings(), Asked(()))
         asked = self._index.ask(saved, patience_s=patience_s)
         foreign = self._index.ask(uploads)
-        digests = (*asked.digests, *map(_made_foreign, foreign.digests))
+        digests = (*asked.digests, *map(ReportDigest.made_foreign, foreign.digests))
         asked = Asked(digests, asked.complaints + foreign.complaints, asked.unread)
         return Told(findings_of(digests, _here(self._machine())), asked)
 
@@ -275,11 +275,6 @@ def room_words(room: Room) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(dict.fromkeys(names))
-
-
-def _made_foreign(digest: ReportDigest) -> ReportDigest:
-    """Return an uploaded report as imported, whatever machine it names."""
-    return digest._replace(gpu_hash=None, cpu="")
 
 
 def _here(machine: MachineInfo) -> Here:
