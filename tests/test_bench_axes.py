@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from types import SimpleNamespace
+
 import pytest
 
+from diffusion_bench.bench import axes
 from diffusion_bench.bench.axes import Axes, SpeedAxes
 from diffusion_bench.bench.estimate import TimedRequest, estimate_s, family
 from diffusion_bench.bench.isolation import needs_fresh_process
-from diffusion_bench.bench.sweep import parse_sweep, sweep_of
+from diffusion_bench.bench.sweep import MAX_CELLS, parse_sweep, sweep_of
 from diffusion_bench.records import ImageRequest, Speed
 from diffusion_bench.reports.labels import other_parts
 from diffusion_bench.reports.schema import Plan
@@ -83,6 +88,29 @@ def test_options_that_exclude_each_other_are_refused_in_one_line() -> None:
         speeds_of('speed = ["warp"]')
     with pytest.raises(ValueError, match="speed bf16 is for fp32 models"):
         speeds_of('speed = ["bf16"]\nprecision = ["fp16"]')
+
+
+@pytest.fixture
+def _no_large_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    def product(*values: tuple[object, ...]) -> object:
+        assert math.prod(map(len, values)) <= MAX_CELLS, "begun, though no sweep may have as many"
+        return itertools.product(*values)
+
+    monkeypatch.setattr(axes, "itertools", SimpleNamespace(product=product))
+
+
+@pytest.mark.usefixtures("_no_large_product")
+def test_options_are_counted_before_they_multiply() -> None:
+    with pytest.raises(ValueError, match=f"more than {MAX_CELLS} cells"):
+        speeds_of("\n".join(axis for axis, _ in AXES))
+
+
+@pytest.mark.usefixtures("_no_large_product")
+def test_an_option_that_repeats_a_value_has_it_once() -> None:
+    names = ("channels_last", "packed", "keep_prompts", "keep_keys", "traced")
+    repeated = [f"{name} = [{', '.join(['false'] * 8)}]" for name in names]
+
+    assert speeds_of("\n".join(repeated)) == ["plain"]
 
 
 def test_a_plan_of_speeds_becomes_its_sweep_again() -> None:

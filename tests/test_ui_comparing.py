@@ -94,12 +94,21 @@ def test_cancel_in_a_grid_frees_the_device(make_comparing):
         ({"steps": "0"}, "steps"),
         ({"seed": "-3"}, "seed"),
         ({"sampler": ["heun"]}, "sampler"),
+        ({"seed": "7 " * 101}, "seed: a list of more than 200 characters"),
         ({"steps": " ".join(map(str, range(1, 40)))}, "2 rows of 39 pictures are more than 60"),
     ],
 )
 def test_a_grid_that_cannot_be_drawn_is_refused_before_any_work(make_comparing, changed, said):
     with pytest.raises(ValueError, match=said):
         next(make_comparing().draw(VALUES, AXES | changed))
+
+
+def test_a_grid_is_counted_before_it_is_made(make_comparing, monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.comparing._product", None)
+    long = list(range(1, 10**5 + 1))
+
+    with pytest.raises(ValueError, match="2 rows of 10000000000 pictures are more than 60"):
+        make_comparing().grid(VALUES, AXES | {"steps": long, "seed": long})
 
 
 def test_a_grid_of_too_many_pixels_is_refused(make_comparing):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -81,19 +82,31 @@ class Axes(SpeedAxes):
         """Return the axes from the one that changes least often to the sampler."""
         return self.ORDER
 
+    def count(self, name: str) -> int:
+        """Return how many values an axis has at most, without making them."""
+        return self._most_speeds() if name == "speed" else len(getattr(self, name))
+
     def values(self, name: str) -> tuple[Any, ...]:
         """Return the values of an axis. Raise ValueError for options that exclude each other."""
         return self._speeds() if name == "speed" else getattr(self, name)
 
+    def _options(self) -> dict[str, tuple[Any, ...]]:
+        """Return the values, each once, of the options that are axes."""
+        given = {name: getattr(self, name) for name in SpeedAxes.model_fields}
+        return {name: tuple(dict.fromkeys(values)) for name, values in given.items() if values}
+
+    def _most_speeds(self) -> int:
+        combinations = math.prod(map(len, self._options().values()))
+        return sum(combinations if isinstance(speed, Speed) else 1 for speed in set(self.speed))
+
     def _speeds(self) -> tuple[Any, ...]:
         """Return each speed with each combination of the options that are axes."""
-        varied = [name for name in SpeedAxes.model_fields if getattr(self, name)]
+        varied = self._options()
         options = [
-            dict(zip(varied, values, strict=True))
-            for values in itertools.product(*(getattr(self, name) for name in varied))
+            dict(zip(varied, values, strict=True)) for values in itertools.product(*varied.values())
         ]
         speeds: dict[Any, None] = {}
-        for speed in self.speed:
+        for speed in dict.fromkeys(self.speed):
             if isinstance(speed, Speed):
                 made = (Speed.model_validate(speed.model_dump() | each) for each in options)
                 speeds.update(dict.fromkeys(made))
@@ -138,6 +151,10 @@ class VoiceAxes(Record):
     def slowest_first(self) -> tuple[str, ...]:
         """Return the axes from the one that changes least often to the sampler."""
         return self.ORDER
+
+    def count(self, name: str) -> int:
+        """Return how many values an axis has."""
+        return len(self.values(name))
 
     def values(self, name: str) -> tuple[Any, ...]:
         """Return the values of an axis."""

@@ -105,10 +105,10 @@ class Sweep(Record):
         """
         axes = self.voice_axes or self.axes
         names = axes.slowest_first()
-        values = [axes.values(name) for name in names]
         # Counted before they are made: a few long axes multiply to more than memory holds.
-        if math.prod(map(len, values)) > MAX_CELLS:
+        if math.prod(map(axes.count, names)) > MAX_CELLS:
             raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
+        values = [axes.values(name) for name in names]
         grid = (dict(zip(names, each, strict=True)) for each in itertools.product(*values))
         make = self._image_request if self.voice_axes is None else _voice_request
         return tuple(dict.fromkeys(without_home(make(each)) for each in grid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +21,7 @@ from diffusion_bench.ui.picture_limits import check_limits
 ROW_AXES = ("sampler", "guidance_scale")
 COLUMN_AXES = ("steps", "seed")
 MAX_CELLS, SHARED_CELLS = 60, 12
+MAX_AXIS_TEXT = 200  # characters of a list of numbers
 MAX_PIXELS = 64 * 2**20  # of all pictures: they are in memory until the sheet is drawn
 WARMUP_STEPS = 2  # of a picture that is thrown away: the first one of a process is slower
 WORDS = {"guidance_scale": "guidance {:g}", "steps": "{} steps", "seed": "seed {}"}
@@ -82,10 +84,11 @@ class Comparing:
         filled = {name: each or (getattr(request, name),) for name, each in given.items()}
         grid = Grid(request, filled)
         most = SHARED_CELLS if self._drawing.shared else MAX_CELLS
-        if len(grid.rows) * len(grid.columns) > most:
+        # Counted before they are made: two long lists multiply to more than memory holds.
+        rows, columns = (_count(filled, names) for names in (ROW_AXES, COLUMN_AXES))
+        if rows * columns > most:
             raise ValueError(
-                f"{len(grid.rows)} rows of {len(grid.columns)} pictures are more than {most}; "
-                "shorten a list"
+                f"{rows} rows of {columns} pictures are more than {most}; shorten a list"
             )
         requests = grid.requests()
         if len(requests) * request.amount > MAX_PIXELS:
@@ -152,6 +155,8 @@ def axis_values(name: str, given: Any) -> tuple[Any, ...]:
     """Return the values of an axis, each once: from a list, or from the numbers in a text."""
     if not isinstance(given, str):
         return tuple(dict.fromkeys(given or ()))
+    if len(given) > MAX_AXIS_TEXT:
+        raise ValueError(f"{name}: a list of more than {MAX_AXIS_TEXT} characters; shorten it")
     make = float if name == "guidance_scale" else int
     words = [word for word in re.split(r"[,;\s]+", given) if word]
     try:
@@ -215,6 +220,10 @@ def sweep_text(grid: Grid) -> str:
 def _toml(value: Any) -> str:
     # A JSON string or list is one of TOML, but for DEL, which TOML wants written as an escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _count(axes: Values, names: Sequence[str]) -> int:
+    return math.prod(len(axes[name]) for name in names)
 
 
 def _product(axes: Values, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,13 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.ui.comparing import COLUMN_AXES, ROW_AXES, CompareView, Comparing
+from diffusion_bench.ui.comparing import (
+    COLUMN_AXES,
+    MAX_AXIS_TEXT,
+    ROW_AXES,
+    CompareView,
+    Comparing,
+)
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
@@ -56,7 +62,7 @@ def _numbers(label: str, value: str, name: str) -> gr.Textbox:
         value,
         label=label,
         placeholder="as above",
-        max_length=200,
+        max_length=MAX_AXIS_TEXT,
         min_width=120,
         elem_id=f"t2i-compare-{name}",
     )
