@@ -333,6 +333,23 @@ def test_the_card_in_here_is_known_or_the_processor_is_told(capsys) -> None:
     assert len(answer["runs"]) > 5
 
 
+def test_a_machine_without_a_gpu_is_asked_for_the_very_workloads_in_fp32(
+    capsys, monkeypatch
+) -> None:
+    about = {"os": "Linux", "architecture": "x86_64", "cpu": "Test CPU", "cores_logical": 4}
+    machine = MachineInfo(**about, ram_mib=64_000, no_gpu="no NVIDIA GPU")
+    monkeypatch.setattr(tier_reports, "this_machine", lambda: (machine, Here()))
+    asked = ("--workload", "sdxl 768x768 b8 fp16 30", "--workload", "sd15 512x512 b1 fp32 20")
+    assert run("tiers", "--card", "here", *asked, "--json") == 0
+    changed, kept = json.loads(capsys.readouterr().out)["runs"]
+    drawn = changed["workload"]
+    assert (drawn["model"], drawn["width"], drawn["batch"]) == ("sdxl", 768, 8)
+    assert drawn["precision"] == "fp32"
+    assert "in fp32, not fp16, on a processor" in changed["reason"]
+    assert kept["workload"]["model"] == "sd15"
+    assert "fp32" not in kept["reason"]
+
+
 def test_the_card_in_here_has_the_memory_that_its_driver_reports(capsys, monkeypatch) -> None:
     gpu = GpuInfo(index=0, name="Tesla T4", uuid="GPU-1", memory_total_mib=15109.0)
     about = {"os": "Linux", "architecture": "x86_64", "cpu": "Test CPU", "cores_logical": 4}

@@ -142,17 +142,24 @@ def _on_its_precision(workload: Workload, card: Card) -> tuple[Workload, str]:
     return workload.model_copy(update={"precision": "fp16"}), note
 
 
-def runnable_on_processor(name: str, cells: Sequence[TimedCell], ram_gib: float) -> Room:
+def runnable_on_processor(
+    name: str,
+    cells: Sequence[TimedCell],
+    ram_gib: float,
+    *,
+    workloads: Sequence[Workload] = (),
+) -> Room:
     """Return what a machine without a known card can run, in fp32, from its own cells."""
     found = []
-    for usual in usual_workloads():
-        workload = usual.model_copy(update={"precision": "fp32"})
+    for asked in workloads or usual_workloads():
+        workload = asked.model_copy(update={"precision": "fp32"})
+        note = "" if asked == workload else f"in fp32, not {asked.precision}, on a processor"
         need = need_of(workload, Software())
         low, peak, high = (
             (mib - CONTEXT_MIB) / 1024 for mib in (need.low_mib, need.peak_mib, need.high_mib)
         )
         fit = "fits" if high <= RAM_SHARE * ram_gib else "tight" if peak <= ram_gib else NO_ROOM
-        base = Runnable(workload, fit, peak, low, high, None, None, None, None, None)
+        base = Runnable(workload, fit, peak, low, high, None, None, None, None, None, note)
         found.append(_timed(base, cells) if fit != NO_ROOM else base)
     return Room(name, ram_gib, tuple(found))
 
@@ -163,7 +170,7 @@ def _timed(base: Runnable, cells: Sequence[TimedCell]) -> Runnable:
     of_model = {cell.workload for cell in own if cell.workload.model == base.workload.model}
     if len(of_model) < MIN_OWN_CELLS:
         lacking = f"{len(of_model)} of its cells were measured here, {MIN_OWN_CELLS} are needed"
-        return base._replace(reason=f"no time: {lacking}")
+        return base._replace(reason="; ".join(filter(None, (f"no time: {lacking}", base.reason))))
     from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
 
     told = predict_cell(fit_cells(own, on_gpu=False), base.workload)

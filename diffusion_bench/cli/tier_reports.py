@@ -88,7 +88,8 @@ def _pictures_room(
             card_here = match.card.giving(gpu.memory_total_mib)
             return runnable_on(card_here, told.findings, ram_gib=ram_gib, workloads=workloads)
         typer.echo(f"note: {match.reason}; this is what the processor can run", err=True)
-    return runnable_on_processor(machine.cpu, cells_on(told.digests, here), ram_gib)
+    cells = cells_on(told.digests, here)
+    return runnable_on_processor(machine.cpu, cells, ram_gib, workloads=workloads)
 
 
 def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:
