@@ -32,7 +32,7 @@ def make_entry(**facts: Any) -> VoiceEntry:
         "title": "Echo, a fake",
         "family": "fake",
         "source": "bundled",
-        "location": "nowhere",
+        "location": f"nowhere/{facts.get('name', 'echo')}",
         "licence": "MIT",
         "sample_rate": RATE,
         "samplers": ("ddim", "ddpm"),

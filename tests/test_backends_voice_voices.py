@@ -15,6 +15,8 @@ import torch
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice import voices
 from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
+from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.voices import (
     UnknownVoice,
     VoiceUnavailable,
@@ -83,6 +85,31 @@ def test_a_voice_of_a_model_in_the_home_folder_is_found_however_the_model_is_typ
         assert find_voice("mum", model).model == model
     with pytest.raises(VoiceUnavailable, match="means nothing to ~/other"):
         find_voice("mum", "~/other")
+
+
+TORTOISES = [name for name, entry in voice_catalog().items() if entry.family == "tortoise"]
+
+
+@pytest.mark.parametrize("encoder", TORTOISES)
+@pytest.mark.parametrize("speaker", [*TORTOISES, "jbetker/tortoise-tts-v2"])
+def test_a_voice_serves_every_preset_of_the_weights_that_encoded_it(
+    encoder: str, speaker: str
+) -> None:
+    save_voice("mum", VoiceState(encoder, STATE.tensors))
+    found = find_voice("mum", speaker)
+    assert isinstance(found, VoiceState)
+    refuse_foreign(find_voice_model(speaker), found)
+    refuse_foreign(find_voice_model(speaker), VoiceState(encoder, STATE.tensors))
+
+
+@pytest.mark.parametrize("speaker", ["echo", "vibevoice-7b", "vibevoice"])
+def test_weights_of_another_kind_or_place_are_another_model(speaker: str) -> None:
+    encoder = "tortoise" if speaker == "echo" else ({"vibevoice", "vibevoice-7b"} - {speaker}).pop()
+    save_voice("mum", VoiceState(encoder, STATE.tensors))
+    with pytest.raises(VoiceUnavailable, match=f"encoded by {encoder} .* nothing to {speaker}"):
+        find_voice("mum", speaker)
+    with pytest.raises(ValueError, match=f"encoded by {encoder} .* nothing to {speaker}"):
+        refuse_foreign(find_voice_model(speaker), VoiceState(encoder, STATE.tensors))
 
 
 def test_voices_are_listed_with_what_they_are_for(sample_voices: Path) -> None:

@@ -43,7 +43,7 @@ def voice_choices(*, shared: bool) -> list[tuple[str, str]]:
 def _title(voice: VoiceListing) -> str:
     if voice.source == "bundled":
         return voice.title or voice.name
-    return f"{voice.name} (saved{f', for {voice.model} only' if voice.model else ''})"
+    return f"{voice.name} (saved{f', encoded by {voice.model}' if voice.model else ''})"
 
 
 def voice_fields(*, shared: bool) -> Fields:

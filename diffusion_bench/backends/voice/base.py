@@ -64,7 +64,7 @@ class VoiceEntry(Record):
 
 @dataclass(frozen=True)
 class VoiceState:
-    """A voice as one model has encoded it; valid for that model only. Tensors lie on the CPU."""
+    """A voice as one model has encoded it, which its weights alone know. Tensors lie on the CPU."""
 
     model: str
     tensors: dict[str, Tensor]

@@ -84,6 +84,21 @@ def find_voice_model(name: str) -> VoiceEntry:
     )
 
 
+def encodes_alike(model: str, other: str) -> bool:
+    """Return whether a voice that one model has encoded means the same to the other.
+
+    It does for those of one family in one place, which have the same weights: Tortoise's presets.
+    Both are what `find_voice_model` takes; one that is not here any more is like its own name only.
+    """
+    if os.path.expanduser(model) == os.path.expanduser(other):
+        return True
+    try:
+        one, another = find_voice_model(model), find_voice_model(other)
+    except UnknownModel:
+        return False
+    return (one.family, one.location) == (another.family, another.location)
+
+
 def load_voice_model(
     model: VoiceEntry | str, *, device: str, precision: PrecisionName
 ) -> VoiceModel:

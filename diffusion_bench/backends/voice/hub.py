@@ -11,6 +11,7 @@ from torch import Tensor
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import at_rate
+from diffusion_bench.backends.voice.catalog import encodes_alike
 from diffusion_bench.records import VoiceRequest
 
 SILENCE = 1e-4  # a peak under -80 dB of full scale
@@ -41,8 +42,8 @@ def check_recording(reference: Reference, entry: VoiceEntry) -> None:
 
 
 def refuse_foreign(entry: VoiceEntry, state: VoiceState) -> None:
-    """Raise ValueError for a voice that another model has encoded."""
-    if state.model != entry.name:
+    """Raise ValueError for a voice that another model has encoded, with other weights."""
+    if not encodes_alike(state.model, entry.name):
         raise ValueError(
             f"the voice was encoded by {state.model} and means nothing to {entry.name}; "
             "encode it again from its recording"

@@ -24,6 +24,7 @@ from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.catalog import encodes_alike
 from diffusion_bench.records import Record, explain
 from diffusion_bench.reports.whole_file import write_whole
 
@@ -46,7 +47,7 @@ class VoiceUnavailable(ValueError):
 
 
 class VoiceListing(Record):
-    """A voice that can be named. `model` is the only one it is for, `None` where any will do."""
+    """A voice that can be named. `model` is what encoded it, `None` where any will do."""
 
     name: str
     source: Literal["bundled", "saved"]
@@ -179,7 +180,7 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
     if facts.kind == RECORDING:
         samples = tensors[SAMPLES].numpy().astype(np.float32)
         return Reference(samples, facts.sample_rate, facts.transcript)
-    if os.path.expanduser(facts.model) != os.path.expanduser(model):
+    if not encodes_alike(facts.model, model):
         raise VoiceUnavailable(
             f"voice {name!r} was encoded by {facts.model} and means nothing to {model}; "
             "save it again from its recording"
