@@ -44,6 +44,24 @@ def test_a_cell_is_a_workload_guided_only_where_it_asks_for_guidance() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "passes"),
+    [
+        ("stabilityai/sdxl-turbo", 2),
+        ("black-forest-labs/FLUX.1-schnell", 2),
+        ("black-forest-labs/FLUX.1-dev", 1),
+    ],
+)
+def test_a_distilled_model_given_guidance_is_called_twice_unless_it_is_an_input(
+    model: str, passes: int
+) -> None:
+    """FLUX.1-dev takes the scale as an input; the pipelines of the others add a second pass."""
+    (cell,) = timed_cells(digest(model=model, guidance_scale=3.5))
+    assert cell.workload.guided == (passes == 2)
+    (plain,) = timed_cells(digest(model=model, guidance_scale=1.0))
+    assert not plain.workload.guided
+
+
+@pytest.mark.parametrize(
     "unfit",
     [
         {"gpu": None},

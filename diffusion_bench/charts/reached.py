@@ -18,7 +18,7 @@ from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.cost import OPERATORS, Attention, Guidance, StageCost, cost_of
 from diffusion_bench.tiers.efficiency import shipped_efficiency
 from diffusion_bench.tiers.roofline import Work, figures_of, gpu_seconds, host_seconds, work_of
-from diffusion_bench.tiers.workload import guided_by_default, model_named
+from diffusion_bench.tiers.workload import guided_at, model_named
 
 STEP = "denoising step"
 # Of the ways to run a model, those that leave the counted work of a step as it is.
@@ -122,7 +122,7 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
         height=request.height,
         batch=request.batch,
         precision=precision,
-        guided=request.guidance_scale > 1 and guided_by_default(model),
+        guided=guided_at(model, request.guidance_scale),
         attention=attention,
         guidance=guidance,
     )

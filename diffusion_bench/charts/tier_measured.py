@@ -17,7 +17,7 @@ from diffusion_bench.tiers.calibrate import Residual
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.predict import residual_of
-from diffusion_bench.tiers.workload import TimedCell, Workload, guided_by_default, model_named
+from diffusion_bench.tiers.workload import TimedCell, Workload, guided_at, model_named
 
 # What makes a cell no measure of the card it ran on.
 UNFAIR = frozenset({"emulated", "throttled", "contended", "on battery"})
@@ -217,27 +217,26 @@ def _fair_workload(cell: CellDigest) -> Workload | None:
     """Return a cell's workload, `None` where there is nothing to learn from it."""
     if UNFAIR & set(cell.labels.split(",")) or cell.denoising_s <= 0:
         return None
-    guided = cell.guidance_scale > 1
-    return _workload(
-        (cell.model, cell.sampler, cell.precision),
-        (cell.width, cell.height, cell.batch, cell.steps),
-        guided,
-    )
+    return _asked_workload(cell)
 
 
 def _shared_workload(cell: SharedDigest) -> Workload | None:
     if (UNFAIR | {"one processor"}) & set(cell.labels.split(",")):
         return None
+    return _asked_workload(cell)
+
+
+def _asked_workload(cell: CellDigest | SharedDigest) -> Workload | None:
     return _workload(
         (cell.model, cell.sampler, cell.precision),
         (cell.width, cell.height, cell.batch, cell.steps),
-        cell.guidance_scale > 1,
+        cell.guidance_scale,
     )
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _workload(
-    names: tuple[str, str, str], sizes: tuple[int, int, int, int], guided: bool
+    names: tuple[str, str, str], sizes: tuple[int, int, int, int], guidance_scale: float
 ) -> Workload | None:
     """Return a workload, remembered: thousands of reports measure the same few."""
     model, sampler, precision = names
@@ -253,7 +252,7 @@ def _workload(
                 "precision": precision,
                 "steps": steps,
                 "sampler": sampler,
-                "guided": guided and guided_by_default(known),
+                "guided": guided_at(known, guidance_scale),
             }
         )
     except ValueError:  # a model nobody has counted, or a size nothing draws

@@ -36,6 +36,7 @@ TABLE_NAMES = {
 }
 # Distilled to draw without guidance, or with a guidance that is an input of the network.
 UNGUIDED = ("sdxl-turbo", "flux1-schnell", "flux1-dev")
+GUIDED_INSIDE = ("flux1-dev",)  # whatever the scale is, it is an input of the only pass
 TWICE = re.compile(r"heun|dpm2|dpm\+\+ ?(2s|sde)|dpmpp_(2s|sde)", re.IGNORECASE)
 
 ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
@@ -117,6 +118,14 @@ def model_named(name: str) -> str:
 def guided_by_default(model: str) -> bool:
     """Return whether a model, by its short name, is usually called twice a step, for guidance."""
     return model not in UNGUIDED
+
+
+def guided_at(model: str, guidance_scale: float) -> bool:
+    """Return whether a model, by its short name, is called twice a step at a guidance scale.
+
+    Models distilled to do without guidance do it twice as well when they are given one.
+    """
+    return guidance_scale > 1 and model not in GUIDED_INSIDE
 
 
 def precision_named(text: str) -> PrecisionName:
