@@ -29,7 +29,7 @@
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7 };
 enum { MAX_GPUS = 8, MAX_INSTANCES = 7, MAX_RULES = 64, MAX_FUNCTIONS = 48 };
-enum { FIELD_POWER_INSTANT = 186, FUNCTION_LENGTH = 64 };
+enum { FIELD_POWER_AVERAGE = 185, FIELD_POWER_INSTANT = 186, FUNCTION_LENGTH = 64 };
 
 typedef unsigned long long u64;
 typedef struct { int index, swapped; char name[96]; u64 memory_mib; double watts; } Gpu;
@@ -214,11 +214,14 @@ int nvmlDeviceGetUtilizationRates(Gpu *gpu, Utilization *rates) {
 
 #ifndef NVML_STUB_OLD
 int nvmlDeviceGetFieldValues(Gpu *gpu, int count, FieldValue *values) {
-    int code = begin("POWER_INSTANT", gpu); /* a field's own code, unlike the call's */
     for (int i = 0; i < count; i++) {
-        values[i].code = values[i].field == FIELD_POWER_INSTANT ? code : NOT_SUPPORTED;
+        int instant = values[i].field == FIELD_POWER_INSTANT, average = values[i].field == FIELD_POWER_AVERAGE;
+        int module = values[i].scope == 1 ? 200 : 0; /* what the rest of a module draws */
+        values[i].code = NOT_SUPPORTED; /* a field's own code, unlike the call's */
+        if (instant) values[i].code = begin("POWER_INSTANT", gpu);
+        if (average) values[i].code = begin("POWER_AVERAGE", gpu);
         values[i].type = 1;
-        values[i].value.u = gpu->watts * 1000;
+        values[i].value.u = (gpu->watts + module - (average ? 10 : 0)) * 1000;
     }
     return begin(__func__, gpu);
 }

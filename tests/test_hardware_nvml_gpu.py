@@ -156,6 +156,29 @@ def test_a_grace_hopper_says_that_its_energy_is_the_whole_modules(stub: Path) ->
     assert [card["power_scope"] for card in infos] == ["module", "gpu"]
 
 
+@pytest.mark.parametrize(
+    ("refused", "watts", "way"),
+    [((), 700, "instant"), (("POWER_INSTANT",), 690, "average")],
+)
+def test_a_grace_hoppers_power_is_the_whole_modules_as_its_energy_is(
+    stub: Path, refused: tuple[str, ...], watts: float, way: str
+) -> None:
+    cards = "NVIDIA GH200 480GB|97871|500;B|1|100"
+    readings, infos = run_with_stub(stub, BOTH, gpus=cards, errors=errors(*refused, code=3))
+    assert readings[0]["power_w"] == watts
+    assert infos[0]["methods"]["power_w"] == way
+    assert_untouched(readings[1])
+
+
+def test_power_of_another_scope_than_the_energys_is_no_power(stub: Path) -> None:
+    cards = "NVIDIA GH200 480GB|97871|500;B|1|100"
+    refused = errors("POWER_INSTANT", "POWER_AVERAGE", code=3)
+    readings, _ = run_with_stub(stub, BOTH, gpus=cards, errors=refused)
+    assert readings[0]["power_w"] is None
+    assert readings[0]["missing"] == {"power_w": UNSUPPORTED}
+    assert_untouched(readings[1])
+
+
 def test_a_driver_without_the_newer_questions_is_asked_the_older_ones(
     tmp_path: Path,
 ) -> None:

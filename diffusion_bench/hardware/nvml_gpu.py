@@ -14,6 +14,7 @@ from diffusion_bench.hardware.nvml_questions import (
     FIXED,
     INSTANCE,
     LIVE,
+    MODULE,
     PROCESSES,
     REFUSALS,
     SELDOM,
@@ -86,7 +87,7 @@ class NvmlGpu:
         """Return what the GPU tells now."""
         if self.lost:
             self._look_for_it()
-        live, missing = self._ask_all(LIVE)
+        live, missing = self._ask_all(MODULE if self._counts_module() else LIVE)
         seldom, seldom_missing = self._ask_seldom()
         missing = {**self._fixed_missing, **missing, **seldom_missing}
         if "energy_j" in missing:
@@ -133,6 +134,9 @@ class NvmlGpu:
     def ask_pids(self, kind: str) -> tuple[set[int] | None, str]:
         """Return the processes that use the GPU for `compute` or `graphics`, or the reason."""
         return self._ask(kind, PROCESSES[kind])
+
+    def _counts_module(self) -> bool:
+        return self._fixed.get("power_scope") == "module"
 
     def _look_for_it(self) -> None:
         """Ask for a lost GPU again, now and then; it is the same only if its UUID is."""

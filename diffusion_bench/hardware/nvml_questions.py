@@ -3,6 +3,7 @@
 FIXED   never changes, asked once         LIVE        asked at every look
 CARD    what the card may do and may use  SELDOM      moves slowly, or is slow to tell
 PROCESSES   who is on it                  INSTANCE    what an instance of MIG has of its own
+MODULE      LIVE of a chip whose energy counter is its whole module's
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def power_scope(name: str) -> str:
     return "module" if "GH200" in name.split() else "gpu"
 
 
-def _field_w(field: int) -> Question:
+def _field_w(field: int, scope: int = pynvml.NVML_POWER_SCOPE_GPU) -> Question:
     """Return the question for a power field; a field value carries its own return code."""
 
     def ask(handle: Handle) -> float:
-        value = pynvml.nvmlDeviceGetFieldValues(handle, [field])[0]
+        value = pynvml.nvmlDeviceGetFieldValues(handle, [(field, scope)])[0]
         if value.nvmlReturn != pynvml.NVML_SUCCESS:
             raise pynvml.NVMLError(value.nvmlReturn)
         return float(value.value.uiVal) / 1000
@@ -206,6 +207,14 @@ LIVE: dict[str, Ways] = {
     "sm_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_SM)),),
     "memory_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_MEM)),),
     "performance_state": (("nvml", _performance_state),),
+}
+# Power of the same scope as the energy counter, or none: nothing tells which one the older question
+# for the average power means here.
+MODULE = LIVE | {
+    "power_w": (
+        ("instant", _field_w(pynvml.NVML_FI_DEV_POWER_INSTANT, pynvml.NVML_POWER_SCOPE_MODULE)),
+        ("average", _field_w(pynvml.NVML_FI_DEV_POWER_AVERAGE, pynvml.NVML_POWER_SCOPE_MODULE)),
+    ),
 }
 SELDOM: dict[str, Ways] = {
     "pcie_generation_now": (
