@@ -70,6 +70,24 @@ def test_what_did_not_run_before_runs_for_the_first_time() -> None:
     assert second.times_before is None
 
 
+def test_after_a_tier_that_cannot_be_told_nothing_is_said_to_run_for_the_first_time() -> None:
+    chosen = path({"gpu": "RTX 9090"}, {"gpu": "RTX 4090"})
+    _, second = steps_bought(chosen, tier_rows(chosen, [SD15]))
+    assert second.images_per_hour is not None
+    assert (second.first_time, second.times_before) == (False, None)
+
+
+def test_what_does_not_run_breaks_even_with_nothing() -> None:
+    sdxl = parse_workload("sdxl 2048x2048 b64 fp32 20")
+    chosen = path({"gpu": "RTX 2060 6GB", "price": 300})
+    runs, does_not = steps_bought(
+        chosen, tier_rows(chosen, [SD15, sdxl]), prices=prices_of(0.5, None)
+    )
+    assert runs.break_even_hours == 600
+    assert does_not.images_per_hour is None
+    assert (does_not.break_even_hours, does_not.break_even_images) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("gpu", "workload", "words"),
     [

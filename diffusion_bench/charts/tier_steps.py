@@ -29,7 +29,8 @@ class StepBought(Record):
     Both rates are predicted, corrected by reports, so that they compare; of two cards, each doing
     jobs of its own. `first_time`: the tier before could not run the workload at all.
     `break_even_hours`: of use at which renting as fast a machine has cost what the step and the
-    electricity at the cards' rated power have; `break_even_images` are drawn in that time.
+    electricity at the cards' rated power have; `break_even_images` are drawn in that time. There
+    are neither for a workload without a rate.
     """
 
     tier: str
@@ -66,29 +67,29 @@ def steps_bought(
 ) -> list[StepBought]:
     """Return what each row's tier buys over the one before."""
     places = {tier.name: i for i, tier in enumerate(path.tiers)}
-    rates = {(row.tier, row.workload): predicted_rate(row) for row in rows}
+    by_work = {(row.tier, row.workload): row for row in rows}
     found = []
     for row in rows:
         place = places[row.tier]
-        before = path.tiers[place - 1].name if place else None
-        old = rates.get((before, row.workload)) if before else None
-        step = _step(path.tiers[place], row, old, first=before is None)
-        hours = break_even_hours(path.tiers[place], prices or Prices(), cards)
-        images = None
-        if hours is not None and step.images_per_hour is not None:
-            images = hours * step.images_per_hour
-        told = {
-            "break_even_hours": hours,
-            "break_even_images": images,
-            "held_back_by": held_back_by(row, cards, path.tiers[place].ram_gib),
+        before = by_work.get((path.tiers[place - 1].name, row.workload)) if place else None
+        step = _step(path.tiers[place], row, before)
+        told: dict[str, object] = {
+            "held_back_by": held_back_by(row, cards, path.tiers[place].ram_gib)
         }
+        hours = break_even_hours(path.tiers[place], prices or Prices(), cards)
+        # What is rented is as fast as the tier, which is nothing where it has no rate.
+        if hours is not None and step.images_per_hour is not None:
+            told["break_even_hours"] = hours
+            told["break_even_images"] = hours * step.images_per_hour
         found.append(step.model_copy(update=told))
     return found
 
 
-def _step(tier: Tier, row: TierRow, old: float | None, *, first: bool) -> StepBought:
+def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
     """Return what a step buys in speed; what follows from prices is added to it."""
     rate = predicted_rate(row)
+    old = predicted_rate(before) if before else None
+    could_not = before is not None and before.fit is not None and old is None
     gained = rate - old if rate is not None and old is not None else None
     each = tier.price / gained if tier.price is not None and gained and gained > 0 else None
     return StepBought(
@@ -96,7 +97,7 @@ def _step(tier: Tier, row: TierRow, old: float | None, *, first: bool) -> StepBo
         workload=row.workload.name,
         images_per_hour=rate,
         times_before=rate / old if rate is not None and old else None,
-        first_time=not first and rate is not None and old is None,
+        first_time=could_not and rate is not None,
         price=tier.price,
         price_per_gained_image_per_hour=each,
         break_even_hours=None,
