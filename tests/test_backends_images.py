@@ -246,7 +246,7 @@ def test_unknown_words_are_named_and_the_picture_is_drawn(bundled: ImageBackend)
     generation = bundled.generate(
         ask(model=BUNDLED_MODEL, prompt="A zorp, on a Blue background, qqux zorp")
     )
-    assert generation.warnings == (f"{BUNDLED_MODEL} was not trained on: zorp, qqux",)
+    assert generation.warnings == (f"{BUNDLED_MODEL} was not trained on: zorp, qqux; left out",)
     assert bundled.generate(ask(model=BUNDLED_MODEL)).warnings == ()
 
 

@@ -45,17 +45,19 @@ def test_what_a_model_knows_is_drawn_without_a_word(model: str) -> None:
 
 def test_an_unknown_word_is_named_with_the_nearest_known_ones(model: str) -> None:
     assert doubts(model, "a catt on a zzyx") == (
-        f"{model} was not trained on: catt (near: cat), zzyx",
+        f"{model} was not trained on: catt (near: cat), zzyx; left out",
     )
     assert nearest_words(model, "KITTI") == ("kitty",)
-    assert doubts(model, "a cat", "dogg") == (f"{model} was not trained on: dogg (near: dog)",)
+    assert doubts(model, "a cat", "dogg") == (
+        f"{model} was not trained on: dogg (near: dog); left out",
+    )
 
 
 def test_a_colour_of_an_object_is_said_to_be_lost_and_a_fruit_is_no_colour(model: str) -> None:
     (said,) = doubts(model, "a crimson cat on a red background")
     assert said.endswith("'on a red background': crimson")
     assert doubts(model, "an orange on a red background") == (
-        f"{model} was not trained on: an (near: a)",
+        f"{model} was not trained on: an (near: a); left out",
     )
 
 

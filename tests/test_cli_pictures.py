@@ -228,7 +228,7 @@ def test_words_the_model_never_saw_are_a_warning(
 ) -> None:
     assert generate("--negative", "zorp", "--out", str(tmp_path / "cat.png")) == 0
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0] == f"warning: {BUNDLED_MODEL} was not trained on: zorp"
+    assert errors[0] == f"warning: {BUNDLED_MODEL} was not trained on: zorp; left out"
     assert len(errors) == 2
 
 

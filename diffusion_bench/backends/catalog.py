@@ -129,5 +129,9 @@ def unknown_words(model: str, prompt: str) -> tuple[str, ...]:
     words = bundled_words(model)
     if not words:
         return ()
-    asked = re.findall(r"[^\W_]+", prompt.lower())
-    return tuple(dict.fromkeys(word for word in asked if word not in words))
+    return tuple(dict.fromkeys(word for word in said_words(prompt) if word not in words))
+
+
+def said_words(prompt: str) -> list[str]:
+    """Return the words of a prompt in order, in small letters, without punctuation."""
+    return re.findall(r"[^\W_]+", prompt.lower())

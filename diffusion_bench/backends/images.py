@@ -21,10 +21,11 @@ from diffusion_bench.backends.pipeline_calls import (
     parameters_of,
     pipeline_for,
 )
+from diffusion_bench.backends.prompt_room import cut_off
 from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
 from diffusion_bench.backends.split_model import execution_device, split_options
 from diffusion_bench.backends.stage_clock import StageClock
-from diffusion_bench.backends.words import doubts
+from diffusion_bench.backends.words import as_told, doubts
 from diffusion_bench.diffusion.schedulers import build_scheduler
 from diffusion_bench.records import (
     Generation,
@@ -142,13 +143,14 @@ class ImageBackend:
         clock = self._clock = StageClock(self.device)
         arguments = call_arguments(
             pipeline,
-            request,
+            self._as_told(request),
             noise=self.initial_latents(request),
             generators=self._noise_generators(request),
             inputs=inputs,
         )
         if captions is not None:
-            arguments["prompt"] = one_each(captions, request)
+            told = [as_told(self.model, caption) for caption in captions]
+            arguments["prompt"] = one_each(told, request)
         callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
         with self._arrangement.running(pipeline) as compiling, clock.watching(pipeline):
@@ -168,7 +170,7 @@ class ImageBackend:
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
-            warnings=self._warnings(request),
+            warnings=self._warnings(request) + cut_off(self.model, pipeline, arguments),
             notes=self.notes,
         )
 
@@ -217,6 +219,13 @@ class ImageBackend:
             return {}
 
         return step_ended
+
+    def _as_told(self, request: ImageRequest) -> ImageRequest:
+        prompts = {
+            name: as_told(self.model, getattr(request, name))
+            for name in ("prompt", "negative_prompt")
+        }
+        return request.model_copy(update=prompts)
 
     def _warnings(self, request: ImageRequest) -> tuple[str, ...]:
         return doubts(self.model, request.prompt, request.negative_prompt)

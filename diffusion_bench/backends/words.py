@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from diffusion_bench.backends.catalog import find_model, unknown_words
+from diffusion_bench.backends.catalog import (
+    bundled_words,
+    find_model,
+    said_words,
+    unknown_words,
+)
 from diffusion_bench.backends.vocabulary import KnownWords, read_words
 
 MOST_NEAR = 3
@@ -29,6 +33,16 @@ def nearest_words(model: str, word: str) -> tuple[str, ...]:
     return tuple(get_close_matches(word.lower(), known.every(), n=MOST_NEAR, cutoff=LIKENESS))
 
 
+def as_told(model: str, prompt: str) -> str:
+    """Return a prompt as a model is told it: of a bundled one's the words it knows, in their order.
+
+    Its tokenizer spells all else, a token a letter: none was taught, and they would push known
+    words out at the end. As it is for a model that lists no words.
+    """
+    known = bundled_words(model)
+    return " ".join(word for word in said_words(prompt) if word in known) if known else prompt
+
+
 def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
@@ -40,7 +54,7 @@ def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...
     if known is None:
         return ()
     strangers = _strangers(model, f"{prompt} {negative_prompt}")
-    said = re.findall(r"[^\W_]+", prompt.lower())
+    said = said_words(prompt)
     return (
         *strangers,
         *_colours(model, said, known),
@@ -57,7 +71,7 @@ def _strangers(model: str, prompt: str) -> tuple[str, ...]:
     for word in strange:
         near = nearest_words(model, word)
         named.append(f"{word} (near: {', '.join(near)})" if near else word)
-    return (f"{model} was not trained on: {', '.join(named)}",)
+    return (f"{model} was not trained on: {', '.join(named)}; left out",)
 
 
 def _colours(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
