@@ -93,8 +93,44 @@ def test_words_that_say_nothing_known_are_refused(text: str) -> None:
         parse_workload(text)
 
 
-def test_samplers_of_second_order_call_the_network_twice() -> None:
-    assert Workload(model="sd15", steps=20, sampler="Heun").calls == 40
-    assert Workload(model="sd15", steps=20, sampler="DPM++ SDE Karras").calls == 40
-    assert Workload(model="sd15", steps=20, sampler="DPM++ 2M").calls == 20
-    assert Workload(model="sd15", steps=20, sampler="Euler a").calls == 20
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "Heun",
+        "HeunDiscreteScheduler",
+        "DPM2",
+        "DPM2 a Karras",
+        "dpm_2",
+        "dpm_2_ancestral",
+        "k_dpm_2",
+        "kdpm_2",
+        "kdpm_2_a",
+        "KDPM2DiscreteScheduler",
+        "DPM++ 2S a",
+        "DPM++ SDE Karras",
+        "dpmpp_2s_ancestral",
+        "dpmpp_sde",
+        "dpm++_sde",
+    ],
+)
+def test_samplers_of_second_order_call_the_network_twice_whoever_names_them(sampler: str) -> None:
+    assert Workload(model="sd15", steps=20, sampler=sampler).calls == 40
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "DPM++ 2M",
+        "dpm++",
+        "dpmpp_2m",
+        "dpmpp_2m_sde",
+        "dpm_2m",
+        "DPM++ 3M SDE",
+        "Euler a",
+        "ddim",
+        "UniPC",
+        "lcm",
+    ],
+)
+def test_samplers_that_remember_the_step_before_call_it_once(sampler: str) -> None:
+    assert Workload(model="sd15", steps=20, sampler=sampler).calls == 20

@@ -37,7 +37,9 @@ TABLE_NAMES = {
 # Distilled to draw without guidance, or with a guidance that is an input of the network.
 UNGUIDED = ("sdxl-turbo", "flux1-schnell", "flux1-dev")
 GUIDED_INSIDE = ("flux1-dev",)  # whatever the scale is, it is an input of the only pass
-TWICE = re.compile(r"heun|dpm2|dpm\+\+ ?(2s|sde)|dpmpp_(2s|sde)", re.IGNORECASE)
+# Of second order by two calls a step; "DPM++ 2M" has it from the step before. Of folded names.
+TWICE = re.compile(r"heun|dpm2(?!m)|dpm(\+\+|pp)(2s|sde)")
+BETWEEN = re.compile(r"[\s_-]+")
 
 ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
 NOT_COMPILED = re.compile(r"no compile|compile=false", re.IGNORECASE)
@@ -92,7 +94,7 @@ class Workload(Record):
     @property
     def calls(self) -> int:
         """Return how often the network is called: samplers of second order do it twice a step."""
-        return self.steps * (2 if TWICE.search(self.sampler) else 1)
+        return self.steps * (2 if TWICE.search(BETWEEN.sub("", self.sampler.casefold())) else 1)
 
 
 class TimedCell(NamedTuple):
