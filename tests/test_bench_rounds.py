@@ -106,9 +106,11 @@ def test_energies_add_up_only_where_they_were_had_in_the_same_way() -> None:
     assert joined(visit(1.0, energy=one), silent).missing["energy"] == "no counter"
 
 
-def test_a_cell_that_fails_in_a_later_round_is_a_failed_cell() -> None:
-    failed = make_cell(status="oom", message="no room")
-    assert joined(visit(1.0), failed) == failed
+def test_a_cell_that_fails_in_a_later_round_is_a_failed_cell_in_its_place() -> None:
+    failed = make_cell(status="oom", message="no room", order=7)
+    first = visit(1.0, order=7, started_utc="2026-01-02T03:04:00Z")
+    both = joined(first, failed)
+    assert both == failed.model_copy(update={"started_utc": first.started_utc})
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -11,7 +11,15 @@ import pytest
 from fakes import NO_GPU, make_cell, make_header, make_report, make_trace
 
 from diffusion_bench.hardware.trace import to_trace
-from diffusion_bench.records import BUNDLED_SIDE, HostReading, Memory, Reading, Trace
+from diffusion_bench.records import (
+    BUNDLED_SIDE,
+    HostReading,
+    Memory,
+    Reading,
+    Trace,
+    VoiceRequest,
+    VoiceStages,
+)
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.read import read_report
@@ -22,9 +30,11 @@ from diffusion_bench.reports.schema import (
     GpuCard,
     MachineState,
     Report,
+    Sample,
 )
 
 GPU = "NVIDIA L4"
+SILENT = {"text_s": 0.0, "voice_encoder_s": 0.0, "other_s": 0.0}
 
 
 def measured_cell(steps: int = 20, order: int = 0, **changes: Any) -> Cell:
@@ -147,6 +157,29 @@ def test_a_clock_that_was_set_back_and_a_place_taken_twice_are_found():
         "1 cells started before the one they follow",
         "1 places in the order are taken twice",
     ]
+
+
+def test_a_cell_that_failed_in_a_later_round_accuses_no_other_of_a_clock_set_back():
+    """It keeps its place of the first round, and older reports give it the time of its failure."""
+    failed = measured_cell(10, 0, status="failed", message="lost", samples=(), stop_reason=None)
+    failed = failed.model_copy(update={"started_utc": "2026-01-02T04:00:00Z"})
+    report = make_report(failed, measured_cell(20, 1))
+    plan = report.header.plan.model_copy(update={"rounds": 2})
+    in_rounds = report.header.model_copy(update={"plan": plan})
+    assert titles(report.model_copy(update={"header": in_rounds})) == [
+        "nothing implausible in 2 cells"
+    ]
+    assert titles(report) == ["1 cells started before the one they follow"]
+
+
+def test_frames_of_a_voice_that_are_no_steps_of_a_denoiser_do_not_contradict_the_call():
+    """Models that speak frame by frame take steps outside of the denoising, or have none."""
+    said = VoiceRequest(text="a word")
+    stages = VoiceStages(prior_s=0.9, denoising_s=0.0, vocoder_s=0.1, **SILENT)
+    for frame_s, found in ((0.3, []), (0.5, ["steps and stages do not add up to the call"])):
+        sample = Sample(wall_s=1.0, stages=stages, step_s=(frame_s,) * 3, audio_s=2.0)
+        spoken = {"request": said, "cell_id": said.workload_id(), "samples": (sample,)}
+        assert titles(make_report(measured_cell(**spoken)), "problem") == found
 
 
 def test_the_worst_comes_first_and_one_finding_names_the_first_of_many_cells():

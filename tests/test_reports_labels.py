@@ -17,7 +17,7 @@ from diffusion_bench.reports.labels import (
     short_texts,
 )
 from diffusion_bench.reports.memory_fit import fit_verdict
-from diffusion_bench.reports.plausible import over_the_limit
+from diffusion_bench.reports.plausible_energy import over_the_limit
 from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Report
 
 # What torch calls cuda:0 is the faster card, which the driver numbers second.

@@ -15,7 +15,7 @@ from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_why import why
-from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, Speed, digest
+from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, Speed, Trace, digest
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
@@ -26,6 +26,7 @@ from diffusion_bench.reports.schema import (
     Energy,
     GpuCard,
     Header,
+    MachineState,
     ModelFacts,
     Report,
     SharedCell,
@@ -73,7 +74,7 @@ def job(index: int, **given: Any) -> DeviceJob:
         "status": "ok",
         "batch": 8,
         "seed": 0,
-        "alone_s": (4.0, 4.0, 4.0),
+        "alone_s": (3.9, 4.0, 4.1),
         "begin_s": (0.001, 0.002, 0.001),
         "end_s": (4.5, 5.0, 5.5),
         "memory": Memory(nvml_used_mib=9000.0 + index),
@@ -361,6 +362,63 @@ def test_another_pair_another_workload_and_a_spoiled_cell_are_no_evidence() -> N
     assert tier_rows(PATH, [workload], found)[0].measured_together == ()
     imported = findings_of([digest_of(report())], Here(frozenset({"hash0"})))
     assert imported.together[0].kind == "imported report"
+
+
+def limited_report(*cells: SharedCell) -> Report:
+    """Return a report of two cards that may draw 450 W each."""
+    head = header()
+    gpus = tuple(
+        card.model_copy(update={"power_limit_w": 450.0 + 100 * card.index})
+        for card in head.machine.gpus
+    )
+    machine = head.machine.model_copy(update={"gpus": gpus})
+    return Report(header=head.model_copy(update={"machine": machine}), shared=cells, source="two")
+
+
+def drawn(power_w: float, window_s: float = 15.0, **more: float) -> dict[str, Energy]:
+    whole = Energy(total_j=power_w * window_s, window_s=window_s, method="counter", **more)
+    return {"energy": whole}
+
+
+BUSY = MachineState(cpu_percent=80.0)
+GAP = tuple(i / 5 for i in range(20)) + tuple(9 + i / 5 for i in range(20))
+ODD_SHARED = {
+    "zero energy": (drawn(0.0), {}, "zero or negative", "cuda:1: 0 J"),
+    "power": (drawn(200_000.0), {}, "more power than the card", "cuda:1: 200000 W, limit 550 W"),
+    "net": (
+        drawn(200.0, idle_power_w=20.0, net_j=2000.0),
+        {},
+        "does not follow",
+        "cuda:1: net 2000 J",
+    ),
+    "window": (drawn(200.0, 4.0), {}, "shorter than its calls", "cuda:1: 4 s for calls of 15 s"),
+    "equal starts": ({"end_s": (5.0,) * 3}, {}, "too equal", "cuda:1: 3 starts of exactly 5.0 s"),
+    "equal alone": ({"alone_s": (4.0,) * 3}, {}, "too equal", "cuda:1: 3 calls alone of exactly"),
+    "label": ({}, {"labels": ("throttled",)}, "spoils it", "throttled"),
+    "trial": ({}, {"labels": ("one processor",)}, "spoils it", "one processor"),
+    "busy": ({}, {"before": BUSY}, "busy before", "processor 80 % busy"),
+    "gap": ({}, {"trace": Trace(at_s=GAP)}, "gaps in the readings", "without a reading"),
+    "silent": ({}, {"status": "failed"}, "without what their status needs", "without a message"),
+    "early": ({}, {"started_utc": "2020-01-01T00:00:00Z"}, "before the report was begun", ""),
+    "place": ({}, {"order": 1}, "taken twice", ""),
+    "unplanned": ({}, {"cell_id": "0" * 16}, "not in the report's plan", ""),
+}
+
+
+@pytest.mark.parametrize(("one", "whole", "title", "detail"), ODD_SHARED.values(), ids=ODD_SHARED)
+def test_what_cannot_be_so_of_several_devices_is_found_with_the_device(
+    one: dict[str, Any], whole: dict[str, Any], title: str, detail: str
+) -> None:
+    other = cell(share="batch", order=1)
+    sound = limited_report(cell(), other)
+    assert [found.title for found in examine_report(sound)] == ["nothing implausible in 2 cells"]
+    found = examine_report(limited_report(cell(job(0), job(1, **one), **whole), other))
+    told = [finding for finding in found if title in finding.title]
+    assert len(told) == 1
+    assert detail in told[0].detail
+    assert "nothing implausible" not in "".join(finding.title for finding in found)
+    if told[0].detail:
+        assert "jobs on 2" in told[0].detail
 
 
 def test_an_older_report_has_no_shared_cells() -> None:

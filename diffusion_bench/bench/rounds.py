@@ -12,16 +12,19 @@ FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "c
 
 
 def joined(earlier: Cell, now: Cell) -> Cell:
-    """Return the cell of all visits. One that failed now is a failed cell, whatever came before."""
+    """Return the cell of all visits. One that failed now is a failed cell, whatever came before.
+
+    It keeps the place and the beginning of the first visit.
+    """
+    place = {"order": earlier.order, "started_utc": earlier.started_utc}
     if now.status != "ok":
-        return now
+        return now.model_copy(update=place)
     first = {name: getattr(earlier, name) for name in FIRST_KNOWN}
     known = {name: value for name, value in first.items() if value is not None}
     energy = _joined_energy(earlier.energy, now.energy)
     update: dict[str, Any] = {
         **known,
-        "order": earlier.order,
-        "started_utc": earlier.started_utc,
+        **place,
         "visits": earlier.visits + now.visits,
         "samples": earlier.samples + now.samples,
         "warmup_s": earlier.warmup_s + now.warmup_s,

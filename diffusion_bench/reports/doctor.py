@@ -52,12 +52,12 @@ def check_notes(report: Report) -> Iterator[Finding]:
 def check_plan(report: Report) -> Iterator[Finding]:
     """Say which cells were planned and are absent, and which were never planned."""
     header = report.header
-    planned = set(map(header.cell_id, header.plan.cells))
     there = {cell.cell_id for cell in report.measured}
     names = header.planned_ids()
+    planned = {*names, *map(header.cell_id, header.plan.cells)}
     absent = [name for name in names if name not in there]
     # A search for a limit has no plan: what it tries next follows from what it found.
-    strange = [cell for cell in report.cells if planned and cell.cell_id not in planned]
+    strange = [cell for cell in report.measured if planned and cell.cell_id not in planned]
     if absent:
         yield Finding(
             level="note",
@@ -74,9 +74,11 @@ def check_plan(report: Report) -> Iterator[Finding]:
 
 def check_order(report: Report) -> Iterator[Finding]:
     """Say whether the order of the cells and the times they started at contradict each other."""
-    ordered = sorted(report.cells, key=lambda cell: cell.order)
+    ordered = sorted(report.measured, key=lambda cell: cell.order)
+    # One that failed in a later round has its place from the first and may have that round's time.
+    well = [cell for cell in ordered if cell.status == "ok" or report.header.plan.rounds == 1]
     backwards = [
-        later for earlier, later in pairwise(ordered) if later.started_utc < earlier.started_utc
+        later for earlier, later in pairwise(well) if later.started_utc < earlier.started_utc
     ]
     if backwards:
         yield Finding(
@@ -92,7 +94,7 @@ def check_order(report: Report) -> Iterator[Finding]:
             title=f"{len(early)} cells started before the report was begun",
             detail=name_cells(early, report),
         )
-    repeated = [order for order, n in Counter(c.order for c in report.cells).items() if n > 1]
+    repeated = [order for order, n in Counter(cell.order for cell in ordered).items() if n > 1]
     if repeated:
         yield Finding(level="note", title=f"{len(repeated)} places in the order are taken twice")
 

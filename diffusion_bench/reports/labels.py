@@ -28,14 +28,19 @@ def gpu_card(header: Header) -> GpuCard | None:
     number, uuid_hash = _gpu_number(header), header.plan.gpu_uuid_hash
     if number is not None and uuid_hash is not None:
         return next((card for card in header.machine.gpus if card.uuid_hash == uuid_hash), None)
-    return _card_numbered(number, header)
+    return card_numbered(number, header)
 
 
 def card_of(cell: Cell, header: Header) -> GpuCard | None:
     """Return the card that a cell ran on, the header's where the cell does not tell."""
     if cell.gpu_index is None:
         return gpu_card(header)
-    return _card_numbered(cell.gpu_index, header)
+    return card_numbered(cell.gpu_index, header)
+
+
+def card_numbered(index: int | None, header: Header) -> GpuCard | None:
+    """Return the card of that number of the driver's."""
+    return next((card for card in header.machine.gpus if card.index == index), None)
 
 
 def report_card(report: Report) -> GpuCard | None:
@@ -45,7 +50,7 @@ def report_card(report: Report) -> GpuCard | None:
     told = {cell.gpu_index for cell in report.cells} | {job.gpu_index for job in jobs}
     told -= {None}
     if is_gpu(header) and header.plan.gpu_uuid_hash is None and len(told) == 1:
-        return _card_numbered(told.pop(), header)
+        return card_numbered(told.pop(), header)
     return gpu_card(header)
 
 
@@ -141,10 +146,6 @@ def other_parts(
     return lambda request: ", ".join(
         words(field, getattr(request, field)) for field in varying if hasattr(request, field)
     )
-
-
-def _card_numbered(index: int | None, header: Header) -> GpuCard | None:
-    return next((card for card in header.machine.gpus if card.index == index), None)
 
 
 def _gpu_number(header: Header) -> int | None:

@@ -1,7 +1,7 @@
 """The doctor's checks of single cells, gathered into one finding for all the cells they concern.
 
 Each check looks at one cell and says what is wrong with it, "" where nothing is; the table at the
-end says how bad that is.
+end says how bad that is. `plausible_energy.py` and `plausible_quality.py` hold more of them.
 """
 
 from __future__ import annotations
@@ -12,17 +12,29 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from diffusion_bench.records import Finding, GpuTrace, Level, Memory, Trace, VoiceRequest
+from diffusion_bench.records import (
+    Finding,
+    GpuTrace,
+    Level,
+    Memory,
+    Trace,
+    VoiceRequest,
+    VoiceStages,
+)
 from diffusion_bench.reports.findings import name_cells
-from diffusion_bench.reports.labels import card_of
+from diffusion_bench.reports.plausible_energy import (
+    net_above_gross,
+    over_the_limit,
+    short_window,
+    zero_energy,
+)
 from diffusion_bench.reports.plausible_quality import (
     impossible_quality,
     unexplained_quality,
     unplanned_quality,
 )
-from diffusion_bench.reports.schema import Cell, Header, Report, Sample
+from diffusion_bench.reports.schema import Cell, Header, Report, Sample, SharedCell
 
-POWER_SLACK = 1.1  # sensors are off by a few percent, and limits are passed for a moment
 LARGE_GAP_S = 1.0
 GAP_FACTOR = 5
 BUSY_PERCENT = 20.0
@@ -34,16 +46,23 @@ GPU_COLUMNS = GpuTrace.model_fields.keys() - {"index", "name"}
 
 
 class CellCheck(NamedTuple):
-    """A question asked of every cell; called with a report, it answers with one finding or none."""
+    """A question asked of every cell; called with a report, it answers with one finding or none.
+
+    `shared` asks it of a cell that several devices shared; `None` where they store nothing of it.
+    """
 
     level: Level
     title: str
     look: Callable[[Cell, Header], str]
     advice: str = ""
+    shared: Callable[[SharedCell, Header], str] | None = None
 
     def __call__(self, report: Report) -> list[Finding]:
         """Return a finding that names the first cell it concerns and counts the others."""
-        told = [(cell, self.look(cell, report.header)) for cell in report.cells]
+        told: list[tuple[Cell | SharedCell, str]] = []
+        told += [(cell, self.look(cell, report.header)) for cell in report.cells]
+        if self.shared is not None:
+            told += [(cell, self.shared(cell, report.header)) for cell in report.shared]
         seen = [(cell, words) for cell, words in told if words]
         if not seen:
             return []
@@ -53,49 +72,7 @@ class CellCheck(NamedTuple):
         return [Finding(level=self.level, title=self.title, detail=detail, advice=self.advice)]
 
 
-def zero_energy(cell: Cell, header: Header) -> str:
-    """Find energy that is zero or negative, which no device that works uses."""
-    energies = [sample.energy_j for sample in cell.samples if sample.energy_j is not None]
-    energies += [cell.energy.total_j] if cell.energy else []
-    low = min(energies, default=1.0)
-    return f"{low:g} J" if low <= 0 else ""
-
-
-def net_above_gross(cell: Cell, header: Header) -> str:
-    """Find net energy that is not the gross energy less the idle power over the window."""
-    energy = cell.energy
-    if energy is None or energy.net_j is None:
-        return ""
-    if energy.idle_power_w is None:
-        return "net energy without an idle power"
-    expected_j = energy.total_j - energy.idle_power_w * energy.window_s
-    # A sweep may hold net energy at zero where the device drew less than it had when idle.
-    close = math.isclose(energy.net_j, expected_j, rel_tol=0.01, abs_tol=0.5)
-    if close or (energy.net_j == 0 and expected_j <= 0):
-        return ""
-    return f"net {energy.net_j:.4g} J, but {expected_j:.4g} J follow from the idle power"
-
-
-def over_the_limit(cell: Cell, header: Header) -> str:
-    """Find more power than the card may draw."""
-    limit_w = _power_limit_w(cell, header)
-    energy = cell.energy
-    if limit_w is None or limit_w <= 0 or energy is None or energy.scope != "gpu":
-        return ""
-    power_w = energy.total_j / energy.window_s
-    return f"{power_w:.0f} W, limit {limit_w:.0f} W" if power_w > POWER_SLACK * limit_w else ""
-
-
-def short_window(cell: Cell, header: Header) -> str:
-    """Find an energy window shorter than the calls it is said to cover."""
-    timed_s = math.fsum(sample.wall_s for sample in cell.samples)
-    if cell.energy is None or not cell.samples:
-        return ""
-    window_s = cell.energy.window_s
-    return f"{window_s:.3g} s for calls of {timed_s:.3g} s" if window_s < 0.9 * timed_s else ""
-
-
-def trace_gaps(cell: Cell, header: Header) -> str:
+def trace_gaps(cell: Cell | SharedCell, header: Header) -> str:
     """Find times at which nobody looked at the machine."""
     gaps = [later - earlier for earlier, later in pairwise(_looks(cell.trace))]
     if len(gaps) < 2:
@@ -109,7 +86,7 @@ def trace_gaps(cell: Cell, header: Header) -> str:
     return ""
 
 
-def busy_before(cell: Cell, header: Header) -> str:
+def busy_before(cell: Cell | SharedCell, header: Header) -> str:
     """Find a machine that was not at rest before the cell."""
     before = cell.before
     if before is None:
@@ -124,7 +101,7 @@ def busy_before(cell: Cell, header: Header) -> str:
     return ", ".join(words)
 
 
-def marked(cell: Cell, header: Header) -> str:
+def marked(cell: Cell | SharedCell, header: Header) -> str:
     """Find labels that the sweep itself gave the cell."""
     spoiled = [label for label in cell.labels if label not in ("extrapolated", "emulated")]
     return ", ".join(spoiled)
@@ -171,6 +148,15 @@ def all_equal(cell: Cell, header: Header) -> str:
     return ""
 
 
+def equal_starts(cell: SharedCell, header: Header) -> str:
+    """Find a device whose starts, or calls alone, took equal times to the last digit."""
+    for job in cell.jobs:
+        for what, times in (("starts", job.end_s), ("calls alone", job.alone_s)):
+            if len(times) >= MIN_EQUAL_SAMPLES and len(set(times)) == 1:
+                return f"{job.device}: {len(times)} {what} of exactly {times[0]!r} s"
+    return ""
+
+
 def unexplained(cell: Cell, header: Header) -> str:
     """Find metrics that are absent without a reason."""
     if cell.status != "ok":
@@ -185,9 +171,9 @@ def unexplained(cell: Cell, header: Header) -> str:
     return ", ".join(absent)
 
 
-def no_figures(cell: Cell, header: Header) -> str:
+def no_figures(cell: Cell | SharedCell, header: Header) -> str:
     """Find cells that ended well without a sample, or badly with some and no message."""
-    if cell.status == "ok" and not cell.samples:
+    if cell.status == "ok" and cell.without_figures:
         return "ended well without a sample"
     if cell.status != "ok" and not cell.message:
         return f"ended as {cell.status} without a message"
@@ -205,13 +191,6 @@ def _looks(trace: Trace) -> list[float]:
     return [at_s for at_s, values in zip(trace.at_s, told, strict=True) if set(values) != {None}]
 
 
-def _power_limit_w(cell: Cell, header: Header) -> float | None:
-    if cell.before is not None and cell.before.gpu_power_limit_w is not None:
-        return cell.before.gpu_power_limit_w
-    card = card_of(cell, header)
-    return card.power_limit_w if card else None
-
-
 def _sum_of(sample: Sample) -> str:
     """Return what does not add up in one sample."""
     slack_s = max(SUM_SLACK * sample.wall_s, SUM_SLACK_S)
@@ -221,21 +200,33 @@ def _sum_of(sample: Sample) -> str:
     whole_s, steps_s = math.fsum(stages), math.fsum(sample.step_s)
     if abs(whole_s - sample.wall_s) > slack_s:
         return f"stages of {whole_s:.4g} s in a call of {sample.wall_s:.4g} s"
+    if isinstance(sample.stages, VoiceStages):  # its steps may be frames, with all that makes one
+        too_long = steps_s > sample.wall_s + slack_s
+        return f"steps of {steps_s:.4g} s in a call of {sample.wall_s:.4g} s" if too_long else ""
     if sample.step_s and abs(steps_s - sample.stages.denoising_s) > slack_s:
         return f"steps of {steps_s:.4g} s in {sample.stages.denoising_s:.4g} s of denoising"
     return ""
 
 
 CELL_CHECKS: Sequence[CellCheck] = (
-    CellCheck("problem", "energy that is zero or negative", zero_energy),
-    CellCheck("problem", "net energy that does not follow from the gross", net_above_gross),
-    CellCheck("problem", "more power than the card may draw", over_the_limit),
-    CellCheck("problem", "an energy window shorter than its calls", short_window),
+    CellCheck("problem", "energy that is zero or negative", zero_energy, shared=zero_energy),
+    CellCheck(
+        "problem",
+        "net energy that does not follow from the gross",
+        net_above_gross,
+        shared=net_above_gross,
+    ),
+    CellCheck(
+        "problem", "more power than the card may draw", over_the_limit, shared=over_the_limit
+    ),
+    CellCheck(
+        "problem", "an energy window shorter than its calls", short_window, shared=short_window
+    ),
     CellCheck("problem", "steps and stages do not add up to the call", sums),
     CellCheck("problem", "another number of steps than was asked for", step_counts),
     CellCheck("problem", "labels that contradict the content", labelled),
-    CellCheck("problem", "samples too equal to have been measured", all_equal),
-    CellCheck("problem", "cells without what their status needs", no_figures),
+    CellCheck("problem", "samples too equal to have been measured", all_equal, shared=equal_starts),
+    CellCheck("problem", "cells without what their status needs", no_figures, shared=no_figures),
     CellCheck("problem", "figures of quality that cannot be", impossible_quality),
     CellCheck("problem", "quality that is not the plan's", unplanned_quality),
     CellCheck(
@@ -243,9 +234,10 @@ CELL_CHECKS: Sequence[CellCheck] = (
         "the machine was busy before a cell",
         busy_before,
         "close other programs and measure again",
+        shared=busy_before,
     ),
-    CellCheck("warning", "measured in a state that spoils it", marked),
-    CellCheck("warning", "gaps in the readings of the hardware", trace_gaps),
+    CellCheck("warning", "measured in a state that spoils it", marked, shared=marked),
+    CellCheck("warning", "gaps in the readings of the hardware", trace_gaps, shared=trace_gaps),
     CellCheck("note", "metrics are absent without a reason", unexplained),
     CellCheck("note", "quality is absent without a reason", unexplained_quality),
 )

@@ -130,6 +130,12 @@ def name_shared(reports: Sequence[Report]) -> Callable[[SharedCell], str]:
     return lambda cell: name(cell.request)
 
 
+def name_whole(reports: Sequence[Report]) -> Callable[[SharedCell], str]:
+    """Return a function that names a shared cell with the way it is shared, and by how many."""
+    name = name_shared(reports)
+    return lambda cell: f"{name(cell)}, {cell.share} on {len(cell.jobs)}"
+
+
 def _alone_per_hour(job: DeviceJob, cell: SharedCell) -> float | None:
     return HOUR_S * cell.request.batch / median(job.alone_s) if job.alone_s else None
 
@@ -146,11 +152,11 @@ def _key(cell: SharedCell) -> tuple[object, ...]:
 def _rows(reports: tuple[Report, Report], labels: tuple[str, str]) -> list[SharedRow]:
     old, new = ({_key(cell): cell for cell in report.shared} for report in reports)
     headers = (reports[0].header, reports[1].header)
-    name, rows = name_shared(reports), []
+    name, rows = name_whole(reports), []
     for key in {**old, **new}:
         cell = new.get(key) or old[key]
         named = {
-            "cell": f"{name(cell)}, {cell.share} on {len(cell.jobs)}",
+            "cell": name(cell),
             "baseline": labels[0],
             "other": labels[1],
         }
