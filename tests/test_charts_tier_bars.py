@@ -7,6 +7,7 @@ import pytest
 from diffusion_bench.charts.tier_bars import METRICS, bars_numbers, bars_table, row_key
 from diffusion_bench.charts.tier_evidence import LOOKS, bars_figure
 from diffusion_bench.charts.tier_limits import bottleneck_sentences, held_back_by
+from diffusion_bench.charts.tier_measured import MANY
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_steps import Prices, steps_bought
 from diffusion_bench.charts.tier_together import Together
@@ -52,8 +53,16 @@ def test_every_kind_of_evidence_is_a_bar_with_its_interval(four_kinds) -> None:
     assert [bar.value for bar in bars] == [1, 1.25, 1.5, 2]
     assert (bars[0].low, bars[0].high) == pytest.approx((0.9, 1.1))
     assert bars[1].low is None
-    assert "median of 7 reports" in bars[1].detail
+    assert bars[1].detail == "median of 7 reports, the interval holds 80 % of them"
     assert "12 users' records" in bars[2].detail
+
+
+def test_of_a_few_reports_the_interval_is_told_to_be_their_range(four_kinds) -> None:
+    few = evidence("imported report", 5, seconds_low=4, seconds_high=6, records=9, reports=MANY - 1)
+    (bar,) = bars_numbers(
+        [four_kinds.model_copy(update={"evidence": (few,)})], "seconds an image"
+    ).bars
+    assert bar.detail == f"median of {MANY - 1} reports, the interval is their range"
 
 
 def test_images_an_hour_turn_the_interval_round(four_kinds) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
+from diffusion_bench.charts.tier_measured import spread_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.charts.tier_steps import Prices
 from diffusion_bench.reports.cost import JOULES_PER_KWH
@@ -136,7 +137,7 @@ def _bar(
 def _detail(row: TierRow, one: Evidence) -> str:
     told = []
     if one.reports and one.reports > 1:
-        told.append(f"median of {one.reports} reports, the interval holds 80 % of them")
+        told.append(f"median of {one.reports} reports, {spread_words(one.reports)}")
     elif one.records:
         what = "users' records" if one.kind == "published" else "timed calls"
         told.append(f"{one.records} {what}")

@@ -45,8 +45,8 @@ class Measured(NamedTuple):
     """A cell measured on a known card, by one report or by several.
 
     `seconds` is of one call: the median, over reports where there are several, and then the
-    interval holds the middle 80 percent of them. `calls` counts timed calls. `energy_j` is of one
-    call, where it was measured.
+    interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
+    it was measured.
     """
 
     card: Card
@@ -280,6 +280,11 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         source=_names([source for _, source in group]),
         here=here,
     )
+
+
+def spread_words(reports: int) -> str:
+    """Return what the interval of a figure of several reports is."""
+    return "the interval holds 80 % of them" if reports >= MANY else "the interval is their range"
 
 
 def _interval(cells: Sequence[CellDigest]) -> tuple[float | None, float | None]:

@@ -35,7 +35,7 @@ def print_study(study: Study) -> None:
 
 def print_room(room: Room) -> None:
     """Print what a card can run."""
-    columns = ("workload", "verdict", "GiB", "s/image", "80 %", "largest batch", "rests on")
+    columns = ("workload", "verdict", "GiB", "s/image", "interval", "largest batch", "rests on")
     if room.runs:
         _print_table(columns, [_run_cells(one) for one in room.runs])
     if room.speech:
@@ -66,7 +66,7 @@ def as_json(value: Any) -> Any:
 
 
 def _print_rows(rows: Sequence[TierRow]) -> None:
-    columns = ("tier", "card", "workload", "s/image", "80 %", "images/h", "J/image", "GiB")
+    columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", "GiB")
     _print_table((*columns, "fit", "basis"), [_row_cells(row) for row in rows])
     for row in rows:
         start = f"{row.tier}, {row.workload.name}"
