@@ -15,6 +15,7 @@ import soundfile
 from fake_voices import (
     FakeVoiceModel,
     StreamingFake,
+    install,
     install_page_world,
     make_entry,
     make_reference,
@@ -493,11 +494,28 @@ def test_candidates_are_ranked_and_each_file_speaks_for_itself(make_speaking, mo
         "seed 9, similarity 0.50",
         "seed 7, similarity 0.10",
     ]
+    assert Path(last.audio).name == "ai-speech-seed-8.wav"
     assert last.audio == last.spoken[0].path
     recipes = [read_recipe(Path(one.path)) for one in last.spoken]
     assert [recipe.candidate for recipe in recipes] == [1, 2, 0]
     assert all(detect(*sound(one.path)).found for one in last.spoken)
     assert len({Path(one.path).read_bytes() for one in last.spoken}) == 3
+
+
+def test_candidates_of_one_seed_are_told_apart_by_their_number(make_speaking, monkeypatch):
+    install(monkeypatch, FakeVoiceModel(make_entry(name="tortoise", candidates_alone=False)))
+    monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)
+
+    last = last_of(make_speaking().speak(VALUES | {"batch": 2, "model": "tortoise"}, None))
+
+    assert {one.label.partition(", similarity")[0] for one in last.spoken} == {
+        "seed 7, candidate 1 of 2",
+        "seed 7, candidate 2 of 2",
+    }
+    for one in last.spoken:
+        number = read_recipe(Path(one.path)).candidate + 1
+        assert Path(one.path).name == f"ai-speech-seed-7-candidate-{number}.wav"
+        assert Path(one.recipe_path).name == f"ai-speech-seed-7-candidate-{number}.json"
 
 
 def test_cancelling_stops_within_a_step_and_leaves_nothing(make_speaking, monkeypatch, outbox):

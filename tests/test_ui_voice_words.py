@@ -4,10 +4,13 @@ import pytest
 
 from diffusion_bench.audio.speech_measures import judge_speech
 from diffusion_bench.backends.voice.ranking import Candidate
-from diffusion_bench.records import VoiceStep
+from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.records import VoiceRequest, VoiceStep
 from diffusion_bench.ui.voice_words import (
     candidate_label,
     measures_table,
+    recipe_line,
+    seed_words,
     step_line,
     text_line,
 )
@@ -67,5 +70,17 @@ def test_without_a_reference_or_a_sound_nothing_is_made_up():
 def test_a_candidate_that_cannot_be_compared_is_named_by_its_seed():
     samples = make_reference().samples
 
-    assert candidate_label(Candidate(0, samples, None), 7) == "seed 7"
-    assert candidate_label(Candidate(0, samples, 0.876), 7) == "seed 7, similarity 0.88"
+    recipe = Recipe(request=VoiceRequest(text="So be it.", seed=5, batch=3), candidate=2)
+    assert candidate_label(Candidate(2, samples, None), recipe) == "seed 7"
+    assert candidate_label(Candidate(2, samples, 0.876), recipe) == "seed 7, similarity 0.88"
+
+
+@pytest.mark.parametrize("model", ["tortoise", "tortoise-ultra-fast", "a-model-of-elsewhere"])
+def test_a_candidate_is_not_named_by_a_seed_that_did_not_make_it(model):
+    fields = {"text": "So be it.", "model": model, "sampler": "ddpm", "seed": 5}
+    recipe = Recipe(request=VoiceRequest(**fields, batch=3), candidate=2)
+    label = candidate_label(Candidate(2, make_reference().samples, 0.5), recipe)
+    assert label == "seed 5, candidate 3 of 3, similarity 0.50"
+    assert "seed 5, candidate 3 of 3, from" in recipe_line(recipe)
+    alone = Recipe(request=VoiceRequest(**fields))
+    assert seed_words(alone) == "seed 5"

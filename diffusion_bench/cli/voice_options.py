@@ -31,7 +31,10 @@ Eta = Annotated[float | None, typer.Option(help="DDIM's noise: 0 none, 1 as much
 Speed = Annotated[float | None, typer.Option(help="0.5 speaks half as fast, 2 twice.")]
 Seed = Annotated[int | None, typer.Option(help="Decides the noise; -1 picks one; 0 if not given.")]
 Candidates = Annotated[
-    int | None, typer.Option(help="Speak so many, seeds counting up; the likest is --out.")
+    int | None,
+    typer.Option(
+        help="Speak so many, seeds counting up (by Tortoise all from one); the likest is --out."
+    ),
 ]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.")]
 Vocoder = Annotated[

@@ -40,7 +40,8 @@ class VoiceRequest(Record):
     `voice` names what is cloned: a bundled sample voice, a saved one, or `reference:` and the
     digest of the recording; the recording itself travels beside the request. `sampler` "native" is
     the model's own, the only one of models that do not diffuse. `temperature` scales the initial
-    noise, `speed` divides the durations. Candidate `i` of a `batch` is spoken from `seed + i`.
+    noise, `speed` divides the durations. Candidate `i` of a `batch` is spoken from `seed + i`, save
+    by Tortoise, which draws all of them from `seed`.
     """
 
     text: Annotated[str, Field(max_length=MAX_TEXT)]
@@ -71,7 +72,7 @@ class VoiceRequest(Record):
         return len(self.text)
 
     def of_candidate(self, index: int) -> Self:
-        """Return the request that speaks candidate `index` of this batch on its own."""
+        """Return the request that speaks candidate `index` on its own, by a model that can."""
         return self.model_copy(update={"seed": self.seed + index, "batch": 1})
 
     def named_fields(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from diffusion_bench.records import Speech
 from diffusion_bench.ui.complaints import in_one_line
 from diffusion_bench.ui.seeds import MAX_PAGE_SEED
 from diffusion_bench.ui.voice_limits import check_voice_model
-from diffusion_bench.ui.voice_words import candidate_label, verdict_lines
+from diffusion_bench.ui.voice_words import candidate_label, seed_words, verdict_lines
 
 LONGEST_SUSPECT_S = 600.0
 
@@ -36,13 +36,18 @@ def save_candidates(
     spoken = []
     for candidate in candidates:
         own = recipe.of_candidate(candidate.index)
-        seed = recipe.request.seed + candidate.index
-        path = folder / f"ai-speech-seed-{seed}.wav"
+        path = folder / f"{_stem(own)}.wav"
         save_speech(path, speech, own)
-        told = folder / f"ai-speech-seed-{seed}.json"
+        told = path.with_suffix(".json")
         told.write_text(json.dumps(own.model_dump(mode="json"), indent=2), encoding="utf-8")
-        spoken.append(Spoken(str(path), candidate_label(candidate, seed), str(told)))
+        spoken.append(Spoken(str(path), candidate_label(candidate, own), str(told)))
     return tuple(spoken)
+
+
+def _stem(recipe: Recipe) -> str:
+    """Return "ai-speech-seed-5", or "ai-speech-seed-5-candidate-3" where others share the seed."""
+    words = seed_words(recipe).partition(" of ")[0].replace(",", "")
+    return "-".join(["ai-speech", *words.split()])
 
 
 def read_settings(path: str | None, *, shared: bool) -> Recipe:

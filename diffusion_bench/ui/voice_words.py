@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.recording import ReferenceReport
 from diffusion_bench.audio.watermark import Detection
+from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.pronunciation.sentences import split_to_hear
@@ -82,11 +84,30 @@ def summary(speech: Speech) -> str:
     return " · ".join(parts)
 
 
-def candidate_label(candidate: Candidate, seed: int) -> str:
-    """Return what a candidate is called in the list."""
+def candidate_label(candidate: Candidate, recipe: Recipe) -> str:
+    """Return what a candidate, made by that recipe, is called in the list."""
     if candidate.similarity is None:
-        return f"seed {seed}"
-    return f"seed {seed}, similarity {candidate.similarity:.2f}"
+        return seed_words(recipe)
+    return f"{seed_words(recipe)}, similarity {candidate.similarity:.2f}"
+
+
+def seed_words(recipe: Recipe) -> str:
+    """Return which seed speaks a recipe's candidate, and which one it is where others share it."""
+    request = recipe.request
+    if request.batch == 1 or _speaks_alone(request.model):
+        return f"seed {request.seed + recipe.candidate}"
+    return f"seed {request.seed}, candidate {recipe.candidate + 1} of {request.batch}"
+
+
+def _speaks_alone(model: str) -> bool:
+    """Return whether each candidate has a seed of its own; not of a model that is not known here.
+
+    Of that one it is true, whatever it is, that the whole batch came of its first seed.
+    """
+    try:
+        return find_voice_model(model).candidates_alone
+    except UnknownModel:
+        return False
 
 
 def measures_table(found: SpeechMeasures | None) -> str:
@@ -156,7 +177,7 @@ def recipe_line(recipe: Recipe) -> str:
     source = "a recording" if request.voice.startswith("reference:") else f"voice {request.voice}"
     return (
         f"{request.model}, {request.sampler}, {request.steps} steps, "
-        f"seed {request.seed + recipe.candidate}, from {source}"
+        f"{seed_words(recipe)}, from {source}"
     )
 
 

@@ -74,6 +74,7 @@ def tortoise_entry(
         parameters_m=973,
         preset=preset,
         has_guidance=True,
+        candidates_alone=False,
         note=f"English; draws {work.samples} readings of a text and keeps the best; slow on a CPU",
     )
 

@@ -32,7 +32,8 @@ class VoiceEntry(Record):
     `companions` are hub ids or folders of what else is read: a codec, a vocoder. A model that takes
     an "x-vector" clones no recording: its `read_voice` reads a file of numbers. `preset` names an
     amount of work, where a model has several. What it `has` can be set in a request, anything else
-    of that kind is refused; one that `streams` is a `StreamingVoiceModel`.
+    of that kind is refused; one that `streams` is a `StreamingVoiceModel`. `candidates_alone`:
+    candidate `i` of a batch is what `seed + i` speaks alone; else all come of the one seed.
     """
 
     name: str
@@ -59,6 +60,7 @@ class VoiceEntry(Record):
     has_speed: bool = False
     has_vocoders: bool = False
     streams: bool = False
+    candidates_alone: bool = True
     note: str = ""
 
 
