@@ -26,7 +26,7 @@ from diffusion_bench.records import (
     SpeedProbe,
     Stages,
 )
-from diffusion_bench.reports.schema import Cell, Header, ModelFacts
+from diffusion_bench.reports.schema import Cell, GpuCard, Header, ModelFacts
 
 REQUEST = ImageRequest(prompt="a cat", steps=2)
 STARTED = "2026-01-02T03:04:05Z"
@@ -214,6 +214,21 @@ def test_memory_and_energy_are_those_of_the_card_in_use() -> None:
     assert (row.energy.total_j, row.energy.window_s) == pytest.approx((400.0, 4.0))
     assert row.energy.method
     assert not {"energy", "energy_j"} & set(row.missing)
+
+
+def test_an_energy_of_mean_powers_is_less_sure_than_one_of_fresh_ones() -> None:
+    def unsure_j(power_method: str) -> float:
+        machine = header().machine
+        cards = tuple(GpuCard(index=i, name="A", power_method=power_method) for i in (0, 1))
+        told = header().model_copy(update={"machine": machine.model_copy(update={"gpus": cards})})
+        seen = tuple(reading(8.0 + 0.5 * look, used_mib=1.0) for look in range(15))
+        energy = cell(header=told, during=seen, gpu_uuid=OURS).energy
+        assert energy is not None
+        assert energy.total_j == pytest.approx(400.0)
+        return float(energy.uncertainty_j or 0.0)
+
+    assert unsure_j("instant") == pytest.approx(2 * 0.1 * 100 + 20)
+    assert unsure_j("average") == pytest.approx(2 * 1.0 * 100 + 20)
 
 
 def test_without_a_card_its_figures_are_missing_with_a_reason_also_where_another_card_is() -> None:

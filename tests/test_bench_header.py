@@ -74,6 +74,27 @@ def test_two_runs_have_two_ids_and_one_environment() -> None:
     assert one.environment_id() == two.environment_id()
 
 
+def test_how_a_cards_power_is_read_is_kept_and_makes_no_other_environment() -> None:
+    """The driver's fresh power may fail to answer once: then its mean is read for a whole run."""
+
+    class Powered(OneCard):
+        def __init__(self, way: str) -> None:
+            super().__init__()
+            self._way = way
+
+        def cards(self) -> tuple[GpuInfo, ...]:
+            (card,) = super().cards()
+            return (card.model_copy(update={"methods": {"power_w": self._way}}),)
+
+    fresh, mean = (make_header(SWEEP, READY, Powered(way)) for way in ("instant", "average"))
+    assert [header.machine.gpus[0].power_method for header in (fresh, mean)] == [
+        "instant",
+        "average",
+    ]
+    assert fresh.environment_id() == mean.environment_id()
+    assert make_header(SWEEP, READY, OneCard()).machine.gpus[0].power_method is None
+
+
 def test_a_card_is_told_by_a_hash_and_not_by_its_uuid() -> None:
     header = make_header(SWEEP, READY, OneCard())
     (card,) = header.machine.gpus

@@ -198,6 +198,22 @@ def test_the_counters_own_update_period_bounds_what_its_edges_cost() -> None:
     assert energy.uncertainty_j == pytest.approx(2 * 150 * 0.02 + 75)
 
 
+def test_a_power_that_is_the_mean_of_a_second_leaves_a_second_unsure_at_each_edge() -> None:
+    """What flowed before and after the window may be in it, half a second off and more."""
+    watts = [900.0] * 15 + [100.0] * 35 + [300.0] * 71  # until 1.4 s, until 4.9 s, until 12 s
+    readings = [make_reading(t, power_w=w) for t, w in zip(at_10_hz(12), watts, strict=True)]
+    fresh = found(measure_energy(readings, 0, 2.0, 8.0, []))
+    mean = found(measure_energy(readings, 0, 2.0, 8.0, [], power_reach_s=1.0))
+    assert mean.total_j == fresh.total_j
+    sensor_j = 0.05 * fresh.total_j
+    assert fresh.uncertainty_j == pytest.approx(0.1 * (100 + 300) + sensor_j)
+    assert mean.uncertainty_j == pytest.approx(460 + 1.0 * 300 + sensor_j)
+    counted = [make_reading(t, energy_j=150 * t) for t in at_10_hz(12)]
+    assert measure_energy(counted, 0, 2.0, 8.0, [], power_reach_s=1.0) == measure_energy(
+        counted, 0, 2.0, 8.0, []
+    ), "a counter is no mean"
+
+
 def test_the_energy_of_a_whole_module_is_said_to_be_that() -> None:
     readings = [make_reading(t, energy_j=150 * t, power_scope="module") for t in at_10_hz(12)]
     assert found(measure_energy(readings, 0, 1.0, 11.0, [])).scope == "module"

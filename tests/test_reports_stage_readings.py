@@ -146,6 +146,26 @@ def test_a_stage_shorter_than_the_sensors_memory_tells_no_power_and_no_utilisati
     assert found["decoder"].utilization_percent == 90.0
 
 
+def test_a_power_that_is_the_mean_of_a_second_is_of_no_stage_shorter_than_that() -> None:
+    """Equal traces: where each reading is of its moment, the short stage has a power."""
+
+    def decoder(power_method: str | None) -> Seen:
+        card = HEADER.machine.gpus[0].model_copy(update={"power_method": power_method})
+        machine = HEADER.machine.model_copy(update={"gpus": (card,)})
+        short = sample(0.0).model_copy(update={"wall_s": 9.3})
+        stages = short.stages.model_copy(update={"decoder_s": 0.3})
+        cell = cell_of(gpu_trace(9.3, by_stage), short.model_copy(update={"stages": stages}))
+        return parts(cell, HEADER.model_copy(update={"machine": machine}))["decoder"]
+
+    for fresh in (None, "instant"):
+        assert decoder(fresh).power_w == pytest.approx(200.0)
+    mean = decoder("average")
+    assert (mean.power_w, mean.energy_j) == (None, None)
+    why = "it lasts 0.3 s and the sensor tells of the last 1 s"
+    assert mean.missing["power_w"] == mean.missing["energy_j"] == why
+    assert mean.peak_memory_mib is not None
+
+
 def test_two_readings_are_no_mean() -> None:
     found = parts(cell_of(gpu_trace(12.0, by_stage, every_s=0.5), sample(0.0)))["text encoder"]
     assert (found.readings, found.power_w, found.peak_memory_mib) == (2, None, None)

@@ -11,6 +11,7 @@ from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
 from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
 from diffusion_bench.records import Memory, Reading, Request
+from diffusion_bench.reports.labels import card_numbered
 from diffusion_bench.reports.schema import (
     Cell,
     Energy,
@@ -21,6 +22,7 @@ from diffusion_bench.reports.schema import (
     Sample,
     Visit,
 )
+from diffusion_bench.reports.stage_readings import power_reach_s
 
 NO_GPU_USED = "the cell ran on no GPU that could be read"
 NOT_MEASURED = "the cell was not measured"
@@ -206,7 +208,14 @@ def _energy(
 ) -> tuple[Energy | None, str]:
     if gpu_index is None and watched.gpu_uuid is not None:
         return None, "NVML does not show the GPU that the cell ran on"
-    found, why = measure_energy(watched.during, gpu_index, start_s, end_s, watched.idle)
+    found, why = measure_energy(
+        watched.during,
+        gpu_index,
+        start_s,
+        end_s,
+        watched.idle,
+        power_reach_s=power_reach_s(card_numbered(gpu_index, watched.header)),
+    )
     return (None if found is None else Energy(**found.model_dump())), why
 
 

@@ -104,6 +104,7 @@ def _card(gpu: GpuInfo) -> GpuCard:
         pcie_width=gpu.pcie_width,
         display_active=gpu.display_active,
         driver=gpu.driver,
+        power_method=gpu.methods.get("power_w"),
     )
 
 

@@ -18,6 +18,7 @@ from diffusion_bench.records import (
     Reading,
     is_one_processor,
 )
+from diffusion_bench.reports.labels import card_numbered
 from diffusion_bench.reports.schema import (
     DeviceJob,
     Energy,
@@ -26,6 +27,7 @@ from diffusion_bench.reports.schema import (
     SharedCell,
     SharedLabel,
 )
+from diffusion_bench.reports.stage_readings import power_reach_s
 
 NOT_MEASURED = "the devices were not started together"
 OF_SEVERAL_JOBS = "the processor's energy is of all jobs on it together"
@@ -191,8 +193,11 @@ def _energy(job: JobSeen, seen: Seen, jobs: Sequence[JobSeen]) -> tuple[Energy |
     if job.gpu_index is None and sum(one.gpu_index is None for one in jobs) > 1:
         return None, OF_SEVERAL_JOBS
     found: list[EnergyFound] = []
+    reach_s = power_reach_s(card_numbered(job.gpu_index, seen.header))
     for start_s, end_s in seen.windows:
-        one, why = measure_energy(seen.during, job.gpu_index, start_s, end_s, seen.idle)
+        one, why = measure_energy(
+            seen.during, job.gpu_index, start_s, end_s, seen.idle, power_reach_s=reach_s
+        )
         if one is None:
             return None, why
         found.append(one)

@@ -13,7 +13,7 @@ from diffusion_bench.records import Reading, Record
 MIN_WINDOW_S = 1.0  # power and energy registers move about every 0.1 s
 MIN_SAMPLES = 3
 MAX_GAP_S = 1.0
-MARGIN_S = 0.5  # of readings beyond the window, for what may have flowed at its edges
+MARGIN_S = 1.5  # of readings beyond the window, for what may have flowed at its edges
 MAX_UNSEEN = 0.1  # share of the window, at its edges, that may lie outside the readings
 
 COUNTER = "counter"
@@ -67,11 +67,14 @@ def measure_energy(
     start_s: float,
     end_s: float,
     idle: Sequence[Reading],
+    *,
+    power_reach_s: float = GPU_REFRESH_S,
 ) -> tuple[EnergyFound | None, str]:
     """Return the energy of a window, or `None` and the reason.
 
     Of one GPU, or of the processor's packages where `gpu_index` is `None`. `idle` are readings of
-    the machine at rest just before; half a second of looks gives the idle power.
+    the machine at rest just before; half a second of looks gives the idle power. A power is of the
+    last `power_reach_s`.
     """
     if gpu_index is None:
         running, how = _package_joules(readings, start_s, end_s)
@@ -82,10 +85,8 @@ def measure_energy(
     total_j = _advance(running, start_s, end_s)
     window_s = end_s - start_s
     idle_w = _idle_power_w(idle, gpu_index, how)
-    refresh_s, error = (
-        _refresh_s(readings, gpu_index, how),
-        RAPL_ERROR if how == RAPL else GPU_ERROR,
-    )
+    refresh_s = power_reach_s if how == INTEGRATED else _refresh_s(readings, gpu_index, how)
+    error = RAPL_ERROR if how == RAPL else GPU_ERROR
     edges_j = sum(_edge_j(running, at_s, refresh_s) for at_s in (start_s, end_s))
     return EnergyFound(
         total_j=total_j,
@@ -131,12 +132,12 @@ def _package_joules(
 
 
 def _refresh_s(readings: Sequence[Reading], gpu_index: int | None, how: str) -> float:
-    """Return how old a register may be: of a card's counter as it was seen to move, if it was."""
+    """Return how old a counter may be: of a card's as it was seen to move, if it was."""
     if how == RAPL:
         return RAPL_REFRESH_S
     looks = (find_look(reading, gpu_index) for reading in readings if gpu_index is not None)
     seen = (look.energy_update_s for look in looks if look and look.energy_update_s)
-    return next(seen, GPU_REFRESH_S) if how == COUNTER else GPU_REFRESH_S
+    return next(seen, GPU_REFRESH_S)
 
 
 def _power_scope(readings: Sequence[Reading], gpu_index: int) -> Literal["gpu", "module"]:

@@ -14,7 +14,7 @@ Format history
         whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
     6   cells on several devices at once, where a plan names them; the machine's own speed beside
-        every visit of a cell; the hash of the card that a sweep ran on
+        every visit of a cell; the hash of the card that a sweep ran on; how a card's power is read
 """
 
 from __future__ import annotations

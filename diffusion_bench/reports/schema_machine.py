@@ -13,7 +13,10 @@ MOST = 100_000  # cards or cores of one machine: no machine has so many, and an 
 
 
 class GpuCard(Record):
-    """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them."""
+    """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them.
+
+    `power_method` is how its power is read: "instant", or "average" of about the last second.
+    """
 
     index: Annotated[int, Field(ge=0, le=MOST)]
     name: Short
@@ -25,6 +28,7 @@ class GpuCard(Record):
     pcie_width: int | None = None
     display_active: bool | None = None
     driver: Short | None = None
+    power_method: Short | None = None
 
 
 class Machine(Record):
@@ -40,8 +44,12 @@ class Machine(Record):
     no_gpu: Short | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Return as JSON what makes it this machine: a screen that sleeps makes no other."""
-        return self.model_dump(mode="json", exclude={"gpus": {"__all__": {"display_active"}}})
+        """Return as JSON what makes it this machine.
+
+        A screen that sleeps makes no other, nor does another way to read its power.
+        """
+        told = {"display_active", "power_method"}
+        return self.model_dump(mode="json", exclude={"gpus": {"__all__": told}})
 
 
 class Software(Record):

@@ -16,15 +16,16 @@ from typing import Literal, NamedTuple
 
 from diffusion_bench.records import GpuTrace, Record, Stages
 from diffusion_bench.reports.labels import card_of, is_gpu
-from diffusion_bench.reports.schema import Cell, Header, Sample
+from diffusion_bench.reports.schema import Cell, GpuCard, Header, Sample
 
 StageName = Literal["text encoder", "denoising", "decoder"]
 STAGES: tuple[StageName, ...] = ("text encoder", "denoising", "decoder")
 
 MIN_READINGS = 3  # a mean of two says nothing of its own error
-# How far back one look reaches. NVML's power register moves about every 0.1 s; its utilisation is
-# of "between 1 second and 1/6 second" (nvmlUtilization_t), of which the longer is believed.
-POWER_REFRESH_S = 0.1
+# How far back one look reaches. NVML's power register moves about every 0.1 s, and older drivers
+# tell the mean of about a second only; its utilisation is of "between 1 second and 1/6 second"
+# (nvmlUtilization_t), of which the longer is believed.
+POWER_REFRESH_S, POWER_MEAN_S = 0.1, 1.0
 UTILIZATION_WINDOW_S = 1.0
 SENSOR_ERROR = 0.05  # of a card's power, as in hardware/energy.py
 TWO_SIGMA = 2.0
@@ -90,6 +91,7 @@ class _Columns(NamedTuple):
     memory: Sequence[float | None]
     utilization: Sequence[float | None]
     power: Sequence[float | None]
+    power_reach_s: float
 
 
 def stage_spans(cell: Cell) -> tuple[tuple[Span, ...], str]:
@@ -130,6 +132,11 @@ def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
         return gpus[0]
     card = card_of(cell, header)
     return next((gpu for gpu in gpus if card and gpu.index == card.index), None)
+
+
+def power_reach_s(card: GpuCard | None) -> float:
+    """Return of how many of the last seconds a card's power is told."""
+    return POWER_MEAN_S if card and card.power_method == "average" else POWER_REFRESH_S
 
 
 def _shown(cell: Cell) -> list[Sample]:
@@ -239,7 +246,7 @@ def _seen(name: str, spans: Sequence[Span], seconds: float, columns: _Columns) -
     for field, column, reach_s in (
         ("mean_memory_mib", columns.memory, 0.0),
         ("utilization_percent", columns.utilization, window_s),
-        ("power_w", columns.power, POWER_REFRESH_S),
+        ("power_w", columns.power, columns.power_reach_s),
     ):
         values = [value for index in inside if (value := column[index]) is not None]
         missing[field] = _why_not(values, seconds, reach_s)
@@ -291,7 +298,8 @@ def _columns(cell: Cell, header: Header) -> _Columns:
     else:
         columns = (trace.rss_mib, trace.cpu_percent, nothing)
     memory, utilization, power = (c if len(c) == len(trace.at_s) else nothing for c in columns)
-    return _Columns(trace.at_s, median(gaps) if gaps else 0.0, on_gpu, memory, utilization, power)
+    interval_s, reach_s = median(gaps) if gaps else 0.0, power_reach_s(card_of(cell, header))
+    return _Columns(trace.at_s, interval_s, on_gpu, memory, utilization, power, reach_s)
 
 
 def _mean_s(cell: Cell, name: StageName) -> float:
