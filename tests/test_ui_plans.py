@@ -47,6 +47,29 @@ def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hou
         read_plan('name = "x"\nrepeats = 999\n[axes]\nsteps = [2]', shared=True)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("time_limit_s = 86400\n[axes]\nsteps = [2]", r"1800 s at most \(time_limit_s\)"),
+        ("[axes]\npacked = [true]", "speeds of its list only: plain, auto"),
+        ("[axes]\nspeed = ['plain', 'bf16']", "speeds of its list only: plain, auto"),
+        ("[axes]\nresolution = [1024]\nsteps = [250]\nbatch = [4]", "is 3.0 times that"),
+    ],
+)
+def test_a_guests_sweep_keeps_its_time_guard_its_speeds_and_its_share_of_work(text, said):
+    assert read_plan(f'name = "x"\n{text}', shared=False)
+    with pytest.raises(ValueError, match=said):
+        read_plan(f'name = "x"\n{text}', shared=True)
+
+
+def test_the_work_of_a_guests_sweep_is_that_of_the_steps_that_are_run():
+    text = 'name = "x"\nmeasured_steps = 20\n[axes]\nresolution = [1024]\nsteps = [250]'
+
+    assert read_plan(text, shared=True)
+    with pytest.raises(ValueError, match="as 8 pictures of 1048576 pixels in 250 steps, and this"):
+        read_plan(text.replace("20", "250") + "\nbatch = [4]", shared=True)
+
+
 def test_a_name_that_is_not_offered_reads_no_file():
     with pytest.raises(ValueError, match="no sweep"):
         sweep_text("../pyproject.toml")
@@ -139,6 +162,7 @@ def test_visitors_sweep_no_speech_of_another_model_voice_or_size(tmp_path):
         ({"steps": [1000]}, "steps 1000 is too much"),
         ({"text": ["a" * 700]}, "too long for a shared app"),
         ({"vocoder": ["native", "some/body"]}, "vocoders of its list only"),
+        ({"text": ["a" * 600], "steps": [250], "batch": [1, 3, 4]}, "as 8 texts of 600 characters"),
     ):
         with pytest.raises(ValueError, match=said):
             read_plan(spoken(**changed), shared=True)

@@ -128,6 +128,9 @@ def test_going_on_with_no_or_an_unknown_report_is_told(sweeping):
         ({"repeats": 500}, "200 calls at most"),
         ({"stop": StopRule()}, "may not go on until it is steady"),
         ({"sustain_s": 60.0}, "may not sustain its cells"),
+        ({"time_limit_s": 86400.0}, "a call may take 1800 s at most"),
+        ({"speed": "packed"}, "speeds of its list only"),
+        ({"steps": 250, "width": 1024, "height": 1024, "repeats": 50}, "as much work as 8"),
     ],
 )
 @pytest.mark.usefixtures("empty_hub_cache")

@@ -21,15 +21,22 @@ from diffusion_bench.bench.estimate import (
     timed_calls,
 )
 from diffusion_bench.bench.measure import WARMUP_STEPS, cut
-from diffusion_bench.bench.sweep import Sweep, parse_sweep
+from diffusion_bench.bench.sweep import TIME_LIMIT_S, Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import BUNDLED_SIDE, Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.jobs import Done, Job, Jobs
-from diffusion_bench.ui.picture_limits import check_is_here, check_limits, check_model
+from diffusion_bench.ui.picture_limits import (
+    SHARED_LIMITS,
+    check_is_here,
+    check_limits,
+    check_model,
+)
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.voice_limits import (
+    MAX_SHARED_TEXT,
+    SHARED_VOICE_LIMITS,
     check_voice_is_here,
     check_voice_limits,
     check_voice_model,
@@ -39,7 +46,14 @@ from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 SWEEPS_FOLDER = Path(diffusion_bench.__file__).parents[1] / "benchmarks"
 FIRST = "quick"  # of the sweeps to choose from
 PROBE_STEPS = (2, 6)
+NOT_FOR_GUESTS = {
+    "devices": "take several devices ([devices])",
+    "stop": "go on until it is steady (stop)",
+    "sustain_s": "sustain its cells (sustain_s)",
+    "quality": "draw pictures to judge (quality)",
+}
 MAX_SHARED_CALLS = 200
+LARGEST_SHARED = 8  # a guest's sweep may be as much work as so many of the largest requests
 
 SMALLEST_SWEEP = f"""name = "mine"
 repeats = 3
@@ -160,14 +174,13 @@ def check_plan(sweep: Sweep, *, shared: bool) -> None:
 
 def _check_shared(sweep: Sweep) -> None:
     """Refuse what would keep a shared machine from its owner and the other visitors."""
-    if sweep.devices is not None:
-        raise ValueError("this app is shared: a sweep may not take several devices ([devices])")
-    if sweep.stop is not None:
-        raise ValueError("this app is shared: a sweep may not go on until it is steady (stop)")
-    if sweep.sustain_s is not None:
-        raise ValueError("this app is shared: a sweep may not sustain its cells (sustain_s)")
-    if sweep.quality is not None:
-        raise ValueError("this app is shared: a sweep may not draw pictures to judge (quality)")
+    for name, deed in NOT_FOR_GUESTS.items():
+        if getattr(sweep, name) is not None:
+            raise ValueError(f"this app is shared: a sweep may not {deed}")
+    if sweep.time_limit_s > TIME_LIMIT_S:
+        raise ValueError(
+            f"this app is shared: a call may take {TIME_LIMIT_S:g} s at most (time_limit_s)"
+        )
     cells = sweep.requests()
     for cell in cells:
         if isinstance(cell, VoiceRequest):
@@ -179,6 +192,25 @@ def _check_shared(sweep: Sweep) -> None:
         raise ValueError(
             f"this app is shared: a sweep may make {MAX_SHARED_CALLS} calls at most, and this one "
             f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {sweep.warmups} warm-ups)"
+        )
+    _check_work(sweep)
+
+
+def _check_work(sweep: Sweep) -> None:
+    """Refuse calls that are together too much work, though each is within its limits."""
+    if sweep.voice_axes is None:
+        steps, amount = SHARED_LIMITS["steps"], SHARED_LIMITS["width"] * SHARED_LIMITS["height"]
+        largest = f"pictures of {amount} pixels"
+    else:
+        steps, amount = SHARED_VOICE_LIMITS["steps"], MAX_SHARED_TEXT
+        largest = f"texts of {amount} characters"
+    most = LARGEST_SHARED * steps * amount * 2  # with guidance
+    once, warmups = _calls(sweep)
+    work = sweep.repeats * sum(map(step_work, once)) + sweep.warmups * sum(map(step_work, warmups))
+    if work > most:
+        raise ValueError(
+            f"this app is shared: a sweep may be as much work as {LARGEST_SHARED} {largest} in "
+            f"{steps} steps, and this one is {work / most:.1f} times that; shorten an axis"
         )
 
 
@@ -221,15 +253,24 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
     """
     if sweep.devices is not None:
         return None  # what several devices do at once does not follow from what one did
-    cells = sweep.requests()
-    run = [_of_steps(cell, cut(cell, sweep.measured_steps) or cell.steps) for cell in cells]
-    warmups = [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
-    once_s, warmup_s = estimate_s(run, timed), estimate_s(warmups, timed)
+    once, warmups = _calls(sweep)
+    once_s, warmup_s = estimate_s(once, timed), estimate_s(warmups, timed)
     if once_s is None or warmup_s is None:
         return None
+    cells = sweep.requests()
     beside_s = len(cells) * (IDLE_S + (sweep.sustain_s or 0.0))
     beside_s += judging_s(cells, sweep.quality, timed)
     return sweep.repeats * once_s + sweep.warmups * warmup_s + beside_s
+
+
+def _calls(sweep: Sweep) -> tuple[list[Request], list[Request]]:
+    """Return one timed call of each cell and one warm-up of each, with the steps they really run.
+
+    A timed call of many steps is cut where the sweep says so.
+    """
+    cells = sweep.requests()
+    once = [_of_steps(cell, cut(cell, sweep.measured_steps) or cell.steps) for cell in cells]
+    return once, [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
 
 
 def _of_steps(cell: Request, steps: int) -> Request:
