@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fakes import make_cell, make_header
@@ -78,6 +79,20 @@ def test_a_sweeps_name_becomes_a_file_name_and_no_path(tmp_path):
     ]
     assert {path.parent for path in paths} == {tmp_path / "reports"}
     assert (tmp_path / "reports").is_dir()
+
+
+def test_no_two_sweeps_of_one_second_get_one_file(tmp_path):
+    folder, utc = ReportFolder(tmp_path), "2026-01-02T03:04:05Z"
+    write_report(tmp_path, "quick-20260102T030405Z-2.jsonl", make_cell())  # of another app
+
+    with ThreadPoolExecutor() as visitors:
+        paths = list(visitors.map(lambda _: folder.new_path("quick", utc), range(20)))
+
+    assert len(set(paths)) == 20
+    names = sorted(path.name for path in paths)
+    assert "quick-20260102T030405Z.jsonl" in names
+    assert "quick-20260102T030405Z-2.jsonl" not in names
+    assert "quick-20260102T030405Z-3.jsonl" in names
 
 
 def test_unfinished_are_those_that_lack_cells_of_their_plan(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +38,8 @@ class ReportFolder:
     def __init__(self, folder: Path, index: ReportIndex | None = None) -> None:
         self._folder = folder
         self.index = index or ReportIndex(None)
+        self._given: set[Path] = set()  # to sweeps, which write no file before it is their turn
+        self._giving = threading.Lock()
 
     def names(self) -> list[str]:
         """Return the names of the report files, newest first, but those that are no text.
@@ -64,10 +67,20 @@ class ReportFolder:
         return self._folder / name
 
     def new_path(self, sweep_name: str, utc: str) -> Path:
-        """Return where a new report goes: `<sweep>-<time>.jsonl`; the folder is made."""
+        """Return where a new report goes: `<sweep>-<time>.jsonl`; the folder is made.
+
+        No path is given twice: the second of a name ends in -2.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         safe = re.sub(r"[^A-Za-z0-9._-]+", "-", sweep_name).strip(".-")[:60] or NO_NAME
-        return self._folder / f"{safe}-{re.sub(r'[^0-9TZ]', '', utc)}.jsonl"
+        stem = f"{safe}-{re.sub(r'[^0-9TZ]', '', utc)}"
+        path, number = self._folder / f"{stem}.jsonl", 1
+        with self._giving:
+            while path in self._given or path.exists():
+                number += 1
+                path = self._folder / f"{stem}-{number}.jsonl"
+            self._given.add(path)
+        return path
 
     def read(self, name: str) -> Report:
         """Return the report of that name; one that has not changed is not read again."""
