@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from diffusion_bench.backends.device import hold_device, pick_device
 from diffusion_bench.records import (
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.speed.choosing import Chosen
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -59,9 +61,24 @@ class Engine:
 
         Raises `DeviceBusy` if the device stays taken. `on_wait` may raise to stop waiting.
         """
+        return self.look(
+            request,
+            lambda backend: backend.generate(request, on_step, inputs=inputs),
+            wait_s=wait_s,
+            on_wait=on_wait,
+        )
+
+    def look(
+        self,
+        request: ImageRequest,
+        looking: Callable[[ImageBackend], T],
+        *,
+        wait_s: float = 0.0,
+        on_wait: Callable[[], None] | None = None,
+    ) -> T:
+        """Return what `looking` makes of the model that draws a request, loaded; as `generate`."""
         with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
-            backend, _ = self.backend_for(request)
-            return backend.generate(request, on_step, inputs=inputs)
+            return looking(self.backend_for(request)[0])
 
     def speak(
         self,

@@ -7,7 +7,15 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.ui import benchmark, hardware, reports, text_to_image, tiers, voice_cloning
+from diffusion_bench.ui import (
+    benchmark,
+    hardware,
+    how_it_works,
+    reports,
+    text_to_image,
+    tiers,
+    voice_cloning,
+)
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.hardware import Machine
 from diffusion_bench.ui.jobs import Jobs
@@ -38,12 +46,14 @@ def build(
     speaking = Speaking(engine, jobs, outbox, shared=shared)
     sweeping = Sweeping(engine, jobs, outbox, reports_folder, shared=shared)
     with gr.Blocks(title=TITLE, delete_cache=CACHE_S, analytics_enabled=False) as page:
-        gr.Markdown(f"# {TITLE}\nTry diffusion, and measure it on this machine.")
+        gr.Markdown(f"# {TITLE}\nTry diffusion, see how it works, and measure it on this machine.")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Text to image", id="t2i") as first:
                 text_to_image.build(drawing, shared=shared)
             with gr.Tab("Voice cloning", id="voice") as second:
                 voice_cloning.build(speaking, page)
+            with gr.Tab("How it works", id="inside") as inside:
+                how_it_works.build(drawing)
             with gr.Tab("Benchmark", id="bench") as third:
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
                 benchmark.build(sweeping, planning, reports_folder, third)
@@ -54,6 +64,6 @@ def build(
                 tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fifth)
             with gr.Tab("Hardware", id="hardware") as sixth:
                 timer = hardware.build(machine, page, sixth)
-        for tab in (first, second, third, fourth, fifth):
+        for tab in (first, second, inside, third, fourth, fifth):
             tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
     return page

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.downloads import Progress, fetch, presence
@@ -14,7 +14,7 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
-from diffusion_bench.records import Generation, ImageRequest, Step
+from diffusion_bench.records import Generation, ImageRequest, OnStep, Step
 from diffusion_bench.ui.asked import Asked, asked, to_request
 from diffusion_bench.ui.drawing_words import notes, step_line, summary
 from diffusion_bench.ui.jobs import Done, Job, Jobs
@@ -23,6 +23,11 @@ from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import check_is_here, check_model
 from diffusion_bench.ui.previews import Previews
 from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
+
+if TYPE_CHECKING:
+    from diffusion_bench.backends.images import ImageBackend
+
+T = TypeVar("T")
 
 
 class Picture(NamedTuple):
@@ -68,6 +73,12 @@ class _Finished(NamedTuple):
     round: int
     generation: Generation
     pictures: tuple[Picture, ...]
+
+
+class Looked(NamedTuple, Generic[T]):
+    """What came of a look into a model."""
+
+    value: T
 
 
 class Drawing:
@@ -125,15 +136,9 @@ class Drawing:
 
         with closing(self._jobs.watch(work, heartbeat_s)) as events:
             for event in events:
-                match event:
-                    case Waiting(before):
-                        yield waiting_words(before)
-                    case _Fetched(entry, progress):
-                        yield download_words(entry, progress)
-                    case Done():
-                        return
-                    case _:
-                        yield event  # type: ignore[misc]
+                if isinstance(event, Done):
+                    return
+                yield _in_words(event)
 
     def generate(
         self,
@@ -143,11 +148,29 @@ class Drawing:
         inputs: InputPictures | None = None,
     ) -> Generation:
         """Draw a request for a job that may be given up, once it is its turn."""
+        return self._with_model(
+            request, job, lambda backend: backend.generate(request, on_step, inputs=inputs)
+        )
+
+    def look(
+        self, request: ImageRequest, looking: Callable[[ImageBackend, OnStep], T]
+    ) -> Generator[Step | str | Looked[T] | None]:
+        """Look into the model that draws a request, once it is its turn.
+
+        Yields words while it waits, the steps that `looking` tells, and last what it returned.
+        """
+
+        def work(job: Job) -> T:
+            return self._with_model(request, job, lambda backend: looking(backend, job.tell))
+
+        with closing(self._jobs.watch(work)) as events:
+            for event in events:
+                yield Looked(event.value) if isinstance(event, Done) else _in_words(event)
+
+    def _with_model(self, request: ImageRequest, job: Job, use: Callable[[ImageBackend], T]) -> T:
         self._fetch(request, job)
         with self._jobs.turn(job) as on_wait:
-            return self._engine.generate(
-                request, on_step, inputs=inputs, wait_s=WAIT_S, on_wait=on_wait
-            )
+            return self._engine.look(request, use, wait_s=WAIT_S, on_wait=on_wait)
 
     def _fetch(self, request: ImageRequest, job: Job) -> None:
         """Fetch the model if it is not here, before the device is taken; guests may not."""
@@ -174,6 +197,17 @@ class Drawing:
                 generation = self.generate(asked.round(number), job, on_step, asked.inputs)
                 pictures = save_pictures(generation, finished, parameters=asked.parameters)
                 job.tell(_Finished(number, generation, pictures))
+
+
+def _in_words(event: Any) -> Any:
+    """Return words for an event of waiting or fetching, any other as it is."""
+    match event:
+        case Waiting(before):
+            return waiting_words(before)
+        case _Fetched(entry, progress):
+            return download_words(entry, progress)
+        case _:
+            return event
 
 
 def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:

@@ -1,0 +1,1 @@
+"""What happens inside a picture: its noising, each denoising step, the network, the guidance."""

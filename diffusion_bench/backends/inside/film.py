@@ -1,0 +1,147 @@
+"""A picture as it comes to be: what each step began with, and what the network saw under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.inside.recorder import Recorder, SeenStep
+from diffusion_bench.records import ImageRequest, OnStep, ignore_step
+
+MOST_FRAMES = 10  # that are shown of a film: each is decoded twice
+
+
+class Frame(NamedTuple):
+    """A step. `noisy` is x_t and `clean` the x_0 the network sees under it, as PIL images.
+
+    `signal` and `noise` are the shares of x_t; `to_final` is how far the network's x_0 still is
+    from the picture's, as a root mean square of latents.
+    """
+
+    step: int
+    timestep: int
+    signal: float
+    noise: float
+    to_final: float
+    noisy: Any
+    clean: Any
+
+
+class Progress(NamedTuple):
+    """A step in numbers only, of which there is one for every step."""
+
+    step: int
+    timestep: int
+    signal: float
+    noise: float
+    to_final: float
+    added_noise: float
+
+
+class Film(NamedTuple):
+    """How one picture was drawn. `progress` has every step, `frames` as many as can be shown."""
+
+    request: ImageRequest
+    frames: tuple[Frame, ...]
+    progress: tuple[Progress, ...]
+    picture: Any
+    latents: Tensor
+
+
+def film(
+    backend: ImageBackend,
+    request: ImageRequest,
+    on_step: OnStep = ignore_step,
+    *,
+    most: int = MOST_FRAMES,
+) -> Film:
+    """Draw a request and return how it came to be; of a batch the first picture.
+
+    The picture is the one that `backend.generate` draws without being looked at. Raises ValueError
+    for what the model cannot draw and for one without a noise schedule.
+    """
+    recorder = Recorder()
+    drawn = backend.generate(request, on_step, watching=recorder.watching)
+    steps = recorder.steps
+    final = steps[-1].following
+    shown = [steps[index] for index in evenly(len(steps), most)]
+    noisy = show_each(backend, [step.noisy for step in shown], request)
+    clean = show_each(backend, [step.clean for step in shown], request)
+    return Film(
+        request=request,
+        frames=tuple(
+            Frame(
+                step=step.index + 1,
+                timestep=step.timestep,
+                signal=step.signal,
+                noise=step.noise,
+                to_final=rms(step.clean - final),
+                noisy=dirty,
+                clean=tidy,
+            )
+            for step, dirty, tidy in zip(shown, noisy, clean, strict=True)
+        ),
+        progress=tuple(
+            Progress(
+                step=step.index + 1,
+                timestep=step.timestep,
+                signal=step.signal,
+                noise=step.noise,
+                to_final=rms(step.clean - final),
+                added_noise=added_noise(step, following),
+            )
+            for step, following in zip(steps, [*steps[1:], None], strict=True)
+        ),
+        picture=drawn.images[0],
+        latents=final,
+    )
+
+
+def added_noise(step: SeenStep, following: SeenStep | None) -> float:
+    """Return the deviation of the fresh noise that a step put into what it handed on.
+
+    What DDIM at eta 0 (Song et al. 2021, eq. 12) would have handed on is known from x_t and x_0;
+    the rest of the noise's share is fresh. By eq. 12 the direction of x_t keeps
+    sqrt(1 - abar - sigma^2) of the noise, so both parts are found by projection.
+    """
+    if following is None:
+        return 0.0
+    old_noise = (step.noisy - step.signal * step.clean) / max(step.noise, 1e-8)
+    left = step.following - following.signal * step.clean
+    kept = torch.dot(left.flatten(), old_noise.flatten()) / old_noise.square().sum()
+    return rms(left - kept * old_noise)
+
+
+def show_each(backend: ImageBackend, latents: Sequence[Tensor], request: ImageRequest) -> list[Any]:
+    """Return each (channels, rows, columns) as a picture: one at a time, as memory is dear.
+
+    Raises ValueError where the model's decoder cannot show what is half done.
+    """
+    found = []
+    for each in latents:
+        pictures = backend.show(each.unsqueeze(0), request)
+        if not pictures:
+            raise ValueError(
+                "this model's decoder overflows in fp16, so its steps cannot be shown; take fp32 "
+                "or bf16"
+            )
+        found.append(pictures[0])
+    return found
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most `most` of the indices below `count`, evenly apart, first and last among."""
+    if count <= most:
+        return list(range(count))
+    if most == 1:
+        return [count - 1]
+    return sorted({round(place * (count - 1) / (most - 1)) for place in range(most)})
+
+
+def rms(values: Tensor) -> float:
+    """Return the root mean square."""
+    return float(values.square().mean().sqrt())

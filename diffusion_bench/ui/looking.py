@@ -1,0 +1,309 @@
+"""What the tab *How it works* does, without the page: values in, views out.
+
+Each look draws with the model as *Text to image* does, and shows what went on inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.records import ImageRequest, Step
+from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
+from diffusion_bench.ui.drawing import Drawing, Looked
+from diffusion_bench.ui.figures import Chart, Table, to_table
+
+if TYPE_CHECKING:
+    from diffusion_bench.backends.images import ImageBackend
+    from diffusion_bench.records import OnStep
+
+NOISE_SEEDS = 3  # pictures by which it is seen what the added noise decides
+SKIP_SCALES = (1.0, 0.75, 0.5, 0.25, 0.0)
+GUIDANCE_SCALES = (0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
+MOST_STEPS = 250  # of one picture: up to a dozen are drawn at a click
+FRAME_MS, LAST_MS = 250, 2000  # of the film
+
+# Names of the rows of pictures.
+PIXELS, LATENTS = "Pixels under noise", "Latents under noise, decoded"
+NOISY, CLEAN, OTHER = (
+    "{}: x_t, what each step is given",
+    "{}: x_0, what it sees there",
+    "{}: other noise on the way",
+)
+MAPS, SKIPS = "What blocks hand on", "The picture with weaker skips"
+WHOLE, WITHOUT, WITH, GUIDED = (
+    "The whole picture",
+    "x_0 without the prompt",
+    "x_0 with the prompt",
+    "x_0 guided: from the one past the other",
+)
+
+Labelled = tuple[Any, str]
+
+
+class LookView(NamedTuple):
+    """What the page shows next; `None` leaves what is there.
+
+    `rows` are files of pictures and their words, by the name of the row. `sheet` is a file of them
+    all, `film` an animation, where there is one.
+    """
+
+    done: int | None = None
+    total: int = 0
+    status: str | None = None
+    rows: Mapping[str, Sequence[tuple[str, str]]] | None = None
+    sheet: str | None = None
+    film: str | None = None
+    figure: Any = None
+    table: Table | None = None
+
+
+class Found(NamedTuple):
+    """What a look found: rows of labelled pictures, a chart of them, and a sentence."""
+
+    words: str
+    rows: Mapping[str, Sequence[Labelled]]
+    chart: Chart
+    frames: Sequence[Any] = ()
+
+
+Run = Callable[["ImageBackend", ImageRequest, "OnStep"], Found]
+
+
+class Looking:
+    """Looks into the model that draws a prompt."""
+
+    def __init__(self, drawing: Drawing) -> None:
+        self._drawing = drawing
+
+    def request(self, values: Mapping[str, Any]) -> ImageRequest:
+        """Return the request of the tab's fields; raise ValueError for what cannot be drawn."""
+        entry = find_model(values["model"])
+        side = {"width": entry.side, "height": entry.side}
+        request = self._drawing.to_request({"batch": 1, "precision": "fp32", **side, **values})
+        if request.steps > MOST_STEPS:
+            raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+        return request
+
+    def look(self, name: str, values: Mapping[str, Any]) -> Iterator[LookView]:
+        """Look by a name of `LOOKS`, yielding what to show; closing stops at the next step."""
+        request = self.request(values)
+        look = LOOKS[name]
+        total = look.pictures * request.steps
+        yield LookView(done=0, total=total, status="Starting: the first picture loads the model.")
+        done = 0
+        with closing(self._drawing.look(request, partial(_call, look.run, request))) as events:
+            for event in events:
+                if isinstance(event, Step):
+                    done += 1
+                    yield LookView(
+                        done=min(done, total), total=total, status=f"Step {done} of about {total}."
+                    )
+                elif isinstance(event, str):
+                    yield LookView(status=event)
+                elif isinstance(event, Looked):
+                    yield self._shown(name, request, event.value)
+
+    def _shown(self, name: str, request: ImageRequest, found: Found) -> LookView:
+        with self._drawing.outbox.lease(long=True) as folder:
+            sheet = folder / f"{name}.png"
+            draw_sheet(to_sheet(request, found)).save(sheet)
+            film = folder / f"{name}.gif"
+            if found.frames:
+                save_film(found.frames, film)
+            return LookView(
+                done=1,
+                total=1,
+                status=found.words,
+                rows=_saved(found.rows, folder),
+                sheet=str(sheet),
+                film=str(film) if found.frames else None,
+                figure=found.chart.figure,
+                table=found.chart.table,
+            )
+
+
+def _saved(
+    rows: Mapping[str, Sequence[Labelled]], folder: Path
+) -> dict[str, list[tuple[str, str]]]:
+    saved: dict[str, list[tuple[str, str]]] = {}
+    for number, (name, row) in enumerate(rows.items(), 1):
+        saved[name] = []
+        for place, (picture, words) in enumerate(row, 1):
+            path = folder / f"{number:02}-{place:02}.png"
+            picture.save(path)
+            saved[name].append((str(path), words))
+    return saved
+
+
+def _call(look: Run, request: ImageRequest, backend: ImageBackend, on_step: OnStep) -> Found:
+    return look(backend, request, on_step)
+
+
+def to_sheet(request: ImageRequest, found: Found) -> Sheet:
+    """Return the rows of pictures as a sheet; its columns have no heads, the pictures words."""
+    across = max(len(row) for row in found.rows.values())
+    return Sheet(
+        title=f"{request.prompt} ({request.model}, {request.steps} steps, seed {request.seed})",
+        rows=list(found.rows),
+        columns=[""] * across,
+        cells={
+            (number, column): labelled
+            for number, row in enumerate(found.rows.values())
+            for column, labelled in enumerate(row)
+        },
+        footer=found.words,
+    )
+
+
+def save_film(frames: Sequence[Any], path: Path) -> None:
+    """Write pictures as an animated GIF that stays on its last one for a while."""
+    first, *others = [frame.convert("RGB") for frame in frames]
+    times = [FRAME_MS] * len(others) + [LAST_MS]
+    first.save(path, save_all=True, append_images=others, duration=times, loop=0)
+
+
+def look_at_noising(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+    """Show a picture under more and more noise, and the schedule by which it grows."""
+    from diffusion_bench.backends.inside.film import film
+    from diffusion_bench.backends.inside.noised import noised, usual_timesteps
+    from diffusion_bench.charts.noise_levels import (
+        noise_level_figure,
+        noise_level_numbers,
+        noise_level_table,
+    )
+
+    drawn = film(backend, request, on_step, most=1)
+    count = int(backend.schedule["num_train_timesteps"])
+    steps = noised(backend, request, drawn.latents, usual_timesteps(count))
+    numbers = noise_level_numbers(backend.schedule)
+    return Found(
+        words="Read from left to right, this is what training undoes: the network is given the "
+        "noisy picture and the timestep, and learns to tell the noise from the picture. Read from "
+        "right to left it is drawing.",
+        rows={
+            PIXELS: [(each.pixels, _share(each.level)) for each in steps],
+            LATENTS: [(each.latents, _share(each.level)) for each in steps],
+        },
+        chart=Chart(noise_level_figure(numbers), to_table(*noise_level_table(numbers))),
+        frames=[each.pixels for each in steps],
+    )
+
+
+def _share(level: Any) -> str:
+    return f"t {level.timestep}: {level.signal:.0%} left"
+
+
+def look_at_denoising(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+    """Show DDIM and DDPM step by step from one noise, and what their noise decides."""
+    from diffusion_bench.backends.inside.film import film
+    from diffusion_bench.charts.denoising import (
+        denoising_figure,
+        denoising_numbers,
+        denoising_table,
+    )
+
+    rows: dict[str, list[Labelled]] = {}
+    progress: dict[str, Any] = {}
+    frames: list[Any] = []
+    for sampler in ("ddim", "ddpm"):
+        name = sampler.upper()
+        own = with_sampler(request, sampler)
+        seen = film(backend, own, on_step)
+        rows[NOISY.format(name)] = [(f.noisy, f"t {f.timestep}") for f in seen.frames]
+        rows[CLEAN.format(name)] = [(f.clean, f"step {f.step}") for f in seen.frames]
+        rows[OTHER.format(name)] = [(seen.picture, "as above")]
+        for number in range(1, NOISE_SEEDS):
+            other = own.model_copy(update={"noise_seed": request.seed + number})
+            picture = backend.generate(other, on_step).images[0]
+            rows[OTHER.format(name)].append((picture, f"noise {number + 1}"))
+        progress[name] = seen.progress
+        frames = frames or [f.noisy for f in seen.frames]
+    courses = denoising_numbers(progress)
+    return Found(
+        words="Both begin with the same noise. DDIM adds none on its way, so its picture follows "
+        "from the first noise alone; DDPM adds fresh noise at every step, so other noise gives "
+        "another picture, and it needs more steps to take it out again.",
+        rows=rows,
+        chart=Chart(denoising_figure(courses), to_table(*denoising_table(courses))),
+        frames=frames,
+    )
+
+
+def with_sampler(request: ImageRequest, sampler: str) -> ImageRequest:
+    """Return a request drawn by another sampler, at eta 0."""
+    return ImageRequest.model_validate(
+        request.model_dump() | {"sampler": sampler, "eta": 0.0, "noise_seed": request.seed}
+    )
+
+
+def look_at_unet(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+    """Show the blocks of the U-Net at the middle step, and the picture with weaker skips."""
+    from diffusion_bench.backends.inside.anatomy import anatomy, without_skips
+    from diffusion_bench.charts.unet_shape import unet_figure, unet_numbers, unet_table
+
+    own = with_sampler(request, "ddim")
+    seen = anatomy(backend, own, (own.steps + 1) // 2, on_step)
+    shape = unet_numbers(seen.blocks)
+    weaker = without_skips(backend, own, SKIP_SCALES, on_step)
+    return Found(
+        words=f"{seen.parameters / 1e6:.1f} million parameters. The maps are what each block hands "
+        f"on at timestep {seen.timestep}, white where it is most active. The way down sees "
+        "more of the picture at once and loses where things are; skips carry that across.",
+        rows={
+            MAPS: [
+                (block.activity, f"{block.name}, {block.rows}x{block.columns}")
+                for block in seen.blocks
+            ],
+            SKIPS: [(drawn.images[0], f"skips at {scale:.0%}") for scale, drawn in weaker],
+        },
+        chart=Chart(unet_figure(shape), to_table(*unet_table(shape))),
+    )
+
+
+def look_at_guidance(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+    """Show one picture at several guidance scales, and the two answers it is made from."""
+    from diffusion_bench.backends.inside.guidance import guided
+    from diffusion_bench.charts.guidance import guidance_figure, guidance_numbers, guidance_table
+
+    own = with_sampler(request, "ddim")
+    scales = tuple(sorted({*GUIDANCE_SCALES, own.guidance_scale}))
+    pictures = guided(backend, own, scales, on_step)
+    moments = [moment for each in pictures for moment in each.moments]
+    rows = {WHOLE: [(each.picture, f"guidance {each.scale:g}") for each in pictures]}
+    if moments:
+        rows[WITHOUT] = [(m.without_prompt, f"step {m.step}") for m in moments]
+        rows[WITH] = [(m.with_prompt, f"step {m.step}") for m in moments]
+        rows[GUIDED] = [(m.guided, f"step {m.step}") for m in moments]
+    numbers = guidance_numbers(pictures)
+    return Found(
+        words="At each step the network is asked twice, with the prompt and without, and the "
+        "answer is pushed on from the one past the other: more of what the prompt says, less "
+        "variety, and at high scales colours that burn. At 1 or less it is asked once.",
+        rows=rows,
+        chart=Chart(guidance_figure(numbers), to_table(*guidance_table(numbers))),
+    )
+
+
+class Look(NamedTuple):
+    """A look: how many pictures it draws, about, the names of its rows, and how it is done."""
+
+    pictures: int
+    rows: tuple[str, ...]
+    run: Run
+
+
+LOOKS = {
+    "noising": Look(1, (PIXELS, LATENTS), look_at_noising),
+    "denoising": Look(
+        2 * NOISE_SEEDS,
+        tuple(words.format(name) for name in ("DDIM", "DDPM") for words in (NOISY, CLEAN, OTHER)),
+        look_at_denoising,
+    ),
+    "unet": Look(len(SKIP_SCALES), (MAPS, SKIPS), look_at_unet),
+    "guidance": Look(len(GUIDANCE_SCALES), (WHOLE, WITHOUT, WITH, GUIDED), look_at_guidance),
+}

@@ -1,0 +1,113 @@
+"""The charts of the tab How it works: their numbers, their figures and their tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffusion_bench.backends.inside.anatomy import Block
+from diffusion_bench.backends.inside.film import Progress
+from diffusion_bench.backends.inside.guidance import Guided
+from diffusion_bench.charts.denoising import denoising_figure, denoising_numbers, denoising_table
+from diffusion_bench.charts.guidance import guidance_figure, guidance_numbers, guidance_table
+from diffusion_bench.charts.noise_levels import (
+    OWN,
+    noise_level_figure,
+    noise_level_numbers,
+    noise_level_table,
+)
+from diffusion_bench.charts.unet_shape import Skip, unet_figure, unet_numbers, unet_table
+from diffusion_bench.diffusion.noising import SCHEDULES
+
+LINEAR = {
+    "_class_name": "DDPMScheduler",
+    "beta_schedule": "linear",
+    "beta_start": 1e-4,
+    "beta_end": 0.02,
+    "num_train_timesteps": 1000,
+}
+STEPS = (
+    Progress(1, 999, 0.1, 0.995, 1.5, 0.4),
+    Progress(2, 499, 0.8, 0.6, 0.5, 0.0),
+)
+
+
+def block(name, way, rows, skips, channels=8) -> Block:
+    return Block(name, way, channels, rows, rows, 1000, 0.25, 1, skips, None)
+
+
+# Stable Diffusion's shape with one layer a block: what goes round is taken from the top of a pile.
+BLOCKS = (
+    block("first convolution", "in", 8, 1),
+    block("down 1", "down", 4, 2),
+    block("down 2", "down", 4, 1),
+    block("middle", "middle", 4, 0, channels=16),
+    block("up 1", "up", 8, 2),
+    block("up 2", "up", 8, 2),
+    block("last convolution", "out", 8, 0),
+)
+
+
+def test_a_models_schedule_stands_beside_the_usual_ones_and_equals_its_own_kind():
+    curves = noise_level_numbers(LINEAR)
+    assert [curve.name for curve in curves] == [OWN, *SCHEDULES.values()]
+    assert curves[0].levels == curves[1].levels
+    assert [level.timestep for level in curves[0].levels][:: len(curves[0].levels) - 1] == [0, 999]
+    figure = noise_level_figure(curves)
+    assert [trace.name for trace in figure.data] == [curve.name for curve in curves]
+    assert list(figure.data[0].y) == sorted(figure.data[0].y, reverse=True)
+    assert "(dB)" in figure.layout.yaxis.title.text
+    header, rows = noise_level_table(curves)
+    assert len(rows) == 4 * 11
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_the_courses_of_samplers_are_drawn_as_they_were_taken():
+    courses = denoising_numbers({"DDIM": STEPS, "DDPM": STEPS[:1], "none": ()})
+    assert [course.name for course in courses] == ["DDIM", "DDPM"]
+    figure = denoising_figure(courses)
+    distance, noise = figure.data[0], figure.data[1]
+    assert (list(distance.x), list(distance.y), list(noise.y)) == (
+        [999, 499],
+        [1.5, 0.5],
+        [0.4, 0.0],
+    )
+    assert figure.layout.xaxis.autorange == "reversed"
+    header, rows = denoising_table(courses)
+    assert [row[:3] for row in rows] == [["DDIM", 1, 999], ["DDIM", 2, 499], ["DDPM", 1, 999]]
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_skips_lead_from_the_way_down_to_the_way_up():
+    shape = unet_numbers(BLOCKS)
+    assert shape.skips == (Skip(2, 4, 1), Skip(1, 4, 1), Skip(1, 5, 1), Skip(0, 5, 1))
+    figure = unet_figure(shape)
+    way = figure.data[-1]
+    assert list(way.y) == [8, 4, 4, 4, 8, 8, 8]
+    assert way.marker.size[3] == max(way.marker.size)
+    header, rows = unet_table(shape)
+    assert rows[1][-1] == "1 to up 1, 1 to up 2"
+    assert rows[5][-1] == "1 from down 1, 1 from first convolution"
+    assert {len(row) for row in rows} == {len(header)}
+
+
+def test_guidance_has_a_line_for_each_scale_with_two_answers():
+    numbers = guidance_numbers([Guided(1.0, None, (), ()), Guided(3.0, None, (0.4, 0.2), ())])
+    assert [(each.scale, each.apart) for each in numbers] == [(3.0, (0.4, 0.2))]
+    figure = guidance_figure(numbers)
+    assert (list(figure.data[0].x), list(figure.data[0].y)) == ([1, 2], [0.4, 0.2])
+    assert guidance_table(numbers)[1] == [[3.0, 1, 0.4], [3.0, 2, 0.2]]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [denoising_figure([]), unet_figure(unet_numbers([])), guidance_figure([])],
+    ids=["denoising", "unet", "guidance"],
+)
+def test_nothing_to_draw_says_so(figure):
+    assert figure.layout.annotations[0].text
+    assert not figure.data
+
+
+def test_hostile_names_do_not_become_markup():
+    figure = denoising_figure(denoising_numbers({"<img src=x>": STEPS}))
+    assert figure.data[0].name == "&lt;img src=x&gt;"

@@ -1,0 +1,133 @@
+"""The tab How it works: what each look shows, what it refuses, and that it can be stopped."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from PIL import Image
+from tiny_pipelines import save_flux
+from ui_server import is_free, wait_until
+
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.how_it_works import TITLES, WORDS, to_updates
+from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.looking import GUIDANCE_SCALES, LOOKS, NOISE_SEEDS, Looking, LookView
+from diffusion_bench.ui.outbox import Outbox
+
+VALUES = {
+    "prompt": "a cat on a blue background",
+    "model": "picturebook",
+    "steps": 4,
+    "seed": 1,
+    "guidance_scale": 3.0,
+}
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine("cpu")
+
+
+@pytest.fixture
+def make_looking(engine, tmp_path):
+    with closing(Jobs()) as jobs:
+        yield lambda shared=False: Looking(Drawing(engine, jobs, Outbox(tmp_path), shared=shared))
+
+
+def same_pixels(*paths: str) -> bool:
+    first, *others = [Image.open(path).convert("RGB").tobytes() for path in paths]
+    return all(other == first for other in others)
+
+
+@pytest.mark.parametrize("name", list(LOOKS))
+def test_a_look_tells_its_steps_and_ends_with_pictures_chart_table_and_files(make_looking, name):
+    views = list(make_looking().look(name, VALUES))
+
+    last = views[-1]
+    done = [view.done for view in views[:-1] if view.done is not None]
+    assert done == sorted(done)
+    assert max(done) >= views[0].total - VALUES["steps"]  # the estimate is about right
+    assert tuple(last.rows) == LOOKS[name].rows
+    for row in last.rows.values():
+        assert len(row) >= 3
+        assert all(Path(path).is_file() and words for path, words in row)
+    assert len(last.figure.data) > 0
+    assert len(last.table["data"]) > 0
+    with Image.open(last.sheet) as sheet:
+        assert sheet.width > 3 * 128
+    assert (last.film is not None) == (name in ("noising", "denoising"))
+    assert last.status.endswith(".")
+
+
+def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(make_looking):
+    rows = list(make_looking().look("denoising", VALUES))[-1].rows
+
+    for name, same in (("DDIM", True), ("DDPM", False)):
+        pictures = [path for path, _ in rows[f"{name}: other noise on the way"]]
+        assert len(pictures) == NOISE_SEEDS
+        assert same_pixels(*pictures) is same
+    # Both begin with one noise.
+    assert same_pixels(
+        *(rows[f"{name}: x_t, what each step is given"][0][0] for name in ("DDIM", "DDPM"))
+    )
+
+
+def test_the_film_shows_the_noise_going(make_looking):
+    film = list(make_looking().look("denoising", VALUES))[-1].film
+    with Image.open(film) as animation:
+        assert animation.n_frames == VALUES["steps"]
+        assert animation.info["loop"] == 0
+
+
+def test_guidance_shows_its_own_scale_among_the_usual(make_looking):
+    rows = list(make_looking().look("guidance", VALUES | {"guidance_scale": 4.0}))[-1].rows
+    scales = [words for _, words in rows["The whole picture"]]
+    assert scales == [f"guidance {scale:g}" for scale in sorted((*GUIDANCE_SCALES, 4.0))]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prompt": " "}, "the prompt is empty"),
+        ({"steps": 251}, "251 steps are more than 250"),
+        ({"model": "no/such/model"}, "no/such/model"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_before_anything_is_drawn(make_looking, values, message):
+    with pytest.raises(ValueError, match=message):
+        next(make_looking().look("noising", VALUES | values))
+
+
+@pytest.mark.parametrize("name", list(LOOKS))
+def test_a_model_of_another_kind_is_refused_in_one_line(make_looking, tmp_path, name):
+    flux = str(save_flux(tmp_path / "flux"))
+    with pytest.raises(ValueError, match=r"flow matching|is no U-Net") as error:
+        list(make_looking().look(name, VALUES | {"model": flux, "guidance_scale": 1.0}))
+    assert "\n" not in str(error.value)
+
+
+def test_a_look_that_is_closed_frees_the_device(make_looking):
+    views = make_looking().look("unet", VALUES | {"steps": 250})
+    next(view for view in views if view.status and view.status.startswith("Step"))
+    views.close()
+    wait_until(is_free, "the device is free")
+
+
+def test_guests_look_only_into_models_of_the_list(make_looking):
+    with pytest.raises(ValueError, match="models of its list only"):
+        next(make_looking(shared=True).look("noising", VALUES | {"model": "owner/name"}))
+
+
+def test_every_look_has_a_title_and_words():
+    assert set(TITLES) == set(WORDS) == set(LOOKS)
+
+
+def test_rows_that_a_look_has_not_are_hidden():
+    view = LookView(rows={"The whole picture": [("a.png", "guidance 1")]}, table={}, figure=None)
+    rows = to_updates("guidance", view)[2:6]
+    assert [row.visible for row in rows] == [True, False, False, False]
+    assert all(update == gr.skip() for update in to_updates("guidance", LookView(status="x"))[2:6])
