@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -22,7 +22,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from diffusion_bench.cli import main
+from diffusion_bench.hardware.machine import describe_machine
+from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import Reading
+from diffusion_bench.reports.schema import GpuCard, Machine
 from diffusion_bench.reports.store import to_line
 
 LIMIT_S = 60
@@ -238,6 +241,25 @@ def test_the_doctor_examines_reports_and_fails_for_one_that_cannot_be_so(
     assert "problem: samples too equal to have been measured" in shown
     assert run("doctor", str(tmp_path / "none.jsonl")) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_the_doctor_marks_a_report_of_another_machine_as_imported_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_sensor()) as sensor:
+        here = describe_machine(sensor)
+    foreign, head = tmp_path / "foreign.jsonl", make_header(cells=[make_cell().request])
+    own, seen = tmp_path / "own.jsonl", here.model_dump(exclude={"gpus"})
+    gpus = tuple(GpuCard(index=gpu.index, name=gpu.name or "unknown") for gpu in here.gpus)
+    machine = Machine(**seen, gpus=gpus)
+    for path, header in ((foreign, head), (own, head.model_copy(update={"machine": machine}))):
+        path.write_bytes(to_line(header) + to_line(make_cell()))
+    assert run("doctor", str(foreign)) == 0
+    assert "note: imported, unverified" in capsys.readouterr().out
+    assert run("doctor", "--json", str(own), str(foreign)) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    marked = [each["report"] for each in found if each["title"] == "imported, unverified"]
+    assert marked == [str(foreign)]
 
 
 def test_the_doctor_tells_other_tools_a_json_line_a_finding(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from fakes import NO_GPU, make_cell, make_header
+from fakes import NO_GPU, make_cell, make_header, make_report
 
 from diffusion_bench.records import Memory
+from diffusion_bench.reports.export import to_rows
+from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Header
 
@@ -40,8 +42,26 @@ def test_the_peak_of_the_gpu_is_set_against_its_memory(memory, wanted):
 def test_a_full_card_that_is_slower_than_its_line_has_spilled():
     full, roomy = (make_cell(nvml_used_mib=mib) for mib in (12_000.0, 6000.0))
     assert fit_verdict(full, CARD).verdict == "tight"
-    assert fit_verdict(full, CARD, off_line=True).verdict == "spilled"
-    assert fit_verdict(roomy, CARD, off_line=True).verdict == "fits"
+    assert fit_verdict(full, CARD, slow=True).verdict == "spilled"
+    assert fit_verdict(roomy, CARD, slow=True).verdict == "fits"
+
+
+@pytest.mark.parametrize(
+    ("times", "fit"), [(3.0, "spilled"), (1.3, "spilled"), (0.7, "tight"), (0.3, "tight")]
+)
+def test_a_full_card_has_spilled_where_it_is_slower_than_its_line_and_not_where_faster(times, fit):
+    cells = [
+        make_cell(
+            wall_s=(0.02 * steps * (times if steps == 40 else 1.0),) * 3,
+            steps=steps,
+            nvml_used_mib=12_000.0 if steps == 40 else 6000.0,
+        )
+        for steps in (10, 20, 40, 80)
+    ]
+    rows = to_rows([make_report(*cells, gpu="NVIDIA L4")])
+    assert [row["fit"] for row in rows] == ["fits", "fits", fit, "fits"]
+    assert ("slower than the line" in str(rows[2]["fit_reason"])) == (fit == "spilled")
+    assert fit_lines(cells)[0].off_line == (cells[2].cell_id,)  # the doctor's, either way
 
 
 def test_an_emulated_card_is_judged_by_what_torch_holds_of_it():

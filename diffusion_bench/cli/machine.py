@@ -124,12 +124,20 @@ def _examine_machine(say: Say) -> Sequence[Finding]:
 
 
 def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[Finding]:
+    from contextlib import closing
+
+    from diffusion_bench.charts.measured_here import was_measured_on
+    from diffusion_bench.hardware.machine import describe_machine
+    from diffusion_bench.hardware.sensors import open_sensor
     from diffusion_bench.reports.doctor import examine_report
     from diffusion_bench.reports.read import read_report
 
+    with closing(open_sensor()) as sensor:
+        here = describe_machine(sensor)
     found = []
     for path in paths:
-        findings = examine_report(read_report(path))
+        report = read_report(path)
+        findings = examine_report(report, imported=not was_measured_on(here, report))
         say(findings, path, f"{path}:" if len(paths) > 1 else None)
         found += findings
     return found

@@ -23,14 +23,18 @@ from diffusion_bench.reports.stats import without_steps
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
 
-def examine_report(report: Report) -> list[Finding]:
-    """Return the findings, the worst first; one "ok" where there is nothing to say."""
+def examine_report(report: Report, *, imported: bool = False) -> list[Finding]:
+    """Return the findings, the worst first; one "ok" where there is nothing to say.
+
+    One that was `imported` has a note of that beside them.
+    """
     found = [finding for check in REPORT_CHECKS for finding in check(report)]
     for check in CELL_CHECKS:
         found += check(report)
     if not found:
-        count = len(report.cells) + len(report.shared)
+        count = len(report.measured)
         found = [Finding(level="ok", title=f"nothing implausible in {count} cells")]
+    found += [imported_finding()] if imported else []
     return sorted(found, key=lambda finding: LEVELS.index(finding.level))
 
 

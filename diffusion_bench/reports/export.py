@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, VoiceStages
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
-from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.fits import above_line, fit_lines
 from diffusion_bench.reports.labels import (
     device_name,
     other_parts,
@@ -91,10 +91,10 @@ def to_rows(
     requests = [cell.request for report in reports for cell in report.cells]
     others = other_parts(requests, but=(*SETTINGS, "model", "batch"))
     for report, label in zip(reports, report_labels(reports), strict=True):
-        far = {name for line in fit_lines(report.cells) for name in line.off_line}
+        slow = above_line(report.cells, fit_lines(report.cells))
         where = {"report": _title(label, report), "device": device_name(report)}
         for cell in report.cells:
-            row = _row(report, where, cell, off_line=cell.cell_id in far, tariff=tariff)
+            row = _row(report, where, cell, slow=cell.cell_id in slow, tariff=tariff)
             held_back_by, evidence = explain(cell, report) if explain else (None, None)
             explained = {"held_back_by": held_back_by, "evidence": evidence}
             rows.append({**row, **explained, "other_settings": others(cell.request)})
@@ -174,10 +174,10 @@ def _count(number: int, noun: str) -> str:
 
 
 def _row(
-    report: Report, where: dict[str, str], cell: Cell, *, off_line: bool, tariff: float | None
+    report: Report, where: dict[str, str], cell: Cell, *, slow: bool, tariff: float | None
 ) -> dict[str, Value]:
     request, summary = cell.request, summarise(cell)
-    fit = fit_verdict(cell, report.header, off_line=off_line)
+    fit = fit_verdict(cell, report.header, slow=slow)
     return {
         **where,
         **work_columns(request),

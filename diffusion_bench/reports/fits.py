@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from diffusion_bench.reports.schema import Cell, Fit
@@ -13,13 +14,24 @@ OFF_LINE_ABOVE = 0.10  # of the line; noise that a cell may have without a warni
 
 def off_line(cells: Sequence[Cell], fit: StepFit) -> tuple[str, ...]:
     """Return the ids of the cells whose median is more than 10 percent of the line away from it."""
-    found = []
-    for cell in cells:
-        found_s = median_s(cell)
-        expected_s = fit.fixed_s + fit.per_step_s * cell.request.steps
-        if found_s is not None and abs(found_s - expected_s) > OFF_LINE_ABOVE * abs(expected_s):
-            found.append(cell.cell_id)
-    return tuple(found)
+    return tuple(cell.cell_id for cell in cells if abs(_beyond(cell, fit)) > OFF_LINE_ABOVE)
+
+
+def above_line(cells: Sequence[Cell], lines: Sequence[Fit]) -> set[str]:
+    """Return the ids of the cells that are off their line for being slower than it.
+
+    `lines` are those that `fit_lines` found through the same cells.
+    """
+    known = {cell.cell_id: cell for cell in cells}
+    return {name for line in lines for name in line.off_line if _beyond(known[name], line) > 0}
+
+
+def _beyond(cell: Cell, line: StepFit | Fit) -> float:
+    """Return how far beyond a line a median is, as a share of the line; 0 where there is none."""
+    found_s, expected_s = median_s(cell), line.fixed_s + line.per_step_s * cell.request.steps
+    if found_s is None:
+        return 0.0
+    return (found_s - expected_s) / abs(expected_s) if expected_s else math.inf
 
 
 def fit_lines(cells: Sequence[Cell]) -> tuple[Fit, ...]:

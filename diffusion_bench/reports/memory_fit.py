@@ -28,12 +28,12 @@ class MemoryFit(Record):
     limit_mib: float | None = None
 
 
-def fit_verdict(cell: Cell, header: Header, *, off_line: bool = False) -> MemoryFit:
+def fit_verdict(cell: Cell, header: Header, *, slow: bool = False) -> MemoryFit:
     """Return how a cell fits.
 
-    `off_line` says that its steps take far longer than the line through its shape. On a GPU whose
-    driver moves memory to the host instead of failing, a cell that is off the line and leaves
-    nothing to spare has spilled, although no counter goes past the total.
+    `slow` says that it takes far longer than the line through its shape. On a GPU whose driver
+    moves memory to the host instead of failing, a cell that is slow and leaves nothing to spare
+    has spilled, although no counter goes past the total.
     """
     if cell.status == "oom":
         return MemoryFit(verdict="out of memory", reason=cell.message[:200] or "out of memory")
@@ -46,7 +46,7 @@ def fit_verdict(cell: Cell, header: Header, *, off_line: bool = False) -> Memory
         reason = "the report does not say how much memory the device has"
         return MemoryFit(verdict=None, reason=reason, used_mib=used_mib)
     left = 1 - used_mib / limit_mib
-    spills = off_line and left < TIGHT_BELOW and is_gpu(header)
+    spills = slow and left < TIGHT_BELOW and is_gpu(header)
     verdict: Fit = "tight" if left < TIGHT_BELOW else "fits"
     if left < 0 or spills or _reserved_past_total(cell, limit_mib, header):
         verdict = "spilled"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from diffusion_bench.charts.measured_here import was_measured_on
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.doctor import examine_report, imported_finding
 from diffusion_bench.reports.export import describe, to_csv, to_markdown
@@ -110,18 +111,6 @@ class Reading:
             uploaded or (here is not None and not was_measured_on(here, report))
             for report, uploaded in zip(opened.reports, opened.uploaded, strict=True)
         )
-
-
-def was_measured_on(here: MachineInfo, report: Report) -> bool:
-    """Return whether a report names this machine's processor, memory and GPUs.
-
-    The operating system is left out: it is updated, and the machine stays the same.
-    """
-    there = report.header.machine
-    same_host = (there.cpu, there.cores_logical) == (here.cpu, here.cores_logical)
-    same_memory = abs(there.ram_mib - here.ram_mib) < 0.05 * here.ram_mib
-    names = [[card.name for card in side.gpus] for side in (there, here)]
-    return same_host and same_memory and names[0] == [name or "unknown" for name in names[1]]
 
 
 def summary(opened: Opened, imported: tuple[bool, ...]) -> str:

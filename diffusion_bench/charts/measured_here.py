@@ -1,0 +1,23 @@
+"""Whether a report was measured on the machine at hand.
+
+It lies here because it needs both `reports` and `hardware`, which do not import each other.
+"""
+
+from __future__ import annotations
+
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.reports.schema import Report
+
+SAME_MEMORY = 0.05  # of the machine's: what the system takes for itself changes
+
+
+def was_measured_on(here: MachineInfo, report: Report) -> bool:
+    """Return whether a report names this machine's processor, memory and GPUs.
+
+    The operating system is left out: it is updated, and the machine stays the same.
+    """
+    there = report.header.machine
+    same_host = (there.cpu, there.cores_logical) == (here.cpu, here.cores_logical)
+    same_memory = abs(there.ram_mib - here.ram_mib) < SAME_MEMORY * here.ram_mib
+    names = [[card.name for card in side.gpus] for side in (there, here)]
+    return same_host and same_memory and names[0] == [name or "unknown" for name in names[1]]
