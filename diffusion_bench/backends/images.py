@@ -167,6 +167,7 @@ class ImageBackend:
             wall_s=clock.wall_s,
             stages=clock.stages(),
             step_s=clock.step_s(),
+            num_steps=_num_steps(pipeline) if _hears_each_step(pipeline) else request.steps,
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
@@ -240,13 +241,18 @@ def one_each(captions: Sequence[str], request: ImageRequest) -> list[str]:
 
 def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Return the argument by which a pipeline takes a step callback: older ones call it plainly."""
-    if "callback_on_step_end" in parameters_of(type(pipeline)):
+    if _hears_each_step(pipeline):
         return {"callback_on_step_end": callback}
 
     def plainly(index: int, timestep: Any, latents: torch.Tensor) -> None:
         callback(pipeline, index, timestep, {"latents": latents})
 
     return {"callback": plainly, "callback_steps": 1}
+
+
+def _hears_each_step(pipeline: Any) -> bool:
+    """Return whether a callback hears each call of the network: older ones one an asked step."""
+    return "callback_on_step_end" in parameters_of(type(pipeline))
 
 
 def _num_steps(pipeline: Any) -> int:

@@ -113,6 +113,7 @@ def measured_cell(
         labels=_labels(watched, shares, extrapolated=extrapolation is not None),
         stop_reason=measurement.stop_reason,
         extrapolation=extrapolation,
+        num_steps=measurement.num_steps,
         throttle_share=shares,
         sustained=measurement.sustained,
         speed=measurement.speed,
@@ -164,9 +165,8 @@ def _extrapolation(
     measured = cut(request, header.plan.measured_steps)
     if measured is None or len(measurement.timed[0].step_s) != measured:
         return None
-    return Extrapolation(
-        measured_steps=measured, rule=RULE.format(measured=measured, steps=request.steps)
-    )
+    steps = measurement.num_steps or request.steps
+    return Extrapolation(measured_steps=measured, rule=RULE.format(measured=measured, steps=steps))
 
 
 def _samples(

@@ -77,9 +77,9 @@ class Timed(Record):
 class Measurement(Record):
     """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come.
 
-    `speed` is the one that pictures were drawn at, also where "auto" was asked, and `notes` how
-    that came about. `compile_s` is how long torch compiled in the warm-ups and the timed calls,
-    `None` where it was not to.
+    `num_steps` are those of a whole call. `speed` is the one that pictures were drawn at, also
+    where "auto" was asked, and `notes` how that came about. `compile_s` is how long torch compiled
+    in the warm-ups and the timed calls, `None` where it was not to.
     """
 
     warmup_s: tuple[float, ...]
@@ -87,6 +87,7 @@ class Measurement(Record):
     stop_reason: StopReason | None
     memory: Memory
     sustained: Sustained | None = None
+    num_steps: int | None = None
     speed: str | None = None
     compile_s: float | None = None
     notes: tuple[str, ...] = ()
@@ -111,6 +112,7 @@ def measure(
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
     warmup_s = []
     compiled_s: list[float | None] = []
+    num_steps: int | None = None
     speed: str | None = None
     notes: tuple[str, ...] = ()
     for _ in range(effort.warmups):
@@ -129,6 +131,7 @@ def measure(
         timed.append(_timed(generation, start_s, clock()))
         memories.append(generation.memory)
         compiled_s.append(getattr(generation, "compile_s", None))
+        num_steps = getattr(generation, "num_steps", None)
         speed, notes = _speed(generation), getattr(generation, "notes", ())
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
@@ -143,6 +146,7 @@ def measure(
         stop_reason=reason,
         memory=largest_memory(memories),
         sustained=sustained,
+        num_steps=num_steps,
         speed=speed,
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
         notes=notes,

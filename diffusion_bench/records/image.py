@@ -175,6 +175,8 @@ class Generation(Record):
     The request's `speed` is the one it was run at, also where "auto" was asked. `compile_s` is the
     part of `wall_s` in which torch compiled, `None` where it was not to. `notes` say how the speed
     was chosen. `input_size` is width and height of the picture it started from, as that came.
+    `num_steps` are those of the whole call, some of which `step_s` may lack; `None` where they are
+    as many as asked for.
     """
 
     request: ImageRequest
@@ -184,6 +186,7 @@ class Generation(Record):
     stages: Stages
     step_s: tuple[float, ...]
     memory: Memory
+    num_steps: int | None = None
     compile_s: float | None = None
     input_size: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
     total = what comes once + first step + (steps - 1) x mean of the other steps
 
+The steps are those that a whole call takes, with some samplers more than were asked for.
 What comes once (text encoder, decoder, the rest) was timed whole in every call. The first step of
 a call is slower than the others where caches are cold, so it is counted once.
 """
@@ -41,7 +42,7 @@ def total_interval(cell: Cell) -> Interval | None:
     Student's interval of the mean step times the steps, and by `DRIFT_SHARE` of the total. The
     spread of the mean step is taken between calls, or between blocks of steps below 3 calls.
     """
-    steps = cell.request.steps
+    steps = cell.whole_steps
     totals = [total_s(sample, steps) for sample in cell.samples]
     paces = _paces(cell.samples)
     if not totals or len(paces) < MIN_CALLS:

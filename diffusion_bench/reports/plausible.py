@@ -117,13 +117,18 @@ def sums(cell: Cell, header: Header) -> str:
 
 
 def step_counts(cell: Cell, header: Header) -> str:
-    """Find samples of other numbers of steps than were asked for, or said to be measured."""
+    """Find samples of fewer steps than were asked for, or others than a call is said to have."""
     if isinstance(cell.request, VoiceRequest):  # a step of each chunk, or of each token
         return ""
-    rule = cell.extrapolation
-    asked = min(rule.measured_steps, cell.request.steps) if rule else cell.request.steps
-    counts = {len(sample.step_s) for sample in cell.samples} - {asked}
-    return f"{min(counts)} steps in a sample, not {asked}" if counts else ""
+    rule, whole = cell.extrapolation, cell.whole_steps
+    if whole < cell.request.steps:
+        return f"{whole} steps in a whole call, {cell.request.steps} asked for"
+    due = min(rule.measured_steps, whole) if rule else whole
+    counts = {len(sample.step_s) for sample in cell.samples} - {due}
+    if cell.num_steps is None and rule is None and cell.request.sampler == "native":
+        # Reports did not always tell how many the model's own scheduler takes: PNDM one more.
+        counts = {count for count in counts if count < due}
+    return f"{min(counts)} steps in a sample, not {due}" if counts else ""
 
 
 def labelled(cell: Cell, header: Header) -> str:

@@ -14,7 +14,8 @@ Format history
         whole module; requests with a speed, pictures to start from, variations, other samplers
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
     6   cells on several devices at once, where a plan names them; the machine's own speed beside
-        every visit of a cell; the hash of the card that a sweep ran on; how a card's power is read
+        every visit of a cell; the hash of the card that a sweep ran on; how a card's power is read;
+        the steps of a whole call
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 6
 MAX_CELL_NOTES = 20
+MAX_CALL_STEPS = 10_000  # a tenth of them may be asked for, and no sampler takes so many a step
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -197,7 +199,7 @@ class MachineState(Record):
 class Extrapolation(Record):
     """How a total of more steps than were timed is had, and the rule in words.
 
-    Samples of such a cell hold `measured_steps` steps of the `steps` asked for, and everything
+    Samples of such a cell hold `measured_steps` steps of those of a whole call, and everything
     that comes once. The rest of the steps is added at the measured pace when it is read.
     """
 
@@ -228,6 +230,8 @@ class Sustained(Record):
 class Cell(Record):
     """One measured cell: a request, what happened, and the raw samples.
 
+    `num_steps` are the steps that a whole call takes: with some samplers others than were asked for
+    (PNDM one more, Heun nearly twice as many). `None` of speech, and where nobody has told.
     `first_call_s` is the first call of this shape in its process, `load_s` the loading of the
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
@@ -255,6 +259,7 @@ class Cell(Record):
     labels: tuple[Label, ...] = ()
     stop_reason: StopReason | None = None
     extrapolation: Extrapolation | None = None
+    num_steps: Annotated[int, Field(ge=1, le=MAX_CALL_STEPS)] | None = None
     visits: tuple[Visit, ...] = ()
     before: MachineState | None = None
     throttle_share: dict[str, float] = {}
@@ -275,6 +280,11 @@ class Cell(Record):
     quality: Quality | None = None
     trace: Trace = Trace()
     missing: dict[str, str] = {}
+
+    @property
+    def whole_steps(self) -> int:
+        """Return how many steps a whole call takes; as many as asked for where nobody has told."""
+        return self.num_steps or self.request.steps
 
     @property
     def without_figures(self) -> str:

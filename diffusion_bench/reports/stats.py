@@ -130,7 +130,7 @@ def totals(cell: Cell) -> list[float]:
     """Return the seconds of each timed call, extrapolated where only a part of it was timed."""
     if cell.extrapolation is None:
         return [sample.wall_s for sample in cell.samples]
-    return [total_s(sample, cell.request.steps) for sample in cell.samples]
+    return [total_s(sample, cell.whole_steps) for sample in cell.samples]
 
 
 def fit_steps(cells: Iterable[Cell]) -> StepFit | None:
@@ -220,7 +220,7 @@ def _stage_medians(cell: Cell) -> Stages | VoiceStages:
     """Return the median of each stage; medians need not add up to the median of the whole."""
     stages = [sample.stages for sample in cell.samples]
     if cell.extrapolation is not None:
-        stages = [total_stages(sample, cell.request.steps) for sample in cell.samples]
+        stages = [total_stages(sample, cell.whole_steps) for sample in cell.samples]
     kind = VoiceStages if isinstance(stages[0], VoiceStages) else Stages
     return kind(
         **{name: median(getattr(each, name) for each in stages) for name in kind.model_fields}
