@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from diffusion_bench.pronunciation.normalise import normalise
@@ -63,6 +65,31 @@ CASES = {
         "a 16:9 screen": "a sixteen to nine screen",
         "1920x1080": "nineteen twenty by ten eighty",
         "10x faster": "ten times faster",
+    },
+    "ranges of amounts": {
+        "5%-10%": "five percent to ten percent",
+        "5 % - 10 %": "five percent to ten percent",
+        "9am-5pm": "nine A M to five P M",
+        "9 a.m.-5 p.m.": "nine A M to five P M.",
+        "3-4 p.m.": "three to four P M.",
+        "9-11:30 am": "nine to eleven thirty A M",
+        "9:00-17:00": "nine o'clock to seventeen hundred",
+        "Jan 5-10": "january fifth to tenth",
+        "Jan. 5-10, 2026": "january fifth to tenth, twenty twenty six",
+        "Nov 30-Dec 2": "november thirtieth to december second",
+        "10°C-20°C": "ten degrees celsius to twenty degrees celsius",
+        "10°-20°": "ten degrees to twenty degrees",
+        "-5°C-10°C": "minus five degrees celsius to ten degrees celsius",
+        "5kg-10kg": "five kilograms to ten kilograms",
+        "5 km/h - 10 km/h": "five kilometers per hour to ten kilometers per hour",
+        "$5m-$10m": "five million dollars to ten million dollars",
+        "$5-$10": "five to ten dollars",
+        "US$5-US$10": "five U S dollars to ten U S dollars",
+        "5€-10€": "five euros to ten euros",
+        "5k-10k steps": "five thousand to ten thousand steps",
+        "a 12V-5A adapter": "a twelve volts five amps adapter",
+        "5% -10%": "five percent minus ten percent",
+        "5%-10": "five percent ten",
     },
     "years and decades": {
         "in 1984": "in nineteen eighty four",
@@ -305,6 +332,22 @@ CASES = {
 )
 def test_what_is_written_is_said_as_people_say_it(written: str, said: str) -> None:
     assert normalise(written) == said
+
+
+@pytest.mark.parametrize("join", ["-", "–", " - ", " – "])
+@pytest.mark.parametrize("case", list(CASES["ranges of amounts"])[:-3])
+def test_a_range_is_said_the_same_however_its_dash_is_written(case: str, join: str) -> None:
+    first, second = re.split(r"(?<=[\w%°€.]) ?- ?(?=[\w$])", case)
+    said = normalise(f"{first}{join}{second}")
+    assert said == CASES["ranges of amounts"][case]
+
+
+@pytest.mark.parametrize("before", ["5%", "5 %", "5°", "5", "x", "(5)"])
+@pytest.mark.parametrize("join", ["-", "–", " -", "- ", " - "])
+@pytest.mark.parametrize("after", ["10%", "10", ".5", "10°"])
+def test_minus_is_a_word_of_its_own(before: str, join: str, after: str) -> None:
+    words = normalise(f"{before}{join}{after}").replace(",", "").split()
+    assert all(word == "minus" or "minus" not in word for word in words)
 
 
 def test_there_are_enough_promises() -> None:

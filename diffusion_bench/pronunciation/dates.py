@@ -11,10 +11,12 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 MONTHS = word_list(
     "january february march april may june july august september october november december"
 )
-_MONTH = (
-    r"(?P<month>Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
-    r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
+_NAMES = (
+    r"Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
+    r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
 )
+MONTH_NAME = rf"(?:{_NAMES})\b\.?"
+_MONTH = rf"(?P<month>{_NAMES})\b\.?"
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])"
 _YEAR = r"(?P<year>[12]\d{3})(?!\d)"
 _ISO = re.compile(

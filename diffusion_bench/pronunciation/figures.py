@@ -17,7 +17,7 @@ from diffusion_bench.pronunciation.numbers import (
 
 _LONG = re.compile(r"\d{37,}")
 _RANGE = re.compile(rf"(?<![\w.,–-])({NUMBER})\s?[-–]\s?({NUMBER})(?![\d–-]|[.,]\d)")
-_MINUS = re.compile(r"(?<![\w)\]–-])[-–](?=\.?\d)")
+_MINUS = re.compile(r"(?<![\w)\]%°–-])[-–](?=\.?\d)")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
 _POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
 _RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
@@ -37,7 +37,7 @@ _REST = re.compile(r"(?<![A-Za-z\d])\d+(?![A-Za-z\d])")
 def say_ranges(text: str) -> str:
     """Return a text with "to" in its ranges and "minus" before negative numbers."""
     text = _LONG.sub(lambda m: f" {digits(m[0])} ", text)
-    return _MINUS.sub("minus ", _RANGE.sub(r"\1 to \2", text))
+    return _MINUS.sub(" minus ", _RANGE.sub(r"\1 to \2", text))
 
 
 def say_figures(text: str) -> str:

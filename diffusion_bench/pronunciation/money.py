@@ -43,7 +43,7 @@ _COUNTRY = {
     "AU": "australian ",
     "A": "australian ",
 }
-_MAGNITUDES = {
+_SCALES = {
     "k": "thousand",
     "m": "million",
     "mn": "million",
@@ -52,7 +52,9 @@ _MAGNITUDES = {
     "t": "trillion",
     "tn": "trillion",
 }
-_MAGNITUDE = r"(?:[ ]?(?P<magnitude>thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT])\b)?"
+MAGNITUDES = "thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT]"
+SIGNS = "$£€¥₹"
+_MAGNITUDE = rf"(?:[ ]?(?P<magnitude>{MAGNITUDES})\b)?"
 _CODE = "|".join(code for code in _CURRENCIES if code.isalpha())
 _AMOUNT = rf"(?P<amount>{NUMBER}){_MAGNITUDE}"
 _RANGE = re.compile(
@@ -101,7 +103,7 @@ def _sum(match: re.Match[str]) -> str:
 
 def _words(amount: str, magnitude: str | None, currency: _Currency) -> str:
     if magnitude:
-        scale = _MAGNITUDES.get(magnitude.lower(), magnitude)
+        scale = _SCALES.get(magnitude.lower(), magnitude)
         return f"{number(amount)} {scale} {currency.many}"
     whole, _, fraction = amount.partition(".")
     if len(fraction) != 2 or not currency.small_one:

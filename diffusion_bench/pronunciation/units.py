@@ -37,10 +37,10 @@ _SIMPLE = {
 _SAME_IN_PLURAL = ("hertz", "flops", "horsepower")
 _WHOLE_WORDS = {"foot": "feet"}
 # Too short to be told from other things without the space or the digit right before them.
-_UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
+UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
 _QUANTITY = re.compile(
-    rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{_UNIT})"
-    rf"(?P<power>\^[23] ?)?(?:/(?P<per>{_UNIT})(?P<per_power>\^[23] ?)?)?(?![\w^'])"
+    rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{UNIT})"
+    rf"(?P<power>\^[23] ?)?(?:/(?P<per>{UNIT})(?P<per_power>\^[23] ?)?)?(?![\w^'])"
     r"(?:\.(?=\s+[a-z\d]))?"
 )
 _INCHES = re.compile(
@@ -49,7 +49,7 @@ _INCHES = re.compile(
 _KELVIN = re.compile(rf"(?<![\w.,])(?P<amount>{NUMBER}) K(?!\w)")
 _HEIGHT = re.compile(r"(?<![\w.])(\d)'[ ]?(\d{1,2})\"")
 # Without a number before them: "dollars per kg", "in km/h".
-_PER = re.compile(rf"\bper ({_UNIT})\b")
+_PER = re.compile(rf"\bper ({UNIT})\b")
 _ALONE = re.compile(r"\b(km|m|mi|kB|MB|GB|TB|Mbit|Gbit)/(h|s|min)\b")
 _POWERS = {"^2": "square ", "^3": "cubic "}
 
