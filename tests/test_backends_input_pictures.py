@@ -63,6 +63,24 @@ def test_pictures_are_scaled_to_cover_and_cut_and_masks_are_black_or_white() -> 
     assert read_inputs(wide).fitted(16, 16).image.getpixel((2, 8)) == (255, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [((40, 20), (0, 0, 8, 20)), ((160, 160), (80, 0, 82, 160))],
+    ids=["cut off", "too thin"],
+)
+def test_a_mask_of_which_nothing_is_left_at_the_size_is_refused(
+    size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    mask = Image.new("L", size)
+    mask.paste(255, box)
+    inputs = read_inputs(photo(*size), mask)
+    request = inputs.named_in(ImageRequest(prompt="a cat", width=16, height=16))
+    for refuse in (lambda: inputs.fitted(16, 16), lambda: check_inputs(request, inputs)):
+        with pytest.raises(ValueError, match=r"^scaled and cut to 16x16, the mask has no white"):
+            refuse()
+    check_inputs(request.model_copy(update={"width": size[0], "height": size[1]}), inputs)
+
+
 def test_without_a_mask_nothing_is_put_back() -> None:
     drawn = photo(8, 8)
     assert InputPictures(Image.new("RGB", (8, 8))).kept([drawn]) == [drawn]

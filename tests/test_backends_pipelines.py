@@ -338,6 +338,46 @@ def test_what_is_black_in_a_mask_stays_as_it_was_to_the_bit(model: str, load: Lo
         assert not np.array_equal(drawn[:, half:], own[:, half:])
 
 
+THIN = {
+    "across a corner of cells": [(20, 20, 26, 26)],
+    "a band": [(0, 11, SIDE, 14)],
+    "a diagonal": [(at, at, at + 2, at + 2) for at in range(0, SIDE, 2)],
+    "a pixel": [(31, 0, 32, 1)],
+}
+
+
+@pytest.mark.parametrize("boxes", THIN.values(), ids=THIN)
+@pytest.mark.parametrize("channels", [(4, 9), ()], ids=["diffusers", "ours"])
+def test_a_mask_thinner_than_a_cell_of_the_latents_is_drawn_and_only_it(
+    channels: tuple[int, ...],
+    boxes: list[tuple[int, int, int, int]],
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without the autoencoder's own draw, what is not drawn anew is the same at every seed.
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda own, generator: own.mean)
+    monkeypatch.setattr(pipeline_calls, "FILLING_CHANNELS", channels)
+    mask = Image.new("L", (SIDE, SIDE))
+    for box in boxes:
+        mask.paste(255, box)
+    inputs = read_inputs(picture(), mask)
+    one, other = (
+        pixels(load("SD 1.5").generate(from_picture(inputs, seed=seed), inputs=inputs))[0]
+        for seed in (1, 2)
+    )
+    white, own = np.asarray(mask) > 0, np.asarray(inputs.image, dtype=int)
+    assert (one != other).any(axis=2)[white].mean() > 0.5
+    assert np.array_equal(one[~white], own[~white])
+
+
+def test_a_mask_grows_to_whole_cells_of_a_picture_that_is_not_square() -> None:
+    mask = Image.new("L", (24, 16))
+    mask.putpixel((15, 8), 255)
+    grown = starting_image.whole_cells(mask, 8)
+    assert grown.getbbox() == (8, 8, 16, 16)
+    assert {value for _, value in grown.getcolors()} == {0, 255}
+
+
 @FROM_IMAGE
 def test_filling_at_full_strength_starts_from_the_cpus_noise(model: str, load: Load) -> None:
     inputs = read_inputs(picture(), half_mask())

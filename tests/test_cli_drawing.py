@@ -226,3 +226,32 @@ def test_no_row_of_a_batch_is_written_over_the_image_it_starts_from(
     assert said.endswith("1 of 2 rows drawn\n")
     assert photo.read_bytes() == own
     assert read_request(tmp_path / "cat.png").prompt == "a cat"
+
+
+def test_the_rows_of_a_batch_start_from_an_image_with_strength_and_mask(
+    photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("prompt,out\na cat,cat.png\na dog,dog.png\n", encoding="utf-8")
+    quick = ("--steps", "4", "--size", str(SIDE), "--device", "cpu", "--image", str(photo))
+    own = ("--strength", "0.5", "--mask", str(mask))
+    assert run("generate", "--batch", str(rows), *quick, *own) == 0
+    for name in ("cat", "dog"):
+        request = read_request(tmp_path / f"{name}.png")
+        assert (request.prompt, request.strength) == (f"a {name}", 0.5)
+        assert None not in (request.image, request.mask)
+
+
+def test_what_is_wrong_with_every_row_is_said_once_also_of_a_mask(
+    photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, edge = tmp_path / "rows.csv", tmp_path / "edge.png"
+    rows.write_text("prompt,out\na cat,cat.png\na dog,dog.png\n", encoding="utf-8")
+    left = Image.new("L", (SIDE, SIDE))
+    left.paste(255, (0, 0, 4, SIDE))
+    left.save(edge)
+    asked = ("--image", str(photo), "--mask", str(edge), "--size", "16x64", "--device", "cpu")
+    assert run("generate", "--batch", str(rows), *asked) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: scaled and cut to 16x64, the mask has no white left")
+    assert said.count("\n") == 1

@@ -36,12 +36,24 @@ class InputPictures(NamedTuple):
         return ImageRequest.model_validate(request.model_dump() | self.digests())
 
     def fitted(self, width: int, height: int) -> InputPictures:
-        """Return the pictures at a size, scaled to cover it and cut at the longer side."""
+        """Return the pictures at a size, scaled to cover it and cut at the longer side.
+
+        Raises ValueError where that leaves nothing of the mask's white.
+        """
         image = ImageOps.fit(self.image, (width, height), Image.Resampling.LANCZOS)
+        return InputPictures(image, self.fitted_mask(width, height))
+
+    def fitted_mask(self, width: int, height: int) -> Any | None:
+        """Return the mask at a size, black or white, `None` where there is none; see `fitted`."""
         if self.mask is None:
-            return InputPictures(image)
+            return None
         mask = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
-        return InputPictures(image, mask.point([0] * KEPT_BELOW + [255] * (256 - KEPT_BELOW)))
+        if mask.getextrema()[1] < KEPT_BELOW:
+            raise ValueError(
+                f"scaled and cut to {width}x{height}, the mask has no white left: nothing is to be "
+                "drawn; paint more, nearer to the middle, or ask for a size of the image's shape"
+            )
+        return mask.point([0] * KEPT_BELOW + [255] * (256 - KEPT_BELOW))
 
     def kept(self, drawn: Sequence[Any]) -> list[Any]:
         """Return drawn pictures with what a mask keeps put back as it was: decoders change it."""
@@ -102,10 +114,14 @@ def picture_digest(picture: Any) -> str:
 
 
 def check_inputs(request: ImageRequest, inputs: InputPictures | None) -> None:
-    """Raise ValueError where a request and the pictures beside it do not belong together."""
+    """Raise ValueError where a request and the pictures beside it do not belong together.
+
+    Nor may the request's size leave nothing to be drawn of a mask.
+    """
     if inputs is None:
         if request.image is not None:
             raise ValueError("this request starts from an image, which must come with it")
         return
     if inputs.digests() != {"image": request.image, "mask": request.mask}:
         raise ValueError("the image or mask is not the one that the request names by its digest")
+    inputs.fitted_mask(request.width, request.height)

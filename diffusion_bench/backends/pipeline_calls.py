@@ -14,7 +14,7 @@ import torch
 
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.latents import check_size, denoiser_of, packed
-from diffusion_bench.backends.starting_image import keep_beside_mask, start_from
+from diffusion_bench.backends.starting_image import keep_beside_mask, start_from, whole_cells
 from diffusion_bench.records import ImageRequest
 
 IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
@@ -150,10 +150,13 @@ def _starts(
         "image": [own.image] * request.batch,
         "strength": request.strength,
     }
-    if own.mask is not None and "mask_image" not in parameters_of(type(pipeline)):
-        keep_beside_mask(pipeline, start, own.mask)
-    elif own.mask is not None:
-        arguments["mask_image"] = own.mask
+    if own.mask is None:
+        return arguments
+    mask = whole_cells(own.mask, pipeline.vae_scale_factor)
+    if "mask_image" not in parameters_of(type(pipeline)):
+        keep_beside_mask(pipeline, start, mask)
+    else:
+        arguments["mask_image"] = mask
         if request.strength == 1:  # the image is not seen through pure noise
             arguments["latents"] = noise
     return arguments

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
-from diffusion_bench.backends.input_pictures import KEPT_BELOW
 from diffusion_bench.backends.latents import packed
 
 
@@ -63,12 +63,24 @@ def _mixing(scheduler: Any) -> Callable[..., Any]:
     return lambda images, noise, timesteps: scale(images, timesteps, noise)
 
 
+def whole_cells(mask: Any, cell: int) -> Any:
+    """Return a mask, black or white, that is white in all of each cell it has a white pixel in.
+
+    A cell of the latents is `cell` pixels wide and high, and drawn anew or not as one; what is kept
+    of it is put back when the picture is there.
+    """
+    pixels = np.asarray(mask)
+    rows, columns = (side // cell for side in pixels.shape)
+    white = pixels.reshape(rows, cell, columns, cell).max(axis=(1, 3))
+    return Image.fromarray(white.repeat(cell, axis=0).repeat(cell, axis=1))
+
+
 def keep_beside_mask(pipeline: Any, start: Start, mask: Any) -> None:
     """Let an image-to-image pipeline fill a mask: what it keeps is put back after each step.
 
     Avrahami et al. (2023), "Blended latent diffusion", algorithm 1. diffusers' own pipelines do so
-    for networks of 4 latent channels; this is for the others. `mask`: a PIL image, white where the
-    picture is drawn anew.
+    for networks of 4 latent channels; this is for the others. `mask`: a PIL image of whole cells,
+    white where the picture is drawn anew.
     """
     scheduler = pipeline.scheduler
     own_step = scheduler.step
@@ -93,5 +105,5 @@ def keep_beside_mask(pipeline: Any, start: Start, mask: Any) -> None:
 def _cells(mask: Any, latents: torch.Tensor) -> torch.Tensor:
     """Return (1, 1, rows, columns) of whether a cell of the latents is drawn anew."""
     width, height = latents.shape[-1], latents.shape[-2]
-    drawn = np.asarray(mask.resize((width, height))) >= KEPT_BELOW
+    drawn = np.asarray(mask.resize((width, height), Image.Resampling.NEAREST)) > 0
     return torch.from_numpy(drawn).to(latents.device)[None, None]

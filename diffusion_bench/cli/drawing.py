@@ -67,6 +67,7 @@ class Settings:
         import secrets
 
         from diffusion_bench.backends.catalog import find_model
+        from diffusion_bench.backends.input_pictures import check_inputs
         from diffusion_bench.backends.model_sizes import check_sides
 
         model = self.model or BUNDLED_MODEL
@@ -91,9 +92,11 @@ class Settings:
             given["variation_seed"] = secrets.randbelow(2**32)
         pictures = inputs.digests() if inputs is not None else {}
         try:
-            return ImageRequest.model_validate({**defaults, **given, **own, **pictures})
+            request = ImageRequest.model_validate({**defaults, **given, **own, **pictures})
         except ValidationError as error:
             raise ValueError(explain(error)) from None
+        check_inputs(request, inputs)
+        return request
 
 
 class Drawing:
@@ -120,6 +123,10 @@ class Drawing:
         self._parameters = parameters
         self.kept: dict[str, Path | None] = {"the image": image, "the mask": mask}
         self._inputs = read_inputs(image, mask) if image is not None else None
+
+    def check(self, settings: Settings) -> None:
+        """Raise ValueError for what is wrong with settings whatever the prompt, to say it once."""
+        settings.request("a prompt", self._inputs)
 
     def draw(self, prompt: str, settings: Settings, out: Path | None) -> None:
         """Draw a prompt; raise ValueError before any work for what can be seen to fail."""

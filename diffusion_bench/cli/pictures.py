@@ -113,7 +113,7 @@ def _draw_rows(drawing: Drawing, file: Path, settings: Settings, *, overwrite: b
     if str(file).isdecimal() and not file.exists():
         raise ValueError(f"--batch takes a CSV file; for {file} pictures at once say --pictures")
     rows = read_rows(file, needed=("prompt", "out"), optional=("seed",), kept=drawing.kept)
-    settings.request("What is wrong with every row is said once.")
+    drawing.check(settings)
     perform_rows(
         rows, lambda row: drawing.draw_row(row, settings), done="drawn", keep=not overwrite
     )
