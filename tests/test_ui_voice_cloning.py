@@ -24,6 +24,7 @@ from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking, VoiceView
+from diffusion_bench.ui.uploads import Uploads
 from diffusion_bench.ui.voice_cloning import (
     SHOWN,
     build,
@@ -110,6 +111,19 @@ def test_the_same_file_again_is_not_deleted_under_its_own_feet(page, upload):
     first = on_recording(str(upload()), None)[0]
 
     assert on_recording(str(first.path), first)[0].path.exists()
+
+
+def test_a_file_that_two_visitors_uploaded_stays_until_both_have_left(page, upload):
+    path = str(upload())
+    on_recording, on_suspect = handler(page, "on_recording"), handler(page, "on_suspect")
+    first, second = (on_recording(path, None)[0] for _ in range(2))
+
+    on_suspect(path)
+    first.forget()
+    first.forget()
+    assert second.up_to(2.0).report.cut_s > 0, "it is read again"
+    assert on_recording(None, second)[0] is None
+    assert not Path(path).exists()
 
 
 def test_a_recording_goes_when_the_session_does(page, upload):
@@ -280,7 +294,7 @@ def test_a_file_without_usable_settings_is_refused_in_one_line(tmp_path, kind, s
 def test_a_file_that_was_made_here_is_known_by_its_mark_and_by_its_words(tmp_path):
     path = write_speech(tmp_path / "a.wav", Recipe(request=REQUEST, candidate=1))
 
-    verdict = examine(path)
+    verdict = examine(path, Uploads())
 
     assert "Marked as made here" in verdict
     assert "AI-generated speech, by echo, ddpm, 9 steps, seed 6, from voice ben" in verdict
@@ -288,8 +302,9 @@ def test_a_file_that_was_made_here_is_known_by_its_mark_and_by_its_words(tmp_pat
 
 
 def test_a_mark_without_words_and_words_without_a_mark_are_told_apart(tmp_path):
-    marked = examine(write_speech(tmp_path / "a.wav", None))
-    worded = examine(write_speech(tmp_path / "b.wav", Recipe(request=REQUEST), marked=False))
+    marked = examine(write_speech(tmp_path / "a.wav", None), Uploads())
+    path = write_speech(tmp_path / "b.wav", Recipe(request=REQUEST), marked=False)
+    worded = examine(path, Uploads())
 
     assert "Marked as made here" in marked
     assert "says nothing about how" in marked
@@ -303,7 +318,7 @@ def test_what_is_no_sound_is_not_examined_and_not_kept(tmp_path):
     path.write_text("hello")
 
     with pytest.raises(ValueError, match="not a sound file"):
-        examine(str(path))
+        examine(str(path), Uploads())
     assert not path.exists()
 
 

@@ -29,11 +29,8 @@ from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.seeds import seed_or_any
-from diffusion_bench.ui.voice_files import (
-    Spoken,
-    forget_file,
-    save_candidates,
-)
+from diffusion_bench.ui.uploads import Uploads
+from diffusion_bench.ui.voice_files import Spoken, save_candidates
 from diffusion_bench.ui.voice_limits import (
     check_voice_is_here,
     check_voice_limits,
@@ -98,21 +95,24 @@ class Speaking:
         self._engine = engine
         self._jobs = jobs
         self._outbox = outbox
+        self.uploads = Uploads()
         self.shared = shared
 
     def hear(self, path: str | None, model: str | None = None) -> Heard:
         """Return a recording ready for a model to clone, the bundled one if it is not told.
 
-        Raises ValueError for one that cannot be cloned, which is deleted; not for a model that is
-        none.
+        Its file is held until it is forgotten. Raises ValueError for one that cannot be cloned,
+        which is let go; not for a model that is none.
         """
         if not path:
             raise ValueError(NO_RECORDING)
+        let_go = self.uploads.hold(Path(path))
         try:
-            return read_recording(Path(path), self._longest_s(model))
-        except ValueError:
-            forget_file(Path(path))
+            heard = read_recording(Path(path), self._longest_s(model))
+        except BaseException:
+            let_go()
             raise
+        return heard._replace(let_go=let_go)
 
     def heard_by(self, model: str | None, heard: Heard) -> Heard:
         """Return a recording as another model takes it; ValueError where its file is gone."""

@@ -92,7 +92,7 @@ def build(speaking: Speaking, page: gr.Blocks) -> None:
 
 
 def forget(heard: Heard | None) -> None:
-    """Delete the recording of a visitor who has left or has put another in its place."""
+    """Let the recording of a visitor go who has left or has put another in its place."""
     if heard is not None:
         heard.forget()
 
@@ -102,16 +102,16 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
         path: str | None, before: Heard | None, model: str | None = None
     ) -> tuple[Any, ...]:
         """Show what a recording is like. The one before it goes, and the consent with it."""
-        if before is not None and (not path or before.path != Path(path)):
-            before.forget()
-        if not path:
-            return None, "", gr.skip(), False
         try:
-            found = speaking.hear(path, model)
+            found = speaking.hear(path, model) if path else None
         except ValueError as error:
             # Not raised: the recording before it must not be spoken with in its place.
             gr.Warning(in_one_line(error))
             return None, "This recording cannot be used; choose another.", gr.skip(), False
+        finally:
+            forget(before)  # not before the new one is held: it may be the same file
+        if found is None:
+            return None, "", gr.skip(), False
         return found, report_lines(found.report), OWN_RECORDING, False
 
     @complaining
@@ -295,7 +295,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
 
     @complaining
     def on_suspect(path: str | None) -> tuple[Any, ...]:
-        return examine(path), None
+        return examine(path, speaking.uploads), None
 
     files["settings"].upload(
         on_settings,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from diffusion_bench.backends.voice.recipes import Recipe, read_recipe, save_spe
 from diffusion_bench.records import Speech
 from diffusion_bench.ui.complaints import in_one_line
 from diffusion_bench.ui.seeds import MAX_PAGE_SEED
+from diffusion_bench.ui.uploads import Uploads
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_words import candidate_label, seed_words, verdict_lines
 
@@ -63,26 +63,18 @@ def read_settings(path: str | None, *, shared: bool) -> Recipe:
     return recipe
 
 
-def examine(path: str | None) -> str:
-    """Return what the mark in a file and its own words say of its origin; the file goes then.
+def examine(path: str | None, uploads: Uploads) -> str:
+    """Return what the mark in an upload and its own words say of its origin; it is let go then.
 
     Raises ValueError, in one line, for what is no sound or longer than ten minutes.
     """
     if not path:
         raise ValueError("choose a sound file")
     file = Path(path)
-    try:
+    with uploads.held(file):
         sound = read_sound(file, max_s=LONGEST_SUSPECT_S)
         found = detect(sound.samples, sound.sample_rate)
         try:
             return verdict_lines(found, read_recipe(file))
         except ValueError as error:
             return verdict_lines(found, None, in_one_line(error))
-    finally:
-        forget_file(file)
-
-
-def forget_file(path: Path) -> None:
-    """Delete an uploaded file, if it is there still."""
-    with contextlib.suppress(OSError):
-        path.unlink()

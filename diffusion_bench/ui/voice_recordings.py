@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.recording import LONG_S, ReferenceReport, prepare_reference
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.ui.voice_files import forget_file
 
 CONSENT = (
     "a voice belongs to the person who speaks with it: tick the box if that person agreed to its "
@@ -22,13 +21,14 @@ GONE = "the recording is not here any more: record or upload it again"
 class Heard(NamedTuple):
     """A recording that was read: ready to be cloned, its report, and the file it came in.
 
-    `reference` is its first `max_s` seconds at most.
+    `reference` is its first `max_s` seconds at most. `let_go` is called when it is forgotten.
     """
 
     reference: Reference
     report: ReferenceReport
     path: Path
     max_s: float = LONG_S
+    let_go: Callable[[], None] = lambda: None
 
     def up_to(self, max_s: float) -> Heard:
         """Return it for a model that takes `max_s` seconds, as the command line would.
@@ -44,8 +44,8 @@ class Heard(NamedTuple):
         return read_recording(self.path, max_s)
 
     def forget(self) -> None:
-        """Delete the uploaded file."""
-        forget_file(self.path)
+        """Let the uploaded file go."""
+        self.let_go()
 
 
 def read_recording(path: Path, max_s: float) -> Heard:
