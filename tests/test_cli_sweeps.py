@@ -15,10 +15,10 @@ from fakes import make_cell, make_header
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.cli import main
-from diffusion_bench.cli.sweeps import describe, limit_line, time_left
+from diffusion_bench.cli.sweeps import describe, time_left
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
-from diffusion_bench.reports.schema import Energy, Limit
+from diffusion_bench.reports.schema import Energy
 from diffusion_bench.reports.store import to_line
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -142,22 +142,6 @@ def test_exhaustive_times_every_step_and_each_cell_is_a_line_in_a_pipe(
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"1/2 ddim, 4 steps, {SIZE}, batch 1; about ")
     assert second.startswith(f"2/2 ddim, 4 steps, {SIZE}, batch 2; about 0 s left")
-
-
-@pytest.mark.parametrize(
-    ("fits", "misfits", "words"),
-    [
-        (8, 9, "the largest batch that fits is 8 (9 does not fit)"),
-        (64, None, "the largest batch that fits is 64 (the largest that is tried)"),
-        (None, 1, "no batch fits; 1 does not"),
-    ],
-)
-def test_a_limit_is_told_with_both_its_sides(
-    fits: int | None, misfits: int | None, words: str
-) -> None:
-    request = ImageRequest(prompt="a cat")
-    limit = Limit(axis="batch", request=request, largest_fit=fits, smallest_misfit=misfits)
-    assert limit_line(limit) == f"{BUNDLED_MODEL}, fp32: {words}"
 
 
 def test_a_full_disk_is_one_line_and_begins_no_report(

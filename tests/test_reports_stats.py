@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell
 
-from diffusion_bench.reports.schema import Energy
+from diffusion_bench.records import VoiceRequest, VoiceStages
+from diffusion_bench.reports.schema import Energy, Sample
 from diffusion_bench.reports.stats import fit_steps, median_interval, summarise
 
 
@@ -21,6 +22,26 @@ def test_steps_per_second_count_every_image_and_the_denoising_stage_only():
     assert found
     assert found.steps_per_s == pytest.approx(4 * 20 / 8)
     assert found.stages.denoising_s == pytest.approx(8)
+
+
+@pytest.mark.parametrize(
+    ("steps", "step_s", "batch", "wanted"),
+    [
+        (30, 0.1, 1, 10.0),  # two chunks of 15
+        (30, 0.1, 4, None),  # together, or one after the other?
+        (12, 0.3, 1, None),  # frames of 3.6 s, with other work than the denoising
+        (0, 0.0, 1, None),
+    ],
+)
+def test_steps_per_second_of_speech_count_those_of_all_chunks(steps, step_s, batch, wanted):
+    silent = {"text_s": 0.0, "voice_encoder_s": 0.0, "other_s": 0.0}
+    stages = VoiceStages(prior_s=0.8, denoising_s=3.0, vocoder_s=0.2, **silent)
+    sample = Sample(wall_s=4.0, stages=stages, step_s=(step_s,) * steps, audio_s=8.0)
+    request = VoiceRequest(text="a word", steps=15, batch=batch)
+    cell = make_cell().model_copy(update={"request": request, "samples": (sample,) * 3})
+    found = summarise(cell)
+    assert found
+    assert found.steps_per_s == (None if wanted is None else pytest.approx(wanted))
 
 
 @pytest.mark.parametrize(

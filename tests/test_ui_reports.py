@@ -7,7 +7,7 @@ from fakes import make_cell, make_header, make_quality, make_report, make_sweep_
 
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import DevicesPlan, ImageRequest
-from diffusion_bench.reports.schema import DeviceJob, SharedCell
+from diffusion_bench.reports.schema import DeviceJob, Limit, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.figures import TITLES, cell_table
 from diffusion_bench.ui.outbox import Outbox
@@ -134,6 +134,19 @@ def test_an_upload_is_imported_even_from_this_machine(folder, tmp_path):
     words = reading.show(None, [str(folder / "slow.jsonl")]).words
 
     assert words.startswith("slow.jsonl (imported, unverified)")
+
+
+def test_a_search_for_a_limit_is_told_and_had_no_plan(reading, folder):
+    cell = make_cell()
+    limit = Limit(axis="batch", request=cell.request, largest_fit=8, smallest_misfit=9)
+    with ReportWriter.create(folder / "limit.jsonl", make_header()) as writer:
+        writer.append(cell)
+        writer.append(limit)
+
+    words = reading.show(["limit.jsonl"], None).words
+
+    assert "  1 cells measured\n" in words
+    assert "the largest batch that fits is 8 (9 does not fit)" in words
 
 
 def test_reports_of_several_devices_are_compared_in_words(reading, folder):

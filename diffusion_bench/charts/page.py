@@ -36,6 +36,7 @@ from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import describe, to_rows
 from diffusion_bench.reports.labels import name_among, report_labels
+from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import SharedRow, compare_shared, shared_table
@@ -95,6 +96,7 @@ def _introduction(reports: Sequence[Report]) -> list[str]:
         parts += [f"<p>Note: {escape(note)}</p>" for note in report.notes]
         parts += [_finding(found) for found in examine_report(report)]
         failed = sum(cell.status != "ok" for cell in report.measured)
+        parts += [f"<p>{escape(line)}</p>" for line in limit_lines(report.limits)]
         parts.append(f"<p>{len(report.measured)} cells, {failed} of them without figures.</p>")
     return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,17 +14,22 @@ def refuse_beside(option: str, others: Mapping[str, object]) -> None:
         raise ValueError(f"{option} says that itself: leave out {', '.join(clashing)}")
 
 
-def refuse_over(written: Iterable[Path], read: Mapping[str, Path | None]) -> None:
-    """Raise ValueError if a file to write is one of those that are read, by what they are."""
+def refuse_over(
+    written: Iterable[Path], read: Mapping[str, Path | None], *, option: str = "--out"
+) -> None:
+    """Raise ValueError if a file to write is one of those that are read, by what they are.
+
+    `option` names the files to write.
+    """
     for file in written:
         for what, path in read.items():
             if path is not None and _is_one_file(file, path):
-                raise ValueError(f"--out {file} is {what} itself; write to another file")
+                raise ValueError(f"{option} {file} is {what} itself; write to another file")
 
 
 def _is_one_file(file: Path, other: Path) -> bool:
     """Return whether two paths lead to one file, however they are spelled."""
     try:
         return file.samefile(other)
-    except OSError:  # one of them is not there
-        return False
+    except OSError:  # one of them is not there, or neither is yet
+        return os.path.realpath(file) == os.path.realpath(other)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from diffusion_bench.bench.progress import Progress
     from diffusion_bench.bench.sweep import Sweep
-    from diffusion_bench.reports.schema import Limit, Report
+    from diffusion_bench.reports.schema import Report
 
 COLUMNS = {
     "model": "model",
@@ -32,10 +32,14 @@ COLUMNS = {
     "median_s": "median s",
     "iqr_s": "IQR s",
     "images_per_s": "images/s",
+    "audio_s": "speech s",
+    "real_time_factor": "real-time factor",
+    "first_audio_s": "first sound s",
     "steps_per_s": "steps/s",
     "energy_per_image_j": "J/image",
     "net_energy_per_image_j": "net J/image",
     "cost_per_1000_images": "cost of 1000",
+    "energy_per_audio_s_j": "J/s of speech",
     "burst_s": "burst s",
     "sustained_s": "sustained s",
     "fit": "fit",
@@ -101,10 +105,7 @@ def sweep(
         _watch(
             run_limit(plan, path, "batch" if find_limit == "batch" else "resolution", device=device)
         )
-    report = read_report(path)
-    _print_reports([report])
-    for limit in report.limits:
-        typer.echo(limit_line(limit))
+    _print_reports([read_report(path)])
     typer.echo(f"report: {path}")
 
 
@@ -127,18 +128,6 @@ def _with_options(
     except ValidationError as error:
         raise ValueError(explain(error)) from None
     return chosen.exhaustive() if exhaustive else chosen
-
-
-def limit_line(limit: Limit) -> str:
-    """Return what a search found, in one line."""
-    what = f"{limit.request.model}, {limit.request.precision}"
-    if (speed := str(limit.request.speed)) != "plain":
-        what += f", speed {speed}"
-    fits, misfits = limit.largest_fit, limit.smallest_misfit
-    if fits is None:
-        return f"{what}: no {limit.axis} fits; {misfits} does not"
-    edge = "the largest that is tried" if misfits is None else f"{misfits} does not fit"
-    return f"{what}: the largest {limit.axis} that fits is {fits} ({edge})"
 
 
 def compare(
@@ -165,6 +154,7 @@ def compare(
     from diffusion_bench.reports.export import to_csv, to_markdown
     from diffusion_bench.reports.read import read_report
 
+    _refuse_own_files(reports, {"--csv": csv, "--markdown": markdown, "--html": html})
     opened = [read_report(path) for path in reports]
     _print_reports(opened, tariff)
     if len(opened) > 1:
@@ -177,6 +167,17 @@ def compare(
         from diffusion_bench.charts.page import to_html
 
         _write(html, to_html(opened, tariff=tariff))
+
+
+def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> None:
+    """Raise ValueError if an output, by its option, is a report that is read or another output."""
+    from diffusion_bench.cli.refusals import refuse_over
+
+    taken = {f"the report {path}": path for path in reports}
+    for option, path in outputs.items():
+        if path is not None:
+            refuse_over([path], taken, option=option)
+            taken[f"the file of {option}"] = path
 
 
 def _watch(events: Generator[Progress]) -> None:
@@ -241,6 +242,7 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
     from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.reports.export import describe as describe_report
     from diffusion_bench.reports.export import is_worth_showing, to_rows
+    from diffusion_bench.reports.limits import limit_lines
 
     console = _console()
     all_rows = to_rows(reports, tariff=tariff, explain=in_words)
@@ -264,6 +266,8 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
         for row in rows:
             table.add_row(*(escape(_figure(row[name])) for name in shown))
         console.print(table)
+        for line in limit_lines(report.limits):
+            console.print(line, markup=False, soft_wrap=True)
 
 
 def _print_shared(report: Report) -> None:

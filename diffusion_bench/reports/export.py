@@ -22,6 +22,7 @@ from diffusion_bench.reports.labels import (
     size,
     work_columns,
 )
+from diffusion_bench.reports.limits import limit_lines, limit_rows
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
@@ -106,10 +107,12 @@ def to_csv(
 ) -> str:
     """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed.
 
-    Cells of several devices follow, with columns of their own, which the other rows leave empty.
+    Limits and cells of several devices follow, with columns of their own, which the other rows
+    leave empty.
     """
     rows = to_rows(reports, tariff=tariff, explain=explain)
     for report, label in zip(reports, report_labels(reports), strict=True):
+        rows += limit_rows(report, _title(label, report))
         rows += shared_rows(report, _title(label, report))
     if not rows:
         return ""
@@ -265,7 +268,8 @@ def _markdown_report(
 ) -> str:
     lines = [f"## {_markdown_text(_title(name, report))}", "", _markdown_text(describe(report)), ""]
     lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
-    lines += [""] if report.notes else []
+    lines += [f"- {_markdown_text(line)}" for line in limit_lines(report.limits)]
+    lines += [""] if report.notes or report.limits else []
     if report.shared:
         header, shared = shared_table(report)
         lines += _markdown_table(header, [[*map(_markdown_text, row)] for row in shared])

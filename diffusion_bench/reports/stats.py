@@ -41,6 +41,8 @@ __all__ = [
 MIN_STEPS_FOR_P95 = 59  # the fewest whose maximum lies above the 95th percentile, 95 times in 100
 NOISY_ABOVE = 0.10
 FEW_SAMPLES = "too few samples for an interval:"
+SHORTEST_S = 1e-9  # of a stage that was there at all
+FRAMES_ABOVE = 1.02  # of the denoising: steps of more seconds hold other work too
 MIN_STEP_COUNTS = 3  # through two points any line fits
 
 
@@ -51,10 +53,12 @@ class Summary(Record):
     seconds of sound of one call's candidates together, the `real_time_factor`, which is the median
     of the call's time over them, and the median time until the first sound. `steps_per_s` counts a
     step of every image and divides by the denoising stage only: over the whole call it would change
-    with the number of steps. `noisy` is an interquartile range above 10 percent of the median.
-    `energy_j` is of one call, `net_energy_j` that less the idle power; both as measured, before
-    dividing by the batch (`cost.py`). Where `extrapolated`, the times are of whole calls that were
-    timed in part, and so is the energy, in proportion to the time.
+    with the number of steps. Of speech it counts the steps of all chunks, and is `None` where a
+    model's steps are not of its denoising, or there are several candidates. `noisy` is an
+    interquartile range above 10 percent of the median. `energy_j` is of one call, `net_energy_j`
+    that less the idle power; both as measured, before dividing by the batch (`cost.py`). Where
+    `extrapolated`, the times are of whole calls that were timed in part, and so is the energy, in
+    proportion to the time.
     """
 
     n: int
@@ -99,7 +103,6 @@ def summarise(cell: Cell) -> Summary | None:
     middle, spread = median(walls), interquartile_range(walls)
     noisy = None if spread is None else spread > NOISY_ABOVE * middle
     stages = _stage_medians(cell)
-    image_steps = cell.request.batch * cell.request.steps
     return Summary(
         n=len(walls),
         median_s=middle,
@@ -109,7 +112,7 @@ def summarise(cell: Cell) -> Summary | None:
         interval_s=total_interval(cell) if extrapolated else median_interval(walls),
         noisy=noisy,
         images_per_s=None if _is_speech(cell) else cell.request.batch / middle,
-        steps_per_s=image_steps / stages.denoising_s if stages.denoising_s > 1e-9 else None,
+        steps_per_s=_steps_per_s(cell, stages),
         stages=stages,
         step_median_s=median(steps) if steps else None,
         step_p95_s=percentile(steps, 95) if len(steps) >= MIN_STEPS_FOR_P95 else None,
@@ -196,6 +199,21 @@ def _share_j(cell: Cell, whole_j: float) -> float:
 def _untimed_factor(cell: Cell) -> float:
     """Return how much longer the whole calls are than what was timed of them; 1 for most cells."""
     return sum(totals(cell)) / sum(sample.wall_s for sample in cell.samples)
+
+
+def _steps_per_s(cell: Cell, stages: Stages | VoiceStages) -> float | None:
+    if stages.denoising_s < SHORTEST_S:
+        return None
+    if not _is_speech(cell):
+        return cell.request.batch * cell.whole_steps / stages.denoising_s
+    # A step may be a frame, with more than its denoising, or of one candidate after another.
+    rates = [
+        len(sample.step_s) / sample.stages.denoising_s
+        for sample in cell.samples
+        if 0 < sum(sample.step_s) <= FRAMES_ABOVE * sample.stages.denoising_s
+    ]
+    whole = cell.request.batch == 1 and len(rates) == len(cell.samples)
+    return median(rates) if whole else None
 
 
 def _is_speech(cell: Cell) -> bool:

@@ -12,6 +12,7 @@ from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.doctor import examine_report, imported_finding
 from diffusion_bench.reports.export import describe, to_csv, to_markdown
 from diffusion_bench.reports.labels import name_among, report_labels
+from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.shared import compare_shared, shared_table
@@ -127,7 +128,10 @@ def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
         lines.append(f"{label or report.source}{mark}")
         lines.append(f"  {describe(report)}")
         unwell = f", {failed} of them without figures" if failed else ""
-        lines.append(f"  {len(report.measured)} of {planned} cells measured{unwell}")
+        # A search for a limit has no plan: what it tries next follows from what it found.
+        of_all = f" of {planned}" if planned else ""
+        lines.append(f"  {len(report.measured)}{of_all} cells measured{unwell}")
+        lines += [f"  {line}" for line in limit_lines(report.limits)]
         lines += shared_words(report)
         lines += [f"  Note: {note}" for note in report.notes]
         lines += findings(report)

@@ -1,0 +1,156 @@
+"""`compare` on reports that no sweep has to run for: limits, speech, files that are its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.cli import main
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, VoiceRequest, VoiceStages
+from diffusion_bench.reports.schema import Cell, Energy, Limit, Sample
+from diffusion_bench.reports.store import to_line
+
+SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """Return a report of one cell."""
+    path, cell = tmp_path / "mine.jsonl", make_cell()
+    path.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    return path
+
+
+def test_limits_are_told_wherever_a_report_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, cell = make_header(), make_cell()
+    limits = [
+        Limit(axis="batch", request=cell.request, largest_fit=8, smallest_misfit=9),
+        Limit(
+            axis="batch",
+            request=cell.request.model_copy(update={"width": 64}),
+            largest_fit=None,
+            smallest_misfit=1,
+        ),
+    ]
+    report = tmp_path / "limit.jsonl"
+    report.write_bytes(b"".join(map(to_line, (head, cell, *limits))))
+    names = ("a.csv", "a.md", "a.html")
+    csv_path, markdown, page = paths = [tmp_path / name for name in names]
+    options = zip(("--csv", "--markdown", "--html"), paths, strict=True)
+    assert run("compare", report, *(part for option in options for part in option)) == 0
+    told = [
+        f"{BUNDLED_MODEL}, fp32, {SIZE}: the largest batch that fits is 8 (9 does not fit)",
+        f"{BUNDLED_MODEL}, fp32, 64x{BUNDLED_SIDE}: no batch fits; 1 does not",
+    ]
+    for text in (capsys.readouterr().out, markdown.read_text(), page.read_text()):
+        assert [line for line in told if line in text] == told
+    rows = list(csv.DictReader(io.StringIO(csv_path.read_text())))
+    columns = ("resolution", "batch", "status", "limit_of", "largest_fit", "smallest_misfit")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        (SIZE, "1", "ok", "", "", ""),
+        (SIZE, "", "", "batch", "8", "9"),
+        (f"64x{BUNDLED_SIDE}", "", "", "batch", "", "1"),
+    ]
+
+
+def spoken(num_steps: int, denoising_s: float) -> Cell:
+    """Return a cell of two chunks of 15 steps each, whose sound lasts twice as long as the call."""
+    request = VoiceRequest(text="one word more", steps=15)
+    stages = VoiceStages(
+        text_s=0.0,
+        voice_encoder_s=0.0,
+        prior_s=0.5,
+        denoising_s=denoising_s,
+        vocoder_s=0.5,
+        other_s=0.0,
+    )
+    wall_s = denoising_s + 1
+    sample = Sample(
+        wall_s=wall_s,
+        stages=stages,
+        step_s=(denoising_s / num_steps,) * num_steps,
+        audio_s=2 * wall_s,
+        first_audio_s=0.25,
+    )
+    update = {
+        "cell_id": request.workload_id(),
+        "request": request,
+        "samples": (sample,) * 2,
+        "energy": Energy(total_j=64.0, window_s=2 * wall_s, method="counter"),
+    }
+    return make_cell().model_copy(update=update)
+
+
+def test_speech_is_printed_with_its_own_figures_and_pictures_without(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, cell = tmp_path / "voice.jsonl", spoken(30, 3.0)
+    path.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    own = ("speech s", "real-time factor", "first sound s", "J/s of speech")
+    assert run("compare", path) == 0
+    table = columns(capsys.readouterr().out)
+    assert {name: table[name] for name in (*own, "steps/s")} == {
+        "speech s": "8",
+        "real-time factor": "0.5",
+        "first sound s": "0.25",
+        "J/s of speech": "4",
+        "steps/s": "10",
+    }
+    assert run("compare", report) == 0
+    assert not set(own) & set(columns(capsys.readouterr().out))
+
+
+def columns(printed: str) -> dict[str, str]:
+    """Return the first row of a printed table by its heads, each in as many lines as it took."""
+    lines = printed.splitlines()
+    heads, body = (
+        [line.strip(sign).split(sign) for line in lines if sign in line] for sign in ("┃", "│")
+    )
+    names, values = (
+        [" ".join(" ".join(parts).split()) for parts in zip(*rows, strict=True)]
+        for rows in (heads, body)
+    )
+    return dict(zip(names, values, strict=True))
+
+
+@pytest.mark.parametrize("option", ["--csv", "--markdown", "--html"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_report_that_is_compared_is_never_written_over(
+    report: Path, option: str, linked: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, out = report.read_bytes(), report
+    if linked:
+        out = report.with_name("link")
+        out.symlink_to(report)
+    assert run("compare", report, option, out) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"error: {option} {out} is the report {report} itself; write to another file\n",
+    )
+    assert report.read_bytes() == before
+    assert out.is_symlink() == linked
+
+
+def test_two_outputs_of_one_name_are_refused_before_either_is_written(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = report.with_name("out")
+    again = report.parent / ".." / report.parent.name / "out"
+    assert run("compare", report, "--csv", out, "--html", again) == 2
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
+    assert "--html" in errors
+    assert "the file of --csv itself" in errors
+    assert not out.exists()
