@@ -19,6 +19,7 @@ import typer
 
 from diffusion_bench import __version__
 from diffusion_bench.cli.explain import explain
+from diffusion_bench.cli.looking import show
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
@@ -39,6 +40,7 @@ for _command in (
     generate,
     clone,
     voices,
+    show,
     sweep,
     compare,
     explain,

@@ -151,7 +151,7 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
             )
             for kind, words in (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
         ]
-    files[1].visible = name in ("noising", "denoising")
+    files[1].visible = LOOKS[name].has_film
     running = show.click(
         _handler(looking, name),
         outputs=[progress, status, *rows, figure, table, *files],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.records import ImageRequest, Step
@@ -85,8 +85,7 @@ class Looking:
         entry = find_model(values["model"])
         side = {"width": entry.side, "height": entry.side}
         request = self._drawing.to_request({"batch": 1, "precision": "fp32", **side, **values})
-        if request.steps > MOST_STEPS:
-            raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+        check_steps(request)
         return request
 
     def look(self, name: str, values: Mapping[str, Any]) -> Iterator[LookView]:
@@ -144,6 +143,12 @@ def _call(look: Run, request: ImageRequest, backend: ImageBackend, on_step: OnSt
     return look(backend, request, on_step)
 
 
+def check_steps(request: ImageRequest) -> None:
+    """Raise ValueError for more steps than a look takes."""
+    if request.steps > MOST_STEPS:
+        raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+
+
 def to_sheet(request: ImageRequest, found: Found) -> Sheet:
     """Return the rows of pictures as a sheet; its columns have no heads, the pictures words."""
     across = max(len(row) for row in found.rows.values())
@@ -160,11 +165,11 @@ def to_sheet(request: ImageRequest, found: Found) -> Sheet:
     )
 
 
-def save_film(frames: Sequence[Any], path: Path) -> None:
+def save_film(frames: Sequence[Any], file: Path | IO[bytes]) -> None:
     """Write pictures as an animated GIF that stays on its last one for a while."""
     first, *others = [frame.convert("RGB") for frame in frames]
     times = [FRAME_MS] * len(others) + [LAST_MS]
-    first.save(path, save_all=True, append_images=others, duration=times, loop=0)
+    first.save(file, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
 
 
 def look_at_noising(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
@@ -295,14 +300,16 @@ class Look(NamedTuple):
     pictures: int
     rows: tuple[str, ...]
     run: Run
+    has_film: bool = False
 
 
 LOOKS = {
-    "noising": Look(1, (PIXELS, LATENTS), look_at_noising),
+    "noising": Look(1, (PIXELS, LATENTS), look_at_noising, has_film=True),
     "denoising": Look(
         2 * NOISE_SEEDS,
         tuple(words.format(name) for name in ("DDIM", "DDPM") for words in (NOISY, CLEAN, OTHER)),
         look_at_denoising,
+        has_film=True,
     ),
     "unet": Look(len(SKIP_SCALES), (MAPS, SKIPS), look_at_unet),
     "guidance": Look(len(GUIDANCE_SCALES), (WHOLE, WITHOUT, WITH, GUIDED), look_at_guidance),

@@ -1,0 +1,69 @@
+"""The command show: the sheet, the film and the numbers, and what it refuses before any work."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from PIL import Image
+
+from diffusion_bench.cli import main
+
+PROMPT = "a cat on a blue background"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    """Run a command and return its exit status."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_show_writes_a_sheet_a_film_and_the_numbers(here, capsys):
+    asked = ("show", "denoising", PROMPT, "--steps", "3", "--size", "64", "--seed", "2")
+    assert run(*asked, "--out", "steps.png", "--film", "steps.gif", "--csv", "steps.csv") == 0
+    out, err = capsys.readouterr()
+    assert out.split() == ["steps.png", "steps.gif", "steps.csv"]
+    assert "Both begin with the same noise." in err
+    with Image.open(here / "steps.png") as sheet:
+        assert sheet.format == "PNG"
+    with Image.open(here / "steps.gif") as film:
+        assert film.n_frames == 3
+    with open(here / "steps.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["sampler"], row["step"]) for row in rows] == [
+        (sampler, str(step)) for sampler in ("DDIM", "DDPM") for step in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("what", ["noising", "unet", "guidance"])
+def test_every_look_has_its_sheet_named_after_it(here, what):
+    assert run("show", what, PROMPT, "--steps", "2", "--size", "64") == 0
+    assert [path.name for path in here.iterdir()] == [f"{what}.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["unet", "--film", "a.gif"], "--film: there is none of unet"),
+        (["noising", "--out", "a.jpg"], "--out a.jpg does not end in .png"),
+        (["noising", "--csv", "no/a.csv"], "--csv no/a.csv: there is no folder no"),
+        (["noising", "--steps", "251"], "251 steps are more than 250"),
+        (["noising", "--steps", "0"], "steps"),
+        (["attention"], "'attention' is not one of"),
+        (["noising", " "], "the prompt is empty"),
+        (["noising", "--model", "no/such"], "no/such"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line_before_any_work(here, capsys, arguments, message):
+    assert run("show", *arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(here.iterdir())
