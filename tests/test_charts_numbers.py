@@ -19,7 +19,7 @@ from diffusion_bench.charts.throughput import (
     throughput_table,
 )
 from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
-from diffusion_bench.records import BUNDLED_SIDE
+from diffusion_bench.records import BUNDLED_SIDE, VoiceRequest
 
 OOM = make_cell(steps=50, status="oom", message="no room")
 CHARTS = {
@@ -172,6 +172,18 @@ def test_kinds_of_memory_are_never_mixed():
     assert memory_figure(memory_numbers([on_gpu])).layout.yaxis.title.text == (
         "peak GPU memory, NVML (MiB)"
     )
+
+
+def test_memory_of_speech_lies_over_words_and_not_over_pixels():
+    text = VoiceRequest(text="one word more")
+    speech = make_cell().model_copy(update={"request": text, "cell_id": text.workload_id()})
+    for cells, title in (
+        ([speech], "length of the text"),
+        ([make_cell()], "resolution (pixels)"),
+        ([make_cell(), speech], "resolution, or length of the text"),
+    ):
+        drawn = memory_figure(memory_numbers([make_report(*cells)]))
+        assert drawn.layout.xaxis.title.text == title
 
 
 def test_memory_that_was_not_measured_is_a_row_with_its_reason():

@@ -9,7 +9,8 @@ import pytest
 from fakes import make_cell, make_header, make_trace
 
 from diffusion_bench.cli import main
-from diffusion_bench.reports.schema import Ceiling
+from diffusion_bench.records import DevicesPlan, ImageRequest
+from diffusion_bench.reports.schema import Ceiling, DeviceJob, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 
 
@@ -76,6 +77,42 @@ def test_other_tools_get_a_line_of_json_a_cell(
         "decoder",
     ]
     assert (second["reached"], second["not_reached"]) == (None, "no step was timed")
+
+
+def test_cells_of_several_devices_are_told_with_why_nothing_held_them_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request, head = ImageRequest(prompt="a cat"), make_header()
+    pair = DevicesPlan(names=("cpu", "cpu"), share=("jobs", "batch"))
+    head = head.model_copy(update={"plan": head.plan.model_copy(update={"devices": pair})})
+    job = DeviceJob(device="cpu", status="ok", batch=1, seed=0, begin_s=(0.1,), end_s=(5.0,))
+    path = tmp_path / "two.jsonl"
+    with ReportWriter.create(path, head) as writer:
+        for share, status in (("jobs", "ok"), ("batch", "oom")):
+            cell = {
+                "cell_id": head.shared_id(request, share),
+                "request": request,
+                "share": share,
+                "order": 0,
+                "started_utc": "2026-01-02T03:05:00Z",
+                "status": status,
+                "message": "" if status == "ok" else "cpu, job 2 of 2: no memory",
+                "jobs": (job, job),
+            }
+            writer.append(SharedCell.model_validate(cell))
+    first, *lines = told(capsys, path)
+    assert first.endswith("two.jsonl: 2 cells")
+    assert [line.rpartition(", ")[2] for line in lines[::2]] == ["jobs on 2", "batch on 2"]
+    assert lines[1::2] == [
+        "  cannot tell: of several devices at once neither steps nor stages are stored",
+        "  out of memory: cpu, job 2 of 2: no memory",
+    ]
+    found = [json.loads(line) for line in told(capsys, path, "--json")]
+    assert [each["verdict"] for each in found] == ["cannot tell", "out of memory"]
+    assert [(each["share"], each["devices"]) for each in found] == [
+        ("jobs", ["cpu", "cpu"]),
+        ("batch", ["cpu", "cpu"]),
+    ]
 
 
 def test_a_file_that_is_no_report_is_one_line_and_exit_2(

@@ -1,4 +1,4 @@
-"""Bars by resolution: patterns tell samplers apart, colours batches and the rest."""
+"""Bars by resolution, or by the length of texts: patterns tell samplers apart, colours the rest."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from diffusion_bench.charts.style import (
     style_figure,
 )
 
+PIXELS = "resolution (pixels)"
+
 
 class Bar(NamedTuple):
     """One bar. `detail` is added to its name in the hover text, `basis` changes its look."""
@@ -29,7 +31,9 @@ class Bar(NamedTuple):
     basis: str = ""
 
 
-def bars_figure(bars: Sequence[Bar], y_title: str, hover: str) -> go.Figure:
+def bars_figure(
+    bars: Sequence[Bar], y_title: str, hover: str, *, x_title: str = PIXELS
+) -> go.Figure:
     """Return the chart of at least one bar; `hover` is plotly's template of its value."""
     figure = go.Figure()
     patterns = keyed((bar.sampler for bar in bars), PATTERNS)
@@ -51,7 +55,7 @@ def bars_figure(bars: Sequence[Bar], y_title: str, hover: str) -> go.Figure:
             showlegend=False,
             hovertemplate="%{x}: " + hover,
         )
-    style_figure(figure, "resolution (pixels)", y_title)
+    style_figure(figure, x_title, y_title)
     explain_bars(figure, patterns, colours, [bar.basis for bar in bars])
     figure.update_xaxes(type="category")
     return figure

@@ -14,7 +14,7 @@ from diffusion_bench.charts.reached import Reached, rate, reached
 from diffusion_bench.hardware.state import SLOWING, THROTTLED_SHARE, MachineLook, is_contended
 from diffusion_bench.records import Record
 from diffusion_bench.reports.labels import is_gpu
-from diffusion_bench.reports.schema import Cell, MachineState, Report
+from diffusion_bench.reports.schema import Cell, MachineState, Report, SharedCell
 from diffusion_bench.reports.stage_readings import (
     MIN_READINGS,
     UTILIZATION_WINDOW_S,
@@ -64,6 +64,18 @@ def held_back(cell: Cell, report: Report) -> HeldBack:
     return work_rule(cell, report)
 
 
+def held_back_together(cell: SharedCell, report: Report) -> HeldBack:
+    """Return what is known of a cell of several devices, of which no steps are stored."""
+    if cell.status == "oom":
+        evidence = cell.message or "memory ran out on one of the devices"
+        return HeldBack(verdict="out of memory", evidence=evidence)
+    if not cell.wall_s:
+        return _cannot(f"the cell is {cell.status} and has no timed start")
+    return contended_rule(cell, report) or _cannot(
+        "of several devices at once neither steps nor stages are stored"
+    )
+
+
 def in_words(cell: Cell, report: Report) -> tuple[str, str]:
     """Return verdict and evidence, as exports take them."""
     found = held_back(cell, report)
@@ -86,7 +98,7 @@ def failure_rule(cell: Cell, report: Report) -> HeldBack | None:
     return _cannot(f"the cell is {cell.status} and has no timed call")
 
 
-def contended_rule(cell: Cell, report: Report) -> HeldBack | None:
+def contended_rule(cell: Cell | SharedCell, report: Report) -> HeldBack | None:
     """Return that others used the machine, by the cell's label."""
     if "contended" not in cell.labels:
         return None

@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import plotly.graph_objects as go
 
-from diffusion_bench.charts.bars import Bar, bars_figure
+from diffusion_bench.charts.bars import PIXELS, Bar, bars_figure
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
 from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
 
@@ -44,6 +45,7 @@ class MemorySeries(NamedTuple):
     failures: tuple[Failure, ...]
     peak_mib: float | None
     basis: str = ""
+    is_speech: bool = False
 
 
 def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) -> list[MemorySeries]:
@@ -65,6 +67,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
                 series.failures(),
                 max(peaks, default=None),
                 "emulated" if any("emulated" in cell.labels for cell in series.cells) else "",
+                isinstance(series.request, VoiceRequest),
             )
         )
     return found
@@ -79,7 +82,12 @@ def memory_figure(numbers: list[MemorySeries]) -> go.Figure:
     ]
     if not bars:
         return empty_figure("No cell with a measured peak of memory.")
-    return bars_figure(bars, f"peak {KINDS[numbers[0].kind]} (MiB)", "%{y:.0f} MiB")
+    return bars_figure(
+        bars,
+        f"peak {KINDS[numbers[0].kind]} (MiB)",
+        "%{y:.0f} MiB",
+        x_title=_size_title(numbers),
+    )
 
 
 def memory_table(numbers: list[MemorySeries]) -> tuple[list[str], list[list[Any]]]:
@@ -94,6 +102,13 @@ def memory_table(numbers: list[MemorySeries]) -> tuple[list[str], list[list[Any]
         ]
         rows += failure_rows([item.name], item.failures, len(header))
     return header, rows
+
+
+def _size_title(numbers: list[MemorySeries]) -> str:
+    spoken = {item.is_speech for item in numbers if item.peak_mib is not None}
+    if len(spoken) > 1:
+        return "resolution, or length of the text"
+    return "length of the text" if True in spoken else PIXELS
 
 
 def _usual_kind(cells: list[Cell]) -> MemoryKind:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.reports.schema import Cell, Report
+    from diffusion_bench.reports.schema import Cell, Report, SharedCell
     from diffusion_bench.reports.stage_readings import Seen
 
 
@@ -42,9 +42,11 @@ def explain(
         for note in report.notes:
             typer.echo(f"note: {report.source}: {note}", err=True)
         if not as_json:
-            typer.echo(f"{report.source}: {len(report.cells)} cells")
+            typer.echo(f"{report.source}: {len(report.measured)} cells")
         for cell in report.cells:
             typer.echo(_as_json(cell, report) if as_json else _as_words(cell, report, steps))
+        for shared in report.shared:
+            typer.echo(_shared_json(shared, report) if as_json else _shared_words(shared, report))
 
 
 def _as_json(cell: Cell, report: Report) -> str:
@@ -86,6 +88,32 @@ def _as_words(cell: Cell, report: Report, steps: bool) -> str:
         lines.append(f"  {cut.no_steps}")
     lines += [f"  not told: {why}" for why in unsaid(parts)]
     return "\n".join(lines)
+
+
+def _shared_json(cell: SharedCell, report: Report) -> str:
+    import json
+
+    from diffusion_bench.charts.held_back import held_back_together
+
+    return json.dumps(
+        {
+            "report": report.source,
+            "cell_id": cell.cell_id,
+            "request": cell.request.model_dump(mode="json"),
+            "share": cell.share,
+            "devices": [job.device for job in cell.jobs],
+            **held_back_together(cell, report).model_dump(),
+        },
+        allow_nan=False,
+    )
+
+
+def _shared_words(cell: SharedCell, report: Report) -> str:
+    from diffusion_bench.charts.held_back import held_back_together
+    from diffusion_bench.reports.shared import name_whole
+
+    found = held_back_together(cell, report)
+    return f"{name_whole([report])(cell)}\n  {found.verdict}: {found.evidence}"
 
 
 def used(part: Seen) -> str:

@@ -85,7 +85,7 @@ def _judge(
     alone: Sequence[Row],
     shared: Sequence[SharedRow],
 ) -> Overall:
-    rows = (*alone, *shared)
+    rows: list[Row | SharedRow] = [*alone, *shared]
     ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
     counts = Counter(row.verdict for row in rows)
     paces = [row.machine_ratio for row in alone if row.machine_ratio]
