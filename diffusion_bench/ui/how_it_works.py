@@ -22,8 +22,8 @@ QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
 TITLES = {
     "noising": "Noising",
-    "denoising": "Denoising: DDIM and DDPM",
-    "unet": "The U-Net",
+    "denoising": "Denoising",
+    "unet": "U-Net",
     "guidance": "Guidance",
 }
 WORDS = {

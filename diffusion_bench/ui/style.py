@@ -25,10 +25,10 @@ HEAD = """<style>
 #t2i-compare-pictures .caption-label { white-space: normal; left: 0; max-width: 100%; }
 .look-row .fixed-height { min-height: 0 !important; max-height: none !important; }
 .look-row .grid-container { justify-content: start; overflow: visible;
-  grid-template-columns: repeat(auto-fill, minmax(96px, 111px)) !important; }
+  grid-template-columns: repeat(auto-fill, 102px) !important; }
 .look-row label[data-testid="block-label"] { position: static !important; width: fit-content; }
-.look-row .caption-label { white-space: normal; left: 0; right: auto; width: fit-content;
-  max-width: 100%; font-size: .75rem; padding: 1px 6px; }
+.look-row .caption-label { white-space: normal !important; left: 0; right: auto;
+  max-width: 100% !important; font-size: .7rem; line-height: 1.2; padding: 1px 5px; }
 .look-row img { image-rendering: pixelated; }
 .progress-line { padding: 0 !important; }
 .progress-line progress { appearance: none; display: block; width: 100%; height: .5rem; border: 0;

@@ -76,7 +76,7 @@ class Visit:
     def open(self, tab):
         hidden = self.page.locator(".overflow-dropdown button", has_text=tab)
         if hidden.count():  # a phone has no room for every tab
-            self.page.get_by_label("More tabs").click()
+            self.page.get_by_label("More tabs").first.click()
             hidden.click()
         else:
             self.page.get_by_role("tab", name=tab).click()

@@ -1,0 +1,62 @@
+"""The tab How it works in Debian's Chromium: pictures in rows, the chart, its table, the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_main_job import PATIENCE_MS, Visit, address, browser, pytestmark, sync_api
+
+__all__ = ["address", "browser", "pytestmark"]
+
+PHONE = {"width": 390, "height": 850}
+
+
+@pytest.fixture
+def visit(address, browser):
+    visit = Visit(browser, address[0])
+    yield visit
+    assert visit.external == []
+    assert visit.errors == []
+
+
+def look(visit, name, title, steps=3):
+    visit.open("How it works")
+    visit.page.fill("#look-steps input", str(steps))
+    visit.open(title)
+    visit.page.click(f"#look-{name}-show")
+
+
+def shown(visit, name, row):
+    """Return the sides of the pictures of a row, as they are on the page."""
+    pictures = visit.page.locator(f"#look-{name}-row-{row} .grid-container img")
+    sync_api.expect(pictures.first).to_be_visible(timeout=PATIENCE_MS)
+    return [picture.bounding_box()["width"] for picture in pictures.all()]
+
+
+def test_denoising_is_seen_step_by_step_and_saved(visit):
+    look(visit, "denoising", "Denoising")
+    visit.has_text("#look-denoising-status", "^Both begin with the same noise")
+    visit.has_lines("#look-denoising-figure")
+    for row in range(1, 7):
+        sides = shown(visit, "denoising", row)
+        assert len(sides) == 3
+        assert min(sides) > 90
+    with visit.page.expect_download() as download:
+        visit.page.click("#look-denoising-film")
+    with Image.open(Path(download.value.path())) as film:
+        assert film.n_frames == 3
+    visit.page.click("#look-denoising-fold")
+    table = visit.page.locator("#look-denoising-table")
+    sync_api.expect(table).to_contain_text("DDPM", timeout=PATIENCE_MS)
+
+
+def test_the_u_net_fits_on_a_phone(visit):
+    visit.page.set_viewport_size(PHONE)
+    look(visit, "unet", "U-Net")
+    visit.has_text("#look-unet-status", r"million parameters")
+    visit.has_lines("#look-unet-figure")
+    assert len(shown(visit, "unet", 1)) == 7
+    assert min(shown(visit, "unet", 2)) > 90
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
