@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.speed import candidates as candidates_module
 from diffusion_bench.backends.speed import choosing as choosing_module
@@ -24,6 +26,7 @@ from diffusion_bench.backends.speed.choosing import (
     measure_speeds,
 )
 from diffusion_bench.backends.speed.remembered import MAX_CHOICES, NAME, Choice, recall, remember
+from diffusion_bench.backends.split_model import check_split_speed
 from diffusion_bench.records import (
     BUNDLED_SIDE,
     Generation,
@@ -34,6 +37,7 @@ from diffusion_bench.records import (
     parse_speed,
 )
 
+MIB = 2**20
 ANY = (0.0, math.inf)  # free memory
 PLAIN, PACKED, BF16 = Speed(), Speed(packed=True), Speed(compute="bf16")
 REQUEST = ImageRequest(prompt="a cat", speed="auto")
@@ -347,3 +351,66 @@ def test_a_choice_that_a_busy_moment_forced_is_not_kept_for_a_free_one(
     free_mib, loaded = 0.5 * one_mib, [1.5 * one_mib]  # what is short is what the model itself has
     assert choose_now().speed.vae == "sliced"
     assert len(drawn) == 3
+
+
+def test_a_model_that_takes_most_of_the_memory_is_not_loaded_anew_for_each_picture(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it takes is lacking once it is loaded; that is no reason to let go of it."""
+    engine = Engine("cpu")
+    loads: list[Speed] = []
+    load = ImageBackend.load
+
+    def counted(model: str, **settings: Any) -> ImageBackend:
+        loads.append(settings["speed"])
+        return load(model, **settings)
+
+    monkeypatch.setattr(ImageBackend, "load", counted)
+    for module in (candidates_module, choosing_module):
+        monkeypatch.setattr(
+            module, "free_memory_bytes", lambda _: (1000 if engine._loaded is None else 1) * MIB
+        )
+    monkeypatch.setattr(choosing_module, "same_need", lambda *_: (500 * MIB, math.inf))
+    request = REQUEST.model_copy(update={"model": tiny, "width": 32, "height": 32, "steps": 2})
+    chosen = engine.generate(request).request.speed  # the trial, and a load of what it chose
+    loads.clear()
+    for _ in range(3):
+        again = engine.generate(request)
+        assert again.request.speed == chosen
+        assert "as measured" in again.notes[0]
+    assert loads == []
+
+
+def test_on_a_card_what_torch_holds_counts_as_free_once_it_is_unloaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free_mib, held_mib = 100.0, 700.0
+    monkeypatch.setattr(choosing_module, "choice_key", lambda *_: "key")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free_mib * MIB, 0))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: held_mib * MIB)
+    remember("key", a_choice().model_copy(update={"free_from_mib": 500.0}))
+    unloaded: list[bool] = []
+
+    def found() -> Chosen:
+        return choose(
+            REQUEST,
+            "cuda",
+            load=Scripted({PLAIN: 1000.0}),
+            unload=lambda: unloaded.append(True),
+            held=PACKED,
+        )
+
+    assert (found().speed, unloaded) == (PACKED, [])
+    held_mib = 300.0  # another program has taken memory: what was chosen fits no more
+    monkeypatch.setattr(choosing_module, "speeds_to_try", lambda *_: ((PLAIN,), ANY))
+    assert found().speed == PLAIN
+    assert unloaded
+
+
+def test_several_cards_are_refused_auto_as_any_speed_but_plain() -> None:
+    with pytest.raises(ValueError, match="over several cards runs at speed plain, not auto"):
+        choose(REQUEST, "cuda:0,cuda:1", load=Scripted({}), unload=lambda: None)
+    with pytest.raises(ValueError, match="over several cards runs at speed plain, not packed"):
+        check_split_speed(("cuda:0", "cuda:1"), PACKED)
+    check_split_speed(("cuda:0", "cuda:1"), PLAIN)
+    check_split_speed(("cuda:0",), "auto")

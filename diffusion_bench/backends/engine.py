@@ -135,7 +135,16 @@ class Engine:
             self.device,
             load=lambda tried: self.backend_for(tried, revision=revision)[0],
             unload=self.unload,
+            held=self._held_speed(request),
         )
+
+    def _held_speed(self, request: ImageRequest) -> Speed | None:
+        """Return the speed of the loaded model, `None` if it is not the one that is asked for."""
+        from diffusion_bench.backends.images import ImageBackend
+
+        if not self._is_loaded(request.model, request.precision):
+            return None
+        return self._loaded.speed if isinstance(self._loaded, ImageBackend) else None
 
     def backend(
         self,

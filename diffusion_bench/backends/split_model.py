@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from diffusion_bench.records import Speed
 
@@ -23,8 +23,7 @@ def split_options(cards: Sequence[str], speed: Speed) -> dict[str, Any]:
         return {}
     if find_spec("accelerate") is None:
         raise ValueError("a model over several cards needs accelerate: pip install accelerate")
-    if speed != Speed():
-        raise ValueError(f"a model over several cards runs at speed plain, not {speed}")
+    check_split_speed(cards, speed)
     import torch
 
     free = {int(name.removeprefix("cuda:")): name for name in cards}
@@ -32,6 +31,12 @@ def split_options(cards: Sequence[str], speed: Speed) -> dict[str, Any]:
         "device_map": "balanced",
         "max_memory": {index: torch.cuda.mem_get_info(name)[0] for index, name in free.items()},
     }
+
+
+def check_split_speed(cards: Sequence[str], speed: Speed | Literal["auto"]) -> None:
+    """Raise ValueError for several cards at another speed than plain."""
+    if len(cards) > 1 and speed != Speed():
+        raise ValueError(f"a model over several cards runs at speed plain, not {speed}")
 
 
 def execution_device(pipeline: Any, model: str, cards: Sequence[str]) -> str:

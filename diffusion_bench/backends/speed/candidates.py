@@ -92,6 +92,15 @@ def free_memory_bytes(device: str) -> float:
     return float(psutil.virtual_memory().available)
 
 
+def free_once_unloaded_bytes(device: str) -> float:
+    """Return the memory that is free once nothing is loaded, as far as that can be told.
+
+    On a card that is what torch holds for models, and keeps for the next one, on top of the free.
+    """
+    held_bytes = torch.cuda.memory_reserved(device) if device.startswith("cuda") else 0
+    return free_memory_bytes(device) + held_bytes
+
+
 def _offload(pipeline: Any, free_bytes: float) -> tuple[str, float]:
     """Return how networks must share the card, and how much they then take of it at once."""
     sizes = [_bytes(part) for part in pipeline.components.values() if _is_network(part)]

@@ -18,12 +18,14 @@ from diffusion_bench.backends.model_facts import model_facts
 from diffusion_bench.backends.speed.candidates import (
     candidates,
     free_memory_bytes,
+    free_once_unloaded_bytes,
     needed_for_memory,
     same_need,
 )
 from diffusion_bench.backends.speed.remembered import Choice, recall, remember
+from diffusion_bench.backends.split_model import check_split_speed
 from diffusion_bench.hardware.machine import cpu_name, installed_version
-from diffusion_bench.records import Generation, ImageRequest, Speed, digest
+from diffusion_bench.records import Generation, ImageRequest, ModelDevice, Speed, digest
 from diffusion_bench.records.image import STRENGTH
 
 MIB = 2**20
@@ -53,15 +55,24 @@ class Chosen(NamedTuple):
     notes: tuple[str, ...]
 
 
-def choose(request: ImageRequest, device: str, *, load: Load, unload: Callable[[], None]) -> Chosen:
+def choose(
+    request: ImageRequest,
+    device: str,
+    *,
+    load: Load,
+    unload: Callable[[], None],
+    held: Speed | None = None,
+) -> Chosen:
     """Return the fastest speed for requests like this one, as remembered or measured now.
 
     `load` returns the model as the speed of a request wants it, and lets go of the one before;
-    `unload` lets go of the last.
+    `unload` lets go of the last. `held` is the speed at which this very model is loaded now, if it
+    is. Raises ValueError for several cards.
     """
+    check_split_speed(ModelDevice.parse(device).cards, request.speed)
     key = choice_key(request, device)
     choice, complaint = recall(key)
-    if choice is not None and not _suits_now(choice, device, unload):
+    if choice is not None and not _suits_now(choice, device, held, unload):
         choice, complaint = None, "there is other free memory than when it was chosen"
     if choice is not None:
         return Chosen(choice.parsed(), (_as_remembered(choice),))
@@ -98,10 +109,12 @@ def speeds_to_try(
     return speeds, same_need(pipeline, request, device, free_bytes)
 
 
-def _suits_now(choice: Choice, device: str, unload: Callable[[], None]) -> bool:
+def _suits_now(choice: Choice, device: str, held: Speed | None, unload: Callable[[], None]) -> bool:
     """Return whether a choice suits the free memory, without what is loaded where that decides."""
-    if choice.suits(free_memory_bytes(device) / MIB):
+    if choice.suits(free_once_unloaded_bytes(device) / MIB):
         return True
+    if choice.parsed() == held and not device.startswith("cuda"):
+        return True  # what is lacking may be what it takes itself, which only a card tells
     unload()
     return choice.suits(free_memory_bytes(device) / MIB)
 
