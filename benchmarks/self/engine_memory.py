@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import psutil
+import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -56,8 +57,8 @@ def peaks_mib(command: list[str]) -> dict[str, float]:
     return peaks
 
 
-def main() -> int:
-    """Print the peaks, the ratio and the verdict; return the exit code."""
+def main() -> None:
+    """Print the peaks, the ratio and the verdict; ends with 1 past the limit."""
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / "memory.toml"
         sweep.write_text(SWEEP, encoding="utf-8")
@@ -71,8 +72,9 @@ def main() -> int:
     print(f"sweep: worker                {ours['child']:7.0f} MiB")
     print(f"sweep: runner beside it      {ours['parent']:7.0f} MiB")
     print(f"worker / bare {ratio:.3f}: {'within' if within else 'NOT within'} {LIMIT:g}")
-    return 0 if within else 1
+    if not within:
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

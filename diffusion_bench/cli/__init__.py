@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(args=arguments, standalone_mode=False)
     except typer.TyperException as error:
-        code = _complain(error.format_message())
+        # Without arguments the help is shown, as an exception that has nothing else to say.
+        code = _complain(text) if (text := error.format_message()) else MISTAKE
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except (ValueError, OSError, RuntimeError, MemoryError) as error:

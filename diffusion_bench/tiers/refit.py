@@ -6,7 +6,10 @@ python -m diffusion_bench.tiers.refit
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from diffusion_bench.tiers.efficiency import EFFICIENCY, Efficiency
 from diffusion_bench.tiers.fit import columns_of, fit_rows
@@ -65,13 +68,17 @@ def _lines(values: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
             yield from _lines(value, (*path, key))
 
 
-def main() -> None:
-    """Fit, write, and print the scores."""
+def main(
+    out: Annotated[
+        Path, typer.Option(help="The TOML to write; that which predictions rest on if not given.")
+    ] = EFFICIENCY,
+) -> None:
+    """Fit the efficiencies again on the published rows, write them, and print the scores."""
     efficiency = refit()
-    EFFICIENCY.write_text(to_toml(efficiency.model_dump()), encoding="utf-8")
+    out.write_text(to_toml(efficiency.model_dump()), encoding="utf-8")
     for name, score in efficiency.scores.items():
         print(f"{name}: {score.model_dump(exclude_none=True)}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

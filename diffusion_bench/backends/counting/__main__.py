@@ -6,10 +6,11 @@ python -m diffusion_bench.backends.counting [MODEL...]
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from diffusion_bench.backends.counting.fit import count_model
 from diffusion_bench.backends.counting.networks import configurations
@@ -19,12 +20,16 @@ from diffusion_bench.tiers.cost import COSTS, ModelCounts
 from diffusion_bench.tiers.voice_cost import VOICE_COSTS, VoiceCounts
 
 
-def main(names: list[str]) -> None:
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models of the catalog; all if none is named.")
+    ] = None,
+) -> None:
     """Count the named models, or all, and keep the others' counts."""
     known = [*configurations(), *VOICES]
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names or () if name not in known]
     if unknown:
-        raise SystemExit(f"unknown model {unknown[0]!r}; known: {', '.join(known)}")
+        raise typer.BadParameter(f"unknown model {unknown[0]!r}; known: {', '.join(known)}")
     asked = names or known
     pictures = {name: count_model(configurations()[name]) for name in asked if name not in VOICES}
     voices = {name: count_voice(VOICES[name]()) for name in asked if name in VOICES}
@@ -47,4 +52,5 @@ def keep(
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    typer.run(main)

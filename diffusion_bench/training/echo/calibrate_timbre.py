@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -154,14 +156,17 @@ def _rounded(values: NDArray[np.floating]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
-def main() -> None:
-    """Write timbre.json beside `audio/timbre.py` and print its evidence."""
+def main(
+    out: Annotated[
+        Path, typer.Option(help="The JSON to write; that which is shipped if not given.")
+    ] = Path(shipped.__file__).with_suffix(".json"),
+) -> None:
+    """Measure timbre similarity again, write it and print its evidence: ten minutes."""
     torch.set_num_threads(1)
     scale = calibrate(make_clips(BACKGROUND, BACKGROUND_SEED), make_clips(HELD_OUT, HELD_OUT_SEED))
-    path = Path(shipped.__file__).with_suffix(".json")
-    path.write_text(scale.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    out.write_text(scale.model_dump_json(indent=1) + "\n", encoding="utf-8")
     print(scale.evidence.model_dump_json(indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import soundfile
+import typer
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.training.echo.aligned import SAMPLE_RATE, speak_flite
@@ -37,7 +39,9 @@ VOICES = {
 }
 
 
-def main(folder: Path = MODELS_FOLDER / "voices") -> None:
+def main(
+    folder: Annotated[Path, typer.Option(help="Where to write them.")] = MODELS_FOLDER / "voices",
+) -> None:
     """Write NAME.flac and NAME.json of each."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (title, speaker) in VOICES.items():
@@ -54,4 +58,4 @@ def main(folder: Path = MODELS_FOLDER / "voices") -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,0 +1,75 @@
+"""The commands that make what is shipped, or measure this project: asking for help does no work."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusion_bench.cli import main
+from diffusion_bench.tiers.efficiency import EFFICIENCY
+
+ROOT = Path(__file__).parents[1]
+# Not for people: the first starts the command line, the second is a sweep's child.
+OTHERS = {"diffusion_bench/__main__.py", "diffusion_bench/bench/worker.py"}
+PARSERS = ("typer.run(", "app()", "ArgumentParser(")
+
+
+def commands() -> list[str]:
+    """Return the files that do something when they are run."""
+    files = [*(ROOT / "diffusion_bench").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    names = (file.relative_to(ROOT).as_posix() for file in files if _is_run(file))
+    return sorted(set(names) - OTHERS)
+
+
+def _is_run(file: Path) -> bool:
+    if file.name == "__main__.py":
+        return True
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.If) and "__name__" in ast.unparse(node.test) for node in tree.body
+    )
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_reads_its_arguments_with_a_library(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert any(parser in text for parser in PARSERS)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "diffusion_bench.tiers.refit"],
+        ["-m", "diffusion_bench.backends.counting"],
+        ["benchmarks/self/engine_memory.py"],
+    ],
+    ids=["refit", "counting", "engine_memory"],
+)
+def test_help_and_a_wrong_word_do_no_work(command: list[str]) -> None:
+    before = EFFICIENCY.stat().st_mtime_ns
+    for argument, status in (("--help", 0), ("--no-such-option", 2)):
+        ended = subprocess.run(
+            [sys.executable, *command, argument],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == status
+        assert "Usage" in ended.stdout + ended.stderr
+    assert EFFICIENCY.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["watermark"]], ids=["alone", "watermark"])
+def test_a_command_without_arguments_shows_help_and_no_error(arguments, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert "Usage" in out + err
+    assert "error" not in (out + err).lower().replace("errors", "")
+    assert ended.value.code in (0, 2)
