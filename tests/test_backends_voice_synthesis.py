@@ -404,4 +404,5 @@ def test_a_pause_is_made_where_a_sentence_ends_and_none_within(model: FakeVoiceM
 
 def test_the_mark_of_a_sentence_is_found_behind_what_may_follow_it() -> None:
     assert all(map(ends_sentence, ("It ends.", "Does it?", 'He said: "Yes!"', "And so on… ")))
-    assert not any(map(ends_sentence, ("it goes on,", "and on", "on;", "so: ")))
+    assert all(map(ends_sentence, ("到家了。", "好吗？", "他说：“好！”", "天亮了； ")))
+    assert not any(map(ends_sentence, ("it goes on,", "and on", "on;", "so: ", "河水，", "他说：")))

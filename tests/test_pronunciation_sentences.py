@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.pronunciation.marks import WIDE_CHARS, spoken_chars
 from diffusion_bench.pronunciation.sentences import (
     MAX_CHARS,
     SHORT_CHARS,
@@ -162,3 +164,81 @@ def test_a_text_of_one_breath_is_said_in_one():
     text = "The river was quiet that morning, and a thin mist lay over the fields, as always."
     assert split_to_hear(text, 280) == (text,)
     assert split_to_hear("", 280) == ()
+
+
+TOLD = (
+    "那天早上河水很平静。",
+    "薄雾笼罩着整片田野，路上一个人也没有。",
+    "船静静地停在那座古老的石桥下面！",
+    "你知道他们什么时候会回来吗？",
+    "他说：“明天早上十点左右，我们大概就能到家了。”",
+    "大家都笑了；天也慢慢亮了。",
+    "村口的老人、孩子和几个年轻的女人，都站在树下等着消息。",
+)
+CHINESE = "".join(TOLD * 3)[: -len(TOLD[-1])]  # of 20 sentences
+
+
+def test_chinese_is_cut_where_its_sentences_end_and_leaves_longcat_time_to_say_it() -> None:
+    from diffusion_bench.backends.voice.longcat import SLOWEST, WINDOW_S, expected_s
+
+    entry = find_voice_model("longcat")
+    for split in (split_text, split_to_hear):
+        chunks = split(CHINESE, entry.max_chars)
+        assert "".join(chunks) == CHINESE
+        assert len(chunks) > 8
+        for chunk in chunks:
+            assert chunk.endswith(("。", "！", "？", "；", "。”")), chunk
+            assert expected_s(chunk) * SLOWEST + entry.reference_s[1] <= WINDOW_S
+
+
+def test_a_long_chinese_sentence_is_cut_at_its_commas_and_one_without_any_where_it_must_be() -> (
+    None
+):
+    clause = "河水一直流过那座老磨坊，"
+    chunks = split_text(clause * 9 + "就是这样。", 120)
+    assert all(chunk.endswith(("，", "。")) for chunk in chunks)
+    assert max(map(len, chunks)) * WIDE_CHARS <= 120
+    bare = "河" * 50
+    parts = split_text(bare, 120)
+    assert ("".join(parts), [len(part) for part in parts]) == (bare, [25, 25])
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("会议在上午10：30开始，晚上9点结束。", ("会议在上", "午10：30开始，", "晚上9点结束。")),
+        ("他问：“好吗？”她说好。", ("他问：“好吗？”", "她说好。")),
+        ("好。 Yes it is. 不好。", ("好。 Yes it is.", "不好。")),
+        ("你好 世界，这里很好", ("你好 世界，", "这里很好")),
+    ],
+)
+def test_chinese_keeps_its_times_its_quotes_and_its_spaces(
+    text: str, chunks: tuple[str, ...]
+) -> None:
+    assert split_text(text, 20) == chunks
+
+
+def test_any_mixed_text_keeps_its_characters_and_the_limit() -> None:
+    source = random.Random(1)
+    parts = (
+        "河水，",
+        "你好。",
+        "GPU",
+        " ",
+        "3.5",
+        "、",
+        "：",
+        "“",
+        "”",
+        "！",
+        "Dr. Smith ",
+        "天" * 9,
+        "\n\n",
+    )
+    for _ in range(300):
+        text = "".join(source.choice(parts) for _ in range(source.randint(0, 60)))
+        max_chars = source.randint(30, 120)
+        chunks = split_text(text, max_chars)
+        kept, given = ("".join(filter(str.isalnum, one)) for one in ("".join(chunks), text))
+        assert kept == given
+        assert all(spoken_chars(chunk) <= max_chars for chunk in chunks)

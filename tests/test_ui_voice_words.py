@@ -27,6 +27,7 @@ def test_a_text_is_counted_in_characters_and_chunks():
     assert text_line("Good morning.", 280) == "13 characters, 1 chunk, about 1 s of speech."
     assert "3 chunks" in text_line("The first is here. The second is here. The third is here.", 22)
     assert text_line("  🙂", 280) == "Write what is to be said."
+    assert text_line("河水很平静。" * 10, 120) == "60 characters, 2 chunks, about 11 s of speech."
 
 
 def test_a_step_says_how_long_all_chunks_will_take_yet():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from diffusion_bench.pronunciation.initials import initials
+from diffusion_bench.pronunciation.marks import CLOSING, SENTENCE_ENDS, WIDE_SENTENCE_ENDS
 from diffusion_bench.pronunciation.word_lists import word_set
 
 # Before a name; the stop never ends a sentence.
@@ -80,11 +81,14 @@ def say_abbreviations(text: str) -> str:
 def is_sentence_end(word: str, following: str) -> bool:
     """Return whether a sentence ends after a word with its marks, before the word that follows.
 
-    Not after "Dr.", "J.", "U.S." or "e.g."; after "etc." and "p.m." before a capital only.
+    Not after "Dr.", "J.", "U.S." or "e.g."; after "etc." and "p.m." before a capital only. After a
+    wide mark whatever follows.
     """
-    bare = word.rstrip("\"'”’»)]")
+    bare = word.rstrip(CLOSING)
+    if bare.endswith(WIDE_SENTENCE_ENDS):
+        return True
     opening = following.lstrip("\"'“‘«([")[:1]
-    if bare[-1:] not in (".", "?", "!", "…") or opening.islower():
+    if not bare.endswith(SENTENCE_ENDS) or opening.islower():
         return False
     stem = bare.rstrip(".").lstrip("\"'“‘«([")
     if not bare.endswith(".") or bare.endswith("..."):

@@ -7,6 +7,13 @@ from enum import IntEnum
 from itertools import pairwise
 
 from diffusion_bench.pronunciation.abbreviations import is_sentence_end
+from diffusion_bench.pronunciation.marks import (
+    CLAUSE_ENDS,
+    CLOSING_QUOTES,
+    cut,
+    phrases,
+    spoken_chars,
+)
 
 MAX_CHARS = 280
 SOON_CHARS, LONG_CHARS = 90, 160  # of a first chunk; a text that is shorter is said in one
@@ -15,7 +22,6 @@ LEAST_MAX_CHARS = 20
 SHORT_CHARS = 40
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
-_CLAUSE_ENDS = (",", ";", ":", "—", "–", ")", "]")
 
 
 class _Break(IntEnum):
@@ -27,7 +33,7 @@ class _Break(IntEnum):
     SENTENCE = 3
 
 
-_Word = tuple[str, _Break]  # a word with its marks, and the place after it
+_Word = tuple[str, _Break]  # a word with its marks and the space after it, and the place there
 
 
 def split_text(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
@@ -35,14 +41,11 @@ def split_text(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
 
     Cuts are at ends of sentences, then of clauses, then between words; never inside a number, an
     abbreviation, an address or "Dr. Smith", unless that alone is longer than a chunk. Short
-    neighbours are joined. A chunk without a letter or digit is left out. Raises ValueError for
+    neighbours are joined. A wide character, as of Chinese, counts as the letters of English that
+    take as long to say. A chunk without a letter or digit is left out. Raises ValueError for
     `max_chars` under 20.
     """
-    if max_chars < LEAST_MAX_CHARS:
-        raise ValueError(f"max_chars is {max_chars}; the least is {LEAST_MAX_CHARS}")
-    pieces = _fit(_words(text, max_chars), _Break.SENTENCE, max_chars)
-    chunks = [_joined(piece) for piece in pieces]
-    return tuple(chunk for chunk in _merged(chunks, max_chars) if any(map(str.isalnum, chunk)))
+    return tuple(chunk.rstrip() for chunk in _chunks(text, max_chars))
 
 
 def split_to_hear(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
@@ -51,10 +54,19 @@ def split_to_hear(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
     Who listens waits for the first chunk only, and the shorter it is the sooner it is made.
     """
     chunks = split_text(text, max_chars)
-    if not chunks or len(chunks[0]) < LONG_CHARS:
+    if not chunks or spoken_chars(chunks[0]) < LONG_CHARS:
         return chunks
-    first, *rest = split_text(chunks[0], min(SOON_CHARS, max_chars))
-    return (first, " ".join(rest), *chunks[1:]) if rest else chunks
+    first, *rest = _chunks(chunks[0], min(SOON_CHARS, max_chars))
+    return (first.rstrip(), "".join(rest).rstrip(), *chunks[1:]) if rest else chunks
+
+
+def _chunks(text: str, max_chars: int) -> list[str]:
+    """Return the chunks, each with the space that was after it."""
+    if max_chars < LEAST_MAX_CHARS:
+        raise ValueError(f"max_chars is {max_chars}; the least is {LEAST_MAX_CHARS}")
+    pieces = _fit(_words(text, max_chars), _Break.SENTENCE, max_chars)
+    chunks = [_joined(piece) for piece in pieces]
+    return [chunk for chunk in _merged(chunks, max_chars) if any(map(str.isalnum, chunk))]
 
 
 def _words(text: str, max_chars: int) -> list[_Word]:
@@ -62,21 +74,23 @@ def _words(text: str, max_chars: int) -> list[_Word]:
     words: list[_Word] = []
     for paragraph in _PARAGRAPH.split(text):
         tokens = [part for token in paragraph.split() for part in _cut(token, max_chars)]
-        words += [(word, _place(word, following)) for word, following in pairwise(tokens)]
+        words += [(word, _place(word.rstrip(), following)) for word, following in pairwise(tokens)]
         words += [(tokens[-1], _Break.SENTENCE)] if tokens else []
     return words
 
 
 def _cut(token: str, max_chars: int) -> list[str]:
-    return [token[start : start + max_chars] for start in range(0, len(token), max_chars)]
+    """Return the phrases of a token, cut where they are too long, and a space after the last."""
+    parts = [part for phrase in phrases(token) for part in cut(phrase, max_chars)]
+    return [*parts[:-1], f"{parts[-1]} "]
 
 
 def _place(word: str, following: str) -> _Break:
     if is_sentence_end(word, following):
         return _Break.SENTENCE
-    bare = word.rstrip("\"'”’»")
+    bare = word.rstrip(CLOSING_QUOTES)
     latin = bare.lower() in ("e.g.,", "i.e.,")
-    if (bare.endswith(_CLAUSE_ENDS) and not latin) or following in ("-", "–", "—"):
+    if (bare.endswith(CLAUSE_ENDS) and not latin) or following.rstrip() in ("-", "–", "—"):
         return _Break.CLAUSE
     # "Dr. Smith", "5 km", "Chapter 4", "25 November"
     together = bare.endswith((".", ".,")) or word[-1].isdigit() or following[0].isdigit()
@@ -87,7 +101,7 @@ def _fit(words: list[_Word], level: _Break, max_chars: int) -> list[list[_Word]]
     """Return words in pieces that fit, cut at places of a level, and of lower ones where needed."""
     fitting: list[list[_Word]] = []
     for piece in _pieces(words, level):
-        if len(_joined(piece)) <= max_chars:
+        if _size(_joined(piece)) <= max_chars:
             fitting.append(piece)
         elif level > _Break.NEVER:
             fitting += _packed(_fit(piece, _Break(level - 1), max_chars), max_chars)
@@ -107,32 +121,36 @@ def _pieces(words: list[_Word], level: _Break) -> list[list[_Word]]:
 
 def _packed(pieces: list[list[_Word]], max_chars: int) -> list[list[_Word]]:
     """Return the pieces of one sentence joined into few chunks of about one length."""
-    lengths = [len(_joined(piece)) for piece in pieces]
-    total = sum(lengths) + len(lengths) - 1
+    texts = [_joined(piece) for piece in pieces]
+    total = _size("".join(texts))
     target = total / -(-total // max_chars)
     chunks: list[list[_Word]] = []
-    size = max_chars + 1
-    for piece, length in zip(pieces, lengths, strict=True):
-        if size + 1 + length > max_chars or size >= target:
+    so_far = ""
+    for piece, text in zip(pieces, texts, strict=True):
+        if not chunks or _size(so_far + text) > max_chars or _size(so_far) >= target:
             chunks.append([])
-            size = -1
+            so_far = ""
         chunks[-1].extend(piece)
-        size += 1 + length
+        so_far += text
     return chunks
 
 
 def _joined(words: list[_Word]) -> str:
-    return " ".join(word for word, _ in words)
+    return "".join(word for word, _ in words)
+
+
+def _size(text: str) -> float:
+    """Return how long a text is without the space after it."""
+    return spoken_chars(text.rstrip())
 
 
 def _merged(chunks: list[str], max_chars: int) -> list[str]:
     """Return chunks with short ones joined to the one before, or else to the one after."""
     merged: list[str] = []
     for chunk in chunks:
-        joined = f"{merged[-1]} {chunk}" if merged else ""
-        short = merged and min(len(chunk), len(merged[-1])) < SHORT_CHARS
-        if short and len(joined) <= max_chars:
-            merged[-1] = joined
+        short = merged and min(_size(chunk), _size(merged[-1])) < SHORT_CHARS
+        if short and _size(merged[-1] + chunk) <= max_chars:
+            merged[-1] += chunk
         else:
             merged.append(chunk)
     return merged

@@ -10,6 +10,7 @@ from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.pronunciation.marks import spoken_chars
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Speech, VoiceStep
 
@@ -29,7 +30,7 @@ def text_line(text: str, max_chars: int) -> str:
         return "Write what is to be said."
     count = len(split_to_hear(text, max_chars))
     pieces = f"{count} chunk{'s' if count != 1 else ''}"
-    seconds = SECONDS_A_CHARACTER * len(text)
+    seconds = SECONDS_A_CHARACTER * spoken_chars(text)
     return f"{len(text)} characters, {pieces}, about {seconds:.0f} s of speech."
 
 

@@ -28,12 +28,13 @@ class VoiceEntry(Record):
     """What is known of a voice model before it is loaded, so that it can be said before a click.
 
     `location` is a folder or a hub id. `sample_rate` in Hz of what it speaks. `reference_s` is the
-    least and most of a recording that it uses. `max_chars` is the longest text of one chunk.
-    `companions` are hub ids or folders of what else is read: a codec, a vocoder. A model that takes
-    an "x-vector" clones no recording: its `read_voice` reads a file of numbers. `preset` names an
-    amount of work, where a model has several. What it `has` can be set in a request, anything else
-    of that kind is refused; one that `streams` is a `StreamingVoiceModel`. `candidates_alone`:
-    candidate `i` of a batch is what `seed + i` speaks alone; else all come of the one seed.
+    least and most of a recording that it uses. `max_chars` is the longest text of one chunk, in
+    letters of English (`spoken_chars`). `companions` are hub ids or folders of what else is read: a
+    codec, a vocoder. A model that takes an "x-vector" clones no recording: its `read_voice` reads a
+    file of numbers. `preset` names an amount of work, where a model has several. What it `has` can
+    be set in a request, anything else of that kind is refused; one that `streams` is a
+    `StreamingVoiceModel`. `candidates_alone`: candidate `i` of a batch is what `seed + i` speaks
+    alone; else all come of the one seed.
     """
 
     name: str

@@ -6,6 +6,7 @@ text > split_to_hear > chunk > VoiceModel.speak > Utterance > Streams > audio as
 
 from __future__ import annotations
 
+import string
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator
@@ -32,6 +33,7 @@ from diffusion_bench.backends.voice.candidates import refuse_unfit
 from diffusion_bench.backends.voice.doubts import Doubts
 from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
+from diffusion_bench.pronunciation.marks import CLOSING, SENTENCE_ENDS, WIDE_SENTENCE_ENDS
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import (
     ModelDevice,
@@ -46,8 +48,6 @@ from diffusion_bench.records import (
     ignore_audio,
     ignore_voice_step,
 )
-
-CLOSING = " \t\n\"'”’»)]"  # may follow the mark that ends a sentence
 
 T = TypeVar("T")
 
@@ -261,7 +261,8 @@ def _heard(
 
 def ends_sentence(chunk: str) -> bool:
     """Return whether a chunk of text ends where a speaker would pause."""
-    return chunk.rstrip(CLOSING).endswith((".", "!", "?", "…"))
+    ends = SENTENCE_ENDS + WIDE_SENTENCE_ENDS
+    return chunk.rstrip(f"{CLOSING}{string.whitespace}").endswith(ends)
 
 
 def check_request(entry: VoiceEntry, request: VoiceRequest, voice: Reference | VoiceState) -> None:
