@@ -35,6 +35,7 @@ SPEAKERS_A_VOICE = 6  # the voice itself and five made of it
 CLIPS = 4
 SENTENCES_A_CLIP = 2
 TRIES = 20
+SCALE = Path(shipped.__file__).with_suffix(".json")
 BACKGROUND_SEED, HELD_OUT_SEED = 1, 2
 
 
@@ -159,7 +160,7 @@ def _rounded(values: NDArray[np.floating]) -> tuple[float, ...]:
 def main(
     out: Annotated[
         Path, typer.Option(help="The JSON to write; that which is shipped if not given.")
-    ] = Path(shipped.__file__).with_suffix(".json"),
+    ] = SCALE,
 ) -> None:
     """Measure timbre similarity again, write it and print its evidence: ten minutes."""
     torch.set_num_threads(1)
