@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
@@ -200,3 +201,44 @@ def test_the_help_of_an_option_lists_all_that_it_takes(command, option, names):
 
 def test_the_readme_lists_every_sampler():
     assert [name for name in get_args(SamplerName) if f"`{name}`" not in README] == []
+
+
+def test_the_readme_says_how_large_files_get_to_a_space() -> None:
+    largest = max(path.stat().st_size for path in (ROOT / "diffusion_bench").rglob("*.safetensors"))
+    assert largest > 10 * 2**20  # what the hub takes from a plain push; else say that again
+    assert "hf upload USER/SPACE . --repo-type space" in README
+
+
+def test_what_was_tried_on_random_weights_only_is_said_wherever_it_is_offered() -> None:
+    """To go once somebody has run the hub's voices: then the figures take its place."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "Tried on tiny random weights only." in changelog
+    assert README.count("tried on tiny random weights only") == 2
+
+
+def test_training_imports_only_what_is_required_or_in_its_extra() -> None:
+    names = {"PIL": "pillow"}
+    required = [
+        *(ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines(),
+        *PROJECT["project"]["optional-dependencies"]["train"],
+    ]
+    known = {re.split(r"[=<>\[ ]", line)[0].lower().replace("-", "_") for line in required}
+    for file in (ROOT / "diffusion_bench/training").rglob("*.py"):
+        for name in _imported(file):
+            assert names.get(name, name).lower() in known, f"{file.name} imports {name}"
+
+
+def _imported(file: Path) -> set[str]:
+    """Return the packages of others that a file imports."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = {
+        alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    } | {
+        str(node.module).partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+    }
+    return found - set(sys.stdlib_module_names) - {"diffusion_bench"}
