@@ -7,9 +7,9 @@ from typing import Any
 
 from fakes import make_header
 
-from diffusion_bench.bench.measure import Effort, Measurement, Timed
+from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, Bench
-from diffusion_bench.bench.worker import Event, Loaded, Measured, Ready, Repeated
+from diffusion_bench.bench.worker import Command, Event, Loaded, Measured, Ready, Repeated
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
@@ -27,7 +27,7 @@ class Card(NoGpu):
     `others_percent` is what another program keeps it busy, `hot` whether heat slows it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int = 36_000) -> None:
         super().__init__("")
         self.reason = None
         self.now_s = 1000.0
@@ -35,7 +35,7 @@ class Card(NoGpu):
         self.others_percent = 0.0
         self.hot = False
         self.used_mib = 2000.0
-        self.sampler = Sampler(self, SAMPLE_INTERVAL_S, clock=self.clock, host=Rested())
+        self.sampler = Sampler(self, SAMPLE_INTERVAL_S, clock=self.clock, host=Rested(), keep=keep)
 
     def clock(self) -> float:
         return self.now_s
@@ -86,13 +86,20 @@ class OnCard(Workers):
         self.started = 0
         self.ready = Ready(device="cuda:0", gpu_uuid=UUID, cuda="13", torch_threads=1, flags={})
 
-    def measure(self, request: Request, effort: Effort, *_: Any) -> Iterator[Event | None]:
+    def begin(self, command: Command) -> None:
+        self._command = command
+
+    def events(self, time_limit_s: float) -> Iterator[Event | None]:
+        request, effort = self._command.request, self._command.effort
         if self.last is None:
             self.started += 1
             yield Loaded(load_s=1.0, attention="any")
         self.last = request
+        if effort.start_at_s is not None:
+            self._card.pass_time(effort.start_at_s - self._card.now_s)
         timed = []
-        for done in range(1, effort.repeats + 1):
+        calls = effort.repeats if effort.calls is None else effort.calls
+        for done in range(1, calls + 1):
             start_s = self._card.now_s
             yield from self._work()
             timed.append(self._timed(request, start_s))

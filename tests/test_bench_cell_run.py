@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
-from simulated_card import IDLE_W, Card, open_bench
+import pytest
+from simulated_card import BUSY_W, IDLE_W, Card, OnCard, open_bench
 
+from diffusion_bench.bench import cell_run
 from diffusion_bench.bench.cell_run import CellRun
 from diffusion_bench.bench.setup import Bench
+from diffusion_bench.bench.shared_run import SharedBench, SharedRun
+from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
+from diffusion_bench.reports.stage_readings import cut_trace
 
 REQUEST = ImageRequest(prompt="a cat", steps=4)
 
@@ -44,3 +52,54 @@ def test_a_card_that_others_use_is_contended_also_right_after_a_cell() -> None:
     second = run(card, bench, first, seed=1)
     assert "contended" in second.labels
     assert second.before.gpu_utilization_percent == 30.0
+
+
+def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sampler remembers 20 s, a cell 10 s fully; of three calls 6 s are timed, 120 s follow."""
+    monkeypatch.setattr(cell_run, "Stretch", partial(Stretch, keep=200))
+    card = Card(keep=400)
+    bench = open_bench(card, REQUEST, sustain_s=120.0)
+    asked = CellRun(bench, REQUEST, 0, clock=card.clock, rest=card.pass_time)
+    asked.prepare(())
+    card.hot, card.used_mib = True, 9000.0
+    for done in asked.events():
+        if done == 3:  # the last timed call, and each that is sustained
+            card.hot, card.used_mib = False, 2000.0
+    cell = asked.cell()
+    assert cell.sustained is not None
+    assert len(card.sampler.history()) == 400
+    assert cell.energy is not None
+    assert cell.energy.total_j == pytest.approx(3 * 2 * BUSY_W)
+    assert [sample.energy_j for sample in cell.samples] == pytest.approx([2 * BUSY_W] * 3)
+    assert cell.memory.nvml_used_mib == 9000.0
+    assert cell.throttle_share["hw_thermal"] == pytest.approx(6 / 126, rel=0.05)
+    assert sum(0 < at_s <= 6 for at_s in cell.trace.at_s) == 120, "every one of 20 a second"
+    assert 100 < sum(at_s > 6 for at_s in cell.trace.at_s) <= 203, "an even choice of 2400"
+    assert max(later - earlier for earlier, later in pairwise(cell.trace.at_s)) < 2
+    assert cell.trace.at_s[-1] > 125.9
+    cut = cut_trace(cell, bench.header)
+    assert [stage.power_w for stage in cut.stages] == [pytest.approx(BUSY_W)]
+    assert len(cut.steps) == REQUEST.steps
+
+
+def test_the_first_start_of_several_devices_keeps_its_readings_whatever_starts_after_it() -> None:
+    """The sampler remembers 5 s, and each of three starts takes 4 s."""
+    card = Card(keep=100)
+    header = open_bench(card, REQUEST, repeats=3).header
+    both = (OnCard(card), OnCard(card))
+    crew = SimpleNamespace(each=both, whole=both[0])
+    bench = SharedBench(header, None, crew, tuple(each.ready for each in both), card.sampler, card)
+    run = SharedRun(bench, REQUEST, "jobs", 0, clock=card.clock, rest=card.pass_time)
+    card.used_mib = 9000.0
+    for start in run.events():
+        if start:
+            card.used_mib = 2000.0
+    cell = run.cell()
+    assert len(cell.wall_s) == 3
+    for job in cell.jobs:
+        assert job.energy is not None, job.missing
+        assert job.energy.window_s == pytest.approx(sum(cell.wall_s))
+        assert job.memory.nvml_used_mib == 9000.0
+    assert cell.trace.at_s[0] < 0.1

@@ -26,7 +26,7 @@ from diffusion_bench.records import (
     SpeedProbe,
     Stages,
 )
-from diffusion_bench.reports.schema import Cell, GpuCard, Header, ModelFacts
+from diffusion_bench.reports.schema import Cell, GpuCard, Header, ModelFacts, Sustained
 
 REQUEST = ImageRequest(prompt="a cat", steps=2)
 STARTED = "2026-01-02T03:04:05Z"
@@ -78,6 +78,7 @@ def cell(
     loaded: Loaded | None = None,
     first_of_shape: bool = False,
     machine_speed: SpeedProbe | None = None,
+    sustained: Sustained | None = None,
     **seen: Any,
 ) -> Cell:
     measurement = Measurement(
@@ -86,6 +87,7 @@ def cell(
         stop_reason="stable",
         memory=memory or Memory(missing={"rss_mib": "no peak here", "nvml_used_mib": "not yet"}),
         machine_speed=machine_speed,
+        sustained=sustained,
     )
     return measured_cell(
         request,
@@ -146,6 +148,23 @@ def test_a_card_slowed_by_heat_labels_the_cell_and_only_while_its_calls_were_tim
     assert slowed.labels == ("throttled",)
     assert slowed.throttle_share == {"hw_thermal": 0.5}
     assert cell(gpu_uuid=OURS, during=(at(8, hot), at(11, cool))).labels == ()
+
+
+def test_sustained_calls_weigh_as_long_as_they_last_and_thin_no_reading_of_timed_ones() -> None:
+    """Four seconds of timed calls, all hot, looked at 20 times a second; 36 s after it, cool."""
+
+    def at(at_s: float, reasons: tuple[str, ...]) -> Reading:
+        gpu = GpuReading(index=0, uuid=OURS, throttle_reasons=reasons)
+        return Reading(at_s=at_s, host=HostReading(), gpus=(gpu,))
+
+    hot = [at(10 + 0.05 * look, ("hw_thermal",)) for look in range(80)]
+    cool = [at(14 + 0.018 * look, ()) for look in range(1, 2001)]
+    on = Sustained(at_s=(0.0,), wall_s=(36.0,))
+    for seldom in (1, 40):
+        row = cell(gpu_uuid=OURS, during=(*hot, *cool[::-seldom][::-1]), sustained=on)
+        assert row.throttle_share == pytest.approx({"hw_thermal": 0.1})
+        assert sum(at_s < 4 for at_s in row.trace.at_s) == 80
+    assert len(row.trace.at_s) == 130
 
 
 def test_emulated_memory_labels_every_row_whatever_came_of_it() -> None:

@@ -147,6 +147,17 @@ def test_a_span_has_both_its_ends() -> None:
     assert [reading.at_s for reading in sampler.between(2, 4)] == [2, 3, 4]
 
 
+def test_what_is_new_since_a_time_is_had_without_the_rest() -> None:
+    clock = iter(range(10))
+    sampler = Sampler(NoGpu(""), clock=lambda: float(next(clock)), keep=4)
+    assert sampler.since(0.0) == ()
+    for _ in range(6):
+        sampler.look()
+    assert [reading.at_s for reading in sampler.since(3)] == [4, 5]
+    assert [reading.at_s for reading in sampler.since(0)] == [2, 3, 4, 5]
+    assert sampler.since(5) == ()
+
+
 def test_the_process_that_is_watched_can_be_changed() -> None:
     sampler = Sampler(NoGpu(""))
     assert "no process" in sampler.look().host.missing["rss_mib"]

@@ -63,6 +63,15 @@ def test_a_long_run_is_thinned_evenly_and_keeps_its_peaks() -> None:
     assert max(trace.gpus[0].power_w) == 444
 
 
+def test_what_comes_after_is_thinned_apart_and_takes_no_points_from_what_is_timed() -> None:
+    timed = [make_reading(t, power_w=50.0) for t in at_10_hz(20)]
+    after = [make_reading(t, power_w=60.0) for t in at_10_hz(2000, start_s=20.1)]
+    trace = to_trace([*timed, *after], 0.0, apart_s=20.0, max_points=300)
+    assert [at_s for at_s in trace.at_s if at_s <= 20] == [reading.at_s for reading in timed]
+    assert 297 <= len(trace.at_s) - len(timed) <= 300
+    assert len(to_trace([*timed, *after], 0.0, max_points=300).at_s) <= 300
+
+
 def test_a_short_run_is_not_thinned() -> None:
     assert len(to_trace([make_reading(t) for t in at_10_hz(59.9)], 0.0).at_s) == 600
 

@@ -203,6 +203,22 @@ def test_a_search_for_a_limit_has_no_plan_so_one_that_was_stopped_has_no_problem
     assert titles(Report(header=make_header(), cells=cells)) == ["nothing implausible in 2 cells"]
 
 
+def test_readings_of_sustained_calls_far_apart_by_plan_are_no_gap_and_none_at_all_is_one():
+    """Timed calls of 0.5 s in all, at 20 Hz; then a look every 6 s."""
+    timed = tuple(0.05 * look for look in range(11))
+    calls = tuple(
+        sample.model_copy(update={"wall_s": 0.1, "start_s": 0.1 * place})
+        for place, sample in enumerate(measured_cell().samples)
+    )
+
+    def gaps(*later_s: float) -> list[str]:
+        cell = measured_cell(samples=calls, trace=Trace(at_s=(*timed, *later_s)))
+        return [title for title in titles(make_report(cell)) if "gaps" in title]
+
+    assert gaps(6.0, 12.0, 18.0, 24.0) == []
+    assert gaps(6.0, 12.0, 18.0, 240.0) == ["gaps in the readings of the hardware"]
+
+
 def test_a_gap_is_as_long_as_nobody_looked_though_the_trace_has_a_point_in_it():
     """1.8 s without a reading; two halves of it would be short enough to pass."""
     at_s = [i / 5 for i in range(20)]

@@ -132,6 +132,21 @@ def test_steps_shorter_than_two_looks_are_told_on_average_only() -> None:
     assert cut.a_step.seconds == pytest.approx(0.08)
 
 
+def test_steps_are_told_apart_whatever_few_readings_there_are_of_sustained_calls() -> None:
+    call = gpu_trace(12.0, by_stage)
+    later = gpu_trace(12_000.0, lambda _: 300.0, every_s=6.0)
+    (gpu,), (gpu_later,) = call.gpus, later.gpus
+    joined = {
+        name: getattr(gpu, name) + getattr(gpu_later, name)
+        for name in ("power_w", "memory_used_mib", "utilization_percent")
+    }
+    at_s = call.at_s + tuple(12.0 + at for at in later.at_s)
+    trace = Trace(at_s=at_s, gpus=(gpu.model_copy(update=joined),))
+    found = parts(cell_of(trace, sample(0.0)))
+    assert found["step 3"].power_w == pytest.approx(120.0)
+    assert found == parts(cell_of(call, sample(0.0)))
+
+
 def test_a_stage_shorter_than_the_sensors_memory_tells_no_power_and_no_utilisation() -> None:
     """Memory is read as it is now; power of the last 0.1 s; utilisation of the last second."""
     many = [sample(4.2 * k, step_s=0.05) for k in range(5)]

@@ -12,9 +12,10 @@ from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
-from diffusion_bench.bench.worker import Failed, Judged, Loaded, Measured, Repeated
+from diffusion_bench.bench.worker import Event, Failed, Judged, Loaded, Measured, Repeated
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.schema_plan import Plan
@@ -80,7 +81,7 @@ class CellRun:
         self._quality = plan.quality
         self._attention: str | None = None
         self._is_new_shape = False
-        self._start_s = self._end_s = 0.0
+        self._done, self._is_sustained = 0, False  # calls; whether those now are timed no more
 
     def prepare(self, measured: Sequence[Cell]) -> None:
         """Give the cell a process of its own where it needs one, and look at the quiet machine."""
@@ -94,8 +95,9 @@ class CellRun:
         # A second look need not be long where the first found no power to average.
         is_short = self._earlier is not None and self._earlier.energy is None
         self._rest(SHORT_IDLE_S if is_short else IDLE_S)
-        self._started_utc, self._start_s = utc_now(), self._clock()
-        self._idle = sampler.between(idle_from_s, self._start_s)
+        self._started_utc, start_s = utc_now(), self._clock()
+        self._idle = sampler.between(idle_from_s, start_s)
+        self._during = Stretch(sampler, start_s)
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
         others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
         if gpu_index is not None:
@@ -114,7 +116,19 @@ class CellRun:
                 self._judged = event
             elif isinstance(event, Measured | Failed):
                 self._take(event)
+            elif self._end is None:
+                self._watch(event)
             yield event.done if isinstance(event, Repeated) else 0
+
+    def _watch(self, event: Event | None) -> None:
+        """Keep what was read, what is sustained apart from what is timed."""
+        self._during.take()
+        if not isinstance(event, Repeated):
+            return
+        if event.done == self._done and not self._is_sustained:
+            self._is_sustained = True
+            self._during.begin_part()
+        self._done = event.done
 
     def _take(self, event: Measured | Failed) -> None:
         """Keep what a cell came to. A failure after that is one of judging its pictures."""
@@ -123,7 +137,8 @@ class CellRun:
             return
         self._bench.sampler.look()  # energy needs a reading at or after the end
         # Judging comes later: what the machine does then is no part of the cell.
-        self._end, self._end_s = event, self._clock()
+        self._during.take()
+        self._end = event
         workers = self._bench.workers
         self._attention = workers.attention  # of the worker there is now; judging may end it
         if isinstance(event, Measured):
@@ -138,7 +153,7 @@ class CellRun:
             started_utc=self._started_utc,
             before=self._before,
             idle=self._idle,
-            during=self._bench.sampler.between(self._start_s, self._end_s),
+            during=self._during.readings(),
             gpu_uuid=self._gpu_uuid(),
         )
         if isinstance(self._end, Failed):

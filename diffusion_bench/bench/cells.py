@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker import Failed, Judged, Loaded
 from diffusion_bench.hardware.energy import measure_energy
 from diffusion_bench.hardware.matching import same_gpu
-from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
-from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
+from diffusion_bench.hardware.state import (
+    MachineLook,
+    is_contended,
+    is_throttled,
+    joined_shares,
+    throttle_share,
+)
+from diffusion_bench.hardware.trace import peak_nvml_mib, split, to_trace
 from diffusion_bench.records import Memory, Reading, Request
 from diffusion_bench.reports.labels import card_numbered
 from diffusion_bench.reports.schema import (
@@ -93,7 +100,8 @@ def measured_cell(
     gpu_index = find_gpu(watched.during, watched.gpu_uuid)
     start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
     during = tuple(reading for reading in watched.during if reading.at_s >= start_s)
-    shares = {} if gpu_index is None else throttle_share(during, gpu_index)
+    sustained_from_s = math.inf if measurement.sustained is None else end_s
+    shares = _throttle_share(during, gpu_index, start_s, sustained_from_s)
     extrapolation = _extrapolation(request, watched.header, measurement)
     samples, missing = _samples(measurement, watched, gpu_index)
     energy, why_no_energy = _energy(watched, gpu_index, start_s, end_s)
@@ -130,8 +138,27 @@ def measured_cell(
         memory=_with_gpu_memory(measurement.memory, during, watched.idle, gpu_index),
         energy=energy,
         quality=judged.quality if judged else None,
-        trace=to_trace(during, start_s),
+        trace=to_trace(during, start_s, apart_s=sustained_from_s),
         missing=missing,
+    )
+
+
+def _throttle_share(
+    during: tuple[Reading, ...], gpu_index: int | None, start_s: float, sustained_from_s: float
+) -> dict[str, float]:
+    """Return the shares, timed and sustained calls weighing as long as each of them lasted.
+
+    Of the latter fewer readings may be kept.
+    """
+    timed, sustained = split(during, sustained_from_s)
+    if gpu_index is None or not sustained:
+        return throttle_share(timed, gpu_index)
+    timed_s, sustained_s = sustained_from_s - start_s, sustained[-1].at_s - sustained_from_s
+    return joined_shares(
+        [
+            (throttle_share(timed, gpu_index), timed_s),
+            (throttle_share(sustained, gpu_index), sustained_s),
+        ]
     )
 
 

@@ -207,7 +207,11 @@ def _sustain(
     clock: Callable[[], float],
     on_call: Callable[[], None],
 ) -> Sustained:
-    """Call on for `for_s` seconds, every step of every call."""
+    """Call on for `for_s` seconds, every step of every call.
+
+    `on_call` hears of each call and, before the first one, that what is timed has ended.
+    """
+    on_call()
     began_s = clock()
     at_s, wall_s = [], []
     while (start_s := clock()) < began_s + for_s:

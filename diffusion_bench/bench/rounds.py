@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_bench.bench.measure import largest_memory
+from diffusion_bench.hardware.state import joined_shares
 from diffusion_bench.records import MAX_PROBES, SpeedProbe
 from diffusion_bench.reports.schema import MAX_CELL_NOTES, Cell, Energy
 
@@ -62,16 +63,7 @@ def _is_first_busy(earlier: Cell, now: Cell) -> bool:
 
 def _joined_shares(earlier: Cell, now: Cell) -> dict[str, float]:
     """Return the shares of all readings, each visit weighing as much as it has calls."""
-    counts = (len(earlier.samples), len(now.samples))
-    names = dict.fromkeys([*earlier.throttle_share, *now.throttle_share])
-    return {
-        name: sum(
-            count * cell.throttle_share.get(name, 0.0)
-            for count, cell in zip(counts, (earlier, now), strict=True)
-        )
-        / sum(counts)
-        for name in names
-    }
+    return joined_shares([(cell.throttle_share, len(cell.samples)) for cell in (earlier, now)])
 
 
 def _why_no_energy(

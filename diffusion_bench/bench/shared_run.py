@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from diffusion_bench.bench.cell_run import IDLE_S, TIME_LIMIT_S
@@ -24,6 +24,7 @@ from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor
 from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import DeviceShare, ImageRequest, Reading
 from diffusion_bench.reports.schema import Header, SharedCell
 from diffusion_bench.reports.store import ReportWriter
@@ -43,13 +44,24 @@ class SharedBench(NamedTuple):
 
 
 class SharedRun:
-    """Measures one cell of an open bench: `events` to their end, then `cell`."""
+    """Measures one cell of an open bench: `events` to their end, then `cell`.
+
+    `clock` is the sampler's, and `rest` waits.
+    """
 
     def __init__(
-        self, bench: SharedBench, request: ImageRequest, share: DeviceShare, order: int
+        self,
+        bench: SharedBench,
+        request: ImageRequest,
+        share: DeviceShare,
+        order: int,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        rest: Callable[[float], None] = time.sleep,
     ) -> None:
         self._bench = bench
         self._request, self._share, self._order = request, share, order
+        self._clock, self._rest = clock, rest
         self._plan = bench.header.plan
         self._time_limit_s = self._plan.time_limit_s or TIME_LIMIT_S
         self._revision = self._plan.revision(request.model)
@@ -66,14 +78,17 @@ class SharedRun:
             for index in range(len(self._jobs)):
                 yield from self._alone(index)
         yield from self._warm()
-        began_s = time.perf_counter()
+        during = Stretch(self._bench.sampler, self._clock())
         for start in range(self._plan.repeats):
             if any(job.failed for job in self._jobs):
                 break
-            yield from self._start()
+            for nothing_new in self._start():
+                during.take()
+                yield nothing_new
             yield start + 1
         self._bench.sampler.look()  # energy needs a reading at or after the end
-        self._during = self._bench.sampler.between(began_s, time.perf_counter())
+        during.take()
+        self._during = during.readings()
 
     def cell(self) -> SharedCell:
         """Return the line of the report, once the events have ended."""
@@ -95,10 +110,10 @@ class SharedRun:
             crew.drop()
         pids = {workers.pid for workers in crew.each}
         sampler.watch(min(pids))
-        idle_from_s = time.perf_counter()
-        time.sleep(IDLE_S)
+        idle_from_s = self._clock()
+        self._rest(IDLE_S)
         self._started_utc = utc_now()
-        self._idle = sampler.between(idle_from_s, time.perf_counter())
+        self._idle = sampler.between(idle_from_s, self._clock())
         self._looks = []
         for job in self._jobs:
             job.gpu_index = find_gpu(self._idle, job.uuid)
@@ -150,7 +165,7 @@ class SharedRun:
     def _start(self) -> Iterator[int]:
         """Have all devices begin at one moment and take in how each of them ended."""
         working = self._working()
-        at_s = time.perf_counter() + LEAD_S
+        at_s = self._clock() + LEAD_S
         asked = [
             (
                 workers,

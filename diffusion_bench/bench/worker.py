@@ -73,7 +73,7 @@ class Loaded(Record):
 
 
 class Repeated(Record):
-    """So many timed repeats of the cell are done."""
+    """So many timed repeats of the cell are done; where no more than before, it is sustained."""
 
     event: Literal["repeated"] = "repeated"
     done: int

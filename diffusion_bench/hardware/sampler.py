@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -126,6 +127,12 @@ class Sampler:
     def between(self, start_s: float, end_s: float) -> tuple[Reading, ...]:
         """Return the readings of a time span on the sampler's clock, both ends included."""
         return tuple(reading for reading in self.history() if start_s <= reading.at_s <= end_s)
+
+    def since(self, at_s: float) -> tuple[Reading, ...]:
+        """Return the readings that are kept and later than a time, oldest first."""
+        with self._keeping:
+            newer = list(takewhile(lambda reading: reading.at_s > at_s, reversed(self._readings)))
+        return tuple(reversed(newer))
 
     def _run(self) -> None:
         start_s, tick, missed = self._clock(), 0, 0

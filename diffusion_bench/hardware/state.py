@@ -91,6 +91,16 @@ def throttle_share(readings: Sequence[Reading], gpu_index: int | None) -> dict[s
     return {name: sum(name in reasons for reasons in known) / len(known) for name in seen}
 
 
+def joined_shares(parts: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
+    """Return the shares of several parts together; each part comes with what it weighs."""
+    names = dict.fromkeys(name for shares, _ in parts for name in shares)
+    whole = sum(weight for _, weight in parts)
+    return {
+        name: sum(weight * shares.get(name, 0.0) for shares, weight in parts) / whole
+        for name in names
+    }
+
+
 def is_throttled(shares: Mapping[str, float]) -> bool:
     """Return whether heat or a brake slowed the card in more than a twentieth of the readings."""
     return any(share > THROTTLED_SHARE for name, share in shares.items() if name in SLOWING)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from diffusion_bench.records import GpuReading, GpuTrace, HostReading, Reading, Trace
@@ -9,13 +11,21 @@ from diffusion_bench.records import GpuReading, GpuTrace, HostReading, Reading, 
 SHOWN_GAP_S = 0.5  # an interval of 0.1 s may well be a late 0.2 s on a busy machine
 
 
-def to_trace(readings: Sequence[Reading], start_s: float, *, max_points: int = 600) -> Trace:
+def to_trace(
+    readings: Sequence[Reading],
+    start_s: float,
+    *,
+    apart_s: float = math.inf,
+    max_points: int = 600,
+) -> Trace:
     """Return the readings as columns, times counted from `start_s`.
 
-    More than `max_points` are thinned evenly; the peaks of memory and power are always kept. A gap
-    of half a second and more is a point in its middle that tells nothing, so that no line crosses.
+    More than `max_points` are thinned evenly; the peaks of memory and power are always kept. Those
+    after `apart_s` are thinned apart from the others. A gap of half a second and more is a point in
+    its middle that tells nothing, so that no line crosses.
     """
-    kept = [readings[i] for i in _thin(readings, max_points)]
+    parts = split(readings, apart_s)
+    kept = [part[index] for part in parts for index in _thin(part, max_points)]
     kept = sorted([*kept, *_gaps(readings)], key=lambda reading: reading.at_s)
     indexes = sorted({gpu.index for reading in kept for gpu in reading.gpus})
     return Trace(
@@ -26,6 +36,12 @@ def to_trace(readings: Sequence[Reading], start_s: float, *, max_points: int = 6
         gpus=tuple(_gpu_trace(kept, index) for index in indexes),
         no_gpu=None if indexes else next((r.no_gpu for r in reversed(kept) if r.no_gpu), None),
     )
+
+
+def split(readings: Sequence[Reading], at_s: float) -> tuple[Sequence[Reading], Sequence[Reading]]:
+    """Return the readings until a time, and those after it."""
+    after = bisect_right(readings, at_s, key=lambda reading: reading.at_s)
+    return readings[:after], readings[after:]
 
 
 def peak_nvml_mib(readings: Sequence[Reading], gpu_index: int) -> float | None:
@@ -58,7 +74,7 @@ def _thin(readings: Sequence[Reading], max_points: int) -> list[int]:
     count = len(readings)
     if count <= max_points:
         return list(range(count))
-    peaks = _peaks(readings)[: max_points - 2]
+    peaks = find_peaks(readings)[: max_points - 2]
     even = max_points - len(peaks)
     spread = {round(i * (count - 1) / (even - 1)) for i in range(even)}
     return sorted(spread.union(peaks))
@@ -74,10 +90,10 @@ def _gaps(readings: Sequence[Reading]) -> list[Reading]:
     ]
 
 
-def _peaks(readings: Sequence[Reading]) -> list[int]:
-    """Return the indices of the highest resident set, and of each GPU's memory and power."""
+def find_peaks(readings: Sequence[Reading]) -> list[int]:
+    """Return the indices of the highest resident set, each GPU's memory and power, longest gap."""
     indexes = sorted({gpu.index for reading in readings for gpu in reading.gpus})
-    columns = [[reading.host.rss_mib for reading in readings]]
+    columns = [[r.host.rss_mib for r in readings], [r.gap_s for r in readings]]
     for index in indexes:
         looks = [find_look(reading, index) for reading in readings]
         columns.append([look.memory_used_mib if look else None for look in looks])

@@ -7,6 +7,7 @@ end says how bad that is. `plausible_energy.py` and `plausible_quality.py` hold 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
@@ -34,6 +35,7 @@ from diffusion_bench.reports.plausible_quality import (
     unplanned_quality,
 )
 from diffusion_bench.reports.schema import Cell, Header, Report, Sample, SharedCell
+from diffusion_bench.reports.stage_readings import timed_to_s
 
 LARGE_GAP_S = 1.0
 GAP_FACTOR = 5
@@ -74,15 +76,18 @@ class CellCheck(NamedTuple):
 
 def trace_gaps(cell: Cell | SharedCell, header: Header) -> str:
     """Find times at which nobody looked at the machine."""
-    gaps = [later - earlier for earlier, later in pairwise(_looks(cell.trace))]
-    if len(gaps) < 2:
-        return ""
-    if min(gaps) < 0:
+    looks = _looks(cell.trace)
+    if any(later < earlier for earlier, later in pairwise(looks)):
         return "its readings go back in time"
-    largest, usual = max(gaps), median(gaps)
-    # Readings far apart by plan, as on a thinned trace, are no gap.
-    if largest > max(GAP_FACTOR * usual, LARGE_GAP_S):
-        return f"{largest:.2f} s without a reading, usually {usual:.2f} s"
+    timed = bisect_right(looks, math.inf if isinstance(cell, SharedCell) else timed_to_s(cell))
+    for part in (looks[:timed], looks[max(0, timed - 1) :]):
+        gaps = [later - earlier for earlier, later in pairwise(part)]
+        if len(gaps) < 2:
+            continue
+        largest, usual = max(gaps), median(gaps)
+        # Readings far apart by plan, as on a thinned trace, are no gap.
+        if largest > max(GAP_FACTOR * usual, LARGE_GAP_S):
+            return f"{largest:.2f} s without a reading, usually {usual:.2f} s"
     return ""
 
 

@@ -8,6 +8,7 @@ sensor's own memory, and else it is `None`, with the reason.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -132,6 +133,15 @@ def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
         return gpus[0]
     card = card_of(cell, header)
     return next((gpu for gpu in gpus if card and gpu.index == card.index), None)
+
+
+def timed_to_s(cell: Cell) -> float:
+    """Return when the last timed call ended, by the trace's clock; infinity where unknown.
+
+    Of what is sustained after it a trace may hold fewer readings a second.
+    """
+    ends = [s.start_s + s.wall_s for s in _shown(cell) if s.start_s is not None]
+    return max(ends, default=math.inf)
 
 
 def power_reach_s(card: GpuCard | None) -> float:
@@ -289,7 +299,8 @@ def _error_w(powers: Sequence[float]) -> float:
 def _columns(cell: Cell, header: Header) -> _Columns:
     trace, gpu = cell.trace, gpu_of(cell, header)
     nothing = (None,) * len(trace.at_s)
-    gaps = [later - earlier for earlier, later in pairwise(trace.at_s)]
+    timed = trace.at_s[: bisect_right(trace.at_s, timed_to_s(cell)) + 1]
+    gaps = [later - earlier for earlier, later in pairwise(timed)]
     on_gpu = is_gpu(header)
     if on_gpu:
         columns = (
