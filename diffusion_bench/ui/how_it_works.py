@@ -40,7 +40,8 @@ WORDS = {
     "layers read the prompt.",
     "guidance": "Classifier-free guidance: $\\hat\\epsilon = \\epsilon(x_t) + s\\,"
     "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022). At $s = 1$ it is "
-    "the answer with the prompt, at $s = 0$ the one without.",
+    "the answer with the prompt, and there is no need to ask for the other; lower scales are taken "
+    "for 1.",
 }
 STEPS = 20
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOISE_SEEDS = 3  # pictures by which it is seen what the added noise decides
 SKIP_SCALES = (1.0, 0.75, 0.5, 0.25, 0.0)
-GUIDANCE_SCALES = (0.0, 1.0, 2.0, 3.0, 5.0, 9.0)
+GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 9.0)
 MOST_STEPS = 250  # of one picture: up to a dozen are drawn at a click
 FRAME_MS, LAST_MS = 250, 2000  # of the film
 
