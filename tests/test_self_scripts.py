@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "self"))
 import adaptive_vs_exhaustive
 import against_torch_benchmark
 import predict_unmeasured
+import startup
 
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import BUNDLED_MODEL
@@ -53,3 +54,19 @@ def test_the_two_halves_of_a_cells_calls_tell_what_no_prediction_can_beat(
     told = report.model_copy(update={"cells": (cell.model_copy(update={"samples": tuple(walls)}),)})
     predict_unmeasured.show_repeatability(told)
     assert "n 1, median 9.1%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("app_s", "verdict", "code"), [(6.0, "within", 0), (8.0, "NOT within", 1)])
+def test_the_start_of_the_app_is_told_as_a_difference_and_as_a_ratio(
+    app_s: float,
+    verdict: str,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seconds = {"python app.py": [9.0, app_s, app_s], "one button": [5.0, 3.0, 5.0]}
+    monkeypatch.setattr(startup, "measure", lambda repeats: seconds)
+    monkeypatch.setattr(sys, "argv", ["startup.py"])
+    assert startup.main() == code
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"{app_s - 5:.2f} s   {app_s / 5:.2f} times as long, {verdict} the limit" in last

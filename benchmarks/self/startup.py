@@ -120,7 +120,10 @@ def main() -> int:
     app, button = (median(values) for values in seconds.values())
     within = app - button <= LIMIT_S
     verdict = "within" if within else "NOT within"
-    print(f"{'difference':15}        {app - button:5.2f} s   {verdict} the limit of {LIMIT_S:g} s")
+    print(
+        f"{'difference':15}        {app - button:5.2f} s   {app / button:.2f} times as long, "
+        f"{verdict} the limit of {LIMIT_S:g} s"
+    )
     return 0 if within else 1
 
 
