@@ -71,10 +71,25 @@ def test_memory_is_in_mib() -> None:
 def test_the_processors_clock_is_asked_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = iter([(1000.0, None), (2000.0, None), (3000.0, None)])
     monkeypatch.setattr(slow_host, "ask_cpu_clock_mhz", lambda: next(clocks))
-    now = iter([0.0, 0.09, 0.1, 1.09, 1.1])  # the second look comes sooner, for the cores
-    sensor = HostSensor(clock=lambda: next(now))
-    clock_mhz = [sensor.read().cpu_clock_mhz for _ in range(5)]
+    now = [0.0]
+    sensor = HostSensor(clock=lambda: now[0])
+    clock_mhz = []
+    for now[0] in (0.0, 0.09, 0.1, 1.09, 1.1):  # the second look comes sooner, for the cores
+        clock_mhz.append(sensor.read().cpu_clock_mhz)
     assert clock_mhz == [1000, 1000, 2000, 2000, 3000]
+
+
+def test_what_a_sweep_does_not_keep_is_not_asked_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(slow_host.SlowHost, "look", lambda self: asked.append("slow"))
+    reading = HostSensor(slow=False).read()
+    assert asked == []
+    assert reading.ram_used_mib
+    assert {name for name, value in reading if value is None} == reading.missing.keys()
+    assert reading.missing["disk_free_mib"] == reading.missing["core_percents"]
+    assert "a sweep keeps none of it" in reading.missing["disk_free_mib"]
 
 
 def test_the_resident_set_is_of_the_process_asked_about(child: subprocess.Popen[bytes]) -> None:

@@ -298,7 +298,7 @@ def test_a_lost_gpu_is_not_asked_for_at_every_look(stub: Path) -> None:
     assert run_with_stub(stub, code) == [1, 2]
 
 
-def test_what_moves_slowly_is_asked_once_a_second(stub: Path) -> None:
+def test_what_no_trace_keeps_is_asked_once_a_second(stub: Path) -> None:
     count = """
     from diffusion_bench.hardware.nvml import NvmlSensor
     now_s = 0.0
@@ -307,10 +307,36 @@ def test_what_moves_slowly_is_asked_once_a_second(stub: Path) -> None:
         now_s = tick / 10
         fans = [gpu.fan_percent for gpu in sensor.read()]
     calls = [stub().nvmlStubCalls(name, 0) for name in
-             (b"nvmlDeviceGetFanSpeed", b"nvmlDeviceGetTemperature")]
+             (b"nvmlDeviceGetFanSpeed", b"nvmlDeviceGetEnforcedPowerLimit",
+              b"nvmlDeviceGetPerformanceState", b"MEMORY_CLOCK", b"nvmlDeviceGetTemperature",
+              b"SM_CLOCK", b"nvmlDeviceGetCurrentClocksEventReasons", b"POWER_INSTANT",
+              b"nvmlDeviceGetMemoryInfo_v2", b"nvmlDeviceGetUtilizationRates")]
     answer = calls, fans
     """
-    assert run_with_stub(stub, count) == [[3, 21], [30, 30]]
+    calls, fans = run_with_stub(stub, count)
+    assert fans == [30, 30]
+    assert calls[:4] == [3] * 4
+    assert calls[4:8] == [21] * 4
+    assert calls[8] == 22  # once more for all of it, which never changes
+    assert calls[9] == 21 + 3  # the memory's once a second
+
+
+def test_a_field_that_was_told_and_then_is_refused_says_so_and_is_not_asked_again(
+    stub: Path,
+) -> None:
+    look = """
+    sensor = open_sensor()
+    answer = [sensor.read()[0].temperature_c]
+    stub().nvmlStubError(b"nvmlDeviceGetTemperature", 0, 0, 3)
+    calls = stub().nvmlStubCalls(b"nvmlDeviceGetTemperature", 0)
+    looks = [sensor.read()[0] for _ in range(3)]
+    answer += [dict(look.missing) for look in looks]
+    answer.append(stub().nvmlStubCalls(b"nvmlDeviceGetTemperature", 0) - calls)
+    """
+    before, *missing, asked = run_with_stub(stub, look)
+    assert before == 55
+    assert missing == [{"temperature_c": UNSUPPORTED}] * 3
+    assert asked == 1
 
 
 @pytest.mark.parametrize("step_ms", [20, 100])

@@ -132,15 +132,19 @@ def test_a_question_that_was_given_up_is_not_asked_later(
     assert stuck.asked_for_others == 0
 
 
-def test_what_a_driver_raises_reaches_who_asked(stuck: Stuck, patient: PatientSensor) -> None:
+@pytest.mark.parametrize("kind", [ValueError, TimeoutError])
+def test_what_a_driver_raises_reaches_who_asked(stuck: Stuck, kind: type[Exception]) -> None:
+    patient = PatientSensor(lambda: stuck, limit_s=LONG_S)
+
     def broken() -> tuple[GpuReading, ...]:
-        raise ValueError("nonsense from the driver")
+        raise kind("nonsense from the driver")
 
     working, stuck.read = stuck.read, broken  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="nonsense from the driver"):
+    with pytest.raises(kind, match="nonsense from the driver"):
         patient.read()
     stuck.read = working  # type: ignore[method-assign]
     assert patient.read()[0].power_w == 100
+    patient.close()
 
 
 def test_a_driver_that_does_not_start_is_no_gpu_with_the_reason() -> None:
@@ -216,7 +220,7 @@ def test_the_sampler_goes_on_while_a_reading_hangs_and_marks_the_gap(
 
 
 def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> None:
-    """The call sleeps in C for five seconds. Bindings that kept the GIL meanwhile would fail it."""
+    """The call sleeps in C for a minute. Bindings that kept the GIL meanwhile would fail it."""
     hang = """
     import time
     from diffusion_bench.hardware.sampler import Sampler
@@ -225,7 +229,7 @@ def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> 
     with Sampler(sensor, interval_s=0.05) as sampler:
         while not sampler.history():
             time.sleep(0.01)
-        stub().nvmlStubHang(b"nvmlDeviceGetTemperature", 1, 5000)
+        stub().nvmlStubHang(b"nvmlDeviceGetTemperature", 1, 60_000)
         before = len(sampler.history())
         while len(sampler.history()) < before + 20:
             time.sleep(0.01)
@@ -243,7 +247,7 @@ def test_a_call_that_hangs_in_the_real_bindings_stops_nobody(tmp_path: Path) -> 
     assert [gpu["name"] for gpu in gpus] == ["NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060"]
     assert all("the driver hangs" in gpu["missing"]["temperature_c"] for gpu in gpus)
     assert calls >= 2
-    assert time.monotonic() - start_s < 5  # nor does the end of the program wait
+    assert time.monotonic() - start_s < 50  # nor does the end of the program wait
 
 
 def test_a_program_ends_while_a_driver_hangs(tmp_path: Path) -> None:

@@ -81,6 +81,36 @@ def test_swap_and_disk_are_in_mib(tmp_path: Path) -> None:
     assert found["disk_free_mib"] == pytest.approx(free_mib, rel=0.05)
 
 
+def test_what_hardly_moves_is_asked_every_ten_seconds_and_counters_at_every_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {"disk_usage": 0, "swap_memory": 0, "sensors_battery": 0, "disk_io_counters": 0}
+
+    def counting(name: str) -> Callable[..., object]:
+        def ask(*given: object) -> object:
+            asked[name] += 1
+            return SimpleNamespace(used=0, total=0, free=2**20 * asked[name], percent=50)
+
+        return ask
+
+    for name in ("disk_usage", "swap_memory"):
+        monkeypatch.setattr(psutil, name, counting(name))
+    for name in ("sensors_battery", "disk_io_counters"):
+        monkeypatch.setattr(psutil, name, lambda name=name: asked.update({name: asked[name] + 1}))
+    now = [0.0]
+    host = SlowHost(clock=lambda: now[0])
+    free_mib = []
+    for now[0] in (0.0, 1.0, 9.9, 10.0, 11.0):
+        free_mib.append(host.look()[0]["disk_free_mib"])
+    assert free_mib == [1, 1, 1, 2, 2]
+    assert asked == {
+        "disk_usage": 2,
+        "swap_memory": 2,
+        "sensors_battery": 2,
+        "disk_io_counters": 5,
+    }
+
+
 def test_disk_traffic_only_grows() -> None:
     first, missing = SlowHost().look()
     if "disk_written_mib" in missing:
@@ -142,8 +172,9 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(free=2**30)
 
     monkeypatch.setattr(psutil, "disk_usage", hang)
-    host = SlowHost()
-    for _ in range(3):
+    now = [0.0]
+    host = SlowHost(clock=lambda: now[0])
+    for now[0] in (0.0, 10.0, 20.0):
         found, missing = host.look()
         assert missing["disk_free_mib"] == slow_host.DISK_HANGS
         assert "swap_total_mib" in found
@@ -151,4 +182,5 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch)
     answered.set()
     assert host._disk_thread is not None
     host._disk_thread.join(60)
+    now[0] = 30.0
     assert host.look()[0]["disk_free_mib"] == 1024

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
 from fakes import make_header
 from pydantic import ValidationError
 
-from diffusion_bench.records import ImageRequest, VoiceRequest, digest, explain
+from diffusion_bench.records import (
+    GpuReading,
+    ImageRequest,
+    VoiceRequest,
+    digest,
+    explain,
+    trusted,
+)
 from diffusion_bench.reports.schema import ModelFacts
 
 
@@ -162,6 +170,17 @@ def test_a_request_cannot_be_changed() -> None:
     request = ImageRequest(prompt="a cat")
     with pytest.raises(ValidationError):
         request.steps = 5  # type: ignore[misc]
+
+
+def test_a_record_that_is_not_checked_is_the_one_that_would_be() -> None:
+    told: dict[str, Any] = {"name": "RTX", "index": 3, "power_w": 100.0, "missing": {"fan": "no"}}
+    made, checked = trusted(GpuReading, **told), GpuReading(**told)
+    assert made == checked
+    assert made.model_dump_json() == checked.model_dump_json()  # in the order of the fields, too
+    assert pickle.loads(pickle.dumps(made)) == made.model_copy() == checked
+    assert made.model_copy(update={"power_w": 1.0}).power_w == 1.0
+    with pytest.raises(ValidationError):
+        made.power_w = 2.0
 
 
 def test_the_order_of_keys_does_not_change_a_digest_and_nan_has_none() -> None:

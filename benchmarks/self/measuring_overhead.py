@@ -18,10 +18,9 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S
+from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, make_sampler
 from diffusion_bench.bench.worker import Failed, Measured
 from diffusion_bench.bench.workers import Workers
-from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.stats import median_interval
@@ -43,7 +42,7 @@ def block_s(workers: Workers) -> float:
 
 def watched_block_s(workers: Workers, sensor: Sensor) -> float:
     """Return the same while the sensors are read at a sweep's pace."""
-    with Sampler(sensor, interval_s=SAMPLE_INTERVAL_S, pid=workers.pid):
+    with make_sampler(sensor, pid=workers.pid):
         return block_s(workers)
 
 

@@ -38,7 +38,7 @@ import psutil
 from model_by_blocks import Model
 from sampling_cost import SLOWDOWN_LIMIT, in_stub
 
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S
+from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, make_sampler
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import Estimate, GpuReading
@@ -220,7 +220,7 @@ def measure(asked: Asked) -> int:
         busy = BusySensor(sensor, asked.busy_percent / 100 * asked.interval_s)
         model = stack.enter_context(Model(asked.block_steps))
         each = {SWEEP: sensor, BUSY: busy}
-        arms = {arm: Sampler(one, asked.interval_s, model.pid) for arm, one in each.items()}
+        arms = {arm: make_sampler(one, asked.interval_s, model.pid) for arm, one in each.items()}
         print(
             f"{asked.pairs} pairs of blocks of {asked.block_steps} steps each arm; "
             f"{len(sensor.cards())} GPUs and the host at {1 / asked.interval_s:.0f} Hz; the busy "

@@ -1,17 +1,18 @@
 """What reading the sensors costs: by a thread, by a process of its own, and not at all.
 
     python benchmarks/self/sampling_cost.py --pairs 30
+    python benchmarks/self/sampling_cost.py --rest     only the share of a core, in 20 s
 
 Whole generations are too long for a ratio to within a percent on a machine that others use too:
 for the first arrangement `sampling_blocks.py` has it, by blocks of steps.
 
 Two GPUs that are not there (the tests' stand-in for the driver's library) and the host are read 10
-times a second. Printed: the processor time of the sampler as percent of one core; what it slows a
-generation by, paired with the same generation without it; and how far the looks are from their
-pace meanwhile. Three arrangements: a thread in the process that runs a sweep, with the model in
-another (what sweeps do); a thread beside the model (what the app does, once a second); a child that
-reads and hands each reading to the model's process. Ends with code 1 where the first costs more
-than the limits.
+times a second, as a sweep reads them. Printed: the processor time of the sampler as percent of one
+core; what it slows a generation by, paired with the same generation without it; and how far the
+looks are from their pace meanwhile. Three arrangements: a thread in the process that runs a sweep,
+with the model in another (what sweeps do); a thread beside the model (what the app does, once a
+second); a child that reads and hands each reading to the model's process. Ends with code 1 where
+the first costs more than the limits.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from nvml_fake import build_stub, stub_environment
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.setup import make_sampler
 from diffusion_bench.bench.worker import Failed, Measured
 from diffusion_bench.bench.workers import Workers
-from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import ImageRequest, Reading
 from diffusion_bench.reports.stats import median_interval
@@ -57,10 +58,11 @@ REQUEST = ImageRequest(prompt="a cat on a blue background", steps=20)
 
 CHILD = """
 import pickle, sys, time
-from diffusion_bench.hardware.sampler import Sampler, next_tick
+from diffusion_bench.bench.setup import make_sampler
+from diffusion_bench.hardware.sampler import next_tick
 from diffusion_bench.hardware.sensors import open_sensor
 interval_s, pid = float(sys.argv[1]), int(sys.argv[2])
-sampler = Sampler(open_sensor(), interval_s, pid=pid)
+sampler = make_sampler(open_sensor(), interval_s, pid)
 start_s, tick = time.perf_counter(), 0
 while True:
     pickle.dump(sampler.look(), sys.stdout.buffer)
@@ -83,7 +85,7 @@ def nothing(kept: list[Reading]) -> Iterator[None]:
 def thread(kept: list[Reading]) -> Iterator[None]:
     """Sample in a thread of this process."""
     sensor = open_sensor()
-    with closing(sensor), Sampler(sensor, INTERVAL_S, pid=os.getpid()) as sampler:
+    with closing(sensor), make_sampler(sensor, INTERVAL_S, os.getpid()) as sampler:
         yield
         kept += sampler.history()
 
@@ -204,12 +206,18 @@ def report(name: str, cost: Cost) -> None:
     )
 
 
-def measure(pairs: int, calls: int) -> int:
-    """Print all figures; return the exit code."""
+def measure_rest() -> float:
+    """Print and return the percent of one core that sampling takes beside nothing."""
     resting: list[Reading] = []
     percent = cpu_percent(resting)
     gpus = len(resting[-1].gpus)
     print(f"{gpus} GPUs and the host at {1 / INTERVAL_S:.0f} Hz: {percent:.2f} percent of one core")
+    return percent
+
+
+def measure(pairs: int, calls: int) -> int:
+    """Print all figures; return the exit code."""
+    percent = measure_rest()
     print(f"on / off, {pairs} pairs of {calls} generations of {REQUEST.steps} steps", flush=True)
     with Workers("cpu") as workers:
         workers.start()
@@ -245,7 +253,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30, help="of generations, at least 6")
     parser.add_argument("--calls", type=int, default=1, help="generations of a block")
+    parser.add_argument("--rest", action="store_true", help="no generations at all")
     arguments = parser.parse_args()
+    if arguments.rest:
+        return in_stub(lambda: int(measure_rest() > CPU_LIMIT_PERCENT))
     if arguments.pairs < 6:
         parser.error(f"--pairs {arguments.pairs}: at least 6 are needed for an interval")
     return in_stub(partial(measure, arguments.pairs, arguments.calls))

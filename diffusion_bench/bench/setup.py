@@ -15,6 +15,7 @@ from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
+from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ModelDevice, Request
@@ -62,9 +63,16 @@ def open_bench(
         ready = workers.cap(host_share * psutil.virtual_memory().available / 2**20)
     header = make_header(sweep, ready, sensor, cells=cells)
     writer, before = open_report(stack, path, header, resume=resume)
-    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
+    sampler = stack.enter_context(make_sampler(sensor))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
+
+
+def make_sampler(
+    sensor: Sensor, interval_s: float = SAMPLE_INTERVAL_S, pid: int | None = None
+) -> Sampler:
+    """Return the sampler of a sweep: of the host it asks only what a report keeps."""
+    return Sampler(sensor, interval_s, pid, host=HostSensor(slow=False))
 
 
 def _refuse_several(device: str | None) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from diffusion_bench.bench.crew import Crew
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Kind, Progress
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, hold, open_report
+from diffusion_bench.bench.setup import hold, make_sampler, open_report
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import DeviceShare, ImageRequest
 from diffusion_bench.reports.schema import Report
@@ -95,5 +94,5 @@ def _open(
     stack.callback(crew.drop)  # before the locks go: who waits for them finds memory free
     header = make_header(sweep, ready[0], sensor)
     writer, before = open_report(stack, path, header, resume=resume)
-    sampler = stack.enter_context(Sampler(sensor, interval_s=SAMPLE_INTERVAL_S))
+    sampler = stack.enter_context(make_sampler(sensor))
     return SharedBench(before.header, writer, crew, ready, sampler, sensor), before

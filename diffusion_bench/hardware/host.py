@@ -12,6 +12,7 @@ import psutil
 from diffusion_bench.hardware.powercap import ROOT, PackageEnergy
 from diffusion_bench.hardware.slow_host import (
     FIRST_LOOK,
+    LEFT_OUT,
     TOO_SHORT,
     SlowHost,
     SlowLook,
@@ -39,8 +40,8 @@ class HostSensor:
     """Reads the host. Processor use is counted since the sensor's previous look.
 
     `powercap` is where Linux shows the processors' energy counters, `folder` what the free disk is
-    of. What moves slowly, or is slow to tell, is asked once a second: the clock, the cores each on
-    its own, swap, disk and battery.
+    of. What moves slowly, or is slow to tell, is asked once a second or less: the clock, the cores
+    each on its own, swap, disk and battery. `slow`: whether it is asked at all; a sweep keeps none.
     """
 
     def __init__(
@@ -48,14 +49,17 @@ class HostSensor:
         clock: Callable[[], float] = time.monotonic,
         powercap: Path = ROOT,
         folder: Path | None = None,
+        *,
+        slow: bool = True,
     ) -> None:
         self._clock = clock
         self._energy = PackageEnergy(powercap)
         self._busy_before: tuple[float, float] | None = None
-        self._slow = SlowHost(folder)
+        self._slow = SlowHost(folder, clock) if slow else None
         self._slow_at_s: float | None = None
         self._told: SlowLook = {}, {}
         self._missing: dict[str, str] = {}  # one for all readings that lack the same
+        self._missing_of: tuple[object, ...] = ()  # what that was put together from
 
     def read(self, process: psutil.Process | None = None) -> HostReading:
         """Return one look at the host, and at `process` if there is one. Never waits."""
@@ -64,10 +68,11 @@ class HostSensor:
         rss_mib, no_rss = read_rss_mib(process)
         package_energy_j, no_energy = self._energy.read_j()
         slow, no_slow = self._slow_look()
-        reasons = {"cpu_percent": no_cpu, "package_energy_j": no_energy, "rss_mib": no_rss}
-        missing = {name: reason for name, reason in reasons.items() if reason} | no_slow
-        if missing != self._missing:
-            self._missing = missing
+        parts = (no_cpu, no_energy, no_rss, no_slow)
+        if parts != self._missing_of:
+            reasons = {"cpu_percent": no_cpu, "package_energy_j": no_energy, "rss_mib": no_rss}
+            told = {name: reason for name, reason in reasons.items() if reason}
+            self._missing, self._missing_of = told | no_slow, parts
         return trusted(
             HostReading,
             cpu_percent=cpu_percent,
@@ -91,6 +96,8 @@ class HostSensor:
         return busy_percent(before, now), None
 
     def _slow_look(self) -> SlowLook:
+        if self._slow is None:
+            return LEFT_OUT
         now_s = self._clock()
         is_first = self._told[1].get("core_percents") == FIRST_LOOK
         every_s = SECOND_AFTER_S if is_first else SLOW_EVERY_S

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 import pynvml
 
 from diffusion_bench.hardware.energy_counter import find_update_periods
-from diffusion_bench.hardware.nvml_gpu import NvmlGpu, driver_version, find_instances
-from diffusion_bench.hardware.nvml_questions import Handle
+from diffusion_bench.hardware.nvml_gpu import NOT_TEXT, NvmlGpu, why
+from diffusion_bench.hardware.nvml_questions import Handle, as_text
 from diffusion_bench.hardware.sensors import GpuInfo, count_others, sees_every_process
 from diffusion_bench.records import GpuReading
 
@@ -28,7 +28,7 @@ class NvmlSensor:
         pynvml.nvmlInit()
         self.reason: str | None = None
         self._open = True
-        self._driver, self._no_driver = driver_version()
+        self._driver, self._no_driver = _driver_version()
         try:
             self._gpus = _find_gpus(clock)
         except pynvml.NVMLError:
@@ -80,5 +80,41 @@ def _find_gpus(clock: Callable[[], float]) -> tuple[NvmlGpu, ...]:
     cards = [NvmlGpu(index, finder(index), clock=clock) for index in range(count)]
     gpus = list(cards)
     for card in cards:
-        gpus += find_instances(card, len(gpus), clock)
+        gpus += _find_instances(card, len(gpus), clock)
     return tuple(gpus)
+
+
+def _find_instances(
+    card: NvmlGpu, first_index: int, clock: Callable[[], float]
+) -> Iterator[NvmlGpu]:
+    """Yield the MIG instances that a card is split into, numbered from `first_index`."""
+    if card.lost:
+        return
+    try:
+        if pynvml.nvmlDeviceGetMigMode(card.handle)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
+            return
+        places = pynvml.nvmlDeviceGetMaxMigDeviceCount(card.handle)
+    except pynvml.NVMLError:  # a card, or a driver, that knows no MIG
+        return
+    index = first_index
+    for place in range(places):
+        try:
+            pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
+        except pynvml.NVMLError:  # nothing in this place
+            continue
+
+        def find(place: int = place) -> Handle:
+            return pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
+
+        yield NvmlGpu(index, find, parent_index=card.index, clock=clock)
+        index += 1
+
+
+def _driver_version() -> tuple[str | None, str | None]:
+    """Return the driver's version, or `None` and the reason."""
+    try:
+        return as_text(pynvml.nvmlSystemGetDriverVersion()), None
+    except pynvml.NVMLError as error:
+        return None, why(error)
+    except UnicodeDecodeError:
+        return None, NOT_TEXT

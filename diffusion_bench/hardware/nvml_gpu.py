@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import pynvml
 
@@ -20,12 +20,14 @@ from diffusion_bench.hardware.nvml_questions import (
     SELDOM,
     UNIFIED,
     Handle,
+    Question,
     Ways,
     as_text,
 )
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.records import GpuReading, trusted
 
+UPDATE = "energy_update_s"  # found by watching the counter, not by asking
 SELDOM_S = 1.0
 RETRY_S = 5.0  # a lost GPU is asked for again: a reset or a rescan of the bus can bring it back
 
@@ -41,8 +43,24 @@ REASONS = {
     pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU is lost: it needs a reset; reboot",
     pynvml.NVML_ERROR_UNKNOWN: UNKNOWN,
 }
+ANSWERLESS = (pynvml.NVMLError, UnicodeDecodeError)
 OTHER_CARD = "the GPU is lost: another one is in its place"
 NO_SHARE = "the driver does not tell what a program holds; Windows' driver model (WDDM) never does"
+
+
+Answers = tuple[dict[str, Any], dict[str, str]]  # by field, and the reason for each without one
+
+
+class Plan(NamedTuple):
+    """What of a table of questions is still to be asked, so that a look need not find it out.
+
+    `settled` are fields with the way that answered before, `open` those that no way has answered
+    yet, `missing` those that none will, with the reason.
+    """
+
+    settled: tuple[tuple[str, str, Question], ...]
+    open: tuple[tuple[str, Ways], ...]
+    missing: dict[str, str]
 
 
 class NvmlGpu:
@@ -63,11 +81,13 @@ class NvmlGpu:
         self._find = find
         self._clock = clock
         self._asked_at_s = clock()  # for a lost GPU
-        self._seldom: tuple[dict[str, Any], dict[str, str]] = {}, {}
+        self._seldom: Answers = {}, {}
         self._seldom_at_s: float | None = None
         self._refused: dict[tuple[str, str], str] = {}
         self._chosen: dict[str, str] = {}
+        self._plans: dict[int, Plan] = {}  # by the identity of the table, until a way is settled
         self._missing: dict[str, str] = {}  # one for all readings that lack the same
+        self._missing_of: tuple[object, ...] = ()  # what that was put together from
         try:
             self.handle = find()
         except pynvml.NVMLError as error:
@@ -77,34 +97,41 @@ class NvmlGpu:
 
     def note_update_period(self, seconds: float | None) -> None:
         """Take down how often the energy counter moves, `None` where it stood."""
-        if seconds is None:
-            self._fixed_missing["energy_update_s"] = STANDS
-        else:
-            self._fixed["energy_update_s"] = seconds
-            self._fixed_missing.pop("energy_update_s", None)
+        missing = {name: why for name, why in self._fixed_missing.items() if name != UPDATE}
+        self._fixed_missing = missing | ({UPDATE: STANDS} if seconds is None else {})
+        if seconds is not None:
+            self._fixed[UPDATE] = seconds
 
     def read(self) -> GpuReading:
         """Return what the GPU tells now."""
         if self.lost:
             self._look_for_it()
         live, missing = self._ask_all(MODULE if self._counts_module() else LIVE)
-        seldom, seldom_missing = self._ask_seldom()
-        missing = {**self._fixed_missing, **missing, **seldom_missing}
-        if "energy_j" in missing:
-            missing["energy_update_s"] = missing["energy_j"]
-        if any(process.memory_mib is None for process in seldom.get("processes", ())):
-            missing["processes.memory_mib"] = NO_SHARE
-        if missing != self._missing:
-            self._missing = missing
+        seldom = self._ask_seldom()
         return trusted(
             GpuReading,
             index=self.index,
             parent_index=self.parent_index,
             **self._fixed,
             **live,
-            **seldom,
-            missing=self._missing,
+            **seldom[0],
+            missing=self._all_missing(missing, seldom),
         )
+
+    def _all_missing(self, live: dict[str, str], seldom: Answers) -> dict[str, str]:
+        """Return the reason for each field without an answer, put together when that changes."""
+        parts = (self._fixed_missing, live, seldom)
+        if parts == self._missing_of:  # at once where they are the very same
+            return self._missing
+        self._missing_of = parts
+        missing = {**self._fixed_missing, **live, **seldom[1]}
+        if "energy_j" in missing:
+            missing[UPDATE] = missing["energy_j"]
+        if any(process.memory_mib is None for process in seldom[0].get("processes", ())):
+            missing["processes.memory_mib"] = NO_SHARE
+        if missing != self._missing:
+            self._missing = missing
+        return self._missing
 
     def energy_j(self) -> float | None:
         """Return the energy counter, or `None`."""
@@ -157,7 +184,7 @@ class NvmlGpu:
             self._fixed, self._fixed_missing = self._ask_all(FIXED)
             self.note_update_period(None)
 
-    def _ask_seldom(self) -> tuple[dict[str, Any], dict[str, str]]:
+    def _ask_seldom(self) -> Answers:
         """Return the answers of the last second, or fresh ones."""
         now_s = self._clock()
         if self.lost or self._seldom_at_s is None or now_s - self._seldom_at_s >= SELDOM_S:
@@ -165,7 +192,7 @@ class NvmlGpu:
             self._seldom_at_s = now_s
         return self._seldom
 
-    def _ask_all(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
+    def _ask_all(self, fields: Mapping[str, Ways]) -> Answers:
         """Ask for each field, and notice when the GPU is lost."""
         answers, missing = self._ask_each(fields)
         # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
@@ -175,20 +202,51 @@ class NvmlGpu:
             missing = dict.fromkeys(missing, lost)
         return answers, missing
 
-    def _ask_each(self, fields: dict[str, Ways]) -> tuple[dict[str, Any], dict[str, str]]:
+    def _ask_each(self, fields: Mapping[str, Ways]) -> Answers:
         """Return the answers, and for each field without one the reason."""
+        plan = self._plan_of(fields)
         answers: dict[str, Any] = {}
-        missing: dict[str, str] = {}
-        for name, ways in fields.items():
-            if self.parent_index is not None and name not in INSTANCE:
-                missing[name] = f"instances of MIG share it; see GPU {self.parent_index}"
-                continue
+        missing = plan.missing  # itself where nothing is added: see `_all_missing`
+        for name, way, question in () if self.lost else plan.settled:
+            try:
+                answers[name] = question(self.handle)
+            except ANSWERLESS as error:
+                missing = missing | {name: self._note_refusal(name, way, error)}
+                if self.lost:
+                    break
+        for name, ways in plan.open:
             answer, reason = self._ask(name, ways)
             if answer is None:
-                missing[name] = reason
+                missing = missing | {name: reason}
             else:
                 answers[name] = answer
+        if self.lost:
+            missing = dict.fromkeys(fields.keys() - answers.keys(), self.lost) | plan.missing
         return answers, missing
+
+    def _plan_of(self, fields: Mapping[str, Ways]) -> Plan:
+        plan = self._plans.get(id(fields))  # the tables are there for good
+        if plan is None:
+            plan = self._plans[id(fields)] = self._make_plan(fields)
+        return plan
+
+    def _make_plan(self, fields: Mapping[str, Ways]) -> Plan:
+        settled: list[tuple[str, str, Question]] = []
+        unsettled: list[tuple[str, Ways]] = []
+        missing: dict[str, str] = {}
+        for name, ways in fields.items():
+            usable = [(way, question) for way, question in ways if self._may_use(name, way)]
+            told = (self._refused.get((name, way)) for way, _ in usable)
+            refused = [reason for reason in told if reason]
+            if self.parent_index is not None and name not in INSTANCE:
+                missing[name] = f"instances of MIG share it; see GPU {self.parent_index}"
+            elif len(refused) == len(usable):
+                missing[name] = refused[-1]
+            elif name in self._chosen:
+                settled.append((name, *usable[0]))
+            else:
+                unsettled.append((name, ways))
+        return Plan(tuple(settled), tuple(unsettled), missing)
 
     def _ask(self, name: str, ways: Ways) -> tuple[Any, str]:
         """Return the answer of the first way that has one, or `None` and the reason.
@@ -199,7 +257,7 @@ class NvmlGpu:
         for way, question in ways:
             if self.lost:
                 return None, self.lost
-            if self._chosen.get(name, way) != way or not self._may_use(name, way):
+            if not self._may_use(name, way):
                 continue
             told = self._refused.get((name, way), "")
             if told:
@@ -207,73 +265,46 @@ class NvmlGpu:
                 continue
             try:
                 answer = question(self.handle)
-            except pynvml.NVMLError as error:
+            except ANSWERLESS as error:
                 reason = self._note_refusal(name, way, error)
-            except UnicodeDecodeError:
-                reason = self._refused[name, way] = NOT_TEXT
             else:
-                self._chosen[name] = way
+                if name not in self._chosen:
+                    self._chosen[name] = way
+                    self._plans.clear()
                 return answer, ""
         return None, reason
 
     def _may_use(self, name: str, way: str) -> bool:
-        """Return whether a way may be gone: the host's memory only where NVML has no such figure.
+        """Return whether a way may be gone.
 
-        Chips that share the host's memory answer both of NVML's questions with "not supported"
+        Only the one that answered before, and the host's memory only where NVML has no such figure:
+        chips that share the host's memory answer both of NVML's questions with "not supported"
         (leptonai/gpud, issue 1170); a card of its own memory does not.
         """
+        if self._chosen.get(name, way) != way:
+            return False
+        if way != UNIFIED:
+            return True
         refused = [why for (field, _), why in self._refused.items() if field == name]
-        return way != UNIFIED or refused == [NOT_SUPPORTED, NOT_SUPPORTED]
+        return refused == [NOT_SUPPORTED, NOT_SUPPORTED]
 
-    def _note_refusal(self, name: str, way: str, error: pynvml.NVMLError) -> str:
+    def _note_refusal(
+        self, name: str, way: str, error: pynvml.NVMLError | UnicodeDecodeError
+    ) -> str:
         """Remember what an error means for later looks, and return it in words."""
-        reason = why(error)
-        if error.value in LOST:
-            self._note_lost(reason)
-        if error.value in REFUSALS:
+        code = None if isinstance(error, UnicodeDecodeError) else error.value
+        reason = NOT_TEXT if code is None else why(error)
+        if code is None or code in REFUSALS:
             self._refused[name, way] = reason
+            self._plans.clear()
+        elif code in LOST:
+            self._note_lost(reason)
         return reason
 
     def _note_lost(self, reason: str) -> None:
         self.lost = reason
         self._asked_at_s = self._clock()
         self._seldom_at_s = None
-
-
-def find_instances(
-    card: NvmlGpu, first_index: int, clock: Callable[[], float]
-) -> Iterator[NvmlGpu]:
-    """Yield the MIG instances that a card is split into, numbered from `first_index`."""
-    if card.lost:
-        return
-    try:
-        if pynvml.nvmlDeviceGetMigMode(card.handle)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
-            return
-        places = pynvml.nvmlDeviceGetMaxMigDeviceCount(card.handle)
-    except pynvml.NVMLError:  # a card, or a driver, that knows no MIG
-        return
-    index = first_index
-    for place in range(places):
-        try:
-            pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
-        except pynvml.NVMLError:  # nothing in this place
-            continue
-
-        def find(place: int = place) -> Handle:
-            return pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card.handle, place)
-
-        yield NvmlGpu(index, find, parent_index=card.index, clock=clock)
-        index += 1
-
-
-def driver_version() -> tuple[str | None, str | None]:
-    """Return the driver's version, or `None` and the reason."""
-    try:
-        return as_text(pynvml.nvmlSystemGetDriverVersion()), None
-    except pynvml.NVMLError as error:
-        return None, why(error)
-    except UnicodeDecodeError:
-        return None, NOT_TEXT
 
 
 def why(error: pynvml.NVMLError) -> str:

@@ -1,7 +1,7 @@
 """What NVML is asked about a GPU: a table of fields, each with the ways to ask for it.
 
-FIXED   never changes, asked once         LIVE        asked at every look
-CARD    what the card may do and may use  SELDOM      moves slowly, or is slow to tell
+FIXED   never changes, asked once         LIVE        asked at every look: what a trace keeps
+CARD    what the card may do and may use  SELDOM      asked once a second
 PROCESSES   who is on it                  INSTANCE    what an instance of MIG has of its own
 MODULE      LIVE of a chip whose energy counter is its whole module's
 """
@@ -186,7 +186,6 @@ FIXED: dict[str, Ways] = {
 }
 LIVE: dict[str, Ways] = {
     "utilization_percent": (("nvml", _utilization_percent),),
-    "memory_utilization_percent": (("nvml", _memory_utilization_percent),),
     "memory_used_mib": (
         ("nvml v2", _memory_mib("used", pynvml.nvmlMemory_v2)),
         ("nvml v1", _memory_mib("used", None)),
@@ -196,7 +195,6 @@ LIVE: dict[str, Ways] = {
         ("instant", _field_w(pynvml.NVML_FI_DEV_POWER_INSTANT)),
         ("average", lambda handle: pynvml.nvmlDeviceGetPowerUsage(handle) / 1000),
     ),
-    "power_limit_w": (("nvml", _power_limit_w),),
     "energy_j": (("nvml", _energy_j),),
     "temperature_c": (("nvml", _temperature_c),),
     # The same bits under an older name, for drivers before the newer one.
@@ -205,8 +203,6 @@ LIVE: dict[str, Ways] = {
         ("throttle reasons", _throttle_reasons),
     ),
     "sm_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_SM)),),
-    "memory_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_MEM)),),
-    "performance_state": (("nvml", _performance_state),),
 }
 # Power of the same scope as the energy counter, or none: nothing tells which one the older question
 # for the average power means here.
@@ -217,6 +213,10 @@ MODULE = LIVE | {
     ),
 }
 SELDOM: dict[str, Ways] = {
+    "memory_utilization_percent": (("nvml", _memory_utilization_percent),),
+    "power_limit_w": (("nvml", _power_limit_w),),
+    "memory_clock_mhz": (("nvml", _clock_mhz(pynvml.NVML_CLOCK_MEM)),),
+    "performance_state": (("nvml", _performance_state),),
     "pcie_generation_now": (
         ("nvml", lambda h: int(pynvml.nvmlDeviceGetCurrPcieLinkGeneration(h))),
     ),

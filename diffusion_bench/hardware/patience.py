@@ -10,8 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import CancelledError, Future, TimeoutError
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from diffusion_bench.hardware.sensors import FAULTS, GpuInfo, HungDriver, NoGpu, Sensor
@@ -23,11 +22,38 @@ OPEN_LIMIT_S = 30.0  # starting a driver that keeps nothing loaded takes seconds
 KNOWN = ("name", "uuid", "memory_total_mib", "power_scope", "energy_update_s", "parent_index")
 
 Answer = TypeVar("Answer")
-Question = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class Silence(RuntimeError):
     """The driver has not answered in time."""
+
+
+class Question:
+    """A question on its way to the driver's thread, and what comes back.
+
+    A queue and a flag: a `Future` would make a lock, a condition and its waiters each time.
+    """
+
+    __slots__ = ("_answer", "_ask", "given_up")
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+        self._answer: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self.given_up = False
+
+    def answer(self) -> None:
+        """Ask, in the driver's thread."""
+        try:
+            self._answer.put((self._ask(), None))
+        except FAULTS as error:  # raised again where the question was asked
+            self._answer.put((None, error))
+
+    def wait(self, limit_s: float) -> Any:
+        """Return the answer or raise what the question raised; `Empty` where it took too long."""
+        answer, error = self._answer.get(timeout=limit_s)
+        if error is not None:
+            raise error
+        return answer
 
 
 class PatientSensor:
@@ -105,24 +131,21 @@ class PatientSensor:
         asked_at_s, now_s = self._asked_at_s, time.monotonic()
         if asked_at_s is not None and now_s - asked_at_s > self._limit_s:
             raise Silence(_silent(now_s - asked_at_s))
-        answer: Future[Answer] = Future()
-        self._questions.put((question, answer))
+        asked = Question(question)
+        self._questions.put(asked)
         try:
-            return answer.result(limit_s)
-        except (TimeoutError, CancelledError):
-            answer.cancel()  # where it has not begun, it never will
+            answer: Answer = asked.wait(limit_s)
+        except Empty:
+            asked.given_up = True  # where it has not begun, it never will
             raise Silence(_silent(time.monotonic() - now_s)) from None
+        return answer
 
     def _answer(self) -> None:
         while (asked := self._questions.get()) is not None:
-            question, answer = asked
-            if not answer.set_running_or_notify_cancel():
+            if asked.given_up:
                 continue
             self._asked_at_s = time.monotonic()
-            try:
-                answer.set_result(question())
-            except FAULTS as error:  # raised again where the question was asked
-                answer.set_exception(error)
+            asked.answer()
             self._asked_at_s = None
 
 

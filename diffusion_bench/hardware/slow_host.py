@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ FIRST_LOOK = "processor use is counted between two looks; this is the first"
 TOO_SHORT = "the previous look was too short ago"
 NO_CLOCK = "the system does not tell the clock"
 NO_DISK = "the system does not tell the disk's counters"
+NOT_KEPT = "a sweep keeps none of it and does not ask"
+RARE_EVERY_S = 10.0  # swap, free disk and battery
 DISK_LIMIT_S = 0.5
 DISK_HANGS = "the working folder's disk does not answer"
 NO_BATTERY = "the system shows no battery"
@@ -25,24 +28,37 @@ SlowLook = tuple[dict[str, Any], dict[str, str]]  # the fields, and the reason f
 CpuSeconds = tuple[float, float]  # busy, all
 
 
-class SlowHost:
-    """Looks at the slow fields of a `HostReading`; the cores are counted between two looks."""
+FIELDS = (
+    *("core_percents", "cpu_clock_mhz", "swap_used_mib", "swap_total_mib", "disk_free_mib"),
+    *("disk_read_mib", "disk_written_mib", "battery_percent", "on_battery"),
+)
+LEFT_OUT: SlowLook = {}, dict.fromkeys(FIELDS, NOT_KEPT)
 
-    def __init__(self, folder: Path | None = None) -> None:
+
+class SlowHost:
+    """Looks at the slow fields of a `HostReading`; the cores are counted between two looks.
+
+    Swap, free disk and battery are asked again after ten seconds.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder or Path.cwd()
+        self._clock = clock
         self._cores_before: list[CpuSeconds] = []
+        self._rare: SlowLook = {}, {}
+        self._rare_at_s: float | None = None
         self._disk: SlowLook = {}, {}
         self._disk_thread: threading.Thread | None = None
 
     def look(self) -> SlowLook:
         """Return the fields that could be told, and the reason for every other."""
-        found: dict[str, Any] = {}
-        missing: dict[str, str] = {}
-        for question in (self._cores, _clock, _swap, self._free_disk, _disk_traffic, _battery):
-            told, reasons = question()
-            found |= told
-            missing |= reasons
-        return found, missing
+        now_s = self._clock()
+        if self._rare_at_s is None or now_s - self._rare_at_s >= RARE_EVERY_S:
+            self._rare = _together(_swap(), self._free_disk(), _battery())
+            self._rare_at_s = now_s
+        return _together(self._cores(), _clock(), _disk_traffic(), self._rare)
 
     def _cores(self) -> SlowLook:
         """Return the busy share of each logical core since the last look."""
@@ -70,6 +86,15 @@ class SlowHost:
         except OSError as error:
             why = f"the disk does not tell ({error.strerror or error})"
             self._disk = {}, {"disk_free_mib": why}
+
+
+def _together(*looks: SlowLook) -> SlowLook:
+    found: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+    for told, reasons in looks:
+        found |= told
+        missing |= reasons
+    return found, missing
 
 
 def cpu_seconds(times: Any) -> CpuSeconds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +26,7 @@ class Record(BaseModel):
 
 Trusted = TypeVar("Trusted", bound=Record)
 _NO_FIELDS: set[str] = set()
+_set = object.__setattr__
 
 
 def trusted(kind: type[Trusted], **values: Any) -> Trusted:
@@ -32,9 +34,24 @@ def trusted(kind: type[Trusted], **values: Any) -> Trusted:
 
     For records that are made and kept by the ten thousand: pydantic's note of which fields were
     given takes more memory than the fields, and this one is shared. Not for anything from outside.
+    Defaults are shared too. It is pydantic's `model_construct` without the search for aliases,
+    which takes three times as long: a third of what a look at two GPUs would cost.
     """
-    made: Trusted = kind.model_construct(_NO_FIELDS, **values)  # type: ignore[assignment]
+    made = kind.__new__(kind)
+    _set(made, "__dict__", {**_defaults(kind), **values})
+    _set(made, "__pydantic_fields_set__", _NO_FIELDS)
+    _set(made, "__pydantic_extra__", None)
+    _set(made, "__pydantic_private__", None)
     return made
+
+
+@cache
+def _defaults(kind: type[Record]) -> dict[str, Any]:
+    """Return every field of a kind in its order, at its default or `None` where it has none."""
+    return {
+        name: None if field.is_required() else field.get_default(call_default_factory=True)
+        for name, field in kind.model_fields.items()
+    }
 
 
 class Cancelled(Exception):
