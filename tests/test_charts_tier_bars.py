@@ -102,8 +102,8 @@ def test_what_is_tight_with_a_remedy_has_its_price_and_holds_back() -> None:
     many = parse_workload("sd15 768x768 b17 fp16 20")
     (row,) = tier_rows(path("RTX 4060"), [many])
     (table_row,) = fit_table([row])[1]
-    assert table_row[3] == "tight with VAE slicing"
-    assert table_row[-1].startswith("VAE slicing: nothing measurable")
+    assert table_row[3] == "tight with VAE slicing (predicted)"
+    assert table_row[-2].startswith("VAE slicing: nothing measurable")
     assert held_back_by(row) == "VRAM: it is tight with VAE slicing"
 
 
@@ -191,7 +191,7 @@ def test_the_fit_table_has_a_verdict_or_the_reason_and_the_price_of_remedies() -
     assert all(len(row) == len(header) for row in table)
     assert table[0][3].startswith("cannot tell: no card")
     assert table[1][3].startswith("fits with")
-    assert "HF blog" in table[1][-1]
+    assert "HF blog" in table[1][-2]
 
 
 def only_split() -> TierRow:
@@ -224,7 +224,7 @@ def test_of_two_cards_that_can_only_split_the_model_all_parts_say_the_same() -> 
     pair = path("RTX 2060 6GB", count=2)
     ((_, sentence),) = bottleneck_sentences(pair, [row, *tier_rows(pair, [ASKED])])
     assert "VRAM holds back sdxl at 2048x2048 (split over both cards)" in sentence
-    assert fit_table([row])[1][0][3] == "does not fit one card; split over both"
+    assert fit_table([row])[1][0][3] == "does not fit one card (predicted); split over both"
 
 
 def test_what_can_only_be_split_has_throughput_alone_and_says_where() -> None:

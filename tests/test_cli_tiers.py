@@ -164,6 +164,31 @@ def asked_words(card: str, asked: tuple[str, ...]) -> list[str]:
     return ["predict", "--card", card, *(word for pair in pairs for word in pair)]
 
 
+def test_what_a_report_ran_out_of_memory_at_is_told_to_fit_by_neither_command(
+    capsys, tmp_path
+) -> None:
+    report = write_report(tmp_path / "a.jsonl", seconds=2.0)
+    header, line = report.read_bytes().splitlines(keepends=True)
+    given = {"status": "oom", "message": "out of memory", "samples": [], "stop_reason": None}
+    report.write_bytes(header + json.dumps(json.loads(line) | given).encode() + b"\n")
+
+    asked = asked_words("RTX 4070 Ti", ("sd15", "512x512", "4", "fp16", "20"))
+    assert run(*asked) == 0
+    assert ": fits (predicted)\n" in capsys.readouterr().out
+    assert run(*asked, "--report", str(report)) == 0
+    shown = capsys.readouterr().out
+    assert ": fits (predicted)\n" not in shown
+    assert "imported report: it ran out of memory without a remedy (a.jsonl)" in shown
+    assert run(*asked, "--report", str(report), "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    words = ("--card", "RTX 4070 Ti", "--workload", "sd15 512x512 b4 fp16 20", "--json")
+    assert run("tiers", str(report), *words) == 0
+    (row,) = json.loads(capsys.readouterr().out)["runs"]
+    for name in ("fit", "fit_kind", "fit_basis"):
+        assert row[name] == one[name]
+    assert row["seconds_per_image"] == pytest.approx(one["seconds_per_image"])
+
+
 @pytest.mark.parametrize(
     ("card", "asked", "verdict"),
     [

@@ -11,7 +11,7 @@ import pytest
 from fakes import make_cell, make_header, make_report
 from test_reports_hostile import hostile_file, lines_of, originals
 
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.records import BUNDLED_MODEL, Speed
 from diffusion_bench.reports import index
 from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex, digest_of
 from diffusion_bench.reports.store import to_line
@@ -51,6 +51,43 @@ def test_a_digest_has_the_device_and_the_figures_of_each_cell():
     assert (one.model, one.steps, one.batch, one.n) == (BUNDLED_MODEL, 20, 4, 7)
     assert one.low_s <= one.median_s == 1.0 <= one.high_s
     assert one.denoising_s == pytest.approx(0.8)
+
+
+def test_a_digest_has_how_each_cell_ended_for_the_memory_of_the_card():
+    ran = make_cell(nvml_used_mib=11_500.0, steps=20)
+    failed = make_cell(status="oom", message="no memory", steps=30, batch=8)
+    crashed = make_cell(status="crashed", message="no memory", steps=40)
+    other = make_cell(status="oom", message="no memory", speed=Speed(offload="model"))
+
+    found = digest_of(make_report(ran, failed, crashed, other, gpu=GPU))
+
+    assert [(one.memory_fit, one.peak_mib) for one in found.cells] == [("tight", 11_500.0)]
+    assert [(one.model, one.steps, one.batch) for one in found.failed] == [(BUNDLED_MODEL, 30, 8)]
+    on_cpu = digest_of(make_report(ran, failed))
+    assert [(one.memory_fit, one.peak_mib) for one in on_cpu.cells] == [(None, None)]
+    assert on_cpu.failed == ()
+
+
+def test_a_card_that_was_made_smaller_did_not_run_out_of_its_memory():
+    report = make_report(make_cell(status="oom", message="no memory"), gpu=GPU)
+    plan = report.header.plan.model_copy(update={"emulated_memory_mib": 6144.0})
+    header = report.header.model_copy(update={"plan": plan})
+    assert len(digest_of(report).failed) == 1
+    assert digest_of(report.model_copy(update={"header": header})).failed == ()
+
+
+def test_what_ran_out_of_memory_and_peaks_are_kept(tmp_path, reads):
+    path = tmp_path / "a.jsonl"
+    cells = [make_cell(nvml_used_mib=9000.0), make_cell(status="oom", message="none", steps=30)]
+    header = make_header(gpu=GPU, cells=[cell.request for cell in cells])
+    path.write_bytes(to_line(header) + b"".join(map(to_line, cells)))
+    known = ReportIndex(tmp_path / "index")
+
+    first, second = known.ask([path]).digests + known.ask([path]).digests
+
+    assert first == second
+    assert (second.cells[0].peak_mib, len(second.failed)) == (9000.0, 1)
+    assert reads == ["a.jsonl"]
 
 
 def test_a_digest_counts_the_cells_that_are_still_to_be_measured():

@@ -72,6 +72,8 @@ def _misfit(row: TierRow, card: Card, ram_gib: float | None) -> Bottleneck:
             words = f"RAM: it {fits}, but {needed:.0f} GiB of weights must wait in RAM"
             return Bottleneck("RAM", words + split)
     fits = "it fits neither card alone" if split else "it does not fit, whatever is tried"
+    if row.fit_kind != "predicted":
+        fits = f"it ran out of memory, {row.fit_kind}, and no remedy is predicted to do"
     return Bottleneck("VRAM", f"VRAM: {fits}{split}")
 
 

@@ -11,20 +11,25 @@ from functools import lru_cache
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.tier_cells import (
+    REMEMBERED,
+    KnownCards,
+    asked_workload,
+    source_names,
+)
+from diffusion_bench.charts.tier_fits import MeasuredFit, fits_of
 from diffusion_bench.charts.tier_together import Together, merged
 from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
-from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.predict import residual_of
-from diffusion_bench.tiers.workload import TimedCell, Workload, guided_at, model_named
+from diffusion_bench.tiers.workload import TimedCell, Workload
 
 # What makes a cell no measure of the card it ran on.
 UNFAIR = frozenset({"emulated", "throttled", "contended", "on battery"})
 MANY = 5  # reports from which on their spread is given by percentiles
-REMEMBERED = 65_536  # workloads
 SAME_MEMORY = 0.05  # of the machine's: what the system takes for itself changes
-NAMED = 3  # of the reports that a figure rests on
 
 
 class Here(NamedTuple):
@@ -68,6 +73,7 @@ class Findings(NamedTuple):
     measured: tuple[Measured, ...] = ()
     knowledge: Knowledge = Knowledge()
     together: tuple[Together, ...] = ()
+    fits: tuple[MeasuredFit, ...] = ()
 
 
 def findings_of(
@@ -79,8 +85,12 @@ def findings_of(
     this = here or Here()
     measured = measured_of(digests, this, cards)
     own = {one.card.name: cells_on(digests, this, one.card, cards) for one in measured if one.here}
-    together = together_of(digests, this, cards)
-    return Findings(tuple(measured), Knowledge(residuals_of(measured), own), tuple(together))
+    return Findings(
+        measured=tuple(measured),
+        knowledge=Knowledge(residuals_of(measured), own),
+        together=tuple(together_of(digests, this, cards)),
+        fits=tuple(fits_of(digests, this.gpu_hashes, cards)),
+    )
 
 
 def measured_of(
@@ -89,7 +99,7 @@ def measured_of(
     cards: Sequence[Card] | None = None,
 ) -> list[Measured]:
     """Return the cells of reports that measure a known model on a known card."""
-    this, cards_by_name = here or Here(), _Cards(cards)
+    this, cards_by_name = here or Here(), KnownCards(cards)
     groups: dict[tuple[str, bool, Workload], list[tuple[CellDigest, str]]] = {}
     for digest in digests:
         card = cards_by_name.of(digest)
@@ -113,7 +123,7 @@ def together_of(
     cards: Sequence[Card] | None = None,
 ) -> list[Together]:
     """Return what known cards were measured to do together at a known model."""
-    this, cards_by_name = here or Here(), _Cards(cards)
+    this, cards_by_name = here or Here(), KnownCards(cards)
     groups: dict[tuple[Any, ...], list[tuple[SharedDigest, str]]] = {}
     for digest in digests:
         for cell in digest.shared:
@@ -131,7 +141,7 @@ def together_of(
             cards=names,
             workload=workload,
             here=is_here,
-            source=_names([source for _, source in group]),
+            source=source_names([source for _, source in group]),
         )
         for (names, is_here, workload, _), group in groups.items()
     ]
@@ -160,7 +170,7 @@ def cells_on(
     cards: Sequence[Card] | None = None,
 ) -> list[TimedCell]:
     """Return the cells this machine measured on a card of its own, or on its processor."""
-    cards_by_name = _Cards(cards)
+    cards_by_name = KnownCards(cards)
     found: list[TimedCell] = []
     for digest in digests:
         if card is None:
@@ -182,31 +192,6 @@ def timed_cells(digest: ReportDigest) -> list[TimedCell]:
     ]
 
 
-class _Cards:
-    """The cards of reports, each name looked up once: there are thousands of reports."""
-
-    def __init__(self, cards: Sequence[Card] | None) -> None:
-        self._cards = cards
-        self._known: dict[tuple[str, float | None], Card | None] = {}
-        self.found: dict[str, Card] = {}
-
-    def of(self, digest: ReportDigest) -> Card | None:
-        """Return the known card a report was measured on."""
-        if not digest.on_gpu or digest.gpu is None:
-            return None
-        return self.named(digest.gpu, digest.gpu_memory_mib)
-
-    def named(self, name: str, memory_mib: float | None) -> Card | None:
-        """Return the known card by the driver's name."""
-        key = (name, memory_mib)
-        if key not in self._known:
-            card = find_card(name, self._cards, memory_mib=memory_mib).card
-            self._known[key] = card
-            if card is not None:
-                self.found[card.name] = card
-        return self._known[key]
-
-
 @lru_cache(maxsize=REMEMBERED)
 def _any_sampler(workload: Workload) -> Workload:
     """Return a workload with its sampler forgotten: it hardly matters to a card."""
@@ -217,46 +202,13 @@ def _fair_workload(cell: CellDigest) -> Workload | None:
     """Return a cell's workload, `None` where there is nothing to learn from it."""
     if UNFAIR & set(cell.labels.split(",")) or cell.denoising_s <= 0:
         return None
-    return _asked_workload(cell)
+    return asked_workload(cell)
 
 
 def _shared_workload(cell: SharedDigest) -> Workload | None:
     if (UNFAIR | {"one processor"}) & set(cell.labels.split(",")):
         return None
-    return _asked_workload(cell)
-
-
-def _asked_workload(cell: CellDigest | SharedDigest) -> Workload | None:
-    return _workload(
-        (cell.model, cell.sampler, cell.precision),
-        (cell.width, cell.height, cell.batch, cell.steps),
-        cell.guidance_scale,
-    )
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _workload(
-    names: tuple[str, str, str], sizes: tuple[int, int, int, int], guidance_scale: float
-) -> Workload | None:
-    """Return a workload, remembered: thousands of reports measure the same few."""
-    model, sampler, precision = names
-    width, height, batch, steps = sizes
-    try:
-        known = model_named(model)
-        return Workload.model_validate(
-            {
-                "model": known,
-                "width": width,
-                "height": height,
-                "batch": batch,
-                "precision": precision,
-                "steps": steps,
-                "sampler": sampler,
-                "guided": guided_at(known, guidance_scale),
-            }
-        )
-    except ValueError:  # a model nobody has counted, or a size nothing draws
-        return None
+    return asked_workload(cell)
 
 
 def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:
@@ -277,7 +229,7 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         energy_j=median(energies) if energies else None,
         calls=sum(cell.n for cell in cells),
         reports=len(cells),
-        source=_names([source for _, source in group]),
+        source=source_names([source for _, source in group]),
         here=here,
     )
 
@@ -295,9 +247,3 @@ def _interval(cells: Sequence[CellDigest]) -> tuple[float | None, float | None]:
         return min(seconds), max(seconds)
     tenths = quantiles(seconds, n=10, method="inclusive")
     return tenths[0], tenths[-1]
-
-
-def _names(sources: Sequence[str]) -> str:
-    names = list(dict.fromkeys(sources))
-    more = f" and {len(names) - NAMED} more reports" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diffusion_bench.charts.tier_fits import told_fit, verdict_words
 from diffusion_bench.charts.tier_measured import Findings, Measured
 from diffusion_bench.charts.tier_pairs import untold_ways, ways_of_two
 from diffusion_bench.charts.tier_together import Together
@@ -15,6 +16,7 @@ from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import (
     RANKS,
     Evidence,
+    EvidenceKind,
     predicted_evidence,
     published_evidence,
     ranked,
@@ -22,9 +24,8 @@ from diffusion_bench.tiers.evidence import (
 from diffusion_bench.tiers.memory import Fit
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.remedy_price import RemedyPrice, price_of
-from diffusion_bench.tiers.rows import fit_on
 from diffusion_bench.tiers.two_gpus import TwoGpus
-from diffusion_bench.tiers.workload import Software, Workload
+from diffusion_bench.tiers.workload import Workload
 
 NO_TIME = ("does not fit",)
 
@@ -36,7 +37,9 @@ class TierRow(Record):
     `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
     `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
     time that gives the figures; `at_most_j_per_image` is the card's rated power over that time.
-    `ram_gib` of weights wait in the machine's memory.
+    `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
+    what was measured of it, and `ran` whether it then ran without a remedy. `memory_gib` is always
+    predicted.
     `two_gpus`: how a tier with two cards can use them, all predicted;
     `measured_together`: what reports measured two such cards to do.
     """
@@ -46,6 +49,9 @@ class TierRow(Record):
     faster_card: str = ""
     workload: Workload
     fit: str | None = None
+    fit_kind: EvidenceKind = "predicted"
+    fit_basis: str = ""
+    ran: bool | None = None
     remedies: tuple[str, ...] = ()
     slower: float = 1.0
     slower_low: float = 1.0
@@ -72,6 +78,11 @@ class TierRow(Record):
         return (
             f"is {self.fit}" if (self.fit or "").startswith("tight") else self.fit or "cannot tell"
         )
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict as tables show it."""
+        return verdict_words(self.fit, self.fit_kind)
 
     @property
     def only_split(self) -> bool:
@@ -111,11 +122,7 @@ def _row(
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
     untold = next((row.reason for row in alone if row.fit is None), None)
-    ways = (
-        untold_ways(untold)
-        if untold
-        else ways_of_two(found, workload, findings.knowledge, tier.ram_gib)
-    )
+    ways = untold_ways(untold) if untold else ways_of_two(found, workload, findings, tier.ram_gib)
     pair = {
         "card": f"{best.card} of {names}",
         "two_gpus": ways,
@@ -142,12 +149,18 @@ def alone_on(
     """
     base = TierRow(tier="", card=card.name, faster_card=card.name, workload=workload)
     try:
-        fit = fit_on(card, workload, Software(), ram_gib)
+        found = told_fit(card, workload, findings.fits, ram_gib)
         evidence = _evidence(card, workload, findings)
     except ValueError as error:
         return base.model_copy(update={"reason": str(error)})
+    fit = found.fit
+    if found.ran_out:  # what ran elsewhere does not run so here
+        evidence = tuple(one for one in evidence if one.kind == "predicted")
     told = {
         "fit": fit.words(),
+        "fit_kind": found.kind,
+        "fit_basis": found.measured.words if found.measured else "",
+        "ran": found.measured.ran if found.measured else None,
         "ram_gib": fit.need.ram_mib / 1024,
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,

@@ -20,7 +20,10 @@ KINDS = (
     "evidence; they look different and are never averaged. Imported reports are unverified."
 )
 CAPTIONS = {
-    "vram": "Lines are what a workload needs without any remedy, bands how sure that is.",
+    "vram": (
+        "Lines are what a workload needs without any remedy, bands how sure that is. Needs and "
+        "verdicts are predicted here; what reports measured is under What fits."
+    ),
     "gains": "Images an hour over those of the step before, predicted, of all cards of the tier.",
 }
 

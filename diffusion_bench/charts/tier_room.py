@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,15 +34,18 @@ def room_figure(room: Room) -> go.Figure:
     if not drawn:
         return empty_figure("Nothing can be told of this card.")
     figure = go.Figure()
-    for look, marker in LOOKS.items():
-        own = [one for one in drawn if _look(one) == look]
+    for look, measured in product(LOOKS, (False, True)):
+        own = [
+            one for one in drawn if (_look(one), one.fit_kind != "predicted") == (look, measured)
+        ]
         if own:
             figure.add_bar(
-                name=look,
+                name=f"{look}, measured" if measured else look,
                 orientation="h",
                 x=[one.memory_gib for one in own],
                 y=[_label(one) for one in own],
-                marker={**marker, **bar_look("predicted")},
+                marker={**LOOKS[look], **bar_look("predicted")},
+                text="measured" if measured else None,
                 error_x=_doubt(own),
                 customdata=[_hover(one) for one in own],
                 hovertemplate="%{customdata}<extra></extra>",
@@ -92,8 +96,9 @@ def _label(one: Runnable) -> str:
 def _hover(one: Runnable) -> str:
     lines = [
         one.workload.name,
-        f"{one.fit}: {one.memory_gib:.1f} GiB "
-        f"({one.memory_gib_low:.1f} to {one.memory_gib_high:.1f})",
+        f"{one.verdict}: needs {one.memory_gib:.1f} GiB "
+        f"({one.memory_gib_low:.1f} to {one.memory_gib_high:.1f}), predicted",
+        one.fit_basis,
     ]
     if one.seconds_per_image is not None and one.evidence is not None:
         lines.append(f"{one.seconds_per_image:.3g} s/image, {one.evidence.kind}")

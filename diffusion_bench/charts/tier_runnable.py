@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.tier_fits import verdict_words
 from diffusion_bench.charts.tier_measured import Findings
-from diffusion_bench.charts.tier_numbers import alone_on
+from diffusion_bench.charts.tier_numbers import TierRow, alone_on
 from diffusion_bench.charts.tier_speech import SpeechRow
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import known_models
-from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.evidence import Evidence, EvidenceKind
 from diffusion_bench.tiers.knowledge import MIN_OWN_CELLS
 from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE
 from diffusion_bench.tiers.roofline import AMPERE
@@ -56,7 +57,8 @@ NO_ROOM = "does not fit"
 class Runnable(NamedTuple):
     """One model on one card. `None` where it cannot be told; `reason` says why.
 
-    `largest_batch` fits without a remedy, 0 where not even one picture does.
+    `largest_batch` is predicted to fit without a remedy, 0 where not even one picture is; `None`
+    where what was measured says otherwise. `fit_kind` and `fit_basis` as in `TierRow`.
     """
 
     workload: Workload
@@ -70,6 +72,13 @@ class Runnable(NamedTuple):
     largest_batch: int | None
     evidence: Evidence | None
     reason: str = ""
+    fit_kind: EvidenceKind = "predicted"
+    fit_basis: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Return the verdict as tables show it."""
+        return verdict_words(self.fit, self.fit_kind)
 
 
 class Room(NamedTuple):
@@ -126,9 +135,11 @@ def runnable_on(
                 seconds_per_image=row.seconds_per_image,
                 seconds_per_image_low=row.seconds_per_image_low,
                 seconds_per_image_high=row.seconds_per_image_high,
-                largest_batch=None if row.fit is None else largest_batch(card, workload),
+                largest_batch=_largest_batch(card, row),
                 evidence=row.evidence[0] if row.evidence else None,
                 reason=row.reason or note,
+                fit_kind=row.fit_kind,
+                fit_basis=row.fit_basis,
             )
         )
     return Room(card.name, card.vram_mib / 1024, tuple(found))
@@ -192,6 +203,15 @@ def _timed(base: Runnable, cells: Sequence[TimedCell]) -> Runnable:
     )
 
 
+def _largest_batch(card: Card, row: TierRow) -> int | None:
+    """Return the largest batch of a row's workload, unless what was measured contradicts it."""
+    if row.fit is None:
+        return None
+    found = largest_batch(card, row.workload)
+    enough = found >= min(row.workload.batch, LARGEST_BATCH)
+    return found if row.ran in (None, enough) else None
+
+
 def largest_batch(card: Card, workload: Workload) -> int:
     """Return the most pictures at once that a card surely holds, at most `LARGEST_BATCH`."""
 
@@ -206,6 +226,10 @@ def largest_batch(card: Card, workload: Workload) -> int:
     return low
 
 
+def _rests_on(one: Runnable) -> str:
+    return one.reason or (one.evidence.source if one.evidence else "")
+
+
 def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
     """Return a row a model."""
     header = [
@@ -217,14 +241,14 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
         "s/image",
         "from",
         "to",
-        "largest batch that fits",
+        "largest batch predicted to fit",
         "evidence",
         "rests on",
     ]
     rows: list[list[Any]] = [
         [
             one.workload.name,
-            one.fit or "cannot tell",
+            one.verdict,
             one.memory_gib,
             one.memory_gib_low,
             one.memory_gib_high,
@@ -233,7 +257,7 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
             one.seconds_per_image_high,
             f"{LARGEST_BATCH} or more" if one.largest_batch == LARGEST_BATCH else one.largest_batch,
             one.evidence.kind if one.evidence else "none",
-            one.reason or (one.evidence.source if one.evidence else ""),
+            "; ".join(filter(None, (_rests_on(one), one.fit_basis))),
         ]
         for one in room.runs
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diffusion_bench.charts.tier_bars import row_key
+from diffusion_bench.charts.tier_fits import verdict_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence
@@ -31,15 +32,24 @@ def why(rows: Sequence[TierRow], key: str, cards: Sequence[Card] | None = None) 
 
 def fit_table(rows: Sequence[TierRow]) -> tuple[list[str], list[list[Any]]]:
     """Return a row a tier and workload: verdict, need, what each remedy costs in time."""
-    header = ["tier", "card", "workload", "verdict", "needs (GiB)", "from", "to", "price"]
+    header = ["tier", "card", "workload", "verdict", "needs (GiB)", "from", "to"]
+    header += ["price", "measured"]
     table: list[list[Any]] = []
     for row in rows:
-        verdict = row.fit or f"cannot tell: {row.reason}"
+        verdict = row.verdict if row.fit else f"cannot tell: {row.reason}"
         if row.only_split:
-            verdict += " one card; split over both"
+            verdict = f"{verdict_words(f'{row.fit} one card', row.fit_kind)}; split over both"
         need = [row.memory_gib, row.memory_gib_low, row.memory_gib_high]
         table.append(
-            [row.tier, row.card, row.workload.name, verdict, *need, "; ".join(_prices(row))]
+            [
+                row.tier,
+                row.card,
+                row.workload.name,
+                verdict,
+                *need,
+                "; ".join(_prices(row)),
+                row.fit_basis,
+            ]
         )
     return header, table
 
@@ -67,11 +77,11 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
     if row.memory_gib is None:
         return []
     card = find_card(row.faster_card, cards).card
-    of = f" of {card.vram_mib / 1024:.3g}" if card else ""
-    lines = [
-        f"Memory: {row.memory_gib:.1f} GiB ({row.memory_gib_low:.1f} to {row.memory_gib_high:.1f})"
-        f"{of}: {row.fit}"
-    ]
+    of = f", of {card.vram_mib / 1024:.3g}" if card else ""
+    need = f"{row.memory_gib:.1f} GiB ({row.memory_gib_low:.1f} to {row.memory_gib_high:.1f})"
+    lines = [f"Memory: {need}, predicted{of}: {row.verdict}"]
+    if row.fit_basis:
+        lines.append(f"- {row.fit_basis}")
     lines += [f"- {price}" for price in _prices(row)]
     if row.at_most_j_per_image is not None:
         lines.append(f"Energy: at most {row.at_most_j_per_image:.4g} J/image, the rated power")

@@ -69,19 +69,20 @@ def what_is_drawn(
     name: str, workload: Workload, findings: Findings, cards: Sequence[Card]
 ) -> dict[str, Any]:
     """Return everything that is predicted of pictures on a card, as plain values."""
+    from diffusion_bench.charts.tier_fits import told_fit
     from diffusion_bench.tiers.cards import named_card
     from diffusion_bench.tiers.remedy_price import remedied
-    from diffusion_bench.tiers.rows import fit_on
-    from diffusion_bench.tiers.workload import Software
 
     card, note = named_card(name, cards)
     found = findings.knowledge.predict(card, workload)
-    fit = fit_on(card, workload, Software())
+    fit, kind, measured = told_fit(card, workload, findings.fits)
     paid = remedied(found, fit, card)
     told = paid.model_dump(mode="json") | {"slower": paid.seconds / found.seconds}
     if fit.verdict == "does not fit":
         told |= dict.fromkeys(PICTURE_TIMES)
-    return told | _memory(card, fit.need) | {"fit": fit.words(), "note": note}
+    basis = measured.words if measured else ""
+    verdict = {"fit": fit.words(), "fit_kind": kind, "fit_basis": basis}
+    return told | _memory(card, fit.need) | verdict | {"note": note}
 
 
 def what_is_said(name: str, workload: VoiceWorkload, cards: Sequence[Card]) -> dict[str, Any]:
@@ -116,13 +117,19 @@ def print_answer(answer: dict[str, Any], name: str, times: Sequence[str], *, jso
 
         print_json(answer)
         return
+    from diffusion_bench.charts.tier_fits import verdict_words
+
+    # Of speech everything is predicted.
+    verdict = verdict_words(answer["fit"], answer.get("fit_kind", "predicted"))
     lines = [
         f"{answer['card']}, {name}",
         *times,
         f"memory: {answer['memory_gib']:.3g} GiB ({answer['memory_gib_low']:.3g} to "
-        f"{answer['memory_gib_high']:.3g}) of {answer['card_usable_gib']:.3g}: {answer['fit']}",
+        f"{answer['memory_gib_high']:.3g}) of {answer['card_usable_gib']:.3g}: {verdict}",
         f"rests on: {answer['basis']}",
     ]
+    if answer.get("fit_basis"):
+        lines.append(answer["fit_basis"])
     if answer["note"]:
         lines.append(f"note: {answer['note']}")
     typer.echo("\n".join(lines))

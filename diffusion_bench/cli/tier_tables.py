@@ -35,9 +35,9 @@ def print_study(study: Study) -> None:
 
 def print_room(room: Room) -> None:
     """Print what a card can run."""
-    columns = ("workload", "verdict", "GiB", "s/image", "interval", "largest batch", "rests on")
+    columns = ("workload", "verdict", "predicted GiB", "s/image", "interval", "largest batch")
     if room.runs:
-        _print_table(columns, [_run_cells(one) for one in room.runs])
+        _print_table((*columns, "rests on"), [_run_cells(one) for one in room.runs])
     if room.speech:
         _print_speech(room.speech)
     _print_lines([f"{room.name}: {room.memory_gib:.3g} GiB"])
@@ -66,10 +66,11 @@ def as_json(value: Any) -> Any:
 
 
 def _print_rows(rows: Sequence[TierRow]) -> None:
-    columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", "GiB")
-    _print_table((*columns, "fit", "basis"), [_row_cells(row) for row in rows])
+    columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image")
+    _print_table((*columns, "predicted GiB", "fit", "basis"), [_row_cells(row) for row in rows])
     for row in rows:
         start = f"{row.tier}, {row.workload.name}"
+        _print_lines([f"{start}, {row.fit_basis}"] if row.fit_basis else [])
         _print_lines([f"{start}, {one.words}" for one in row.measured_together])
         _print_lines([f"{start}, {way.words}" for way in row.two_gpus])
 
@@ -136,7 +137,7 @@ def _row_cells(row: TierRow) -> list[str]:
         figure(row.images_per_hour),
         joules,
         figure(row.memory_gib),
-        row.fit or UNKNOWN,
+        row.verdict,
         row.evidence[0].kind if row.evidence else f"{UNKNOWN}: {row.reason}",
     ]
 
@@ -148,12 +149,12 @@ def _run_cells(one: Runnable) -> list[str]:
     basis = f"{one.evidence.kind}: {one.evidence.source}" if one.evidence else ""
     return [
         one.workload.name,
-        one.fit or UNKNOWN,
+        one.verdict,
         figure(one.memory_gib),
         figure(one.seconds_per_image),
         _interval(one.seconds_per_image_low, one.seconds_per_image_high),
         "" if one.largest_batch is None else f"{one.largest_batch}{more}",
-        "; ".join(filter(None, (one.reason, basis))),
+        "; ".join(filter(None, (one.reason, basis, one.fit_basis))),
     ]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
-from diffusion_bench.records import ImageRequest, Speed
+from diffusion_bench.records import ImageRequest, Request, Speed
 from diffusion_bench.reports.labels import is_gpu, report_card
+from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.stats import summarise
@@ -16,7 +17,8 @@ class CellDigest(NamedTuple):
     """A measured cell in figures: what was asked, and seconds of a call with their interval.
 
     `labels` are joined by commas. `n` counts the timed calls. `denoising_s` is the part of
-    `median_s` that the steps take. `energy_j` is of one call, where it was measured.
+    `median_s` that the steps take. `energy_j` is of one call, where it was measured. `memory_fit`
+    is the verdict on a GPU's memory and `peak_mib` what it rests on, where they are known.
     """
 
     model: str
@@ -34,6 +36,22 @@ class CellDigest(NamedTuple):
     high_s: float | None
     denoising_s: float
     energy_j: float | None
+    memory_fit: str | None
+    peak_mib: float | None
+
+
+class FailedDigest(NamedTuple):
+    """What was asked of a cell that ran out of a GPU's memory; `labels` are joined by commas."""
+
+    model: str
+    sampler: str
+    steps: int
+    width: int
+    height: int
+    batch: int
+    precision: str
+    guidance_scale: float
+    labels: str
 
 
 class SharedDigest(NamedTuple):
@@ -67,7 +85,7 @@ class SharedDigest(NamedTuple):
 
 
 class ReportDigest(NamedTuple):
-    """A report in figures: where it was measured, and its cells that ended well.
+    """A report in figures: where it was measured, its cells that ended well or out of memory.
 
     `gpu` is the card it was measured on as the driver names it, `None` for a CPU and for a card
     that the header does not list; `gpu_hash` tells equal cards apart. `unfinished` counts the cells
@@ -85,6 +103,7 @@ class ReportDigest(NamedTuple):
     unfinished: int
     cells: tuple[CellDigest, ...]
     shared: tuple[SharedDigest, ...] = ()
+    failed: tuple[FailedDigest, ...] = ()
 
     def made_foreign(self) -> ReportDigest:
         """Return it as a report of another machine, whatever cards and processor it names."""
@@ -111,15 +130,16 @@ def digest_of(report: Report) -> ReportDigest:
         cores_logical=header.machine.cores_logical,
         ram_mib=header.machine.ram_mib,
         unfinished=len(planned - finished_ids(report)),
-        cells=tuple(filter(None, map(_cell_digest, report.cells))),
+        cells=tuple(filter(None, (_cell_digest(cell, header) for cell in report.cells))),
         shared=tuple(filter(None, (_shared_digest(cell, header) for cell in report.shared))),
+        failed=tuple(filter(None, (_failed_digest(cell, header) for cell in report.cells))),
     )
 
 
 def _shared_digest(cell: SharedCell, header: Header) -> SharedDigest | None:
     summary = summarise_shared(cell)
     request = cell.request
-    if summary is None or request.speed != Speed():
+    if summary is None or not _is_plain(request):
         return None
     cards = {card.index: card for card in header.machine.gpus}
     found = [cards.get(job.gpu_index) for job in cell.jobs if job.gpu_index is not None]
@@ -137,16 +157,27 @@ def _shared_digest(cell: SharedCell, header: Header) -> SharedDigest | None:
     )
 
 
-def _cell_digest(cell: Cell) -> CellDigest | None:
-    summary = summarise(cell)
-    request = cell.request
-    if summary is None or not isinstance(request, ImageRequest):
+def _failed_digest(cell: Cell, header: Header) -> FailedDigest | None:
+    # A card that is made smaller than it is says nothing of itself.
+    whole = is_gpu(header) and header.plan.emulated_memory_mib is None
+    if cell.status != "oom" or not whole or not _is_plain(cell.request):
         return None
-    if request.speed != Speed():
-        return None  # predictions are of diffusers' own way, and would be fitted to another
+    return FailedDigest(**_asked(cell.request), labels=",".join(cell.labels))
+
+
+def _is_plain(request: Request) -> TypeGuard[ImageRequest]:
+    """Return whether pictures are drawn in diffusers' own way, the only one that is predicted."""
+    return isinstance(request, ImageRequest) and request.speed == Speed()
+
+
+def _cell_digest(cell: Cell, header: Header) -> CellDigest | None:
+    summary = summarise(cell)
+    if summary is None or not _is_plain(cell.request):
+        return None
     interval = summary.interval_s
+    memory = fit_verdict(cell, header) if is_gpu(header) else None
     return CellDigest(
-        **_asked(request),
+        **_asked(cell.request),
         labels=",".join(cell.labels),
         n=summary.n,
         median_s=summary.median_s,
@@ -154,9 +185,11 @@ def _cell_digest(cell: Cell) -> CellDigest | None:
         high_s=interval.high if interval else None,
         denoising_s=summary.stages.denoising_s,
         energy_j=summary.energy_j,
+        memory_fit=memory.verdict if memory else None,
+        peak_mib=memory.used_mib if memory else None,
     )
 
 
 def _asked(request: ImageRequest) -> dict[str, Any]:
-    """Return the fields with which both kinds of digest begin."""
+    """Return the fields with which every kind of digest begins."""
     return request.model_dump(include=ASKED)

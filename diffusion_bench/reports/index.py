@@ -1,10 +1,11 @@
 """An index of reports, so that ten thousand of them need not be read again to be asked.
 
-Of each report it keeps what a prediction learns from: the device, and of each measured cell its
-request and its figures; and how many cells of its plan are still to be measured. An entry holds
-for a file of the same path, size and time. It is a SQLite file, which two processes may write at
-once; one that is damaged is thrown away, and one that cannot be written is done without. A report
-that it cannot hold is read each time. Nothing is lost with it: the reports are what is kept.
+Of each report it keeps what a prediction learns from: the device, of each measured cell its request
+and its figures, of each that ran out of memory its request; and how many cells of its plan are
+still to be measured. An entry holds for a file of the same path, size and time. It is a SQLite
+file, which two processes may write at once; one that is damaged is thrown away, and one that cannot
+be written is done without. A report that it cannot hold is read each time. Nothing is lost with it:
+the reports are what is kept.
 """
 
 from __future__ import annotations
@@ -14,23 +15,32 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from diffusion_bench.reports.digests import (
     NOTHING,
     CellDigest,
+    FailedDigest,
     ReportDigest,
     SharedDigest,
     digest_of,
 )
 from diffusion_bench.reports.read import UnreadableReport, path_text, read_report
 
-__all__ = ["Asked", "CellDigest", "ReportDigest", "ReportIndex", "SharedDigest", "digest_of"]
+__all__ = [
+    "Asked",
+    "CellDigest",
+    "FailedDigest",
+    "ReportDigest",
+    "ReportIndex",
+    "SharedDigest",
+    "digest_of",
+]
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 5  # of what is kept; an index of another one is thrown away
+VERSION = 6  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000
@@ -50,8 +60,11 @@ CREATE TABLE IF NOT EXISTS cell (
     width INTEGER NOT NULL CHECK (width > 0), height INTEGER NOT NULL CHECK (height > 0),
     batch INTEGER NOT NULL CHECK (batch > 0), precision TEXT NOT NULL, guidance_scale REAL NOT NULL,
     labels TEXT NOT NULL, n INTEGER NOT NULL, median_s REAL NOT NULL CHECK (median_s > 0),
-    low_s REAL, high_s REAL, denoising_s REAL NOT NULL, energy_j REAL) STRICT;
+    low_s REAL, high_s REAL, denoising_s REAL NOT NULL, energy_j REAL,
+    memory_fit TEXT, peak_mib REAL) STRICT;
 CREATE TABLE IF NOT EXISTS shared (
+    report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE, content TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS failed (
     report INTEGER NOT NULL REFERENCES report ON DELETE CASCADE, content TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS of_report ON cell (report);
 """
@@ -142,8 +155,8 @@ def _connect(path: Path | str) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
             connection.executescript(
-                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS shared; DROP TABLE IF EXISTS cell; "
-                f"DROP TABLE IF EXISTS report; {TABLES}"
+                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS failed; DROP TABLE IF EXISTS shared; "
+                f"DROP TABLE IF EXISTS cell; DROP TABLE IF EXISTS report; {TABLES}"
                 f"PRAGMA user_version = {VERSION}; COMMIT;"
             )
         (count,) = connection.execute("SELECT count(*) FROM report").fetchone()
@@ -180,7 +193,8 @@ def _known(
     for folder in {file.folder for file in files if _is_text(file.folder)}:
         cells = _cells_in(connection, folder) if with_cells else {}
         shared = _shared_in(connection, folder) if with_cells else {}
-        yield from _known_in(connection, folder, files, (cells, shared))
+        failed = _failed_in(connection, folder) if with_cells else {}
+        yield from _known_in(connection, folder, files, (cells, shared, failed))
 
 
 def _is_text(name: str) -> bool:
@@ -207,24 +221,39 @@ def _cells_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[Cel
 
 def _shared_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[SharedDigest]]:
     shared: dict[int, list[SharedDigest]] = {}
-    found = connection.execute(
-        "SELECT report, content FROM shared WHERE report IN "
-        "(SELECT id FROM report WHERE folder = ?)",
-        (folder,),
-    )
-    for report, content in found:
-        digest = SharedDigest._make(json.loads(content))
+    for report, values in _contents_in(connection, "shared", folder):
+        digest = SharedDigest._make(values)
         gpus = tuple((name, memory, hashed) for name, memory, hashed in digest.gpus)
         whole = digest._replace(gpus=gpus, parts=tuple(digest.parts))
         shared.setdefault(report, []).append(whole)
     return shared
 
 
+def _failed_in(connection: sqlite3.Connection, folder: str) -> dict[int, list[FailedDigest]]:
+    failed: dict[int, list[FailedDigest]] = {}
+    for report, values in _contents_in(connection, "failed", folder):
+        failed.setdefault(report, []).append(FailedDigest._make(values))
+    return failed
+
+
+def _contents_in(
+    connection: sqlite3.Connection, table: Literal["shared", "failed"], folder: str
+) -> Iterator[tuple[int, list[Any]]]:
+    """Yield a report's number and a digest's fields for each row of a table of such."""
+    found = connection.execute(
+        f"SELECT report, content FROM {table} WHERE report IN "
+        "(SELECT id FROM report WHERE folder = ?)",
+        (folder,),
+    )
+    for report, content in found:
+        yield report, json.loads(content)
+
+
 def _known_in(
     connection: sqlite3.Connection,
     folder: str,
     files: set[_File],
-    inside: tuple[dict[int, list[CellDigest]], dict[int, list[SharedDigest]]],
+    inside: tuple[Mapping[int, Sequence[Any]], ...],
 ) -> Iterator[tuple[_File, _Entry]]:
     rows = connection.execute(
         "SELECT id, name, size, mtime_ns, complaint, on_gpu, gpu, gpu_memory_mib, gpu_hash, "
@@ -287,10 +316,11 @@ def _keep_one(connection: sqlite3.Connection, file: _File, entry: _Entry) -> Non
     connection.execute("DELETE FROM report WHERE folder = ? AND name = ?", (file.folder, file.name))
     added = connection.execute(
         "INSERT INTO report VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*file, entry.complaint, *digest[1:-2]),
+        (*file, entry.complaint, *digest[1:-3]),
     )
     places = ", ".join("?" * (1 + len(CellDigest._fields)))
     rows = [(added.lastrowid, *cell) for cell in digest.cells]
     connection.executemany(f"INSERT INTO cell VALUES ({places})", rows)
-    shared = [(added.lastrowid, json.dumps(one)) for one in digest.shared]
-    connection.executemany("INSERT INTO shared VALUES (?, ?)", shared)
+    for table, found in (("shared", digest.shared), ("failed", digest.failed)):
+        contents = [(added.lastrowid, json.dumps(one)) for one in found]
+        connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", contents)

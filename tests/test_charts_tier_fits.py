@@ -1,0 +1,206 @@
+"""Whether it fits: as reports measured exactly that work on that card, else as predicted."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import make_cell, make_header
+
+from diffusion_bench.charts.tier_bars import row_key
+from diffusion_bench.charts.tier_fits import fits_of
+from diffusion_bench.charts.tier_limits import held_back_by
+from diffusion_bench.charts.tier_measured import Here, findings_of
+from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
+from diffusion_bench.charts.tier_room import room_figure
+from diffusion_bench.charts.tier_runnable import runnable_on, runnable_table
+from diffusion_bench.charts.tier_why import fit_table, why
+from diffusion_bench.reports.index import ReportDigest, digest_of
+from diffusion_bench.reports.schema import Report
+from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.two_gpus import TwoGpus
+from diffusion_bench.tiers.workload import parse_workload
+
+GPU = "NVIDIA GeForce RTX 4070 Ti"
+SD15 = {
+    "model": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "width": 512,
+    "height": 512,
+    "batch": 4,
+    "precision": "fp16",
+    "steps": 20,
+}
+FLUX = {
+    "model": "black-forest-labs/FLUX.1-schnell",
+    "width": 1024,
+    "height": 1024,
+    "batch": 1,
+    "precision": "bf16",
+    "steps": 4,
+    "guidance_scale": 1.0,
+}
+SD15_WORDS = "sd15 512x512 b4 fp16 20"
+FLUX_WORDS = "flux1-schnell 1024x1024 b1 bf16 4"
+HERE = Here(frozenset({"mine"}))
+
+
+def digest(*, mine: bool = False, source: str = "friend.jsonl", **cell: object) -> ReportDigest:
+    header = make_header(gpu=GPU)
+    found = digest_of(Report(header=header, cells=(make_cell(**cell),), source=source))
+    return found._replace(gpu_hash="mine") if mine else found
+
+
+def out_of_memory(asked: dict[str, object], **given: object) -> ReportDigest:
+    return digest(status="oom", message="out of memory: 2 GiB asked", **asked, **given)
+
+
+def row(words: str, *digests: ReportDigest, gpu: str = "RTX 4070 Ti", count: int = 1) -> TierRow:
+    tier = {"name": "tier", "gpu": gpu, "count": count, "ram_gib": 128, "cores": 8}
+    path = UpgradePath.model_validate({"tier": [tier]})
+    (found,) = tier_rows(path, [parse_workload(words)], findings_of(digests, HERE))
+    return found
+
+
+def test_what_a_report_drew_without_a_remedy_fits_whatever_was_predicted() -> None:
+    predicted = row(FLUX_WORDS)
+    assert (predicted.fit_kind, predicted.fit_basis, predicted.ran) == ("predicted", "", None)
+    assert "model offload" in predicted.remedies or "4-bit weights" in predicted.remedies
+    found = row(FLUX_WORDS, digest(wall_s=(80.0,) * 3, **FLUX))
+    assert found.seconds_per_image == 80
+    assert (found.fit, found.fit_kind, found.remedies) == ("fits", "imported report", ())
+    assert found.fit_basis == "imported report: it ran without a remedy (friend.jsonl)"
+    assert found.price == ""
+    assert "VRAM" not in held_back_by(found)
+
+
+def test_what_ran_out_of_memory_here_is_not_told_to_fit() -> None:
+    plain = row(SD15_WORDS)
+    assert plain.fit == "fits"
+    found = row(SD15_WORDS, out_of_memory(SD15, mine=True, source="mine.jsonl"))
+    assert found.fit != "fits"
+    assert found.remedies
+    assert found.fit_kind == "predicted"  # that the remedies help
+    assert found.fit_basis == ("measured here: it ran out of memory without a remedy (mine.jsonl)")
+    assert found.seconds_per_image == pytest.approx(plain.seconds_per_image * found.slower)
+    assert "VRAM" in held_back_by(found)
+
+
+def test_where_no_remedy_helps_what_ran_out_has_no_time_and_a_measured_verdict() -> None:
+    asked = SD15 | {"batch": 64, "width": 2048, "height": 2048, "precision": "fp32"}
+    words = "sd15 2048x2048 b64 fp32 20"
+    assert "whatever is tried" in held_back_by(row(words))
+    found = row(words, out_of_memory(asked, mine=True))
+    assert (found.fit, found.fit_kind) == ("does not fit", "measured here")
+    assert found.seconds_per_image is None
+    assert "ran out of memory, measured here" in held_back_by(found)
+
+
+def test_a_time_of_others_is_none_of_a_card_that_ran_out_of_memory() -> None:
+    ran = digest(wall_s=(9.0,) * 3, **SD15)
+    assert row(SD15_WORDS, ran).seconds_per_image == pytest.approx(9 / 4)
+    found = row(SD15_WORDS, ran, out_of_memory(SD15, mine=True))
+    assert [one.kind for one in found.evidence] == ["predicted"]
+    assert found.ran is False
+
+
+def test_this_machines_reports_go_before_others() -> None:
+    ran = digest(wall_s=(9.0,) * 3, mine=True, **SD15)
+    found = row(SD15_WORDS, ran, out_of_memory(SD15))
+    assert (found.fit, found.fit_kind) == ("fits", "measured here")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [
+        (["ran"], "fits"),
+        (["ran", "ran out"], "tight"),
+        (["ran", "full"], "tight"),
+        (["spilled"], "tight"),
+        (["ran out", "ran out"], "does not fit"),
+    ],
+)
+def test_reports_of_one_kind_are_one_verdict(outcomes: list[str], verdict: str) -> None:
+    made = {
+        "ran": digest(nvml_used_mib=6000.0, **SD15),
+        "full": digest(nvml_used_mib=12_000.0, **SD15),
+        "spilled": digest(nvml_used_mib=13_000.0, **SD15),
+        "ran out": out_of_memory(SD15),
+    }
+    (one,) = fits_of([made[name] for name in outcomes], frozenset())
+    assert one.verdict == verdict
+    assert one.kind == "imported report"
+    peaks = {"ran": 6000.0, "full": 12_000.0, "spilled": 13_000.0}
+    assert one.peak_mib == max((peaks[name] for name in outcomes if name in peaks), default=None)
+
+
+@pytest.mark.parametrize("label", ["emulated", "contended"])
+@pytest.mark.parametrize("kind", ["cells", "failed"])
+def test_a_card_that_was_not_free_or_not_whole_says_nothing_of_its_memory(label, kind) -> None:
+    one = digest(**SD15) if kind == "cells" else out_of_memory(SD15)
+    assert len(fits_of([one], frozenset())) == 1
+    marked = tuple(cell._replace(labels=f"extrapolated,{label}") for cell in getattr(one, kind))
+    assert fits_of([one._replace(**{kind: marked})], frozenset()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "sd15 512x512 b5 fp16 20",
+        "sd15 512x520 b4 fp16 20",
+        "sd15 512x512 b4 fp32 20",
+        "sd21 512x512 b4 fp16 20",
+    ],
+)
+def test_a_verdict_is_of_exactly_that_work_whatever_its_steps(words: str) -> None:
+    measured = out_of_memory(SD15)
+    assert row("sd15 512x512 b4 fp16 50", measured).ran is False
+    assert row(words, measured).ran is None
+    assert row(SD15_WORDS, measured, gpu="RTX 4090").ran is None
+
+
+def ways(found: TierRow) -> dict[str, TwoGpus]:
+    return {way.way: way for way in found.two_gpus}
+
+
+def test_two_cards_go_by_what_one_of_them_measured() -> None:
+    half = out_of_memory(SD15 | {"batch": 2})
+    assert ways(row(SD15_WORDS, count=2))["one batch split"].remedies == ()
+    assert ways(row(SD15_WORDS, half, count=2))["one batch split"].remedies != ()
+
+
+def test_a_model_is_split_over_cards_that_ran_out_of_memory_and_over_none_that_ran_it() -> None:
+    split, alone = "one model split", "it fits one card; splitting only slows it"
+    assert ways(row(SD15_WORDS, count=2))[split].reason == alone
+    assert ways(row(SD15_WORDS, out_of_memory(SD15), count=2))[split].images_per_hour
+    ran = row(FLUX_WORDS, digest(**FLUX), count=2)
+    assert ways(ran)[split].reason == alone
+
+
+def test_measured_and_predicted_verdicts_never_look_alike() -> None:
+    found = row(FLUX_WORDS, digest(wall_s=(80.0,) * 3, nvml_used_mib=11_000.0, **FLUX))
+    plain = row(FLUX_WORDS)
+    assert found.verdict == "fits (imported report)"
+    assert plain.verdict == f"{plain.fit} (predicted)"
+    header, table = fit_table([found, plain])
+    measured, predicted = (dict(zip(header, line, strict=True)) for line in table)
+    assert measured["verdict"].endswith("(imported report)")
+    assert "at a peak of 10.7 GiB (friend.jsonl)" in measured["measured"]
+    assert predicted["verdict"].endswith("(predicted)")
+    assert predicted["measured"] == ""
+    told = why([found], row_key(found))
+    assert "(imported report)\n- imported report: it ran without a remedy" in told
+
+
+def test_what_a_card_can_run_goes_by_what_was_measured_and_tells_them_apart() -> None:
+    card = find_card("RTX 4070 Ti").card
+    assert card is not None
+    works = [parse_workload(words) for words in (SD15_WORDS, FLUX_WORDS)]
+    known = findings_of([digest(**FLUX), out_of_memory(SD15)], HERE)
+    room = runnable_on(card, known, workloads=works)
+    sd15, flux = room.runs
+    assert (flux.verdict, flux.largest_batch) == ("fits (imported report)", None)
+    assert "out of memory" in sd15.fit_basis
+    assert sd15.largest_batch is None  # more than 4 were predicted to fit, and 4 did not
+    _, table = runnable_table(room)
+    assert all(one.fit_basis in line[-1] for one, line in zip(room.runs, table, strict=True))
+    names = [bar.name for bar in room_figure(room).data]
+    assert names == ["fits, measured", "fits with a remedy"]
