@@ -7,13 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fake_voices import make_reference
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_of, wait_until
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pictures import read_request
-from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER
+from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER, delete_voice, save_voice
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 STEP = find_model(BUNDLED_MODEL).multiple
@@ -62,6 +63,22 @@ def test_a_picture_comes_as_the_file_that_was_saved(client):
     assert request == ImageRequest(**{name: VALUES[name] for name in names})
     assert " s on cpu" in status
     assert seed == "7"
+
+
+def test_previews_are_served_where_they_lie_and_are_not_gathered(client, home, monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_SHARE", 1.0)
+    copies = home / "gradio_temp_dir"
+    before = set(copies.rglob("*.*g"))
+
+    job = client.submit(*asked(steps=8), api_name="/generate")
+    job.result(timeout=60)
+
+    shown = {Path(item["image"]).name for update in job.outputs() for item in update[0] or ()}
+    added = set(copies.rglob("*.*g")) - before
+    previews = {path for path in added if "previews" in path.parts}
+    assert {"preview-1.jpg", "preview-7.jpg"} <= {path.name for path in previews} <= shown
+    assert [path.name for path in added - previews] == ["picture-seed-7.png"]
 
 
 def test_the_same_seed_gives_the_same_bytes(client):
@@ -146,6 +163,36 @@ def test_a_recording_goes_when_its_page_is_closed(page, home):
 
     wait_until(lambda: not list(home.rglob("mine*")), "the recording is gone", limit_s=20)
     assert page.state_holder["me"].state_data[handler.outputs[0]._id] is None
+
+
+def test_a_voice_that_is_saved_or_deleted_elsewhere_is_so_on_an_open_page(page):
+    arrivals = [
+        at for at, one in page.fns.items() if getattr(one.fn, "__name__", "") == "on_arrive"
+    ]
+    events = {name for at in arrivals for _, name in page.fns[at].targets}
+    assert events == {"load", "select"}
+
+    def arrive(chosen):
+        """Return what a page that has chosen a voice is told when somebody comes to it."""
+        asked = {"fn_index": arrivals[0], "data": [chosen], "session_hash": "lister"}
+        url = f"{page.local_url}gradio_api/run/predict"
+        told = httpx.post(url, json=asked, timeout=60).json()
+        return told["data"][0] if "data" in told else told["error"]
+
+    def listed(update):
+        return [name for _, name in update["choices"]]
+
+    assert "choices" not in arrive("ada"), "a list that is as it was is let be"
+    save_voice("mum", make_reference())
+    told = arrive("ada")
+    assert "mum" in listed(told)
+    assert told["value"] == "ada"
+    assert "choices" not in arrive("mum")
+
+    delete_voice("mum")
+    told = arrive("mum")
+    assert "mum" not in listed(told)
+    assert told["value"] == "ada"
 
 
 def test_no_call_passes_by_the_queue(page):

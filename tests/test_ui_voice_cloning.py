@@ -29,13 +29,11 @@ from diffusion_bench.ui.voice_cloning import (
     SHOWN,
     build,
     chosen_file,
-    settings_of,
     to_updates,
-    told_of,
-    voice_missing,
 )
-from diffusion_bench.ui.voice_fields import for_model, voice_choices
+from diffusion_bench.ui.voice_fields import for_model, voice_choices, voices_now
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
+from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
 
 REQUEST = VoiceRequest(
     text="So be it.", voice="ben", sampler="ddpm", steps=9, seed=5, batch=2, speed=1.2
@@ -47,8 +45,8 @@ FILES = (Spoken("one.wav", "seed 1", "one.json"), Spoken("two.wav", "seed 2", "t
 def page(tmp_path):
     with closing(Jobs()) as jobs, warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        with gr.Blocks(analytics_enabled=False) as page:
-            build(Speaking(Engine("cpu"), jobs, Outbox(tmp_path), shared=False), page)
+        with gr.Blocks(analytics_enabled=False) as page, gr.Tab("Voice cloning") as tab:
+            build(Speaking(Engine("cpu"), jobs, Outbox(tmp_path), shared=False), page, tab)
         # Gradio leaves event loops open; see `ui_server.served`.
         asyncio.set_event_loop(None)
         gc.collect()
@@ -230,11 +228,13 @@ def test_a_saved_voice_that_has_changed_since_is_not_chosen_and_that_is_said():
     request = REQUEST.model_copy(update={"voice": "eve"})
     entry = find_voice_model("echo")
     recipe = Recipe.of(request, entry, make_reference(120), watermark=True)
-    assert settings_of(recipe, shared=False)["voice"] == "eve"
+    told = settings_of(recipe, shared=False)["voice"]
+    assert told["value"] == "eve"
+    assert "eve" in [name for _, name in told["choices"]], "the page may be older than the voice"
 
     save_voice("eve", make_reference(130), replace=True)
 
-    assert settings_of(recipe, shared=False)["voice"] == OWN_RECORDING
+    assert settings_of(recipe, shared=False)["voice"]["value"] == OWN_RECORDING
     assert "the voice 'eve' has changed" in voice_missing(recipe, shared=False)
 
 
@@ -258,7 +258,7 @@ def test_the_words_that_were_read_along_come_back_with_the_settings():
 def test_a_voice_that_is_not_in_the_file_is_left_to_be_chosen(voice):
     recipe = Recipe(request=REQUEST.model_copy(update={"voice": voice}))
 
-    assert settings_of(recipe, shared=False)["voice"] == OWN_RECORDING
+    assert settings_of(recipe, shared=False)["voice"]["value"] == OWN_RECORDING
 
 
 @pytest.mark.parametrize(
@@ -351,3 +351,6 @@ def test_saved_voices_are_told_apart_and_are_their_owners_only():
     assert titles["adam"] == "adam (saved)"
     assert {"ada", "ben"} <= set(titles)
     assert "eve" not in [name for _, name in voice_choices(shared=True)]
+    assert voices_now("eve", shared=False)["value"] == "eve"
+    assert voices_now("eve", shared=True)["value"] == "ada", "a visitor of a shared app has it not"
+    assert voices_now(None, shared=False)["value"] == "ada"

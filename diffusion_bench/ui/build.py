@@ -51,7 +51,7 @@ def build(
             with gr.Tab("Text to image", id="t2i") as first:
                 text_to_image.build(drawing, shared=shared)
             with gr.Tab("Voice cloning", id="voice") as second:
-                voice_cloning.build(speaking, page)
+                voice_cloning.build(speaking, page, second)
             with gr.Tab("How it works", id="inside") as inside:
                 how_it_works.build(drawing)
             with gr.Tab("Benchmark", id="bench") as third:

@@ -10,8 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.backends.voice.voices import REFERENCE, find_voice
 from diffusion_bench.records import BUNDLED_VOICE
 from diffusion_bench.ui.complaints import (
     LESS_OF_SPEECH,
@@ -34,12 +32,13 @@ from diffusion_bench.ui.voice_fields import (
     model_fields,
     result_fields,
     text_fields,
-    voice_choices,
     voice_fields,
+    voices_now,
 )
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_recordings import Heard
+from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
 ON_ITS_WAY_S = 0.3  # an update that was sent before the click
@@ -54,7 +53,7 @@ SHOWN = (
 READ = (*FIELDS, "voice", "watermark", "about", "transcript")
 
 
-def build(speaking: Speaking, page: gr.Blocks) -> None:
+def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the tab and wire it."""
     heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=forget)
     spoken = gr.State(())
@@ -82,6 +81,7 @@ def build(speaking: Speaking, page: gr.Blocks) -> None:
             files = file_fields()
     _wire_voice(speaking, fields, heard)
     _wire_leaving(page, heard)
+    _wire_list(speaking, fields, page, tab)
     _wire_kept(speaking, fields, heard)
     _wire_model(speaking, fields)
     _wire_speak(speaking, fields, (heard, spoken), shown, (speak, cancel))
@@ -139,6 +139,20 @@ def _wire_leaving(page: gr.Blocks, heard: gr.State) -> None:
     page.unload(on_leave)
 
 
+def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab) -> None:
+    """List the voices anew whenever somebody comes: others may have been saved, or deleted."""
+    listed = fields["voice"]
+
+    def on_arrive(voice: str | None, request: gr.Request) -> Any:
+        shown = page.state_holder[request.session_hash][listed._id].choices
+        now = voices_now(voice, shared=speaking.shared)
+        # A list that is open already is not put back at its beginning for nothing.
+        return gr.skip() if [*map(tuple, shown)] == now["choices"] else now
+
+    page.load(on_arrive, listed, listed, **HIDDEN)
+    tab.select(on_arrive, listed, listed, **HIDDEN)
+
+
 def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
     @complaining
     def on_save(
@@ -147,14 +161,12 @@ def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
         values = {"consent": consent, "transcript": transcript, "model": model}
         said = speaking.keep(name, held, values)
         gr.Info(said)
-        choices = voice_choices(shared=speaking.shared)
-        return gr.Dropdown(choices=choices, value=name.strip()), ""
+        return voices_now(name.strip(), shared=speaking.shared), ""
 
     @complaining
     def on_delete(name: str) -> tuple[Any, ...]:
         speaking.drop(name)
-        choices = voice_choices(shared=speaking.shared)
-        return gr.Dropdown(choices=choices, value=BUNDLED_VOICE), ""
+        return voices_now(BUNDLED_VOICE, shared=speaking.shared), ""
 
     kept = [fields["voice"], fields["name"]]
     fields["save"].click(
@@ -312,46 +324,6 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
         show_progress="minimal",
         show_progress_on=files["verdict"],
     )
-
-
-def settings_of(recipe: Recipe, *, shared: bool) -> Fields:
-    """Return what a recipe puts into the fields; a voice that is not here is left to be chosen."""
-    request = recipe.request
-    updates = for_model(check_voice_model(request.model, shared=shared))
-    for name in FIELDS:
-        usual = updates.get(name)
-        # What a model changes about a field, its choices, comes along with the value.
-        if isinstance(usual, dict):
-            updates[name] = {**usual, "value": getattr(request, name)}
-        else:
-            updates[name] = getattr(request, name)
-    updates["eta"]["visible"] = request.sampler == "ddim"
-    updates["transcript"] = {**updates["transcript"], "value": recipe.transcript or ""}
-    voice = OWN_RECORDING if voice_missing(recipe, shared=shared) else request.voice
-    return {**updates, "voice": voice, "watermark": recipe.watermark}
-
-
-def voice_missing(recipe: Recipe, *, shared: bool) -> str:
-    """Return why a recipe's voice has to be chosen anew, as a sentence; empty where it is here."""
-    name, model = recipe.request.voice, recipe.request.model
-    if name.startswith(REFERENCE):
-        return "It was made from a recording, which is not in it: choose the same one."
-    if name not in [here for _, here in voice_choices(shared=shared)]:
-        return "Its voice is not on this machine: choose another."
-    try:
-        recipe.check_voice(find_voice(name, model), check_voice_model(model, shared=shared))
-    except ValueError as error:
-        return f"Choose a voice: {in_one_line(error)}."
-    return ""
-
-
-def told_of(recipe: Recipe, missing: str) -> str:
-    """Return what is said when a file's settings are in the fields; `missing` is of its voice."""
-    parts = ["The settings of this file are in the fields now."]
-    if recipe.request.batch > 1:
-        parts.append(f"It was candidate {recipe.candidate + 1} of {recipe.request.batch}.")
-    parts += [f"It may come out differently: {difference}." for difference in recipe.differences()]
-    return " ".join([*parts, missing]).strip()
 
 
 def _pick(fields: Fields, names: Sequence[str]) -> list[Any]:
