@@ -17,6 +17,7 @@ from functools import partial
 from statistics import median
 from typing import Any, Protocol
 
+from diffusion_bench.bench.kept_calls import KeptCalls
 from diffusion_bench.records import (
     Generation,
     Memory,
@@ -213,12 +214,11 @@ def _sustain(
     """
     on_call()
     began_s = clock()
-    at_s, wall_s = [], []
+    kept = KeptCalls()
     while (start_s := clock()) < began_s + for_s:
-        at_s.append(start_s - began_s)
-        wall_s.append(generate(request).wall_s)
+        kept.add(start_s - began_s, generate(request).wall_s)
         on_call()
-    return Sustained(at_s=tuple(at_s), wall_s=tuple(wall_s))
+    return kept.sustained()
 
 
 def _timed(generation: Generation | Speech, start_s: float, end_s: float) -> Timed:

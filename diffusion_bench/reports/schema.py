@@ -15,7 +15,7 @@ Format history
     5   what a scorer found in pictures of a cell, where a plan asks for it; notes of a cell
     6   cells on several devices at once, where a plan names them; the machine's own speed beside
         every visit of a cell; the hash of the card that a sweep ran on; how a card's power is read;
-        the steps of a whole call
+        the steps of a whole call; how many calls were sustained, where not all are kept
 """
 
 from __future__ import annotations
@@ -215,10 +215,15 @@ class Visit(Record):
 
 
 class Sustained(Record):
-    """Calls one after the other for minutes: each call's start, from the first, and seconds."""
+    """Calls one after the other for minutes: each call's start, from the first, and seconds.
+
+    Of very many an even choice is kept, of the first minute and of the rest; `calls` says of how
+    many. `None` where each is there.
+    """
 
     at_s: tuple[float, ...]
     wall_s: tuple[Annotated[float, Field(gt=0)], ...]
+    calls: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _a_start_a_call(self) -> Self:

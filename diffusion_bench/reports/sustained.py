@@ -12,7 +12,7 @@ LAST_SHARE = 1 / 3  # of the whole time: by then a card has its temperature
 
 
 class BurstAndSustained(Record):
-    """Median seconds of a call in the first minute and in the last third, and how many calls."""
+    """Median seconds of a call in the first minute and in the last third, and of how many kept."""
 
     burst_s: float
     burst_calls: int
