@@ -43,6 +43,14 @@ def test_of_two_cards_the_faster_one_speaks_and_an_unknown_card_is_not_guessed()
     assert "RTX 9999" in unknown.reason
 
 
+def test_a_card_that_speech_does_not_fit_goes_before_one_that_cannot_be_told():
+    pair = PAIR.replace("RTX 3060", "RTX 2080 Ti").replace("RTX 4090", "RTX 4060")
+    longest = parse_voice_workload("longcat 30s b16 bf16")
+    row, _ = speech_rows(parse_path(pair, "the path"), [longest])
+    assert row.card == "RTX 4060 of RTX 2080 Ti + RTX 4060"
+    assert row.prediction.fit == "does not fit"
+
+
 def test_what_does_not_fit_has_a_memory_and_no_time():
     card = find_card("RTX 3060").card.model_copy(update={"usable_mib": 4096})
     row = speech_on(card, parse_voice_workload("longcat fp32"))

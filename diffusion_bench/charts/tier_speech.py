@@ -73,9 +73,14 @@ def _row(tier: Tier, workload: VoiceWorkload, cards: Sequence[Card] | None) -> S
     if unknown:
         return row.model_copy(update={"reason": unknown})
     alone = [speech_on(match.card, workload) for match in matches if match.card is not None]
-    best = min(alone, key=lambda one: one.timed.seconds if one.timed else float("inf"))
+    best = min(alone, key=_untold_and_slow)
     named = best.card if len(alone) == 1 else f"{best.card} of {names}"
     return best.model_copy(update={"tier": tier.name, "card": named})
+
+
+def _untold_and_slow(row: SpeechRow) -> tuple[bool, float]:
+    """Return what the best of a tier's cards has least of."""
+    return row.prediction is None, row.timed.seconds if row.timed else float("inf")
 
 
 def speech_table(rows: Sequence[SpeechRow]) -> tuple[list[str], list[list[Any]]]:
