@@ -124,28 +124,25 @@ def test_judging_begins_when_the_measurement_has_been_told_and_only_in_the_last_
     last = first.model_copy(update={"done_s": (0.1,)})
     said = heard(monkeypatch, Command(request=request, effort=last, quality=sweep.quality))
     kinds = [type(event).__name__ for event in said]
-    assert kinds == ["Loaded", "Repeated", "Measured", "Repeated", "Repeated", "Judged"]
+    assert kinds == ["Loaded", "Alive", "Repeated", "Measured", "Repeated", "Repeated", "Judged"]
     assert [event.done for event in said if hasattr(event, "done")] == [2, 2, 2]
 
 
-def test_what_happens_while_judging_is_no_part_of_the_cell(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = iter([10.0, 99.0])
-    monkeypatch.setattr("diffusion_bench.bench.cell_run.time.perf_counter", lambda: next(clock))
+def test_what_happens_while_judging_is_no_part_of_the_cell() -> None:
     looked: list[float] = []
     workers = SimpleNamespace(attention="sdpa", is_new_shape=lambda _: True)
     found = CellRun.__new__(CellRun)
     found._bench = SimpleNamespace(  # type: ignore[assignment]
         sampler=SimpleNamespace(look=lambda: looked.append(1.0)), workers=workers
     )
+    found._during = SimpleNamespace(take=lambda: looked.append(2.0))  # type: ignore[assignment]
     found._end = found._judged = None
     found._request = ImageRequest(prompt="a cat")
     found._take(Measured.model_construct(judging=True))
     workers.attention = None  # as when the worker is ended
     found._take(Failed(status="crashed", message="out of memory, killed"))
     assert isinstance(found._end, Measured)
-    assert (found._end_s, looked, found._attention) == (10.0, [1.0], "sdpa")
+    assert (looked, found._attention) == ([1.0, 2.0], "sdpa")
     assert found._judged == Judged(reason="out of memory, killed")
 
 

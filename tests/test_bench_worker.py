@@ -18,6 +18,7 @@ from diffusion_bench.bench import worker_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import (
     EVENTS,
+    Alive,
     Command,
     Event,
     Failed,
@@ -114,9 +115,10 @@ def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
         ready = worker.wait_ready()
         assert (ready.device, ready.gpu_uuid, ready.torch_threads) == ("cpu", None, 1)
         worker.tell(ask())
-        loaded, *repeats, measured = hear_until(worker, Measured, Failed)
+        loaded, warm, *repeats, measured = hear_until(worker, Measured, Failed)
         assert isinstance(loaded, Loaded)
         assert loaded.load_s > 0
+        assert warm == Alive()
         assert repeats == [Repeated(done=1), Repeated(done=2)]
         assert isinstance(measured, Measured), measured
         timed = measured.measurement.timed

@@ -121,12 +121,19 @@ class Engine:
         backend.notes = chosen.notes
         return backend, fresh
 
-    def choose_speed(self, request: ImageRequest, *, revision: str | None = None) -> Chosen:
+    def choose_speed(
+        self,
+        request: ImageRequest,
+        *,
+        revision: str | None = None,
+        on_call: Callable[[], None] | None = None,
+    ) -> Chosen:
         """Return the speed that a request is drawn at, and how it was chosen.
 
-        "auto" is measured the first time: for some seconds, in which other models are let go.
+        "auto" is measured the first time: for some seconds, in which other models are let go, and
+        `on_call` hears of each call and each loading.
         """
-        from diffusion_bench.backends.speed.choosing import Chosen, choose
+        from diffusion_bench.backends.speed.choosing import Chosen, choose, ignore_call
 
         if isinstance(request.speed, Speed):
             return Chosen(request.speed, ())
@@ -136,6 +143,7 @@ class Engine:
             load=lambda tried: self.backend_for(tried, revision=revision)[0],
             unload=self.unload,
             held=self._held_speed(request),
+            on_call=on_call or ignore_call,
         )
 
     def _held_speed(self, request: ImageRequest) -> Speed | None:

@@ -22,7 +22,6 @@ from diffusion_bench.reports.schema_plan import Plan
 from diffusion_bench.reports.stage_readings import UTILIZATION_WINDOW_S
 
 IDLE_S = 0.5  # of looking at the quiet machine before each cell
-SHORT_IDLE_S = 0.2
 FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
 TIME_LIMIT_S = 1800.0
 
@@ -92,9 +91,7 @@ class CellRun:
         if workers.last is not None and self._gpu_uuid() is not None:
             self._rest(FORGOTTEN_S)
         idle_from_s = self._clock()
-        # A second look need not be long where the first found no power to average.
-        is_short = self._earlier is not None and self._earlier.energy is None
-        self._rest(SHORT_IDLE_S if is_short else IDLE_S)
+        self._rest(IDLE_S)
         self._started_utc, start_s = utc_now(), self._clock()
         self._idle = sampler.between(idle_from_s, start_s)
         self._during = Stretch(sampler, start_s)
@@ -108,7 +105,12 @@ class CellRun:
         """Measure; yield the number of calls done when one is, 0 where nothing is new."""
         revision = self._bench.header.plan.revision(self._request.model)
         for event in self._bench.workers.measure(
-            self._request, self._effort, self._time_limit_s, revision, self._quality
+            self._request,
+            self._effort,
+            self._time_limit_s,
+            revision,
+            self._quality,
+            speed=self._earlier.speed if self._earlier else None,
         ):
             if isinstance(event, Loaded):
                 self._loaded = event

@@ -102,12 +102,14 @@ def measure(
     *,
     clock: Callable[[], float],
     on_repeat: Callable[[int], None],
+    on_warmup: Callable[[], None] = lambda: None,
     probe: Callable[[], SpeedProbe | None] = lambda: None,
 ) -> Measurement:
     """Warm up, then time calls of `generate`.
 
-    `on_repeat` hears how many are done, those of earlier rounds among them. `probe` looks at the
-    machine's own speed; the warm-ups after it undo what it does to the caches.
+    `on_warmup` hears of each warm-up that has ended, and `on_repeat` of how many timed calls are
+    done, those of earlier rounds among them. `probe` looks at the machine's own speed; the warm-ups
+    after it undo what it does to the caches.
     """
     machine_speed = probe() if effort.probed else None
     warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
@@ -120,6 +122,7 @@ def measure(
         start_s = clock()
         compiled_s.append(getattr(generate(warmup_request), "compile_s", None))
         warmup_s.append(clock() - start_s)
+        on_warmup()
     stop_after = cut(request, effort.measured_steps)
     if effort.start_at_s is not None:
         _wait_until(effort.start_at_s, clock)

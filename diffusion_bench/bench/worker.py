@@ -32,6 +32,7 @@ from diffusion_bench.records import (
     Stage,
     VoiceRequest,
     VoiceStage,
+    parse_speed,
 )
 from diffusion_bench.reports.schema import Ceiling
 
@@ -43,12 +44,14 @@ if TYPE_CHECKING:
 class Command(Record):
     """What the parent asks: measure one cell, a hub model at the revision that the plan names.
 
-    With `quality`, pictures are drawn and judged after the cell's last timed call.
+    With `quality`, pictures are drawn and judged after the cell's last timed call. `speed` is what
+    "auto" came to in earlier visits of the cell, in words: all its calls run at one.
     """
 
     request: Request
     effort: Effort
     revision: str | None = None
+    speed: str | None = None
     quality: QualityPlan | None = None
 
 
@@ -70,6 +73,12 @@ class Loaded(Record):
     load_s: float
     attention: str
     ceiling: Ceiling | None = None
+
+
+class Alive(Record):
+    """A warm-up, or a call or a loading of a trial of speeds, has ended: this is no hang."""
+
+    event: Literal["alive"] = "alive"
 
 
 class Repeated(Record):
@@ -105,7 +114,7 @@ class Failed(Record):
     asked_mib: float | None = None
 
 
-Event = Ready | Loaded | Repeated | Measured | Judged | Failed
+Event = Ready | Loaded | Alive | Repeated | Measured | Judged | Failed
 EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 
@@ -167,6 +176,8 @@ class Worker:
 
     def _measure(self, command: Command) -> Measured:
         request = command.request
+        if command.speed is not None:
+            request = request.model_copy(update={"speed": parse_speed(command.speed)})
         self._backend = None  # until the model is there: a failure is of its loading
         generate = (
             self._speaker(request)
@@ -179,6 +190,7 @@ class Worker:
             command.effort,
             clock=time.perf_counter,
             on_repeat=lambda done: _send(self._events, Repeated(done=done)),
+            on_warmup=self._tell_alive,
             probe=self._probe,
         )
         last = command.quality is not None and measurement.stop_reason is not None
@@ -217,7 +229,8 @@ class Worker:
         return Judged(quality=quality)
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
-        chosen = self._engine.choose_speed(request, revision=revision)  # no part of loading
+        # No part of loading.
+        chosen = self._engine.choose_speed(request, revision=revision, on_call=self._tell_alive)
         start_s = time.perf_counter()
         backend, fresh = self._engine.backend(
             request.model, request.precision, revision=revision, speed=chosen.speed
@@ -243,6 +256,9 @@ class Worker:
             return backend.generate(request, voice)
 
         return say
+
+    def _tell_alive(self) -> None:
+        _send(self._events, Alive())
 
     def _tell_loaded(self, start_s: float, attention: str) -> None:
         from diffusion_bench.backends.ceiling import measure_ceiling

@@ -67,14 +67,19 @@ class Workers:
         time_limit_s: float,
         revision: str | None = None,
         quality: QualityPlan | None = None,
+        *,
+        speed: str | None = None,
     ) -> Iterator[Event | None]:
         """Measure a cell, yielding the worker's events, and `None` where there was none for long.
 
         The last one is `Measured`, where `quality` asks for it `Judged` after that, or `Failed`. A
         worker that says nothing for `time_limit_s` hangs and is ended; so is one whose cell failed,
-        or whose pictures could not be judged. `revision` is the commit of a hub model.
+        or whose pictures could not be judged. `revision` is the commit of a hub model, and `speed`
+        what "auto" came to before.
         """
-        self.begin(Command(request=request, effort=effort, revision=revision, quality=quality))
+        self.begin(
+            Command(request=request, effort=effort, revision=revision, quality=quality, speed=speed)
+        )
         yield from self.events(time_limit_s)
 
     def begin(self, command: Command) -> None:

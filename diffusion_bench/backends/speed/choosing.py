@@ -46,6 +46,11 @@ class Drawer(Protocol):
 
 
 Load = Callable[[ImageRequest], Drawer]
+OnCall = Callable[[], None]
+
+
+def ignore_call() -> None:
+    """Do nothing: the callback of a caller who waits for a trial however long it is."""
 
 
 class Chosen(NamedTuple):
@@ -62,12 +67,14 @@ def choose(
     load: Load,
     unload: Callable[[], None],
     held: Speed | None = None,
+    on_call: OnCall = ignore_call,
 ) -> Chosen:
     """Return the fastest speed for requests like this one, as remembered or measured now.
 
     `load` returns the model as the speed of a request wants it, and lets go of the one before;
     `unload` lets go of the last. `held` is the speed at which this very model is loaded now, if it
-    is. Raises ValueError for several cards.
+    is. `on_call` hears of each call and each loading of a trial. Raises ValueError for several
+    cards.
     """
     check_split_speed(ModelDevice.parse(device).cards, request.speed)
     key = choice_key(request, device)
@@ -79,7 +86,8 @@ def choose(
     began_s = time.perf_counter()
     unload()  # what is loaded now takes memory that the trial should find free
     speeds, (from_bytes, below_bytes) = speeds_to_try(request, device)
-    choice = measure_speeds(request, speeds, load).model_copy(
+    on_call()
+    choice = measure_speeds(request, speeds, load, on_call).model_copy(
         update={
             "free_from_mib": from_bytes / MIB,
             "free_below_mib": None if math.isinf(below_bytes) else below_bytes / MIB,
@@ -119,7 +127,12 @@ def _suits_now(choice: Choice, device: str, held: Speed | None, unload: Callable
     return choice.suits(free_memory_bytes(device) / MIB)
 
 
-def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load) -> Choice:
+def measure_speeds(
+    request: ImageRequest,
+    speeds: tuple[Speed, ...],
+    load: Load,
+    on_call: OnCall = ignore_call,
+) -> Choice:
     """Time short pictures at each speed and choose the fastest.
 
     A speed whose picture is not that of the first one, to `LIMIT`, is not chosen. Products in bf16
@@ -136,10 +149,13 @@ def measure_speeds(request: ImageRequest, speeds: tuple[Speed, ...], load: Load)
             continue
         tried = short.model_copy(update={"speed": speed})
         try:
-            taken_s, pixels = _time(load(tried), tried)
+            drawer = load(tried)
+            on_call()
+            taken_s, pixels = _time(drawer, tried, on_call)
         except (ValueError, RuntimeError):
             if first is None:
                 raise  # the request itself cannot be drawn
+            on_call()
             continue  # no way of running this model, or no memory for it
         seconds[str(speed)] = taken_s
         first = pixels if first is None else first
@@ -184,15 +200,17 @@ def _revision(model: str) -> str:
     return digest([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 
 
-def _time(drawer: Drawer, request: ImageRequest) -> tuple[float, Any]:
+def _time(drawer: Drawer, request: ImageRequest, on_call: OnCall) -> tuple[float, Any]:
     """Return the least seconds of a call after the first, and the (batch, ...) pixels drawn."""
     images = drawer.generate(request).images
+    on_call()
     began_s = time.perf_counter()
     taken_s: list[float] = []
     while len(taken_s) < CALLS and time.perf_counter() - began_s < TIME_S:
         waited_s = _waited_s()
         wall_s = drawer.generate(request).wall_s
         taken_s.append(max(wall_s / 100, wall_s - (_waited_s() - waited_s)))
+        on_call()
     return min(taken_s), np.stack([np.asarray(image, dtype=np.float32) for image in images])
 
 
