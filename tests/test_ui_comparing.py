@@ -7,18 +7,25 @@ import tomllib
 from contextlib import closing
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
-from ui_server import VALUES, is_free, wait_until
+from ui_server import VALUES, is_free, laid_out, wait_until
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.ui import comparison_panel
 from diffusion_bench.ui.comparing import SHARED_CELLS, Comparing, axis_values, sweep_text
-from diffusion_bench.ui.comparison_panel import to_updates
+from diffusion_bench.ui.comparison_panel import sampler_updates, to_updates
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.picture_fields import model_field, prompt_fields, setting_fields
+
+FLUX = "black-forest-labs/FLUX.1-schnell"
 
 AXES = {"sampler": ["ddim", "ddpm"], "steps": "1, 2 2", "guidance_scale": "", "seed": ""}
 
@@ -109,6 +116,59 @@ def test_a_grid_is_counted_before_it_is_made(make_comparing, monkeypatch):
 
     with pytest.raises(ValueError, match="2 rows of 10000000000 pictures are more than 60"):
         make_comparing().grid(VALUES, AXES | {"steps": long, "seed": long})
+
+
+@pytest.mark.parametrize(
+    ("model", "axes", "said"),
+    [
+        (FLUX, {"sampler": ["native", "ddim"]}, "ddim is not defined for it"),
+        (BUNDLED_MODEL, {"sampler": ["ddim", "lcm"], "steps": "20, 100"}, "at most 50 steps, not"),
+    ],
+)
+def test_a_grid_with_a_sampler_that_is_not_for_a_cell_is_refused_before_any_work(
+    make_comparing, model, axes, said
+):
+    values = VALUES | {"model": model, "sampler": "ddim"}
+
+    with pytest.raises(ValueError, match=said):
+        next(make_comparing().draw(values, axes))
+
+
+def test_a_grid_heeds_the_samplers_of_its_cells_and_not_the_field_above(make_comparing):
+    values = VALUES | {"model": FLUX, "sampler": "ddim"}
+
+    grid = make_comparing().grid(values, {"sampler": ["native", "euler"], "steps": "2"})
+
+    assert [each.sampler for each in grid.requests()] == ["native", "euler"]
+
+
+def test_the_samplers_to_compare_follow_the_model():
+    flux = sampler_updates(FLUX, ["ddim", "euler"])
+    assert "ddim" not in dict(flux.choices).values()
+    assert "euler" in dict(flux.choices).values()
+    assert flux.value == ["euler"]
+    back = sampler_updates(BUNDLED_MODEL, ["euler"])
+    assert (back.value, dict(back.choices).keys()) == (["euler"], dict(ALL_SAMPLERS).keys())
+    assert sampler_updates("half-typed/", ["ddim"]) == gr.skip()
+
+
+def test_the_page_tells_the_panel_of_another_model(make_comparing):
+    drawing = make_comparing()._drawing
+    with laid_out() as page:
+        fields = model_and_others()
+        comparison_panel.build(drawing, fields)
+
+    wired = [
+        each
+        for each in page.fns.values()
+        if (fields["model"]._id, "change") in each.targets
+        and [one.elem_id for one in each.outputs] == ["t2i-compare-sampler"]
+    ]
+    assert len(wired) == 1
+
+
+def model_and_others():
+    return {"model": model_field(shared=False), **prompt_fields(), **setting_fields()}
 
 
 def test_a_grid_of_too_many_pixels_is_refused(make_comparing):

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from ui_server import laid_out
 
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_request, save_png
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.drawing import Picture, View
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_results import (
     MOST_KEPT,
     chosen_of,
     paths_of,
+    session_fields,
     with_finished,
     zip_of,
 )
@@ -36,6 +39,16 @@ def test_the_newest_picture_is_first_and_the_oldest_go(tmp_path):
     assert with_finished(with_finished((), (one, two)), (three,)) == (three, two, one)
     many = with_finished([one] * MOST_KEPT, [two])
     assert (len(many), many[0]) == (MOST_KEPT, two)
+
+
+def test_all_that_one_click_may_draw_is_kept_and_the_limit_is_said(tmp_path):
+    picture = make_picture(tmp_path, 1)
+    check_rounds(4, MOST_KEPT // 4, shared=False)
+    with pytest.raises(ValueError, match="more than"):
+        check_rounds(1, MOST_KEPT + 1, shared=False)
+    assert len(with_finished((), [picture] * MOST_KEPT)) == MOST_KEPT
+    with laid_out():
+        assert str(MOST_KEPT) in session_fields()["history"].label
 
 
 def test_all_are_packed_as_they_were_saved_oldest_first_names_apart(tmp_path):

@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from diffusion_bench.backends.input_pictures import read_inputs
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import save_png
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui.asked import FIELDS
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.restoring import read_settings, restored
@@ -143,6 +143,29 @@ def test_another_picture_to_start_from_than_the_restored_one_is_warned_of(drawin
     assert drawing.asked(plain).warnings == ()
 
 
+def test_once_another_setting_is_changed_the_restored_start_is_no_concern(drawing, tmp_path):
+    path = tmp_path / "red.png"
+    Image.new("RGB", (16, 8), "red").save(path)
+    digests = read_inputs(path).digests()
+    request = ImageRequest(prompt="a fox", strength=0.4, **digests)
+    fields = restored(PictureRecipe(request=request, input_size=(16, 8)), shared=False).fields
+
+    def warned(**changed):
+        return len(drawing.asked(fields | changed).warnings)
+
+    assert warned() == warned(speed="auto") == warned(strength=0.5) == 1
+    for changed in ({"prompt": "a cat"}, {"seed": 3}, {"style": "At night"}, {"steps": 9}):
+        assert warned(**changed) == 0, changed
+    other = {"start": {"background": save_plain(tmp_path / "blue.png"), "layers": []}}
+    assert warned(**other) == 1
+    assert warned(**other, strength=0.5) == 0
+
+
+def save_plain(path):
+    Image.new("RGB", (16, 8), "blue").save(path)
+    return str(path)
+
+
 def save_elsewhere(path, text):
     info = PngInfo()
     info.add_text("parameters", text)
@@ -172,6 +195,19 @@ def test_a_picture_of_another_tool_brings_back_what_it_tells(tmp_path):
         "restored": None,
     }
     assert "another tool" in found.said
+
+
+def test_a_sampler_of_another_tool_that_the_chosen_model_cannot_take_is_left_out_and_said(tmp_path):
+    path = save_elsewhere(tmp_path / "a.png", "a\nSteps: 3, Sampler: DDIM")
+
+    kept = read_settings(path, shared=False, model=BUNDLED_MODEL)
+    left_out = read_settings(path, shared=False, model="black-forest-labs/FLUX.1-schnell")
+
+    assert kept.fields["sampler"] == "ddim"
+    assert kept.fields == left_out.fields | {"sampler": "ddim"}
+    assert "sampler" not in kept.said
+    assert "Its sampler, DDIM, is not for this model" in left_out.said
+    assert read_settings(path, shared=False, model="half-typed/").fields["sampler"] == "ddim"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +246,12 @@ def test_a_speed_comes_back_and_a_guest_gets_one_that_the_list_has(drawing):
     recipe = PictureRecipe(request=request)
 
     assert drawing.to_request(restored(recipe, shared=False).fields) == request
-    assert restored(recipe, shared=True).fields["speed"] == "plain"
+    assert "differently: speed" not in restored(recipe, shared=False).said
+    guests = restored(recipe, shared=True)
+    assert guests.fields["speed"] == "plain"
+    assert "It may come out differently: speed bf16, packed then, plain now." in guests.said
+    plain = PictureRecipe(request=ImageRequest(prompt="a fox"))
+    assert "differently: speed" not in restored(plain, shared=True).said
 
 
 def test_a_visitor_cannot_restore_a_model_that_is_not_on_the_list(tmp_path):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
+from gradio.components.image_editor import EditorData, EditorDataBlobs
+from PIL import Image
 from tiny_words import GRAMMAR, LARGE, SMALL, save_words
+from ui_server import laid_out
 
 from diffusion_bench.backends.catalog import catalog, find_model, unknown_words
 from diffusion_bench.backends.downloads import Progress
+from diffusion_bench.backends.input_pictures import read_inputs
 from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.backends.words import doubts
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
@@ -20,11 +27,13 @@ from diffusion_bench.ui.picture_fields import (
     NUM_EXAMPLES,
     START_WORDS,
     examples_for,
+    start_fields,
     start_updates,
 )
 from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
+from diffusion_bench.ui.starting_picture import starting_pictures
 from diffusion_bench.ui.text_to_image import about_words, choice_updates, for_guidance
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
@@ -185,6 +194,23 @@ def test_a_click_asks_for_a_bounded_number_of_pictures():
         check_rounds(5, 64, shared=False)
     with pytest.raises(ValueError, match="rounds must be 1 or more"):
         check_rounds(-1, 1, shared=False)
+
+
+def test_the_picture_to_start_from_reaches_the_request_to_the_bit(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    own = read_inputs(Image.fromarray(noise))
+    with laid_out():
+        editor = start_fields()["start"]
+    editor.GRADIO_CACHE = str(tmp_path)
+    sent = io.BytesIO()
+    own.image.convert("RGBA").save(sent, format="PNG")  # as the browser uploads its canvas
+    editor.blob_storage["click"] = EditorDataBlobs(
+        background=sent.getvalue(), layers=[], composite=None
+    )
+
+    edited = editor.preprocess(EditorData(id="click"))
+
+    assert starting_pictures(edited).digests() == own.digests()
 
 
 def test_starting_from_a_picture_is_offered_where_the_model_can_else_the_reason_is_said():

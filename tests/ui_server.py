@@ -102,6 +102,19 @@ def served(**options: Any) -> Iterator[Any]:
         yield page
 
 
+@contextmanager
+def laid_out() -> Iterator[Any]:
+    """Yield a page to lay fields out on, that nothing serves; its loops go as those of `served`."""
+    import gradio as gr
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with gr.Blocks(analytics_enabled=False) as page:
+            yield page
+        asyncio.set_event_loop(None)
+        gc.collect()
+
+
 def status_of(url: str, body: object = None) -> int:
     """Return the HTTP status of a GET, or of a POST of JSON where there is a body."""
     data = None if body is None else json.dumps(body).encode()

@@ -47,7 +47,7 @@ class InputPictures(NamedTuple):
         """Return the mask at a size, black or white, `None` where there is none; see `fitted`."""
         if self.mask is None:
             return None
-        mask = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
+        mask: Any = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
         if mask.getextrema()[1] < KEPT_BELOW:
             raise ValueError(
                 f"scaled and cut to {width}x{height}, the mask has no white left: nothing is to be "

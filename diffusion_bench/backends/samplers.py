@@ -55,6 +55,18 @@ def allowed_samplers(model: ModelEntry | ImageBackend) -> tuple[SamplerChoice, .
     )
 
 
+def check_sampler(entry: ModelEntry, sampler: SamplerName, steps: int) -> None:
+    """Raise ValueError, before a model is fetched or loaded, for a sampler that is not for it.
+
+    Nor may the sampler take fewer than so many steps.
+    """
+    from diffusion_bench.diffusion.schedulers import why_not
+
+    reason = why_not(sampler, schedule_of(entry), steps)
+    if reason is not None:
+        raise ValueError(reason)
+
+
 def schedule_of(entry: ModelEntry) -> Mapping[str, Any]:
     """Return the configuration of a model's scheduler, or as much as is known before it is here."""
     path = _schedule_file(entry)

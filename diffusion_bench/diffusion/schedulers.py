@@ -84,8 +84,11 @@ def is_flow(config: Mapping[str, Any]) -> bool:
     )
 
 
-def why_not(sampler: str, config: Mapping[str, Any]) -> str | None:
-    """Return in one line why a sampler is not defined for a model; `None` where it is."""
+def why_not(sampler: str, config: Mapping[str, Any], steps: int = 0) -> str | None:
+    """Return in one line why a sampler is not defined for a model, or for so many steps.
+
+    `None` where it is.
+    """
     if sampler == NATIVE:
         return None
     if sampler not in SCHEDULERS:
@@ -98,12 +101,14 @@ def why_not(sampler: str, config: Mapping[str, Any]) -> str | None:
             f"this model's scheduler ({name}) has no noise schedule in betas (flow matching), so "
             f"{sampler} is not defined for it; take native, {', '.join(FLOW_SCHEDULERS)}"
         )
-    if "beta_schedule" in config:
-        return None
-    return (
-        f"this model's scheduler ({name}) has no noise schedule in betas, so {sampler} is not "
-        "defined for it; take native"
-    )
+    if "beta_schedule" not in config:
+        return (
+            f"this model's scheduler ({name}) has no noise schedule in betas, so {sampler} is not "
+            "defined for it; take native"
+        )
+    if sampler == "lcm" and steps > LCM_STEPS:
+        return f"lcm takes at most {LCM_STEPS} steps, not {steps}; 4 to 8 are usual"
+    return None
 
 
 def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> Any:
@@ -113,15 +118,13 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
     timestep spacing are kept. Raises ValueError for an unknown sampler, for one that is not defined
     for the model, and for more steps than it can take.
     """
-    reason = why_not(sampler, config)
+    reason = why_not(sampler, config, steps)
     if reason:
         raise ValueError(reason)
     if sampler == NATIVE:
         return getattr(diffusers, config["_class_name"]).from_config(dict(config))
     if is_flow(config):
         return _flow_scheduler(sampler, config)
-    if sampler == "lcm" and steps > LCM_STEPS:
-        raise ValueError(f"lcm takes at most {LCM_STEPS} steps, not {steps}; 4 to 8 are usual")
     scheduler = SCHEDULERS[sampler].from_config(
         dict(config), **LATENT_SETTINGS, **_settings(sampler, config, steps)
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from diffusion_bench.backends.input_pictures import InputPictures
+from diffusion_bench.backends.input_pictures import InputPictures, check_inputs
 from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.backends.picture_recipes import PictureRecipe
+from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
 from diffusion_bench.ui.prompt_styles import styled
@@ -64,6 +65,9 @@ def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
         strength = values.get("strength") or request.strength
         request = inputs.named_in(request)
         request = ImageRequest.model_validate(request.model_dump() | {"strength": strength})
+    check_inputs(request, inputs)
+    entry = check_model(request.model, shared=shared)
+    check_sampler(entry, request.sampler, request.steps)
     rounds = int(values.get("rounds") or 1)
     check_rounds(rounds, request.batch, shared=shared)
     return Asked(
@@ -72,13 +76,22 @@ def asked(values: Mapping[str, Any], *, shared: bool) -> Asked:
         rounds,
         live=bool(values.get("live_preview", True)),
         parameters=bool(values.get("parameters", True)),
-        warnings=_other_start(values.get("restored"), inputs),
+        warnings=_other_start(values.get("restored"), request, inputs),
     )
 
 
-def _other_start(recipe: PictureRecipe | None, inputs: InputPictures | None) -> tuple[str, ...]:
-    """Return what to say where restored settings are of a picture that started from another one."""
+def _other_start(
+    recipe: PictureRecipe | None, request: ImageRequest, inputs: InputPictures | None
+) -> tuple[str, ...]:
+    """Return what to say where restored settings are of a picture that started from another one.
+
+    Nothing once another setting than the speed is changed: that picture is not asked for any more.
+    """
     if recipe is None or not recipe.drawn_from:
+        return ()
+    left_out = ("speed", "strength") if inputs is None else ("speed",)  # no image, no strength
+    names = [name for name in FIELDS if name not in left_out]
+    if any(getattr(request, name) != getattr(recipe.request, name) for name in names):
         return ()
     other = "no image is given" if inputs is None else recipe.other_inputs(inputs)
     told = f"The picture whose settings were restored was drawn from {recipe.drawn_from}; {other}."

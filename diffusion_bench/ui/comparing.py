@@ -11,12 +11,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_bench.backends.samplers import TITLES
+from diffusion_bench.backends.samplers import TITLES, check_sampler
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
 from diffusion_bench.ui.drawing import Drawing, save_pictures
-from diffusion_bench.ui.picture_limits import check_limits
+from diffusion_bench.ui.picture_limits import check_limits, check_model
 
 ROW_AXES = ("sampler", "guidance_scale")
 COLUMN_AXES = ("steps", "seed")
@@ -93,8 +93,10 @@ class Comparing:
         requests = grid.requests()
         if len(requests) * request.amount > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS >> 20} megapixels together; make them smaller")
-        if self._drawing.shared:
-            for each in requests:
+        entry = check_model(request.model, shared=self._drawing.shared)
+        for each in requests:
+            check_sampler(entry, each.sampler, each.steps)
+            if self._drawing.shared:
                 check_limits(each)
         return grid
 

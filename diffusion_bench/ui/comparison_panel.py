@@ -17,7 +17,7 @@ from diffusion_bench.ui.comparing import (
 )
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
-from diffusion_bench.ui.model_choices import ALL_SAMPLERS
+from diffusion_bench.ui.model_choices import ALL_SAMPLERS, samplers_for
 from diffusion_bench.ui.style import progress_line
 
 AXES = (*ROW_AXES, *COLUMN_AXES)
@@ -40,6 +40,14 @@ def build(drawing: Drawing, fields: Fields) -> None:
             draw = gr.Button("Draw the grid", variant="primary", elem_id="t2i-compare-draw")
             cancel = gr.Button("Cancel", elem_id="t2i-compare-cancel")
         shown = _result_fields()
+    fields["model"].change(
+        sampler_updates,
+        [fields["model"], axes["sampler"]],
+        axes["sampler"],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     _wire(Comparing(drawing), fields, axes, shown, (draw, cancel), shared=drawing.shared)
 
 
@@ -55,6 +63,15 @@ def _axis_fields() -> Fields:
             "guidance_scale": _numbers("Guidance", "", "guidance"),
             "seed": _numbers("Seeds", "", "seed"),
         }
+
+
+def sampler_updates(model: str, chosen: list[str]) -> Any:
+    """Return the samplers of a model, with those chosen that are among them."""
+    choices = samplers_for(model)
+    if choices is None:
+        return gr.skip()
+    names = [name for _, name in choices]
+    return gr.CheckboxGroup(choices=choices, value=[name for name in chosen if name in names])
 
 
 def _numbers(label: str, value: str, name: str) -> gr.Textbox:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
 from diffusion_bench.backends.catalog import ModelEntry
-from diffusion_bench.backends.samplers import TITLES, allowed_samplers
+from diffusion_bench.backends.samplers import TITLES, SamplerChoice, allowed_samplers
 from diffusion_bench.records import SamplerName
 from diffusion_bench.ui.known_words import word_choices
+from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_limits import check_model
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import styles_for
 
 ALL_SAMPLERS: list[tuple[str, str]] = [(TITLES[name], name) for name in get_args(SamplerName)]
+
+
+def samplers_for(model: str) -> list[tuple[str, str]] | None:
+    """Return the samplers of a model, as title and name; `None` for a name that is half typed."""
+    entry = entry_or_none(model)
+    return None if entry is None else _titled(allowed_samplers(entry))
+
+
+def _titled(samplers: Iterable[SamplerChoice]) -> list[tuple[str, str]]:
+    return [(each.title, each.name) for each in samplers if each.reason is None]
 
 
 class ModelChoices(NamedTuple):
@@ -33,7 +45,7 @@ def choices_for(model: str, *, shared: bool) -> ModelChoices:
     reasons = dict.fromkeys(each.reason for each in samplers if each.reason)
     return ModelChoices(
         entry,
-        [(each.title, each.name) for each in samplers if each.reason is None],
+        _titled(samplers),
         " ".join(f"{reason}." for reason in reasons),
         styles_for(model),
         list(size_presets(entry)),

@@ -221,6 +221,7 @@ def start_fields() -> Fields:
                 show_label=False,
                 type="filepath",
                 image_mode="RGBA",
+                format="png",  # gradio's own is lossy: what is kept would not be as it was
                 sources=["upload", "clipboard"],
                 layers=False,
                 transforms=[],

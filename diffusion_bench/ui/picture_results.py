@@ -14,10 +14,11 @@ from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.drawing import Picture
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.picture_limits import MAX_PICTURES
 from diffusion_bench.ui.style import DOWNLOAD_PICTURES
 
 SHOWN_HEIGHT = 420
-MOST_KEPT = 100  # pictures of a session
+MOST_KEPT = MAX_PICTURES  # of a session: no click draws more
 KEEP_S = 24 * 3600.0
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -69,7 +70,7 @@ def session_fields() -> Fields:
         fields["go_on"] = gr.Button("Start from it", size="sm", min_width=120, elem_id="t2i-go-on")
     with gr.Accordion("Pictures of this session", open=False, elem_id="t2i-session"):
         fields["history"] = gr.Gallery(
-            label="Newest first",
+            label=f"Newest first, {MOST_KEPT} at most",
             elem_id="t2i-history",
             columns=5,
             height=260,
@@ -78,7 +79,7 @@ def session_fields() -> Fields:
             interactive=False,
             buttons=["download", "fullscreen"],
         )
-        fields["pack"] = gr.Button("Download all as a zip", size="sm", elem_id="t2i-pack")
+        fields["pack"] = gr.Button("Download these as a zip", size="sm", elem_id="t2i-pack")
         fields["packed"] = gr.DownloadButton("Zip", visible="hidden", elem_id="t2i-packed")
     return fields
 

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from diffusion_bench.backends.infotext import parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe, software_versions
 from diffusion_bench.backends.pictures import read_infotext, read_recipe
-from diffusion_bench.records import ImageRequest, explain
+from diffusion_bench.backends.samplers import TITLES
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
 from diffusion_bench.ui.asked import FIELDS, SEEDS
+from diffusion_bench.ui.model_choices import samplers_for
 from diffusion_bench.ui.picture_limits import USUAL_SPEEDS, check_model
 from diffusion_bench.ui.prompt_styles import NO_STYLE
 from diffusion_bench.ui.seeds import MAX_PAGE_SEED, UNSET
@@ -27,8 +29,11 @@ class Restored(NamedTuple):
     said: str
 
 
-def read_settings(path: str | None, *, shared: bool) -> Restored:
-    """Return the settings a PNG of ours carries; raise ValueError in one line if none."""
+def read_settings(path: str | None, *, shared: bool, model: str = BUNDLED_MODEL) -> Restored:
+    """Return the settings a PNG of ours carries; raise ValueError in one line if none.
+
+    `model` is the one chosen now, which stays where a picture of another tool is read.
+    """
     if not path:
         raise ValueError("choose a PNG that Diffusion Bench has made")
     recipe = read_recipe(Path(path))
@@ -39,10 +44,10 @@ def read_settings(path: str | None, *, shared: bool) -> Restored:
         raise ValueError(
             "this picture carries no settings: it was stripped of them, or saved without parameters"
         )
-    return _restored_elsewhere(text)
+    return _restored_elsewhere(text, model)
 
 
-def _restored_elsewhere(text: str) -> Restored:
+def _restored_elsewhere(text: str, model: str) -> Restored:
     """Return what another tool's text tells, checked as a request of the bundled model would be."""
     told = parse_infotext(text)
     for each in (max(0, told.get("seed", 0)), told.get("variation_seed", 0)):
@@ -54,11 +59,15 @@ def _restored_elsewhere(text: str) -> Restored:
     fields = {name: given[name] for name in told if name in given}
     if told.get("seed", 0) < 0:
         fields["seed"] = UNSET
-    said = (
+    said = [
         "What this picture of another tool tells is in the fields now; the model is as it was, and "
         "another program draws another picture."
-    )
-    return Restored(fields | {"style": NO_STYLE, "restored": None}, said)
+    ]
+    samplers = samplers_for(model)
+    if samplers is not None and fields.get("sampler") not in (None, *dict(samplers).values()):
+        title = TITLES[fields.pop("sampler")]
+        said.append(f"Its sampler, {title}, is not for this model: that field is as it was too.")
+    return Restored(fields | {"style": NO_STYLE, "restored": None}, " ".join(said))
 
 
 def _that_fits(told: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +91,12 @@ def restored(recipe: PictureRecipe, *, shared: bool) -> Restored:
     seeds = [given["seed"], *(given[name] for name in SEEDS)]
     _check_seed(max(seed or 0 for seed in seeds))
     given |= {name: UNSET for name in SEEDS if given[name] is None}
+    words = _words(recipe)
     if shared and given["speed"] not in USUAL_SPEEDS:
-        given["speed"] = USUAL_SPEEDS[0]
+        then, given["speed"] = given["speed"], USUAL_SPEEDS[0]
+        words.append(f"It may come out differently: speed {then} then, {given['speed']} now.")
     page_only = {"style": NO_STYLE, "rounds": 1, "restored": recipe}
-    return Restored(given | page_only, " ".join(_words(recipe)))
+    return Restored(given | page_only, " ".join(words))
 
 
 def _check_seed(seed: int) -> None:

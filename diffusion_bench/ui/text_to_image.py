@@ -280,8 +280,8 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
         return choice_updates(model, shared=shared)
 
     @complaining
-    def on_upload(path: str | None) -> list[Any]:
-        return values(read_settings(path, shared=shared))
+    def on_upload(path: str | None, model: str) -> list[Any]:
+        return values(read_settings(path, shared=shared, model=model))
 
     @complaining
     def chosen_choices(chosen: Picture | None) -> tuple[Any, ...]:
@@ -293,7 +293,11 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
 
     choices = _choice_fields(fields)
     upload.upload(upload_choices, upload, choices, **QUIET).success(
-        on_upload, upload, outputs, api_name="read_settings", show_progress="hidden"
+        on_upload,
+        [upload, fields["model"]],
+        outputs,
+        api_name="read_settings",
+        show_progress="hidden",
     )
     session["again"].click(chosen_choices, session["chosen"], choices, **QUIET).success(
         on_again, session["chosen"], outputs, **QUIET
