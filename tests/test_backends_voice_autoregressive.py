@@ -365,6 +365,9 @@ def bad_x_vectors(folder: Path, x_vector: np.ndarray) -> dict[str, str]:
     (folder / "text.npy").write_text("hello", encoding="utf-8")
     (folder / "text.safetensors").write_text("hello there, this is text", encoding="utf-8")
     (folder / "empty.npy").write_bytes(b"")
+    with (folder / "boast.npy").open("wb") as file:  # says that it holds more than any memory does
+        told = {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
+        np.lib.format.write_array_header_1_0(file, told)
     shaped, unread = "should hold one x-vector of 512 numbers", "is no .npy or .safetensors file"
     return {
         "short.npy": shaped,
@@ -376,6 +379,7 @@ def bad_x_vectors(folder: Path, x_vector: np.ndarray) -> dict[str, str]:
         "text.npy": unread,
         "text.safetensors": unread,
         "empty.npy": unread,
+        "boast.npy": unread,
         "nowhere.npy": unread,
     }
 

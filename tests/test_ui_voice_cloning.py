@@ -9,17 +9,20 @@ from contextlib import closing
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from fake_voices import make_reference, write_wav
 from gradio.state_holder import StateHolder
 from speech_like import speech_like
+from tiny_voices_ar import save_tiny_speecht5
 
-from diffusion_bench.audio.files import write_sound
+from diffusion_bench.audio.files import read_sound, write_sound
 from diffusion_bench.audio.watermark import embed
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice import catalog
 from diffusion_bench.backends.voice.catalog import find_voice_model
-from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.backends.voice.voices import save_voice
+from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
+from diffusion_bench.backends.voice.voices import name_of_state, save_voice
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
@@ -196,6 +199,75 @@ def test_out_of_memory_is_advised_for_speech_not_for_pictures(page, monkeypatch)
     assert "picture" not in said
     with pytest.raises(gr.Error, match="fewer candidates"):
         next(views)
+
+
+@pytest.fixture
+def vector(tmp_path):
+    np.save(tmp_path / "me.npy", np.random.default_rng(0).normal(size=512).astype(np.float32))
+    return tmp_path / "me.npy"
+
+
+@pytest.fixture
+def tiny_speecht5(tmp_path, monkeypatch):
+    """Let the model speecht5 be a tiny one with random weights, in a folder."""
+    folder, vocoder = save_tiny_speecht5(tmp_path / "models")
+    here = {"source": "folder", "location": str(folder), "companions": (str(vocoder),)}
+    rows = catalog.voice_catalog()
+    known = rows | {"speecht5": rows["speecht5"].model_copy(update=here)}
+    monkeypatch.setattr(catalog, "voice_catalog", lambda: known)
+
+
+@pytest.mark.usefixtures("tiny_speecht5")
+def test_speecht5_speaks_in_the_x_vector_that_was_uploaded(page, vector, monkeypatch):
+    monkeypatch.setattr(gr, "Warning", lambda _: None)
+    held, voice, consent = handler(page, "on_vector")(str(vector), "speecht5")
+    assert (voice, consent) == (OWN_RECORDING, False)
+    assert not vector.exists(), "it is somebody's voice, and it has been read"
+    asked = {
+        **{"text": "Hi you.", "voice": voice, "model": "speecht5", "sampler": "native", "seed": 1},
+        **{"steps": 1, "batch": 1, "speed": 1.0, "temperature": 1.0, "guidance_scale": 1.0},
+        **{"eta": 0.0, "vocoder": "native", "precision": "fp32", "watermark": True},
+        **{"transcript": "", "heard": None, "vector": held},
+    }
+    speak = handler(page, "on_speak")
+    with pytest.raises(gr.Error, match="tick the box if that person agreed"):
+        list(speak(**asked, consent=False))
+    with pytest.raises(gr.Error, match="upload an x-vector first"):
+        list(speak(**asked | {"vector": None}, consent=True))
+
+    *_, last = speak(**asked, consent=True)
+
+    assert "real-time factor" in last[SHOWN.index("status")]
+    recipe = read_recipe(Path(last[SHOWN.index("audio")]))
+    assert recipe.request.voice == name_of_state(held)
+
+    said = asked | {"consent": True}
+    kept = {name: said[name] for name in ("consent", "transcript", "model", "heard", "vector")}
+    handler(page, "on_save")("mum", **kept)
+    *_, again = speak(**asked | {"voice": "mum", "vector": None}, consent=False)
+    first, second = (Path(view[SHOWN.index("audio")]) for view in (last, again))
+    assert np.array_equal(read_sound(first).samples, read_sound(second).samples)
+
+
+def test_a_file_that_is_no_x_vector_is_refused_and_the_one_before_it_is_not_spoken_with(
+    page, tmp_path, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    np.save(tmp_path / "short.npy", np.ones(192, np.float32))
+    on_vector = handler(page, "on_vector")
+
+    assert on_vector(str(tmp_path / "short.npy"), "speecht5") == (None, gr.skip(), False)
+
+    assert said == ["short.npy should hold one x-vector of 512 numbers; has (192,)"]
+    assert not (tmp_path / "short.npy").exists()
+    assert on_vector(None, "speecht5") == (None, gr.skip(), False)
+
+
+def test_an_x_vector_is_asked_for_by_the_models_that_take_one():
+    shown = {name: for_model(entry)["vector"] for name, entry in catalog.voice_catalog().items()}
+
+    assert [name for name, update in shown.items() if update["visible"]] == ["speecht5"]
 
 
 def test_every_update_has_its_field(page):

@@ -16,7 +16,12 @@ from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.backends.voice.voices import delete_voice, find_voice, save_voice
+from diffusion_bench.backends.voice.voices import (
+    delete_voice,
+    find_voice,
+    name_of_state,
+    save_voice,
+)
 from diffusion_bench.records import (
     BUNDLED_VOICE_MODEL,
     OnAudio,
@@ -41,6 +46,7 @@ from diffusion_bench.ui.voice_listening import Audible, Piece, is_played_live, l
 from diffusion_bench.ui.voice_recordings import (
     NO_RECORDING,
     Heard,
+    own_vector,
     own_voice,
     read_recording,
 )
@@ -52,7 +58,7 @@ if TYPE_CHECKING:  # it imports torch, which the page does without until it spea
 
 TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
-OWN_RECORDING = ""  # of the list of voices: the recording above it
+OWN_RECORDING = ""  # of the list of voices: the recording above it, or the x-vector
 
 
 class VoiceView(NamedTuple):
@@ -125,6 +131,15 @@ class Speaking:
         except ValueError:  # which is said when it is to speak
             return LONG_S
 
+    def _own(
+        self, values: Mapping[str, Any], heard: Heard | None, model: str | None
+    ) -> Reference | VoiceState:
+        """Return what the visitor brought, as the model takes it; ValueError without consent."""
+        entry = check_voice_model(model or BUNDLED_VOICE_MODEL, shared=self.shared)
+        if entry.takes == "x-vector":
+            return own_vector(values, entry.name)
+        return own_voice(values, heard, entry.reference_s[1])
+
     def to_request(self, values: Mapping[str, Any]) -> VoiceRequest:
         """Return the request of the page's fields, of no voice yet; ValueError for a bad one.
 
@@ -149,8 +164,8 @@ class Speaking:
             if self.shared:
                 check_voice_name(name)
             return name, find_voice(name, model)
-        reference = own_voice(values, heard, self._longest_s(model))
-        return reference.name(), reference
+        own = self._own(values, heard, model)
+        return (own.name() if isinstance(own, Reference) else name_of_state(own)), own
 
     def speak(self, values: Mapping[str, Any], heard: Heard | None) -> Iterator[VoiceView]:
         """Speak, yielding what to show; closing the iterator stops at the next step."""
@@ -209,11 +224,10 @@ class Speaking:
             )
 
     def keep(self, name: str, heard: Heard | None, values: Mapping[str, Any]) -> str:
-        """Save the recording's voice under a name and return what to say of it."""
+        """Save the visitor's own voice under a name and return what to say of it."""
         if self.shared:
             raise ValueError("this app is shared: its visitors cannot save voices on it")
-        longest_s = self._longest_s(values.get("model"))
-        save_voice(name.strip(), own_voice(values, heard, longest_s))
+        save_voice(name.strip(), self._own(values, heard, values.get("model")))
         return f"Saved as {name.strip()!r}: choose it from the list of voices."
 
     def drop(self, name: str) -> None:

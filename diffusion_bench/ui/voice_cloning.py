@@ -37,7 +37,7 @@ from diffusion_bench.ui.voice_fields import (
 )
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
-from diffusion_bench.ui.voice_recordings import Heard
+from diffusion_bench.ui.voice_recordings import Heard, read_vector
 from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
@@ -50,12 +50,13 @@ SHOWN = (
     *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
     "live",
 )
-READ = (*FIELDS, "voice", "watermark", "about", "transcript")
+READ = (*FIELDS, "voice", "watermark", "about", "transcript", "vector")
 
 
 def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
     """Lay out the tab and wire it."""
     heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=forget)
+    vector = gr.State(None, time_to_live=KEEP_RECORDING_S)
     spoken = gr.State(())
     gr.Markdown(
         "Some seconds of a voice and a text: that voice says the text. What is made here is marked "
@@ -80,11 +81,12 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
             fields |= model_fields(shared=speaking.shared)
             files = file_fields()
     _wire_voice(speaking, fields, heard)
-    _wire_leaving(page, heard)
+    _wire_vector(speaking, fields, vector)
+    _wire_leaving(page, heard, vector)
     _wire_list(speaking, fields, page, tab)
-    _wire_kept(speaking, fields, heard)
+    _wire_kept(speaking, fields, heard, vector)
     _wire_model(speaking, fields)
-    _wire_speak(speaking, fields, (heard, spoken), shown, (speak, cancel))
+    _wire_speak(speaking, fields, (heard, vector, spoken), shown, (speak, cancel))
     _wire_files(speaking, fields, files)
     shown["reuse"].click(
         lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **HIDDEN
@@ -129,12 +131,32 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
     fields["model"].change(on_another_model, [fields["model"], heard], fields["report"], **HIDDEN)
 
 
-def _wire_leaving(page: gr.Blocks, heard: gr.State) -> None:
+def _wire_vector(speaking: Speaking, fields: Fields, vector: gr.State) -> None:
+    def on_vector(path: str | None, model: str) -> tuple[Any, ...]:
+        """Hold the numbers of a file. Those before it go, and the consent with them."""
+        if not path:
+            return None, gr.skip(), False
+        try:
+            return read_vector(Path(path), model, speaking.uploads), OWN_RECORDING, False
+        except ValueError as error:
+            # Not raised: the voice before it must not be spoken with in its place.
+            gr.Warning(in_one_line(error))
+            return None, gr.skip(), False
+
+    fields["vector"].change(
+        on_vector,
+        _pick(fields, ("vector", "model")),
+        [vector, *_pick(fields, ("voice", "consent"))],
+        **HIDDEN,
+    )
+
+
+def _wire_leaving(page: gr.Blocks, heard: gr.State, vector: gr.State) -> None:
     def on_leave(request: gr.Request) -> None:
-        """Delete the recording with its page: Gradio would keep it for an hour more."""
+        """Delete the voice with its page: Gradio would keep it for an hour more."""
         session = page.state_holder[request.session_hash]
         forget(session[heard._id])
-        session[heard._id] = None
+        session[heard._id] = session[vector._id] = None
 
     page.unload(on_leave)
 
@@ -153,13 +175,10 @@ def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab)
     tab.select(on_arrive, listed, listed, **HIDDEN)
 
 
-def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
+def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State, vector: gr.State) -> None:
     @complaining
-    def on_save(
-        name: str, consent: bool, transcript: str, model: str, held: Heard | None
-    ) -> tuple[Any, ...]:
-        values = {"consent": consent, "transcript": transcript, "model": model}
-        said = speaking.keep(name, held, values)
+    def on_save(name: str, heard: Heard | None, **values: Any) -> tuple[Any, ...]:
+        said = speaking.keep(name, heard, values)
         gr.Info(said)
         return voices_now(name.strip(), shared=speaking.shared), ""
 
@@ -170,7 +189,11 @@ def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
 
     kept = [fields["voice"], fields["name"]]
     fields["save"].click(
-        on_save, [*_pick(fields, ("name", "consent", "transcript", "model")), heard], kept, **HIDDEN
+        on_save,
+        outputs=kept,
+        inputs_kwargs={name: fields[name] for name in ("name", "consent", "transcript", "model")}
+        | {"heard": heard, "vector": vector},
+        **HIDDEN,
     )
     fields["delete"].click(on_delete, fields["name"], kept, **HIDDEN)
 
@@ -201,11 +224,11 @@ def _wire_model(speaking: Speaking, fields: Fields) -> None:
 def _wire_speak(
     speaking: Speaking,
     fields: Fields,
-    states: tuple[gr.State, gr.State],
+    states: tuple[gr.State, gr.State, gr.State],
     shown: Fields,
     buttons: tuple[gr.Button, gr.Button],
 ) -> None:
-    heard, spoken = states
+    heard, vector, spoken = states
     speak, cancel = buttons
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
@@ -225,7 +248,7 @@ def _wire_speak(
     running = speak.click(
         on_speak,
         outputs=[*_pick(shown, SHOWN), shown["files"], spoken],
-        inputs_kwargs={**{name: fields[name] for name in ASKED}, "heard": heard},
+        inputs_kwargs={name: fields[name] for name in ASKED} | {"heard": heard, "vector": vector},
         api_name="speak",
         show_progress="hidden",
         concurrency_limit=None if speaking.shared else AT_ONCE,  # `Jobs` counts visitors'

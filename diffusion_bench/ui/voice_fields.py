@@ -25,6 +25,7 @@ EXAMPLES = (
     "Dr. Smith paid $3.50 for two tickets on Nov. 25, 2026. Was that a fair price?",
     "Diffusion begins with noise, and step by step a voice comes out of it.",
 )
+VECTORS = [".npy", ".safetensors"]
 SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
 
 Fields = dict[str, Any]
@@ -32,7 +33,7 @@ Fields = dict[str, Any]
 
 def voice_choices(*, shared: bool) -> list[tuple[str, str]]:
     """Return the voices to choose from, each with its name; saved ones are their owner's only."""
-    found = [("My recording, above", OWN_RECORDING)]
+    found = [("My recording or x-vector, above", OWN_RECORDING)]
     return found + [
         (_title(voice), voice.name)
         for voice in list_voices()
@@ -64,6 +65,13 @@ def voice_fields(*, shared: bool) -> Fields:
             elem_id="voice-recording",
         ),
         "report": gr.Markdown(elem_id="voice-report"),
+        "vector": gr.File(
+            label="An x-vector: 512 numbers of a voice, for models that clone no recording",
+            file_types=VECTORS,
+            visible=False,
+            height=120,
+            elem_id="voice-vector",
+        ),
         "voice": gr.Dropdown(
             voice_choices(shared=shared),
             value=BUNDLED_VOICE,
@@ -72,9 +80,9 @@ def voice_fields(*, shared: bool) -> Fields:
             elem_id="voice-voice",
         ),
         "consent": gr.Checkbox(
-            label="The person who speaks in the recording agreed to its being cloned.",
+            label="The person whose voice it is agreed to its being cloned.",
             info="The recording is deleted when you replace or clear it, when this page is closed "
-            "or loses its connection, and after half an hour.",
+            "or loses its connection, and after half an hour; an x-vector's file once it is read.",
             elem_id="voice-consent",
         ),
         "transcript": gr.Textbox(
@@ -91,7 +99,7 @@ def voice_fields(*, shared: bool) -> Fields:
             label="Name", info="1 to 40 of a-z, 0-9, - and _.", elem_id="voice-name"
         )
         with gr.Row():
-            fields["save"] = gr.Button("Save my recording", size="sm", elem_id="voice-save")
+            fields["save"] = gr.Button("Save my voice", size="sm", elem_id="voice-save")
             fields["delete"] = gr.Button("Delete that voice", size="sm", elem_id="voice-delete")
     return fields
 
@@ -243,6 +251,7 @@ def for_model(entry: VoiceEntry) -> Fields:
         "eta": gr.update(value=0, visible=entry.samplers[0] == "ddim"),
         "vocoder": gr.update(value="native", interactive=entry.has_vocoders),
         "transcript": gr.update(visible=entry.needs_transcript),
+        "vector": gr.update(visible=entry.takes == "x-vector"),
     }
 
 

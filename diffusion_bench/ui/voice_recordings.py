@@ -1,20 +1,27 @@
-"""Recordings of the tab *Voice cloning*: read once, cut to what the chosen model takes."""
+"""Voices that a visitor of the tab *Voice cloning* brings, read once: a recording, an x-vector.
+
+A recording is cut to what the chosen model takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.recording import LONG_S, ReferenceReport, prepare_reference
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.ui.uploads import Uploads
 
 CONSENT = (
     "a voice belongs to the person who speaks with it: tick the box if that person agreed to its "
     "being cloned, or choose a sample voice"
 )
 NO_RECORDING = "record or upload a few seconds of the voice first, or choose one"
+NO_VECTOR = "upload an x-vector first, a .npy or .safetensors file of 512 numbers"
 GONE = "the recording is not here any more: record or upload it again"
 
 
@@ -53,6 +60,30 @@ def read_recording(path: Path, max_s: float) -> Heard:
     sound = read_sound(path)
     reference, report = prepare_reference(sound.samples, sound.sample_rate, max_s=max_s)
     return Heard(reference, report, path, max_s)
+
+
+def read_vector(path: Path, model: str, uploads: Uploads) -> VoiceState:
+    """Return the voice of an uploaded file of numbers, which is let go then; ValueError for none.
+
+    Nothing in it is run: it is read as plain numbers.
+    """
+    from diffusion_bench.backends.voice.speecht5 import read_voice
+
+    with uploads.held(path):
+        return read_voice(path, model)
+
+
+def own_vector(values: Mapping[str, Any], model: str) -> VoiceState:
+    """Return the visitor's x-vector for a model that takes one.
+
+    Raises ValueError without a vector, and without consent.
+    """
+    held = values.get("vector")
+    if held is None:
+        raise ValueError(NO_VECTOR)
+    if not values.get("consent"):
+        raise ValueError(CONSENT)
+    return replace(held, model=model)  # numbers of one extractor, whichever was chosen before
 
 
 def own_voice(values: Mapping[str, Any], heard: Heard | None, max_s: float) -> Reference:

@@ -158,7 +158,7 @@ def read_x_vector(path: Path) -> Tensor:
                 found = list(load_file(path).values())
             except SafetensorError as error:
                 raise ValueError(str(error)) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:  # of a size that is a lie
         raise ValueError(f"{path.name} is no .npy or .safetensors file of numbers") from error
     vectors = [np.squeeze(one) for one in found]
     if len(vectors) != 1 or vectors[0].shape != (NUMBERS,) or vectors[0].dtype.kind != "f":
