@@ -45,7 +45,8 @@ def voices_now(chosen: str | None, *, shared: bool) -> Fields:
     """Return the list of voices as it is now and the one that was chosen, if it is in it still."""
     choices = voice_choices(shared=shared)
     here = chosen in [name for _, name in choices]
-    return gr.update(choices=choices, value=chosen if here else BUNDLED_VOICE)
+    now: Fields = gr.update(choices=choices, value=chosen if here else BUNDLED_VOICE)
+    return now
 
 
 def _title(voice: VoiceListing) -> str:

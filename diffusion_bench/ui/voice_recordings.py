@@ -78,7 +78,7 @@ def own_vector(values: Mapping[str, Any], model: str) -> VoiceState:
 
     Raises ValueError without a vector, and without consent.
     """
-    held = values.get("vector")
+    held: VoiceState | None = values.get("vector")
     if held is None:
         raise ValueError(NO_VECTOR)
     if not values.get("consent"):
