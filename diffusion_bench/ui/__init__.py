@@ -4,6 +4,8 @@ launch.py       the server: address, password, share link, the end
 build.py        the page: its tabs            style.py       theme, CSS, keys
 text_to_image   the tab; picture_fields.py, picture_results.py, comparison_panel.py  its parts
                 drawing.py, comparing.py      what it does; asked.py, restoring.py  fields and back
+voice_cloning   the tab; voice_fields.py, voice_listening.py  its parts
+                speaking.py                   what it does; voice_restoring.py  fields back
 benchmark       the tab; sweeping.py, plans.py
 reports         the tab; report_files.py, figures.py
 hardware        the tab and what it shows
