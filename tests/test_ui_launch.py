@@ -6,12 +6,19 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from ui_server import LIMIT_S, served, status_of
 
-from diffusion_bench.ui.launch import free_port, is_loopback, parse_auth
+from diffusion_bench.ui.launch import (
+    ended_as_by_ctrl_c,
+    free_port,
+    is_loopback,
+    parse_auth,
+)
 
 ROOT = Path(__file__).parents[1]
 IMPORT = "import time:"
@@ -69,22 +76,38 @@ def test_an_open_address_without_a_password_is_warned_about(capsys):
     assert "Warning: anybody who reaches 0.0.0.0" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl+C")
-def test_nothing_heavy_is_imported_before_the_page_is_up_and_ctrl_c_ends_cleanly(tmp_path):
-    options = ["--port", "0", "--reports", str(tmp_path), "--device", "cpu"]
+def take_signals():
+    """Have the signals of a user end a program: what runs in the background may ignore them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@contextmanager
+def started(tmp_path, *flags):
     server = subprocess.Popen(
-        # Python itself tells each module that it has imported, in a line of its own.
-        [sys.executable, "-X", "importtime", "app.py", *options],
+        [sys.executable, *flags, "app.py", "--port", "0", "--device", "cpu"],
         cwd=ROOT,
+        env=os.environ | {"DIFFUSION_BENCH_REPORTS": str(tmp_path / "reports")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell that starts tests in the background has them ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=take_signals,
     )
-    killer = threading.Timer(LIMIT_S, server.kill)
+    killer = threading.Timer(3 * LIMIT_S, server.kill)
     killer.start()
     try:
+        yield server
+    finally:
+        killer.cancel()
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends the signal of Ctrl+C")
+def test_nothing_heavy_is_imported_before_the_page_is_up_and_ctrl_c_ends_cleanly(tmp_path):
+    # Python itself tells each module that it has imported, in a line of its own.
+    with started(tmp_path, "-X", "importtime") as server:
         imported = []
         for line in server.stdout:
             if not line.startswith(IMPORT):
@@ -97,8 +120,53 @@ def test_nothing_heavy_is_imported_before_the_page_is_up_and_ctrl_c_ends_cleanly
         assert {"torch", "diffusers", "plotly"}.isdisjoint(imported)
         assert server.wait() == 0
         assert "".join(rest).strip() == "Ended."
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_programs_leaves_nothing_of_a_visitor(tmp_path, monkeypatch, name):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
+    with started(tmp_path) as server:
+        url = server.stdout.readline().split()[-1]
+        files = {"files": ("mine.wav", b"a voice")}
+        httpx.post(f"{url}gradio_api/upload", files=files, timeout=LIMIT_S).raise_for_status()
+        assert list(temporary.rglob("mine.wav"))
+        assert list(temporary.rglob("outbox"))
+
+        server.send_signal(getattr(signal, name))
+
+        assert server.stdout.read().strip() == "Ended."
+        assert server.wait() == 0
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_second_signal_does_not_cut_the_end_short():
+    ended = []
+
+    def run():
+        with ended_as_by_ctrl_c():
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+                ended.append("in order")
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+    assert ended == ["in order"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_as_by_ctrl_c():
+            os.kill(os.getpid(), signal.SIGHUP)
     finally:
-        killer.cancel()
-        server.kill()
-        server.wait()
-        server.stdout.close()
+        signal.signal(signal.SIGHUP, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
 
@@ -36,6 +37,21 @@ def test_what_a_visitor_may_come_back_to_is_kept_for_a_day(tmp_path):
     outbox.place("other.csv", "a")
     assert folder.is_dir()
     make_old(folder, 2 * KEEP_LONG_S)
+    outbox.place("other.csv", "a")
+    assert not folder.exists()
+
+
+def test_what_passes_by_lies_where_it_is_served_from_and_goes_like_the_rest(tmp_path):
+    folders = tmp_path / "outbox", tmp_path / "served"
+    for folder in folders:
+        folder.mkdir()
+    outbox = Outbox(*folders)
+    with outbox.lease(passing=True) as folder:
+        assert folder.parent == folders[1]
+    assert folders[0] in Path(outbox.place("other.csv", "a")).parents
+    assert folder.is_dir()
+
+    make_old(folder, 2 * KEEP_S)
     outbox.place("other.csv", "a")
     assert not folder.exists()
 

@@ -7,7 +7,13 @@ from PIL import Image
 
 from diffusion_bench.records import Step
 from diffusion_bench.ui import previews
-from diffusion_bench.ui.previews import PREVIEW_EVERY_S, PREVIEW_SHARE, Previews
+from diffusion_bench.ui.previews import (
+    PREVIEW_EVERY_S,
+    PREVIEW_KEEP_S,
+    PREVIEW_SHARE,
+    PREVIEW_SIDE,
+    Previews,
+)
 
 
 class Clock:
@@ -27,7 +33,7 @@ def clock(monkeypatch):
     return clock
 
 
-def run(watched, clock, *, step_s, cost_s, steps=100):
+def run(watched, clock, *, step_s, cost_s, steps=100, size=(8, 8)):
     """Return how many previews were made and the share of time they took."""
     made = 0
 
@@ -35,7 +41,7 @@ def run(watched, clock, *, step_s, cost_s, steps=100):
         nonlocal made
         made += 1
         clock.now_s += cost_s
-        return [Image.new("RGB", (8, 8))]
+        return [Image.new("RGB", size)]
 
     start_s = clock.now_s
     for index in range(steps):
@@ -57,6 +63,25 @@ def test_dear_previews_come_seldom(clock, tmp_path):
 
     assert made >= 1
     assert share < PREVIEW_SHARE + 1.0 / (100 * 0.1 + made)
+
+
+def test_a_long_drawing_leaves_the_small_previews_of_its_last_minute(clock, tmp_path):
+    made, _ = run(Previews(tmp_path, live=True), clock, step_s=1.0, cost_s=0.0, size=(1024, 512))
+
+    files = list(tmp_path.iterdir())
+    assert made == 99
+    assert len(files) == PREVIEW_KEEP_S + 1
+    with Image.open(files[0]) as shown:
+        assert shown.size == (PREVIEW_SIDE, PREVIEW_SIDE // 2)
+
+
+def test_a_later_preview_never_takes_the_name_of_an_earlier_one(clock, tmp_path):
+    watched = Previews(tmp_path, live=True)
+
+    for _ in range(2):  # rounds
+        run(watched, clock, step_s=1.0, cost_s=0.0, steps=3)
+
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_none_is_made_where_they_are_off_or_after_the_last_step(clock, tmp_path):

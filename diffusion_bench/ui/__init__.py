@@ -1,6 +1,6 @@
 """The web app. Gradio is imported in this folder only, and nothing heavier before the first page.
 
-launch.py       the server: address, password, share link, the end
+launch.py       the server: address, password, share link, the end; own_folder.py  its files
 build.py        the page: its tabs            style.py       theme, CSS, keys
 text_to_image   the tab; picture_fields.py, picture_results.py, comparison_panel.py  its parts
                 drawing.py, comparing.py      what it does; asked.py, restoring.py  fields and back

@@ -186,7 +186,7 @@ class Drawing:
             fetch(entry, request.precision, on_progress)
 
     def _work(self, asked: Asked, job: Job) -> None:
-        with self.outbox.lease() as forming, self.outbox.lease(long=True) as finished:
+        with self.outbox.lease(passing=True) as forming, self.outbox.lease(long=True) as finished:
             previews = Previews(forming, live=asked.live)
             for number in range(asked.rounds):
 

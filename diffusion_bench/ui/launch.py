@@ -8,6 +8,7 @@ import io
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import tempfile
 import threading
@@ -20,7 +21,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import gradio as gr
 
+    from diffusion_bench.ui.outbox import Outbox
+
 REPORTS_VARIABLE = "DIFFUSION_BENCH_REPORTS"
+UPLOADS_VARIABLE = "GRADIO_TEMP_DIR"
+ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program; Windows has no SIGHUP
 SAMPLE_EVERY_S = 1.0
 KEPT_READINGS = 300
 QUEUE_SIZE = 32
@@ -38,15 +43,40 @@ def launch(
     reports: Path | None = None,
 ) -> None:
     """Serve the app until it is interrupted; raise ValueError for what cannot be served."""
+    options: dict[str, Any] = {"host": host, "port": port, "share": share, "auth": auth}
     try:
-        with serving(
-            host=host, port=port, share=share, auth=auth, device=device, reports=reports
-        ) as page:
+        with ended_as_by_ctrl_c(), serving(**options, device=device, reports=reports) as page:
             threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
             while page.is_running:
                 time.sleep(0.5)
     except KeyboardInterrupt:
-        print("Ended.", flush=True)
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            print("Ended.", flush=True)
+
+
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let a signal that would end the process at once end the block instead, so that it cleans up.
+
+    Only the first one: a terminal that is closed may send two, and the second would cut that short.
+    One that is ignored, as under `nohup`, stays so.
+    """
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    ours = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+
+    def set_all(handler: Any) -> None:
+        for number in ours:
+            signal.signal(number, handler)
+
+    def end(*_: object) -> None:
+        set_all(signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    set_all(end)
+    try:
+        yield
+    finally:
+        set_all(signal.SIG_DFL)
 
 
 @contextmanager
@@ -118,6 +148,7 @@ def free_port(host: str, port: int) -> int:
 
 
 def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
+    outbox = _outbox(stack)  # before Gradio is imported: it makes a folder where uploads go
     from diffusion_bench.backends.device import cache_folder
     from diffusion_bench.backends.engine import Engine
     from diffusion_bench.hardware.sensors import open_sensor
@@ -126,12 +157,9 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     from diffusion_bench.ui.build import build
     from diffusion_bench.ui.hardware import Machine
     from diffusion_bench.ui.jobs import Jobs
-    from diffusion_bench.ui.outbox import Outbox
     from diffusion_bench.ui.report_files import ReportFolder
     from diffusion_bench.ui.visitors import visitor
 
-    temporary = tempfile.TemporaryDirectory(prefix="diffusion-bench-", ignore_cleanup_errors=True)
-    outbox = Outbox(Path(stack.enter_context(temporary)))
     sensor = stack.enter_context(closing(open_sensor()))
     sampler = stack.enter_context(
         closing(SharedSampler(sensor, SAMPLE_EVERY_S, keep=KEPT_READINGS))
@@ -145,6 +173,25 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
         outbox=outbox,
         shared=shared,
     )
+
+
+def _outbox(stack: ExitStack) -> Outbox:
+    """Return the outbox; what visitors upload lies in the same folder, unless its owner says where.
+
+    So nothing of theirs is left when the app ends.
+    """
+    from diffusion_bench.ui.outbox import Outbox
+    from diffusion_bench.ui.own_folder import own_folder
+
+    home = stack.enter_context(own_folder(Path(tempfile.gettempdir())))
+    if not os.environ.get(UPLOADS_VARIABLE):
+        os.environ[UPLOADS_VARIABLE] = str(home / "gradio")
+        stack.callback(os.environ.pop, UPLOADS_VARIABLE)
+    copies = stack.enter_context(own_folder(Path(os.environ[UPLOADS_VARIABLE]).absolute()))
+    folders = home / "outbox", copies / "previews"
+    for folder in folders:
+        folder.mkdir()
+    return Outbox(*folders)
 
 
 def _start(
