@@ -172,14 +172,15 @@ def test_a_device_that_is_not_here_is_told_by_the_worker() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupt_is_the_parents_business_and_a_kill_is_told() -> None:
-    """Ctrl-C reaches the worker too; it must not look like a cell that failed."""
+def test_signals_to_end_are_the_parents_business_and_a_kill_is_told() -> None:
+    """They reach the worker too; that must not look like a cell that failed."""
     # Under a shell's `&` these tests would ignore it already, and the worker with them.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with WorkerProcess("cpu") as worker:
         worker.wait_ready()
         signal.signal(signal.SIGINT, before)
-        os.kill(worker.pid, signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(worker.pid, number)
         worker.tell(ask(model="nope"))
         assert "unknown model 'nope'" in hear_until(worker, Failed)[-1].message
         os.kill(worker.pid, signal.SIGKILL)

@@ -120,8 +120,11 @@ EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
 
 def main(asked_device: str | None, memory_cap_mib: float | None = None) -> None:
     """Serve commands until standard input ends, within a cap of memory if one is given."""
-    # Ctrl-C reaches every process of the terminal; what becomes of this one is its parent's choice.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C, a closed terminal and the end of a service reach all its processes; what becomes of
+    # this one is its parent's choice, and it ends with its parent's end of the pipe.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     events = _take_standard_output()
     commands: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read_commands, args=(commands,), daemon=True).start()
