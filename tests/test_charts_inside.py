@@ -56,6 +56,10 @@ def test_a_models_schedule_stands_beside_the_usual_ones_and_equals_its_own_kind(
     assert [trace.name for trace in figure.data] == [curve.name for curve in curves]
     assert list(figure.data[0].y) == sorted(figure.data[0].y, reverse=True)
     assert "(dB)" in figure.layout.yaxis.title.text
+    cosine, steepest = curves[3], figure.data[3]  # of which the chart cuts the end off
+    assert min(steepest.y) == -60
+    assert steepest.customdata[-1] == pytest.approx(cosine.levels[-1].snr_db)
+    assert steepest.customdata[-1] < -80
     header, rows = noise_level_table(curves)
     assert len(rows) == 4 * 11
     assert {len(row) for row in rows} == {len(header)}

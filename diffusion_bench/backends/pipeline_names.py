@@ -21,3 +21,16 @@ def has_image_to_image(pipeline: str) -> bool | None:
     if pipeline not in known or not pipeline.endswith(SUFFIX):
         return None
     return f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
+
+
+def denoiser_kind(pipeline: str) -> str | None:
+    """Return "unet" or "transformer", as the class of a pipeline takes it; `None`: not known."""
+    import inspect
+
+    import diffusers
+
+    made = getattr(diffusers, pipeline, None) if pipeline.endswith(SUFFIX) else None
+    if made is None:
+        return None
+    parts = inspect.signature(made.__init__).parameters
+    return next((kind for kind in ("unet", "transformer") if kind in parts), None)

@@ -1,4 +1,4 @@
-"""How far apart the network's two answers are, with the prompt and without, at each step."""
+"""How far apart the two x_0 are, with the prompt and without, at each step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffusion_bench.charts.style import COLOURS, DASHES, empty_figure, style_fi
 
 
 class Apart(NamedTuple):
-    """A guidance scale, and how far apart the two answers were at each step."""
+    """A guidance scale, and how far apart the x_0 of the two answers were at each step."""
 
     scale: float
     apart: tuple[float, ...]
@@ -40,13 +40,13 @@ def guidance_figure(numbers: Sequence[Apart]) -> go.Figure:
             },
             hovertemplate="step %{x}: %{y:.3f}<extra></extra>",
         )
-    style_figure(figure, "step", "distance (RMS of latents)", height=400)
+    style_figure(figure, "step", "distance of the two x_0 (RMS)", height=400)
     return figure
 
 
 def guidance_table(numbers: Sequence[Apart]) -> tuple[list[str], list[list[Any]]]:
     """Return every step of every scale."""
-    header = ["guidance", "step", "distance of the two answers (RMS of latents)"]
+    header = ["guidance", "step", "distance of the two x_0 (RMS of latents)"]
     rows: list[list[Any]] = [
         [each.scale, step, apart]
         for each in numbers

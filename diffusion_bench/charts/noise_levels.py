@@ -51,7 +51,8 @@ def noise_level_figure(curves: Sequence[NoiseCurve]) -> go.Figure:
                 "dash": DASHES[number],
                 "width": 5 if curve.name == OWN else 2,
             },
-            hovertemplate="timestep %{x}: %{y:.1f} dB<extra></extra>",
+            customdata=[level.snr_db for level in shown],  # of which y shows what has room
+            hovertemplate="timestep %{x}: %{customdata:.1f} dB<extra></extra>",
         )
     return style_figure(figure, "timestep", "signal-to-noise ratio (dB)", height=400)
 

@@ -26,6 +26,7 @@ def show(
     guidance: options.Guidance = None,
     seed: options.Seed = None,
     size: options.Size = None,
+    precision: options.Precision = None,
     device: options.Device = None,
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write; WHAT.png if not given.")
@@ -46,14 +47,20 @@ def show(
     diffusion-bench show unet "a castle at night" --seed 3 --csv blocks.csv
     """
     from diffusion_bench.backends.engine import Engine
+    from diffusion_bench.backends.inside.viewer import Viewer
     from diffusion_bench.cli.drawing import WAIT_S, Settings, step_bar
     from diffusion_bench.ui.contact_sheet import draw_sheet
-    from diffusion_bench.ui.looking import LOOKS, check_steps, save_film, to_sheet
+    from diffusion_bench.ui.looking import LOOKS, check, save_film, to_sheet
 
     request = Settings(
-        model=model, steps=steps, guidance_scale=guidance, seed=seed, size=size
+        model=model,
+        steps=steps,
+        guidance_scale=guidance,
+        seed=seed,
+        size=size,
+        precision=precision,
     ).request(prompt)
-    check_steps(request)
+    check(what, request)
     out = out or Path(f"{what}.png")
     if film is not None and not LOOKS[what].has_film:
         raise ValueError(f"--film: there is none of {what}, only of noising and denoising")
@@ -63,7 +70,7 @@ def show(
     run = LOOKS[what].run
     with step_bar(request) as on_step:
         found = Engine(device).look(
-            request, lambda backend: run(backend, request, on_step), wait_s=WAIT_S
+            request, lambda backend: run(backend, request, Viewer(on_step)), wait_s=WAIT_S
         )
     _write(out, lambda file: draw_sheet(to_sheet(request, found)).save(file, format="PNG"))
     if film is not None:

@@ -128,6 +128,8 @@ class Comparing:
                     yield CompareView(
                         pictures=list(shown), done=len(drawn), total=total, columns=columns
                     )
+                else:
+                    yield CompareView()  # a heartbeat: Gradio stops a grid only where it yields
         yield self._finished(grid, drawn, shown, folder)
 
     def _finished(

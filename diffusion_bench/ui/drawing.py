@@ -14,7 +14,7 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
-from diffusion_bench.records import Generation, ImageRequest, OnStep, Step
+from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.asked import Asked, asked, to_request
 from diffusion_bench.ui.drawing_words import notes, step_line, summary
 from diffusion_bench.ui.jobs import Done, Job, Jobs
@@ -153,15 +153,15 @@ class Drawing:
         )
 
     def look(
-        self, request: ImageRequest, looking: Callable[[ImageBackend, OnStep], T]
+        self, request: ImageRequest, looking: Callable[[ImageBackend, Job], T]
     ) -> Generator[Step | str | Looked[T] | None]:
         """Look into the model that draws a request, once it is its turn.
 
-        Yields words while it waits, the steps that `looking` tells, and last what it returned.
+        Yields words while it waits, what `looking` tells its job, and last what it returned.
         """
 
         def work(job: Job) -> T:
-            return self._with_model(request, job, lambda backend: looking(backend, job.tell))
+            return self._with_model(request, job, lambda backend: looking(backend, job))
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:

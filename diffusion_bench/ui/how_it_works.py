@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, get_args
 
 import gradio as gr
 
 from diffusion_bench.backends.catalog import catalog, find_model
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.records import BUNDLED_MODEL, PrecisionName
 from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.looking import LOOKS, MOST_STEPS, Looking, LookView
@@ -107,6 +107,13 @@ def _fields(*, shared: bool) -> Fields:
                 step=0.5,
                 min_width=110,
                 elem_id="look-guidance",
+            ),
+            "precision": gr.Dropdown(
+                list(get_args(PrecisionName)),
+                value="fp32",
+                label="Precision",
+                min_width=110,
+                elem_id="look-precision",
             ),
         }
 

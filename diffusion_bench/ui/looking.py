@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.pipeline_names import denoiser_kind
+from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest, Step
 from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
 from diffusion_bench.ui.drawing import Drawing, Looked
 from diffusion_bench.ui.figures import Chart, Table, to_table
+from diffusion_bench.ui.picture_limits import check_model
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
-    from diffusion_bench.records import OnStep
+    from diffusion_bench.backends.inside.viewer import Viewer
+    from diffusion_bench.ui.jobs import Job
 
 NOISE_SEEDS = 3  # pictures by which it is seen what the added noise decides
 SKIP_SCALES = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -71,7 +75,7 @@ class Found(NamedTuple):
     frames: Sequence[Any] = ()
 
 
-Run = Callable[["ImageBackend", ImageRequest, "OnStep"], Found]
+Run = Callable[["ImageBackend", ImageRequest, "Viewer"], Found]
 
 
 class Looking:
@@ -82,30 +86,29 @@ class Looking:
 
     def request(self, values: Mapping[str, Any]) -> ImageRequest:
         """Return the request of the tab's fields; raise ValueError for what cannot be drawn."""
-        entry = find_model(values["model"])
+        entry = check_model(values["model"], shared=self._drawing.shared)
         side = {"width": entry.side, "height": entry.side}
-        request = self._drawing.to_request({"batch": 1, "precision": "fp32", **side, **values})
-        check_steps(request)
-        return request
+        return self._drawing.to_request({"batch": 1, **side, **values})
 
     def look(self, name: str, values: Mapping[str, Any]) -> Iterator[LookView]:
         """Look by a name of `LOOKS`, yielding what to show; closing stops at the next step."""
         request = self.request(values)
+        check(name, request)
         look = LOOKS[name]
-        total = look.pictures * request.steps
+        total = look.steps(request)
         yield LookView(done=0, total=total, status="Starting: the first picture loads the model.")
         done = 0
         with closing(self._drawing.look(request, partial(_call, look.run, request))) as events:
             for event in events:
                 if isinstance(event, Step):
                     done += 1
-                    yield LookView(
-                        done=min(done, total), total=total, status=f"Step {done} of about {total}."
-                    )
+                    yield LookView(done=done, total=total, status=f"Step {done} of {total}.")
                 elif isinstance(event, str):
                     yield LookView(status=event)
                 elif isinstance(event, Looked):
                     yield self._shown(name, request, event.value)
+                else:
+                    yield LookView()  # a heartbeat: Gradio stops a look only where it yields
 
     def _shown(self, name: str, request: ImageRequest, found: Found) -> LookView:
         with self._drawing.outbox.lease(long=True) as folder:
@@ -139,14 +142,23 @@ def _saved(
     return saved
 
 
-def _call(look: Run, request: ImageRequest, backend: ImageBackend, on_step: OnStep) -> Found:
-    return look(backend, request, on_step)
+def _call(run: Run, request: ImageRequest, backend: ImageBackend, job: Job) -> Found:
+    from diffusion_bench.backends.inside.viewer import Viewer
+
+    return run(backend, request, Viewer(job.tell, job.check))
 
 
-def check_steps(request: ImageRequest) -> None:
-    """Raise ValueError for more steps than a look takes."""
+def check(name: str, request: ImageRequest) -> None:
+    """Raise ValueError, before a model is fetched, for a look that it does not allow."""
     if request.steps > MOST_STEPS:
         raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+    entry = find_model(request.model)
+    check_sampler(entry, "ddim", request.steps)
+    if name == "unet" and denoiser_kind(entry.pipeline) == "transformer":
+        raise ValueError(
+            f"{entry.title} denoises with a transformer, which is no U-Net: it has no resolutions "
+            "to go down and up, and no skips between them"
+        )
 
 
 def to_sheet(request: ImageRequest, found: Found) -> Sheet:
@@ -172,7 +184,7 @@ def save_film(frames: Sequence[Any], file: Path | IO[bytes]) -> None:
     first.save(file, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
 
 
-def look_at_noising(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
     """Show a picture under more and more noise, and the schedule by which it grows."""
     from diffusion_bench.backends.inside.film import film
     from diffusion_bench.backends.inside.noised import noised, usual_timesteps
@@ -182,9 +194,9 @@ def look_at_noising(backend: ImageBackend, request: ImageRequest, on_step: OnSte
         noise_level_table,
     )
 
-    drawn = film(backend, request, on_step, most=1)
+    drawn = film(backend, request, viewer, most=1)
     count = int(backend.schedule["num_train_timesteps"])
-    steps = noised(backend, request, drawn.latents, usual_timesteps(count))
+    steps = noised(backend, request, drawn.latents, usual_timesteps(count), viewer)
     numbers = noise_level_numbers(backend.schedule)
     return Found(
         words="Read from left to right, this is what training undoes: the network is given the "
@@ -203,7 +215,7 @@ def _share(level: Any) -> str:
     return f"t {level.timestep}: {level.signal:.0%} left"
 
 
-def look_at_denoising(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
     """Show DDIM and DDPM step by step from one noise, and what their noise decides."""
     from diffusion_bench.backends.inside.film import film
     from diffusion_bench.charts.denoising import (
@@ -218,13 +230,13 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, on_step: OnS
     for sampler in ("ddim", "ddpm"):
         name = sampler.upper()
         own = with_sampler(request, sampler)
-        seen = film(backend, own, on_step)
+        seen = film(backend, own, viewer)
         rows[NOISY.format(name)] = [(f.noisy, f"t {f.timestep}") for f in seen.frames]
         rows[CLEAN.format(name)] = [(f.clean, f"step {f.step}") for f in seen.frames]
         rows[OTHER.format(name)] = [(seen.picture, "as above")]
         for number in range(1, NOISE_SEEDS):
             other = own.model_copy(update={"noise_seed": request.seed + number})
-            picture = backend.generate(other, on_step).images[0]
+            picture = backend.generate(other, viewer.on_step).images[0]
             rows[OTHER.format(name)].append((picture, f"noise {number + 1}"))
         progress[name] = seen.progress
         frames = frames or [f.noisy for f in seen.frames]
@@ -246,15 +258,15 @@ def with_sampler(request: ImageRequest, sampler: str) -> ImageRequest:
     )
 
 
-def look_at_unet(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+def look_at_unet(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
     """Show the blocks of the U-Net at the middle step, and the picture with weaker skips."""
     from diffusion_bench.backends.inside.anatomy import anatomy, without_skips
     from diffusion_bench.charts.unet_shape import unet_figure, unet_numbers, unet_table
 
     own = with_sampler(request, "ddim")
-    seen = anatomy(backend, own, (own.steps + 1) // 2, on_step)
+    seen = anatomy(backend, own, _middle(own), viewer.on_step)
     shape = unet_numbers(seen.blocks)
-    weaker = without_skips(backend, own, SKIP_SCALES, on_step)
+    weaker = without_skips(backend, own, SKIP_SCALES, viewer.on_step)
     return Found(
         words=f"{seen.parameters / 1e6:.1f} million parameters. The maps are what each block hands "
         f"on at timestep {seen.timestep}, white where it is most active. The way down sees "
@@ -270,14 +282,14 @@ def look_at_unet(backend: ImageBackend, request: ImageRequest, on_step: OnStep) 
     )
 
 
-def look_at_guidance(backend: ImageBackend, request: ImageRequest, on_step: OnStep) -> Found:
+def look_at_guidance(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
     """Show one picture at several guidance scales, and the two answers it is made from."""
     from diffusion_bench.backends.inside.guidance import guided
     from diffusion_bench.charts.guidance import guidance_figure, guidance_numbers, guidance_table
 
     own = with_sampler(request, "ddim")
-    scales = tuple(sorted({*GUIDANCE_SCALES, own.guidance_scale}))
-    pictures = guided(backend, own, scales, on_step)
+    scales = _scales(own)
+    pictures = guided(backend, own, scales, viewer)
     moments = [moment for each in pictures for moment in each.moments]
     rows = {WHOLE: [(each.picture, f"guidance {each.scale:g}") for each in pictures]}
     if moments:
@@ -294,23 +306,42 @@ def look_at_guidance(backend: ImageBackend, request: ImageRequest, on_step: OnSt
     )
 
 
-class Look(NamedTuple):
-    """A look: how many pictures it draws, about, the names of its rows, and how it is done."""
+def _middle(request: ImageRequest) -> int:
+    return (request.steps + 1) // 2
 
-    pictures: int
+
+def _scales(request: ImageRequest) -> tuple[float, ...]:
+    """Return the guidance scales that are shown: the usual ones and the request's own."""
+    return tuple(sorted({*GUIDANCE_SCALES, request.guidance_scale}))
+
+
+class Look(NamedTuple):
+    """A look: how many steps it takes in all, the names of its rows, and how it is done."""
+
+    steps: Callable[[ImageRequest], int]
     rows: tuple[str, ...]
     run: Run
     has_film: bool = False
 
 
 LOOKS = {
-    "noising": Look(1, (PIXELS, LATENTS), look_at_noising, has_film=True),
+    "noising": Look(
+        lambda request: request.steps, (PIXELS, LATENTS), look_at_noising, has_film=True
+    ),
     "denoising": Look(
-        2 * NOISE_SEEDS,
+        lambda request: 2 * NOISE_SEEDS * request.steps,
         tuple(words.format(name) for name in ("DDIM", "DDPM") for words in (NOISY, CLEAN, OTHER)),
         look_at_denoising,
         has_film=True,
     ),
-    "unet": Look(len(SKIP_SCALES), (MAPS, SKIPS), look_at_unet),
-    "guidance": Look(len(GUIDANCE_SCALES), (WHOLE, WITHOUT, WITH, GUIDED), look_at_guidance),
+    "unet": Look(
+        lambda request: len(SKIP_SCALES) * request.steps + _middle(request),
+        (MAPS, SKIPS),
+        look_at_unet,
+    ),
+    "guidance": Look(
+        lambda request: len(_scales(request)) * request.steps,
+        (WHOLE, WITHOUT, WITH, GUIDED),
+        look_at_guidance,
+    ),
 }

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.inside.recorder import Recorder, SeenStep
-from diffusion_bench.records import ImageRequest, OnStep, ignore_step
+from diffusion_bench.backends.inside.viewer import NOBODY, Viewer
+from diffusion_bench.records import ImageRequest
 
 MOST_FRAMES = 10  # that are shown of a film: each is decoded twice
 
@@ -55,7 +56,7 @@ class Film(NamedTuple):
 def film(
     backend: ImageBackend,
     request: ImageRequest,
-    on_step: OnStep = ignore_step,
+    viewer: Viewer = NOBODY,
     *,
     most: int = MOST_FRAMES,
 ) -> Film:
@@ -65,12 +66,12 @@ def film(
     for what the model cannot draw and for one without a noise schedule.
     """
     recorder = Recorder()
-    drawn = backend.generate(request, on_step, watching=recorder.watching)
+    drawn = backend.generate(request, viewer.on_step, watching=recorder.watching)
     steps = recorder.steps
     final = steps[-1].following
     shown = [steps[index] for index in evenly(len(steps), most)]
-    noisy = show_each(backend, [step.noisy for step in shown], request)
-    clean = show_each(backend, [step.clean for step in shown], request)
+    noisy = show_each(backend, [step.noisy for step in shown], request, viewer)
+    clean = show_each(backend, [step.clean for step in shown], request, viewer)
     return Film(
         request=request,
         frames=tuple(
@@ -92,37 +93,42 @@ def film(
                 signal=step.signal,
                 noise=step.noise,
                 to_final=rms(step.clean - final),
-                added_noise=added_noise(step, following),
+                added_noise=added_noise(step),
             )
-            for step, following in zip(steps, [*steps[1:], None], strict=True)
+            for step in steps
         ),
         picture=drawn.images[0],
         latents=final,
     )
 
 
-def added_noise(step: SeenStep, following: SeenStep | None) -> float:
+def added_noise(step: SeenStep) -> float:
     """Return the deviation of the fresh noise that a step put into what it handed on.
 
-    What DDIM at eta 0 (Song et al. 2021, eq. 12) would have handed on is known from x_t and x_0;
-    the rest of the noise's share is fresh. By eq. 12 the direction of x_t keeps
-    sqrt(1 - abar - sigma^2) of the noise, so both parts are found by projection.
+    A step without any (DDIM at eta 0, Song et al. 2021, eq. 12) hands on a sum of the x_0 it sees
+    and of the noise that x_t holds beside it. What lies outside these two is fresh: the residual of
+    the least squares in both, which asks for no timestep that the sampler went to.
     """
-    if following is None:
-        return 0.0
     old_noise = (step.noisy - step.signal * step.clean) / max(step.noise, 1e-8)
-    left = step.following - following.signal * step.clean
-    kept = torch.dot(left.flatten(), old_noise.flatten()) / old_noise.square().sum()
-    return rms(left - kept * old_noise)
+    known = torch.stack([step.clean.flatten(), old_noise.flatten()], dim=1).double()
+    handed_on = step.following.flatten().double()
+    shares = torch.linalg.lstsq(known, handed_on.unsqueeze(1)).solution
+    return rms(handed_on - (known @ shares).squeeze(1))
 
 
-def show_each(backend: ImageBackend, latents: Sequence[Tensor], request: ImageRequest) -> list[Any]:
+def show_each(
+    backend: ImageBackend,
+    latents: Sequence[Tensor],
+    request: ImageRequest,
+    viewer: Viewer = NOBODY,
+) -> list[Any]:
     """Return each (channels, rows, columns) as a picture: one at a time, as memory is dear.
 
     Raises ValueError where the model's decoder cannot show what is half done.
     """
     found = []
     for each in latents:
+        viewer.check()
         pictures = backend.show(each.unsqueeze(0), request)
         if not pictures:
             raise ValueError(

@@ -14,7 +14,8 @@ from torch import Tensor
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.inside.film import evenly, rms, show_each
 from diffusion_bench.backends.inside.recorder import Recorder, SeenStep
-from diffusion_bench.records import ImageRequest, OnStep, ignore_step
+from diffusion_bench.backends.inside.viewer import NOBODY, Viewer
+from diffusion_bench.records import ImageRequest
 
 MOST_MOMENTS = 5
 
@@ -22,7 +23,7 @@ MOST_MOMENTS = 5
 class Moment(NamedTuple):
     """The x_0 that the network sees at one step, as PIL images: both passes', and the guided one.
 
-    `apart` is how far the passes are from each other, as a root mean square of latents.
+    `apart` is how far the two x_0 are from each other, as a root mean square of latents.
     """
 
     step: int
@@ -34,7 +35,7 @@ class Moment(NamedTuple):
 
 
 class Guided(NamedTuple):
-    """A picture at one guidance scale, and how far apart the two passes were at each step."""
+    """A picture at one guidance scale, and how far apart its two x_0 were at each step."""
 
     scale: float
     picture: Any
@@ -46,7 +47,7 @@ def guided(
     backend: ImageBackend,
     request: ImageRequest,
     scales: Sequence[float],
-    on_step: OnStep = ignore_step,
+    viewer: Viewer = NOBODY,
 ) -> list[Guided]:
     """Return the request drawn at each guidance scale; the moments of the request's own scale.
 
@@ -57,7 +58,7 @@ def guided(
     for scale in scales:
         own = request.model_copy(update={"guidance_scale": scale})
         recorder = Recorder()
-        drawn = backend.generate(own, on_step, watching=recorder.watching)
+        drawn = backend.generate(own, viewer.on_step, watching=recorder.watching)
         two = [(step, step.passes) for step in recorder.steps if step.passes is not None]
         if scale > 1 and not two:
             raise ValueError(
@@ -70,7 +71,7 @@ def guided(
                 scale=scale,
                 picture=drawn.images[0],
                 apart=tuple(_apart(passes) for _, passes in two),
-                moments=_moments(backend, own, looked_at),
+                moments=_moments(backend, own, looked_at, viewer),
             )
         )
     return found
@@ -85,9 +86,10 @@ def _moments(
     backend: ImageBackend,
     request: ImageRequest,
     steps: Sequence[tuple[SeenStep, tuple[Tensor, Tensor]]],
+    viewer: Viewer,
 ) -> tuple[Moment, ...]:
     moments = []
     for step, passes in (steps[index] for index in evenly(len(steps), MOST_MOMENTS)):
-        shown = show_each(backend, [*passes, step.clean], request)
+        shown = show_each(backend, [*passes, step.clean], request, viewer)
         moments.append(Moment(step.index + 1, step.timestep, _apart(passes), *shown))
     return tuple(moments)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.inside.film import show_each
+from diffusion_bench.backends.inside.viewer import NOBODY, Viewer
 from diffusion_bench.diffusion.noising import Level, noise_levels
 from diffusion_bench.records import ImageRequest
 
@@ -30,7 +31,11 @@ class Noised(NamedTuple):
 
 
 def noised(
-    backend: ImageBackend, request: ImageRequest, latents: Tensor, timesteps: Sequence[int]
+    backend: ImageBackend,
+    request: ImageRequest,
+    latents: Tensor,
+    timesteps: Sequence[int],
+    viewer: Viewer = NOBODY,
 ) -> list[Noised]:
     """Return the picture of `latents` (channels, rows, columns) at each of the timesteps.
 
@@ -41,13 +46,13 @@ def noised(
     wrong = [timestep for timestep in timesteps if not 0 <= timestep < len(levels)]
     if wrong:
         raise ValueError(f"timestep {wrong[0]} is none of 0 to {len(levels) - 1}")
-    picture = show_each(backend, [latents], request)[0]
+    picture = show_each(backend, [latents], request, viewer)[0]
     noise = backend.initial_latents(request)[0].float().cpu()
     chosen = [levels[timestep] for timestep in timesteps]
     mixed = [level.signal * latents + level.noise * noise for level in chosen]
     return [
         Noised(level, _under_noise(picture, level, request.seed), shown)
-        for level, shown in zip(chosen, show_each(backend, mixed, request), strict=True)
+        for level, shown in zip(chosen, show_each(backend, mixed, request, viewer), strict=True)
     ]
 
 

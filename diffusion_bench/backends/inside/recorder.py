@@ -92,6 +92,7 @@ class Recorder:
         signal, noise = math.sqrt(share), math.sqrt(max(0.0, 1 - share))
         clean = clean_of(str(scheduler.config.prediction_type), signal, noise)
         passes = None
+        raw = raw[:, : sample.shape[1]]  # a network that learns its variance tells that too
         if len(raw) == 2 * len(sample):
             without, prompted = (_first(clean(part, sample)) for part in raw.chunk(2))
             passes = without, prompted
