@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -124,13 +125,15 @@ class ImageBackend:
         stop_after: int | None = None,
         inputs: InputPictures | None = None,
         captions: Sequence[str] | None = None,
+        watching: Callable[[Any], AbstractContextManager[object]] = nullcontext,
     ) -> Generation:
         """Draw the request's pictures, from the `inputs` that it names if it names any.
 
         `on_step` is called after each denoising step; it may raise `Cancelled`. The time it takes
         counts for no step. With `stop_after` the steps after that many are left out and what there
         is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. With
-        `captions`, each picture of the batch is drawn from its own instead of the prompt. Raises
+        `captions`, each picture of the batch is drawn from its own instead of the prompt. The call
+        runs inside the context that `watching` makes of the pipeline. Raises
         ValueError for a request that this model cannot fulfil, or that asks for another speed than
         it was loaded for.
         """
@@ -153,7 +156,11 @@ class ImageBackend:
             arguments["prompt"] = one_each(told, request)
         callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
-        with self._arrangement.running(pipeline) as compiling, clock.watching(pipeline):
+        with (
+            watching(pipeline),
+            self._arrangement.running(pipeline) as compiling,
+            clock.watching(pipeline),
+        ):
             try:
                 images = pipeline(**arguments, **_as_heard(pipeline, callback)).images
             except Stopped as stopped:
@@ -174,6 +181,17 @@ class ImageBackend:
             warnings=self._warnings(request) + cut_off(self.model, pipeline, arguments),
             notes=self.notes,
         )
+
+    def show(self, latents: torch.Tensor, request: ImageRequest) -> list[Any]:
+        """Return what latents (count, channels, rows, columns) stand for, as PIL images."""
+        with torch.inference_mode():
+            placed = latents.to(self.device, DTYPES[self.precision])
+            return decode(self._pipeline, placed, request)
+
+    @property
+    def denoiser(self) -> Any:
+        """Return the network that denoises."""
+        return denoiser_of(self._pipeline)
 
     def initial_latents(self, request: ImageRequest) -> torch.Tensor:
         """Return (batch, channels, rows, columns) noise, the same for every sampler.

@@ -178,7 +178,7 @@ class Drawing:
             raise ValueError(f"{file.name} was drawn from {drawn_from}; {other}")
 
     def _generate(self, request: ImageRequest) -> Generation:
-        with _progress(request) as on_step:
+        with step_bar(request) as on_step:
             return self._engine.generate(request, on_step, inputs=self._inputs, wait_s=WAIT_S)
 
     def _save(self, generation: Generation, index: int, path: Path) -> None:
@@ -213,8 +213,11 @@ def _paths(out: Path, batch: int) -> list[Path]:
 
 
 @contextmanager
-def _progress(request: ImageRequest) -> Iterator[OnStep]:
-    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe."""
+def step_bar(request: ImageRequest) -> Iterator[OnStep]:
+    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe.
+
+    Of several pictures one after another the bar begins anew with each.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
