@@ -37,8 +37,9 @@ TABLE_NAMES = {
 # Distilled to draw without guidance, or with a guidance that is an input of the network.
 UNGUIDED = ("sdxl-turbo", "flux1-schnell", "flux1-dev")
 GUIDED_INSIDE = ("flux1-dev",)  # whatever the scale is, it is an input of the only pass
-# Of second order by two calls a step; "DPM++ 2M" has it from the step before. Of folded names.
-TWICE = re.compile(r"heun|dpm2(?!m)|dpm(\+\+|pp)(2s|sde)")
+# Of second order by two calls a step; "DPM++ 2M", its SDE by Heun too, has it from the step before,
+# and a plain "2S" (diffusers' single-step solver) spreads its calls over the steps. Folded names.
+TWICE = re.compile(r"(?<!2msde)heun|dpm2(?!m)|dpm(\+\+|pp)(2sa|sde)|dpmsolversde")
 BETWEEN = re.compile(r"[\s_-]+")
 
 ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
