@@ -52,6 +52,7 @@ def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hou
     [
         ("time_limit_s = 86400\n[axes]\nsteps = [2]", r"1800 s at most \(time_limit_s\)"),
         ("[axes]\npacked = [true]", "speeds of its list only: plain, auto"),
+        ("[axes]\nsteps = [2]\n" + "#" * 20_000, "a sweep has 20000 characters at most"),
         ("[axes]\nspeed = ['plain', 'bf16']", "speeds of its list only: plain, auto"),
         ("[axes]\nresolution = [1024]\nsteps = [250]\nbatch = [4]", "is 3.0 times that"),
     ],

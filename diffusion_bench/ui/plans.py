@@ -52,6 +52,7 @@ NOT_FOR_GUESTS = {
     "sustain_s": "sustain its cells (sustain_s)",
     "quality": "draw pictures to judge (quality)",
 }
+MAX_SHARED_SWEEP = 20_000  # characters of a guest's sweep: each key that is typed reads them
 MAX_SHARED_CALLS = 200
 LARGEST_SHARED = 8  # a guest's sweep may be as much work as so many of the largest requests
 
@@ -153,6 +154,8 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
 
     On a shared app a cell is called `repeats` times, whatever its stop rule: calls are counted.
     """
+    if shared and len(text) > MAX_SHARED_SWEEP:
+        raise ValueError(f"this app is shared: a sweep has {MAX_SHARED_SWEEP} characters at most")
     sweep = parse_sweep(text)
     if shared:
         sweep = sweep.model_copy(update={"stop": None})
