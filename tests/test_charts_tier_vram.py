@@ -164,6 +164,26 @@ def test_a_processor_is_told_from_its_own_cells_only() -> None:
     assert room_figure(room).data
 
 
+def test_a_row_tells_its_precision_and_what_its_time_and_verdict_rest_on_at_once() -> None:
+    sizes = [(64 * n, 64 * n) for n in (1, 2, 3, 4, 5, 6)]
+    cells = [
+        TimedCell(Workload(model="sd15", width=w, height=h, precision="fp32"), w * h, w * h)
+        for w, h in sizes
+    ]
+    room = runnable_on_processor(
+        "a CPU", cells, 64.0, workloads=[parse_workload("sd15 512x512 b1 fp16 20")]
+    )
+    (one,) = room.runs
+    told = one._replace(fit_basis="measured here: it ran")
+    header, ((*_, shown),) = runnable_table(room._replace(runs=(told,)))
+    assert header[-1] == "rests on"
+    assert told.rests_on == (
+        "in fp32, not fp16, on a processor; "
+        "predicted: 6 cells that this machine measured on its processor; measured here: it ran"
+    )
+    assert shown == told.rests_on
+
+
 def test_the_room_is_drawn_by_verdict_against_the_cards_memory() -> None:
     room = runnable_on(card("RTX 4070 Ti"))
     figure = room_figure(room)

@@ -80,6 +80,12 @@ class Runnable(NamedTuple):
         """Return the verdict as tables show it."""
         return verdict_words(self.fit, self.fit_kind)
 
+    @property
+    def rests_on(self) -> str:
+        """Return what is to be known of the row, what its time rests on, and its verdict."""
+        time = f"{self.evidence.kind}: {self.evidence.source}" if self.evidence else ""
+        return "; ".join(filter(None, (self.reason, time, self.fit_basis)))
+
 
 class Room(NamedTuple):
     """A card or a machine by name, the memory it gives, and what it can run.
@@ -226,10 +232,6 @@ def largest_batch(card: Card, workload: Workload) -> int:
     return low
 
 
-def _rests_on(one: Runnable) -> str:
-    return one.reason or (one.evidence.source if one.evidence else "")
-
-
 def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
     """Return a row a model."""
     header = [
@@ -257,7 +259,7 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
             one.seconds_per_image_high,
             f"{LARGEST_BATCH} or more" if one.largest_batch == LARGEST_BATCH else one.largest_batch,
             one.evidence.kind if one.evidence else "none",
-            "; ".join(filter(None, (_rests_on(one), one.fit_basis))),
+            one.rests_on,
         ]
         for one in room.runs
     ]

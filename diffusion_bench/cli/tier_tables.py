@@ -146,7 +146,6 @@ def _run_cells(one: Runnable) -> list[str]:
     from diffusion_bench.charts.tier_runnable import LARGEST_BATCH
 
     more = " or more" if one.largest_batch == LARGEST_BATCH else ""
-    basis = f"{one.evidence.kind}: {one.evidence.source}" if one.evidence else ""
     return [
         one.workload.name,
         one.verdict,
@@ -154,7 +153,7 @@ def _run_cells(one: Runnable) -> list[str]:
         figure(one.seconds_per_image),
         _interval(one.seconds_per_image_low, one.seconds_per_image_high),
         "" if one.largest_batch is None else f"{one.largest_batch}{more}",
-        "; ".join(filter(None, (one.reason, basis, one.fit_basis))),
+        one.rests_on,
     ]
 
 
