@@ -111,6 +111,20 @@ def test_electricity_makes_the_step_pay_later_and_dear_electricity_never() -> No
     assert never.break_even_hours is None
 
 
+def test_only_the_cards_at_work_are_paid_for() -> None:
+    flux = parse_workload("flux1-dev 1024x1024 b1 bf16 28")  # a 3060 would need more RAM for it
+    chosen = path(
+        {"gpu": "RTX 4090", "ram_gib": 8},
+        {"gpu": "RTX 4090", "other_gpu": "RTX 3060 12GB", "ram_gib": 8, "price": 1800},
+    )
+    rows = tier_rows(chosen, [flux, SD15])
+    _, alone, _, both = steps_bought(chosen, rows, prices=prices_of(0.5, 0.3))
+    assert alone.times_before == 1
+    assert alone.break_even_hours == pytest.approx(1800 / (0.5 - 0.45 * 0.3))
+    assert both.times_before > 1
+    assert both.break_even_hours == pytest.approx(1800 / (0.5 - (0.45 + 0.17) * 0.3))
+
+
 @pytest.mark.parametrize("price", [0.0, -1.0, float("nan"), 1e9])
 def test_a_cloud_price_that_is_none_is_refused(price: float) -> None:
     with pytest.raises(ValueError, match="cloud price of an hour"):

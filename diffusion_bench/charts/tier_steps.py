@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -26,11 +26,11 @@ class Prices(Record):
 class StepBought(Record):
     """What a tier's step buys for one workload. `None` where it cannot be told.
 
-    Both rates are predicted, corrected by reports, so that they compare; of two cards, each doing
-    jobs of its own. `first_time`: the tier before could not run the workload at all.
-    `break_even_hours`: of use at which renting as fast a machine has cost what the step and the
-    electricity at the cards' rated power have; `break_even_images` are drawn in that time. There
-    are neither for a workload without a rate.
+    Both rates are predicted, corrected by reports, so that they compare; of two cards, used the
+    best way, or of one of them alone where that is faster. `first_time`: the tier before could not
+    run the workload at all. `break_even_hours`: of use at which renting as fast a machine has cost
+    what the step and the electricity at the rated power of the cards at work have;
+    `break_even_images` are drawn in that time. There are neither for a workload without a rate.
     """
 
     tier: str
@@ -43,6 +43,13 @@ class StepBought(Record):
     break_even_hours: float | None
     break_even_images: float | None
     held_back_by: str
+
+
+class Rate(NamedTuple):
+    """Images an hour, predicted, and whether one card alone draws them."""
+
+    images_per_hour: float
+    alone: bool
 
 
 def prices_of(cloud_per_hour: float | None, per_kwh: float | None) -> Prices:
@@ -76,11 +83,13 @@ def steps_bought(
         told: dict[str, object] = {
             "held_back_by": held_back_by(row, cards, path.tiers[place].ram_gib)
         }
-        hours = break_even_hours(path.tiers[place], prices or Prices(), cards)
         # What is rented is as fast as the tier, which is nothing where it has no rate.
-        if hours is not None and step.images_per_hour is not None:
+        rate = best_rate(row)
+        if rate is not None:
+            at_work = [row.faster_card] if rate.alone else path.tiers[place].gpus
+            hours = break_even_hours(path.tiers[place].price, at_work, prices or Prices(), cards)
             told["break_even_hours"] = hours
-            told["break_even_images"] = hours * step.images_per_hour
+            told["break_even_images"] = hours and hours * rate.images_per_hour
         found.append(step.model_copy(update=told))
     return found
 
@@ -107,27 +116,40 @@ def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
 
 
 def break_even_hours(
-    tier: Tier, prices: Prices, cards: Sequence[Card] | None = None
+    price: float | None,
+    at_work: Sequence[str],
+    prices: Prices,
+    cards: Sequence[Card] | None = None,
 ) -> float | None:
     """Return the hours at which renting has cost as much; `None` if it never does or is unknown.
 
-    What is rented is as fast as the tier; without a price of a kilowatt-hour power is free.
+    `price` is the tier's, `at_work` names the cards that take power. What is rented is as fast as
+    they are; without a price of a kilowatt-hour power is free.
     """
-    if prices.cloud_per_hour is None or tier.price is None:
+    if prices.cloud_per_hour is None or price is None:
         return None
-    found = [find_card(name, cards).card for name in tier.gpus]
+    found = [find_card(name, cards).card for name in at_work]
     kilowatts = sum(card.tdp_w for card in found if card is not None) / 1000
     saved = prices.cloud_per_hour - kilowatts * (prices.per_kwh or 0.0)
-    return tier.price / saved if saved > 0 else None
+    return price / saved if saved > 0 else None
 
 
 def predicted_rate(row: TierRow) -> float | None:
-    """Return the images an hour of a tier as predicted, the best way of its cards where it has two.
+    """Return the images an hour of a tier as predicted, of two cards in the best way."""
+    best = best_rate(row)
+    return best and best.images_per_hour
 
-    That is two jobs where they run; else a split may be slower than the faster card alone.
+
+def best_rate(row: TierRow) -> Rate | None:
+    """Return the fastest way to use a tier's cards as predicted; `None` where there is none.
+
+    With two cards that is two jobs where they run; else a split may be slower than the faster card
+    alone.
     """
-    rates = [way.images_per_hour for way in row.two_gpus if way.images_per_hour is not None]
+    ways = (way.images_per_hour for way in row.two_gpus)
+    rates = [Rate(each, alone=False) for each in ways if each is not None]
     if row.images_per_hour is not None:
         alone = (one for one in row.evidence if one.kind == "predicted")
-        rates += (3600 * row.workload.batch / (one.seconds * row.slower) for one in alone)
+        each = 3600 * row.workload.batch / row.slower
+        rates += (Rate(each / one.seconds, alone=True) for one in alone)
     return max(rates, default=None)
