@@ -8,10 +8,11 @@ from fakes import make_cell, make_header
 from diffusion_bench.charts.tier_bars import row_key
 from diffusion_bench.charts.tier_fits import fits_of
 from diffusion_bench.charts.tier_limits import held_back_by
-from diffusion_bench.charts.tier_measured import Here, findings_of
+from diffusion_bench.charts.tier_measured import Here, findings_of, timed_cells
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import runnable_on, runnable_table
+from diffusion_bench.charts.tier_steps import predicted_rate
 from diffusion_bench.charts.tier_why import fit_table, why
 from diffusion_bench.reports.index import ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
@@ -67,7 +68,8 @@ def test_what_a_report_drew_without_a_remedy_fits_whatever_was_predicted() -> No
     found = row(FLUX_WORDS, digest(wall_s=(80.0,) * 3, **FLUX))
     assert found.seconds_per_image == 80
     assert (found.fit, found.fit_kind, found.remedies) == ("fits", "imported report", ())
-    assert found.fit_basis == "imported report: it ran without a remedy (friend.jsonl)"
+    basis = "imported report: at batch 1, without a remedy, it ran in friend.jsonl"
+    assert found.fit_basis == basis
     assert found.price == ""
     assert "VRAM" not in held_back_by(found)
 
@@ -79,7 +81,8 @@ def test_what_ran_out_of_memory_here_is_not_told_to_fit() -> None:
     assert found.fit != "fits"
     assert found.remedies
     assert found.fit_kind == "predicted"  # that the remedies help
-    assert found.fit_basis == ("measured here: it ran out of memory without a remedy (mine.jsonl)")
+    basis = "measured here: at batch 4, without a remedy, it ran out of memory in mine.jsonl"
+    assert found.fit_basis == basis
     assert found.seconds_per_image == pytest.approx(plain.seconds_per_image * found.slower)
     assert "VRAM" in held_back_by(found)
 
@@ -91,7 +94,7 @@ def test_where_no_remedy_helps_what_ran_out_has_no_time_and_a_measured_verdict()
     found = row(words, out_of_memory(asked, mine=True))
     assert (found.fit, found.fit_kind) == ("does not fit", "measured here")
     assert found.seconds_per_image is None
-    assert "ran out of memory, measured here" in held_back_by(found)
+    assert "it did not fit, measured here" in held_back_by(found)
 
 
 def test_a_time_of_others_is_none_of_a_card_that_ran_out_of_memory() -> None:
@@ -114,7 +117,9 @@ def test_this_machines_reports_go_before_others() -> None:
         (["ran"], "fits"),
         (["ran", "ran out"], "tight"),
         (["ran", "full"], "tight"),
-        (["spilled"], "tight"),
+        (["ran", "spilled"], "tight"),
+        (["spilled"], "spilled"),
+        (["spilled", "ran out"], "spilled"),
         (["ran out", "ran out"], "does not fit"),
     ],
 )
@@ -128,8 +133,21 @@ def test_reports_of_one_kind_are_one_verdict(outcomes: list[str], verdict: str) 
     (one,) = fits_of([made[name] for name in outcomes], frozenset())
     assert one.verdict == verdict
     assert one.kind == "imported report"
-    peaks = {"ran": 6000.0, "full": 12_000.0, "spilled": 13_000.0}
-    assert one.peak_mib == max((peaks[name] for name in outcomes if name in peaks), default=None)
+
+
+def test_each_outcome_is_told_with_the_reports_it_is_of() -> None:
+    digests = [
+        digest(nvml_used_mib=6000.0, source="good.jsonl", **SD15),
+        digest(nvml_used_mib=12_000.0, source="full.jsonl", **SD15),
+        digest(nvml_used_mib=13_000.0, source="slow.jsonl", **SD15),
+        out_of_memory(SD15, source="bad.jsonl"),
+    ]
+    (one,) = fits_of(digests, frozenset())
+    assert one.words == (
+        "imported report: at batch 4, without a remedy, it ran in good.jsonl, full.jsonl "
+        "(peak 11.7 GiB), spilled into the machine's memory in slow.jsonl (peak 12.7 GiB), "
+        "ran out of memory in bad.jsonl"
+    )
 
 
 @pytest.mark.parametrize("label", ["emulated", "contended"])
@@ -144,7 +162,7 @@ def test_a_card_that_was_not_free_or_not_whole_says_nothing_of_its_memory(label,
 @pytest.mark.parametrize(
     "words",
     [
-        "sd15 512x512 b5 fp16 20",
+        "sd15 512x512 b3 fp16 20",
         "sd15 512x520 b4 fp16 20",
         "sd15 512x512 b4 fp32 20",
         "sd21 512x512 b4 fp16 20",
@@ -167,6 +185,78 @@ def test_two_cards_go_by_what_one_of_them_measured() -> None:
     assert ways(row(SD15_WORDS, half, count=2))["one batch split"].remedies != ()
 
 
+def test_what_spilled_keeps_its_time_and_is_predicted_as_what_ran_out() -> None:
+    spilled = digest(wall_s=(80.0,) * 3, nvml_used_mib=13_000.0, **FLUX)
+    for count in (1, 2):
+        plain, found = row(FLUX_WORDS, count=count), row(FLUX_WORDS, spilled, count=count)
+        assert found.seconds_per_image == 80
+        assert "spilled into the machine's memory" in found.evidence[0].source
+        assert "it spilled into the machine's memory in friend.jsonl" in found.fit_basis
+        assert (found.ran, found.fit_kind) == (False, "predicted")
+        assert found.remedies == plain.remedies != ()
+        assert predicted_rate(found) == predicted_rate(plain)
+        assert found.two_gpus == plain.two_gpus
+        assert held_back_by(found).startswith("VRAM: it fits with")
+
+
+def test_what_spilled_where_no_remedy_helps_has_its_time_and_no_predicted_rate() -> None:
+    asked = SD15 | {"batch": 64, "width": 2048, "height": 2048, "precision": "fp32"}
+    spilled = digest(wall_s=(9000.0,) * 3, nvml_used_mib=13_000.0, mine=True, **asked)
+    found = row("sd15 2048x2048 b64 fp32 20", spilled)
+    assert (found.fit, found.fit_kind) == ("does not fit", "measured here")
+    assert found.seconds_per_image == pytest.approx(9000 / 64)
+    assert [one.kind for one in found.evidence] == ["measured here"]
+    assert predicted_rate(found) is None
+    assert held_back_by(found).startswith("VRAM: it did not fit, measured here")
+
+
+def test_the_speed_of_a_cell_that_spilled_corrects_no_prediction() -> None:
+    ran, spilled = (
+        digest(wall_s=(80.0,) * 3, nvml_used_mib=used_mib, mine=True, **FLUX)
+        for used_mib in (11_000.0, 13_000.0)
+    )
+    other = "flux1-schnell 512x512 b1 bf16 4"
+    assert row(other, ran).seconds_per_image != row(other).seconds_per_image
+    assert row(other, spilled).seconds_per_image == row(other).seconds_per_image
+    assert len(timed_cells(ran)) == 1
+    assert timed_cells(spilled) == []
+
+
+def test_what_ran_needs_no_remedy_at_a_smaller_batch() -> None:
+    four = digest(**FLUX | {"batch": 4})
+    asked = "flux1-schnell 1024x1024 b{} bf16 4"
+    assert row(asked.format(5), four).remedies == row(asked.format(5)).remedies != ()
+    found = row(asked.format(2), four, count=2)
+    assert (found.fit, found.fit_kind, found.remedies) == ("fits", "predicted", ())
+    assert "at batch 4, without a remedy, it ran in friend.jsonl" in found.fit_basis
+    halves = ways(row(asked.format(4), four, count=2))["one batch split"]
+    assert (halves.share, halves.remedies) == ((2, 2), ())
+
+
+def test_a_smaller_batch_than_a_tight_one_fits_where_it_is_predicted_to() -> None:
+    tight = digest(nvml_used_mib=12_000.0, **SD15)
+    assert row(SD15_WORDS, tight).fit == "tight"
+    assert row("sd15 512x512 b2 fp16 20", tight).fit == "fits"
+
+
+@pytest.mark.parametrize("used_mib", [None, 13_000.0])
+def test_what_ran_out_or_spilled_is_not_without_a_remedy_at_a_larger_batch(used_mib) -> None:
+    half = SD15 | {"batch": 2}
+    two = digest(nvml_used_mib=used_mib, **half) if used_mib else out_of_memory(half)
+    assert row("sd15 512x512 b1 fp16 20", two).remedies == ()
+    found = row(SD15_WORDS, two, count=2)
+    assert row(SD15_WORDS).remedies == ()
+    assert found.remedies != ()
+    assert "at batch 2" in found.fit_basis
+    assert ways(found)["two jobs"].remedies != ()
+
+
+def test_the_batch_itself_goes_before_its_neighbours() -> None:
+    three, four = out_of_memory(SD15 | {"batch": 3}, mine=True), digest(**SD15)
+    assert row(SD15_WORDS, three, four).fit == "fits"
+    assert row("sd15 512x512 b3 fp16 20", three, four).ran is False
+
+
 def test_a_model_is_split_over_cards_that_ran_out_of_memory_and_over_none_that_ran_it() -> None:
     split, alone = "one model split", "it fits one card; splitting only slows it"
     assert ways(row(SD15_WORDS, count=2))[split].reason == alone
@@ -183,11 +273,11 @@ def test_measured_and_predicted_verdicts_never_look_alike() -> None:
     header, table = fit_table([found, plain])
     measured, predicted = (dict(zip(header, line, strict=True)) for line in table)
     assert measured["verdict"].endswith("(imported report)")
-    assert "at a peak of 10.7 GiB (friend.jsonl)" in measured["measured"]
+    assert measured["measured"].endswith("it ran in friend.jsonl (peak 10.7 GiB)")
     assert predicted["verdict"].endswith("(predicted)")
     assert predicted["measured"] == ""
     told = why([found], row_key(found))
-    assert "(imported report)\n- imported report: it ran without a remedy" in told
+    assert "(imported report)\n- imported report: at batch 1, without a remedy, it ran" in told
 
 
 def test_what_a_card_can_run_goes_by_what_was_measured_and_tells_them_apart() -> None:

@@ -178,7 +178,7 @@ def test_what_a_report_ran_out_of_memory_at_is_told_to_fit_by_neither_command(
     assert run(*asked, "--report", str(report)) == 0
     shown = capsys.readouterr().out
     assert ": fits (predicted)\n" not in shown
-    assert "imported report: it ran out of memory without a remedy (a.jsonl)" in shown
+    assert "at batch 4, without a remedy, it ran out of memory in a.jsonl" in shown
     assert run(*asked, "--report", str(report), "--json") == 0
     one = json.loads(capsys.readouterr().out)
     words = ("--card", "RTX 4070 Ti", "--workload", "sd15 512x512 b4 fp16 20", "--json")

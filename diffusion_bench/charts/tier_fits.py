@@ -1,19 +1,22 @@
 """Whether a workload fits a card: as reports measured it, else as it is predicted.
 
     fits           it ran wherever it was measured, with memory to spare
-    tight          it ran with next to none, spilled into the machine's memory, or ran out elsewhere
-    does not fit   it ran out of memory wherever it was measured; remedies are then tried anew
+    tight          it ran with next to none, or spilled or ran out elsewhere
+    spilled        it ran nowhere but by spilling into the machine's memory, which takes its time
+    does not fit   it ran out of memory wherever it was measured
 
-What was measured stands for exactly the same work on the same card, whatever was predicted. Steps
-and sampler are no part of that, since memory does not depend on them. This machine's reports go
-before imported ones, and the two are never mixed.
+After the last two remedies are tried anew: the card alone does not do. What was measured stands for
+exactly the same work on the same card, whatever was predicted. Steps and sampler are no part of
+that, since memory does not depend on them. Other batches are predicted within it: what ran at a
+batch needs no remedy at a smaller one, and what did not run at it does at a larger one. This
+machine's reports go before imported ones, and the two are never mixed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from diffusion_bench.charts.tier_cells import (
     REMEMBERED,
@@ -31,45 +34,78 @@ from diffusion_bench.tiers.workload import Software, Workload
 # What makes a cell say nothing of the memory of the card it ran on.
 UNFAIR_MEMORY = frozenset({"emulated", "contended"})
 RAN_OUT = "out of memory"
+# Verdicts of `reports/memory_fit.py` by how a cell of each ended.
+ENDED = {
+    "ran": ("fits", "tight"),
+    "spilled into the machine's memory": ("spilled",),
+    "ran out of memory": (RAN_OUT,),
+}
+
+MeasuredVerdict = Literal["fits", "tight", "spilled", "does not fit"]
+
+
+class Outcome(NamedTuple):
+    """How a cell of a report ended for the memory: its verdict, and its peak where measured."""
+
+    verdict: str
+    peak_mib: float | None
+    source: str
 
 
 class MeasuredFit(NamedTuple):
     """How a workload without any remedy fitted a card, by all reports of one kind.
 
-    `peak_mib` is the highest, where it was measured.
+    `work` is the workload but for its batch and what its memory does not depend on.
     """
 
     kind: EvidenceKind
     card: str
-    workload: Workload
-    verdict: FitName
-    peak_mib: float | None
-    source: str
+    work: Workload
+    batch: int
+    verdict: MeasuredVerdict
+    outcomes: tuple[Outcome, ...]
 
     @property
     def ran(self) -> bool:
-        """Return whether it ran at all."""
-        return self.verdict != "does not fit"
+        """Return whether it ran anywhere in the card's memory alone."""
+        return self.verdict in ("fits", "tight")
 
     @property
     def words(self) -> str:
-        """Return what was measured, in a line."""
-        peak = "" if self.peak_mib is None else f" at a peak of {self.peak_mib / 1024:.3g} GiB"
-        told = f"ran without a remedy{peak}" if self.ran else "ran out of memory without a remedy"
-        return f"{self.kind}: it {told} ({self.source})"
+        """Return what was measured, each outcome with its reports, in a line."""
+        found = []
+        for ended, verdicts in ENDED.items():
+            mine = [one for one in self.outcomes if one.verdict in verdicts]
+            if mine:
+                peaks = [one.peak_mib for one in mine if one.peak_mib is not None]
+                peak = f" (peak {max(peaks) / 1024:.3g} GiB)" if peaks else ""
+                found.append(f"{ended} in {source_names([one.source for one in mine])}{peak}")
+        return f"{self.kind}: at batch {self.batch}, without a remedy, it {', '.join(found)}"
+
+    def bounds(self, card: str, work: Workload, batch: int) -> bool:
+        """Return whether it tells of a batch: a smaller one needs less, a larger one more."""
+        if (self.card, self.work) != (card, work):
+            return False
+        return batch <= self.batch if self.ran else batch >= self.batch
 
 
 class ToldFit(NamedTuple):
-    """A verdict with what it rests on; `measured` also where remedies make it a prediction."""
+    """A verdict with what it rests on; `measured` also where that makes it a prediction."""
 
     fit: Fit
     kind: EvidenceKind
     measured: MeasuredFit | None
 
     @property
-    def ran_out(self) -> bool:
-        """Return whether it ran out of memory without a remedy wherever it was measured."""
-        return self.measured is not None and not self.measured.ran
+    def ran(self) -> bool | None:
+        """Return whether it runs in the card's memory without a remedy, as far as measured."""
+        return None if self.measured is None else self.measured.ran
+
+    def allows(self, kind: EvidenceKind) -> bool:
+        """Return whether a time can be of this card: what ran only elsewhere runs not so here."""
+        if self.measured is None or self.measured.ran:
+            return True
+        return kind in ("predicted", self.measured.kind)  # the latter of what spilled
 
 
 def verdict_words(fit: str | None, kind: EvidenceKind) -> str:
@@ -84,7 +120,7 @@ def fits_of(
 ) -> list[MeasuredFit]:
     """Return how workloads fitted known cards; `gpu_hashes` are of the cards of this machine."""
     known = KnownCards(cards)
-    groups: dict[tuple[EvidenceKind, str, Workload], list[tuple[str, float | None, str]]] = {}
+    groups: dict[tuple[EvidenceKind, str, Workload, int], list[Outcome]] = {}
     for digest in digests:
         card = known.of(digest)
         if card is None:
@@ -95,9 +131,9 @@ def fits_of(
             workload = asked_workload(cell)
             if workload is None or UNFAIR_MEMORY & set(cell.labels.split(",")):
                 continue
-            key = (kind, card.name, _memory_work(workload))
-            groups.setdefault(key, []).append((*_outcome(cell), digest.source))
-    return [_merged(*key, group) for key, group in groups.items()]
+            key = (kind, card.name, _memory_work(workload), workload.batch)
+            groups.setdefault(key, []).append(_outcome(cell, digest.source))
+    return [MeasuredFit(*key, _merged(group), tuple(group)) for key, group in groups.items()]
 
 
 def told_fit(
@@ -108,52 +144,46 @@ def told_fit(
     Raises ValueError for a model or a size that cannot be told of.
     """
     predicted = fit_on(card, workload, Software(), ram_gib)
-    key = (card.name, _memory_work(workload))
-    mine = (one for one in measured if (one.card, one.workload) == key)
-    best = min(mine, key=lambda one: RANKS[one.kind], default=None)
+    key = (card.name, _memory_work(workload), workload.batch)
+    mine = (one for one in measured if one.bounds(*key))
+    best = min(mine, key=lambda one: _nearness(one, workload.batch), default=None)
     if best is None:
         return ToldFit(predicted, "predicted", None)
+    exact = best.batch == workload.batch
+    kind = best.kind if exact else "predicted"
     need = need_of(workload, Software())
     if best.ran:
-        fit = Fit(verdict=best.verdict, need=need, vram_mib=card.vram_mib)
-        return ToldFit(fit, best.kind, best)
+        roomy = best.verdict == "fits" or (not exact and predicted.verdict == "fits")
+        verdict: FitName = "fits" if roomy else "tight"
+        return ToldFit(Fit(verdict=verdict, need=need, vram_mib=card.vram_mib), kind, best)
     # Too little was predicted, by as much at least as the card has more than the least of it.
     given_mib = min(card.vram_mib, need.low_mib - 1)
     fit = fit_of(need, given_mib, ram_mib=None if ram_gib is None else 1024 * ram_gib)
     fit = fit.model_copy(update={"vram_mib": card.vram_mib})
-    return ToldFit(fit, "predicted" if fit.remedies else best.kind, best)
+    return ToldFit(fit, "predicted" if fit.remedies else kind, best)
+
+
+def _nearness(one: MeasuredFit, batch: int) -> tuple[bool, int, int]:
+    """Return what goes first: the batch itself, then this machine's, then the nearest batch."""
+    return one.batch != batch, RANKS[one.kind], abs(one.batch - batch)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def _memory_work(workload: Workload) -> Workload:
-    """Return a workload without what its memory does not depend on."""
-    return workload.model_copy(update={"steps": 1, "sampler": "any"})
+    """Return a workload without its batch and without what its memory does not depend on."""
+    return workload.model_copy(update={"steps": 1, "sampler": "any", "batch": 1})
 
 
-def _outcome(cell: CellDigest | FailedDigest) -> tuple[str, float | None]:
-    """Return how a cell ended for the memory, and its peak."""
+def _outcome(cell: CellDigest | FailedDigest, source: str) -> Outcome:
+    """Return how a cell ended for the memory; one without a verdict on it ran."""
     if isinstance(cell, FailedDigest):
-        return RAN_OUT, None
-    return cell.memory_fit or "fits", cell.peak_mib
+        return Outcome(RAN_OUT, None, source)
+    return Outcome(cell.memory_fit or "fits", cell.peak_mib, source)
 
 
-def _merged(
-    kind: EvidenceKind,
-    card: str,
-    workload: Workload,
-    group: Sequence[tuple[str, float | None, str]],
-) -> MeasuredFit:
-    outcomes = {outcome for outcome, *_ in group}
-    verdict: FitName = "tight"
-    if outcomes == {RAN_OUT}:
-        verdict = "does not fit"
-    elif outcomes == {"fits"}:
-        verdict = "fits"
-    return MeasuredFit(
-        kind=kind,
-        card=card,
-        workload=workload,
-        verdict=verdict,
-        peak_mib=max((peak for _, peak, _ in group if peak is not None), default=None),
-        source=source_names([source for *_, source in group]),
-    )
+def _merged(outcomes: Sequence[Outcome]) -> MeasuredVerdict:
+    """Return the verdict of all outcomes of one work."""
+    verdicts = {one.verdict for one in outcomes}
+    if verdicts & {"fits", "tight"}:
+        return "fits" if verdicts == {"fits"} else "tight"
+    return "spilled" if "spilled" in verdicts else "does not fit"

@@ -73,7 +73,7 @@ def _misfit(row: TierRow, card: Card, ram_gib: float | None) -> Bottleneck:
             return Bottleneck("RAM", words + split)
     fits = "it fits neither card alone" if split else "it does not fit, whatever is tried"
     if row.fit_kind != "predicted":
-        fits = f"it ran out of memory, {row.fit_kind}, and no remedy is predicted to do"
+        fits = f"it did not fit, {row.fit_kind}, and no remedy is predicted to do"
     return Bottleneck("VRAM", f"VRAM: {fits}{split}")
 
 

@@ -51,7 +51,7 @@ class Measured(NamedTuple):
 
     `seconds` is of one call: the median, over reports where there are several, and then the
     interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
-    it was measured.
+    it was measured. `spilled`: into the machine's memory, by one report at least.
     """
 
     card: Card
@@ -65,6 +65,7 @@ class Measured(NamedTuple):
     reports: int
     source: str
     here: bool
+    spilled: bool
 
 
 class Findings(NamedTuple):
@@ -148,11 +149,14 @@ def together_of(
 
 
 def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
-    """Return what measured cells say of the model's predictions, ours before others' of a cell."""
+    """Return what measured cells say of the model's predictions, ours before others' of a cell.
+
+    A cell that spilled says how slow the bus is, and nothing of the card.
+    """
     best: dict[tuple[str, Workload], Measured] = {}
     for one in measured:
         key = (one.card.name, _any_sampler(one.workload))
-        if key not in best or one.here:
+        if not one.spilled and (key not in best or one.here):
             best[key] = one
     found = []
     for one in best.values():
@@ -183,12 +187,12 @@ def cells_on(
 
 
 def timed_cells(digest: ReportDigest) -> list[TimedCell]:
-    """Return a report's cells that measure its machine at a model that was counted."""
+    """Return a report's cells that measure its machine, unspilled, at a model that was counted."""
     pairs = ((cell, _fair_workload(cell)) for cell in digest.cells)
     return [
         TimedCell(workload, cell.median_s, cell.denoising_s)
         for cell, workload in pairs
-        if workload is not None
+        if workload is not None and cell.memory_fit != "spilled"
     ]
 
 
@@ -231,6 +235,7 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         reports=len(cells),
         source=source_names([source for _, source in group]),
         here=here,
+        spilled=any(cell.memory_fit == "spilled" for cell in cells),
     )
 
 

@@ -38,8 +38,8 @@ class TierRow(Record):
     `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
     time that gives the figures; `at_most_j_per_image` is the card's rated power over that time.
     `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
-    what was measured of it, and `ran` whether it then ran without a remedy. `memory_gib` is always
-    predicted.
+    what was measured of it or of another batch, and `ran` whether it so runs without a remedy in
+    the card's memory. `memory_gib` is always predicted.
     `two_gpus`: how a tier with two cards can use them, all predicted;
     `measured_together`: what reports measured two such cards to do.
     """
@@ -154,13 +154,12 @@ def alone_on(
     except ValueError as error:
         return base.model_copy(update={"reason": str(error)})
     fit = found.fit
-    if found.ran_out:  # what ran elsewhere does not run so here
-        evidence = tuple(one for one in evidence if one.kind == "predicted")
+    evidence = tuple(one for one in evidence if found.allows(one.kind))
     told = {
         "fit": fit.words(),
         "fit_kind": found.kind,
         "fit_basis": found.measured.words if found.measured else "",
-        "ran": found.measured.ran if found.measured else None,
+        "ran": found.ran,
         "ram_gib": fit.need.ram_mib / 1024,
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,
@@ -183,7 +182,9 @@ def _evidence(card: Card, workload: Workload, findings: Findings) -> tuple[Evide
             records=one.calls,
             reports=one.reports,
             energy_j=one.energy_j,
-            source=one.source,
+            source=f"{one.source}, spilled into the machine's memory"
+            if one.spilled
+            else one.source,
         )
         for one in findings.measured
         if one.card.name == card.name and _is_of(one, workload)
@@ -202,6 +203,8 @@ def _figures(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> dict[str, 
     """Return a row's figures from its best evidence; a prediction pays for its remedies."""
     best = evidence[0]
     price = _price(card, evidence, fit)
+    if fit.verdict in NO_TIME:  # what is predicted is the time of a card with more memory
+        evidence = tuple(one for one in evidence if one.kind != "predicted")
     each = 1 / best.workload.batch
     low, middle, high = each, each, each
     if best.kind == "predicted":
