@@ -208,6 +208,32 @@ def test_a_driver_without_reasons_at_the_limit_is_power_limited_and_below_it_not
     assert told.verdict == "compute-bound"
 
 
+def test_power_and_load_are_of_the_timed_calls_not_of_what_is_sustained_after_them(
+    stub: Path,
+) -> None:
+    driver = {"gpus": RTX_4090, "busy": "97"}
+    readings = json.loads(watched_by(stub, *driver.items()))
+    request = ImageRequest.model_validate({"prompt": "a cat", **ARITHMETIC})
+    cell, report = report_of(readings, request, 0.75)
+    (gpu,) = cell.trace.gpus
+    later = [cell.trace.at_s[-1] + 60.0 * minute for minute in range(1, 30)]
+    told = {
+        name: (*values, *[half] * len(later))
+        for name, values in gpu
+        if isinstance(values, tuple) and len(values) == len(cell.trace.at_s)
+        for half in [values[-1] / 2 if values[-1] is not None else None]
+    }
+    sustained = cell.trace.model_copy(
+        update={
+            "at_s": (*cell.trace.at_s, *later),
+            "gpus": (gpu.model_copy(update=told),),
+        }
+    )
+    longer = cell.model_copy(update={"trace": sustained})
+    assert rules._power_w(longer, report) == pytest.approx(rules._power_w(cell, report), rel=0.01)
+    assert rules._timed(longer, sustained.gpus[0].utilization_percent)[-1] == 97
+
+
 def test_a_card_that_waits_for_something_else_than_launches_cannot_be_told(stub: Path) -> None:
     found = judge(stub, ARITHMETIC, 0.75, gpus=RTX_4090, busy="31")
     assert found.verdict == "cannot tell"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffusion_bench.records.even_choice import EvenChoice
 from diffusion_bench.reports.schema import Sustained
 from diffusion_bench.reports.sustained import BURST_S
 
@@ -17,7 +18,8 @@ class KeptCalls:
     """
 
     def __init__(self, keep: int = KEPT) -> None:
-        self._burst, self._later = _EvenChoice(keep), _EvenChoice(keep)
+        self._burst: EvenChoice[tuple[float, float]] = EvenChoice(keep)
+        self._later: EvenChoice[tuple[float, float]] = EvenChoice(keep)
 
     def add(self, at_s: float, wall_s: float) -> None:
         """Take in the next call, which began `at_s` after the first."""
@@ -32,28 +34,3 @@ class KeptCalls:
             wall_s=tuple(wall_s for _, wall_s in calls),
             calls=count if count > len(calls) else None,
         )
-
-
-class _EvenChoice:
-    """At most `keep` calls, as far apart as each other, and the newest."""
-
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._stride = 1
-        self._even: list[tuple[float, float]] = []
-        self._newest: tuple[float, float] | None = None
-        self.count = 0
-
-    def add(self, call: tuple[float, float]) -> None:
-        if self.count % self._stride == 0:
-            self._even.append(call)
-            if len(self._even) > self._keep:
-                del self._even[1::2]
-                self._stride *= 2
-        self.count += 1
-        self._newest = call
-
-    def kept(self) -> list[tuple[float, float]]:
-        if self._newest is None or self._newest == self._even[-1]:
-            return self._even
-        return [*self._even, self._newest]

@@ -6,7 +6,8 @@ import each other. docs/methodology.md explains each rule and where its threshol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Literal
 
@@ -20,6 +21,7 @@ from diffusion_bench.reports.stage_readings import (
     UTILIZATION_WINDOW_S,
     cut_trace,
     gpu_of,
+    timed_to_s,
 )
 
 Verdict = Literal[
@@ -269,9 +271,9 @@ def _limit_w(cell: Cell) -> float | None:
 
 
 def _power_w(cell: Cell, report: Report) -> float | None:
-    """Return the mean power of the card during the cell."""
+    """Return the mean power of the card during the timed calls."""
     gpu = gpu_of(cell, report.header)
-    told = [watts for watts in gpu.power_w if watts is not None] if gpu else []
+    told = _timed(cell, gpu.power_w) if gpu else []
     return fmean(told) if len(told) >= MIN_READINGS else None
 
 
@@ -282,7 +284,13 @@ def _busy_percent(cell: Cell, report: Report) -> float | None:
         if stage.name == "denoising" and stage.utilization_percent is not None:
             return stage.utilization_percent
     gpu, at_s = gpu_of(cell, report.header), cell.trace.at_s
-    told = [busy for busy in gpu.utilization_percent if busy is not None] if gpu else []
-    if len(told) < MIN_READINGS or at_s[-1] - at_s[0] < UTILIZATION_WINDOW_S:
+    told = _timed(cell, gpu.utilization_percent) if gpu else []
+    if len(told) < MIN_READINGS or min(at_s[-1], timed_to_s(cell)) - at_s[0] < UTILIZATION_WINDOW_S:
         return None
     return fmean(told)
+
+
+def _timed(cell: Cell, values: Sequence[float | None]) -> list[float]:
+    """Return what was read of a value during the timed calls: sustained ones are read thinner."""
+    timed = bisect_right(cell.trace.at_s, timed_to_s(cell))
+    return [value for value in values[:timed] if value is not None]

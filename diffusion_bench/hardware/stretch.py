@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.trace import find_peaks
 from diffusion_bench.records import Reading
+from diffusion_bench.records.even_choice import EvenChoice
 
 KEPT = 36_000  # of a part, 3 KB each where there are two GPUs
 
@@ -45,30 +46,18 @@ class Stretch:
 
 
 class _Part:
-    """Each reading or, since there were too many, every second, fourth, eighth; always the peaks.
-
-    The newest is always there too.
-    """
+    """An even choice of readings, and always the peaks."""
 
     def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._stride, self._count = 1, 0
-        self._even: list[Reading] = []
+        self._even: EvenChoice[Reading] = EvenChoice(keep)
         self._peaks: list[Reading] = []
-        self._newest: list[Reading] = []
 
     def add(self, new: Sequence[Reading]) -> None:
         for reading in new:
-            if self._count % self._stride == 0:
-                self._even.append(reading)
-            self._count += 1
-            if len(self._even) > self._keep:
-                del self._even[1::2]
-                self._stride *= 2
+            self._even.add(reading)
         seen = [*self._peaks, *new]
         self._peaks = [seen[index] for index in find_peaks(seen)]
-        self._newest = [new[-1]]
 
     def readings(self) -> list[Reading]:
-        by_time = {one.at_s: one for one in (*self._even, *self._peaks, *self._newest)}
+        by_time = {one.at_s: one for one in (*self._even.kept(), *self._peaks)}
         return [by_time[at_s] for at_s in sorted(by_time)]
