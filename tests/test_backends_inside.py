@@ -57,9 +57,9 @@ def test_a_picture_that_was_looked_at_is_the_picture(backend, sampler):
 
 def test_a_film_goes_from_noise_to_the_picture(backend):
     seen = film(backend, REQUEST, most=4)
-    assert [frame.step for frame in seen.frames] == [1, 2, 4, 5]
+    assert [frame.at.step for frame in seen.frames] == [1, 2, 4, 5]
     assert [step.step for step in seen.progress] == [1, 2, 3, 4, 5]
-    assert seen.frames[0].noise > 0.999
+    assert seen.frames[0].at.noise > 0.999
     signals = [step.signal for step in seen.progress]
     assert signals == sorted(signals)
     # Where steps divide the 1000, the last one of DDIM ends at what is seen under its noise.

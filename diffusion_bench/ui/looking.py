@@ -231,8 +231,8 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
         name = sampler.upper()
         own = with_sampler(request, sampler)
         seen = film(backend, own, viewer)
-        rows[NOISY.format(name)] = [(f.noisy, f"t {f.timestep}") for f in seen.frames]
-        rows[CLEAN.format(name)] = [(f.clean, f"step {f.step}") for f in seen.frames]
+        rows[NOISY.format(name)] = [(f.noisy, f"t {f.at.timestep}") for f in seen.frames]
+        rows[CLEAN.format(name)] = [(f.clean, f"step {f.at.step}") for f in seen.frames]
         rows[OTHER.format(name)] = [(seen.picture, "as above")]
         for number in range(1, NOISE_SEEDS):
             other = own.model_copy(update={"noise_seed": request.seed + number})

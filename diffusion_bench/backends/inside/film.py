@@ -16,11 +16,12 @@ from diffusion_bench.records import ImageRequest
 MOST_FRAMES = 10  # that are shown of a film: each is decoded twice
 
 
-class Frame(NamedTuple):
-    """A step. `noisy` is x_t and `clean` the x_0 the network sees under it, as PIL images.
+class Progress(NamedTuple):
+    """A step in numbers.
 
-    `signal` and `noise` are the shares of x_t; `to_final` is how far the network's x_0 still is
-    from the picture's, as a root mean square of latents.
+    `signal` and `noise` are the shares of x_t; `to_final` is how far the x_0 that the network sees
+    is from the picture's still, and `added_noise` what was put in anew, both as a root mean square
+    of latents.
     """
 
     step: int
@@ -28,19 +29,15 @@ class Frame(NamedTuple):
     signal: float
     noise: float
     to_final: float
+    added_noise: float
+
+
+class Frame(NamedTuple):
+    """A step as PIL images: `noisy` is x_t, `clean` the x_0 that the network sees under it."""
+
+    at: Progress
     noisy: Any
     clean: Any
-
-
-class Progress(NamedTuple):
-    """A step in numbers only, of which there is one for every step."""
-
-    step: int
-    timestep: int
-    signal: float
-    noise: float
-    to_final: float
-    added_noise: float
 
 
 class Film(NamedTuple):
@@ -69,34 +66,27 @@ def film(
     drawn = backend.generate(request, viewer.on_step, watching=recorder.watching)
     steps = recorder.steps
     final = steps[-1].following
-    shown = [steps[index] for index in evenly(len(steps), most)]
-    noisy = show_each(backend, [step.noisy for step in shown], request, viewer)
-    clean = show_each(backend, [step.clean for step in shown], request, viewer)
+    progress = tuple(
+        Progress(
+            step=step.index + 1,
+            timestep=step.timestep,
+            signal=step.signal,
+            noise=step.noise,
+            to_final=rms(step.clean - final),
+            added_noise=added_noise(step),
+        )
+        for step in steps
+    )
+    shown = evenly(len(steps), most)
+    noisy = show_each(backend, [steps[index].noisy for index in shown], request, viewer)
+    clean = show_each(backend, [steps[index].clean for index in shown], request, viewer)
     return Film(
         request=request,
         frames=tuple(
-            Frame(
-                step=step.index + 1,
-                timestep=step.timestep,
-                signal=step.signal,
-                noise=step.noise,
-                to_final=rms(step.clean - final),
-                noisy=dirty,
-                clean=tidy,
-            )
-            for step, dirty, tidy in zip(shown, noisy, clean, strict=True)
+            Frame(progress[index], dirty, tidy)
+            for index, dirty, tidy in zip(shown, noisy, clean, strict=True)
         ),
-        progress=tuple(
-            Progress(
-                step=step.index + 1,
-                timestep=step.timestep,
-                signal=step.signal,
-                noise=step.noise,
-                to_final=rms(step.clean - final),
-                added_noise=added_noise(step),
-            )
-            for step in steps
-        ),
+        progress=progress,
         picture=drawn.images[0],
         latents=final,
     )
