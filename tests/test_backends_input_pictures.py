@@ -63,16 +63,42 @@ def test_pictures_are_scaled_to_cover_and_cut_and_masks_are_black_or_white() -> 
     assert read_inputs(wide).fitted(16, 16).image.getpixel((2, 8)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("size", "box"),
-    [((40, 20), (0, 0, 8, 20)), ((160, 160), (80, 0, 82, 160))],
-    ids=["cut off", "too thin"],
-)
-def test_a_mask_of_which_nothing_is_left_at_the_size_is_refused(
-    size: tuple[int, int], box: tuple[int, int, int, int]
-) -> None:
+def test_a_thin_stroke_of_a_mask_is_kept_beside_a_large_patch() -> None:
+    mask = Image.new("L", (512, 512))
+    mask.paste(255, (0, 100, 512, 104))  # the eighth part of it is half a pixel
+    mask.paste(255, (200, 200, 400, 400))
+    fitted = np.asarray(read_inputs(photo(512, 512), mask).fitted_mask(64, 64)) > 0
+    expected = np.zeros((64, 64), bool)
+    expected[12] = True
+    expected[25:50, 25:50] = True
+    assert np.array_equal(fitted, expected)
+
+
+@pytest.mark.parametrize("size", [(65, 79), (27, 3), (40, 20), (16, 20)])
+def test_no_white_pixel_of_a_mask_is_lost_at_any_scale(size: tuple[int, int]) -> None:
+    width, height = size
+    wide = photo(width, height)
+    for column, row in [(width // 2, height // 2), (width // 2 + 1, height // 2 - 1)]:
+        mask = Image.new("L", size)
+        mask.putpixel((column, row), 200)
+        inputs = read_inputs(wide, mask)
+        for across, down in [(16, 20), (8, 8), (65, 79), (200, 200)]:
+            assert np.asarray(inputs.fitted_mask(across, down)).any()
+        assert np.argwhere(np.asarray(inputs.fitted_mask(*size))).tolist() == [[row, column]]
+
+
+def test_a_mask_is_cut_as_its_image_is() -> None:
+    left = Image.new("L", (48, 20))
+    left.paste(255, (0, 0, 24, 20))
+    image = Image.merge("RGB", [left] * 3)
+    fitted = read_inputs(image, left).fitted(10, 10)
+    assert np.array_equal(np.asarray(fitted.image)[..., 0] > 128, np.asarray(fitted.mask) > 128)
+
+
+def test_a_mask_of_which_nothing_is_left_at_the_size_is_refused() -> None:
+    size = (40, 20)
     mask = Image.new("L", size)
-    mask.paste(255, box)
+    mask.paste(255, (0, 0, 8, 20))
     inputs = read_inputs(photo(*size), mask)
     request = inputs.named_in(ImageRequest(prompt="a cat", width=16, height=16))
     for refuse in (lambda: inputs.fitted(16, 16), lambda: check_inputs(request, inputs)):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from diffusion_bench.records import ImageRequest
@@ -44,16 +45,22 @@ class InputPictures(NamedTuple):
         return InputPictures(image, self.fitted_mask(width, height))
 
     def fitted_mask(self, width: int, height: int) -> Any | None:
-        """Return the mask at a size, black or white, `None` where there is none; see `fitted`."""
+        """Return the mask at a size, black or white, `None` where there is none; see `fitted`.
+
+        A pixel is white where it covers any of the white, so that no thin stroke is lost.
+        """
         if self.mask is None:
             return None
-        mask: Any = ImageOps.fit(self.mask, (width, height), Image.Resampling.BILINEAR)
-        if mask.getextrema()[1] < KEPT_BELOW:
+        white = np.asarray(self.mask) >= KEPT_BELOW
+        scale = max(width / self.mask.width, height / self.mask.height)
+        white = _covering(white, height, height / scale)
+        white = _covering(white.T, width, width / scale).T
+        if not white.any():
             raise ValueError(
                 f"scaled and cut to {width}x{height}, the mask has no white left: nothing is to be "
-                "drawn; paint more, nearer to the middle, or ask for a size of the image's shape"
+                "drawn; paint nearer to the middle, or ask for a size of the image's shape"
             )
-        return mask.point([0] * KEPT_BELOW + [255] * (256 - KEPT_BELOW))
+        return Image.fromarray(np.where(white, 255, 0).astype(np.uint8))
 
     def kept(self, drawn: Sequence[Any]) -> list[Any]:
         """Return drawn pictures with what a mask keeps put back as it was: decoders change it."""
@@ -61,6 +68,20 @@ class InputPictures(NamedTuple):
         if own.mask is None:
             return list(drawn)
         return [Image.composite(picture, own.image, own.mask) for picture in drawn]
+
+
+def _covering(white: np.ndarray, count: int, kept: float) -> np.ndarray:
+    """Return (count, columns): where any row is true that each of `count` equal parts touches.
+
+    `white` is (rows, columns) bool, of whose rows the `kept` in the middle are shared out.
+    """
+    start = (len(white) - kept) / 2
+    edges = np.linspace(start, start + kept, count + 1).round(6)  # whole where they should be
+    sums = np.zeros((len(white) + 1, white.shape[1]), np.int32)
+    np.cumsum(white, axis=0, out=sums[1:])
+    starts, stops = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+    touched: np.ndarray = sums[stops] > sums[starts]
+    return touched
 
 
 def read_inputs(image: Path | Any, mask: Path | Any | None = None) -> InputPictures:
