@@ -11,6 +11,7 @@ from tiny_models import save_tiny_sd, text_config
 from tiny_pipelines import save_flux
 from transformers import CLIPTextModel
 
+from diffusion_bench.backends import prompt_room
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import BUNDLED_MODEL, Generation, ImageRequest
 
@@ -86,6 +87,20 @@ def test_a_model_of_77_tokens_names_what_it_cuts_off(tmp_path: Path) -> None:
     assert draw(backend, f"{whole} on Mars at night").warnings == (
         f"75 tokens of a prompt is all that {model} can read; cut off: on mars at night",
     )
+
+
+def test_what_is_cut_off_is_shown_also_where_it_has_no_spaces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for lost, shown in [
+        ("河" * 400, "河" * 296 + " ..."),
+        ("河" * 300, "河" * 300),
+        ("a\nb", "a b"),
+    ]:
+        monkeypatch.setattr(prompt_room, "_lost", lambda *_, lost=lost: (75, lost))
+        monkeypatch.setattr(prompt_room, "_readers", lambda *_: [(None, 77)])
+        (told,) = prompt_room.cut_off("m", None, {"prompt": ["a"]})
+        assert told == f"75 tokens of a prompt is all that m can read; cut off: {shown}"
 
 
 def test_of_several_text_encoders_it_is_said_how_many_cut(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +24,9 @@ def cut_off(model: str, pipeline: Any, arguments: Mapping[str, Any]) -> tuple[st
         lost = [_lost(reader, prompt, most) for reader, most in _readers(pipeline, arguments)]
         for (room, words), count in Counter(each for each in lost if each[1]).items():
             who = model if count == len(lost) else f"{count} of {model}'s {len(lost)} text encoders"
-            shown = textwrap.shorten(words, LONGEST, placeholder=" ...")
+            shown = " ".join(words.split())
+            if len(shown) > LONGEST:  # not at a space: Chinese has none
+                shown = f"{shown[: LONGEST - 4].rstrip()} ..."
             told.append(f"{room} tokens of a prompt is all that {who} can read; cut off: {shown}")
     return tuple(told)
 
