@@ -218,6 +218,35 @@ def test_chinese_keeps_its_times_its_quotes_and_its_spaces(
     assert split_text(text, 20) == chunks
 
 
+NARROW = "我很好.今天天气不错.第一，我们去公园玩.第二，我们回家吃饭."
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "…", "……", "。"])
+@pytest.mark.parametrize("quote", ["", "”"])
+def test_chinese_with_narrow_marks_is_cut_where_its_sentences_end(mark: str, quote: str) -> None:
+    text = NARROW.replace(".", mark + quote) * 5
+    chunks = split_text(text, 90)
+    assert "".join(chunks) == text
+    assert len(chunks) > 2
+    for chunk in chunks[:-1]:
+        assert chunk.endswith(mark + quote), chunk
+        assert not chunk.endswith("，")
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("我们去公园玩……“好的，”她说.", ("我们去公园玩……", "“好的，”她说.")),
+        ("河水一直流过,那座老磨坊", ("河水一直流过,", "那座老磨坊")),
+        ("河水流过3.5公里到磨坊", ("河水流过3.5公", "里到磨坊")),
+    ],
+)
+def test_narrow_marks_between_wide_characters_cut_and_those_of_numbers_do_not(
+    text: str, chunks: tuple[str, ...]
+) -> None:
+    assert split_text(text, 20) == chunks
+
+
 def test_any_mixed_text_keeps_its_characters_and_the_limit() -> None:
     source = random.Random(1)
     parts = (

@@ -20,8 +20,10 @@ _WIDE_CHAR = re.compile(f"[{_WIDE}]")
 # What is not to be cut: a character that is a word, else a word or number, 10：30 as well.
 _ATOM = re.compile(rf"[^{_WIDE}]+(?:(?<=\d)[，、：．](?=\d)[^{_WIDE}]+)*|[{_WIDE}]")
 # Between digits a mark is of a time or a number.
+# Narrow marks end a phrase of wide characters where more of them follow; many write so.
 _WIDE_END = re.compile(
-    rf"(?:[。！？；｡]|(?<!\d)[，、：．]|[，、：．](?!\d))+[{re.escape(CLOSING)}]*"
+    rf"(?:[。！？；｡]|(?<!\d)[，、：．]|[，、：．](?!\d))+[.!?…]*[{re.escape(CLOSING)}]*"
+    rf"|(?<=[{_WIDE}{CLOSING_QUOTES}])[.!?,;:…—]+[{re.escape(CLOSING)}]*(?=[“‘]?[{_WIDE}])"
 )
 
 
@@ -33,7 +35,7 @@ def spoken_chars(text: str) -> float:
 
 
 def phrases(token: str) -> list[str]:
-    """Return the parts of a token without spaces that end in wide marks; mostly it is one."""
+    """Return the parts of a token without spaces that end in marks of Chinese; mostly it is one."""
     ends = [] if token.isascii() else [match.end() for match in _WIDE_END.finditer(token)]
     places = [0, *ends, len(token)]
     return [token[start:stop] for start, stop in pairwise(places) if stop > start]
