@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 from tiny_voices_ar import hum, save_tiny_csm, save_tiny_dia, save_tiny_speecht5
 
 from diffusion_bench.backends.catalog import ModelUnavailable
@@ -348,10 +349,14 @@ def test_an_x_vector_is_the_same_from_either_kind_of_file(
     tmp_path: Path, x_vector: np.ndarray
 ) -> None:
     np.save(tmp_path / "a.npy", x_vector[None].astype(np.float64))
+    np.save(tmp_path / "swapped.npy", x_vector.astype(">f4"))
     save_file({"x": x_vector}, tmp_path / "a.safetensors")
-    for name in ("a.npy", "a.safetensors"):
+    for name in ("a.npy", "swapped.npy", "a.safetensors"):
         read = speecht5.read_x_vector(tmp_path / name)
         assert torch.equal(read, torch.from_numpy(x_vector))
+    halves = torch.from_numpy(x_vector).bfloat16()
+    save_torch({"x": halves}, tmp_path / "half.safetensors")
+    assert torch.equal(speecht5.read_x_vector(tmp_path / "half.safetensors"), halves.float())
 
 
 def bad_x_vectors(folder: Path, x_vector: np.ndarray) -> dict[str, str]:
@@ -368,6 +373,12 @@ def bad_x_vectors(folder: Path, x_vector: np.ndarray) -> dict[str, str]:
     with (folder / "boast.npy").open("wb") as file:  # says that it holds more than any memory does
         told = {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
         np.lib.format.write_array_header_1_0(file, told)
+    with (folder / "archive.npy").open("wb") as file:
+        np.savez(file, x_vector)
+    (folder / "torn.npy").write_bytes(b"PK\3\4 and no archive")
+    header = b"{'descr': '<f4', 'shape': (512,"  # never closed
+    start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+    (folder / "open.npy").write_bytes(start + header)
     shaped, unread = "should hold one x-vector of 512 numbers", "is no .npy or .safetensors file"
     return {
         "short.npy": shaped,
@@ -380,6 +391,9 @@ def bad_x_vectors(folder: Path, x_vector: np.ndarray) -> dict[str, str]:
         "text.safetensors": unread,
         "empty.npy": unread,
         "boast.npy": unread,
+        "archive.npy": unread,
+        "torn.npy": unread,
+        "open.npy": unread,
         "nowhere.npy": unread,
     }
 

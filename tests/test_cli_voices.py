@@ -271,6 +271,8 @@ def test_a_model_of_x_vectors_takes_their_file_as_the_reference(
     assert run("clone", "--from", out, "--reference", vector, CONSENT, "--out", again) == 0
     assert again.read_bytes() == out.read_bytes()
     capsys.readouterr()
+    assert run("clone", "--from", out, "--out", again) == 2
+    assert "out.wav was made from an x-vector, which is not in it" in complaint(capsys)
     assert clone("--voice", "ada", *options) == 2
     assert "numbers clones no recording; it takes a file of an x-vector" in complaint(capsys)
 

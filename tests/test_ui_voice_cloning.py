@@ -69,6 +69,10 @@ def handler(page, name):
     return next(one.fn for one in page.fns.values() if getattr(one.fn, "__name__", "") == name)
 
 
+def field_of(page, elem_id):
+    return next(one for one in page.blocks.values() if getattr(one, "elem_id", "") == elem_id)
+
+
 def write_speech(path, recipe, *, marked=True, seconds=5.0):
     samples = speech_like(seconds)
     told = recipe.model_dump(mode="json") if recipe else None
@@ -255,13 +259,56 @@ def test_a_file_that_is_no_x_vector_is_refused_and_the_one_before_it_is_not_spok
     said = []
     monkeypatch.setattr(gr, "Warning", said.append)
     np.save(tmp_path / "short.npy", np.ones(192, np.float32))
+    with (tmp_path / "archive.npy").open("wb") as file:
+        np.savez(file, np.ones(512, np.float32))
+    (tmp_path / "torn.npy").write_bytes(b"PK\3\4 and no archive")
     on_vector = handler(page, "on_vector")
 
-    assert on_vector(str(tmp_path / "short.npy"), "speecht5") == (None, gr.skip(), False)
+    for name in ("short.npy", "archive.npy", "torn.npy"):
+        assert on_vector(str(tmp_path / name), "speecht5") == (None, gr.skip(), False)
+        assert not (tmp_path / name).exists()
 
-    assert said == ["short.npy should hold one x-vector of 512 numbers; has (192,)"]
-    assert not (tmp_path / "short.npy").exists()
+    assert said == [
+        "short.npy should hold one x-vector of 512 numbers; has (192,)",
+        "archive.npy is no .npy or .safetensors file of numbers",
+        "torn.npy is no .npy or .safetensors file of numbers",
+    ]
     assert on_vector(None, "speecht5") == (None, gr.skip(), False)
+
+
+def test_an_x_vector_goes_before_the_next_one_is_read_whatever_becomes_of_that(page):
+    gone, read = (
+        next(one for one in page.fns.values() if one.name == name)
+        for name in ("on_vector_gone", "on_vector")
+    )
+
+    assert gone.fn() == (None, False)
+    assert [place for place, _ in gone.targets] == [field_of(page, "voice-vector")._id]
+    assert gone.inputs == [], "nothing that a browser sends can stop it"
+    assert [one._id for one in gone.outputs] == [read.outputs[0]._id, read.outputs[2]._id]
+    assert read.trigger_after == gone._id
+    assert not read.trigger_only_on_success
+
+
+@pytest.mark.usefixtures("tiny_speecht5")
+def test_a_consent_for_one_voice_is_none_for_another_that_is_held_too(page, upload, vector):
+    another = next(one for one in page.fns.values() if one.name == "on_another_kind")
+    assert (field_of(page, "voice-model")._id, "change") in another.targets
+    assert another.outputs[1]._id == field_of(page, "voice-consent")._id
+    kind = another.inputs[1].value
+    heard, _, voice, _ = handler(page, "on_recording")(str(upload()), None)
+    assert another.fn("pocket-tts", kind) == ("recording", gr.skip()), "the same recording"
+    kind, _ = another.fn("speecht5", kind)
+    held, *_ = handler(page, "on_vector")(str(vector), "speecht5")
+
+    assert another.fn("speecht5", kind) == (kind, gr.skip())
+    assert another.fn("no such model", kind) == (gr.skip(), gr.skip())
+    kind, consent = another.fn("echo", kind)  # the box was ticked for the x-vector
+
+    asked = {**REQUEST.model_dump(), "voice": voice, "transcript": "", "watermark": True}
+    with pytest.raises(gr.Error, match="tick the box if that person agreed"):
+        list(handler(page, "on_speak")(**asked, consent=consent, heard=heard, vector=held))
+    assert (kind, consent) == ("recording", False)
 
 
 def test_an_x_vector_is_asked_for_by_the_models_that_take_one():
@@ -324,6 +371,13 @@ def test_the_words_that_were_read_along_come_back_with_the_settings():
     recipe = Recipe(request=request, transcript="What was said.")
 
     assert settings_of(recipe, shared=False)["transcript"]["value"] == "What was said."
+
+
+def test_a_file_of_an_x_vector_asks_for_an_x_vector():
+    fields = {"voice": "reference:0123456789abcdef", "sampler": "native"}
+    recipe = Recipe(request=REQUEST.model_copy(update=fields | {"model": "speecht5"}))
+
+    assert voice_missing(recipe, shared=False).startswith("It was made from an x-vector, which")
 
 
 @pytest.mark.parametrize("voice", ["reference:0123456789abcdef", "somebody-elses"])

@@ -85,3 +85,19 @@ def test_a_candidate_is_not_named_by_a_seed_that_did_not_make_it(model):
     assert "seed 5, candidate 3 of 3, from" in recipe_line(recipe)
     alone = Recipe(request=VoiceRequest(**fields))
     assert seed_words(alone) == "seed 5"
+
+
+@pytest.mark.parametrize(
+    ("model", "source"),
+    [
+        ("speecht5", "an x-vector"),
+        ("csm", "a recording"),
+        ("a-model-of-elsewhere", "a recording or an x-vector"),
+    ],
+)
+def test_a_file_tells_what_kind_of_voice_it_was_made_from(model, source):
+    fields = {"text": "So be it.", "model": model, "sampler": "native"}
+    own = Recipe(request=VoiceRequest(**fields, voice="reference:0123456789abcdef"))
+    assert recipe_line(own).endswith(f", from {source}")
+    named = Recipe(request=VoiceRequest(**fields, voice="ada"))
+    assert recipe_line(named).endswith(", from voice ada")

@@ -151,11 +151,14 @@ class Cloning:
 
 def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
     """Return where the voice of a recipe is to be found again, with the words it was read with."""
+    from diffusion_bench.backends.voice.catalog import own_voice_of
+
     made_with = recipe.request.voice
     if made_with.startswith("reference:"):
         if source.reference is None:
+            own = own_voice_of(recipe.request.model)
             raise ValueError(
-                f"{file.name} was made from a recording, which is not in it: add --reference"
+                f"{file.name} was made from {own}, which is not in it: add --reference"
             )
         return replace(source, transcript=source.transcript or recipe.transcript)
     if recipe.voice_digest is None:

@@ -82,6 +82,7 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
             files = file_fields()
     _wire_voice(speaking, fields, heard)
     _wire_vector(speaking, fields, vector)
+    _wire_consent(speaking, fields)
     _wire_leaving(page, heard, vector)
     _wire_list(speaking, fields, page, tab)
     _wire_kept(speaking, fields, heard, vector)
@@ -131,19 +132,42 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
     fields["model"].change(on_another_model, [fields["model"], heard], fields["report"], **HIDDEN)
 
 
+def _wire_consent(speaking: Speaking, fields: Fields) -> None:
+    """Let the consent go when a model is chosen that would speak with another voice.
+
+    A recording and an x-vector may be held at once, each somebody's: the tick was for one of them.
+    """
+    taken = gr.State(check_voice_model(fields["model"].value, shared=speaking.shared).takes)
+
+    def on_another_kind(model: str, before: str) -> tuple[Any, ...]:
+        try:
+            takes = check_voice_model(model, shared=speaking.shared).takes
+        except ValueError:  # which is said when it is to speak
+            return gr.skip(), gr.skip()
+        return takes, gr.skip() if takes == before else False
+
+    # Not `input`: a file that settings are read from changes the model too.
+    fields["model"].change(
+        on_another_kind, [fields["model"], taken], [taken, fields["consent"]], **HIDDEN
+    )
+
+
 def _wire_vector(speaking: Speaking, fields: Fields, vector: gr.State) -> None:
+    def on_vector_gone() -> tuple[Any, ...]:
+        """Let the numbers go, and the consent with them, whatever becomes of the next file."""
+        return None, False
+
     def on_vector(path: str | None, model: str) -> tuple[Any, ...]:
-        """Hold the numbers of a file. Those before it go, and the consent with them."""
+        """Hold the numbers of a file. They need a consent of their own."""
         if not path:
             return None, gr.skip(), False
         try:
             return read_vector(Path(path), model, speaking.uploads), OWN_RECORDING, False
         except ValueError as error:
-            # Not raised: the voice before it must not be spoken with in its place.
             gr.Warning(in_one_line(error))
             return None, gr.skip(), False
 
-    fields["vector"].change(
+    fields["vector"].change(on_vector_gone, None, [vector, fields["consent"]], **HIDDEN).then(
         on_vector,
         _pick(fields, ("vector", "model")),
         [vector, *_pick(fields, ("voice", "consent"))],

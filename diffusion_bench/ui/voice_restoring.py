@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffusion_bench.backends.voice.catalog import own_voice_of
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import REFERENCE, find_voice
 from diffusion_bench.ui.complaints import in_one_line
@@ -35,7 +36,7 @@ def voice_missing(recipe: Recipe, *, shared: bool) -> str:
     """Return why a recipe's voice has to be chosen anew, as a sentence; empty where it is here."""
     name, model = recipe.request.voice, recipe.request.model
     if name.startswith(REFERENCE):
-        return "It was made from a recording, which is not in it: choose the same one."
+        return f"It was made from {own_voice_of(model)}, which is not in it: choose the same one."
     if name not in [here for _, here in voice_choices(shared=shared)]:
         return "Its voice is not on this machine: choose another."
     try:

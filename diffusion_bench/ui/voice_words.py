@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from diffusion_bench.audio.recording import ReferenceReport
 from diffusion_bench.audio.watermark import Detection
 from diffusion_bench.backends.catalog import UnknownModel
-from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.catalog import find_voice_model, own_voice_of
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.backends.voice.voices import REFERENCE
 from diffusion_bench.pronunciation.marks import spoken_chars
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Speech, VoiceStep
@@ -175,7 +176,8 @@ def _share(similarity: float) -> str:
 def recipe_line(recipe: Recipe) -> str:
     """Return what made a file, in one line."""
     request = recipe.request
-    source = "a recording" if request.voice.startswith("reference:") else f"voice {request.voice}"
+    own = request.voice.startswith(REFERENCE)
+    source = own_voice_of(request.model) if own else f"voice {request.voice}"
     return (
         f"{request.model}, {request.sampler}, {request.steps} steps, "
         f"{seed_words(recipe)}, from {source}"

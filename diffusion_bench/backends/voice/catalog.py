@@ -99,6 +99,15 @@ def encodes_alike(model: str, other: str) -> bool:
     return (one.family, one.location) == (another.family, another.location)
 
 
+def own_voice_of(model: str) -> str:
+    """Return what a voice is that a person brings to a model; of one not known here, either."""
+    try:
+        takes = find_voice_model(model).takes
+    except UnknownModel:
+        return "a recording or an x-vector"
+    return "an x-vector" if takes == "x-vector" else "a recording"
+
+
 def load_voice_model(
     model: VoiceEntry | str, *, device: str, precision: PrecisionName
 ) -> VoiceModel:
