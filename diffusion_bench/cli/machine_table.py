@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from diffusion_bench.hardware.quantities import (
     CANNOT_TELL,
     GPU,
+    HOST,
     Quantity,
     Shown,
+    gpu_of,
     gpu_rows,
     gpu_title,
     host_rows,
@@ -90,6 +92,37 @@ def machine_line(readings: Sequence[Reading]) -> str:
         told = (rows[name] for name in ("use", "memory in use", "power", "temperature"))
         parts.append(f"GPU {gpu.index} {', '.join(told)}")
     return "; ".join(parts)
+
+
+def extremes(readings: Sequence[Reading]) -> tuple[Reading, ...]:
+    """Return two readings at most that keep the least and the most of each quantity of all.
+
+    They are of the moment, and of the GPUs, of the newest one.
+    """
+    return tuple(readings) if len(readings) <= 2 else (_all(min, readings), _all(max, readings))
+
+
+def _all(pick: Callable[..., Any], readings: Sequence[Reading]) -> Reading:
+    newest = readings[-1]
+    hosts = [reading.host for reading in readings]
+    cores = [host.core_percents for host in hosts if host.core_percents]
+    host = _each(pick, hosts, HOST)
+    if cores:
+        host = host.model_copy(update={"core_percents": pick(cores, key=max)})
+    gpus = [
+        _each(pick, [same for each in readings if (same := gpu_of(each, gpu.index))], GPU)
+        for gpu in newest.gpus
+    ]
+    return newest.model_copy(update={"host": host, "gpus": tuple(gpus)})
+
+
+def _each(pick: Callable[..., Any], records: Sequence[Any], quantities: Sequence[Quantity]) -> Any:
+    fields = [quantity.field for quantity in quantities]
+    told = {name: [getattr(record, name) for record in records] for name in fields}
+    known = {name: [v for v in values if v is not None] for name, values in told.items()}
+    return records[-1].model_copy(
+        update={name: pick(values) for name, values in known.items() if values}
+    )
 
 
 def sparkline(row: Shown, at_s: Sequence[float]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from diffusion_bench.hardware.sampler import Sampler
     from diffusion_bench.records import Reading
 
+FRAME_S = 0.25  # drawing takes time from reading: no more than 4 frames a second
 CLOSED_PIPE = (errno.EPIPE, errno.EINVAL)  # Windows says the other
 
 
@@ -50,10 +52,13 @@ def print_json(readings: Iterator[Reading]) -> None:
 
 
 def show_live(readings: Iterator[Reading], console: Console) -> None:
-    """Show each reading with the last minutes: in place in a terminal, else as a line."""
+    """Show readings with the last minutes: in place in a terminal, else each as a line.
+
+    In place they are drawn 4 times a second at most, and the last one is.
+    """
     from rich.live import Live
 
-    from diffusion_bench.cli.machine_table import SHOWN_S, fitting_table, machine_line
+    from diffusion_bench.cli.machine_table import SHOWN_S, extremes, fitting_table, machine_line
 
     if not console.is_terminal:
         with until_the_pipe_closes():
@@ -63,11 +68,25 @@ def show_live(readings: Iterator[Reading], console: Console) -> None:
     kept: deque[Reading] = deque()
     blocks = not (console.legacy_windows or console.options.ascii_only)
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        for reading in readings:
-            kept.append(reading)
-            while reading.at_s - kept[0].at_s > SHOWN_S:
+        for frame in _frames(readings):
+            while kept and frame[-1].at_s - kept[0].at_s > SHOWN_S:
                 kept.popleft()
-            live.update(fitting_table(list(kept), console.height, blocks=blocks), refresh=True)
+            shown = [*kept, *frame]
+            live.update(fitting_table(shown, console.height, blocks=blocks), refresh=True)
+            kept.extend(extremes(frame))
+
+
+def _frames(readings: Iterator[Reading]) -> Iterator[list[Reading]]:
+    """Yield the readings from one frame to the next, which are at least `FRAME_S` apart."""
+    frame: list[Reading] = []
+    drawn_s = -math.inf
+    for reading in readings:
+        frame.append(reading)
+        if reading.at_s - drawn_s >= FRAME_S:
+            yield frame
+            frame, drawn_s = [], reading.at_s
+    if frame:
+        yield frame
 
 
 @contextmanager
