@@ -12,9 +12,11 @@ from diffusion_bench.bench.estimate import (
     estimate_s,
     judging_s,
     step_work,
+    timed_call,
     timed_calls,
 )
 from diffusion_bench.records import ImageRequest, QualityPlan
+from diffusion_bench.reports.schema import Cell, Extrapolation
 
 PER_STEP_S, PER_PIXEL_S = 2e-3, 3e-8
 
@@ -94,10 +96,33 @@ def test_guidance_passes_every_pixel_twice() -> None:
     assert step_work(ask(10, 64, batch=2, guidance_scale=1.0)) == 10 * 64 * 64 * 2
 
 
+def cut_cell(cell: Cell) -> Cell:
+    measured = Extrapolation(measured_steps=len(cell.samples[0].step_s), rule="at their pace")
+    return cell.model_copy(update={"extrapolation": measured})
+
+
 def test_a_cell_counts_with_the_steps_that_were_run_of_it() -> None:
     """A cell of 1000 steps that was timed on four took what four take."""
-    cell = make_cell(wall_s=[4.0, 5.0], step_s=[1.0] * 4, steps=1000)
+    cell = cut_cell(make_cell(wall_s=[4.0, 5.0], step_s=[1.0] * 4, steps=1000))
     assert timed_calls(cell) == [
         TimedRequest(cell.request.model_copy(update={"steps": 4}), wall_s) for wall_s in (4.0, 5.0)
     ]
     assert timed_calls(make_cell(status="oom")) == []
+
+
+def test_a_cell_foretells_itself_whatever_steps_its_sampler_takes() -> None:
+    """Heun takes 39 steps where 20 are asked for, and six where it is cut after six."""
+    whole = make_cell(wall_s=[3.9], step_s=[0.1] * 39, steps=20, sampler="native")
+    assert estimate_s([whole.request], timed_calls(whole)) == pytest.approx(3.9)
+    cut = cut_cell(make_cell(wall_s=[0.6], step_s=[0.1] * 6, steps=20, sampler="native"))
+    asked = timed_call(cut.request, measured_steps=6)
+    assert estimate_s([asked], timed_calls(cut)) == pytest.approx(0.6)
+
+
+def test_two_calls_a_step_of_a_models_own_sampler_do_not_slow_the_others() -> None:
+    heun = make_cell(wall_s=[3.9], step_s=[0.1] * 39, steps=20, sampler="native")
+    ddim = make_cell(wall_s=[2.0], step_s=[0.1] * 20, steps=20)
+    known = timed_calls(heun) + timed_calls(ddim)
+    for sampler, wall_s in (("native", 3.9), ("ddim", 2.0), ("ddpm", 2.0)):
+        assert estimate_s([ask(sampler=sampler, side=128)], known) == pytest.approx(wall_s)
+    assert estimate_s([heun.request], timed_calls(ddim)) is None

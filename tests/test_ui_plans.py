@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from fakes import make_cell, make_report
@@ -9,7 +10,7 @@ from huggingface_hub import constants
 from tiny_echo import save_tiny_echo
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.bench.cell_run import IDLE_S
+from diffusion_bench.bench.cell_run import FORGOTTEN_S, IDLE_S
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
@@ -111,8 +112,45 @@ def test_the_duration_counts_repeats_and_warmups():
     timed = known_times([make_report(make_cell(wall_s=[6.0], steps=6))], HERE)
 
     # 4 repeats of 6 s, 2 warm-ups of 3 of the 6 steps, and a look at the quiet machine
-    assert duration_s(sweep, timed) == pytest.approx(4 * 6 + 2 * 3 + IDLE_S)
-    assert duration_s(sweep, []) is None
+    assert duration_s(sweep, timed, on_gpu=False) == pytest.approx(4 * 6 + 2 * 3 + IDLE_S)
+    assert duration_s(sweep, [], on_gpu=False) is None
+
+
+def test_each_round_of_a_cell_has_its_warmups_and_rests_and_longer_ones_on_a_card() -> None:
+    text = 'name = "x"\nrepeats = 4\nwarmups = 2\nrounds = 3\n[axes]\nsampler=["ddim"]\nsteps=[6]'
+    sweep = parse_sweep(text)
+    on_gpu = make_report(make_cell(wall_s=[6.0], steps=6), gpu="RTX")
+    there = HERE.model_copy(update={"gpus": (GpuInfo(index=0, name="RTX"),)})
+    timed = known_times([on_gpu], there)
+
+    calls_s = 4 * 6 + 3 * 2 * 3
+    assert duration_s(sweep, timed, on_gpu=False) == pytest.approx(calls_s + 3 * IDLE_S)
+    on_card_s = calls_s + 3 * (IDLE_S + FORGOTTEN_S)
+    assert duration_s(sweep, timed, on_gpu=True) == pytest.approx(on_card_s)
+    # Nobody visits a cell more often than it has calls.
+    many = sweep.model_copy(update={"rounds": 100})
+    most_s = 4 * (6 + 2 * 3 + IDLE_S)
+    assert duration_s(many, timed, on_gpu=False) == pytest.approx(most_s)
+
+
+def test_a_plan_on_a_card_tells_the_rests_of_the_card() -> None:
+    reports = SimpleNamespace(measured_with=lambda cpu: [make_report(make_cell(wall_s=[1.0]))])
+    text = 'name = "x"\nrepeats = 100\nrounds = 100\n[axes]\nsampler = ["ddim"]\nsteps = [20]'
+    told = {
+        device: Planning(
+            SimpleNamespace(device=device), None, reports, lambda: HERE, shared=False
+        ).describe(text)
+        for device in ("cpu", "cuda:0")
+    }
+    assert "about 2 min 45 s," in told["cpu"], told
+    assert "about 4 min 45 s," in told["cuda:0"], told
+
+
+def test_a_guests_warmups_count_in_every_round() -> None:
+    text = 'name = "x"\nrepeats = 90\nwarmups = 2\nrounds = 90\n[axes]\nsampler=["ddim"]\nsteps=[2]'
+    assert read_plan(text.replace("rounds = 90", "rounds = 1"), shared=True)
+    with pytest.raises(ValueError, match=r"this one makes 270 \(1 cells, 90 repeats, 180 warm-ups"):
+        read_plan(text, shared=True)
 
 
 def test_the_duration_is_of_the_steps_that_are_run_and_of_what_is_sustained():
@@ -125,9 +163,8 @@ def test_the_duration_is_of_the_steps_that_are_run_and_of_what_is_sustained():
     cell = make_cell(wall_s=[6.0], step_s=[1.0] * 6, steps=1000)
     cell = cell.model_copy(update={"extrapolation": extrapolation})
 
-    assert duration_s(long, known_times([make_report(cell)], HERE)) == pytest.approx(
-        4 * 6 + 3 + IDLE_S + 60
-    )
+    timed = known_times([make_report(cell)], HERE)
+    assert duration_s(long, timed, on_gpu=False) == pytest.approx(4 * 6 + 3 + IDLE_S + 60)
 
 
 def test_a_probe_finds_how_long_without_a_report(tmp_path):
@@ -201,8 +238,9 @@ def test_a_plan_counts_the_pictures_that_are_drawn_to_be_judged() -> None:
     text = 'name = "x"\nrepeats = 5\n[axes]\nsampler = ["ddim"]\nsteps = [10]\n'
     cell = make_cell(wall_s=[2.0, 2.0], steps=10)
     timed = known_times([make_report(cell)], HERE)
-    plain = duration_s(parse_sweep(text), timed)
-    judged = duration_s(parse_sweep(text + "[quality]\npictures = 30\n"), timed)
+    plain = duration_s(parse_sweep(text), timed, on_gpu=False)
+    to_judge = parse_sweep(text + "[quality]\npictures = 30\n")
+    judged = duration_s(to_judge, timed, on_gpu=False)
     assert plain is not None
     assert judged == pytest.approx(plain + 30 * 2.0)
 

@@ -26,6 +26,22 @@ FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cel
 TIME_LIMIT_S = 1800.0
 
 
+def rest_s(visits: int, *, on_gpu: bool) -> float:
+    """Return the seconds that so many visits let the machine rest.
+
+    The first visit of a process does not wait for its card, so that it is a little less.
+    """
+    return visits * (IDLE_S + (FORGOTTEN_S if on_gpu else 0.0))
+
+
+def visits_of(calls: float, rounds: int) -> int:
+    """Return in how many visits a cell makes its calls where so many rounds are left, at least 1.
+
+    A stop rule that asks for more calls than planned has them in more visits.
+    """
+    return max(1, min(rounds, math.ceil(calls)))
+
+
 def _calls_now(plan: Plan, earlier: Cell | None) -> int | None:
     """Return a visit's calls: what is left of them, shared out over the rounds that are left.
 

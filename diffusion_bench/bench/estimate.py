@@ -4,7 +4,8 @@
 
 Of speech, characters stand for the pixels. The first term is the fixed cost of a step (launches,
 small layers), the second grows with the work. Both are fitted to what was timed, per model,
-precision and speed.
+precision and speed, and apart where a model's own sampler draws: it may call the network twice a
+step. Steps are those asked for, not those that a sampler makes of them (39 of 20).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.records import ImageRequest, QualityPlan, Request
 from diffusion_bench.reports.schema import Cell
 
@@ -27,12 +29,32 @@ class TimedRequest(NamedTuple):
 
 
 def timed_calls(cell: Cell) -> list[TimedRequest]:
-    """Return the timed calls of a cell, each with the steps that were really run of it."""
+    """Return the timed calls of a cell, those that were cut with the steps that were run of them.
+
+    A whole call has the steps it was asked for, however many its sampler made of them.
+    """
     return [
-        TimedRequest(cell.request.model_copy(update={"steps": len(sample.step_s)}), sample.wall_s)
+        TimedRequest(
+            _of_steps(cell.request, len(sample.step_s)) if cell.extrapolation else cell.request,
+            sample.wall_s,
+        )
         for sample in cell.samples
         if sample.step_s
     ]
+
+
+def timed_call(request: Request, measured_steps: int | None) -> Request:
+    """Return a request with the steps of a timed call of it, cut after `measured_steps`."""
+    return _of_steps(request, cut(request, measured_steps) or request.steps)
+
+
+def warmup_call(request: Request) -> Request:
+    """Return a request with the steps of a warm-up of it."""
+    return _of_steps(request, min(request.steps, WARMUP_STEPS))
+
+
+def _of_steps(request: Request, steps: int) -> Request:
+    return request.model_copy(update={"steps": steps})
 
 
 def step_work(request: Request) -> float:
@@ -44,7 +66,7 @@ def step_work(request: Request) -> float:
 def estimate_s(requests: Iterable[Request], timed: Iterable[TimedRequest]) -> float | None:
     """Return the seconds one call of each request will take together.
 
-    `None` when a model, precision and speed among them has never been timed.
+    `None` when a `family` among them has never been timed.
     """
     each = call_estimates_s(requests, timed)
     return None if each is None else sum(each)
@@ -54,7 +76,7 @@ def call_estimates_s(
     requests: Iterable[Request], timed: Iterable[TimedRequest]
 ) -> list[float] | None:
     """Return the seconds of one call of each request; `None` as for `estimate_s`."""
-    by_family: dict[tuple[str, str, str], list[TimedRequest]] = {}
+    by_family: dict[tuple[str, ...], list[TimedRequest]] = {}
     for known in timed:
         by_family.setdefault(family(known.request), []).append(known)
     costs = {each: _fit(calls) for each, calls in by_family.items()}
@@ -84,10 +106,15 @@ def judging_s(
     return sum(count * call_s for count, call_s in zip(counts, each_s, strict=True))
 
 
-def family(request: Request) -> tuple[str, str, str]:
-    """Return what requests share whose times follow from each other's: model, precision, speed."""
+def family(request: Request) -> tuple[str, str, str, str]:
+    """Return what requests share whose times follow from each other's.
+
+    It is model, precision, speed, and "native" where the model's own sampler draws: the others call
+    the network once a step, that one (Heun) may do so twice.
+    """
     how = str(request.speed) if isinstance(request, ImageRequest) else ""
-    return request.model, request.precision, how
+    own = request.sampler if request.sampler == "native" else ""
+    return request.model, request.precision, how, own
 
 
 def _fit(timed: list[TimedRequest]) -> tuple[float, float]:

@@ -29,7 +29,7 @@ class Progress(Record):
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.
 
-    `remaining_s` is `None` until a cell of every model and precision has been timed.
+    `remaining_s` is `None` until a cell of every `estimate.family` has been timed.
     """
 
     kind: Kind

@@ -11,9 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 
-from diffusion_bench.bench.cell_run import CellRun
-from diffusion_bench.bench.estimate import call_estimates_s, judging_s, timed_calls
-from diffusion_bench.bench.measure import cut
+from diffusion_bench.bench.cell_run import CellRun, rest_s, visits_of
+from diffusion_bench.bench.estimate import (
+    call_estimates_s,
+    judging_s,
+    timed_call,
+    timed_calls,
+    warmup_call,
+)
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.shared import run_shared
@@ -102,11 +107,6 @@ class _Run:
         self._estimate_remaining()
         yield self._progress("cell" if done else "round", request, cell=cell)
 
-    def _as_run(self, request: Request) -> Request:
-        """Return a request with the steps that are really run of it."""
-        steps = cut(request, self._plan.measured_steps) or request.steps
-        return request.model_copy(update={"steps": steps})
-
     def _progress(
         self,
         kind: Kind,
@@ -130,15 +130,21 @@ class _Run:
 
         After a visit only: a heartbeat that fits lines would take time from what is measured.
         """
-        self._remaining_s = None
-        calls_s = call_estimates_s(map(self._as_run, self._left), self._timed)
-        if calls_s is None or not self._timed:
+        plan, self._remaining_s = self._plan, None
+        once = [timed_call(request, plan.measured_steps) for request in self._left]
+        calls_s = call_estimates_s(once, self._timed)
+        warmups_s = call_estimates_s(map(warmup_call, self._left), self._timed)
+        if calls_s is None or warmups_s is None or not self._timed:
             return
         ended = [len(c.samples) for c in self._cells.values() if c.samples and c.stop_reason]
-        expected = fmean(ended) if ended else float(self._plan.repeats)
+        expected = fmean(ended) if ended else float(plan.repeats)
         # Pictures are judged once a cell, after its last call, and of all its steps.
-        self._remaining_s = judging_s(self._left, self._plan.quality, self._timed)
-        for request, call_s in zip(self._left, calls_s, strict=True):
+        self._remaining_s = judging_s(self._left, plan.quality, self._timed)
+        on_gpu = plan.device.startswith("cuda")
+        for request, call_s, warmup_s in zip(self._left, calls_s, warmups_s, strict=True):
             cell = self._cells.get(self._bench.header.cell_id(request))
-            self._remaining_s += call_s * max(1.0, expected - (len(cell.samples) if cell else 0))
-            self._remaining_s += 0.0 if cell else self._plan.sustain_s or 0.0
+            calls = max(1.0, expected - (len(cell.samples) if cell else 0))
+            visits = visits_of(calls, plan.rounds - (len(cell.visits) if cell else 0))
+            self._remaining_s += calls * call_s + visits * plan.warmups * warmup_s
+            self._remaining_s += rest_s(visits, on_gpu=on_gpu)
+            self._remaining_s += 0.0 if cell else plan.sustain_s or 0.0

@@ -11,16 +11,17 @@ from typing import Any
 import diffusion_bench
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice.voices import find_voice
-from diffusion_bench.bench.cell_run import IDLE_S
+from diffusion_bench.bench.cell_run import rest_s, visits_of
 from diffusion_bench.bench.estimate import (
     TimedRequest,
     estimate_s,
     family,
     judging_s,
     step_work,
+    timed_call,
     timed_calls,
+    warmup_call,
 )
-from diffusion_bench.bench.measure import WARMUP_STEPS, cut
 from diffusion_bench.bench.sweep import TIME_LIMIT_S, Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
@@ -92,23 +93,27 @@ class Planning:
         """
         sweep = read_plan(text, shared=self._shared)
         timed = known_times(self._reports.measured_with(self._here().cpu), self._here())
-        return plan_line(sweep, duration_s(sweep, timed), "the saved reports")
+        return plan_line(sweep, self._duration_s(sweep, timed), "the saved reports")
 
     def probe(self, text: str) -> Iterator[str]:
-        """Time two tiny generations of each model, precision and speed; yield the plan's line."""
+        """Time two tiny generations of each `family` of cells; yield the plan's line."""
         sweep = read_plan(text, shared=self._shared)
         yield "Probing: two tiny generations of each model."
         with closing(self._jobs.watch(partial(self._time, sweep))) as events:
             for event in events:
                 match event:
                     case Done(timed):
-                        yield plan_line(sweep, duration_s(sweep, timed), "a probe of a few steps")
+                        duration = self._duration_s(sweep, timed)
+                        yield plan_line(sweep, duration, "a probe of a few steps")
                     case Waiting(before):
                         yield waiting_words(before)
                     case str():
                         yield event
                     case _:
                         yield ""
+
+    def _duration_s(self, sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
+        return duration_s(sweep, timed, on_gpu=self._engine.device.startswith("cuda"))
 
     def _time(self, sweep: Sweep, job: Job) -> list[TimedRequest]:
         smallest: dict[tuple[str, ...], Request] = {}
@@ -190,11 +195,12 @@ def _check_shared(sweep: Sweep) -> None:
             check_voice_limits(cell)
         else:
             check_limits(cell)
-    calls = len(cells) * (sweep.repeats + sweep.warmups)
+    warmups = _warmups(sweep)
+    calls = len(cells) * (sweep.repeats + warmups)
     if calls > MAX_SHARED_CALLS:
         raise ValueError(
             f"this app is shared: a sweep may make {MAX_SHARED_CALLS} calls at most, and this one "
-            f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {sweep.warmups} warm-ups)"
+            f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {warmups} warm-ups)"
         )
     _check_work(sweep)
 
@@ -208,8 +214,8 @@ def _check_work(sweep: Sweep) -> None:
         steps, amount = SHARED_VOICE_LIMITS["steps"], MAX_SHARED_TEXT
         largest = f"texts of {amount} characters"
     most = LARGEST_SHARED * steps * amount * 2  # with guidance
-    once, warmups = _calls(sweep)
-    work = sweep.repeats * sum(map(step_work, once)) + sweep.warmups * sum(map(step_work, warmups))
+    once, warmups = (sum(map(step_work, calls)) for calls in _calls(sweep))
+    work = sweep.repeats * once + _warmups(sweep) * warmups
     if work > most:
         raise ValueError(
             f"this app is shared: a sweep may be as much work as {LARGEST_SHARED} {largest} in "
@@ -249,8 +255,8 @@ def _is_of(report: Report, here: MachineInfo) -> bool:
     return there.cpu == here.cpu and gpus == [gpu.name or "unknown" for gpu in here.gpus]
 
 
-def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
-    """Return the seconds a sweep takes at least, warm-ups too.
+def duration_s(sweep: Sweep, timed: Sequence[TimedRequest], *, on_gpu: bool) -> float | None:
+    """Return the seconds a sweep takes at least, with the warm-ups and rests of every round.
 
     `None` where a model was never timed. A stop rule may ask for more calls than `repeats`.
     """
@@ -261,23 +267,21 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest]) -> float | None:
     if once_s is None or warmup_s is None:
         return None
     cells = sweep.requests()
-    beside_s = len(cells) * (IDLE_S + (sweep.sustain_s or 0.0))
+    rests_s = rest_s(len(cells) * visits_of(sweep.repeats, sweep.rounds), on_gpu=on_gpu)
+    beside_s = rests_s + len(cells) * (sweep.sustain_s or 0.0)
     beside_s += judging_s(cells, sweep.quality, timed)
-    return sweep.repeats * once_s + sweep.warmups * warmup_s + beside_s
+    return sweep.repeats * once_s + _warmups(sweep) * warmup_s + beside_s
+
+
+def _warmups(sweep: Sweep) -> int:
+    """Return the warm-ups of a cell: each of its visits has its own."""
+    return sweep.warmups * visits_of(sweep.repeats, sweep.rounds)
 
 
 def _calls(sweep: Sweep) -> tuple[list[Request], list[Request]]:
-    """Return one timed call of each cell and one warm-up of each, with the steps they really run.
-
-    A timed call of many steps is cut where the sweep says so.
-    """
+    """Return one timed call of each cell, and one warm-up of each, with the steps they run."""
     cells = sweep.requests()
-    once = [_of_steps(cell, cut(cell, sweep.measured_steps) or cell.steps) for cell in cells]
-    return once, [_of_steps(cell, min(cell.steps, WARMUP_STEPS)) for cell in cells]
-
-
-def _of_steps(cell: Request, steps: int) -> Request:
-    return cell.model_copy(update={"steps": steps})
+    return [timed_call(cell, sweep.measured_steps) for cell in cells], list(map(warmup_call, cells))
 
 
 def plan_line(sweep: Sweep, duration: float | None, source: str) -> str:

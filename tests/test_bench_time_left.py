@@ -1,0 +1,68 @@
+"""The time left of a sweep has the warm-ups and the rests of every visit that is to come."""
+
+from __future__ import annotations
+
+import pytest
+from simulated_card import Card, open_bench
+
+from diffusion_bench.bench.cell_run import FORGOTTEN_S, IDLE_S, CellRun, rest_s
+from diffusion_bench.bench.runner import _Run
+from diffusion_bench.bench.setup import Bench
+from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.schema import Cell
+
+CELLS = [ImageRequest(prompt="a cat", steps=4, seed=seed) for seed in (1, 2)]
+CALL_S, WARMUP_S = 2.0, 2.0 * 3 / 4  # of the card, and three of the four steps of that
+
+
+def visited(bench: Bench, card: Card, earlier: Cell | None = None) -> tuple[Cell, float]:
+    """Return the first cell after a visit, more to come, and the seconds the machine rested."""
+    rested: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rested.append(seconds)
+        card.pass_time(seconds)
+
+    run = CellRun(bench, CELLS[0], 0, earlier, clock=card.clock, rest=rest)
+    run.prepare([earlier] if earlier else [])
+    for _ in run.events():
+        pass
+    return run.cell().model_copy(update={"stop_reason": None}), sum(rested)
+
+
+def left_s(bench: Bench, *cells: Cell) -> float | None:
+    """Return what is left of a report with those cells, as it is gone on with."""
+    before = bench.before.model_copy(update={"cells": cells})
+    return next(_Run(bench._replace(before=before)).events()).remaining_s
+
+
+def test_the_rests_that_are_reckoned_with_are_those_that_are_taken() -> None:
+    card = Card()
+    bench = open_bench(card, *CELLS, rounds=3, repeats=3)
+    cell, first_s = visited(bench, card)
+    _, later_s = visited(bench, card, cell)
+    assert first_s == rest_s(1, on_gpu=False)
+    assert later_s == rest_s(1, on_gpu=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "a_rest_s"), [("cuda:0", IDLE_S + FORGOTTEN_S), ("cpu", IDLE_S)], ids=["card", "CPU"]
+)
+def test_each_visit_that_is_left_has_its_calls_its_warmups_and_its_rest(
+    device: str, a_rest_s: float
+) -> None:
+    card = Card()
+    bench = open_bench(card, *CELLS, rounds=3, repeats=3, warmups=2, device=device)
+    cell, _ = visited(bench, card)
+    assert len(cell.samples) == 1
+    a_visit_s = CALL_S + 2 * WARMUP_S + a_rest_s
+    assert left_s(bench, cell) == pytest.approx((2 + 3) * a_visit_s)
+    assert left_s(bench) is None
+
+
+def test_calls_beyond_the_rounds_are_one_more_visit() -> None:
+    card = Card()
+    bench = open_bench(card, CELLS[0], rounds=1, repeats=3)
+    cell, _ = visited(bench, card)
+    a_visit_s = CALL_S + WARMUP_S + IDLE_S + FORGOTTEN_S
+    assert left_s(bench, cell) == pytest.approx(a_visit_s)
