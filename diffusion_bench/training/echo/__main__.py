@@ -35,7 +35,7 @@ def main(
         Path | None,
         typer.Option(help="An exported model, to go on with; its vocoder is kept as it is."),
     ] = None,
-    speakers: Annotated[int, typer.Option(help="Speakers of the corpus.")] = 420,
+    speakers: Annotated[int, typer.Option(help="Speakers of the corpus.")] = 620,
     utterances: Annotated[int, typer.Option(help="Sentences of each.")] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
@@ -74,11 +74,10 @@ def _train_acoustic(corpus: Corpus, folder: Path, start: Path | None, device: st
 
 def _vocoder(work: Path, start: Path | None) -> MelVocoder:
     """Return the vocoder that was trained, or that of the model gone on with."""
-    vocoder: MelVocoder
-    if start is not None:
-        vocoder = EchoPipeline.from_pretrained(start).vocoder
+    vocoder: MelVocoder = MelVocoder()
+    if start is not None:  # its weights only: a loaded network remembers the folder it came from
+        vocoder.load_state_dict(EchoPipeline.from_pretrained(start).vocoder.state_dict())
     else:
-        vocoder = MelVocoder()
         restore(vocoder, work / "vocoder")
     return vocoder
 

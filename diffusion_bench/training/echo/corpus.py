@@ -34,7 +34,7 @@ from diffusion_bench.training.echo.speakers import (
 )
 
 PLAIN = 5_000_000  # from here on, flite's voices as they are
-PLAIN_UTTERANCES = 200  # of each: with 10 of each altered one, a sixth of what is heard
+PLAIN_UTTERANCES = 100  # of each: with 10 of each altered one, a sixteenth of what is heard
 HELD_OUT = 10_000_000  # speakers from here on are never trained on
 LONGEST_S = 9.0
 
