@@ -54,6 +54,7 @@ def test_denoising_is_seen_step_by_step_and_saved(visit):
 
 def test_the_u_net_fits_on_a_phone(visit):
     visit.page.set_viewport_size(PHONE)
+    visit.page.get_by_label("More tabs").first.wait_for()  # the tabs have moved by then
     look(visit, "unet", "U-Net")
     visit.has_text("#look-unet-status", r"million parameters")
     visit.has_lines("#look-unet-figure")

@@ -73,7 +73,7 @@ def clone_a_recording_of_ones_own(visit):
     )
     page.click("#voice-speak")
     visit.has_text("#voice-status", "^Error: a voice belongs to the person")
-    page.get_by_label("The person who speaks in the recording").check()
+    page.locator("#voice-consent input").check()
     page.click("#voice-speak")
     visit.has_text("#voice-status", "real-time factor")
 
