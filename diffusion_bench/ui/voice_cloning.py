@@ -42,6 +42,7 @@ from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missi
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
 ON_ITS_WAY_S = 0.3  # an update that was sent before the click
+LATEST_S = 1.5  # and one that comes late
 AT_ONCE = 8  # viewers that may wait for the device
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -284,7 +285,7 @@ def _wire_speak(
         [shown["progress"], shown["status"], shown["live"]],
         cancels=[running],
         **HIDDEN,
-    )
+    ).then(still_cancelled, None, [shown["progress"], shown["status"]], **HIDDEN)
     shown["candidate"].input(
         complaining(chosen_file), [shown["candidate"], spoken], shown["audio"], **HIDDEN
     )
@@ -297,6 +298,12 @@ def cancelled() -> tuple[Any, ...]:
     """
     time.sleep(ON_ITS_WAY_S)
     return "", "Cancelled.", live_update(False)
+
+
+def still_cancelled() -> tuple[Any, ...]:
+    """Say so again: on a busy machine a step's words may be on their way for longer than that."""
+    time.sleep(LATEST_S)
+    return "", "Cancelled."
 
 
 def live_update(live: bytes | bool | None) -> Any:
