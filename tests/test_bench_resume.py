@@ -127,7 +127,10 @@ def kill_once(sweeping: Sweeping, chance: random.Random, victim: str) -> None:
     statuses(sweeping.report)
 
 
-def kill_and_finish(folder: Path, victims: list[str], chance: random.Random, cells: int) -> None:
+def kill_and_finish(
+    folder: Path, victims: list[str], chance: random.Random, cells: int
+) -> list[str]:
+    """Kill a sweep as often as there are victims, let it end, and return the cells it reports."""
     plan, report = folder / "plan.toml", folder / "report.jsonl"
     plan.write_text(PLAN.format(seeds=list(range(cells))), encoding="utf-8")
     for victim in victims:
@@ -145,12 +148,14 @@ def kill_and_finish(folder: Path, victims: list[str], chance: random.Random, cel
     assert set(ended.values()) <= {"ok", "crashed"}
     assert list(ended.values()).count("crashed") <= victims.count("worker")
     assert f"report: {report}" in output
+    return list(ended)
 
 
 @pytest.mark.slow
 def test_a_sweep_killed_at_random_resumes_and_has_every_cell_once(tmp_path: Path) -> None:
     chance = random.Random(20)
-    kill_and_finish(tmp_path, ["command", "worker", "both"], chance, cells=12)
+    cells = kill_and_finish(tmp_path, ["command", "worker", "both"], chance, cells=12)
+    assert len(cells) == len(set(cells)) == 12
 
 
 @pytest.mark.long
@@ -158,4 +163,5 @@ def test_a_sweep_killed_at_random_resumes_and_has_every_cell_once(tmp_path: Path
 def test_a_sweep_killed_fifty_times_resumes_and_has_every_cell_once(tmp_path: Path) -> None:
     chance = random.Random(50)
     victims = [chance.choice(["command", "worker", "both", "interrupt"]) for _ in range(50)]
-    kill_and_finish(tmp_path, victims, chance, cells=150)
+    cells = kill_and_finish(tmp_path, victims, chance, cells=150)
+    assert len(cells) == len(set(cells)) == 150

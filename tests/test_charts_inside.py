@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from schedules import LINEAR
 
 from diffusion_bench.backends.inside.anatomy import Block
 from diffusion_bench.backends.inside.film import Progress
@@ -18,13 +19,6 @@ from diffusion_bench.charts.noise_levels import (
 from diffusion_bench.charts.unet_shape import Skip, unet_figure, unet_numbers, unet_table
 from diffusion_bench.diffusion.noising import SCHEDULES
 
-LINEAR = {
-    "_class_name": "DDPMScheduler",
-    "beta_schedule": "linear",
-    "beta_start": 1e-4,
-    "beta_end": 0.02,
-    "num_train_timesteps": 1000,
-}
 STEPS = (
     Progress(1, 999, 0.1, 0.995, 1.5, 0.4),
     Progress(2, 499, 0.8, 0.6, 0.5, 0.0),

@@ -5,16 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from schedules import LINEAR
 
 from diffusion_bench.diffusion.noising import SCHEDULES, noise_levels, usual_schedules
-
-LINEAR = {
-    "_class_name": "DDPMScheduler",
-    "beta_schedule": "linear",
-    "beta_start": 1e-4,
-    "beta_end": 0.02,
-    "num_train_timesteps": 1000,
-}
 
 
 def test_picture_and_noise_keep_the_variance_at_every_timestep() -> None:

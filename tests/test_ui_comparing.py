@@ -91,6 +91,7 @@ def test_cancel_in_a_grid_frees_the_device(make_comparing):
     views.close()
 
     wait_until(is_free, "the device is free", limit_s=5)
+    assert is_free()
 
 
 @pytest.mark.parametrize(

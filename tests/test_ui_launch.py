@@ -168,5 +168,7 @@ def test_a_signal_that_is_ignored_stays_so():
     try:
         with ended_as_by_ctrl_c():
             os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

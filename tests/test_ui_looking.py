@@ -136,6 +136,7 @@ def test_a_look_that_is_closed_frees_the_device(make_looking):
     next(view for view in views if view.status and view.status.startswith("Step"))
     views.close()
     wait_until(is_free, "the device is free")
+    assert is_free()
 
 
 def test_guests_look_only_into_models_of_the_list(make_looking):

@@ -42,7 +42,10 @@ def test_a_file_that_is_only_read_goes_then_unless_another_holds_it(file):
 
 
 def test_a_file_that_is_gone_can_be_let_go(file):
-    let_go = Uploads().hold(file)
+    uploads = Uploads()
+    let_go = uploads.hold(file)
     file.unlink()
 
     let_go()
+
+    assert not uploads._holds

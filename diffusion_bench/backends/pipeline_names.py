@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 SUFFIX = "Pipeline"
+# The end of a sentence that says of a network that it is
+NO_UNET = "no U-Net: it has no resolutions to go down and up, and no skips between them"
 
 
 def has_image_to_image(pipeline: str) -> bool | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffusion_bench.bench.measure import WARMUP_STEPS, cut
+from diffusion_bench.bench.measure import cut
 from diffusion_bench.records import ImageRequest, QualityPlan, Request
 from diffusion_bench.reports.schema import Cell
 
@@ -46,11 +46,6 @@ def timed_calls(cell: Cell) -> list[TimedRequest]:
 def timed_call(request: Request, measured_steps: int | None) -> Request:
     """Return a request with the steps of a timed call of it, cut after `measured_steps`."""
     return _of_steps(request, cut(request, measured_steps) or request.steps)
-
-
-def warmup_call(request: Request) -> Request:
-    """Return a request with the steps of a warm-up of it."""
-    return _of_steps(request, min(request.steps, WARMUP_STEPS))
 
 
 def _of_steps(request: Request, steps: int) -> Request:

@@ -112,7 +112,7 @@ def measure(
     after it undo what it does to the caches.
     """
     machine_speed = probe() if effort.probed else None
-    warmup_request = request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
+    warmup_request = warmup_call(request)
     warmup_s = []
     compiled_s: list[float | None] = []
     num_steps: int | None = None
@@ -156,6 +156,11 @@ def measure(
         notes=notes,
         machine_speed=machine_speed,
     )
+
+
+def warmup_call(request: Request) -> Request:
+    """Return a request with the steps of a warm-up of it."""
+    return request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
 
 
 def _wait_until(at_s: float, clock: Callable[[], float]) -> None:

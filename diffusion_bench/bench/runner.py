@@ -17,8 +17,8 @@ from diffusion_bench.bench.estimate import (
     judging_s,
     timed_call,
     timed_calls,
-    warmup_call,
 )
+from diffusion_bench.bench.measure import warmup_call
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.shared import run_shared

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.backends.inside.film import evenly
 from diffusion_bench.charts.style import COLOURS, DASHES, plain, style_figure
 from diffusion_bench.diffusion.noising import Level, noise_levels, usual_schedules
 
@@ -31,9 +32,7 @@ def noise_level_numbers(config: Mapping[str, Any]) -> list[NoiseCurve]:
 
 
 def _some(levels: Sequence[Level], count: int) -> tuple[Level, ...]:
-    last = len(levels) - 1
-    places = sorted({round(place * last / (count - 1)) for place in range(count)})
-    return tuple(levels[place] for place in places)
+    return tuple(levels[place] for place in evenly(len(levels), count))
 
 
 def noise_level_figure(curves: Sequence[NoiseCurve]) -> go.Figure:

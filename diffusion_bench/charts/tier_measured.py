@@ -11,6 +11,7 @@ from functools import lru_cache
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.measured_here import same_host
 from diffusion_bench.charts.tier_cells import (
     REMEMBERED,
     KnownCards,
@@ -29,7 +30,6 @@ from diffusion_bench.tiers.workload import TimedCell, Workload
 # What makes a cell no measure of the card it ran on.
 UNFAIR = frozenset({"emulated", "throttled", "contended", "on battery"})
 MANY = 5  # reports from which on their spread is given by percentiles
-SAME_MEMORY = 0.05  # of the machine's: what the system takes for itself changes
 
 
 class Here(NamedTuple):
@@ -42,8 +42,7 @@ class Here(NamedTuple):
 
     def has_measured(self, digest: ReportDigest) -> bool:
         """Return whether a report of a processor names this machine's, and as much memory."""
-        same = (digest.cpu, digest.cores_logical) == (self.cpu, self.cores_logical)
-        return same and abs(digest.ram_mib - self.ram_mib) < SAME_MEMORY * self.ram_mib
+        return same_host(self, digest)
 
 
 class Measured(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from diffusion_bench.backends.inside.anatomy import Block
-from diffusion_bench.charts.style import COLOURS, TEXT, empty_figure, plain, style_figure
+from diffusion_bench.charts.style import COLOURS, empty_figure, plain, style_figure
 
 SMALLEST, LARGEST = 22, 54  # pixels of a mark, by the channels of a block
 
@@ -86,7 +86,6 @@ def unet_figure(shape: UShape) -> go.Figure:
     )
     ticks = sorted(set(heights))
     figure.update_yaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
-    figure.update_layout(legend_font_color=TEXT)
     return figure
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from diffusion_bench.cli.amounts import peak_words
-from diffusion_bench.cli.refusals import refuse_over
+from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
 from diffusion_bench.cli.voice_settings import Settings, Source
 from diffusion_bench.records import VoiceStep
 
@@ -179,10 +179,7 @@ def _check_out(out: Path | None, reference: Path | None, count: int = 1) -> Path
     from diffusion_bench.audio.files import WRITABLE
 
     path = out or DEFAULT_OUT
-    if path.suffix.lower() not in WRITABLE:
-        raise ValueError(f"--out {path} does not end in one of {', '.join(WRITABLE)}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out {path}: there is no folder {path.parent}")
+    refuse_unwritable("--out", path, WRITABLE)
     refuse_over(candidate_files(path, count), {"the reference": reference})
     return path
 

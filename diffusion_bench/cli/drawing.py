@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
-from diffusion_bench.cli.refusals import refuse_over
+from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, ignore_step
 
 if TYPE_CHECKING:
@@ -203,10 +203,7 @@ def parse_size(size: str) -> tuple[int, int]:
 
 def _paths(out: Path, batch: int) -> list[Path]:
     """Return the files to write; raise ValueError before any work if they cannot be written."""
-    if out.suffix.lower() != ".png":
-        raise ValueError(f"--out {out} does not end in .png")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out {out}: there is no folder {out.parent}")
+    refuse_unwritable("--out", out, (".png",))
     if batch == 1:
         return [out]
     return [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from diffusion_bench.cli import picture_options as options
+from diffusion_bench.cli.refusals import refuse_unwritable
 
 if TYPE_CHECKING:
     from diffusion_bench.ui.looking import Found
@@ -64,9 +65,13 @@ def show(
     out = out or Path(f"{what}.png")
     if film is not None and not LOOKS[what].has_film:
         raise ValueError(f"--film: there is none of {what}, only of noising and denoising")
-    for option, path, ending in (("--out", out, ".png"), ("--film", film, ".gif")):
-        _check(option, path, ending)
-    _check("--csv", csv, ".csv")
+    for option, path, ending in (
+        ("--out", out, ".png"),
+        ("--film", film, ".gif"),
+        ("--csv", csv, ".csv"),
+    ):
+        if path is not None:
+            refuse_unwritable(option, path, (ending,))
     run = LOOKS[what].run
     with step_bar(request) as on_step:
         found = Engine(device).look(
@@ -78,16 +83,6 @@ def show(
     if csv is not None:
         _write(csv, lambda file: file.write(_as_csv(found).encode()))
     typer.echo(found.words, err=True)
-
-
-def _check(option: str, path: Path | None, ending: str) -> None:
-    """Raise ValueError, before any work, for a file that cannot be written."""
-    if path is None:
-        return
-    if path.suffix.lower() != ending:
-        raise ValueError(f"{option} {path} does not end in {ending}")
-    if not path.parent.is_dir():
-        raise ValueError(f"{option} {path}: there is no folder {path.parent}")
 
 
 def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 
@@ -25,6 +25,16 @@ def refuse_over(
         for what, path in read.items():
             if path is not None and _is_one_file(file, path):
                 raise ValueError(f"{option} {file} is {what} itself; write to another file")
+
+
+def refuse_unwritable(option: str, file: Path, endings: Collection[str]) -> None:
+    """Raise ValueError, before any work, for a file to write of another kind or in no folder."""
+    if file.suffix.lower() not in endings:
+        told = ", ".join(endings)
+        told = f"one of {told}" if len(endings) > 1 else told
+        raise ValueError(f"{option} {file} does not end in {told}")
+    if not file.parent.is_dir():
+        raise ValueError(f"{option} {file}: there is no folder {file.parent}")
 
 
 def _is_one_file(file: Path, other: Path) -> bool:

@@ -18,22 +18,19 @@ class EvenChoice(Generic[T]):
         self._keep = keep
         self._stride = 1
         self._even: list[T] = []
-        self._newest: list[T] = []
+        self._newest: list[T] = []  # one, once there is any
 
     def add(self, one: T) -> None:
         """Take in the next one."""
-        is_kept = self.count % self._stride == 0
+        if self.count % self._stride == 0:
+            self._even.append(one)
+            if len(self._even) > self._keep:
+                del self._even[1::2]
+                self._stride *= 2
         self.count += 1
-        self._newest = [] if is_kept else [one]
-        if not is_kept:
-            return
-        self._even.append(one)
-        if len(self._even) > self._keep:
-            if len(self._even) % 2 == 0:
-                self._newest = [one]
-            del self._even[1::2]
-            self._stride *= 2
+        self._newest = [one]
 
     def kept(self) -> list[T]:
         """Return what is held, in the order in which it came."""
-        return [*self._even, *self._newest]
+        is_even = (self.count - 1) % self._stride == 0
+        return [*self._even, *([] if is_even else self._newest)]

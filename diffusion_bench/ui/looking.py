@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.backends.catalog import find_model
-from diffusion_bench.backends.pipeline_names import denoiser_kind
+from diffusion_bench.backends.pipeline_names import NO_UNET, denoiser_kind
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest, Step
 from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
@@ -155,10 +155,7 @@ def check(name: str, request: ImageRequest) -> None:
     entry = find_model(request.model)
     check_sampler(entry, "ddim", request.steps)
     if name == "unet" and denoiser_kind(entry.pipeline) == "transformer":
-        raise ValueError(
-            f"{entry.title} denoises with a transformer, which is no U-Net: it has no resolutions "
-            "to go down and up, and no skips between them"
-        )
+        raise ValueError(f"{entry.title} denoises with a transformer, which is {NO_UNET}")
 
 
 def to_sheet(request: ImageRequest, found: Found) -> Sheet:
@@ -194,7 +191,7 @@ def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer
         noise_level_table,
     )
 
-    drawn = film(backend, request, viewer, most=1)
+    drawn = film(backend, request, viewer, most=0)
     count = int(backend.schedule["num_train_timesteps"])
     steps = noised(backend, request, drawn.latents, usual_timesteps(count), viewer)
     numbers = noise_level_numbers(backend.schedule)

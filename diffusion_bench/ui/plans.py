@@ -20,8 +20,8 @@ from diffusion_bench.bench.estimate import (
     step_work,
     timed_call,
     timed_calls,
-    warmup_call,
 )
+from diffusion_bench.bench.measure import warmup_call
 from diffusion_bench.bench.sweep import TIME_LIMIT_S, Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
@@ -202,10 +202,10 @@ def _check_shared(sweep: Sweep) -> None:
             f"this app is shared: a sweep may make {MAX_SHARED_CALLS} calls at most, and this one "
             f"makes {calls} ({len(cells)} cells, {sweep.repeats} repeats, {warmups} warm-ups)"
         )
-    _check_work(sweep)
+    _check_work(sweep, cells)
 
 
-def _check_work(sweep: Sweep) -> None:
+def _check_work(sweep: Sweep, cells: Sequence[Request]) -> None:
     """Refuse calls that are together too much work, though each is within its limits."""
     if sweep.voice_axes is None:
         steps, amount = SHARED_LIMITS["steps"], SHARED_LIMITS["width"] * SHARED_LIMITS["height"]
@@ -214,7 +214,7 @@ def _check_work(sweep: Sweep) -> None:
         steps, amount = SHARED_VOICE_LIMITS["steps"], MAX_SHARED_TEXT
         largest = f"texts of {amount} characters"
     most = LARGEST_SHARED * steps * amount * 2  # with guidance
-    once, warmups = (sum(map(step_work, calls)) for calls in _calls(sweep))
+    once, warmups = (sum(map(step_work, calls)) for calls in _calls(sweep, cells))
     work = sweep.repeats * once + _warmups(sweep) * warmups
     if work > most:
         raise ValueError(
@@ -262,11 +262,11 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest], *, on_gpu: bool) -> 
     """
     if sweep.devices is not None:
         return None  # what several devices do at once does not follow from what one did
-    once, warmups = _calls(sweep)
+    cells = sweep.requests()
+    once, warmups = _calls(sweep, cells)
     once_s, warmup_s = estimate_s(once, timed), estimate_s(warmups, timed)
     if once_s is None or warmup_s is None:
         return None
-    cells = sweep.requests()
     rests_s = rest_s(len(cells) * visits_of(sweep.repeats, sweep.rounds), on_gpu=on_gpu)
     beside_s = rests_s + len(cells) * (sweep.sustain_s or 0.0)
     beside_s += judging_s(cells, sweep.quality, timed)
@@ -278,9 +278,8 @@ def _warmups(sweep: Sweep) -> int:
     return sweep.warmups * visits_of(sweep.repeats, sweep.rounds)
 
 
-def _calls(sweep: Sweep) -> tuple[list[Request], list[Request]]:
+def _calls(sweep: Sweep, cells: Sequence[Request]) -> tuple[list[Request], list[Request]]:
     """Return one timed call of each cell, and one warm-up of each, with the steps they run."""
-    cells = sweep.requests()
     return [timed_call(cell, sweep.measured_steps) for cell in cells], list(map(warmup_call, cells))
 
 

@@ -48,12 +48,18 @@ def download_the_page(visit):
     return Path(download.value.path()).read_text()
 
 
+def why(visit):
+    """Return what the field about a bar says now."""
+    return visit.page.locator("#tiers-why textarea").input_value()
+
+
 def test_a_click_on_a_bar_opens_to_its_evidence(visit):
     visit.has_text("#tiers-why", "^initial build")
     visit.has_bars("#tiers-vram")
     visit.has_bars("#tiers-gains")
     click_the_last_bar(visit)
     visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+    assert "initial build" not in why(visit)
 
 
 def test_the_same_bar_opens_again_after_another_was_looked_at(visit):
@@ -64,6 +70,7 @@ def test_the_same_bar_opens_again_after_another_was_looked_at(visit):
     visit.has_text("#tiers-why", "^initial build")
     click_the_last_bar(visit)
     visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+    assert "initial build" not in why(visit)
 
 
 def test_the_page_is_downloaded_at_the_first_click_and_is_of_the_fields_as_they_are(visit):
@@ -85,3 +92,4 @@ def test_a_path_of_ones_own_is_checked_while_typed_and_answered(visit):
     visit.has_text("#tiers-status", re.escape("After the now (RTX 3060 12GB"))
     visit.has_text("#tiers-why", "^now, RTX 3060 12GB")
     visit.has_bars("#tiers-room")
+    assert "upgrade" not in why(visit).splitlines()[0]

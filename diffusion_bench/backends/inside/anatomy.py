@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.backends.pipeline_names import NO_UNET
 from diffusion_bench.records import Generation, ImageRequest, OnStep, ignore_step
 
 Way = Literal["in", "down", "middle", "up", "out"]
@@ -55,10 +56,7 @@ class Anatomy(NamedTuple):
 def check_unet(backend: ImageBackend) -> None:
     """Raise ValueError, in one line, for a denoiser that is no U-Net."""
     if not all(hasattr(backend.denoiser, name) for name in ("down_blocks", "up_blocks")):
-        raise ValueError(
-            f"this model's denoiser ({type(backend.denoiser).__name__}) is no U-Net: it has no "
-            "resolutions to go down and up, and no skips between them"
-        )
+        raise ValueError(f"this model's denoiser ({type(backend.denoiser).__name__}) is {NO_UNET}")
 
 
 def anatomy(

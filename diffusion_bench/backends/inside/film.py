@@ -43,7 +43,6 @@ class Frame(NamedTuple):
 class Film(NamedTuple):
     """How one picture was drawn. `progress` has every step, `frames` as many as can be shown."""
 
-    request: ImageRequest
     frames: tuple[Frame, ...]
     progress: tuple[Progress, ...]
     picture: Any
@@ -81,7 +80,6 @@ def film(
     noisy = show_each(backend, [steps[index].noisy for index in shown], request, viewer)
     clean = show_each(backend, [steps[index].clean for index in shown], request, viewer)
     return Film(
-        request=request,
         frames=tuple(
             Frame(progress[index], dirty, tidy)
             for index, dirty, tidy in zip(shown, noisy, clean, strict=True)
@@ -133,8 +131,8 @@ def evenly(count: int, most: int) -> list[int]:
     """Return at most `most` of the indices below `count`, evenly apart, first and last among."""
     if count <= most:
         return list(range(count))
-    if most == 1:
-        return [count - 1]
+    if most < 2:
+        return [count - 1][:most]
     return sorted({round(place * (count - 1) / (most - 1)) for place in range(most)})
 
 
