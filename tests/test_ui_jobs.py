@@ -8,7 +8,7 @@ import pytest
 from ui_server import wait_until
 
 from diffusion_bench.records import Cancelled
-from diffusion_bench.ui.jobs import VISITOR_JOBS, VISITORS_JOBS, Done, Jobs
+from diffusion_bench.ui.jobs import MAX_JOBS, VISITOR_JOBS, WATCHED_JOBS, Done, Jobs
 
 
 @pytest.fixture
@@ -87,16 +87,15 @@ def test_closing_the_jobs_ends_work_that_is_still_watched():
 def test_work_given_up_before_its_thread_is_free_never_begins(jobs):
     begun = []
     go_on = threading.Event()
-    blockers = [jobs.watch(lambda _: go_on.wait(30), heartbeat_s=0.01) for _ in range(32)]
-    for blocker in blockers:
+    for _ in range(MAX_JOBS):  # given up, and still on their threads
+        blocker = jobs.watch(lambda _: go_on.wait(30), heartbeat_s=0.01)
         next(blocker)
+        blocker.close()
 
     late = jobs.watch(lambda _: begun.append("late"), heartbeat_s=0.01)
     next(late)
     late.close()
     go_on.set()
-    for blocker in blockers:
-        list(blocker)
     wait_until(lambda: jobs._threads._work_queue.empty(), "the threads are idle")
 
     assert begun == []
@@ -148,20 +147,22 @@ def test_a_job_that_ends_or_fails_gives_its_place_back(guests):
             list(guests.jobs.watch(lambda job: 1 // 0))
 
 
-def test_all_visitors_together_leave_threads_for_the_page(guests):
-    held = [guests.ask(f"{number}") for number in range(VISITORS_JOBS)]
+def test_all_jobs_together_leave_threads_for_the_page(guests):
+    held = [guests.ask(f"{number}") for number in range(WATCHED_JOBS)]
 
-    with pytest.raises(ValueError, match="its visitors have 24 jobs already"):
+    with pytest.raises(ValueError, match="this app has 24 jobs already"):
         guests.ask("the next")
     held[0].close()
     guests.ask("the next").close()
 
 
-def test_an_app_that_is_not_shared_counts_nobody(jobs):
+def test_an_app_that_is_not_shared_counts_jobs_and_nobodys(jobs):
     go_on = threading.Event()
-    watchers = [jobs.watch(lambda job: go_on.wait(), 0.001) for _ in range(2 * VISITOR_JOBS)]
+    watchers = [jobs.watch(lambda job: go_on.wait(), 0.001) for _ in range(WATCHED_JOBS)]
     for watcher in watchers:
         assert next(watcher) is None  # all of them are under way at once
+    with pytest.raises(ValueError, match="this app has 24 jobs already"):
+        next(jobs.watch(lambda job: None))
     go_on.set()
 
     assert [list(watcher)[-1] for watcher in watchers] == [Done(True)] * len(watchers)

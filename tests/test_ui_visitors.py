@@ -109,13 +109,6 @@ def _is_let_in(submit, waits, client, jobs):
     return True
 
 
-def test_visitors_jobs_never_wait_unseen_in_gradios_own_queue(shared_page):
-    limits = {each.api_name: each.concurrency_limit for each in shared_page.fns.values()}
-
-    names = ("generate", "compare", "speak", "sweep", "resume_sweep", "estimate")
-    assert [limits[name] for name in names] == [None] * len(names)
-
-
 def test_a_guest_may_name_no_vocoder_of_his_own(shared_page):
     fields = {block.elem_id: block for block in shared_page.blocks.values()}
 

@@ -10,6 +10,7 @@ import gradio as gr
 
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.figures import CELL_HEADERS, TITLES
+from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning, sweep_files, sweep_text
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.style import progress_line
@@ -54,22 +55,17 @@ def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr
         with gr.Column(scale=6, min_width=300):
             shown = _results()
     _wire_plan(planning, choice, editor, plan, tab)
-    # A visitor's jobs are counted by `Jobs`, and refused in words: none waits unseen before that.
-    queued = QUIET | {"concurrency_limit": None if sweeping.shared else "default"}
-    running = [
-        run.click(
-            _to_handler(sweeping.run), editor, list(shown.values()), api_name="sweep", **queued
-        ),
-        resume.click(
-            _to_handler(sweeping.resume),
-            unfinished,
-            list(shown.values()),
-            api_name="resume_sweep",
-            **queued,
-        ),
-        _wire_estimate(planning, estimate, editor, plan, queued),
-    ]
-    _wire_cancel(reports, cancel, unfinished, shown, running)
+    wanted = Cancel()
+    for button, views, given, name in (
+        (run, sweeping.run, editor, "sweep"),
+        (resume, sweeping.resume, unfinished, "resume_sweep"),
+    ):
+        button.click(
+            _to_handler(views, wanted), given, list(shown.values()), api_name=name, **WATCHED
+        )
+    _wire_estimate(planning, estimate, editor, plan, wanted)
+    wanted.wire(cancel)
+    cancel.click(lambda: gr.Dropdown(reports.unfinished()), None, unfinished, **HIDDEN)
     unfinished.focus(lambda: gr.Dropdown(reports.unfinished()), None, unfinished, **HIDDEN)
 
 
@@ -141,21 +137,23 @@ def _wire_estimate(
     button: gr.Button,
     editor: gr.Textbox,
     plan: gr.Textbox,
-    queued: dict[str, Any],
-) -> Any:
+    wanted: Cancel,
+) -> None:
     def on_estimate(text: str) -> Iterator[Any]:
-        with closing(said_and_raised(planning.probe(text), str)) as lines:
+        with closing(said_and_raised(wanted.until(planning.probe(text)), str)) as lines:
             for line in lines:
                 yield line or gr.skip()
 
-    return button.click(on_estimate, editor, plan, api_name="estimate", **queued)
+    button.click(on_estimate, editor, plan, api_name="estimate", **WATCHED)
 
 
-def _to_handler(views: Any) -> Any:
+def _to_handler(views: Any, wanted: Cancel) -> Any:
     """Return a handler for the page that shows the views of a run."""
 
     def handle(argument: str | None) -> Iterator[tuple[Any, ...]]:
-        shown = said_and_raised(views(argument), lambda text: View(status=text))
+        shown = said_and_raised(
+            wanted.until(views(argument)), lambda text: View(done=0, status=text), CANCELLED
+        )
         with closing(shown):
             for view in shown:
                 yield to_updates(view)
@@ -174,23 +172,4 @@ def to_updates(view: View) -> tuple[Any, ...]:
         *files,
         *(view.figures or [gr.skip()] * len(CHARTS)),
         gr.skip() if view.table is None else view.table,
-    )
-
-
-def _wire_cancel(
-    reports: ReportFolder,
-    cancel: gr.Button,
-    unfinished: gr.Dropdown,
-    shown: Shown,
-    running: list[Any],
-) -> None:
-    def on_cancel() -> tuple[Any, ...]:
-        return "", CANCELLED, gr.Dropdown(reports.unfinished())
-
-    cancel.click(
-        on_cancel,
-        None,
-        [shown["progress"], shown["status"], unfinished],
-        cancels=running,
-        **HIDDEN,
     )

@@ -17,12 +17,12 @@ from diffusion_bench.ui.comparing import (
 )
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS, samplers_for
 from diffusion_bench.ui.style import progress_line
 
 AXES = (*ROW_AXES, *COLUMN_AXES)
 SHOWN_HEIGHT = 560
-AT_ONCE = 4  # viewers that may wait for the device with a grid
 
 Fields = dict[str, Any]
 
@@ -121,36 +121,27 @@ def _wire(
     shared: bool,
 ) -> None:
     draw, cancel = buttons
+    wanted = Cancel()
 
     def on_draw(**values: Any) -> Iterator[tuple[Any, ...]]:
         asked = {name: values.pop(f"axis_{name}") for name in AXES}
         views = said_and_raised(
-            comparing.draw(values, asked),
-            lambda text: CompareView(status=text),
+            wanted.until(comparing.draw(values, asked)),
+            lambda text: CompareView(done=0, status=text),
             advice=LESS_OF_PICTURES,
         )
         with closing(views):
             for view in views:
                 yield to_updates(view)
 
-    running = draw.click(
+    draw.click(
         on_draw,
         outputs=[shown[name] for name in ("pictures", "progress", "status", "sheet", "sweep")],
         inputs_kwargs=fields | {f"axis_{name}": axis for name, axis in axes.items()},
         api_name="compare",
-        show_progress="hidden",
-        concurrency_limit=None if shared else AT_ONCE,  # `Jobs` counts visitors'
-        trigger_mode="once",
+        **WATCHED,
     )
-    cancel.click(
-        lambda: ("", "Cancelled."),
-        None,
-        [shown["progress"], shown["status"]],
-        cancels=[running],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    wanted.wire(cancel)
 
 
 def to_updates(view: CompareView) -> tuple[Any, ...]:

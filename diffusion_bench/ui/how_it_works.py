@@ -12,12 +12,12 @@ from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.records import BUNDLED_MODEL, PrecisionName
 from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.looking import LOOKS, MOST_STEPS, Looking, LookView
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_fields import examples_for
 from diffusion_bench.ui.style import progress_line
 
-AT_ONCE = 4  # viewers that may wait for the device with a look
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
 TITLES = {
@@ -160,21 +160,25 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
             for kind, words in (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
         ]
     files[1].visible = LOOKS[name].has_film
-    running = show.click(
-        _handler(looking, name),
+    wanted = Cancel()
+    show.click(
+        _handler(looking, name, wanted),
         outputs=[progress, status, *rows, figure, table, *files],
         inputs_kwargs=fields,
         api_name=f"look_at_{name}",
-        show_progress="hidden",
-        concurrency_limit=None if shared else AT_ONCE,  # `Jobs` counts visitors'
-        trigger_mode="once",
+        **WATCHED,
     )
-    cancel.click(lambda: ("", "Cancelled."), None, [progress, status], cancels=[running], **QUIET)
+    wanted.wire(cancel)
 
 
-def _handler(looking: Looking, name: str) -> Callable[..., Iterator[tuple[Any, ...]]]:
+def _handler(
+    looking: Looking, name: str, wanted: Cancel
+) -> Callable[..., Iterator[tuple[Any, ...]]]:
     def on_show(**values: Any) -> Iterator[tuple[Any, ...]]:
-        views = said_and_raised(looking.look(name, values), lambda text: LookView(status=text))
+        views = said_and_raised(
+            wanted.until(looking.look(name, values)),
+            lambda text: LookView(done=0, status=text),
+        )
         with closing(views):
             for view in views:
                 yield to_updates(name, view)

@@ -19,9 +19,9 @@ from diffusion_bench.records import Cancelled
 from diffusion_bench.ui.waiting_line import Waiting, WaitingLine
 
 HEARTBEAT_S = 0.2
-MAX_JOBS = 32  # most of them wait for the device
-VISITOR_JOBS = 3  # of one visitor: one that runs and two that wait
-VISITORS_JOBS = 24  # of all visitors: each takes one of the 40 threads that answer the page
+MAX_JOBS = 32  # threads: some end only after nobody watches any more
+WATCHED_JOBS = 24  # of an app: each takes one of the 40 threads that answer the page
+VISITOR_JOBS = 3  # of one visitor of a shared app: one that runs and two that wait
 END_S = 10.0
 
 
@@ -61,9 +61,9 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one app; `close` ends them all.
+    """The jobs of one app, so many at a time and no more; `close` ends them all.
 
-    With `visitor`, which names who asks, visitors have so many jobs at a time and no more.
+    With `visitor`, which names who asks, so has each of its visitors.
     """
 
     def __init__(self, visitor: Callable[[], str] | None = None) -> None:
@@ -79,7 +79,7 @@ class Jobs:
     ) -> Generator[object | None]:
         """Run `work` and yield what it tells, `None` for a heartbeat, and `Done` at the end.
 
-        Raises what the work raises, and ValueError for a visitor who has jobs enough.
+        Raises what the work raises, and ValueError where there are jobs enough.
         """
         job = Job()
         self._let_in(job)
@@ -119,21 +119,19 @@ class Jobs:
             yield on_wait
 
     def _let_in(self, job: Job) -> None:
-        """Count a job as its visitor's, if they are counted; raise ValueError for one too many."""
-        if self._visitor is None:
-            return
-        visitor = self._visitor()
+        """Count a job, and as its visitor's; raise ValueError for one too many."""
+        visitor = self._visitor() if self._visitor else ""
         with self._counting:
             visitors = list(self._visitors.values())
-            if visitors.count(visitor) >= VISITOR_JOBS:
+            if self._visitor and visitors.count(visitor) >= VISITOR_JOBS:
                 raise ValueError(
                     f"this app is shared: you have {VISITOR_JOBS} jobs on it already, running or "
                     "waiting, the most one visitor may have; let one end or cancel it first"
                 )
-            if len(visitors) >= VISITORS_JOBS:
+            if len(visitors) >= WATCHED_JOBS:
                 raise ValueError(
-                    f"this app is shared: its visitors have {VISITORS_JOBS} jobs already, the most "
-                    "that it takes; try again when some have ended"
+                    f"this app has {WATCHED_JOBS} jobs already, running or waiting, the most that "
+                    "it takes; try again when some have ended"
                 )
             self._visitors[job] = visitor
 

@@ -13,6 +13,7 @@ from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui import comparison_panel
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_and_raised
 from diffusion_bench.ui.drawing import Drawing, Picture, View
+from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.known_words import with_word, words_info
 from diffusion_bench.ui.model_choices import choices_for
 from diffusion_bench.ui.model_words import entry_or_none, model_words, room_words
@@ -45,7 +46,6 @@ from diffusion_bench.ui.prompt_styles import NO_STYLE
 from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
-AT_ONCE = 8  # viewers that may wait for the device
 CHOICES = ("sampler", "style", "size", "words", "width", "height")  # that follow the model
 # Not a setting of a picture: it helps to write a prompt, or to set the sides, or explains.
 HELPERS = ("words", "size", "start_words")
@@ -97,6 +97,7 @@ def build(drawing: Drawing, *, shared: bool) -> None:
 def _wire_generate(
     drawing: Drawing, fields: Fields, shown: Fields, generate: gr.Button, cancel: gr.Button
 ) -> None:
+    wanted = Cancel()
     told = ("pictures", "progress", "status", "used_seed")
     states = ("now", "kept", "history", "chosen", "parameters")
 
@@ -104,7 +105,9 @@ def _wire_generate(
         now: tuple[Picture, ...] = ()
         kept = tuple(kept_before)
         views = said_and_raised(
-            drawing.draw(values), lambda text: View(status=text), advice=LESS_OF_PICTURES
+            wanted.until(drawing.draw(values)),
+            lambda text: View(done=0, status=text),
+            advice=LESS_OF_PICTURES,
         )
         with closing(views):
             for view in views:
@@ -115,22 +118,14 @@ def _wire_generate(
                 yield to_updates(view) + session_updates(view, now, kept)
 
     generate.click(None, js=TO_PICTURES, queue=False, api_visibility="private")
-    running = generate.click(
+    generate.click(
         on_generate,
         outputs=[shown[name] for name in (*told, *states)],
         inputs_kwargs=fields | {"kept_before": shown["kept"]},
         api_name="generate",
-        show_progress="hidden",
-        concurrency_limit=None if drawing.shared else AT_ONCE,  # `Jobs` counts visitors'
-        trigger_mode="once",
+        **WATCHED,
     )
-    cancel.click(
-        lambda: ("", "Cancelled."),
-        None,
-        [shown["progress"], shown["status"]],
-        cancels=[running],
-        **QUIET,
-    )
+    wanted.wire(cancel)
 
 
 def to_updates(view: View) -> tuple[Any, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from diffusion_bench.ui.complaints import (
     in_one_line,
     said_and_raised,
 )
+from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.speaking import (
     FIELDS,
     OWN_RECORDING,
@@ -41,9 +41,6 @@ from diffusion_bench.ui.voice_recordings import Heard, read_vector
 from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
 from diffusion_bench.ui.voice_words import report_lines, text_line
 
-ON_ITS_WAY_S = 0.3  # an update that was sent before the click
-LATEST_S = 1.5  # and one that comes late
-AT_ONCE = 8  # viewers that may wait for the device
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
@@ -255,12 +252,13 @@ def _wire_speak(
 ) -> None:
     heard, vector, spoken = states
     speak, cancel = buttons
+    wanted = Cancel()
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
         held = values.pop("heard")
         views = said_and_raised(
-            speaking.speak(values, held),
-            lambda text: VoiceView(status=text),
+            wanted.until(speaking.speak(values, held)),
+            lambda text: VoiceView(done=0, status=text, live=False),
             advice=LESS_OF_SPEECH,
         )
         with closing(views):
@@ -270,40 +268,17 @@ def _wire_speak(
                 yield to_updates(view)
 
     speak.click(None, js=TO_SPEECH, queue=False, api_visibility="private")
-    running = speak.click(
+    speak.click(
         on_speak,
         outputs=[*_pick(shown, SHOWN), shown["files"], spoken],
         inputs_kwargs={name: fields[name] for name in ASKED} | {"heard": heard, "vector": vector},
         api_name="speak",
-        show_progress="hidden",
-        concurrency_limit=None if speaking.shared else AT_ONCE,  # `Jobs` counts visitors'
-        trigger_mode="once",
+        **WATCHED,
     )
-    cancel.click(
-        cancelled,
-        None,
-        [shown["progress"], shown["status"], shown["live"]],
-        cancels=[running],
-        **HIDDEN,
-    ).then(still_cancelled, None, [shown["progress"], shown["status"]], **HIDDEN)
+    wanted.wire(cancel)
     shown["candidate"].input(
         complaining(chosen_file), [shown["candidate"], spoken], shown["audio"], **HIDDEN
     )
-
-
-def cancelled() -> tuple[Any, ...]:
-    """Return what progress and status say of cancelled work, after what is still on its way.
-
-    What it was saying falls silent.
-    """
-    time.sleep(ON_ITS_WAY_S)
-    return "", "Cancelled.", live_update(False)
-
-
-def still_cancelled() -> tuple[Any, ...]:
-    """Say so again: on a busy machine a step's words may be on their way for longer than that."""
-    time.sleep(LATEST_S)
-    return "", "Cancelled."
 
 
 def live_update(live: bytes | bool | None) -> Any:
