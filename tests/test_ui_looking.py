@@ -14,9 +14,10 @@ from ui_server import is_free, wait_until
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.ui.drawing import Drawing
-from diffusion_bench.ui.how_it_works import TITLES, WORDS, to_updates
+from diffusion_bench.ui.how_it_works import TITLES, WORDS, Part, to_updates
 from diffusion_bench.ui.jobs import Jobs
-from diffusion_bench.ui.looking import GUIDANCE_SCALES, LOOKS, NOISE_SEEDS, Looking, LookView
+from diffusion_bench.ui.looking import Looking, LookView
+from diffusion_bench.ui.looks import GUIDANCE_SCALES, LOOKS, NOISE_SEEDS
 from diffusion_bench.ui.outbox import Outbox
 
 VALUES = {
@@ -145,11 +146,19 @@ def test_guests_look_only_into_models_of_the_list(make_looking):
 
 
 def test_every_look_has_a_title_and_words():
-    assert set(TITLES) == set(WORDS) == set(LOOKS)
+    assert set(TITLES) == set(WORDS) == {*LOOKS, "speech"}
 
 
 def test_rows_that_a_look_has_not_are_hidden():
     view = LookView(rows={"The whole picture": [("a.png", "guidance 1")]}, table={}, figure=None)
-    rows = to_updates("guidance", view)[2:6]
+    part = Part("guidance", LOOKS["guidance"].rows, has_film=False)
+    rows = to_updates(part, view)[2:6]
     assert [row.visible for row in rows] == [True, False, False, False]
-    assert all(update == gr.skip() for update in to_updates("guidance", LookView(status="x"))[2:6])
+    assert all(update == gr.skip() for update in to_updates(part, LookView(status="x"))[2:6])
+
+
+def test_sounds_that_a_look_has_not_are_hidden():
+    part = Part("speech", ("The mel spectrogram",), has_film=True, sounds=("plan", "end"))
+    view = LookView(rows={}, table={}, figure=None, sounds={"end": __file__})
+    plan, end = to_updates(part, view)[3:5]
+    assert (plan.visible, end.visible) == (False, True)

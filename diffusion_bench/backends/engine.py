@@ -94,9 +94,24 @@ class Engine:
 
         Raises `DeviceBusy` if the device stays taken. `on_wait` may raise to stop waiting.
         """
+        return self.look_at_voice(
+            request,
+            lambda backend: backend.generate(request, voice, on_step, on_audio),
+            wait_s=wait_s,
+            on_wait=on_wait,
+        )
+
+    def look_at_voice(
+        self,
+        request: VoiceRequest,
+        looking: Callable[[VoiceBackend], T],
+        *,
+        wait_s: float = 0.0,
+        on_wait: Callable[[], None] | None = None,
+    ) -> T:
+        """Return what `looking` makes of the model that says a request, loaded; as `speak`."""
         with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
-            backend, _ = self.voice_backend(request.model, request.precision)
-            return backend.generate(request, voice, on_step, on_audio)
+            return looking(self.voice_backend(request.model, request.precision)[0])
 
     def encode_voice(
         self,

@@ -26,8 +26,11 @@ def denoising_numbers(progress: Mapping[str, Sequence[Progress]]) -> list[Course
     return [Course(name, tuple(steps)) for name, steps in progress.items() if steps]
 
 
-def denoising_figure(courses: Sequence[Course]) -> go.Figure:
-    """Return two panels over the timesteps, which fall from left to right as they are taken."""
+def denoising_figure(courses: Sequence[Course], what: str = "picture") -> go.Figure:
+    """Return two panels over the timesteps, which fall from left to right as they are taken.
+
+    `what` is drawn: a picture, in the units of its latents, or what else is named, in its own.
+    """
     if not courses:
         return empty_figure("No steps yet.")
     figure = make_subplots(
@@ -36,7 +39,7 @@ def denoising_figure(courses: Sequence[Course]) -> go.Figure:
         shared_xaxes=True,
         vertical_spacing=0.16,
         subplot_titles=[
-            "How far the picture under the noise is from the final one",
+            f"How far the {what} under the noise is from the final one",
             "Fresh noise that the sampler adds",
         ],
     )
@@ -65,22 +68,24 @@ def denoising_figure(courses: Sequence[Course]) -> go.Figure:
                 col=1,
                 **look,
             )
-    style_figure(figure, "", "RMS of latents", height=2 * PANEL_HEIGHT)
+    style_figure(figure, "", _unit(what), height=2 * PANEL_HEIGHT)
     figure.update_xaxes(autorange="reversed")
     figure.update_xaxes(title_text="timestep", row=2, col=1)
     return figure
 
 
-def denoising_table(courses: Sequence[Course]) -> tuple[list[str], list[list[Any]]]:
+def denoising_table(
+    courses: Sequence[Course], what: str = "picture"
+) -> tuple[list[str], list[list[Any]]]:
     """Return every step of every sampler."""
     header = [
         "sampler",
         "step",
         "timestep",
-        "share of the picture",
+        f"share of the {what}",
         "share of the noise",
-        "distance to the final picture (RMS of latents)",
-        "fresh noise (RMS of latents)",
+        f"distance to the final {what} ({_unit(what)})",
+        f"fresh noise ({_unit(what)})",
     ]
     rows = [
         [
@@ -96,3 +101,7 @@ def denoising_table(courses: Sequence[Course]) -> tuple[list[str], list[list[Any
         for step in course.steps
     ]
     return header, rows
+
+
+def _unit(what: str) -> str:
+    return "RMS of latents" if what == "picture" else f"RMS of the {what}"

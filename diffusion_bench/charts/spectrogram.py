@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from diffusion_bench.charts.style import empty_figure, plain, style_figure
 
 RANGE_DB = 70.0  # below the loudest of a panel it is black
+DB_OF_LOG = 20 / np.log(10)  # of natural logarithms of magnitudes
 LONGEST_S = 30.0  # shown of a recording; a longer one would be a blur
 TABLE_EVERY_S = 0.5
 BAND_SPLIT = 0.5  # of the mel bins: below it vowels, above it mostly s, f and breath
@@ -40,7 +41,7 @@ def spectrogram_numbers(
     for name, mel, hop_s in mels:
         shown = mel[:, : int(LONGEST_S / hop_s)]
         if shown.size:
-            levels = 20 / np.log(10) * (shown - shown.max())
+            levels = DB_OF_LOG * (shown - shown.max())
             panels.append(SpectrogramPanel(name, np.maximum(levels, -RANGE_DB), hop_s))
     return panels
 

@@ -2,6 +2,7 @@
 
 pictures.py    generate
 voices.py      clone, voices
+looking.py     show noising, denoising, unet, guidance, speech
 sweeps.py      sweep, compare
 explain.py     explain
 machine.py     hardware, doctor
@@ -40,7 +41,6 @@ for _command in (
     generate,
     clone,
     voices,
-    show,
     sweep,
     compare,
     explain,
@@ -51,6 +51,7 @@ for _command in (
 ):
     app.command()(_command)
 app.command(name="app")(serve_app)
+app.add_typer(show)
 app.add_typer(watermark)
 
 MISTAKE = 2

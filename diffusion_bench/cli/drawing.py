@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, Step, explain, ignore_step
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.input_pictures import InputPictures
@@ -211,27 +211,35 @@ def _paths(out: Path, batch: int) -> list[Path]:
 
 @contextmanager
 def step_bar(request: ImageRequest) -> Iterator[OnStep]:
-    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe.
+    """Yield a step callback that moves a bar, as `moving_bar` does.
 
     Of several pictures one after another the bar begins anew with each.
+    """
+    with moving_bar(request.steps) as moved:
+        yield lambda step: moved(step.index, step.num_steps)
+
+
+@contextmanager
+def moving_bar(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Yield what moves a bar on a terminal, and does nothing in a pipe.
+
+    It is called with the index of each step that has ended and with how many there will be.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield ignore_step
+        yield lambda index, steps: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading", total=request.steps)
+        task = progress.add_task("loading", total=total)
 
-        def on_step(step: Step) -> None:
-            progress.update(
-                task, total=step.num_steps, completed=step.index + 1, description="denoising"
-            )
+        def moved(index: int, steps: int) -> None:
+            progress.update(task, total=steps, completed=index + 1, description="denoising")
 
-        yield on_step
+        yield moved
 
 
 def _summarise(generation: Generation) -> None:

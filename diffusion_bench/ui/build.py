@@ -53,7 +53,7 @@ def build(
             with gr.Tab("Voice cloning", id="voice") as second:
                 voice_cloning.build(speaking, page, second)
             with gr.Tab("How it works", id="inside") as inside:
-                how_it_works.build(drawing)
+                how_it_works.build(drawing, speaking)
             with gr.Tab("Benchmark", id="bench") as third:
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
                 benchmark.build(sweeping, planning, reports_folder, third)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.downloads import Progress, fetch, presence
@@ -73,12 +73,6 @@ class _Finished(NamedTuple):
     round: int
     generation: Generation
     pictures: tuple[Picture, ...]
-
-
-class Looked(NamedTuple, Generic[T]):
-    """What came of a look into a model."""
-
-    value: T
 
 
 class Drawing:
@@ -154,10 +148,10 @@ class Drawing:
 
     def look(
         self, request: ImageRequest, looking: Callable[[ImageBackend, Job], T]
-    ) -> Generator[Step | str | Looked[T] | None]:
+    ) -> Generator[object | None]:
         """Look into the model that draws a request, once it is its turn.
 
-        Yields words while it waits, what `looking` tells its job, and last what it returned.
+        Yields words while it waits, what `looking` tells its job, and `Done` with what it returned.
         """
 
         def work(job: Job) -> T:
@@ -165,7 +159,7 @@ class Drawing:
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:
-                yield Looked(event.value) if isinstance(event, Done) else _in_words(event)
+                yield _in_words(event)
 
     def _with_model(self, request: ImageRequest, job: Job, use: Callable[[ImageBackend], T]) -> T:
         self._fetch(request, job)

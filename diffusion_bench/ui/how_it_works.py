@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any, get_args
+from functools import partial
+from typing import Any, NamedTuple, get_args
 
 import gradio as gr
 
 from diffusion_bench.backends.catalog import catalog, find_model
-from diffusion_bench.records import BUNDLED_MODEL, PrecisionName
+from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_VOICE, PrecisionName
 from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
-from diffusion_bench.ui.looking import LOOKS, MOST_STEPS, Looking, LookView
+from diffusion_bench.ui.looking import Looking, LookView
+from diffusion_bench.ui.looks import LOOKS, MOST_STEPS
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_fields import examples_for
+from diffusion_bench.ui.speaking import Speaking
+from diffusion_bench.ui.speech_looking import IN_A_ROW, ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
+from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voices_now
 
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
@@ -25,6 +30,7 @@ TITLES = {
     "denoising": "Denoising",
     "unet": "U-Net",
     "guidance": "Guidance",
+    "speech": "Speech",
 }
 WORDS = {
     "noising": "A picture $x_0$ is mixed with noise $\\epsilon$ until nothing of it is left: "
@@ -42,23 +48,47 @@ WORDS = {
     "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022). At $s = 1$ it is "
     "the answer with the prompt, and there is no need to ask for the other; lower scales are taken "
     "for 1.",
+    "speech": "A text and a voice tell a plan: the mean mel spectrogram of that text in that "
+    "voice. What it lacks, the residual, is denoised by a U-Net, much as Grad-TTS denoises from "
+    "around such a plan (Popov et al. 2021), and a vocoder makes sound of the sum. In the rows of "
+    "residuals red is more than the plan, blue less, and low sounds are at the bottom.",
 }
 STEPS = 20
+COLUMNS = 10  # of a row of pictures
+
+Views = Callable[[dict[str, Any]], Iterator[LookView]]
 
 Fields = dict[str, Any]
 
 
-def build(drawing: Drawing) -> None:
+def build(drawing: Drawing, speaking: Speaking) -> None:
     """Lay out the tab and wire it."""
-    looking = Looking(drawing)
-    fields = _fields(shared=drawing.shared)
+    looking, listening = Looking(drawing), SpeechLooking(speaking)
+    with gr.Column() as asked:
+        fields = _fields(shared=drawing.shared)
     fields["model"].change(
         _usual, fields["model"], [fields["guidance_scale"], fields["steps"]], **QUIET
     )
     with gr.Tabs(elem_id="look-tabs"):
-        for name in LOOKS:
-            with gr.Tab(TITLES[name], id=name):
-                _part(looking, name, fields, shared=drawing.shared)
+        for name, look in LOOKS.items():
+            with gr.Tab(TITLES[name], id=name) as tab:
+                part = Part(name, look.rows, has_film=look.has_film)
+                _lay_out(part, fields, partial(looking.look, name))
+            tab.select(lambda: gr.Column(visible=True), None, asked, **QUIET)
+        with gr.Tab(TITLES["speech"], id="speech") as tab:
+            part = Part("speech", ROWS, has_film=True, sounds=SOUNDS, columns=IN_A_ROW)
+            _lay_out(part, _speech_fields(shared=speaking.shared), listening.look)
+        tab.select(lambda: gr.Column(visible=False), None, asked, **QUIET)
+
+
+class Part(NamedTuple):
+    """What a look shows: its rows of pictures and its sounds, by what they are."""
+
+    name: str
+    rows: Sequence[str]
+    has_film: bool
+    sounds: Sequence[str] = ()
+    columns: int = COLUMNS
 
 
 def _fields(*, shared: bool) -> Fields:
@@ -124,8 +154,48 @@ def _usual(model: str) -> tuple[Any, Any]:
     return (gr.skip(), gr.skip()) if entry is None else (entry.guidance_scale, entry.steps)
 
 
-def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
+def _speech_fields(*, shared: bool) -> Fields:
+    """Lay out what is said, and in which voice."""
+    with gr.Row():
+        text = gr.Dropdown(
+            list(EXAMPLES),
+            value=EXAMPLES[2],
+            label="Text",
+            info="One of these, or one sentence of your own.",
+            allow_custom_value=True,
+            scale=3,
+            min_width=240,
+            elem_id="look-text",
+        )
+        voice = gr.Dropdown(
+            voice_choices(shared=shared),
+            value=BUNDLED_VOICE,
+            label="Voice",
+            info="Samples, and the voices that you saved.",
+            scale=2,
+            min_width=200,
+            elem_id="look-voice",
+        )
+    voice.focus(partial(voices_now, shared=shared), voice, voice, **QUIET)
+    with gr.Row():
+        steps = gr.Number(
+            STEPS,
+            label="Steps",
+            precision=0,
+            minimum=1,
+            maximum=MOST_STEPS,
+            min_width=110,
+            elem_id="look-speech-steps",
+        )
+        seed = gr.Number(
+            0, label="Seed", precision=0, minimum=0, min_width=110, elem_id="look-speech-seed"
+        )
+    return {"text": text, "voice": voice, "steps": steps, "seed": seed}
+
+
+def _lay_out(part: Part, fields: Fields, look: Views) -> None:
     """Lay out one look, and wire it."""
+    name = part.name
     gr.Markdown(WORDS[name], latex_delimiters=MATHS, elem_id=f"look-{name}-words")
     with gr.Row():
         show = gr.Button("Show", variant="primary", elem_id=f"look-{name}-show")
@@ -138,7 +208,7 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
         gr.Gallery(
             label=row,
             visible=False,
-            columns=10,
+            columns=part.columns,
             height="auto",
             object_fit="contain",
             format="png",
@@ -147,7 +217,17 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
             elem_id=f"look-{name}-row-{number}",
             elem_classes=["look-row"],
         )
-        for number, row in enumerate(LOOKS[name].rows, 1)
+        for number, row in enumerate(part.rows, 1)
+    ]
+    sounds = [
+        gr.Audio(
+            label=words,
+            visible=False,
+            interactive=False,
+            buttons=["download"],
+            elem_id=f"look-{name}-sound-{number}",
+        )
+        for number, words in enumerate(part.sounds, 1)
     ]
     figure = gr.Plot(show_label=False, visible=False, elem_id=f"look-{name}-figure")
     with gr.Accordion("The chart as a table", open=False, elem_id=f"look-{name}-fold"):
@@ -159,11 +239,11 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
             )
             for kind, words in (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
         ]
-    files[1].visible = LOOKS[name].has_film
+    files[1].visible = part.has_film
     wanted = Cancel()
     show.click(
-        _handler(looking, name, wanted),
-        outputs=[progress, status, *rows, figure, table, *files],
+        _handler(part, look, wanted),
+        outputs=[progress, status, *rows, *sounds, figure, table, *files],
         inputs_kwargs=fields,
         api_name=f"look_at_{name}",
         **WATCHED,
@@ -171,29 +251,29 @@ def _part(looking: Looking, name: str, fields: Fields, *, shared: bool) -> None:
     wanted.wire(cancel)
 
 
-def _handler(
-    looking: Looking, name: str, wanted: Cancel
-) -> Callable[..., Iterator[tuple[Any, ...]]]:
+def _handler(part: Part, look: Views, wanted: Cancel) -> Callable[..., Iterator[tuple[Any, ...]]]:
     def on_show(**values: Any) -> Iterator[tuple[Any, ...]]:
         views = said_and_raised(
-            wanted.until(looking.look(name, values)),
+            wanted.until(look(values)),
             lambda text: LookView(done=0, status=text),
         )
         with closing(views):
             for view in views:
-                yield to_updates(name, view)
+                yield to_updates(part, view)
 
     return on_show
 
 
-def to_updates(name: str, view: LookView) -> tuple[Any, ...]:
-    """Return the view as values of progress, status, the rows, the chart, table and two files."""
-    shown: list[Any] = [gr.skip()] * (len(LOOKS[name].rows) + 2)
+def to_updates(part: Part, view: LookView) -> tuple[Any, ...]:
+    """Return the view as values of progress, status, rows, sounds, chart, table and two files."""
+    shown: list[Any] = [gr.skip()] * (len(part.rows) + len(part.sounds) + 2)
     if view.rows is not None:
+        sounds = view.sounds or {}
         shown = [
             gr.Gallery(value=list(view.rows.get(row, ())), visible=row in view.rows)
-            for row in LOOKS[name].rows
+            for row in part.rows
         ]
+        shown += [gr.Audio(sounds.get(words), visible=words in sounds) for words in part.sounds]
         shown += [gr.Plot(view.figure, visible=True), view.table]
     files = (
         gr.skip() if path is None else gr.DownloadButton(value=path, interactive=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from diffusion_bench.audio.recording import LONG_S
 from diffusion_bench.audio.reference import Reference
@@ -55,7 +55,9 @@ from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
+    from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
+T = TypeVar("T")
 TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
 OWN_RECORDING = ""  # of the list of voices: the recording above it, or the x-vector
@@ -100,7 +102,7 @@ class Speaking:
     def __init__(self, engine: Engine, jobs: Jobs, outbox: Outbox, *, shared: bool) -> None:
         self._engine = engine
         self._jobs = jobs
-        self._outbox = outbox
+        self.outbox = outbox
         self.uploads = Uploads()
         self.shared = shared
 
@@ -194,7 +196,7 @@ class Speaking:
     def _work(
         self, recipe: Recipe, voice: Reference | VoiceState, entry: VoiceEntry, job: Job
     ) -> _Result:
-        with self._outbox.lease(long=True) as folder:
+        with self.outbox.lease(long=True) as folder:
             try:
                 listener = listener_of(recipe, entry, folder, job.tell)
                 speech = self._say(recipe.request, voice, listener or ignore_audio, job)
@@ -222,6 +224,24 @@ class Speaking:
             return self._engine.speak(
                 request, voice, on_step, on_audio, wait_s=WAIT_S, on_wait=on_wait
             )
+
+    def look(
+        self, request: VoiceRequest, looking: Callable[[VoiceBackend, Job], T]
+    ) -> Generator[object | None]:
+        """Look into the model that says a request, once it is its turn.
+
+        Yields words while it waits, what `looking` tells its job, and `Done` with what it returned.
+        """
+
+        def work(job: Job) -> T:
+            with self._jobs.turn(job) as on_wait:
+                return self._engine.look_at_voice(
+                    request, lambda backend: looking(backend, job), wait_s=WAIT_S, on_wait=on_wait
+                )
+
+        with closing(self._jobs.watch(work)) as events:
+            for event in events:
+                yield waiting_words(event.before) if isinstance(event, Waiting) else event
 
     def keep(self, name: str, heard: Heard | None, values: Mapping[str, Any]) -> str:
         """Save the visitor's own voice under a name and return what to say of it."""

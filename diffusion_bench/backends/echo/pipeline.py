@@ -21,6 +21,7 @@ from diffusion_bench.backends.echo.speaker import SpeakerEncoder
 from diffusion_bench.backends.echo.unet import MelUNet
 from diffusion_bench.backends.echo.vocoder import MIDDLE_HZ, MelVocoder
 from diffusion_bench.diffusion.schedulers import build_scheduler
+from diffusion_bench.diffusion.taken_step import TakenStep
 from diffusion_bench.diffusion.tempering import draw_noise, tempered_step
 from diffusion_bench.pronunciation.phones import Phone
 
@@ -124,10 +125,12 @@ class EchoPipeline(DiffusionPipeline):
         eta: float = 0.0,
         temperature: float = 1.0,
         on_step: Callable[[int, int], None] | None = None,
+        on_taken: Callable[[TakenStep], None] | None = None,
     ) -> Tensor:
         """Return (len(generators), n_mels, frames) log mels: the mean plus a denoised residual.
 
-        `on_step(index, steps)` is called after each step and may raise to stop.
+        `on_step(index, steps)` is called after each step and may raise to stop; `on_taken` is
+        told what went on in it, in residuals.
         """
         scheduler = build_scheduler(sampler, self.scheduler.config, num_inference_steps)
         scheduler.set_timesteps(num_inference_steps, device=self.device)
@@ -140,7 +143,7 @@ class EchoPipeline(DiffusionPipeline):
         ]
         for index, timestep in enumerate(scheduler.timesteps):
             output = self._velocity(sample, timestep, given, guidance_scale)
-            sample = tempered_step(
+            following = tempered_step(
                 scheduler,
                 output,
                 timestep,
@@ -149,10 +152,17 @@ class EchoPipeline(DiffusionPipeline):
                 temperature=temperature,
                 eta=eta,
             )
+            if on_taken is not None:
+                on_taken(TakenStep(scheduler, int(timestep), sample, output, following))
+            sample = following
             if on_step is not None:
                 on_step(index, num_inference_steps)
-        residual = sample * self.unet.residual_scale[:, None].float()
-        return denormalise_mel(plan.mean + residual)
+        return self.mel_of(plan, sample)
+
+    def mel_of(self, plan: Plan, residual: Tensor) -> Tensor:
+        """Return the log mels of residuals as the U-Net has them: (batch, n_mels, frames)."""
+        scale = self.unet.residual_scale[:, None].float()
+        return denormalise_mel(plan.mean + residual * scale)
 
     def _velocity(
         self, sample: Tensor, timestep: Tensor, given: list[Tensor], guidance_scale: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import weight_options
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.backends.voice.vocoders import load_vocoder
+from diffusion_bench.diffusion.taken_step import TakenStep
 from diffusion_bench.pronunciation.front_end import NOTHING_TO_SAY, is_speakable, phonemes
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
@@ -29,7 +31,7 @@ class EchoModel:
 
     def __init__(self, entry: VoiceEntry, pipeline: EchoPipeline, *, device: str) -> None:
         self.entry = entry
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._device = device
         self._own_vocoder = EchoVocoder(pipeline.vocoder)
         self._vocoders: dict[str, Vocoder] = {"native": self._own_vocoder}
@@ -52,7 +54,7 @@ class EchoModel:
 
     def encode_voice(self, reference: Reference) -> VoiceState:
         """Return the voice of a recording; ValueError for one without a voice."""
-        voice = self._pipeline.encode_voice(waveform_of(reference, self.entry))
+        voice = self.pipeline.encode_voice(waveform_of(reference, self.entry))
         octaves = torch.tensor(voice.octaves)
         return VoiceState(
             self.entry.name, {"vector": voice.vector.float().cpu(), "octaves": octaves}
@@ -71,16 +73,16 @@ class EchoModel:
                 raise ValueError(NOTHING_TO_SAY)
             return self._silence(text, request.batch)
         vocoder = self.vocoder(request.vocoder)
-        voice = Voice(state.tensors["vector"], float(state.tensors["octaves"]))
+        voice = voice_in(state)
         clock = PhaseClock(self._device)
         clock.enter("text")
         phones = phonemes(text)
         clock.enter("prior")
-        plan = self._pipeline.plan(phones, voice, speed=request.speed)
+        plan = self.pipeline.plan(phones, voice, speed=request.speed)
         clock.enter("denoising")
-        mel = self._denoise(plan, voice, request, clock, on_step)
+        mel = self._timed(plan, voice, request, clock, on_step)
         clock.enter("vocoder")
-        audio = self._sound(vocoder, mel, plan).cpu()
+        audio = self.sound(mel, plan, vocoder).cpu()
         return Utterance(
             audio=audio,
             lengths=(audio.shape[-1],) * request.batch,
@@ -100,7 +102,7 @@ class EchoModel:
             warnings=(f"left out, since nothing in it can be said in English: {text:.40}",),
         )
 
-    def _denoise(
+    def _timed(
         self,
         plan: Plan,
         voice: Voice,
@@ -108,6 +110,8 @@ class EchoModel:
         clock: PhaseClock,
         on_step: OnChunkStep,
     ) -> Tensor:
+        """Return the mels of a plan, each step timed."""
+
         def ended(index: int, steps: int) -> None:
             with clock.step_ended():
                 on_step(index, steps)
@@ -115,7 +119,18 @@ class EchoModel:
                 clock.enter("vocoder")
 
         clock.begin_steps()
-        mel: Tensor = self._pipeline(
+        return self.denoise(plan, voice, request, ended)
+
+    def denoise(
+        self,
+        plan: Plan,
+        voice: Voice,
+        request: VoiceRequest,
+        on_step: OnChunkStep,
+        on_taken: Callable[[TakenStep], None] | None = None,
+    ) -> Tensor:
+        """Return the log mels of a plan by a request's sampler; see `EchoPipeline`."""
+        mel: Tensor = self.pipeline(
             plan,
             voice,
             generators=[
@@ -127,12 +142,14 @@ class EchoModel:
             guidance_scale=request.guidance_scale,
             eta=request.eta,
             temperature=request.temperature,
-            on_step=ended,
+            on_step=on_step,
+            on_taken=on_taken,
         )
         return mel
 
-    def _sound(self, vocoder: Vocoder, mel: Tensor, plan: Plan) -> Tensor:
-        if vocoder is self._own_vocoder:
+    def sound(self, mel: Tensor, plan: Plan, vocoder: Vocoder | None = None) -> Tensor:
+        """Return (batch, samples) of log mels and the plan's pitch, by the model's own vocoder."""
+        if vocoder is None or vocoder is self._own_vocoder:
             return self._own_vocoder(mel, plan.f0_hz.expand(len(mel), -1))
         return vocoder(mel)
 
@@ -142,7 +159,12 @@ class EchoModel:
             self._vocoders[name] = load_vocoder(
                 name,
                 device=self._device,
-                settings=self._pipeline.settings,
+                settings=self.pipeline.settings,
                 first=self._own_vocoder,
             )
         return self._vocoders[name]
+
+
+def voice_in(state: VoiceState) -> Voice:
+    """Return the voice of a state that this model has encoded."""
+    return Voice(state.tensors["vector"], float(state.tensors["octaves"]))

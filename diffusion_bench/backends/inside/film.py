@@ -64,18 +64,7 @@ def film(
     recorder = Recorder()
     drawn = backend.generate(request, viewer.on_step, watching=recorder.watching)
     steps = recorder.steps
-    final = steps[-1].following
-    progress = tuple(
-        Progress(
-            step=step.index + 1,
-            timestep=step.timestep,
-            signal=step.signal,
-            noise=step.noise,
-            to_final=rms(step.clean - final),
-            added_noise=added_noise(step),
-        )
-        for step in steps
-    )
+    progress = progress_of(steps)
     shown = evenly(len(steps), most)
     noisy = show_each(backend, [steps[index].noisy for index in shown], request, viewer)
     clean = show_each(backend, [steps[index].clean for index in shown], request, viewer)
@@ -86,7 +75,23 @@ def film(
         ),
         progress=progress,
         picture=drawn.images[0],
-        latents=final,
+        latents=steps[-1].following,
+    )
+
+
+def progress_of(steps: Sequence[SeenStep]) -> tuple[Progress, ...]:
+    """Return the steps in numbers."""
+    final = steps[-1].following
+    return tuple(
+        Progress(
+            step=step.index + 1,
+            timestep=step.timestep,
+            signal=step.signal,
+            noise=step.noise,
+            to_final=rms(step.clean - final),
+            added_noise=added_noise(step),
+        )
+        for step in steps
     )
 
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.diffusion.taken_step import TakenStep
 
 
 @dataclass(frozen=True)
 class SeenStep:
-    """One step: latents are (channels, rows, columns), fp32, on the CPU, of the first picture.
+    """One step: fp32, on the CPU, of the first of a batch; latents are (channels, rows, columns).
 
     `noisy` is x_t, what the step began with; `clean` the x_0 that the network's answer implies, and
     `passes` those of its two answers, without the prompt and with it, `None` without guidance.
@@ -68,7 +69,8 @@ class Recorder:
         def step(output: Tensor, timestep: Any, sample: Tensor, *more: Any, **named: Any) -> Any:
             stepped = own_step(output, timestep, sample, *more, **named)
             following = stepped[0] if isinstance(stepped, tuple) else stepped.prev_sample
-            self._see(scheduler, int(timestep), (output, said[0]), sample, following)
+            taken = TakenStep(scheduler, int(timestep), sample, output, following)
+            self.steps.append(seen_step(len(self.steps), taken, said[0]))
             return stepped
 
         hook = denoiser_of(pipeline).register_forward_hook(hear)
@@ -79,35 +81,32 @@ class Recorder:
             hook.remove()
             scheduler.step = own_step
 
-    def _see(
-        self,
-        scheduler: Any,
-        timestep: int,
-        outputs: tuple[Tensor, Tensor],
-        sample: Tensor,
-        following: Tensor,
-    ) -> None:
-        guided, raw = outputs
-        share = float(scheduler.alphas_cumprod[timestep])
-        signal, noise = math.sqrt(share), math.sqrt(max(0.0, 1 - share))
-        clean = clean_of(str(scheduler.config.prediction_type), signal, noise)
-        passes = None
-        raw = raw[:, : sample.shape[1]]  # a network that learns its variance tells that too
-        if len(raw) == 2 * len(sample):
-            without, prompted = (_first(clean(part, sample)) for part in raw.chunk(2))
-            passes = without, prompted
-        self.steps.append(
-            SeenStep(
-                index=len(self.steps),
-                timestep=timestep,
-                signal=signal,
-                noise=noise,
-                noisy=_first(sample),
-                clean=_first(clean(guided, sample)),
-                passes=passes,
-                following=_first(following),
-            )
-        )
+
+def seen_step(index: int, taken: TakenStep, raw: Tensor | None = None) -> SeenStep:
+    """Return what a step of a batch tells of its first one.
+
+    `raw` is the network's own answer: of both passes, where there are two, and with its variance,
+    where it learns that too.
+    """
+    sample = taken.sample
+    share = float(taken.scheduler.alphas_cumprod[taken.timestep])
+    signal, noise = math.sqrt(share), math.sqrt(max(0.0, 1 - share))
+    clean = clean_of(str(taken.scheduler.config.prediction_type), signal, noise)
+    passes = None
+    if raw is not None and len(raw) == 2 * len(sample):
+        halves = raw[:, : sample.shape[1]].chunk(2)
+        without, prompted = (_first(clean(part, sample)) for part in halves)
+        passes = without, prompted
+    return SeenStep(
+        index=index,
+        timestep=taken.timestep,
+        signal=signal,
+        noise=noise,
+        noisy=_first(sample),
+        clean=_first(clean(taken.output, sample)),
+        passes=passes,
+        following=_first(taken.following),
+    )
 
 
 def clean_of(prediction: str, signal: float, noise: float) -> Callable[[Tensor, Tensor], Tensor]:

@@ -61,7 +61,7 @@ class VoiceBackend:
         self.model = model
         self.device = device
         self.precision = precision
-        self._voice_model = voice_model
+        self.voice_model = voice_model
         self._stage: VoiceStage = "load"
 
     @classmethod
@@ -84,7 +84,7 @@ class VoiceBackend:
     @property
     def entry(self) -> VoiceEntry:
         """Return what is known of the model."""
-        return self._voice_model.entry
+        return self.voice_model.entry
 
     @property
     def stage(self) -> VoiceStage:
@@ -101,7 +101,7 @@ class VoiceBackend:
         _check_reference(voice, self.entry)
         self._stage = "voice encoder"
         with torch.inference_mode():
-            return self._voice_model.encode_voice(voice)
+            return self.voice_model.encode_voice(voice)
 
     def generate(
         self,
@@ -132,7 +132,7 @@ class VoiceBackend:
                 self._stage = "prior"
                 ends, last = ends_sentence(chunk), index + 1 == len(chunks)
                 watch = self._step_callback(clock, index, len(chunks), on_step)
-                spoken = in_pieces(self._voice_model, chunk, state, request, watch)
+                spoken = in_pieces(self.voice_model, chunk, state, request, watch)
                 utterance = _heard(
                     spoken, partial(streams.grow, ends_sentence=ends, last=last), hear
                 )

@@ -1,0 +1,139 @@
+"""What *How it works* looks at in speech: the plan, the mel spectrogram, the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.voices import find_voice
+from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
+from diffusion_bench.ui.figures import Chart, to_table
+from diffusion_bench.ui.looking import LookView, shown, views_of
+from diffusion_bench.ui.looks import MOST_STEPS, Found
+from diffusion_bench.ui.speaking import Speaking
+from diffusion_bench.ui.voice_limits import check_voice_limits
+
+if TYPE_CHECKING:
+    from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.backends.voice.base import OnChunkStep, VoiceState
+    from diffusion_bench.backends.voice.synthesis import VoiceBackend
+    from diffusion_bench.ui.jobs import Job
+
+SAMPLERS = ("ddim", "ddpm")
+IN_A_ROW = 5  # spectrograms are wide
+WHOLE = "The mel spectrogram"
+NOISY, CLEAN = "{}: x_t, what each step is given", "{}: x_0, what it sees there"
+ROWS = (WHOLE, *(row.format(name.upper()) for name in SAMPLERS for row in (NOISY, CLEAN)))
+PLAN, HALF_WAY = "The plan, without a step", "Half way of DDIM: the plan and x_0"
+ENDS = {name: f"{name.upper()}, all steps" for name in SAMPLERS}
+SOUNDS = (PLAN, HALF_WAY, *ENDS.values())
+
+
+class SpeechLooking:
+    """Looks into the bundled voice model."""
+
+    def __init__(self, speaking: Speaking) -> None:
+        self.shared = speaking.shared
+        self._speaking = speaking
+
+    def look(self, values: Mapping[str, Any]) -> Iterator[LookView]:
+        """Look at a `text` in a `voice`, yielding what to show; closing stops at the next step."""
+        request = VoiceRequest(**values, model=BUNDLED_VOICE_MODEL)
+        check_speech(request)
+        if self.shared:
+            check_voice_limits(request)
+        voice = find_voice(request.voice, request.model)
+        show = partial(shown, self._speaking.outbox, "speech", title_of(request))
+        events = self._speaking.look(request, partial(_call, request, voice))
+        yield from views_of(events, len(SAMPLERS) * request.steps, show)
+
+
+def check_speech(request: VoiceRequest) -> None:
+    """Raise ValueError, before a model is loaded, for what cannot be looked at."""
+    from diffusion_bench.backends.inside.speech import check_sentence
+
+    if request.steps > MOST_STEPS:
+        raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+    check_sentence(request.text, find_voice_model(request.model).max_chars)
+
+
+def title_of(request: VoiceRequest) -> str:
+    """Return the title of the sheet."""
+    return (
+        f"{request.text} ({request.voice} by {request.model}, {request.steps} steps, "
+        f"seed {request.seed})"
+    )
+
+
+def _call(
+    request: VoiceRequest, voice: Reference | VoiceState, backend: VoiceBackend, job: Job
+) -> Found:
+    return look_at_speech(
+        backend, request, voice, lambda index, steps: job.tell((index, steps)), job.check
+    )
+
+
+def look_at_speech(
+    backend: VoiceBackend,
+    request: VoiceRequest,
+    voice: Reference | VoiceState,
+    on_step: OnChunkStep,
+    check: Callable[[], None],
+) -> Found:
+    """Show how DDIM and DDPM get from the plan to speech, to be seen and to be heard.
+
+    `on_step` and `check`, which is asked before each sound, may raise to stop.
+    """
+    import torch
+
+    from diffusion_bench.backends.inside.film import evenly
+    from diffusion_bench.backends.inside.speech import hear, looked_into, speech_film
+    from diffusion_bench.charts.denoising import (
+        denoising_figure,
+        denoising_numbers,
+        denoising_table,
+    )
+    from diffusion_bench.charts.mel_pictures import mel_pictures, residual_pictures
+
+    model = looked_into(backend.voice_model)
+    with torch.inference_mode():
+        state = backend.encode(voice)
+        films = {
+            sampler: speech_film(
+                model, state, request.model_copy(update={"sampler": sampler}), on_step
+            )
+            for sampler in SAMPLERS
+        }
+        first = films[SAMPLERS[0]]
+        mels = [first.planned, first.half_way, *(film.mel for film in films.values())]
+        heard = []
+        for mel in mels:
+            check()
+            heard.append((hear(model, first, mel), model.entry.sample_rate))
+    wholes = (PLAN, *ENDS.values())
+    pictures = mel_pictures([mels[0], *mels[2:]], float(mels[2].max()))
+    rows = {WHOLE: list(zip(pictures, wholes, strict=True))}
+    for sampler, film in films.items():
+        name = sampler.upper()
+        frames = [film.frames[index] for index in evenly(len(film.frames), IN_A_ROW)]
+        times = [f"t {frame.at.timestep}" for frame in frames]
+        steps = [f"step {frame.at.step}" for frame in frames]
+        noisy = residual_pictures([frame.noisy for frame in frames])
+        clean = residual_pictures([frame.clean for frame in frames])
+        rows[NOISY.format(name)] = list(zip(noisy, times, strict=True))
+        rows[CLEAN.format(name)] = list(zip(clean, steps, strict=True))
+    courses = denoising_numbers({name.upper(): film.progress for name, film in films.items()})
+    return Found(
+        words="Text and voice alone give the plan: which sound when, how high, how loud. It is "
+        "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
+        "the residual: harmonics of the voice, and breath. The vocoder makes sound of both. "
+        "DDIM's residual follows from its first noise, DDPM's from fresh noise at every step too.",
+        rows=rows,
+        chart=Chart(
+            denoising_figure(courses, "residual"), to_table(*denoising_table(courses, "residual"))
+        ),
+        frames=residual_pictures([frame.noisy for frame in first.frames]),
+        sounds=dict(zip(SOUNDS, heard, strict=True)),
+    )
