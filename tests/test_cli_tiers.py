@@ -71,6 +71,15 @@ def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
     assert answer["workload"]["sampler"] == "ddim"
 
 
+def test_a_size_of_one_number_is_a_square_as_generate_takes_it(capsys) -> None:
+    answers = []
+    for size in ("768", "768x768"):
+        assert run("predict", "--card", "RTX 4090", "--size", size, "--json") == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0] == answers[1]
+    assert (answers[0]["workload"]["width"], answers[0]["workload"]["steps"]) == (768, 20)
+
+
 def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
     run(*ONE, "--json")
     alone = json.loads(capsys.readouterr().out)
@@ -87,6 +96,9 @@ def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
         (("--card", "RTX 4090 Laptop GPU"), "cannot tell: no card is called"),
         (("--card", "RTX 4090", "--model", "sd99"), "known: "),
         (("--card", "RTX 4090", "--size", "big"), "'big'"),
+        (("--card", "RTX 4090", "--size", "fp32"), "size 'fp32' is neither a side"),
+        (("--card", "RTX 4090", "--model", "sd15 30"), "'sd15 30'"),
+        (("--card", "RTX 4090", "--precision", "30"), "precision"),
         (("--card", "RTX 4090", "--size", "513x512"), "513"),
         (("--card", "RTX 2080 Ti", "--precision", "bf16"), "no bf16"),
         (("--card", "RTX 4090", "--precision", "fp8"), "'fp8'"),
@@ -311,6 +323,7 @@ def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, mo
         (("nowhere.jsonl",), "nowhere.jsonl"),
         (("--card", "RTX 4090 Laptop GPU"), "cannot tell: no card is called"),
         (("--workload", "sd99 512x512"), "known: "),
+        (("--workload", "sdxl 1024 b1 fp16 30"), "says its steps twice, 1024 and 30"),
         (("--cloud-price", "-1"), "cloud price"),
         (("--tariff", "nan"), "price of a kWh"),
         (("--path", "nowhere.toml"), "nowhere.toml"),
@@ -454,9 +467,11 @@ def test_speech_that_does_not_fit_a_card_has_no_time(capsys) -> None:
         (("--model", "sd15", "--length", "5s"), "sd15 is none of the voice models"),
         (("--model", "echo", "--size", "64x64"), "echo speaks: leave out --size"),
         (("--model", "echo", "--report", "a.jsonl"), "leave out --report"),
-        (("--model", "echo", "--length", "5m"), "'5m' in workload"),
+        (("--model", "echo", "--length", "5m"), "'5m' is no length of speech; say 10s"),
+        (("--model", "echo", "--length", "160"), "'160' is no length of speech"),
+        (("--model", "echo", "--length", "b4"), "'b4' is no length of speech"),
         (("--model", "tortoise"), "only the diffusion is counted"),
-        (("--model", "echo", "--precision", "int3"), "'int3' in workload"),
+        (("--model", "echo", "--precision", "int3"), "precision: "),
     ],
 )
 def test_predict_refuses_what_speech_does_not_have(words, told, capsys) -> None:

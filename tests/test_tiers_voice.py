@@ -101,7 +101,9 @@ def test_a_text_is_as_long_as_the_model_takes_to_say_it():
     ("text", "words"),
     [
         ("echo loud", "'loud' in workload 'echo loud' is unknown; say it as"),
-        ("echo 10s 100chars", "two lengths"),
+        ("echo 10s 100chars", "says its length twice, 10s and 100chars"),
+        ("echo 10s 20s", "says its length twice"),
+        ("echo 25 50", "says its steps twice, 25 and 50"),
         ("tortoise 100chars", "say how many seconds"),
         ("echo 0chars", "1 to 20000 characters"),
         ("nobody 10s", "known: echo, longcat, tortoise, vibevoice"),

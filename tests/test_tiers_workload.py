@@ -87,6 +87,26 @@ def test_a_workload_is_typed_in_a_few_words() -> None:
     assert parse_workload("sdxl-turbo, 512x512").guided is False
 
 
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sdxl 1024 b1 fp16 30", "says its steps twice, 1024 and 30; say it as 'sdxl 1024x1024"),
+        ("sdxl 512x512 768x512", "says its width twice, 512 and 768"),
+        ("sdxl fp32 fp16", "says its precision twice"),
+        ("sdxl b2 b4", "says its batch twice"),
+        ("sdxl 1024 fp16", "1024 in workload 'sdxl 1024 fp16' may be a side or steps"),
+    ],
+)
+def test_a_workload_that_says_two_things_of_one_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_workload(text)
+
+
+def test_many_steps_are_taken_where_they_are_called_so() -> None:
+    assert parse_workload("sd15 1000 steps").steps == 1000
+    assert parse_workload(parse_workload("sd15 1000 steps").name).steps == 1000
+
+
 @pytest.mark.parametrize("text", ["", "sd15 big", "sd99", "sd15 512x512 b0", "sd15 1e3"])
 def test_words_that_say_nothing_known_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"known|workload|batch"):

@@ -42,14 +42,14 @@ SPEECH_TIMES = (
 )
 
 
-def speech_asked(context: typer.Context, model: str, **words: str) -> VoiceWorkload | None:
+def speech_asked(context: typer.Context, model: str, **options: Any) -> VoiceWorkload | None:
     """Return the speech a command line asks for, `None` if its model draws pictures.
 
-    `words`: what each option of `tiers`' workloads would say; one that nobody typed is left to what
-    is usual for the model. Raise ValueError for an option of the other kind.
+    `options` are those of speech; one that nobody typed is left to what is usual for the model.
+    Raise ValueError for an option of the other kind.
     """
     from diffusion_bench.tiers.voice_cost import told_voices, voice_name
-    from diffusion_bench.tiers.voice_workload import parse_voice_workload
+    from diffusion_bench.tiers.voice_workload import voice_workload_of
 
     if voice_name(model) is None:
         if typed(context, "length"):
@@ -61,8 +61,8 @@ def speech_asked(context: typer.Context, model: str, **words: str) -> VoiceWorkl
     wrong = [f"--{name}" for name in OF_PICTURES if typed(context, name)]
     if wrong:
         raise ValueError(f"{model} speaks: leave out {', '.join(wrong)}")
-    said = [word for name, word in words.items() if typed(context, name)]
-    return parse_voice_workload(" ".join([model, *said]))
+    given = {name: value for name, value in options.items() if typed(context, name)}
+    return voice_workload_of(model=model, **given)
 
 
 def what_is_drawn(

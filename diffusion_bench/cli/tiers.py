@@ -35,7 +35,9 @@ def predict(
     context: typer.Context,
     card: Annotated[str | None, typer.Option(help='As in "RTX 4070 Ti", the whole name.')] = None,
     model: Annotated[str, typer.Option(help="A short name as sd15, or a hub id.")] = "sd15",
-    size: Annotated[str, typer.Option(help="Width x height in pixels.")] = "512x512",
+    size: Annotated[
+        str, typer.Option(help="In pixels: WIDTHxHEIGHT, or one number for a square.")
+    ] = "512x512",
     length: Annotated[
         str, typer.Option(help="Of speech, for a voice model: 10s, or 160chars of text.")
     ] = "10s",
@@ -71,18 +73,18 @@ def predict(
         raise ValueError("--out goes with --rows; a single prediction is printed")
     if card is None:
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
+    from diffusion_bench.cli.drawing import parse_size
     from diffusion_bench.cli.tier_reports import read_reports
-    from diffusion_bench.tiers.workload import parse_workload
+    from diffusion_bench.tiers.workload import workload_of
 
-    spoken = speech_asked(
-        context, model, length=length, batch=f"b{batch}", precision=precision, steps=str(steps)
-    )
+    asked = {"batch": batch, "precision": precision, "steps": steps}
+    spoken = speech_asked(context, model, length=length, **asked)
     if spoken is not None:
         answer = what_is_said(card, spoken, known)
         print_answer(answer, spoken.name, speech_times(answer), json=json)
         return
-    words = f"{model} {size} b{batch} {precision} {steps}"
-    workload = parse_workload(words).model_copy(update={"sampler": sampler})
+    width, height = parse_size(size)
+    workload = workload_of(model=model, width=width, height=height, sampler=sampler, **asked)
     told = read_reports(report or [], known, patience_s=patience or None)
     answer = what_is_drawn(card, workload, told.findings, known)
     print_answer(answer, workload.name, picture_times(answer), json=json)

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from diffusion_bench.records import MAX_TEXT, PrecisionName, Record
-from diffusion_bench.tiers.voice_cost import VoiceCounts, voice_counts, voice_name
+from diffusion_bench.tiers.voice_cost import voice_counts, voice_name
+from diffusion_bench.tiers.workload import said_once
 
 VOICE_EXAMPLE = "echo 10s b1 fp32 25"
 SECONDS = 10.0  # of speech, where neither these nor a text's length is said
 MAX_SECONDS = 3600.0
+LENGTH = re.compile(r"(?P<seconds>\d+(\.\d+)?)s|(?P<chars>\d+)chars?")
 WORDS = tuple(
     map(
         re.compile,
         (
-            r"(?P<seconds>\d+(\.\d+)?)s",
-            r"(?P<chars>\d+)chars?",
+            r"(?P<length>\d+(\.\d+)?s|\d+chars?)",
             r"b(?P<batch>\d+)",
             r"(?P<precision>fp32|fp16|bf16)",
             r"(?P<steps>\d+)",
@@ -54,27 +55,24 @@ def parse_voice_workload(text: str) -> VoiceWorkload:
     """Return speech in words like "echo 160chars b1 fp32 25 steps", the model first.
 
     The length is that of the speech or of its text; what is left out is as usual for the model.
-    Raise ValueError for a word that says nothing known.
+    Raise ValueError for a word that says nothing known, and for a thing said twice.
     """
     model, *words = text.replace(",", " ").split() or [""]
+    return voice_workload_of(model=model, **said_once(words, WORDS, text, VOICE_EXAMPLE))
+
+
+def voice_workload_of(*, model: str, length: str | None = None, **given: Any) -> VoiceWorkload:
+    """Return speech of a voice model and the fields that are given, the others as is usual for it.
+
+    `length` as in "10s" or "160chars". Raise ValueError for a model that was not counted, and for a
+    value that is none.
+    """
     name = voice_name(model)
     if name is None:
         raise ValueError(f"no counts of voice model {model!r}; known: {', '.join(voice_counts())}")
+    if length is not None:
+        given["seconds"] = _seconds_of(name, length)
     found = voice_counts()[name]
-    given: dict[str, Any] = {}
-    for word in words:
-        matches = (pattern.fullmatch(word.casefold()) for pattern in WORDS)
-        match = next(filter(None, matches), None)
-        if match is None:
-            raise ValueError(
-                f"{word!r} in workload {text!r} is unknown; say it as {VOICE_EXAMPLE!r}"
-            )
-        given |= match.groupdict()
-    chars = given.pop("chars", None)
-    if chars is not None and "seconds" in given:
-        raise ValueError(f"{text!r} has two lengths; say seconds of speech or characters of text")
-    if chars is not None:
-        given["seconds"] = _seconds_of(name, found, int(chars))
     usual = {"model": name, "steps": found.steps, "guided": found.guided}
     return VoiceWorkload.model_validate(usual | given)
 
@@ -93,9 +91,16 @@ def chunks_of(workload: VoiceWorkload) -> int:
     return max(1, -int(-chars // found.chunk_chars))
 
 
-def _seconds_of(name: str, found: VoiceCounts, chars: int) -> float:
-    if found.chars_per_s is None:
-        raise ValueError(f"how fast {name} speaks is not known; say how many seconds, as 10s")
+def _seconds_of(model: str, length: str) -> float:
+    """Return how long a length in seconds of speech or in characters of text takes to be said."""
+    found = LENGTH.fullmatch(length.strip().casefold())
+    if not found:
+        raise ValueError(f"{length!r} is no length of speech; say 10s, or 160chars of text")
+    if found["seconds"] is not None:
+        return float(found["seconds"])
+    chars, chars_per_s = int(found["chars"]), voice_counts()[model].chars_per_s
+    if chars_per_s is None:
+        raise ValueError(f"how fast {model} speaks is not known; say how many seconds, as 10s")
     if not 1 <= chars <= MAX_TEXT:
         raise ValueError(f"a text has 1 to {MAX_TEXT} characters, not {chars}")
-    return round(chars / found.chars_per_s, 2)
+    return round(chars / chars_per_s, 2)

@@ -8,6 +8,7 @@ The words are those of the published tables: "SD1.5 (base or same-architecture f
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -55,6 +56,7 @@ UNCOUNTED = re.compile(
 NOT_UNCOUNTED = re.compile(r"no medvram/lowvram", re.IGNORECASE)
 
 EXAMPLE = "sdxl 1024x1024 b1 fp16 30"
+LEAST_SIDE = 256  # a bare number from here on may be meant for a side
 WORDS = tuple(
     map(
         re.compile,
@@ -160,18 +162,48 @@ def software_named(backend: str, variant: str) -> Software:
 def parse_workload(text: str) -> Workload:
     """Return the workload in words like "sd15 512x512 b4 fp16 20 steps", the model first.
 
-    What is left out has a default. Raise ValueError for a word that says nothing known.
+    What is left out has a default. Raise ValueError for a word that says nothing known, for a thing
+    said twice, and for a bare number that may be a side as well as steps.
     """
     model, *words = text.replace(",", " ").split() or [""]
     name = model_named(model)
+    given = said_once(words, WORDS, text, EXAMPLE)
+    steps = given.get("steps", "0")
+    if int(steps) >= LEAST_SIDE and not re.search(r"\bsteps?\b", text.casefold()):
+        raise ValueError(
+            f"{steps} in workload {text!r} may be a side or steps; "
+            f"say {steps}x{steps}, or {steps} steps"
+        )
+    return workload_of(model=name, **given)
+
+
+def workload_of(*, model: str, **given: Any) -> Workload:
+    """Return a workload of a model in anybody's words and the fields that are given.
+
+    Raise ValueError for an unknown model, and for a value that is none.
+    """
+    name = model_named(model)
+    return Workload.model_validate({"guided": guided_by_default(name), **given, "model": name})
+
+
+def said_once(
+    words: Sequence[str], patterns: Sequence[re.Pattern[str]], text: str, example: str
+) -> dict[str, str]:
+    """Return what words say, by the names of the patterns' groups.
+
+    Raise ValueError for a word of no pattern, and for a thing that two words say; `text` is the
+    workload they are of, and `example` shows how to say one.
+    """
     given: dict[str, str] = {}
     for word in words:
-        for pattern in WORDS:
-            found = pattern.fullmatch(word.casefold())
-            if found:
-                given |= found.groupdict()
-                break
-        else:
-            raise ValueError(f"{word!r} in workload {text!r} is unknown; say it as {EXAMPLE!r}")
-    values = {"model": name, "guided": guided_by_default(name), **given}
-    return Workload.model_validate(values)
+        found = next(filter(None, (each.fullmatch(word.casefold()) for each in patterns)), None)
+        if found is None:
+            raise ValueError(f"{word!r} in workload {text!r} is unknown; say it as {example!r}")
+        for name, value in found.groupdict().items():
+            if name in given:
+                raise ValueError(
+                    f"workload {text!r} says its {name} twice, {given[name]} and {value}; "
+                    f"say it as {example!r}"
+                )
+            given[name] = value
+    return given
