@@ -15,7 +15,7 @@ from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.reached import ceiling_of, rate, reached
 from diffusion_bench.charts.roofline import roofline_figure, roofline_numbers, roofline_table
 from diffusion_bench.charts.trace import BANDS, trace_figure, trace_numbers, trace_table
-from diffusion_bench.reports.schema import Ceiling, Cell, Report
+from diffusion_bench.reports.schema import Ceiling, Cell, Report, Visit
 from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
 from diffusion_bench.tiers.cards import find_card
 
@@ -165,6 +165,17 @@ def test_the_traces_table_has_the_stages_the_mean_step_and_what_cannot_be_told()
     short = found["text encoder", "GPU"]
     assert short[mean] is None
     assert "the sensor tells of the last 1 s" in short[-1]
+
+
+def test_the_traces_table_and_its_section_say_of_which_visit_the_readings_are() -> None:
+    visits = tuple(Visit(started_utc=f"2026-01-02T03:0{n}:05Z", calls=n) for n in (1, 2))
+    once = watched_cell()
+    twice = once.model_copy(update={"visits": visits})
+    for cell, words in ((once, ""), (twice, "the last of 2 visits, 2 of 3 calls")):
+        report = make_report(cell)
+        _, rows = trace_table(trace_numbers(cell), cut_trace(cell, report.header))
+        assert rows[0][0] == (f"the calls of {words}" if words else "the calls")
+        assert ("The readings are of the last" in to_html([report])) is bool(words)
 
 
 @pytest.mark.browser

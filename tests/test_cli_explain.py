@@ -10,7 +10,7 @@ from fakes import make_cell, make_header, make_trace
 
 from diffusion_bench.cli import main
 from diffusion_bench.records import DevicesPlan, ImageRequest
-from diffusion_bench.reports.schema import Ceiling, DeviceJob, SharedCell
+from diffusion_bench.reports.schema import Ceiling, DeviceJob, SharedCell, Visit
 from diffusion_bench.reports.store import ReportWriter
 
 
@@ -56,6 +56,23 @@ def test_every_cell_has_its_verdict_with_the_evidence_and_its_stages(
     assert len(reasons) == 1, "each reason is said once"
     assert "power, energy of text encoder, denoising, decoder, a step, on average" in reasons[0]
     assert not any(line.startswith("  step 1") for line in lines)
+
+
+def test_of_a_cell_in_rounds_it_says_whose_the_seconds_and_whose_the_readings_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = make_cell(wall_s=(4.0, 4.0, 8.0), steps=4, trace=make_trace(seconds=8))
+    samples = tuple(sample.model_copy(update={"start_s": 0.0}) for sample in cell.samples)
+    visits = tuple(Visit(started_utc=f"2026-01-02T03:0{n}:05Z", calls=1) for n in range(3))
+    path = tmp_path / "rounds.jsonl"
+    with ReportWriter.create(path, make_header(cells=[cell.request])) as writer:
+        writer.append(cell.model_copy(update={"samples": samples, "visits": visits}))
+    lines = told(capsys, path)
+    assert any(line.startswith("  denoising: 3.2 s, ") for line in lines)
+    assert (
+        "  seconds are the median of all calls; the readings are of the last of 3 visits, "
+        "1 of 3 calls"
+    ) in lines
 
 
 def test_single_steps_are_told_where_they_are_asked_for(

@@ -206,6 +206,21 @@ def test_only_the_calls_of_the_last_visit_lie_in_the_trace() -> None:
     assert parts(late)["decoder"].calls == 1
 
 
+def test_seconds_are_the_median_of_all_calls_and_readings_of_the_last_visit_say_so() -> None:
+    """Two calls of two visits took 2 s a step, the one of the last 6 s: 2 s is what tables show."""
+    visits = tuple(
+        Visit(started_utc=f"2026-01-02T03:0{minute}:05Z", calls=1) for minute in range(3)
+    )
+    slow = sample(0.0, step_s=3 * STEP_S)
+    cell = cell_of(gpu_trace(28.0, lambda _: 100.0), sample(0.0), sample(0.0), slow, visits=visits)
+    found, cut = parts(cell), cut_trace(cell, HEADER)
+    assert found["denoising"].seconds == STEPS * STEP_S
+    assert found["a step, on average"].seconds == found["step 2"].seconds == STEP_S
+    assert found["step 2"].energy_j == pytest.approx(600.0), "of the calls that were read"
+    assert cut.readings_of == "the last of 3 visits, 1 of 3 calls"
+    assert cut_trace(cell_of(cell.trace, slow, visits=visits[:1]), HEADER).readings_of == ""
+
+
 def test_a_processor_has_its_own_load_and_memory_and_says_why_it_has_no_energy() -> None:
     trace = make_trace(seconds=12)
     found = parts(cell_of(trace, sample(0.0)), make_header())["decoder"]

@@ -40,7 +40,7 @@ from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import SharedRow, compare_shared, shared_table
-from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
+from diffusion_bench.reports.stage_readings import cut_trace, readings_of, stage_spans
 
 WORDS = {  # title and caption of each chart
     "latency": ("Latency against steps", "The whole call: median of the samples, and their range."),
@@ -138,6 +138,8 @@ def _traces(reports: Sequence[Report]) -> list[Section]:
         title = ", ".join(part for part in (f"Hardware during {name(cell.request)}", label) if part)
         spans, why = stage_spans(cell)
         caption = f"No stages are shown: {why}." if why else "Stages lie as bands under the curves."
+        if read := readings_of(cell):
+            caption = f"The readings are of {read}. {caption}"
         table = trace_table(panels, cut_trace(cell, report.header))
         sections.append(
             Section(f"trace-{number}", title, caption, trace_figure(panels, spans), table)

@@ -142,8 +142,10 @@ def trace_table(
 ) -> tuple[list[str], list[list[Any]]]:
     """Return a row a line with its extremes, and the reason of every panel that has none.
 
-    Then the figures of each stage, of the mean step and of single steps, with theirs.
+    Then the figures of each stage, of the mean step and of single steps, with theirs. Of a cell of
+    several visits all is of the last one, as its lines say.
     """
+    calls = f"{ALL} of {cut.readings_of}" if cut and cut.readings_of else ALL
     header = [
         "during",
         "quantity",
@@ -160,9 +162,9 @@ def trace_table(
         for line in panel.lines:
             known = [value for value in line.values if value is not None]
             figures = [len(known), min(known), sum(known) / len(known), max(known)]
-            rows.append([ALL, panel.title, panel.unit, line.name, *figures, ""])
+            rows.append([calls, panel.title, panel.unit, line.name, *figures, ""])
         if not panel.lines:
-            rows.append([ALL, panel.title, panel.unit, *[None] * 5, panel.missing])
+            rows.append([calls, panel.title, panel.unit, *[None] * 5, panel.missing])
     return header, rows + (_cut_rows(cut) if cut else [])
 
 

@@ -84,6 +84,10 @@ def _as_words(cell: Cell, report: Report, steps: bool) -> str:
     parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ())]
     parts += cut.steps if steps else ()
     lines += [f"  {part.name}: {used(part)}" for part in parts]
+    if parts and cut.readings_of:
+        lines.append(
+            f"  seconds are the median of all calls; the readings are of {cut.readings_of}"
+        )
     if steps and cut.no_steps:
         lines.append(f"  {cut.no_steps}")
     lines += [f"  not told: {why}" for why in unsaid(parts)]

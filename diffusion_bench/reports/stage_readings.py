@@ -4,6 +4,9 @@ The trace says when it was looked, the samples say when each call began and how 
 took. What lay between two stages is known only in sum (`other_s`), so a stage is cut where it ran
 for certain. A figure is told where enough readings fell into stages that last longer than the
 sensor's own memory, and else it is `None`, with the reason.
+
+The trace is of a cell's last visit only. Seconds are the median of all calls, as in every table;
+what was read is of the calls of that visit, and `Cut.readings_of` says so.
 """
 
 from __future__ import annotations
@@ -48,10 +51,12 @@ class Span(NamedTuple):
 class Seen(Record):
     """What the readings say of one stage or step, over all calls of the trace.
 
-    `seconds` is of one call. `memory_of` is whose memory: the GPU's, all programs together, or the
-    process's. `utilization_percent` is the GPU's or, where the cell ran on none, the processor's.
-    `energy_j` is of one call, mean power times seconds; `energy_error_j` bounds it at two standard
-    errors of the readings and the sensor's own 5 percent. `missing` has the reason of each `None`.
+    `seconds` is the median of all the cell's calls; all else is of the `calls` that the trace
+    shows. `memory_of` is whose memory: the GPU's, all programs together, or the process's.
+    `utilization_percent` is the GPU's or, where the cell ran on none, the processor's. `energy_j`
+    is of one call that was read, mean power times its mean seconds; `energy_error_j` bounds it at
+    two standard errors of the readings and the sensor's own 5 percent. `missing` has the reason of
+    each `None`.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Cut(Record):
 
     `a_step` is the mean step: the denoising stage over its steps, told also where single ones are
     too short. Where the stage tells no power, its power is that of all calls, as its name says.
+    `readings_of` says of which calls the readings are, empty where they are of all.
     `reason` says why there is nothing at all.
     """
 
@@ -80,6 +86,7 @@ class Cut(Record):
     a_step: Seen | None = None
     steps: tuple[Seen, ...] = ()
     no_steps: str = ""
+    readings_of: str = ""
     reason: str = ""
 
 
@@ -110,9 +117,15 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
         return Cut(reason=reason)
     columns = _columns(cell, header)
     stages = tuple(
-        _seen(name, [span for span in spans if span.name == name], _mean_s(cell, name), columns)
+        _seen(
+            name,
+            [span for span in spans if span.name == name],
+            median(_stage_s(cell.samples, name)),
+            fmean(_stage_s(_shown(cell), name)),
+            columns,
+        )
         for name in STAGES
-        if _mean_s(cell, name) > 0
+        if median(_stage_s(cell.samples, name)) > 0
     )
     denoising = next((stage for stage in stages if stage.name == "denoising"), None)
     steps, no_steps = _steps(cell, columns)
@@ -121,7 +134,16 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
         a_step=denoising and _a_step(denoising, cell),
         steps=steps,
         no_steps=no_steps,
+        readings_of=readings_of(cell),
     )
+
+
+def readings_of(cell: Cell) -> str:
+    """Return in words of which calls a cell's trace is, empty where it is of all."""
+    if len(cell.visits) < 2:
+        return ""
+    calls = f"{cell.visits[-1].calls} of {len(cell.samples)} calls"
+    return f"the last of {len(cell.visits)} visits, {calls}"
 
 
 def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
@@ -203,6 +225,7 @@ def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
         _seen(
             f"step {index + 1}",
             [span for span, _ in found if span.end_s > span.start_s],
+            median(s.step_s[index] for s in cell.samples if len(s.step_s) > index),
             fmean(seconds for _, seconds in found),
             columns,
         )
@@ -212,7 +235,7 @@ def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
 
 def _a_step(denoising: Seen, cell: Cell) -> Seen | None:
     """Return the mean step. Powers and memory are the stage's, energy is shared out evenly."""
-    steps = fmean(len(sample.step_s) for sample in _shown(cell))
+    steps = fmean(len(sample.step_s) for sample in cell.samples)
     if not steps:
         return None
     shared = {
@@ -242,7 +265,10 @@ def _at_mean_power(step: Seen, cell: Cell) -> Seen:
     return step.model_copy(update=update)
 
 
-def _seen(name: str, spans: Sequence[Span], seconds: float, columns: _Columns) -> Seen:
+def _seen(
+    name: str, spans: Sequence[Span], seconds: float, read_s: float, columns: _Columns
+) -> Seen:
+    """Return what was read in the spans. `read_s` are the mean seconds of the calls they are of."""
     inside = [
         index
         for span in spans
@@ -259,13 +285,13 @@ def _seen(name: str, spans: Sequence[Span], seconds: float, columns: _Columns) -
         ("power_w", columns.power, columns.power_reach_s),
     ):
         values = [value for index in inside if (value := column[index]) is not None]
-        missing[field] = _why_not(values, seconds, reach_s)
+        missing[field] = _why_not(values, read_s, reach_s)
         found[field] = None if missing[field] else fmean(values)
         if field == "mean_memory_mib" and not missing[field]:
             found["peak_memory_mib"] = max(values)
         if field == "power_w" and not missing[field]:
-            found["energy_j"] = fmean(values) * seconds
-            found["energy_error_j"] = _error_w(values) * seconds
+            found["energy_j"] = fmean(values) * read_s
+            found["energy_error_j"] = _error_w(values) * read_s
     if not columns.on_gpu:
         missing["power_w"] = NO_GPU_POWER
     for field, cause in (("peak_memory_mib", "mean_memory_mib"), ("energy_j", "power_w")):
@@ -313,6 +339,6 @@ def _columns(cell: Cell, header: Header) -> _Columns:
     return _Columns(trace.at_s, interval_s, on_gpu, memory, utilization, power, reach_s)
 
 
-def _mean_s(cell: Cell, name: StageName) -> float:
+def _stage_s(samples: Sequence[Sample], name: StageName) -> list[float]:
     field = f"{name.replace(' ', '_')}_s"
-    return float(fmean(getattr(sample.stages, field) for sample in _shown(cell)))
+    return [getattr(sample.stages, field) for sample in samples]
