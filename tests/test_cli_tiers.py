@@ -328,6 +328,15 @@ def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, mo
         (("--tariff", "nan"), "price of a kWh"),
         (("--path", "nowhere.toml"), "nowhere.toml"),
         (("--html", "no such folder/page.html"), "cannot write"),
+        (("--card", "RTX 4090", "--tariff", "0.3"), "--card shows one card and no path: leave out"),
+        (
+            ("--card", "RTX 4090", "--path", "mine.toml", "--cloud-price", "1"),
+            "leave out --path, --cloud-price",
+        ),
+        (
+            ("--workload", "echo 10s", "--tariff", "0.3"),
+            "speech has no price here: leave out --tar",
+        ),
     ],
 )
 def test_a_mistake_of_tiers_is_one_line_and_exit_2(arguments, complaint, capsys) -> None:
@@ -336,6 +345,21 @@ def test_a_mistake_of_tiers_is_one_line_and_exit_2(arguments, complaint, capsys)
     assert output == ""
     assert errors.count("\n") == 1
     assert complaint in errors
+
+
+def test_a_tariff_gives_the_money_of_images_in_the_table_and_in_json(capsys) -> None:
+    asked = ("tiers", "--workload", "sd15 512x512 b4 fp16 20")
+    assert run(*asked, "--tariff", "0.3", "--json") == 0
+    row = json.loads(capsys.readouterr().out)["rows"][0]
+    paid = row["at_most_cost_per_1000_images"]
+    assert paid == pytest.approx(0.3 * 1000 * row["at_most_j_per_image"] / 3.6e6)
+    assert row["cost_per_1000_images"] is None  # nobody measured its energy
+    assert run(*asked, "--tariff", "0.3") == 0
+    priced = capsys.readouterr().out
+    assert "for 1000" in priced
+    assert f"<= {paid:.3g}" in priced
+    assert run(*asked) == 0
+    assert "for 1000" not in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_said(tmp_path, capsys) -> None:

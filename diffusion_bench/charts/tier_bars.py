@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from diffusion_bench.charts.tier_measured import spread_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.charts.tier_steps import Prices
-from diffusion_bench.reports.cost import JOULES_PER_KWH
+from diffusion_bench.reports.cost import cost_per_1000
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence, EvidenceKind
 
@@ -110,7 +110,7 @@ def _bar(
     elif metric == "images an hour":
         value, (high, low) = 3600 / seconds, (end and 3600 / end for end in ends)
     else:
-        scale = 1.0 if metric == "joules an image" else 1000 * (tariff or 0.0) / JOULES_PER_KWH
+        scale = 1.0 if metric == "joules an image" else cost_per_1000(1.0, tariff) or 0.0
         at_most = one.energy_j is None
         if one.energy_j is not None:
             value, low, high = scale * one.energy_j / one.workload.batch, None, None

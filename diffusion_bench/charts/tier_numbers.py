@@ -12,6 +12,7 @@ from diffusion_bench.charts.tier_measured import Findings, Measured
 from diffusion_bench.charts.tier_pairs import untold_ways, ways_of_two
 from diffusion_bench.charts.tier_together import Together
 from diffusion_bench.records import Record
+from diffusion_bench.reports.cost import cost_per_1000
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import (
     RANKS,
@@ -36,7 +37,8 @@ class TierRow(Record):
     `evidence` is ranked, the first one gives the figures. `faster_card` is the one they are of;
     `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
     `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
-    time that gives the figures; `at_most_j_per_image` is the card's rated power over that time.
+    time that gives the figures; `at_most_j_per_image` is the card's rated power over that time, and
+    the costs are of these, in the path's currency, where a tariff was told.
     `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
     what was measured of it or of another batch, and `ran` whether it so runs without a remedy in
     the card's memory. `memory_gib` is always predicted.
@@ -68,6 +70,8 @@ class TierRow(Record):
     images_per_hour: float | None = None
     j_per_image: float | None = None
     at_most_j_per_image: float | None = None
+    cost_per_1000_images: float | None = None
+    at_most_cost_per_1000_images: float | None = None
     two_gpus: tuple[TwoGpus, ...] = ()
     measured_together: tuple[Together, ...] = ()
     reason: str | None = None
@@ -129,6 +133,15 @@ def _row(
         "measured_together": _together(found, workload, findings),
     }
     return best.model_copy(update=pair)
+
+
+def with_costs(row: TierRow, tariff: float | None) -> TierRow:
+    """Return a row with the costs of its energy; `tariff` is money per kilowatt-hour."""
+    costs = {
+        "cost_per_1000_images": cost_per_1000(row.j_per_image, tariff),
+        "at_most_cost_per_1000_images": cost_per_1000(row.at_most_j_per_image, tariff),
+    }
+    return row.model_copy(update=costs)
 
 
 def _together(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from diffusion_bench.charts.tier_limits import bottleneck_sentences
 from diffusion_bench.charts.tier_measured import Findings
-from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
+from diffusion_bench.charts.tier_numbers import TierRow, tier_rows, with_costs
 from diffusion_bench.charts.tier_speech import SpeechRow, speech_rows
 from diffusion_bench.charts.tier_steps import Prices, StepBought, steps_bought
 from diffusion_bench.tiers.cards import Card
@@ -43,7 +43,7 @@ def study(
 ) -> Study:
     """Return what a path does with workloads; `cards` are those known, the shipped ones if none."""
     known, paid = findings or Findings(), prices or Prices()
-    rows = tier_rows(path, workloads, known, cards)
+    rows = [with_costs(row, paid.per_kwh) for row in tier_rows(path, workloads, known, cards)]
     # None where only speech was asked for.
     held_back = bottleneck_sentences(path, rows, cards) if rows else []
     return Study(

@@ -26,7 +26,7 @@ def print_study(study: Study) -> None:
     from diffusion_bench.charts.tier_study import price_lines
 
     if study.rows:
-        _print_rows(study.rows)
+        _print_rows(study)
         _print_steps(study.steps, study.path.currency)
     if study.speech:
         _print_speech(study.speech)
@@ -65,10 +65,12 @@ def as_json(value: Any) -> Any:
     return value
 
 
-def _print_rows(rows: Sequence[TierRow]) -> None:
-    columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image")
-    _print_table((*columns, "predicted GiB", "fit", "basis"), [_row_cells(row) for row in rows])
-    for row in rows:
+def _print_rows(study: Study) -> None:
+    cost = [] if study.prices.per_kwh is None else [f"{study.path.currency} for 1000 images"]
+    columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", *cost)
+    cells = [_row_cells(row, with_cost=bool(cost)) for row in study.rows]
+    _print_table((*columns, "predicted GiB", "fit", "basis"), cells)
+    for row in study.rows:
         start = f"{row.tier}, {row.workload.name}"
         _print_lines([f"{start}, {row.fit_basis}"] if row.fit_basis else [])
         _print_lines([f"{start}, {one.words}" for one in row.measured_together])
@@ -124,10 +126,8 @@ def _step_cells(step: StepBought, currency: str) -> list[str]:
     ]
 
 
-def _row_cells(row: TierRow) -> list[str]:
-    joules = figure(row.j_per_image)
-    if row.j_per_image is None and row.at_most_j_per_image is not None:
-        joules = f"<= {figure(row.at_most_j_per_image)}"
+def _row_cells(row: TierRow, *, with_cost: bool) -> list[str]:
+    cost = _at_most(row.cost_per_1000_images, row.at_most_cost_per_1000_images)
     return [
         row.tier,
         row.card,
@@ -135,11 +135,19 @@ def _row_cells(row: TierRow) -> list[str]:
         figure(row.seconds_per_image),
         _interval(row.seconds_per_image_low, row.seconds_per_image_high),
         figure(row.images_per_hour),
-        joules,
+        _at_most(row.j_per_image, row.at_most_j_per_image),
+        *([cost] if with_cost else []),
         figure(row.memory_gib),
         row.verdict,
         row.evidence[0].kind if row.evidence else f"{UNKNOWN}: {row.reason}",
     ]
+
+
+def _at_most(measured: float | None, bound: float | None) -> str:
+    """Return what was measured, else the bound marked as one."""
+    if measured is not None or bound is None:
+        return figure(measured)
+    return f"<= {figure(bound)}"
 
 
 def _run_cells(one: Runnable) -> list[str]:

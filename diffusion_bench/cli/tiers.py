@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PATIENCE_S = 1.0
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
 OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
+# What `tiers` shows of a path and not of one card, and what it shows of pictures and not of speech.
+OF_A_PATH = ("path", "cloud_price", "tariff")
+OF_PRICES = ("cloud_price", "tariff")
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
@@ -66,7 +69,7 @@ def predict(
     """
     known = _known_cards(cards)
     if rows is not None:
-        _refuse_beside_rows(context)
+        _refuse_typed(context, OF_ONE, "--rows predicts what its table says")
         _predict_rows(rows, out, known, report or [], patience)
         return
     if out is not None:
@@ -91,6 +94,7 @@ def predict(
 
 
 def tiers(
+    context: typer.Context,
     reports: Annotated[list[Path] | None, typer.Argument(help=REPORTS_HELP)] = None,
     path: Annotated[Path | None, typer.Option(help="Your own upgrade path, a TOML file.")] = None,
     workload: Annotated[
@@ -134,9 +138,13 @@ def tiers(
     from diffusion_bench.cli.tier_reports import read_reports, room_of
     from diffusion_bench.tiers.path import read_path, shipped_path
 
+    if card is not None and html is None:
+        _refuse_typed(context, OF_A_PATH, "--card shows one card and no path")
     known, prices = _known_cards(cards), prices_of(cloud_price, tariff)
     chosen = read_path(path) if path else shipped_path()
     asked, spoken = asked_workloads(workload or ())
+    if not asked:
+        _refuse_typed(context, OF_PRICES, "speech has no price here")
     told = read_reports(reports or [], known, patience_s=patience or None)
     room = room_of(card, told, known, asked if workload else (), spoken) if card else None
     if room is not None and html is None:
@@ -187,11 +195,11 @@ def _known_cards(path: Path | None) -> tuple[Card, ...]:
     return read_cards(path) if path else known_cards()
 
 
-def _refuse_beside_rows(context: typer.Context) -> None:
-    """Raise ValueError for an option of a single prediction that was given beside `--rows`."""
-    given = [f"--{name}" for name in OF_ONE if typed(context, name)]
+def _refuse_typed(context: typer.Context, names: Sequence[str], why: str) -> None:
+    """Raise ValueError for options, by their arguments, that were typed and mean nothing."""
+    given = [f"--{name.replace('_', '-')}" for name in names if typed(context, name)]
     if given:
-        raise ValueError(f"--rows predicts what its table says: leave out {', '.join(given)}")
+        raise ValueError(f"{why}: leave out {', '.join(given)}")
 
 
 def _predict_rows(

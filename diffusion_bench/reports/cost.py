@@ -39,7 +39,12 @@ def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) ->
     return Cost(
         energy_per_image_j=per_image_j,
         net_energy_per_image_j=None if net_j is None else net_j / batch,
-        cost_per_1000_images=(
-            None if tariff is None else per_image_j * 1000 / JOULES_PER_KWH * tariff
-        ),
+        cost_per_1000_images=cost_per_1000(per_image_j, tariff),
     )
+
+
+def cost_per_1000(joules: float | None, tariff: float | None) -> float | None:
+    """Return the cost of 1000 images at so many joules each, `None` where either is not known."""
+    if joules is None or tariff is None:
+        return None
+    return joules * 1000 / JOULES_PER_KWH * tariff
