@@ -25,7 +25,8 @@ from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
-from diffusion_bench.records import Finding, GpuReading
+from diffusion_bench.hardware.state import IDLE_S, MachineLook, is_contended
+from diffusion_bench.records import Finding, GpuReading, HostReading
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 IDLE = GpuReading(
@@ -58,6 +59,8 @@ def make_facts(**changes: Any) -> Facts:
         "gpus": (CARD,),
         "gpu_readings": (IDLE,),
         "cores": 4,
+        "cores_logical": 8,
+        "cpu_percent": 2.0,
         "ram_free_mib": 16_000,
         "disk_free_mib": 90_000,
         "on_battery": False,
@@ -185,6 +188,7 @@ def test_a_healthy_machine_is_all_ok() -> None:
         ({"folder_fault": "Read-only file system"}, "problem", "nothing can be written", "--out"),
         ({"on_battery": True}, "warning", "running on battery", "plug it in"),
         ({"cores": 2}, "note", "4 threads on 2 cores", "OMP_NUM_THREADS=2"),
+        ({"cpu_percent": None}, "note", "cannot tell how busy the processor is", ""),
         (
             {"gpu_readings": (IDLE.model_copy(update={"utilization_percent": 60.0}),)},
             "warning",
@@ -232,6 +236,17 @@ def test_each_fault_has_one_finding_with_advice(
     assert advice in finding.advice
 
 
+@pytest.mark.parametrize(("cores", "load"), [(2, 12.0), (2, 13.0), (16, 10.0), (16, 11.0)])
+def test_a_processor_is_warned_of_from_the_load_on_that_labels_a_cell_contended(
+    cores: int, load: float
+) -> None:
+    contended = is_contended(MachineLook(cpu_percent=load), cores) is not None
+    found = bad(make_facts(cores_logical=cores, cpu_percent=load))
+    titles = [f"the processor is {load:.0f} % busy with other programs"] if contended else []
+    assert [finding.title for finding in found] == titles
+    assert all("is labelled contended" in f.detail and f.level == "warning" for f in found)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -247,6 +262,24 @@ def test_a_card_at_its_stock_limit_or_above_is_not_warned_of(changes: dict[str, 
 def test_the_programs_on_each_gpu_are_asked_of_the_sensor(tmp_path: Path) -> None:
     facts = gather_facts(TwoCards(""), tmp_path)
     assert facts.other_gpu_processes == {0: 3}
+
+
+class Loaded:
+    """A host that tells its load from the second look on, as the processor's counters do."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def read(self, process: object = None) -> HostReading:
+        self.looks += 1
+        return HostReading(cpu_percent=97.0 if self.looks == 2 else None)
+
+
+def test_the_doctor_looks_at_the_processor_for_as_long_as_a_sweep_does(tmp_path: Path) -> None:
+    rested: list[float] = []
+    facts = gather_facts(NoGpu(""), tmp_path, host=Loaded(), rest=rested.append)
+    assert (facts.cpu_percent, rested) == (97.0, [IDLE_S])
+    assert any(f.title.startswith("the processor is 97 % busy") for f in bad(facts))
 
 
 def test_no_gpu_is_a_note_with_its_reason_and_not_a_problem() -> None:

@@ -10,10 +10,11 @@ from huggingface_hub import constants
 from tiny_echo import save_tiny_echo
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.bench.cell_run import FORGOTTEN_S, IDLE_S
+from diffusion_bench.bench.cell_run import FORGOTTEN_S
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.state import IDLE_S
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.schema import Extrapolation
 from diffusion_bench.ui.jobs import Jobs

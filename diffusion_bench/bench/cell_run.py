@@ -14,14 +14,13 @@ from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.worker import Event, Failed, Judged, Loaded, Measured, Repeated
 from diffusion_bench.hardware.matching import same_gpu
-from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.schema_plan import Plan
 from diffusion_bench.reports.stage_readings import UTILIZATION_WINDOW_S
 
-IDLE_S = 0.5  # of looking at the quiet machine before each cell
 FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
 TIME_LIMIT_S = 1800.0
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from diffusion_bench.bench.cell_run import IDLE_S, TIME_LIMIT_S
+from diffusion_bench.bench.cell_run import TIME_LIMIT_S
 from diffusion_bench.bench.cells import find_gpu
 from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
 from diffusion_bench.bench.header import utc_now
@@ -23,7 +23,7 @@ from diffusion_bench.bench.worker import Ready
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor
-from diffusion_bench.hardware.state import look_before, on_battery
+from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import DeviceShare, ImageRequest, Reading
 from diffusion_bench.reports.schema import Header, SharedCell

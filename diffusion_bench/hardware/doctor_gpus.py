@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from diffusion_bench.hardware.doctor_software import WHEELS, seen_by_torch
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import GpuInfo
-from diffusion_bench.hardware.state import SLOWING
+from diffusion_bench.hardware.state import BUSY_GPU_PERCENT, SLOWING
 from diffusion_bench.records import Finding, GpuReading
 
-BUSY_PERCENT = 10
 FULL_SHARE = 0.2
 LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
 CLOSE_OTHERS = "close what else uses the GPU before measuring"
@@ -47,7 +46,7 @@ def _check_idle(name: str, gpu: GpuReading, *, shares_memory: bool) -> Iterator[
     Of memory that a chip shares with the host, what is in use is the host's: `check_room` tells it.
     """
     busy = gpu.utilization_percent
-    if busy is not None and busy > BUSY_PERCENT:
+    if busy is not None and busy > BUSY_GPU_PERCENT:
         title = f"{name} is {busy:.0f} % busy already"
         yield Finding(level="warning", title=title, advice=CLOSE_OTHERS)
     used, total = gpu.memory_used_mib, gpu.memory_total_mib

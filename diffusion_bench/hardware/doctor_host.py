@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from diffusion_bench.hardware.facts import Facts
+from diffusion_bench.hardware.state import quiet_cpu_percent
 from diffusion_bench.records import Finding
 
 LOW_RAM_MIB = 2_048
@@ -26,6 +27,24 @@ def check_processor(facts: Facts) -> Iterator[Finding]:
         yield Finding(level="note", title=title, advice=advice)
     else:
         yield Finding(level="ok", title=title)
+
+
+def check_load(facts: Facts) -> Iterator[Finding]:
+    """Warn of a processor at work, by the load from which a sweep labels its cells contended."""
+    load, cores = facts.cpu_percent, facts.cores_logical
+    if load is None or cores is None:
+        yield Finding(level="note", title="cannot tell how busy the processor is")
+        return
+    title = f"the processor is {load:.0f} % busy"
+    if load <= quiet_cpu_percent(cores):
+        yield Finding(level="ok", title=title)
+        return
+    yield Finding(
+        level="warning",
+        title=f"{title} with other programs",
+        detail=f"above {quiet_cpu_percent(cores):.3g} % a cell is labelled contended",
+        advice="end what else runs before measuring; the system's list of processes names it",
+    )
 
 
 def check_room(facts: Facts) -> Iterator[Finding]:
@@ -143,6 +162,7 @@ def _driver_version(driver: str | None) -> tuple[int, ...] | None:
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_processor,
+    check_load,
     check_room,
     check_cache,
     check_memory_size,

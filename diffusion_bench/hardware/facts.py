@@ -8,19 +8,22 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.machine import describe_software, installed_version, torch_build
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
+from diffusion_bench.hardware.sampler import HostLook
 from diffusion_bench.hardware.sensors import GpuInfo, HungDriver, Sensor, is_in_container
-from diffusion_bench.hardware.state import on_battery
+from diffusion_bench.hardware.state import IDLE_S, on_battery
 from diffusion_bench.records import GpuReading, Record
 
 MIB = 2**20
@@ -59,7 +62,8 @@ class Facts(Record):
     that cannot tell is not in it. `loaded_readings` were taken while data were copied to the GPUs.
     `nvidia_nodes`: whether the system shows an NVIDIA device, which a container may without the
     driver's library. `ram_limit_mib` is what a control group leaves of `ram_mib`, and
-    `ram_group_used_mib` what of it is in use, files kept in memory included.
+    `ram_group_used_mib` what of it is in use, files kept in memory included. `cores` are physical;
+    `cpu_percent` is of the `cores_logical`, over half a second in which this program did nothing.
     """
 
     python: tuple[int, int]
@@ -84,6 +88,8 @@ class Facts(Record):
     other_gpu_processes: dict[int, int] = {}
     no_gpu: str | None = None
     cores: int | None = None
+    cores_logical: int | None = None
+    cpu_percent: float | None = None
     ram_mib: float | None = None
     ram_limit_mib: float | None = None
     ram_group_used_mib: float | None = None
@@ -96,9 +102,19 @@ class Facts(Record):
     on_battery: bool | None = None
 
 
-def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
-    """Look at this machine. Imports torch, which takes seconds. `folder` is where reports go."""
+def gather_facts(
+    sensor: Sensor,
+    folder: Path | None = None,
+    *,
+    host: HostLook | None = None,
+    rest: Callable[[float], object] = time.sleep,
+) -> Facts:
+    """Look at this machine. Imports torch, which takes seconds. `folder` is where reports go.
+
+    `host` reads the processor, and `rest` waits between the two looks that its load takes.
+    """
     folder = folder or Path.cwd()
+    cpu_percent = _load_percent(host or HostSensor(slow=False), rest)  # before torch makes its own
     software = describe_software()
     major, minor, _ = platform.python_version_tuple()
     torch_says = _ask_torch() if software.torch else TorchFacts()
@@ -112,6 +128,8 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),
         cores=psutil.cpu_count(logical=False),
+        cores_logical=psutil.cpu_count(),
+        cpu_percent=cpu_percent,
         folder=str(folder),
         folder_fault=_folder_fault(folder),
         on_battery=on_battery(),
@@ -119,6 +137,13 @@ def gather_facts(sensor: Sensor, folder: Path | None = None) -> Facts:
         **_system_facts(),
         **_room_facts(folder),
     )
+
+
+def _load_percent(host: HostLook, rest: Callable[[float], object]) -> float | None:
+    """Return how busy the processor is with other programs, as a sweep looks before each cell."""
+    host.read()
+    rest(IDLE_S)
+    return host.read().cpu_percent
 
 
 def _gpu_facts(sensor: Sensor, *, usable: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from diffusion_bench.records import GpuReading, Reading, Record
 SLOWING = frozenset({"sw_thermal", "hw_thermal", "hw_power_brake", "hw_slowdown"})
 THROTTLED_SHARE = 0.05  # of the readings: one look in a hundred is no label
 
+IDLE_S = 0.5  # of looking at the quiet machine, before each cell and by the doctor
 BUSY_GPU_PERCENT = 10.0  # a desktop that is left alone draws for a few percent
 # The processor must be busier than a quarter of one core, and than a tenth of the machine. On 2
 # cores the first counts (12.5 percent), and the sampler's own few percent stay below it. On 16 the
@@ -118,10 +119,15 @@ def is_contended(before: MachineLook, cores: int) -> str | None:
     busy = before.gpu_utilization_percent
     if busy is not None and busy > BUSY_GPU_PERCENT:
         return f"the GPU was {busy:.0f} % busy before the cell"
-    load, allowed = before.cpu_percent, max(BUSY_CPU_PERCENT, 100 * BUSY_CORES / cores)
-    if load is not None and load > allowed:
+    load = before.cpu_percent
+    if load is not None and load > quiet_cpu_percent(cores):
         return f"the processor was {load:.0f} % busy before the cell"
     return None
+
+
+def quiet_cpu_percent(cores: int) -> float:
+    """Return up to which load a processor of so many logical cores is at rest."""
+    return max(BUSY_CPU_PERCENT, 100 * BUSY_CORES / cores)
 
 
 def on_battery() -> bool | None:
