@@ -11,6 +11,7 @@ from fakes import make_cell, make_header
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench import cell_run
+from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
@@ -117,19 +118,22 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()][1:]
 
 
+def rounds_done(events: list[Progress]) -> list[int]:
+    return [event.rounds_done for event in events if event.kind == "round_done"]
+
+
 @pytest.fixture(scope="module")
-def in_rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """Run the sweep once; return its report and the kinds of what happened."""
+def in_rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
+    """Run the sweep once; return its report and what happened."""
     folder = tmp_path_factory.mktemp("rounds")
     path = folder / "report.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder / "cache"))
-        kinds = [progress.kind for progress in run_sweep(ROUNDS, path, device="cpu")]
-    return path, kinds
+        return path, list(run_sweep(ROUNDS, path, device="cpu"))
 
 
 def test_a_sweep_looks_at_the_machines_own_speed_once_in_every_visit(
-    in_rounds: tuple[Path, list[str]],
+    in_rounds: tuple[Path, list[Progress]],
 ) -> None:
     report = read_report(in_rounds[0])
     threads = report.header.software.torch_threads
@@ -143,9 +147,10 @@ def test_a_sweep_looks_at_the_machines_own_speed_once_in_every_visit(
 
 
 def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_call(
-    in_rounds: tuple[Path, list[str]],
+    in_rounds: tuple[Path, list[Progress]],
 ) -> None:
-    path, kinds = in_rounds
+    path, events = in_rounds
+    kinds = [event.kind for event in events]
     assert (kinds.count("round"), kinds.count("cell")) == (4, 2)
     told = [(row["request"]["sampler"], len(row["samples"])) for row in lines(path)]  # type: ignore
     samplers = ["ddim", "ddpm"] * 3
@@ -156,6 +161,16 @@ def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_cal
         assert [each.calls for each in cell.visits] == [2, 2, 1]
         assert len(cell.warmup_s) == 3
         assert (cell.stop_reason, "stop_reason" in cell.missing) == ("fixed count", False)
+
+
+def test_a_run_tells_of_the_end_of_every_round_but_the_last_which_ends_the_sweep(
+    in_rounds: tuple[Path, list[Progress]],
+) -> None:
+    events = in_rounds[1]
+    assert rounds_done(events) == [1, 2]
+    assert {event.rounds for event in events if event.kind == "round_done"} == {3}
+    kinds = [event.kind for event in events if event.kind in ("round", "round_done", "cell")]
+    assert kinds == ["round", "round", "round_done"] * 2 + ["cell"] * 2
 
 
 def test_a_run_that_ends_between_rounds_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -170,12 +185,13 @@ def test_a_run_that_ends_between_rounds_goes_on_where_it_was(tmp_path: Path) -> 
     assert finished_ids(halfway) == frozenset()
     before = {cell.cell_id: cell.samples for cell in halfway.cells}
     assert sorted(map(len, before.values())) == [2, 4]
-    list(run_sweep(ROUNDS, path, resume=True, device="cpu"))
+    resumed = list(run_sweep(ROUNDS, path, resume=True, device="cpu"))
     after = read_report(path)
     for cell in after.cells:
         assert len(cell.samples) == 5
         assert cell.samples[: len(before[cell.cell_id])] == before[cell.cell_id]
     assert len(finished_ids(after)) == 2
+    assert rounds_done(resumed) == [2], "one cell had its second visit before, the other now"
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from simulated_card import Card, open_bench
 
-from diffusion_bench.bench.cell_run import FORGOTTEN_S, IDLE_S, CellRun, rest_s
+from diffusion_bench.bench.cell_run import FORGOTTEN_S, CellRun, rest_s
 from diffusion_bench.bench.runner import _Run
 from diffusion_bench.bench.setup import Bench
+from diffusion_bench.hardware.state import IDLE_S
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
 

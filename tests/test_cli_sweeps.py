@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from fakes import make_cell, make_header
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.cli import main
-from diffusion_bench.cli.sweeps import describe, time_left
+from diffusion_bench.cli.sweeps import _watch, describe, time_left
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Energy
@@ -243,6 +243,25 @@ def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
     }
     for words, progress in at.items():
         assert describe(progress) == words
+
+
+def test_in_a_pipe_each_end_of_a_round_is_a_line_with_the_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    request = ImageRequest(prompt="a cat", steps=20)
+
+    def events() -> Generator[Progress]:
+        usual = {"num_cells": 2, "num_done": 0, "rounds": 3}
+        yield Progress(kind="ready", **usual)
+        for done, left_s in ((1, 75.0), (2, None)):
+            yield Progress(kind="round", request=request, cell=make_cell(), **usual)
+            yield Progress(kind="round_done", rounds_done=done, remaining_s=left_s, **usual)
+
+    _watch(events())
+    assert capsys.readouterr().err.splitlines() == [
+        "round 1 of 3 done; about 1 min 15 s left",
+        "round 2 of 3 done",
+    ]
 
 
 @pytest.mark.parametrize(

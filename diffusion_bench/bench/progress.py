@@ -14,6 +14,7 @@ Kind = Literal[
     "cell_started",
     "repeated",
     "round",
+    "round_done",
     "cell",
     "heartbeat",
     "limit",
@@ -25,6 +26,8 @@ class Progress(Record):
     """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
 
     After a `round` of a cell more calls of it are to come; `cell` is what there is of it so far.
+    After `round_done` every cell that is left has been visited `rounds_done` times, of the planned
+    `rounds` or more.
     `waiting` is for the device; the number of cells is not told before it is had.
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.
@@ -37,6 +40,8 @@ class Progress(Record):
     num_done: int
     request: Request | None = None
     repeat: int = 0
+    rounds: int = 1
+    rounds_done: int = 0
     cell: Cell | None = None
     limit: Limit | None = None
     share: DeviceShare | None = None

@@ -84,6 +84,8 @@ class _Run:
         while self._left:
             for request in tuple(self._left):
                 yield from self._visit(request)
+            if self._left:
+                yield self._progress("round_done", rounds_done=self._rounds_done())
         yield self._progress("done")
 
     def new_fits(self) -> list[Fit]:
@@ -113,6 +115,7 @@ class _Run:
         request: Request | None = None,
         *,
         repeat: int = 0,
+        rounds_done: int = 0,
         cell: Cell | None = None,
     ) -> Progress:
         return Progress(
@@ -121,9 +124,16 @@ class _Run:
             num_done=len(self._plan.cells) - len(self._left),
             request=request,
             repeat=repeat,
+            rounds=self._plan.rounds,
+            rounds_done=rounds_done,
             cell=cell,
             remaining_s=self._remaining_s,
         )
+
+    def _rounds_done(self) -> int:
+        """Return how often each cell that is left was visited; after a kill some were once more."""
+        left = (self._cells[self._bench.header.cell_id(request)] for request in self._left)
+        return min(len(cell.visits) for cell in left)
 
     def _estimate_remaining(self) -> None:
         """Reckon the seconds left, with as many calls a cell as those had that are done.

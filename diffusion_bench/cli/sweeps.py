@@ -209,8 +209,10 @@ def _watch(events: Generator[Progress]) -> None:
             ended = event.cell or event.shared
             if ended is not None and ended.status != "ok":
                 console.print(f"{ended.status}: {ended.message}", markup=False)
-            elif event.kind == "cell" and not console.is_terminal:
-                done = f"{event.num_done}/{event.num_cells} {describe(event)}"
+            elif event.kind in ("cell", "round_done") and not console.is_terminal:
+                done = describe(event)
+                if event.kind == "cell":
+                    done = f"{event.num_done}/{event.num_cells} {done}"
                 left = time_left(event.remaining_s)
                 console.print(f"{done}; {left}" if left else done, markup=False, soft_wrap=True)
 
@@ -221,6 +223,8 @@ def describe(event: Progress) -> str:
 
     if event.kind in ("done", "waiting"):
         return {"done": "done", "waiting": "waiting for the device"}[event.kind]
+    if event.kind == "round_done":
+        return f"round {event.rounds_done} of {event.rounds} done"
     if event.request is None:
         return "starting"
     repeat = f", repeat {event.repeat} done" if event.repeat else ""
