@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_header
 
+from diffusion_bench.charts.tier_left_out import LeftOut, left_out_of, left_out_words
 from diffusion_bench.charts.tier_measured import (
     MANY,
     Here,
     cells_on,
     findings_of,
+    left_out_here,
     measured_of,
     residuals_of,
     timed_cells,
@@ -78,9 +80,24 @@ def test_what_says_nothing_of_a_known_card_and_model_is_left_out(unfit) -> None:
 def test_cells_that_measure_something_else_than_the_card_are_left_out(label) -> None:
     plain = digest()
     cells = tuple(cell._replace(labels=f"extrapolated,{label}") for cell in plain.cells)
-    assert measured_of([plain._replace(cells=cells)]) == []
+    unfair = plain._replace(cells=cells)
+    assert measured_of([unfair]) == []
+    assert left_out_words(left_out_of([plain, unfair])) == f"1 measured cell left out: 1 {label}"
     kept = tuple(cell._replace(labels="extrapolated") for cell in plain.cells)
     assert len(measured_of([plain._replace(cells=kept)])) == 1
+
+
+def test_what_is_left_out_is_counted_by_its_reason() -> None:
+    cpu, foreign = digest(gpu=None), digest(gpu="NVIDIA GeForce RTX 4090")  # with 12 GiB
+    contended = cpu._replace(cells=tuple(c._replace(labels="contended") for c in 2 * cpu.cells))
+    left_out = left_out_of([cpu, contended, foreign, digest(model="somebody/else")])
+    assert left_out_words(left_out) == (
+        "4 measured cells left out: 2 contended, 1 on a card that is not known, "
+        "1 of a model or size that is not counted"
+    )
+    here = Here(cpu="Test CPU", cores_logical=4, ram_mib=16000)
+    assert left_out_here([cpu, contended, foreign], here) == 2 * [LeftOut("sd15", "contended")]
+    assert left_out_here([contended], here._replace(ram_mib=32000)) == []
 
 
 def test_reports_of_one_cell_are_one_figure_with_their_spread() -> None:

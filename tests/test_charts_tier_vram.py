@@ -7,6 +7,7 @@ import re
 import pytest
 
 from diffusion_bench.charts.tier_gains import gains_figure, gains_table
+from diffusion_bench.charts.tier_left_out import LeftOut
 from diffusion_bench.charts.tier_page import tiers_html
 from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import (
@@ -162,6 +163,15 @@ def test_a_processor_is_told_from_its_own_cells_only() -> None:
     assert "0 of its cells were measured here" in by_model["sd15"].reason
     assert by_model["flux1-dev"].fit == "does not fit"
     assert room_figure(room).data
+
+
+def test_a_processor_whose_cells_were_left_out_says_how_many_and_why() -> None:
+    left_out = 6 * [LeftOut("sd15", "contended")]
+    asked = [parse_workload("sd15 512x512"), parse_workload("sdxl 512x512")]
+    room = runnable_on_processor("a CPU", [], 64.0, workloads=asked, left_out=left_out)
+    sd15, sdxl = (one.reason for one in room.runs)
+    assert "4 are needed; 6 measured cells left out: 6 contended" in sd15
+    assert "left out" not in sdxl
 
 
 def test_a_row_tells_its_precision_and_what_its_time_and_verdict_rest_on_at_once() -> None:

@@ -29,7 +29,7 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
-def write_report(path: Path, seconds: float) -> Path:
+def write_report(path: Path, seconds: float, labels: tuple[str, ...] = ()) -> Path:
     cell = make_cell(
         wall_s=(seconds,) * 3,
         model="stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -43,7 +43,7 @@ def write_report(path: Path, seconds: float) -> Path:
     header = header.model_copy(
         update={"plan": header.plan.model_copy(update={"cells": (cell.request,)})}
     )
-    cell = cell.model_copy(update={"cell_id": header.cell_id(cell.request)})
+    cell = cell.model_copy(update={"cell_id": header.cell_id(cell.request), "labels": labels})
     path.write_bytes(
         b"".join(
             line if isinstance(line, bytes) else line.encode()
@@ -305,6 +305,14 @@ def test_a_folder_of_reports_is_read_and_what_is_none_is_noted(tmp_path, capsys)
     assert first["evidence"][0]["reports"] == 2
     assert first["seconds_per_image"] == pytest.approx(3.0)
     assert "note: left out: c.jsonl" in errors
+
+
+def test_cells_that_are_left_out_are_noted_with_the_reason(tmp_path, capsys) -> None:
+    mine = write_report(tmp_path / "mine.jsonl", 8.0, labels=("contended",))
+    assert run(*ONE, "--report", str(mine), "--json") == 0
+    output, errors = capsys.readouterr()
+    assert "corrected by" not in json.loads(output)["basis"]
+    assert errors == "note: 1 measured cell left out: 1 contended\n"
 
 
 def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, monkeypatch) -> None:

@@ -51,7 +51,9 @@ def machine(gpu: str | None = None, memory_mib: float = 12282.0) -> MachineInfo:
     )
 
 
-def write(path: Path, seconds: float = 8.0, mine: bool = False) -> Path:
+def write(
+    path: Path, seconds: float = 8.0, mine: bool = False, labels: tuple[str, ...] = ()
+) -> Path:
     cell = make_cell(
         wall_s=(seconds,) * 3,
         model="stable-diffusion-v1-5/stable-diffusion-v1-5",
@@ -66,6 +68,7 @@ def write(path: Path, seconds: float = 8.0, mine: bool = False) -> Path:
         gpu = header.machine.gpus[0].model_copy(update={"uuid_hash": uuid_hash(UUID)})
         known = header.machine.model_copy(update={"gpus": (gpu,)})
         header = header.model_copy(update={"machine": known})
+    cell = cell.model_copy(update={"labels": labels})
     path.write_bytes(to_line(header) + to_line(cell))
     return path
 
@@ -139,7 +142,7 @@ def test_speech_has_a_table_of_its_own_beside_pictures_and_alone(upgrades) -> No
 def test_saved_reports_correct_and_stand_as_evidence(upgrades, folder) -> None:
     write(folder / "a.jsonl")
     view = first(upgrades, ask(use=ALL))
-    assert "Rests on 1 reports (0 workloads measured on this machine's card, 1 imported" in (
+    assert "Rests on 1 report (0 workloads measured on this machine's card, 1 imported" in (
         view.status
     )
     assert "imported report" in kinds(view)
@@ -148,6 +151,15 @@ def test_saved_reports_correct_and_stand_as_evidence(upgrades, folder) -> None:
     by_diffusers = ("sd15 512x512 b4 fp16 50",)  # published of an RTX 4090
     found = first(upgrades, ask(use=NONE, workloads=by_diffusers))
     assert kinds(found) == {"predicted", "published"}
+
+
+def test_a_report_of_nothing_but_contended_cells_is_said_to_be_left_out(upgrades, folder) -> None:
+    write(folder / "a.jsonl", labels=("contended",))
+    status = first(upgrades, ask(use=ALL)).status
+    assert "Rests on 1 report (0 workloads measured on this machine's card, 0 imported" in status
+    assert "1 measured cell left out: 1 contended." in status
+    write(folder / "a.jsonl")
+    assert "cell left out" not in first(upgrades, ask(use=ALL)).status
 
 
 def test_reports_can_be_chosen_by_name_and_a_made_up_one_is_refused(upgrades, folder) -> None:

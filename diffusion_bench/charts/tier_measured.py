@@ -19,6 +19,7 @@ from diffusion_bench.charts.tier_cells import (
     source_names,
 )
 from diffusion_bench.charts.tier_fits import MeasuredFit, fits_of
+from diffusion_bench.charts.tier_left_out import LeftOut, left_out_of, why_left_out
 from diffusion_bench.charts.tier_together import Together, merged
 from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
@@ -27,8 +28,6 @@ from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.predict import residual_of
 from diffusion_bench.tiers.workload import TimedCell, Workload
 
-# What makes a cell no measure of the card it ran on.
-UNFAIR = frozenset({"emulated", "throttled", "contended", "on battery"})
 MANY = 5  # reports from which on their spread is given by percentiles
 
 
@@ -128,7 +127,7 @@ def together_of(
     for digest in digests:
         for cell in digest.shared:
             found = [cards_by_name.named(name, memory) for name, memory, _ in cell.gpus]
-            workload = _shared_workload(cell)
+            workload = _fair_workload(cell)
             if len(cell.gpus) < len(cell.parts) or None in found or workload is None:
                 continue
             is_here = all(hashed in this.gpu_hashes for *_, hashed in cell.gpus)
@@ -177,12 +176,21 @@ def cells_on(
     found: list[TimedCell] = []
     for digest in digests:
         if card is None:
-            mine = not digest.on_gpu and here.has_measured(digest)
+            mine = _of_this_processor(digest, here)
         else:
             mine = digest.gpu_hash in here.gpu_hashes and cards_by_name.of(digest) == card
         if mine:
             found += timed_cells(digest)
     return found
+
+
+def left_out_here(digests: Iterable[ReportDigest], here: Here) -> list[LeftOut]:
+    """Return the cells this machine measured on its processor that were left out."""
+    return left_out_of(digest for digest in digests if _of_this_processor(digest, here))
+
+
+def _of_this_processor(digest: ReportDigest, here: Here) -> bool:
+    return not digest.on_gpu and here.has_measured(digest)
 
 
 def timed_cells(digest: ReportDigest) -> list[TimedCell]:
@@ -201,17 +209,9 @@ def _any_sampler(workload: Workload) -> Workload:
     return workload.model_copy(update={"sampler": "any", "steps": workload.calls})
 
 
-def _fair_workload(cell: CellDigest) -> Workload | None:
+def _fair_workload(cell: CellDigest | SharedDigest) -> Workload | None:
     """Return a cell's workload, `None` where there is nothing to learn from it."""
-    if UNFAIR & set(cell.labels.split(",")) or cell.denoising_s <= 0:
-        return None
-    return asked_workload(cell)
-
-
-def _shared_workload(cell: SharedDigest) -> Workload | None:
-    if (UNFAIR | {"one processor"}) & set(cell.labels.split(",")):
-        return None
-    return asked_workload(cell)
+    return None if why_left_out(cell) else asked_workload(cell)
 
 
 def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:

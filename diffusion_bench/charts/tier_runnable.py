@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.charts.tier_fits import verdict_words
+from diffusion_bench.charts.tier_left_out import LeftOut, left_out_words
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import TierRow, alone_on
 from diffusion_bench.charts.tier_speech import SpeechRow
@@ -165,8 +166,12 @@ def runnable_on_processor(
     ram_gib: float,
     *,
     workloads: Sequence[Workload] = (),
+    left_out: Sequence[LeftOut] = (),
 ) -> Room:
-    """Return what a machine without a known card can run, in fp32, from its own cells."""
+    """Return what a machine without a known card can run, in fp32, from its own cells.
+
+    `left_out` are those of them that say nothing.
+    """
     found = []
     for asked in workloads or usual_workloads():
         workload = asked.model_copy(update={"precision": "fp32"})
@@ -177,17 +182,19 @@ def runnable_on_processor(
         )
         fit = "fits" if high <= RAM_SHARE * ram_gib else "tight" if peak <= ram_gib else NO_ROOM
         base = Runnable(workload, fit, peak, low, high, None, None, None, None, None, note)
-        found.append(_timed(base, cells) if fit != NO_ROOM else base)
+        found.append(_timed(base, cells, left_out) if fit != NO_ROOM else base)
     return Room(name, ram_gib, tuple(found))
 
 
-def _timed(base: Runnable, cells: Sequence[TimedCell]) -> Runnable:
+def _timed(base: Runnable, cells: Sequence[TimedCell], left_out: Sequence[LeftOut]) -> Runnable:
     """Return a row with the time that this machine's own cells predict."""
     own = [cell for cell in cells if cell.workload.precision == "fp32"]
     of_model = {cell.workload for cell in own if cell.workload.model == base.workload.model}
     if len(of_model) < MIN_OWN_CELLS:
         lacking = f"{len(of_model)} of its cells were measured here, {MIN_OWN_CELLS} are needed"
-        return base._replace(reason="; ".join(filter(None, (f"no time: {lacking}", base.reason))))
+        without = left_out_words([one for one in left_out if one.model == base.workload.model])
+        reasons = (f"no time: {lacking}", without, base.reason)
+        return base._replace(reason="; ".join(filter(None, reasons)))
     from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
 
     told = predict_cell(fit_cells(own, on_gpu=False), base.workload)

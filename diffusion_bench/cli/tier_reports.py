@@ -33,15 +33,19 @@ class Told(NamedTuple):
 def read_reports(
     paths: Sequence[Path], cards: Sequence[Card], *, patience_s: float | None = None
 ) -> Told:
-    """Return what reports say; complaints and reports left for later go to stderr.
+    """Return what reports say; what is left out of them, or left for later, goes to stderr.
 
     Raises ValueError where one of a few files that were named is no report.
     """
+    from diffusion_bench.charts.tier_left_out import left_out_of, left_out_words
     from diffusion_bench.charts.tier_measured import Findings, Here, findings_of
 
     if not paths:
         return Told(Findings(), (), Here())
     digests, here = ask(paths, patience_s=patience_s).digests, this_machine()[1]
+    without = left_out_words(left_out_of(digests, cards))
+    if without:
+        typer.echo(f"note: {without}", err=True)
     return Told(findings_of(digests, here, cards), digests, here)
 
 
@@ -73,7 +77,7 @@ def room_of(
 def _pictures_room(
     card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload]
 ) -> Room:
-    from diffusion_bench.charts.tier_measured import cells_on
+    from diffusion_bench.charts.tier_measured import cells_on, left_out_here
     from diffusion_bench.charts.tier_runnable import runnable_on, runnable_on_processor
     from diffusion_bench.tiers.cards import find_card, named_card
 
@@ -89,7 +93,10 @@ def _pictures_room(
             return runnable_on(card_here, told.findings, ram_gib=ram_gib, workloads=workloads)
         typer.echo(f"note: {match.reason}; this is what the processor can run", err=True)
     cells = cells_on(told.digests, here)
-    return runnable_on_processor(machine.cpu, cells, ram_gib, workloads=workloads)
+    left_out = left_out_here(told.digests, here)
+    return runnable_on_processor(
+        machine.cpu, cells, ram_gib, workloads=workloads, left_out=left_out
+    )
 
 
 def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:

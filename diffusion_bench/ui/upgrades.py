@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, findings_of
+from diffusion_bench.charts.tier_left_out import counted_words, left_out_of, left_out_words
+from diffusion_bench.charts.tier_measured import (
+    Findings,
+    Here,
+    cells_on,
+    findings_of,
+    left_out_here,
+)
 from diffusion_bench.charts.tier_runnable import (
     SHOWN,
     Room,
@@ -193,7 +200,8 @@ class Upgrades:
                 return runnable_on(here, told.findings, ram_gib=ram_gib), ""
             note = match.reason or ""
         cells = cells_on(told.asked.digests, _here(machine))
-        return runnable_on_processor(machine.cpu, cells, ram_gib), note
+        left_out = left_out_here(told.asked.digests, _here(machine))
+        return runnable_on_processor(machine.cpu, cells, ram_gib, left_out=left_out), note
 
 
 def shipped_text() -> str:
@@ -249,12 +257,14 @@ def status_lines(found: Study, asked: Asked) -> list[str]:
     measured = sum(one.here for one in found.findings.measured)
     imported = len(found.findings.measured) - measured
     rests = (
-        f"Rests on {known} reports ({measured} workloads measured on this machine's card, "
-        f"{imported} imported, unverified)."
+        f"Rests on {counted_words(known, 'report')} ({counted_words(measured, 'workload')} "
+        f"measured on this machine's card, {imported} imported, unverified)."
         if known
         else "No report is used: predicted from specifications, and published figures."
     )
-    lines = [rests, *(f"Left out: {line}" for line in asked.complaints[:3])]
+    without = left_out_words(left_out_of(asked.digests))
+    lines = [rests, *([f"{without}."] if without else [])]
+    lines += (f"Left out: {line}" for line in asked.complaints[:3])
     if len(asked.complaints) > 3:
         lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
     lines += found.bottlenecks
