@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from diffusion_bench.backends.device import hold_device, pick_device
+from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.records import (
     Generation,
     ImageRequest,
@@ -45,7 +46,8 @@ class Engine:
 
     @property
     def device(self) -> str:
-        """Return the device jobs run on; the first call imports torch."""
+        """Return the device jobs run on; the first call imports torch and the libraries."""
+        import_libraries()  # every job asks for its device before it imports anything else
         return pick_device(self._asked_device)
 
     def generate(

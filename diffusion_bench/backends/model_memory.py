@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.downloads import cached_folder
+from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.model_sizes import DENOISER_FOLDERS
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import short_name
@@ -203,6 +204,7 @@ def counted_as(entry: ModelEntry) -> str | None:
 
 def _usual_settings(cls: str) -> dict[str, Any]:
     """Return the defaults of a network's settings, the size it was trained at left out."""
+    import_libraries()
     import diffusers
 
     parameters = inspect.signature(getattr(diffusers, cls).__init__).parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from diffusion_bench.backends.first_import import import_libraries
 
 SUFFIX = "Pipeline"
 # The end of a sentence that says of a network that it is
@@ -15,11 +15,10 @@ def has_image_to_image(pipeline: str) -> bool | None:
     Its classes are named after one another (`FluxPipeline`, `FluxImg2ImgPipeline`). Its own table
     of them costs seconds to import; `pipeline_calls.pipeline_for` asks that when it draws.
     """
-    import diffusers  # noqa: F401
+    import_libraries()
+    import diffusers
 
-    # Not the name just imported: while another thread imports it, that is the module which
-    # diffusers then replaces by one that lists its classes.
-    known = dir(sys.modules["diffusers"])
+    known = dir(diffusers)
     if pipeline not in known or not pipeline.endswith(SUFFIX):
         return None
     return f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
@@ -29,6 +28,7 @@ def denoiser_kind(pipeline: str) -> str | None:
     """Return "unet" or "transformer", as the class of a pipeline takes it; `None`: not known."""
     import inspect
 
+    import_libraries()
     import diffusers
 
     made = getattr(diffusers, pipeline, None) if pipeline.endswith(SUFFIX) else None

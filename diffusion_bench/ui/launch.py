@@ -262,5 +262,8 @@ def _forget_tunnel_program() -> None:
 
 def _warm_up() -> None:
     """Import what the first picture and the first chart need, while nobody waits for it."""
+    from diffusion_bench.backends.first_import import import_libraries
+
+    import_libraries()
     import diffusion_bench.backends.images
     import diffusion_bench.charts.page  # noqa: F401

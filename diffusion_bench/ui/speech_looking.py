@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
@@ -52,6 +53,7 @@ class SpeechLooking:
 
 def check_speech(request: VoiceRequest) -> None:
     """Raise ValueError, before a model is loaded, for what cannot be looked at."""
+    import_libraries()
     from diffusion_bench.backends.inside.speech import check_sentence
 
     if request.steps > MOST_STEPS:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.recording import LONG_S, ReferenceReport, prepare_reference
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.ui.uploads import Uploads
 
@@ -67,6 +68,7 @@ def read_vector(path: Path, model: str, uploads: Uploads) -> VoiceState:
 
     Nothing in it is run: it is read as plain numbers.
     """
+    import_libraries()
     from diffusion_bench.backends.voice.speecht5 import read_voice
 
     with uploads.held(path):
