@@ -46,6 +46,17 @@ def test_the_rests_that_are_reckoned_with_are_those_that_are_taken() -> None:
     assert later_s == rest_s(1, on_gpu=True)
 
 
+def test_a_round_is_done_when_every_cell_that_is_left_has_been_visited_in_it() -> None:
+    card = Card()
+    bench = open_bench(card, *CELLS, rounds=4, repeats=4)
+    once, _ = visited(bench, card)
+    twice, _ = visited(bench, card, once)
+    other_id = bench.header.cell_id(CELLS[1])
+    other = once.model_copy(update={"cell_id": other_id, "request": CELLS[1]})
+    before = bench.before.model_copy(update={"cells": (twice, other)})
+    assert _Run(bench._replace(before=before))._rounds_done() == 1
+
+
 @pytest.mark.parametrize(
     ("device", "a_rest_s"), [("cuda:0", IDLE_S + FORGOTTEN_S), ("cpu", IDLE_S)], ids=["card", "CPU"]
 )

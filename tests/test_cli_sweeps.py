@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shutil
 import sys
 from collections.abc import Generator, Iterator
@@ -14,12 +15,14 @@ from fakes import make_cell, make_header
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
+from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.cli import main
-from diffusion_bench.cli.sweeps import _watch, describe, time_left
+from diffusion_bench.cli.sweeps import _watch, _with_options, describe, time_left
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Energy
 from diffusion_bench.reports.store import to_line
+from diffusion_bench.reports.sustained import LEAST_S
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
@@ -99,11 +102,18 @@ def test_a_device_that_is_not_here_leaves_no_report(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--emulate-vram", "plenty"], "'plenty' is no amount of memory; say it as 12GiB"),
-        (["--emulate-vram", "12"], "emulated_memory: Input should be greater than or equal to"),
-        (["--emulate-vram", "9" * 400], "emulated_memory: Input should be less than or equal to"),
-        (["--sustain", "long"], "'long' is no duration; say it as 90s, 10m or 1.5h"),
-        (["--sustain", "9999h"], "sustain_s: Input should be less than or equal to 86400"),
+        (
+            ["--emulate-vram", "plenty"],
+            "--emulate-vram 'plenty' is no amount of memory; say it as 12GiB",
+        ),
+        (
+            ["--emulate-vram", "12"],
+            "--emulate-vram 12 is out of range: it takes 1.0MiB to 1.0PiB, said with the unit, as "
+            "12GiB; a bare number is bytes",
+        ),
+        (["--emulate-vram", "9" * 400], "999 is out of range: it takes 1.0MiB to 1.0PiB"),
+        (["--sustain", "long"], "--sustain 'long' is no duration; say it as 90s, 10m or 1.5h"),
+        (["--sustain", "9999h"], "--sustain 9999h is too long: it takes up to 24 h 00 min"),
         (["--find-limit", "steps"], "--find-limit takes batch or resolution"),
         (["--find-limit", "batch", "--resume"], "and starts a new report"),
     ],
@@ -122,6 +132,24 @@ def test_an_option_that_makes_no_sense_is_one_line_and_begins_no_report(
     assert words in error
     assert len(error) < 400
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("text", "is_short"), [("10s", True), ("89s", True), ("90s", False)])
+def test_going_on_for_too_short_a_time_is_said_before_anything_is_measured(
+    text: str, is_short: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = parse_sweep(PLAN)
+    assert _with_options(plan, False, text, None).sustain_s == float(text[:-1])
+    said = capsys.readouterr().err
+    note = f"note: cells go on for {text[:-1]} s and will show neither figure: from 90 s on "
+    assert said.startswith(note) if is_short else not said
+
+
+def test_the_help_names_the_shortest_time_that_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("sweep", "--help") == 0
+    assert f"In less than {LEAST_S:g}s" in " ".join(
+        re.findall(r"[\w.:,]+", capsys.readouterr().out)
+    )
 
 
 def test_exhaustive_times_every_step_and_each_cell_is_a_line_in_a_pipe(

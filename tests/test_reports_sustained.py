@@ -7,7 +7,7 @@ from fakes import make_cell, make_report
 
 from diffusion_bench.reports.export import to_markdown, to_rows
 from diffusion_bench.reports.schema import Cell, Sustained
-from diffusion_bench.reports.sustained import burst_and_sustained
+from diffusion_bench.reports.sustained import LEAST_S, burst_and_sustained
 
 
 def cell_that_went_on(*wall_s: float) -> Cell:
@@ -18,26 +18,45 @@ def cell_that_went_on(*wall_s: float) -> Cell:
 
 
 def test_a_card_that_slows_down_has_a_fast_first_minute_and_a_slow_last_third() -> None:
-    found = burst_and_sustained(cell_that_went_on(*[10.0] * 6, *[12.0] * 20))
+    found, why = burst_and_sustained(cell_that_went_on(*[10.0] * 6, *[12.0] * 20))
     assert found is not None
+    assert why == ""
     assert (found.burst_s, found.burst_calls) == (10.0, 6)
     assert (found.sustained_s, found.sustained_calls) == (12.0, 8)
     assert found.slowdown == pytest.approx(0.2)
 
 
 def test_one_interrupted_call_moves_neither_figure() -> None:
-    found = burst_and_sustained(cell_that_went_on(10.0, 10.0, 39.0, *[10.0] * 14, 39.0, 10.0, 10.0))
+    found, _ = burst_and_sustained(
+        cell_that_went_on(10.0, 10.0, 39.0, *[10.0] * 14, 39.0, 10.0, 10.0)
+    )
     assert found is not None
     assert (found.burst_s, found.sustained_s) == (10.0, 10.0)
 
 
 @pytest.mark.parametrize(
-    "cell",
-    [make_cell(), cell_that_went_on(), cell_that_went_on(*[1.0] * 80), cell_that_went_on(200.0)],
+    ("cell", "why"),
+    [
+        (make_cell(), ""),
+        (cell_that_went_on(), "no call was sustained"),
+        (cell_that_went_on(*[1.0] * 89), "the cell went on for 89 s; from 90 s on"),
+        (cell_that_went_on(200.0), "no call began in the last third"),
+    ],
     ids=["not asked for", "no call", "too short for two windows", "one call"],
 )
-def test_there_are_no_two_figures_where_the_windows_overlap_or_are_empty(cell: Cell) -> None:
-    assert burst_and_sustained(cell) is None
+def test_there_are_no_two_figures_where_the_windows_overlap_or_are_empty_and_it_says_why(
+    cell: Cell, why: str
+) -> None:
+    found, told = burst_and_sustained(cell)
+    assert found is None
+    assert why in told
+    assert bool(told) is bool(why)
+    row = to_rows([make_report(cell)])[0]
+    assert ("burst_s, sustained_s: " + told in str(row["not_measured"])) is bool(why)
+
+
+def test_the_shortest_time_that_is_named_is_one_that_counts() -> None:
+    assert burst_and_sustained(cell_that_went_on(*[LEAST_S / 90] * 90))[0] is not None
 
 
 def test_tables_have_both_speeds_where_they_are_known() -> None:

@@ -27,6 +27,7 @@ from diffusion_bench.reports.schema import Plan, StopRule
 MAX_CELLS = 10_000
 TIME_LIMIT_S = 1800.0
 LONGEST_CELL_S = 86_400.0
+SMALLEST_VRAM, LARGEST_VRAM = ByteSize(2**20), ByteSize(2**50)
 
 
 class Sweep(Record):
@@ -51,8 +52,8 @@ class Sweep(Record):
     stop: StopRule | None = None
     measured_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
     time_limit_s: Annotated[float, Field(gt=0, le=86_400)] = TIME_LIMIT_S
-    emulated_memory: Annotated[ByteSize, Field(ge=2**20, le=2**50)] | None = None
-    sustain_s: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    emulated_memory: Annotated[ByteSize, Field(ge=SMALLEST_VRAM, le=LARGEST_VRAM)] | None = None
+    sustain_s: Annotated[float, Field(gt=0, le=LONGEST_CELL_S)] | None = None
     prompt: str = "a cat on a blue background"
     negative_prompt: str = ""
     axes: Axes = Axes()

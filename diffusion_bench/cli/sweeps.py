@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
+    from pydantic import ValidationError
     from rich.console import Console
 
     from diffusion_bench.bench.progress import Progress
@@ -68,7 +69,10 @@ def sweep(
     ] = False,
     sustain: Annotated[
         str | None,
-        typer.Option(help="Go on with each cell for so long, as 10m: burst against heat."),
+        typer.Option(
+            help="Go on with each cell for so long, as 10m: burst against heat. In less than 90s "
+            "the two are not told apart."
+        ),
     ] = None,
     emulate_vram: Annotated[
         str | None, typer.Option(help="Give out no more memory than that, as 12GiB; cells say so.")
@@ -116,18 +120,52 @@ def _with_options(
     from pydantic import ValidationError
 
     from diffusion_bench.cli.amounts import memory_bytes, seconds
-    from diffusion_bench.records import explain
 
     changes: dict[str, object] = {}
     if sustain is not None:
-        changes["sustain_s"] = seconds(sustain)
+        changes["sustain_s"] = _amount("--sustain", sustain, seconds)
     if emulate_vram is not None:
-        changes["emulated_memory"] = memory_bytes(emulate_vram)
+        changes["emulated_memory"] = _amount("--emulate-vram", emulate_vram, memory_bytes)
     try:
         chosen = type(plan).model_validate(plan.model_dump() | changes)
     except ValidationError as error:
-        raise ValueError(explain(error)) from None
+        raise ValueError(_out_of_range(error, sustain, emulate_vram)) from None
+    _note_too_short(chosen)
     return chosen.exhaustive() if exhaustive else chosen
+
+
+def _amount(option: str, text: str, read: Callable[[str], float]) -> float:
+    """Return what an option says; raise ValueError by its name for what is no such amount."""
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
+
+
+def _out_of_range(error: ValidationError, sustain: str | None, emulate_vram: str | None) -> str:
+    """Return what a sweep refuses by the option that said it, and what that takes."""
+    from diffusion_bench.bench.sweep import LARGEST_VRAM, LONGEST_CELL_S, SMALLEST_VRAM
+    from diffusion_bench.bench.wording import in_words
+    from diffusion_bench.records import explain
+
+    least, most = SMALLEST_VRAM.human_readable(), LARGEST_VRAM.human_readable()
+    words = {
+        ("sustain_s",): f"--sustain {sustain!s:.40} is too long: it takes up to "
+        f"{in_words(LONGEST_CELL_S)}, said as 90s, 10m or 1.5h",
+        ("emulated_memory",): f"--emulate-vram {emulate_vram!s:.40} is out of range: it takes "
+        f"{least} to {most}, said with the unit, as 12GiB; a bare number is bytes",
+    }
+    told = (words.get(item["loc"]) for item in error.errors(include_url=False))
+    return next(filter(None, told), explain(error))
+
+
+def _note_too_short(plan: Sweep) -> None:
+    """Say before anything is measured that so short a time will not tell burst from heat."""
+    from diffusion_bench.reports.sustained import LEAST_S, too_short_words
+
+    if plan.sustain_s is not None and plan.sustain_s < LEAST_S:
+        words = f"cells go on for {plan.sustain_s:g} s and will show neither figure"
+        typer.echo(f"note: {words}: {too_short_words()}", err=True)
 
 
 def compare(

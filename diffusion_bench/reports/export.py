@@ -241,7 +241,7 @@ def _figures(summary: Summary | None) -> dict[str, Value]:
 
 def _both_speeds(cell: Cell) -> dict[str, Value]:
     """Return the seconds of a call in the first minute and in the last third of a long run."""
-    found = burst_and_sustained(cell)
+    found, _ = burst_and_sustained(cell)
     return {
         "burst_s": found.burst_s if found else None,
         "sustained_s": found.sustained_s if found else None,
@@ -249,7 +249,9 @@ def _both_speeds(cell: Cell) -> dict[str, Value]:
 
 
 def _missing(cell: Cell) -> dict[str, str]:
-    return {**cell.memory.missing, **cell.missing}
+    _, one_speed = burst_and_sustained(cell)
+    missing = {**cell.memory.missing, **cell.missing}
+    return missing | {"burst_s, sustained_s": one_speed} if one_speed else missing
 
 
 def _csv_value(value: Value) -> Value:
