@@ -144,7 +144,9 @@ def test_users_add_a_card_in_toml(tmp_path) -> None:
         (MINE.replace("memory_gib", "usable_mib = 50000\nmemory_gib"), "more than memory_gib"),
         ("[[card]", "is no TOML file"),
         (MINE.replace("tdp_w = 450", "tdp_w = -1"), "tdp_w"),
-        (MINE.replace("tdp_w", "tdp"), "tdp"),
+        (MINE.replace("tdp_w", "tdp"), r"card 'RTX 4090 48GB \(modified\)': tdp_w is missing"),
+        (MINE.replace("[[card]]", "[card]"), r"write \[\[card\]\], in two pairs of brackets"),
+        (MINE.replace("[[card]]", "[[cards]]"), "describes no card"),
     ],
 )
 def test_a_file_of_cards_that_is_none_is_refused_in_one_line(tmp_path, text, complaint) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffusion_bench.tiers.cards import find_card
-from diffusion_bench.tiers.path import read_path, shipped_path
+from diffusion_bench.tiers.path import parse_path, read_path, shipped_path
 
 TIER = '[[tier]]\nname = "now"\ngpu = "RTX 3060 12GB"\nram_gib = 16\ncores = 6\n'
 
@@ -30,14 +30,27 @@ def test_a_path_of_ones_own_may_pair_unequal_cards_and_leave_prices_out(tmp_path
     assert not tier.approximate
 
 
+def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
+    with pytest.raises(ValueError, match="prise is unknown") as raised:
+        parse_path(TIER + "prise = 5\n", "the path")
+    assert "at least 1" not in str(raised.value)
+    assert "permitted" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("currency = 'EUR'", "tier"),
+        ("currency = 'EUR'", "describes no tier; give each a table"),
+        (TIER.replace("[[tier]]", "[tier]"), r"write \[\[tier\]\], in two pairs of brackets"),
         (TIER + TIER, "two tiers are called 'now'"),
         (TIER + "count = 3\n", "count"),
         (TIER + 'count = 2\nother_gpu = "RTX 4090"\n', "leave it at 1"),
-        (TIER + "prize = 3\n", "prize"),
+        (
+            TIER + "prise = 5\n",
+            "toml: tier 'now': prise is unknown; known: name, gpu, .*price",
+        ),
+        (TIER.replace('name = "now"', ""), "mine.toml: tier 1: name is missing$"),
+        ("colour = 1\n" + TIER, "mine.toml: colour is unknown$"),
         (TIER + "price = nan\n", "price"),
         ("[[tier", "is no TOML file"),
     ],

@@ -250,7 +250,10 @@ def test_a_cloud_price_fills_the_break_even(upgrades) -> None:
     ("change", "complaint"),
     [
         ({"path": "name = "}, "the path is no TOML file"),
-        ({"path": "[[tier]]\nname = 'a'\ngpu = 'RTX 4090'\ncores = 8"}, "tier.0.ram_gib"),
+        (
+            {"path": "[[tier]]\nname = 'a'\ngpu = 'RTX 4090'\ncores = 8"},
+            "tier 'a': ram_gib is missing",
+        ),
         ({"workloads": ("sd99 512x512",)}, "known: "),
         ({"workloads": ("sd15 513x512",)}, "multiples of 8"),
         ({"workloads": (SD15,) * (MAX_WORKLOADS + 1)}, "at most 12 are shown"),

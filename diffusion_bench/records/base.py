@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -78,13 +78,35 @@ def named_fields(record: Record, first: Collection[str]) -> dict[str, Any]:
     }
 
 
-def explain(error: ValidationError) -> str:
-    """Return pydantic's complaints as one line a person can act on."""
-    complaints = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"])
-        what = item["msg"].removeprefix("Value error, ")
+class Complaint(NamedTuple):
+    """What is wrong with a value: pydantic's name of the fault, where, and what in words."""
+
+    kind: str
+    place: tuple[int | str, ...]
+    what: str
+
+
+def complaints_of(error: ValidationError) -> list[Complaint]:
+    """Return pydantic's complaints, but for those that only follow from others.
+
+    A tuple is said to be too short where what it holds is wrong.
+    """
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    found = []
+    for item in items:
+        deep = len(item["loc"])
+        inside = any(len(place) > deep and place[:deep] == item["loc"] for place in places)
+        if item["type"] == "too_short" and inside:
+            continue
         told = item["type"] in ("missing", "value_error")
         given = "" if told else f" (got {item['input']!r:.80})"
-        complaints.append(f"{where}: {what}{given}" if where else what)
-    return "; ".join(complaints)
+        what = item["msg"].removeprefix("Value error, ")
+        found.append(Complaint(item["type"], item["loc"], f"{what}{given}"))
+    return found
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's complaints as one line a person can act on."""
+    told = ((".".join(map(str, one.place)), one.what) for one in complaints_of(error))
+    return "; ".join(f"{where}: {what}" if where else what for where, what in told)

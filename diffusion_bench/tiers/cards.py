@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from diffusion_bench.records import Record, explain
+from diffusion_bench.records import Record
+from diffusion_bench.tiers.tables import explain_tables, read_tables
 
 GPUS = Path(__file__).parent / "gpus.csv"
 MAKERS = ("nvidia", "geforce", "tesla")
@@ -89,6 +89,12 @@ class Card(Record):
         return int(major), int(minor)
 
 
+class OwnCards(Record):
+    """The cards of a user's file."""
+
+    cards: Annotated[tuple[Card, ...], Field(alias="card")]
+
+
 class CardMatch(Record):
     """What a name means: a card, or the `reason` why it means none. `note`: what was assumed."""
 
@@ -116,15 +122,13 @@ def read_cards(path: Path) -> tuple[Card, ...]:
     Raises ValueError, in one line, for a file that is no such thing.
     """
     try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("card", [])
-        own = TypeAdapter(tuple[Card, ...]).validate_python(rows)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = read_tables(path.read_text(encoding="utf-8"), "card", str(path))
+        own = OwnCards.model_validate(document)
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no TOML file: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{path}: card.{explain(error)}") from None
-    if not own:
-        raise ValueError(f"{path} describes no card; give each a table [[card]]")
-    return own + known_cards()
+        raise ValueError(f"{path}: {explain_tables(error, document, 'card', Card)}") from None
+    return own.cards + known_cards()
 
 
 def find_card(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from diffusion_bench.records import Record, explain
+from diffusion_bench.records import Record
+from diffusion_bench.tiers.tables import explain_tables, read_tables
 
 PATH = Path(__file__).parent / "path.toml"
 
@@ -75,9 +75,9 @@ def read_path(path: Path) -> UpgradePath:
 
 def parse_path(text: str, source: str) -> UpgradePath:
     """Return the path in a TOML text; `source` names it in the one line of a ValueError."""
+    document = read_tables(text, "tier", source)
     try:
-        return UpgradePath.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source} is no TOML file: {error}") from None
+        return UpgradePath.model_validate(document)
     except ValidationError as error:
-        raise ValueError(f"{source}: {explain(error)}") from None
+        told = explain_tables(error, document, "tier", Tier)
+        raise ValueError(f"{source}: {told}") from None
