@@ -6,7 +6,7 @@ import re
 
 from diffusion_bench.pronunciation.initials import initials
 from diffusion_bench.pronunciation.marks import CLOSING, SENTENCE_ENDS, WIDE_SENTENCE_ENDS
-from diffusion_bench.pronunciation.word_lists import word_set
+from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
 # Before a name; the stop never ends a sentence.
 _TITLES = {
@@ -30,6 +30,7 @@ _ANYWHERE = {
     "apr": "april", "aug": "august", "sept": "september", "sep": "september", "oct": "october",
     "nov": "november", "dec": "december", "co": "company", "al": "al", "univ": "university",
 }  # fmt: skip
+_WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
 # Words in their own right without the capital: "a max.", "they wed.", "the rep."
 _CAPITAL_ONLY = word_set("gen rep col hon pres mon wed thu fri jan mar apr dec nov sen rev maj")
 # Something always follows, so the stop ends no sentence.
@@ -57,6 +58,8 @@ _STOPPED = re.compile(
     rf"\b({'|'.join(sorted(_TITLES | _ANYWHERE, key=len, reverse=True))})\.", re.IGNORECASE
 )
 _UNSTOPPED = re.compile(rf"\b({'|'.join(_WITHOUT_STOP)})\b(?!\.)")
+_DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]*day|s|r|rs)?\b\.?"
+_DAYS = re.compile(rf"\b{_DAY}[ ]?[-–][ ]?{_DAY}")
 _DEGREE = re.compile(r"\bPh\.? ?D\b\.?")
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
 _INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
@@ -66,7 +69,7 @@ _NOT_NAMES = word_set("on at in near from to of the by and")
 
 def say_abbreviations(text: str) -> str:
     """Return a text with its abbreviations in full, and only the full stops that end sentences."""
-    text = _UNSTOPPED.sub(lambda m: _WITHOUT_STOP[m[0]], text)
+    text = _DAYS.sub(_days, _UNSTOPPED.sub(lambda m: _WITHOUT_STOP[m[0]], text))
     if "." not in text:
         return text
     text = _INITIAL.sub(_initial, text)
@@ -125,6 +128,11 @@ def _last_stop(match: re.Match[str]) -> str:
     return "." if match[0].endswith(".") and match.end() == len(match.string) else ""
 
 
+def _days(match: re.Match[str]) -> str:
+    first, last = (next(day for day in _WEEK if day.startswith(m.lower())) for m in match.groups())
+    return f"{first} to {last}{_stop(match)}"
+
+
 def _full(match: re.Match[str]) -> str:
     short = match[1].lower()
     if short in _CAPITAL_ONLY and match[1].islower():
@@ -135,9 +143,12 @@ def _full(match: re.Match[str]) -> str:
 
 
 def _saint(match: re.Match[str]) -> str:
-    """Return "street" after a name or number (Main St.), "saint" before a name."""
+    """Return "street" after a name or ordinal (Main St., 5th St.), "saint" before a name.
+
+    A plain number is a house's or a count: 12 St. John St., 3 St. Bernard dogs.
+    """
     before, named = match["before"] or "", match["name"] is not None
-    after_name = before[:1].isupper() or before[:1].isdigit()
+    after_name = before[:1].isupper() or (before[:1].isdigit() and not before.strip().isdigit())
     if named and (not after_name or before.strip().lower() in _NOT_NAMES):
         return f"{before}saint"
     return f"{before}street{_stop(match)}"

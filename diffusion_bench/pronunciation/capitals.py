@@ -16,7 +16,7 @@ _LETTERED = word_set(
     "id ide ieee ip iq ir irs it jfk jpg kpi la lan lcd llm lol lp md mit ml mp mri ms msn "
     "mtv nba nbc nfl nlp nyc oem omg os pa pc pdf pe phd pi pm pr ps qa rna rsvp rv sf sms "
     "sos sp sql ssd suv tb tbd tts tv uefi ufo ui uk ul un url us usa usb ux va vip vr wan "
-    "who wwi wwii xl xml"
+    "who xl xml"
 )
 _REGNAL = word_list(
     "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "

@@ -32,6 +32,8 @@ _SIGNS = (
     (re.compile(r"\bw/o\b"), "without"),
     (re.compile(r"\bw/(?=\s?\w)"), "with "),
     (re.compile(r"\bN/A\b"), "not applicable"),
+    (re.compile(r"\bWW(?:II|2)\b"), "world war two"),
+    (re.compile(r"\bWW[I1]\b"), "world war one"),
     (re.compile(r"\b([CF])\+\+"), r"\1 plus plus"),
     (re.compile(r"\b([CF])#"), r"\1 sharp"),
     (re.compile(r"(?<=\w)\s?'n'\s?(?=\w)"), " and "),

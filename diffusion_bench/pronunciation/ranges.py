@@ -16,7 +16,7 @@ from diffusion_bench.pronunciation.units import UNIT
 _JOIN = r"(?:[-–]|[ ][-–][ ])"
 _HALF = r"[ ]?[AaPp](?:\.[ ]?[Mm]\.|[Mm]\b)"
 _HOUR = r"(?:1[0-2]|0?[1-9])"
-_TIME = rf"(?:(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?(?:{_HALF})?|{_HOUR}{_HALF})"
+_TIME = rf"(?:(?:[01]?\d|2[0-3]|24(?=:00)):[0-5]\d(?::[0-5]\d)?(?:{_HALF})?|{_HOUR}{_HALF})"
 _SCALE = rf"(?:[ ]?(?:{MAGNITUDES})\b)?"
 _CURRENCY = rf"(?P<currency>(?:US|CA|AU|[AC])?[{SIGNS}])"
 _COUNT = rf"{NUMBER}[ ]?(?:k|K|M|mn|bn|B|tn)"
