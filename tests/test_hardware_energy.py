@@ -80,6 +80,13 @@ def test_a_gpu_that_tells_no_power_has_no_energy() -> None:
     assert energy_j(readings, 1, 0.0, 4.0)[0] is None
 
 
+def test_a_power_that_is_never_told_is_the_reason_however_short_the_window() -> None:
+    missing = {"power_w": "an older card"}
+    readings = [make_reading(t, temperature_c=50, missing=missing) for t in at_10_hz(4)]
+    for end_s in (1.5, 4.0):
+        assert energy_j(readings, 0, 1.0, end_s) == (None, "an older card")
+
+
 def gpu_at_rest(seconds: float, **gpu: float) -> list[Reading]:
     """Readings of a card that uses 20 watts by its counter, and tells what else is given."""
     return [make_reading(t, energy_j=20 * t, **gpu) for t in at_10_hz(seconds)]
@@ -171,6 +178,7 @@ def test_without_a_gpu_the_processors_counter_is_read() -> None:
     ("readings", "window", "reason"),
     [
         ([host_reading(t, None) for t in at_10_hz(5)], (1.0, 4.0), "only root may"),
+        ([host_reading(t, None) for t in at_10_hz(5)], (1.0, 1.1), "only root may"),
         ([host_reading(t, 7.0) for t in at_10_hz(5)], (1.0, 4.0), "does not move"),
         ([host_reading(t, t) for t in at_10_hz(5)], (1.0, 1.1), "shorter than 0.2 s"),
         ([], (1.0, 4.0), "does not move"),

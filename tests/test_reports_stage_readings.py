@@ -230,6 +230,16 @@ def test_a_processor_has_its_own_load_and_memory_and_says_why_it_has_no_energy()
     assert (found.energy_j, found.missing["energy_j"]) == (None, NO_GPU_POWER)
 
 
+def test_a_stage_on_a_processor_without_a_counter_gives_the_cells_own_reason() -> None:
+    why = "only root may read the processor's energy counter"
+    cell = cell_of(make_trace(seconds=12), sample(0.0), missing={"energy": why})
+    found = parts(cell, make_header())
+    assert {part.missing["energy_j"] for part in found.values()} == {why}
+    energy = Energy(total_j=240.0, window_s=12.0, method="rapl")
+    counted = parts(cell.model_copy(update={"energy": energy}), make_header())
+    assert counted["decoder"].missing["energy_j"] == NO_GPU_POWER
+
+
 def test_a_step_without_a_power_of_its_own_is_given_that_of_all_calls_and_says_so() -> None:
     energy = Energy(total_j=240.0, window_s=12.0, method="rapl", uncertainty_j=12.0)
     cell = cell_of(make_trace(seconds=12), sample(0.0), energy=energy)

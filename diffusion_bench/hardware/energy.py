@@ -103,17 +103,20 @@ def _gpu_joules(
     readings: Sequence[Reading], gpu_index: int, start_s: float, end_s: float
 ) -> tuple[list[Point], str]:
     """Return a running total of joules around the window and its method, or none and the reason."""
+    counter = _column(readings, gpu_index, "energy_j")
+    power = _column(readings, gpu_index, "power_w")
+    if not counter and not power:  # no window is long enough for what nobody tells
+        looks = (find_look(reading, gpu_index) for reading in readings)
+        told = next(filter(None, (look.missing.get("power_w") for look in looks if look)), "")
+        if told:
+            return [], told
     if end_s - start_s < MIN_WINDOW_S:
         return [], _too_short(start_s, end_s, MIN_WINDOW_S)
-    counter = _column(readings, gpu_index, "energy_j")
     if _counted(_around(counter, start_s, end_s), start_s, end_s) is not None:
         return _around(counter, start_s - MARGIN_S, end_s + MARGIN_S), COUNTER
-    power = _column(readings, gpu_index, "power_w")
     reason = _why_not(_around(power, start_s, end_s), start_s, end_s)
     if reason:
-        looks = (find_look(reading, gpu_index) for reading in readings) if not power else ()
-        told = (look.missing.get("power_w") for look in looks if look)
-        return [], next(filter(None, told), reason)
+        return [], reason
     return _integrate(_around(power, start_s - MARGIN_S, end_s + MARGIN_S)), INTEGRATED
 
 
@@ -121,14 +124,17 @@ def _package_joules(
     readings: Sequence[Reading], start_s: float, end_s: float
 ) -> tuple[list[Point], str]:
     """Return the processor's running total around the window, or none and the reason."""
+    counter = _column(readings, None, "package_energy_j")
+    reasons = (reading.host.missing.get("package_energy_j") for reading in reversed(readings))
+    told = next(filter(None, reasons), "")
+    if told and not counter:  # no window is long enough for a counter that is not there
+        return [], told
     if end_s - start_s < MIN_RAPL_WINDOW_S:
         return [], _too_short(start_s, end_s, MIN_RAPL_WINDOW_S)
-    counter = _column(readings, None, "package_energy_j")
     if _counted(_around(counter, start_s, end_s), start_s, end_s) is not None:
         return _around(counter, start_s - MARGIN_S, end_s + MARGIN_S), RAPL
-    told = (reading.host.missing.get("package_energy_j") for reading in reversed(readings))
     stood = "the processor's energy counter does not move, or its readings leave out the window"
-    return [], next(filter(None, told), stood)
+    return [], told or stood
 
 
 def _refresh_s(readings: Sequence[Reading], gpu_index: int | None, how: str) -> float:

@@ -100,6 +100,7 @@ class _Columns(NamedTuple):
     utilization: Sequence[float | None]
     power: Sequence[float | None]
     power_reach_s: float
+    no_power: str
 
 
 def stage_spans(cell: Cell) -> tuple[tuple[Span, ...], str]:
@@ -292,8 +293,8 @@ def _seen(
         if field == "power_w" and not missing[field]:
             found["energy_j"] = fmean(values) * read_s
             found["energy_error_j"] = _error_w(values) * read_s
-    if not columns.on_gpu:
-        missing["power_w"] = NO_GPU_POWER
+    if columns.no_power:
+        missing["power_w"] = columns.no_power
     for field, cause in (("peak_memory_mib", "mean_memory_mib"), ("energy_j", "power_w")):
         missing[field] = missing[cause]
     return Seen(
@@ -336,7 +337,13 @@ def _columns(cell: Cell, header: Header) -> _Columns:
         columns = (trace.rss_mib, trace.cpu_percent, nothing)
     memory, utilization, power = (c if len(c) == len(trace.at_s) else nothing for c in columns)
     interval_s, reach_s = median(gaps) if gaps else 0.0, power_reach_s(card_of(cell, header))
-    return _Columns(trace.at_s, interval_s, on_gpu, memory, utilization, power, reach_s)
+    no_power = "" if on_gpu else _why_no_power(cell)
+    return _Columns(trace.at_s, interval_s, on_gpu, memory, utilization, power, reach_s, no_power)
+
+
+def _why_no_power(cell: Cell) -> str:
+    """Return why a stage has no power on a processor: the cell's own reason where it has none."""
+    return NO_GPU_POWER if cell.energy else cell.missing.get("energy", NO_GPU_POWER)
 
 
 def _stage_s(samples: Sequence[Sample], name: StageName) -> list[float]:
