@@ -250,8 +250,8 @@ def test_a_report_of_another_plan_is_refused_with_every_difference(
         "plan.repeats (2 in the file, 5 now)",
         "plan.warmups (1 in the file, 3 now)",
         "plan.cells (9 in the file, 0 now, not the same)",
-        "plan.measured_steps (3 in the file, none now)",
-        "plan.stop (none in the file, {'noise': 0.01",
+        "plan.measured_steps (3 in the file, not set now)",
+        "plan.stop (not set in the file, {'noise': 0.01",
     ):
         assert words in str(caught.value)
     assert path.read_bytes() == troubled.path.read_bytes()

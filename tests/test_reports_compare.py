@@ -7,12 +7,13 @@ import random
 from collections import Counter
 
 import pytest
-from fakes import make_cell, make_report
+from fakes import make_cell, make_header, make_report
 
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.differences import environment_differences
 from diffusion_bench.reports.overall import _by_chance, overall
-from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report
+from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report, StopRule
 
 SLOW = (1.00, 1.01, 1.02, 1.03, 1.04)
 
@@ -174,6 +175,18 @@ def test_the_whole_names_the_verdict_the_mean_ratio_and_what_else_differs():
     assert "software.torch: 2.11.0 and 9.9" in "\n".join(found.words())
     assert overall([old, old])[0].verdict == "same"
     assert "differing beside the work: nothing" in overall([old, old])[0].words()[-1]
+
+
+def test_a_setting_that_nobody_made_is_not_set_and_a_fact_that_nobody_could_tell_is_unknown():
+    old = make_header(gpu="NVIDIA L4")
+    plan = old.plan.model_copy(update={"stop": StopRule(noise=0.01)})
+    (gpu,) = old.machine.gpus
+    gpus = (gpu.model_copy(update={"driver": "580.65"}),)
+    machine = old.machine.model_copy(update={"gpus": gpus})
+    new = old.model_copy(update={"plan": plan, "machine": machine})
+    found = {one.field: one for one in environment_differences(old, new)}
+    assert found["plan.stop"].baseline == "not set"
+    assert found["machine.gpus.0.driver"].words().endswith("unknown and 580.65")
 
 
 def test_verdicts_that_contradict_each_other_are_mixed():

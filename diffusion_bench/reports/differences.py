@@ -12,6 +12,9 @@ LONGEST_VALUE = 60
 # The plan's part in the environment: how it was measured, not what.
 PLAN_SETTINGS = ("device", "warmups", "repeats", "stop", "measured_steps", "emulated_memory_mib")
 
+CHOICES = {"plan", "request"}  # what somebody set, or left out
+FACTS = {"gpu_uuid_hash", "models"}  # of a plan: what the machine and its models are
+
 
 class Difference(Record):
     """A field that differs, named by its path, and its two values as text."""
@@ -35,7 +38,8 @@ def find_differences(old: Any, new: Any, name: str = "") -> list[Difference]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(str(index), *both) for index, both in enumerate(zip(old, new, strict=True))]
     if not pairs:
-        return [Difference(field=name, baseline=_text(old), other=_text(new))]
+        absent = _absent(name.split("."))
+        return [Difference(field=name, baseline=_text(old, absent), other=_text(new, absent))]
     return [
         found
         for key, first, second in pairs
@@ -57,6 +61,12 @@ def _environment(header: Header) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
-    text = "unknown" if value is None else str(value)
+def _absent(path: list[str]) -> str:
+    """Return what `None` means at a path: a choice left open, or a fact that nobody could tell."""
+    is_choice = path[0] in CHOICES and not FACTS.intersection(path)
+    return "not set" if is_choice else "unknown"
+
+
+def _text(value: Any, absent: str) -> str:
+    text = absent if value is None else str(value)
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

@@ -281,16 +281,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """Return how two sweeps differ; of their cells, whose ids say nothing, only that they do."""
     cells = [sweep["plan"].pop("cells") for sweep in (old, new)]
     found = find_differences(old, new)
-    told = [
-        f"{one.field} ({_set(one.baseline)} in the file, {_set(one.other)} now)" for one in found
-    ]
+    told = [f"{one.field} ({one.baseline} in the file, {one.other} now)" for one in found]
     if cells[0] != cells[1]:
         told.append(f"plan.cells ({len(cells[0])} in the file, {len(cells[1])} now, not the same)")
     more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
     words = "; ".join(told[:MOST_TOLD] + more)
     return "".join(letter if letter.isprintable() else "?" for letter in words)
-
-
-def _set(value: str) -> str:
-    """Return a value as words have it: a setting that is not there is not unknown."""
-    return "none" if value == "unknown" else value
