@@ -135,9 +135,10 @@ def test_a_sweep_that_was_slowed_by_a_cell_off_the_line_and_a_changed_line_are_f
     assert titles(report) == ["1 of 1 stored lines are not those of the samples"]
     slow = [s.model_copy(update={"wall_s": 3 * s.wall_s}) for s in cells[3].samples]
     spilled = cells[3].model_copy(update={"samples": tuple(slow)})
-    assert "1 cells are off the line through their steps" in titles(
-        make_report(*cells[:3], spilled)
-    )
+    for gpu, says in ((None, "had to swap memory"), (GPU, "spilled over the GPU's memory")):
+        found = examine_report(make_report(*cells[:3], spilled, gpu=gpu))
+        (far,) = [f for f in found if f.title == "1 cells are off the line through their steps"]
+        assert far.advice == f"they were disturbed, throttled, or {says}"
 
 
 def test_cells_that_were_not_planned_or_are_absent_are_counted():

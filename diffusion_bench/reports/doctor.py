@@ -16,6 +16,7 @@ from itertools import pairwise
 from diffusion_bench.records import LEVELS, Finding
 from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Cell, Fit, Report
 from diffusion_bench.reports.stats import without_steps
@@ -132,11 +133,12 @@ def check_fits(report: Report) -> Iterator[Finding]:
         )
     far = [cell for cell in report.cells if any(_is_off(cell, fit) for fit in computed.values())]
     if far:
+        spilled = "spilled over the GPU's memory" if is_gpu(report.header) else "had to swap memory"
         yield Finding(
             level="warning",
             title=f"{len(far)} cells are off the line through their steps",
             detail=name_cells(far, report),
-            advice="they were disturbed, throttled, or spilled over the GPU's memory",
+            advice=f"they were disturbed, throttled, or {spilled}",
         )
 
 
