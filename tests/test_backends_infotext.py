@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from diffusion_bench.backends.infotext import infotext, parse_infotext
+from diffusion_bench.backends.infotext import infotext, parse_infotext, unread
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.records import ImageRequest, SamplerName
 
@@ -41,3 +41,27 @@ def test_a_text_without_a_prompt_keeps_its_negative_one() -> None:
 def test_a_text_that_is_none_is_refused_at_once(text: str) -> None:
     with pytest.raises(ValueError, match="tells no steps"):
         parse_infotext(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sampler", "left_out"),
+    [
+        ("Sampler: DPM++ 2M Karras", "dpm++", ["Schedule type: Karras"]),
+        ("Sampler: DPM++ 2M, Schedule type: Karras", "dpm++", ["Schedule type: Karras"]),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic", "dpm++", []),
+        ("Sampler: Euler a", None, ["Sampler: Euler a"]),
+        ("Sampler: DPM++ SDE Karras", None, ["Sampler: DPM++ SDE Karras"]),
+        ("Sampler: DDIM, Denoising strength: 0.4", "ddim", ["Denoising strength: 0.4"]),
+        (
+            'Clip skip: 2, Lora hashes: "a: 1, b: 2"',
+            None,
+            ["Clip skip: 2", "Lora hashes: a: 1, b: 2"],
+        ),
+        ("Sampler: DDIM, Model hash: 6ce0161689, Seed: 4", "ddim", []),
+    ],
+)
+def test_what_changes_a_picture_and_is_not_read_is_named(settings, sampler, left_out) -> None:
+    text = f"a cat\nSteps: 3, {settings}"
+
+    assert parse_infotext(text).get("sampler") == sampler
+    assert unread(text) == left_out

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
+
 import gradio as gr
 import pytest
+from ui_server import served
 
 from diffusion_bench.records import Cancelled, ImageRequest
 from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
@@ -78,3 +82,25 @@ def test_a_cancelled_job_is_no_error():
         raise Cancelled("cancelled")
 
     assert list(said_and_raised(views(), str)) == ["begun", "Cancelled."]
+
+
+def says(handler, seen):
+    """Return whether a handler, or a function that it holds, says something in the corner."""
+    handler = inspect.unwrap(handler)
+    if not isinstance(handler, FunctionType) or handler in seen:
+        return False
+    seen.add(handler)
+    if {"Info", "Warning"} & set(handler.__code__.co_names):
+        return True
+    held = [cell.cell_contents for cell in handler.__closure__ or ()]
+    return any(says(each, seen) for each in held)
+
+
+def test_what_says_something_in_the_pages_corner_goes_through_the_queue(tmp_path):
+    """Gradio prints what a handler says outside of it to the terminal of the server."""
+    with served(reports=tmp_path) as page:
+        saying = [each for each in page.fns.values() if each.fn and says(each.fn, set())]
+
+    names = {each.name for each in saying}
+    assert {"on_generate", "on_again", "on_go_on", "on_save", "on_vector", "on_speak"} <= names
+    assert [each.name for each in saying if not each.queue] == []

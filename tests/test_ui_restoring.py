@@ -195,6 +195,29 @@ def test_a_picture_of_another_tool_brings_back_what_it_tells(tmp_path):
         "restored": None,
     }
     assert "another tool" in found.said
+    assert found.said.endswith(
+        "Not read, since there is no such setting here: Lora hashes: a: 1, b: 2; "
+        "Schedule type: Karras."
+    )
+
+
+def test_a_sampler_that_is_none_of_ours_is_named_and_the_field_stays(tmp_path):
+    found = read_settings(
+        save_elsewhere(tmp_path / "a.png", "a\nSteps: 3, Sampler: Euler a"), shared=False
+    )
+
+    assert "sampler" not in found.fields
+    assert "Sampler: Euler a" in found.said
+
+
+def test_a_workflow_of_comfyui_is_said_to_be_one(tmp_path):
+    info = PngInfo()
+    info.add_text("workflow", "{}")
+    info.add_text("prompt", "{}")
+    Image.new("RGB", (8, 8)).save(tmp_path / "comfy.png", pnginfo=info)
+
+    with pytest.raises(ValueError, match="carries a workflow of ComfyUI"):
+        read_settings(str(tmp_path / "comfy.png"), shared=False)
 
 
 def test_a_sampler_of_another_tool_that_the_chosen_model_cannot_take_is_left_out_and_said(tmp_path):

@@ -122,9 +122,10 @@ class Engine:
         voice: Reference | VoiceState,
         *,
         wait_s: float = 0.0,
+        on_wait: Callable[[], None] | None = None,
     ) -> VoiceState:
         """Return a voice as a model has it, to be saved or spoken in again; waits as `speak`."""
-        with hold_device(self.device, wait_s=wait_s):
+        with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
             return self.voice_backend(model, precision)[0].encode(voice)
 
     def backend_for(

@@ -23,6 +23,20 @@ NEGATIVE = "Negative prompt: "
 MAX_TEXT = 32 * 1024  # characters
 SETTING = re.compile(r'([A-Za-z][\w /-]{0,40}): ("(?:[^"\\]|\\.)*"|[^,]*)(?:, |,$|$)')
 SAMPLERS = {title.casefold(): name for name, title in TITLES.items()}
+# How A1111 names the noise schedule of a sampler, once behind its name and now on its own.
+SCHEDULE = re.compile(r"\s+(karras|exponential|polyexponential|sgm uniform|simple)$", re.IGNORECASE)
+USUAL_SCHEDULES = ("", "automatic", "uniform")
+# What else changes a picture, and is not read: said, where a text tells it.
+UNREAD = (
+    "Denoising strength",
+    "Clip skip",
+    "Hires upscale",
+    "Lora hashes",
+    "VAE",
+    "Refiner",
+    "ENSD",
+    "Schedule type",
+)
 
 # Fields of a request by what others call them, and how their text is read.
 READ: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -81,20 +95,15 @@ def _quoted(value: object) -> str:
 def parse_infotext(text: str) -> dict[str, Any]:
     """Return the fields of a request that such a text tells; the model is not among them.
 
-    What cannot be read, such as a sampler that is not ours, is left out. Raises ValueError, in one
-    line, for a text that is none.
+    What cannot be read, such as a sampler that is not ours, is left out: see `unread`. Raises
+    ValueError, in one line, for a text that is none.
     """
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"its text of settings is longer than {MAX_TEXT} characters")
-    lines = text.strip().split("\n")
-    told = {name: _unquoted(value) for name, value in SETTING.findall(lines[-1])}
-    if "Steps" not in told:
-        raise ValueError("its text tells no steps, so it was not written by A1111 or its like")
+    lines, told = _parts(text)
     prompt, _, negative = "\n".join(lines[:-1]).partition(f"\n{NEGATIVE}")
     if prompt.startswith(NEGATIVE):
         prompt, negative = "", prompt.removeprefix(NEGATIVE)
     fields: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
-    sampler = SAMPLERS.get(told.get("Sampler", "").casefold())
+    sampler = _sampler(told)
     if sampler is not None:
         fields["sampler"] = sampler
     fields |= _size(told.get("Size", ""))
@@ -104,6 +113,37 @@ def parse_infotext(text: str) -> dict[str, Any]:
         except (KeyError, ValueError):
             continue
     return fields
+
+
+def unread(text: str) -> list[str]:
+    """Return what such a text tells that changes a picture and is no field here, as it tells it."""
+    _, told = _parts(text)
+    left_out = []
+    given = told.get("Sampler", "")
+    if given and _sampler(told) is None:
+        left_out.append(f"Sampler: {given}")
+    elif found := SCHEDULE.search(given):
+        left_out.append(f"Schedule type: {found[1]}")
+    for name in UNREAD:
+        value = told.get(name, "")
+        if value and not (name == "Schedule type" and value.casefold() in USUAL_SCHEDULES):
+            left_out.append(f"{name}: {value}")
+    return left_out
+
+
+def _sampler(told: dict[str, str]) -> str | None:
+    return SAMPLERS.get(SCHEDULE.sub("", told.get("Sampler", "")).casefold())
+
+
+def _parts(text: str) -> tuple[list[str], dict[str, str]]:
+    """Return the lines of a text and the settings of the last one; ValueError where it is none."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"its text of settings is longer than {MAX_TEXT} characters")
+    lines = text.strip().split("\n")
+    told = {name: _unquoted(value) for name, value in SETTING.findall(lines[-1])}
+    if "Steps" not in told:
+        raise ValueError("its text tells no steps, so it was not written by A1111 or its like")
+    return lines, told
 
 
 def _unquoted(value: str) -> str:

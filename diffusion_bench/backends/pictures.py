@@ -62,6 +62,11 @@ def read_infotext(path: Path) -> str | None:
     return _texts(path).get(INFOTEXT_KEY)
 
 
+def has_workflow(path: Path) -> bool:
+    """Return whether a PNG carries a workflow of ComfyUI; raises as `read_recipe`."""
+    return "workflow" in _texts(path)
+
+
 def read_request(path: Path) -> ImageRequest | None:
     """Return the request that draws a PNG's picture alone, or `None`; see `read_recipe`."""
     recipe = read_recipe(path)

@@ -82,8 +82,8 @@ def denoising_table(
         "sampler",
         "step",
         "timestep",
-        f"share of the {what}",
-        "share of the noise",
+        f"factor of the {what}, √ᾱ",
+        "factor of the noise, √(1-ᾱ)",
         f"distance to the final {what} ({_unit(what)})",
         f"fresh noise ({_unit(what)})",
     ]

@@ -57,12 +57,12 @@ def noise_level_figure(curves: Sequence[NoiseCurve]) -> go.Figure:
 
 
 def noise_level_table(curves: Sequence[NoiseCurve]) -> tuple[list[str], list[list[Any]]]:
-    """Return shares and ratio of each schedule at a few timesteps."""
+    """Return factors and ratio of each schedule at a few timesteps."""
     header = [
         "schedule",
         "timestep",
-        "share of the picture",
-        "share of the noise",
+        "factor of the picture, √ᾱ",
+        "factor of the noise, √(1-ᾱ)",
         "signal-to-noise ratio (dB)",
     ]
     rows: list[list[Any]] = []

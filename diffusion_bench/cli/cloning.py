@@ -13,6 +13,7 @@ import typer
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
 from diffusion_bench.cli.voice_settings import Settings, Source
+from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import VoiceStep
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import OnVoiceStep, Speech
 
-WAIT_S = 600.0
 DEFAULT_OUT = Path("speech.wav")
 STAGES = {
     "text_s": "text",
@@ -81,7 +81,7 @@ class Cloning:
         self._perform(Recipe.of(request, entry, voice, watermark=self._watermark), voice, path)
         if save_as is not None:
             state = self._engine.encode_voice(
-                request.model, request.precision, voice, wait_s=WAIT_S
+                request.model, request.precision, voice, wait_s=WAIT_S, on_wait=telling()
             )
             save_voice(save_as, state)
             typer.echo(f"saved the voice: --voice {save_as}", err=True)
@@ -134,7 +134,9 @@ class Cloning:
         check_request(find_voice_model(recipe.request.model), recipe.request, voice)
         judges = self.judges()  # first, since their weights may be missing
         with _progress() as on_step:
-            speech = self._engine.speak(recipe.request, voice, on_step, wait_s=WAIT_S)
+            speech = self._engine.speak(
+                recipe.request, voice, on_step, wait_s=WAIT_S, on_wait=telling()
+            )
         reference = None if isinstance(voice, VoiceState) else voice
         ranked = rank_candidates(speech, reference, timbre_similarity)
         recipe = recipe.pinned()

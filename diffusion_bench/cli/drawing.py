@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
+from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import Generation, OnStep
 
-WAIT_S = 600.0
 DEFAULT_OUT = Path("picture.png")
 
 
@@ -179,7 +179,9 @@ class Drawing:
 
     def _generate(self, request: ImageRequest) -> Generation:
         with step_bar(request) as on_step:
-            return self._engine.generate(request, on_step, inputs=self._inputs, wait_s=WAIT_S)
+            return self._engine.generate(
+                request, on_step, inputs=self._inputs, wait_s=WAIT_S, on_wait=telling()
+            )
 
     def _save(self, generation: Generation, index: int, path: Path) -> None:
         from diffusion_bench.backends.picture_recipes import recipe_of

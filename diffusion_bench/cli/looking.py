@@ -12,10 +12,11 @@ import typer
 
 from diffusion_bench.cli import picture_options as options
 from diffusion_bench.cli import voice_options
-from diffusion_bench.cli.drawing import WAIT_S, moving_bar, step_bar
 from diffusion_bench.cli.drawing import Settings as PictureSettings
+from diffusion_bench.cli.drawing import moving_bar, step_bar
 from diffusion_bench.cli.refusals import refuse_unwritable
 from diffusion_bench.cli.voice_settings import Settings as VoiceSettings
+from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import BUNDLED_VOICE
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def speech(
             request,
             lambda backend: look_at_speech(backend, request, known, moved, go_on),
             wait_s=WAIT_S,
+            on_wait=telling(),
         )
     files.write(title_of(request), found)
     if sounds is not None:
@@ -137,7 +139,10 @@ def _show_picture(
     run = LOOKS[what].run
     with step_bar(request) as on_step:
         found = Engine(device).look(
-            request, lambda backend: run(backend, request, Viewer(on_step)), wait_s=WAIT_S
+            request,
+            lambda backend: run(backend, request, Viewer(on_step)),
+            wait_s=WAIT_S,
+            on_wait=telling(),
         )
     files.write(picture_title(request), found)
     typer.echo(found.words, err=True)

@@ -25,7 +25,7 @@ USUAL_BETAS = {  # first and last, of the papers
 
 
 class Level(NamedTuple):
-    """Shares of picture and noise at a timestep: their squares add up to 1."""
+    """Factors of picture and noise at a timestep: their squares add up to 1."""
 
     timestep: int
     signal: float

@@ -19,7 +19,7 @@ from diffusion_bench.ui.looks import LOOKS, MOST_STEPS
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_fields import examples_for
 from diffusion_bench.ui.speaking import Speaking
-from diffusion_bench.ui.speech_looking import IN_A_ROW, ROWS, SOUNDS, SpeechLooking
+from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
 from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voices_now
 
@@ -54,7 +54,7 @@ WORDS = {
     "residuals red is more than the plan, blue less, and low sounds are at the bottom.",
 }
 STEPS = 20
-COLUMNS = 10  # of a row of pictures
+COLUMNS = 10  # of a row of pictures, where there is room
 
 Views = Callable[[dict[str, Any]], Iterator[LookView]]
 
@@ -76,7 +76,7 @@ def build(drawing: Drawing, speaking: Speaking) -> None:
                 _lay_out(part, fields, partial(looking.look, name))
             tab.select(lambda: gr.Column(visible=True), None, asked, **QUIET)
         with gr.Tab(TITLES["speech"], id="speech") as tab:
-            part = Part("speech", ROWS, has_film=True, sounds=SOUNDS, columns=IN_A_ROW)
+            part = Part("speech", ROWS, has_film=True, sounds=SOUNDS, wide=True)
             _lay_out(part, _speech_fields(shared=speaking.shared), listening.look)
         tab.select(lambda: gr.Column(visible=False), None, asked, **QUIET)
 
@@ -88,7 +88,7 @@ class Part(NamedTuple):
     rows: Sequence[str]
     has_film: bool
     sounds: Sequence[str] = ()
-    columns: int = COLUMNS
+    wide: bool = False
 
 
 def _fields(*, shared: bool) -> Fields:
@@ -208,14 +208,14 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
         gr.Gallery(
             label=row,
             visible=False,
-            columns=part.columns,
+            columns=COLUMNS,
             height="auto",
             object_fit="contain",
             format="png",
             interactive=False,
             buttons=["fullscreen"],
             elem_id=f"look-{name}-row-{number}",
-            elem_classes=["look-row"],
+            elem_classes=["look-row", "look-wide"] if part.wide else ["look-row"],
         )
         for number, row in enumerate(part.rows, 1)
     ]

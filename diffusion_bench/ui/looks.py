@@ -92,7 +92,8 @@ def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer
 
 
 def _share(level: Any) -> str:
-    return f"t {level.timestep}: {level.signal:.0%} left"
+    """Return how much of the variance is still the picture's, which is the amplitude's square."""
+    return f"t {level.timestep}: {level.signal**2:.0%} left"
 
 
 def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:

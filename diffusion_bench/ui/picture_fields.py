@@ -38,6 +38,8 @@ NEGATIVE_ON = "What to keep out."
 NEGATIVE_OFF = "Off: at guidance 1 or less only the prompt is followed."
 RESCALE_ON = "Less contrast, where guidance makes too much of it: 0 none, 0.7 is usual."
 RESCALE_OFF = "Off: there is no guidance to rescale."
+# Of what is painted over: seen on any picture, and what is under it through it.
+BRUSH = ("#ff2e9a", 0.6)
 START_WORDS = "A picture to change. Paint over what to draw anew; without paint it is all."
 
 Fields = dict[str, Any]
@@ -214,8 +216,10 @@ def _speed_field(*, shared: bool) -> Fields:
 
 def start_fields() -> Fields:
     """Lay out the picture to start from, closed."""
-    with gr.Accordion("Start from a picture", open=False, elem_id="t2i-start-from"):
+    opened = gr.Accordion("Start from a picture", open=False, elem_id="t2i-start-from")
+    with opened:
         return {
+            "start_from": opened,
             "start_words": gr.Markdown(START_WORDS, elem_id="t2i-start-words"),
             "start": gr.ImageEditor(
                 show_label=False,
@@ -225,7 +229,7 @@ def start_fields() -> Fields:
                 sources=["upload", "clipboard"],
                 layers=False,
                 transforms=[],
-                brush=gr.Brush(colors=["#ffffff"], color_mode="fixed", default_size="auto"),
+                brush=gr.Brush(colors=[BRUSH], color_mode="fixed", default_size="auto"),
                 elem_id="t2i-start",
                 height=320,
             ),

@@ -20,14 +20,17 @@ COARSE_FROM = 512
 
 
 def size_presets(entry: ModelEntry) -> dict[str, tuple[int, int]]:
-    """Return width and height by label, of sides that the model can draw."""
+    """Return width and height by label, of sides that the model can draw.
+
+    The label names the shape only: the fields beside it show the sides.
+    """
     side = entry.side
     step = math.lcm(COARSE, entry.multiple) if side >= COARSE_FROM else entry.multiple
     sizes = {}
     for shape, (across, down) in SHAPES.items():
         width = _rounded(side * math.sqrt(across / down), step)
         height = _rounded(side * math.sqrt(down / across), step)
-        sizes[f"{shape}, {width}x{height}"] = (width, height)
+        sizes[shape] = (width, height)
     return sizes
 
 

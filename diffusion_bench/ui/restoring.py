@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from diffusion_bench.backends.infotext import parse_infotext
+from diffusion_bench.backends.infotext import parse_infotext, unread
 from diffusion_bench.backends.picture_recipes import PictureRecipe, software_versions
-from diffusion_bench.backends.pictures import read_infotext, read_recipe
+from diffusion_bench.backends.pictures import has_workflow, read_infotext, read_recipe
 from diffusion_bench.backends.samplers import TITLES
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
 from diffusion_bench.ui.asked import FIELDS, SEEDS
@@ -41,10 +41,15 @@ def read_settings(path: str | None, *, shared: bool, model: str = BUNDLED_MODEL)
         return restored(recipe, shared=shared)
     text = read_infotext(Path(path))
     if text is None:
-        raise ValueError(
-            "this picture carries no settings: it was stripped of them, or saved without parameters"
-        )
+        raise ValueError(no_settings(Path(path)))
     return _restored_elsewhere(text, model)
+
+
+def no_settings(path: Path) -> str:
+    """Return why a PNG has no settings that are read here."""
+    if has_workflow(path):
+        return "this picture carries a workflow of ComfyUI, which is a program and is not read here"
+    return "this picture carries no settings: it was stripped of them, or saved without parameters"
 
 
 def _restored_elsewhere(text: str, model: str) -> Restored:
@@ -67,6 +72,9 @@ def _restored_elsewhere(text: str, model: str) -> Restored:
     if samplers is not None and fields.get("sampler") not in (None, *dict(samplers).values()):
         title = TITLES[fields.pop("sampler")]
         said.append(f"Its sampler, {title}, is not for this model: that field is as it was too.")
+    if left_out := unread(text):
+        shown = "; ".join(f"{each:.60}" for each in left_out)
+        said.append(f"Not read, since there is no such setting here: {shown}.")
     return Restored(fields | {"style": NO_STYLE, "restored": None}, " ".join(said))
 
 

@@ -14,7 +14,7 @@ HEAD = """<style>
 .gradio-container main { min-width: 0; }
 :is(#t2i-pictures, #t2i-history, #t2i-compare-pictures) img { object-fit: contain !important;
   width: 100%; height: 100%; }
-.gradio-container button { overflow-wrap: normal; }
+.gradio-container :is(button, th) { overflow-wrap: normal; }
 #t2i-start .zoom-number { white-space: nowrap; }
 #t2i-pictures .grid-container:has(> .thumbnail-item:only-child),
 #t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;
@@ -27,7 +27,12 @@ HEAD = """<style>
 .look-row .grid-container { justify-content: start; overflow: visible;
   grid-template-columns: repeat(auto-fill, 102px) !important; }
 .look-row label[data-testid="block-label"] { position: static !important; width: fit-content; }
-.look-row .caption-label { white-space: normal !important; left: 0; right: auto;
+.look-wide .grid-container {
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)) !important; }
+.look-row .thumbnail-lg { display: flex; flex-direction: column; height: auto !important;
+  aspect-ratio: auto !important; }
+.look-row .thumbnail-lg > img { height: auto !important; }
+.look-row .caption-label { position: static !important; white-space: normal !important;
   max-width: 100% !important; font-size: .7rem; line-height: 1.2; padding: 1px 5px; }
 .look-row img { image-rendering: pixelated; }
 .progress-line { padding: 0 !important; }

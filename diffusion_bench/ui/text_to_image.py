@@ -11,7 +11,7 @@ import gradio as gr
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui import comparison_panel
-from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_and_raised
+from diffusion_bench.ui.complaints import LESS_OF_PICTURES, TELLING, complaining, said_and_raised
 from diffusion_bench.ui.drawing import Drawing, Picture, View
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.known_words import with_word, words_info
@@ -48,7 +48,7 @@ from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 CHOICES = ("sampler", "style", "size", "words", "width", "height")  # that follow the model
 # Not a setting of a picture: it helps to write a prompt, or to set the sides, or explains.
-HELPERS = ("words", "size", "start_words")
+HELPERS = ("words", "size", "start_words", "start_from")
 
 
 def build(drawing: Drawing, *, shared: bool) -> None:
@@ -295,16 +295,18 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
         show_progress="hidden",
     )
     session["again"].click(chosen_choices, session["chosen"], choices, **QUIET).success(
-        on_again, session["chosen"], outputs, **QUIET
+        on_again, session["chosen"], outputs, **TELLING
     )
 
     @complaining
-    def on_go_on(chosen: Picture | None) -> Any:
+    def on_go_on(chosen: Picture | None) -> tuple[Any, Any]:
         _recipe(chosen)
-        gr.Info("It is under *Start from a picture* now.")
-        return chosen.path if chosen else gr.skip()
+        gr.Info("It is under Start from a picture now.")
+        return chosen.path if chosen else gr.skip(), gr.Accordion(open=True)
 
-    session["go_on"].click(on_go_on, session["chosen"], fields["start"], **QUIET)
+    session["go_on"].click(
+        on_go_on, session["chosen"], [fields["start"], fields["start_from"]], **TELLING
+    )
 
 
 def _recipe(chosen: Picture | None) -> Any:

@@ -61,3 +61,33 @@ def test_the_u_net_fits_on_a_phone(visit):
     assert len(shown(visit, "unet", 1)) == 7
     assert min(shown(visit, "unet", 2)) > 90
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_speech_is_seen_and_heard(visit):
+    visit.open("How it works")
+    visit.open("Speech")
+    sync_api.expect(visit.page.locator("#look-prompt")).to_be_hidden(timeout=PATIENCE_MS)
+    visit.page.fill("#look-speech-steps input", "3")
+    visit.page.click("#look-speech-show")
+    visit.has_text("#look-speech-status", "^Text and voice alone give the plan")
+    visit.has_lines("#look-speech-figure")
+    for row in range(1, 6):
+        sides = shown(visit, "speech", row)
+        assert len(sides) == 3
+        assert min(sides) > 180
+    for number in range(1, 5):
+        player = visit.page.locator(f"#look-speech-sound-{number}")
+        sync_api.expect(player).to_be_visible(timeout=PATIENCE_MS)
+    with visit.page.expect_download() as download:
+        visit.page.click("#look-speech-film")
+    with Image.open(Path(download.value.path())) as film:
+        assert film.n_frames == 3
+
+
+def test_words_below_a_picture_do_not_cover_it(visit):
+    look(visit, "unet", "U-Net")
+    visit.has_text("#look-unet-status", r"million parameters")
+    shown(visit, "unet", 2)
+    for cell in visit.page.locator("#look-unet-row-2 .grid-container .thumbnail-item").all():
+        picture, words = (cell.locator(part).bounding_box() for part in ("img", ".caption-label"))
+        assert words["y"] >= picture["y"] + picture["height"] - 1

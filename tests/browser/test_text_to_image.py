@@ -88,6 +88,18 @@ def look_through_the_session(visit, folder):
         page.click("#t2i-pack")
     download.value.save_as(folder / "all.zip")
     assert (folder / "all.zip").read_bytes().startswith(b"PK")
+    page.fill("#t2i-steps input", "9")
+    page.click("#t2i-again")
+    said_in_the_corner(page, "The settings of this picture are in the fields now.")
+    sync_api.expect(page.locator("#t2i-steps input")).to_have_value("3")
+    page.click("#t2i-go-on")
+    said_in_the_corner(page, "It is under Start from a picture now.")
+    sync_api.expect(page.locator("#t2i-start")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def said_in_the_corner(page, words):
+    corner = page.locator(".toast-wrap")
+    sync_api.expect(corner).to_contain_text(words, timeout=PATIENCE_MS)
 
 
 def choose_a_word(visit):

@@ -19,9 +19,9 @@ MOST_FRAMES = 10  # that are shown of a film: each is decoded twice
 class Progress(NamedTuple):
     """A step in numbers.
 
-    `signal` and `noise` are the shares of x_t; `to_final` is how far the x_0 that the network sees
-    is from the picture's still, and `added_noise` what was put in anew, both as a root mean square
-    of latents.
+    `signal` and `noise` are the factors of x_t, √ᾱ and √(1-ᾱ); `to_final` is how far the x_0 that
+    the network sees is from the picture's still, and `added_noise` what was put in anew, both as a
+    root mean square of latents.
     """
 
     step: int

@@ -26,7 +26,7 @@ class SeenStep:
 
     `noisy` is x_t, what the step began with; `clean` the x_0 that the network's answer implies, and
     `passes` those of its two answers, without the prompt and with it, `None` without guidance.
-    `following` is the x of the next timestep. `signal` and `noise` are the shares of x_t.
+    `following` is the x of the next timestep. `signal` and `noise` are the factors of x_t.
     """
 
     index: int
