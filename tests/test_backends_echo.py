@@ -60,6 +60,7 @@ def entry_of(folder) -> VoiceEntry:
         sample_rate=RATE,
         samplers=("ddim", "ddpm", "dpm++", "unipc"),
         reference_s=(1.0, 15.0),
+        english_only=True,
     )
 
 
@@ -403,11 +404,10 @@ def test_half_precision_speaks_too(folder, precision):
     assert torch.isfinite(spoken.audio).all()
 
 
-def test_a_foreign_chunk_of_a_longer_text_is_a_pause_and_a_warning(model, state):
+def test_a_foreign_chunk_of_a_longer_text_is_a_pause(model, state):
     whole = request(text=f"{TEXT} 你好世界。")
     spoken = model.speak("你好世界。", state, whole, lambda index, steps: None)
     assert spoken.audio.abs().max() == 0
-    assert "nothing in it can be said" in spoken.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_a_foreign_paragraph_between_english_ones_is_a_pause_in_sound_and_mel(mo
     backend = VoiceBackend(model, model="echo", device="cpu", precision="fp32")
     speech = backend.generate(request(text=f"{english}\n\n{foreign}\n\n{english}"), state)
     assert speech.num_chunks == 3
-    assert any("nothing in it can be said" in warning for warning in speech.warnings)
+    assert any(warning.startswith("not said: Река была") for warning in speech.warnings)
     mel, samples = speech.mels[0], speech.candidate(0)
     assert mel.shape[1] == pytest.approx(len(samples) / 256, rel=0.05)
     pause_s = np.diff(np.flatnonzero(samples)).max() / RATE

@@ -64,9 +64,7 @@ def test_the_length_is_measured_against_what_the_text_should_take(speed):
     text = "These are some thirty letters."
     speech, candidate = spoken(speech_like(4.0, seed=1), text, speed=speed)
     measured = measure_candidate(speech, candidate, None)
-    assert measured.expected_s == pytest.approx(
-        0.082 * len("These are some thirty letters") / speed
-    )
+    assert measured.expected_s == pytest.approx(0.06 * len("These are some thirty letters") / speed)
     assert measured.duration_ratio == pytest.approx(measured.duration_s / measured.expected_s)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -352,9 +353,47 @@ def test_short_texts_are_a_warning_and_plausible_ones_are_not(
 
 def test_what_is_said_by_more_letters_than_written_is_expected_to_take_longer() -> None:
     written, spoken = "$1,234,567 for 25% of it", "one million two hundred thirty four thousand"
-    assert expected_duration_s(written, 1.0) > expected_duration_s(spoken, 1.0)
-    assert expected_duration_s(spoken, 2.0) == pytest.approx(len(spoken) * 0.082 / 2)
-    assert expected_duration_s("Yes, indeed.", 1.0) is None
+    entry = make_entry(letter_s=0.06)
+    assert expected_duration_s(written, 1.0, entry) > expected_duration_s(spoken, 1.0, entry)
+    assert expected_duration_s(spoken, 2.0, entry) == pytest.approx(len(spoken) * 0.06 / 2)
+    assert expected_duration_s("Yes, indeed.", 1.0, entry) is None
+    chinese = expected_duration_s("河水很平静。" * 10, 1.0, make_entry())
+    assert chinese == pytest.approx(50 * 0.21, rel=0.02)
+
+
+@pytest.mark.parametrize("kept", [1.0, 2 / 3])
+def test_words_may_be_missing_where_a_third_of_them_is_and_not_where_none_is(kept: float) -> None:
+    text = "The river is quiet in the morning and it is loud after the rain."
+    model = FakeVoiceModel(make_entry(max_chars=280, letter_s=LETTER_S))
+    said = text.split()[: round(len(text.split()) * kept)]
+    speak_all = model.speak
+
+    def speak_some(chunk: str, *rest: Any) -> Utterance:
+        return speak_all(" ".join(said), *rest)
+
+    model.speak = speak_some  # type: ignore[method-assign]
+    told = [line for line in speak(model, text=text).warnings if "missing" in line]
+    assert len(told) == (kept < 1)
+
+
+FOREIGN = "Guten Tag, wie geht es Ihnen? Я люблю тебя. 你好"
+
+
+def test_what_an_english_model_leaves_out_is_named_and_no_other_models() -> None:
+    english = speak(FakeVoiceModel(make_entry(english_only=True, max_chars=280)), text=FOREIGN)
+    assert english.warnings[0] == "not said: Я люблю тебя, 你好 (echo speaks English only)"
+    other = speak(FakeVoiceModel(make_entry(max_chars=280)), text=FOREIGN)
+    assert not any("not said" in warning for warning in other.warnings)
+
+
+def test_a_pause_for_a_foreign_chunk_is_no_silent_chunk(model: FakeVoiceModel) -> None:
+    entry = make_entry(english_only=True, max_chars=40)
+    russian = "Я люблю тебя и твою сестру тоже."
+    silent = FakeVoiceModel(entry)
+    letters = silent._letters
+    silent._letters = lambda text, *rest: letters(text, *rest) * text.isascii()  # type: ignore[method-assign]
+    warnings = speak(silent, text=f"One bird sang in the old dark tree. {russian}").warnings
+    assert warnings == (f"not said: {russian[:-1]} (echo speaks English only)",)
 
 
 def test_a_chunk_that_stops_early_repeats_itself_or_is_silent_is_named(

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from diffusion_bench.pronunciation.characters import left_out
 from diffusion_bench.pronunciation.normalise import normalise
 
 CASES = {
@@ -374,3 +375,17 @@ def test_there_are_enough_promises() -> None:
 def test_a_word_the_user_knows_is_not_spelled() -> None:
     assert normalise("a GIFX here") == "a G I F X here"
     assert normalise("a GIFX here", known=lambda word: word == "gifx") == "a gifx here"
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped"),
+    [
+        ("Guten Tag, wie geht es Ihnen? Я люблю тебя. 你好", ("Я люблю тебя", "你好")),
+        ("Hello，你好，再见。", ("你好", "再见")),
+        ("नमस्ते दुनिया and the α of café, Łódź, ½ m², 5 µm, ﬁne", ("नमस्ते दुनिया",)),
+        ("٣٤ cats", ("٣٤",)),
+        ("Plain words, 100 %.", ()),
+    ],
+)
+def test_what_has_no_letters_in_english_is_known(text: str, dropped: tuple[str, ...]) -> None:
+    assert left_out(text) == dropped

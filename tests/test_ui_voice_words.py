@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from diffusion_bench.audio.speech_measures import judge_speech
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.records import VoiceRequest, VoiceStep
@@ -24,10 +25,26 @@ def step(**fields):
 
 
 def test_a_text_is_counted_in_characters_and_chunks():
-    assert text_line("Good morning.", 280) == "13 characters, 1 chunk, about 1 s of speech."
-    assert "3 chunks" in text_line("The first is here. The second is here. The third is here.", 22)
-    assert text_line("  🙂", 280) == "Write what is to be said."
-    assert text_line("河水很平静。" * 10, 120) == "60 characters, 2 chunks, about 11 s of speech."
+    echo, small = find_voice_model("echo"), find_voice_model("echo").model_copy
+    assert text_line("Good morning.", echo) == "13 characters, 1 chunk, about 1 s of speech."
+    three = "The first is here. The second is here. The third is here."
+    assert "3 chunks" in text_line(three, small(update={"max_chars": 22}))
+    assert text_line("  🙂", echo) == "Write what is to be said."
+    chinese = find_voice_model("longcat").model_copy(update={"max_chars": 120})
+    told = text_line("河水很平静。" * 10, chinese)
+    assert told == "60 characters, 2 chunks, about 11 s of speech."
+
+
+def test_figures_are_counted_as_they_are_said_while_one_types():
+    figures = "Call 555-0199: 1,234,567 units at $98.76 each, 45.67% off, 2026."
+    seconds = float(text_line(figures, find_voice_model("echo")).split("about ")[1].split()[0])
+    assert seconds >= 9
+
+
+def test_a_text_that_echo_cannot_say_is_told_while_one_types():
+    told = text_line("Я люблю тебя", find_voice_model("echo"))
+    assert told == "The text has no English word to say; write some, as in 'Hello there.'"
+    assert "about" in text_line("Я люблю тебя", find_voice_model("longcat"))
 
 
 def test_a_step_says_how_long_all_chunks_will_take_yet():

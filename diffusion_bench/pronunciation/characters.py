@@ -28,6 +28,8 @@ _SPOKEN = str.maketrans(_FRACTIONS | _NAMED)
 _KEPT = frozenset("–—€£¥₹¢°µ")
 _LONE_GREEK = re.compile(r"(?<![\u0370-\u03ff])[\u0391-\u03c9](?![\u0370-\u03ff])")
 _GREEK_NAME = re.compile(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)")
+_IN_WORDS = "'’-‐·"
+_DROPPED = re.compile(r"x(?:[x+-]*[x+])?")
 _PARAGRAPH = re.compile(r"[ \t]*\n\s*\n\s*")
 # More of one sign says no more, and would cost the later rules time with the square of its length.
 _REPEATED = re.compile(r"([^\w\s])\1{3,}")
@@ -48,6 +50,24 @@ def plain(text: str) -> str:
     text = " ".join([*ended, paragraphs[-1]])
     text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return _REPEATED.sub(r"\1\1\1", text)
+
+
+def left_out(text: str) -> tuple[str, ...]:
+    """Return the stretches of a text whose letters English has not, which `plain` drops."""
+    if text.isascii():
+        return ()
+    greek = {match.start() for match in _LONE_GREEK.finditer(text)}
+    kinds = "".join(" " if at in greek else _kind(c) for at, c in enumerate(text))
+    return tuple(text[slice(*match.span())].strip() for match in _DROPPED.finditer(kinds))
+
+
+def _kind(character: str) -> str:
+    """Return "x" for a letter or digit that is dropped, "-" for what may join two, else a space."""
+    if character.isalnum():
+        is_said = ord(character) in _SPOKEN or _fold(character) != " "
+        return " " if is_said else "x"
+    is_mark = unicodedata.category(character).startswith("M")
+    return "+" if is_mark else "-" if character.isspace() or character in _IN_WORDS else " "
 
 
 def _greek(match: re.Match[str]) -> str:

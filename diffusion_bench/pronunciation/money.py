@@ -67,7 +67,7 @@ _BEFORE = re.compile(
 _CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
 _AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[$£€¥₹](?!\d)|(?:{_CODE})\b)")
 _COMMA_CENTS = re.compile(r"(?<=[$£€])(\d+),(\d\d)(?!\d)")
-# Dots between thousands and a comma before cents, both: elsewhere a dot or comma alone can be either.
+# Dots between thousands and a comma before cents; one of the two alone can be either.
 _DOTTED_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d\d)(?![\d.,]*\d)")
 _EACH = re.compile(r"\b(dollars?|euros?|pounds?|yen|cents?|rupees?)/(?=[A-Za-z])")
 _CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")

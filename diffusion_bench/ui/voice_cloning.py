@@ -224,11 +224,11 @@ def _wire_model(speaking: Speaking, fields: Fields) -> None:
     @complaining
     def on_model(model: str, text: str) -> tuple[Any, ...]:
         entry = check_voice_model(model, shared=speaking.shared)
-        return (*for_model(entry).values(), text_line(text, entry.max_chars))
+        return (*for_model(entry).values(), text_line(text, entry))
 
     @complaining
     def on_text(text: str, model: str) -> str:
-        return text_line(text, check_voice_model(model, shared=speaking.shared).max_chars)
+        return text_line(text, check_voice_model(model, shared=speaking.shared))
 
     names = for_model(check_voice_model(fields["model"].value, shared=speaking.shared))
     fields["model"].input(

@@ -117,7 +117,7 @@ def text_fields() -> Fields:
             elem_id="voice-text",
         ),
         "length": gr.Markdown(
-            text_line(EXAMPLES[0], find_voice_model(BUNDLED_VOICE_MODEL).max_chars),
+            text_line(EXAMPLES[0], find_voice_model(BUNDLED_VOICE_MODEL)),
             elem_id="voice-length",
         ),
     }

@@ -7,32 +7,35 @@ from typing import TYPE_CHECKING
 from diffusion_bench.audio.recording import ReferenceReport
 from diffusion_bench.audio.watermark import Detection
 from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, own_voice_of
+from diffusion_bench.backends.voice.doubts import about_s
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import REFERENCE
-from diffusion_bench.pronunciation.marks import spoken_chars
+from diffusion_bench.pronunciation.characters import left_out
+from diffusion_bench.pronunciation.front_end import NOTHING_TO_SAY, is_speakable
 from diffusion_bench.pronunciation.sentences import split_to_hear
 from diffusion_bench.records import Speech, VoiceStep
 
 if TYPE_CHECKING:  # they import torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
 
-SECONDS_A_CHARACTER = 0.07
 NO_PROOF = (
     "That no mark is found proves nothing: it can be removed, and most synthetic speech never "
     "had it."
 )
 
 
-def text_line(text: str, max_chars: int) -> str:
-    """Return how long a text is and how it will be cut, in one line."""
+def text_line(text: str, entry: VoiceEntry) -> str:
+    """Return how long a text is and how a model will say it, in one line."""
     if not any(letter.isalnum() for letter in text):
         return "Write what is to be said."
-    count = len(split_to_hear(text, max_chars))
+    if entry.english_only and left_out(text) and not is_speakable(text):
+        return f"{NOTHING_TO_SAY[:1].upper()}{NOTHING_TO_SAY[1:]}"
+    count = len(split_to_hear(text, entry.max_chars))
     pieces = f"{count} chunk{'s' if count != 1 else ''}"
-    seconds = SECONDS_A_CHARACTER * spoken_chars(text)
-    return f"{len(text)} characters, {pieces}, about {seconds:.0f} s of speech."
+    return f"{len(text)} characters, {pieces}, about {about_s(text, entry):.0f} s of speech."
 
 
 def report_lines(report: ReferenceReport) -> str:

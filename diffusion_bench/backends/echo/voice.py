@@ -71,7 +71,7 @@ class EchoModel:
         if not is_speakable(text):
             if not is_speakable(request.text):
                 raise ValueError(NOTHING_TO_SAY)
-            return self._silence(text, request.batch)
+            return self._silence(request.batch)
         vocoder = self.vocoder(request.vocoder)
         voice = voice_in(state)
         clock = PhaseClock(self._device)
@@ -91,7 +91,7 @@ class EchoModel:
             **clock.facts(),
         )
 
-    def _silence(self, text: str, count: int) -> Utterance:
+    def _silence(self, count: int) -> Utterance:
         """Return a short pause in place of a chunk of a longer text without an English word."""
         samples = round(SILENCE_S * self.entry.sample_rate)
         return Utterance(
@@ -99,7 +99,6 @@ class EchoModel:
             lengths=(samples,) * count,
             mel=None,
             step_s=(),
-            warnings=(f"left out, since nothing in it can be said in English: {text:.40}",),
         )
 
     def _timed(

@@ -33,8 +33,10 @@ class VoiceEntry(Record):
     codec, a vocoder. A model that takes an "x-vector" clones no recording: its `read_voice` reads a
     file of numbers. `preset` names an amount of work, where a model has several. What it `has` can
     be set in a request, anything else of that kind is refused; one that `streams` is a
-    `StreamingVoiceModel`. `candidates_alone`: candidate `i` of a batch is what `seed + i` speaks
-    alone; else all come of the one seed.
+    `StreamingVoiceModel`; one that is `english_only` drops what English has no letters for.
+    `letter_s` is how long it takes to say a letter, as measured, or as people do.
+    `candidates_alone`: candidate `i` of a batch is what `seed + i` speaks alone; else all come of
+    the one seed.
     """
 
     name: str
@@ -62,6 +64,8 @@ class VoiceEntry(Record):
     has_vocoders: bool = False
     streams: bool = False
     candidates_alone: bool = True
+    english_only: bool = False
+    letter_s: float = 0.082
     note: str = ""
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.ranking import Candidate
-from diffusion_bench.records import Speech
+from diffusion_bench.records import Speech, VoiceRequest
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
@@ -37,10 +39,18 @@ def measure_candidate(
         candidate.audio[:most],
         speech.sample_rate,
         request.text,
-        expected_s=expected_duration_s(request.text, request.speed) if is_whole else None,
+        expected_s=_expected_s(request) if is_whole else None,
         reference=reference,
         speed=request.speed,
     )
+
+
+def _expected_s(request: VoiceRequest) -> float | None:
+    try:
+        entry = find_voice_model(request.model)
+    except UnknownModel:
+        return None
+    return expected_duration_s(request.text, request.speed, entry)
 
 
 def warnings_of(speech: Speech, measured: SpeechMeasures | None) -> tuple[str, ...]:
