@@ -9,9 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.records import BUNDLED_VOICE
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.records import BUNDLED_VOICE, BUNDLED_VOICE_MODEL
 from diffusion_bench.ui.complaints import (
     LESS_OF_SPEECH,
+    TELLING,
     complaining,
     in_one_line,
     said_and_raised,
@@ -44,6 +46,7 @@ from diffusion_bench.ui.voice_words import report_lines, text_line
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
+HELD = ("heard", "vector", "taken")  # of the page, on the server
 SHOWN = (
     *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
     "live",
@@ -56,6 +59,7 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
     heard = gr.State(None, time_to_live=KEEP_RECORDING_S, delete_callback=forget)
     vector = gr.State(None, time_to_live=KEEP_RECORDING_S)
     spoken = gr.State(())
+    taken = gr.State(find_voice_model(BUNDLED_VOICE_MODEL).takes)  # what the consent is for
     gr.Markdown(
         "Some seconds of a voice and a text: that voice says the text. What is made here is marked "
         "as AI-generated, by an inaudible watermark and in the file's own words."
@@ -78,14 +82,15 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
         with gr.Column(min_width=300, elem_id="voice-settings"):
             fields |= model_fields(shared=speaking.shared)
             files = file_fields()
+    held = {"heard": heard, "vector": vector, "taken": taken}
     _wire_voice(speaking, fields, heard)
     _wire_vector(speaking, fields, vector)
-    _wire_consent(speaking, fields)
+    _wire_consent(speaking, fields, taken)
     _wire_leaving(page, heard, vector)
     _wire_list(speaking, fields, page, tab)
-    _wire_kept(speaking, fields, heard, vector)
+    _wire_kept(speaking, fields, held)
     _wire_model(speaking, fields)
-    _wire_speak(speaking, fields, (heard, vector, spoken), shown, (speak, cancel))
+    _wire_speak(speaking, fields | held, {**shown, "spoken": spoken}, (speak, cancel))
     _wire_files(speaking, fields, files)
     shown["reuse"].click(
         lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **HIDDEN
@@ -107,8 +112,8 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
             found = speaking.hear(path, model) if path else None
         except ValueError as error:
             # Not raised: the recording before it must not be spoken with in its place.
-            gr.Warning(in_one_line(error))
-            return None, "This recording cannot be used; choose another.", gr.skip(), False
+            said = f"This recording cannot be used: {in_one_line(error)}."
+            return None, said, gr.skip(), False
         finally:
             forget(before)  # not before the new one is held: it may be the same file
         if found is None:
@@ -130,12 +135,11 @@ def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
     fields["model"].change(on_another_model, [fields["model"], heard], fields["report"], **HIDDEN)
 
 
-def _wire_consent(speaking: Speaking, fields: Fields) -> None:
+def _wire_consent(speaking: Speaking, fields: Fields, taken: gr.State) -> None:
     """Let the consent go when a model is chosen that would speak with another voice.
 
     A recording and an x-vector may be held at once, each somebody's: the tick was for one of them.
     """
-    taken = gr.State(check_voice_model(fields["model"].value, shared=speaking.shared).takes)
 
     def on_another_kind(model: str, before: str) -> tuple[Any, ...]:
         try:
@@ -169,7 +173,7 @@ def _wire_vector(speaking: Speaking, fields: Fields, vector: gr.State) -> None:
         on_vector,
         _pick(fields, ("vector", "model")),
         [vector, *_pick(fields, ("voice", "consent"))],
-        **HIDDEN,
+        **TELLING,
     )
 
 
@@ -197,10 +201,21 @@ def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab)
     tab.select(on_arrive, listed, listed, **HIDDEN)
 
 
-def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State, vector: gr.State) -> None:
+def agreed(speaking: Speaking, values: Fields) -> Fields:
+    """Return the values without a consent that was `taken` for a voice of the other kind.
+
+    A click may come before the page has heard that the tick is gone with the model.
+    """
+    values = dict(values)
+    taken = values.pop("taken")
+    takes = check_voice_model(values["model"], shared=speaking.shared).takes
+    return values if takes == taken else values | {"consent": False}
+
+
+def _wire_kept(speaking: Speaking, fields: Fields, held: Fields) -> None:
     @complaining
     def on_save(name: str, heard: Heard | None, **values: Any) -> tuple[Any, ...]:
-        said = speaking.keep(name, heard, values)
+        said = speaking.keep(name, heard, agreed(speaking, values))
         gr.Info(said)
         return voices_now(name.strip(), shared=speaking.shared), ""
 
@@ -214,8 +229,8 @@ def _wire_kept(speaking: Speaking, fields: Fields, heard: gr.State, vector: gr.S
         on_save,
         outputs=kept,
         inputs_kwargs={name: fields[name] for name in ("name", "consent", "transcript", "model")}
-        | {"heard": heard, "vector": vector},
-        **HIDDEN,
+        | held,
+        **TELLING,
     )
     fields["delete"].click(on_delete, fields["name"], kept, **HIDDEN)
 
@@ -246,18 +261,16 @@ def _wire_model(speaking: Speaking, fields: Fields) -> None:
 def _wire_speak(
     speaking: Speaking,
     fields: Fields,
-    states: tuple[gr.State, gr.State, gr.State],
     shown: Fields,
     buttons: tuple[gr.Button, gr.Button],
 ) -> None:
-    heard, vector, spoken = states
     speak, cancel = buttons
     wanted = Cancel()
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
-        held = values.pop("heard")
+        heard = values.pop("heard")
         views = said_and_raised(
-            wanted.until(speaking.speak(values, held)),
+            wanted.until(_speak(speaking, values, heard)),
             lambda text: VoiceView(done=0, status=text, live=False),
             advice=LESS_OF_SPEECH,
         )
@@ -270,15 +283,20 @@ def _wire_speak(
     speak.click(None, js=TO_SPEECH, queue=False, api_visibility="private")
     speak.click(
         on_speak,
-        outputs=[*_pick(shown, SHOWN), shown["files"], spoken],
-        inputs_kwargs={name: fields[name] for name in ASKED} | {"heard": heard, "vector": vector},
+        outputs=_pick(shown, (*SHOWN, "files", "spoken")),
+        inputs_kwargs={name: fields[name] for name in (*ASKED, *HELD)},
         api_name="speak",
         **WATCHED,
     )
     wanted.wire(cancel)
     shown["candidate"].input(
-        complaining(chosen_file), [shown["candidate"], spoken], shown["audio"], **HIDDEN
+        complaining(chosen_file), _pick(shown, ("candidate", "spoken")), shown["audio"], **HIDDEN
     )
+
+
+def _speak(speaking: Speaking, values: Fields, heard: Heard | None) -> Iterator[VoiceView]:
+    # In a generator, so that a model that is none is said as any other fault is.
+    yield from speaking.speak(agreed(speaking, values), heard)
 
 
 def live_update(live: bytes | bool | None) -> Any:
