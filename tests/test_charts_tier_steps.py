@@ -154,7 +154,7 @@ def test_each_tier_has_a_sentence_that_names_every_workload_once() -> None:
     sentences = bottleneck_sentences(chosen, tier_rows(chosen, [SD15, flux]))
     assert [name for name, _ in sentences] == ["tier 0", "tier 1"]
     first, second = (words for _, words in sentences)
-    assert first.startswith("After the tier 0 (RTX 4070 Ti, 32 GB RAM, 8 cores) ")
+    assert first.startswith("After tier 0 (RTX 4070 Ti, 32 GB RAM, 8 cores) ")
     assert "VRAM holds back flux1-schnell at 1024x1024 (fits with" in first
     assert first.count("sd15") == second.count("sd15") == 1 or "every workload" in second
     assert "VRAM" not in second

@@ -432,7 +432,7 @@ def test_the_card_in_here_has_the_memory_that_its_driver_reports(capsys, monkeyp
 def test_bottlenecks_and_break_even_are_printed(capsys) -> None:
     assert run("tiers", "--cloud-price", "0.5") == 0
     shown = capsys.readouterr().out
-    assert "After the initial build (RTX 4070 Ti, 32 GB RAM, 8 cores)" in shown
+    assert "After initial build (RTX 4070 Ti, 32 GB RAM, 8 cores)" in shown
     assert "3,200 h" in shown
 
 

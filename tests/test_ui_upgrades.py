@@ -117,7 +117,7 @@ def six_read_by_two(monkeypatch, folder):
 def test_without_reports_everything_is_there_at_once(upgrades) -> None:
     (view,) = upgrades.views(ask(), SECONDS)
     assert view.status.startswith("No report is used")
-    assert "After the initial build" in view.status
+    assert "After initial build" in view.status
     assert "approximate: set your own" in view.status
     for chart in (view.vram, view.bars, view.gains):
         assert chart.figure.data
@@ -346,6 +346,6 @@ def test_reports_of_which_nothing_can_be_kept_are_counted_in_a_whole_last_answer
     last = list(upgrades.views(ask(use=ALL), SECONDS))[-1]
     assert last.status.startswith("4 reports could not be read")
     assert "Rests on 2 reports" in last.status
-    assert "After the initial build" in last.status
+    assert "After initial build" in last.status
     assert last.vram is not None
     assert last.keys

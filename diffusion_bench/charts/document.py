@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.tiers.figures import table_words
+
 Table = tuple[list[str], list[list[Any]]]
 
 STYLE = """
@@ -98,7 +100,7 @@ def _value(value: object) -> str:
     if value is None:
         return "<td></td>"
     if isinstance(value, float):
-        return f'<td class="number">{value:.4g}</td>'
+        return f'<td class="number">{table_words(value)}</td>'
     if isinstance(value, int) and not isinstance(value, bool):
         return f'<td class="number">{value}</td>'
     text = str(value)

@@ -18,6 +18,7 @@ from diffusion_bench.charts.style import (
 )
 from diffusion_bench.charts.tier_bars import TierBar, TierBars, row_key
 from diffusion_bench.tiers.evidence import EvidenceKind
+from diffusion_bench.tiers.figures import figure_words
 
 # Measured is full, published and predicted are less so: a print in grey tells them apart too.
 LOOKS: dict[EvidenceKind, dict[str, Any]] = {
@@ -132,12 +133,12 @@ def _intervals(bars: Sequence[TierBar]) -> dict[str, Any]:
 def _hover(bar: TierBar, unit: str) -> str:
     interval = ""
     if bar.low is not None and bar.high is not None:
-        interval = f" ({bar.low:.3g} to {bar.high:.3g})"
+        interval = f" ({figure_words(bar.low)} to {figure_words(bar.high)})"
     bound = "at most " if bar.at_most else ""
     lines = [
         f"{bar.tier}: {bar.card}",
         bar.workload,
-        f"{bar.kind}: {bound}{bar.value:.4g} {unit}{interval}",
+        f"{bar.kind}: {bound}{figure_words(bar.value)} {unit}{interval}",
         bar.detail,
         f"source: {bar.source}",
     ]

@@ -96,7 +96,7 @@ def _sentence(tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]]) -> str:
         if names:
             which = "every workload" if len(names) == len(own) else ", ".join(names)
             told.append(f"{HOLDS[limit]} {which}")
-    return f"After the {tier.name} ({parts}) {'; '.join(told) or 'nothing was asked'}."
+    return f"After {tier.name} ({parts}) {'; '.join(told) or 'nothing was asked'}."
 
 
 def _short(row: TierRow) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from diffusion_bench.records import Record
 from diffusion_bench.reports.index import SharedDigest
 from diffusion_bench.tiers.evidence import EvidenceKind
+from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.workload import Workload
 
 WAYS = {"jobs": "two jobs", "batch": "one batch split", "model": "one model split"}
@@ -44,7 +45,7 @@ class Together(Record):
     def words(self) -> str:
         """Return the figures in a line."""
         share = "" if self.way == "one model split" else f" ({' + '.join(map(str, self.share))})"
-        told = [f"{self.way}{share}: {self.images_per_hour:.4g} images/h"]
+        told = [f"{self.way}{share}: {figure_words(self.images_per_hour)} images/h"]
         if self.efficiency is not None:
             told.append(f"{self.efficiency:.0%} of the sum of each alone")
         if self.speedup is not None:

@@ -10,6 +10,7 @@ from diffusion_bench.charts.tier_fits import verdict_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.memory import REMEDIES
 
 BEST_FIRST = "Evidence, best first; the first one gives the figures, kinds are not averaged:"
@@ -59,18 +60,20 @@ def _evidence(one: Evidence, row: TierRow) -> str:
     interval = ""
     if one.seconds_low is not None and one.seconds_high is not None:
         low, high = one.seconds_low * each, one.seconds_high * each
-        interval = f" ({low:.3g} to {high:.3g})"
+        interval = f" ({figure_words(low)} to {figure_words(high)})"
     told = []
     if one.reports and one.reports > 1:
         told.append(f"{one.reports} reports")
     if one.records:
         told.append(f"{one.records} {'records' if one.kind == 'published' else 'timed calls'}")
     if one.energy_j is not None:
-        told.append(f"{one.energy_j * each:.4g} J/image measured")
+        told.append(f"{figure_words(one.energy_j * each)} J/image measured")
     if one.kind == "predicted" and row.slower != 1:
         told.append(f"before its remedies: {row.price}")
     counted = f", {', '.join(told)}" if told else ""
-    return f"- {one.kind}: {one.seconds * each:.4g} s/image{interval}{counted}; {one.source}"
+    return (
+        f"- {one.kind}: {figure_words(one.seconds * each)} s/image{interval}{counted}; {one.source}"
+    )
 
 
 def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
@@ -84,7 +87,9 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
         lines.append(f"- {row.fit_basis}")
     lines += [f"- {price}" for price in _prices(row)]
     if row.at_most_j_per_image is not None:
-        lines.append(f"Energy: at most {row.at_most_j_per_image:.4g} J/image, the rated power")
+        lines.append(
+            f"Energy: at most {figure_words(row.at_most_j_per_image)} J/image, the rated power"
+        )
     if card:
         lines.append(f"The card's figures: {card.source}")
     return lines

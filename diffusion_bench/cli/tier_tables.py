@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from diffusion_bench.tiers.figures import figure_words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -94,14 +96,14 @@ def _speech_cells(row: SpeechRow) -> list[str]:
         ["", "", "", ""]
         if timed is None
         else [
-            figure(timed.real_time_factor),
+            figure_words(timed.real_time_factor),
             _interval(timed.real_time_factor_low, timed.real_time_factor_high),
-            figure(timed.seconds),
+            figure_words(timed.seconds),
             _interval(timed.seconds_low, timed.seconds_high),
         ]
     )
     limit = timed.limit if timed else ""
-    return [*start, *times, figure(found.need.peak_mib / 1024), found.fit, limit, found.kind]
+    return [*start, *times, figure_words(found.need.peak_mib / 1024), found.fit, limit, found.kind]
 
 
 def _print_steps(steps: Sequence[StepBought], currency: str) -> None:
@@ -111,17 +113,17 @@ def _print_steps(steps: Sequence[StepBought], currency: str) -> None:
 
 
 def _step_cells(step: StepBought, currency: str) -> list[str]:
-    faster = "first time" if step.first_time else figure(step.times_before)
+    faster = "first time" if step.first_time else figure_words(step.times_before)
     gained = step.price_per_gained_image_per_hour
     hours, images = step.break_even_hours, step.break_even_images
-    even = "" if hours is None else f"{figure(hours)} h"
+    even = "" if hours is None else f"{figure_words(hours)} h"
     return [
         step.tier,
         step.workload,
-        figure(step.images_per_hour) or UNKNOWN,
+        figure_words(step.images_per_hour) or UNKNOWN,
         f"{faster} times" if step.times_before else faster,
         "" if gained is None else f"{gained:.3g} {currency}",
-        even if images is None else f"{even}, {figure(images)} images",
+        even if images is None else f"{even}, {figure_words(images)} images",
         step.held_back_by,
     ]
 
@@ -132,12 +134,12 @@ def _row_cells(row: TierRow, *, with_cost: bool) -> list[str]:
         row.tier,
         row.card,
         row.workload.name,
-        figure(row.seconds_per_image),
+        figure_words(row.seconds_per_image),
         _interval(row.seconds_per_image_low, row.seconds_per_image_high),
-        figure(row.images_per_hour),
+        figure_words(row.images_per_hour),
         _at_most(row.j_per_image, row.at_most_j_per_image),
         *([cost] if with_cost else []),
-        figure(row.memory_gib),
+        figure_words(row.memory_gib),
         row.verdict,
         row.evidence[0].kind if row.evidence else f"{UNKNOWN}: {row.reason}",
     ]
@@ -146,8 +148,8 @@ def _row_cells(row: TierRow, *, with_cost: bool) -> list[str]:
 def _at_most(measured: float | None, bound: float | None) -> str:
     """Return what was measured, else the bound marked as one."""
     if measured is not None or bound is None:
-        return figure(measured)
-    return f"<= {figure(bound)}"
+        return figure_words(measured)
+    return f"<= {figure_words(bound)}"
 
 
 def _run_cells(one: Runnable) -> list[str]:
@@ -157,8 +159,8 @@ def _run_cells(one: Runnable) -> list[str]:
     return [
         one.workload.name,
         one.verdict,
-        figure(one.memory_gib),
-        figure(one.seconds_per_image),
+        figure_words(one.memory_gib),
+        figure_words(one.seconds_per_image),
         _interval(one.seconds_per_image_low, one.seconds_per_image_high),
         "" if one.largest_batch is None else f"{one.largest_batch}{more}",
         one.rests_on,
@@ -166,14 +168,7 @@ def _run_cells(one: Runnable) -> list[str]:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{low:.3g} to {high:.3g}"
-
-
-def figure(value: float | None) -> str:
-    """Return a value with three digits, or nothing."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return "" if low is None or high is None else f"{figure_words(low)} to {figure_words(high)}"
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from diffusion_bench.records import Record
+from diffusion_bench.tiers.figures import figure_words
 
 MIB_PER_S_BETWEEN_CARDS = 10_000.0  # through the host, PCIe 4.0 x8 each way, no peer to peer
 
@@ -59,7 +60,7 @@ class TwoGpus(Record):
         if self.images_per_hour is None:
             return f"{self.way}: {self.reason}"
         share = f" ({' + '.join(map(str, self.share))} pictures)" if self.share else ""
-        told = [f"{self.way}{share}: {self.images_per_hour:.4g} images/h"]
+        told = [f"{self.way}{share}: {figure_words(self.images_per_hour)} images/h"]
         if self.remedies:
             told.append(f"with {' and '.join(self.remedies)}")
         if self.speedup is not None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.export import OTHER_SETTINGS, is_worth_showing, to_rows
 from diffusion_bench.reports.schema import Cell, Report
+from diffusion_bench.tiers.figures import table_words
 
 TITLES = {
     "latency": "Time against steps",
@@ -156,4 +157,4 @@ def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callabl
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return table_words(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,37 @@
+"""A figure looks the same wherever it is said."""
+
+from __future__ import annotations
+
+import pytest
+from test_charts_tier_steps import path
+
+from diffusion_bench.charts.document import table_html
+from diffusion_bench.charts.tier_numbers import tier_rows
+from diffusion_bench.charts.tier_steps import steps_bought
+from diffusion_bench.cli.tier_tables import _step_cells
+from diffusion_bench.tiers.figures import figure_words
+from diffusion_bench.tiers.workload import parse_workload
+from diffusion_bench.ui.figures import to_table
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(14671.4, "14,671"), (999.4, "999"), (0.01234, "0.0123"), (None, "")]
+)
+def test_a_figure_has_three_digits_and_never_an_exponent(value, words) -> None:
+    assert figure_words(value) == words
+
+
+def test_two_cards_rate_is_the_same_figure_in_words_and_in_the_table_of_steps() -> None:
+    asked = parse_workload("sd15 512x512 b4 fp16 20")
+    chosen = path({"gpu": "RTX 4090"}, {"gpu": "RTX 4090", "count": 2})
+    rows = tier_rows(chosen, [asked])
+    _, step = steps_bought(chosen, rows)
+    rate = figure_words(step.images_per_hour)
+    assert "," in rate  # of more than 10,000, where an exponent stood
+    assert rate in _step_cells(step, "USD")
+    assert f": {rate} images/h" in rows[1].two_gpus[0].words
+
+
+def test_tables_of_the_page_have_no_exponent_either() -> None:
+    assert to_table(["images/h"], [[14671.4]])["data"] == [["14,671"]]
+    assert "14,671</td>" in table_html((["images/h"], [[14671.4]]))
