@@ -151,6 +151,13 @@ def test_cells_that_were_not_planned_or_are_absent_are_counted():
     ]
 
 
+def test_a_report_that_ends_between_rounds_says_which_cells_have_calls_to_come():
+    ended, partial = measured_cell(10), measured_cell(20, 1, stop_reason=None)
+    found = titles(make_report(ended, partial))
+    assert found == ["1 of 2 cells have calls still to come"]
+    assert titles(make_report(ended)) == ["nothing implausible in 1 cells"]
+
+
 def test_a_clock_that_was_set_back_and_a_place_taken_twice_are_found():
     late = measured_cell(10, 0, started_utc="2026-01-02T04:00:00Z")
     found = titles(make_report(late, measured_cell(20, 1), measured_cell(40, 1)))

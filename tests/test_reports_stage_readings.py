@@ -154,7 +154,7 @@ def test_a_stage_shorter_than_the_sensors_memory_tells_no_power_and_no_utilisati
     step = found["step 1"]
     assert step.mean_memory_mib is not None
     assert step.power_w is None
-    assert "lasts 0.05 s and the sensor tells of the last 0.1 s" in step.missing["energy_j"]
+    assert "lasted 0.05 s when read; the sensor tells of the last 0.1 s" in step.missing["energy_j"]
     stage = found["denoising"]
     assert stage.power_w is not None
     assert "the sensor tells of the last 1 s" in stage.missing["utilization_percent"]
@@ -176,7 +176,7 @@ def test_a_power_that_is_the_mean_of_a_second_is_of_no_stage_shorter_than_that()
         assert decoder(fresh).power_w == pytest.approx(200.0)
     mean = decoder("average")
     assert (mean.power_w, mean.energy_j) == (None, None)
-    why = "it lasts 0.3 s and the sensor tells of the last 1 s"
+    why = "it lasted 0.3 s when read; the sensor tells of the last 1 s"
     assert mean.missing["power_w"] == mean.missing["energy_j"] == why
     assert mean.peak_memory_mib is not None
 
@@ -184,7 +184,7 @@ def test_a_power_that_is_the_mean_of_a_second_is_of_no_stage_shorter_than_that()
 def test_two_readings_are_no_mean() -> None:
     found = parts(cell_of(gpu_trace(12.0, by_stage, every_s=0.5), sample(0.0)))["text encoder"]
     assert (found.readings, found.power_w, found.peak_memory_mib) == (2, None, None)
-    assert found.missing["power_w"] == "2 readings fell into it; 3 are needed"
+    assert found.missing["power_w"] == "2 of 3 needed readings fell into it"
 
 
 def test_readings_that_could_not_be_taken_are_left_out_of_the_mean() -> None:

@@ -149,7 +149,7 @@ def _out_of_range(error: ValidationError, sustain: str | None, emulate_vram: str
     from diffusion_bench.records import explain
 
     least, most = SMALLEST_VRAM.human_readable(), LARGEST_VRAM.human_readable()
-    words = {
+    words: dict[tuple[int | str, ...], str] = {
         ("sustain_s",): f"--sustain {sustain!s:.40} is too long: it takes up to "
         f"{in_words(LONGEST_CELL_S)}, said as 90s, 10m or 1.5h",
         ("emulated_memory",): f"--emulate-vram {emulate_vram!s:.40} is out of range: it takes "

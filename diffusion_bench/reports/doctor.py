@@ -20,6 +20,7 @@ from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Cell, Fit, Report
 from diffusion_bench.reports.stats import without_steps
+from diffusion_bench.reports.store import is_partial
 
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
@@ -55,7 +56,7 @@ def check_notes(report: Report) -> Iterator[Finding]:
 
 
 def check_plan(report: Report) -> Iterator[Finding]:
-    """Say which cells were planned and are absent, and which were never planned."""
+    """Say which cells were planned and are absent or not at their end, and which never were."""
     header = report.header
     there = {cell.cell_id for cell in report.measured}
     names = header.planned_ids()
@@ -67,6 +68,14 @@ def check_plan(report: Report) -> Iterator[Finding]:
         yield Finding(
             level="note",
             title=f"{len(absent)} of {len(names)} planned cells are absent",
+            advice="finish it with --resume",
+        )
+    partial = [cell for cell in report.cells if is_partial(cell, header)]
+    if partial:
+        yield Finding(
+            level="note",
+            title=f"{len(partial)} of {len(report.cells)} cells have calls still to come",
+            detail=name_cells(partial, report),
             advice="finish it with --resume",
         )
     if strange:

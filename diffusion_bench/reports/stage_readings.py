@@ -308,12 +308,12 @@ def _seen(
     )
 
 
-def _why_not(values: Sequence[float], seconds: float, reach_s: float) -> str:
+def _why_not(values: Sequence[float], read_s: float, reach_s: float) -> str:
     """Return why readings carry no figure, empty where they do."""
-    if seconds < reach_s:
-        return f"it lasts {seconds:.3g} s and the sensor tells of the last {reach_s:.3g} s"
+    if read_s < reach_s:
+        return f"it lasted {read_s:.3g} s when read; the sensor tells of the last {reach_s:.3g} s"
     if len(values) < MIN_READINGS:
-        return f"{len(values)} readings fell into it; {MIN_READINGS} are needed"
+        return f"{len(values)} of {MIN_READINGS} needed readings fell into it"
     return ""
 
 
