@@ -8,7 +8,7 @@ import torch
 from speech_like import speech_like
 from torchaudio.functional import loudness
 
-from diffusion_bench.audio.recording import prepare_reference
+from diffusion_bench.audio.recording import _clipped_share, prepare_reference
 
 RATE = 16000
 
@@ -113,6 +113,18 @@ def test_clipping_is_measured_also_when_it_was_made_softer_since(softer):
     assert report.clipped_share == pytest.approx(true_share, rel=0.25)
     assert warned(report, "clipped")
     assert report_of(speech * 0.999).clipped_share < 1e-4
+
+
+@pytest.mark.parametrize("peak", [0.05, 0.12, 0.9])
+@pytest.mark.parametrize("tone_hz", [120.0, 220.0, 441.0])
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_a_tone_with_room_above_it_is_not_clipped_and_one_with_flat_tops_is(peak, tone_hz, rate):
+    tone = np.sin(2 * np.pi * tone_hz * np.arange(2 * rate) / rate)
+    rounded = np.round(peak * tone * 2**15) / 2**15
+    assert _clipped_share(rounded.astype(np.float32)) == 0
+    flat = np.round(peak * np.clip(tone, -0.6, 0.6) * 2**15) / 2**15
+    stereo = np.stack([flat, flat], axis=1).astype(np.float32)
+    assert _clipped_share(stereo) == pytest.approx(np.mean(np.abs(tone) >= 0.6), rel=0.05)
 
 
 @pytest.mark.parametrize("seconds", [15.5, 30.0])

@@ -75,6 +75,15 @@ def test_a_rate_is_doubtful_against_the_speed_that_was_asked_for(speed, told):
     assert all(line.endswith(", asked for 0.5 times") == (speed == 0.5) for line in lines)
 
 
+def test_no_rate_is_told_against_a_reference_without_speech():
+    tone = np.sin(2 * np.pi * 220 * np.arange(5 * RATE) / RATE).astype(np.float32) / 8
+    found = judge_speech(speech_like(5.0, seed=1), RATE, reference=reference(tone))
+    assert found.syllables_per_s > 1
+    assert found.rate_ratio is None
+    assert found.missing["rate_ratio"] == "too little speech"
+    assert not any("times as fast" in line for line in found.warnings)
+
+
 def test_clipping_and_level_are_told():
     speech = np.clip(speech_like(3.0, seed=2) * 6, -1, 1)
     found = judge_speech(speech, RATE)

@@ -36,6 +36,8 @@ SILENCE = 1e-4  # of full scale, root mean square of the loudest frame: nobody s
 DIGITAL_SILENCE = 1e-9  # of the loudest frame's energy: nothing was recorded there
 MOST_SNR_DB = 80.0
 FULL_SCALE = 0.999
+FLAT_SAMPLES = 3  # two may be equal by chance, on both sides of a crest
+STEP = 5 / 2**15  # of full scale: a round top that is equal in 16 bits falls by 4 at most after it
 
 Samples = NDArray[np.float32]
 Levels = NDArray[np.float64]
@@ -205,12 +207,25 @@ def _snr_db(levels: Levels) -> float:
 
 
 def _clipped_share(samples: Samples) -> float:
-    """Return the share of samples at full scale, or in flat tops of a clipped, softened signal."""
-    size = np.abs(samples)
-    flat = np.diff(samples, axis=0) == 0
-    top = size >= FULL_SCALE * size.max()
-    top[1:] &= flat
-    return float(np.mean(top | (size >= FULL_SCALE)))
+    """Return the share of samples at full scale, or in flat tops of a clipped, softened signal.
+
+    A flat top is three samples or more of one value, the highest there is, with a step down at an
+    end: the round top of a tone has equal samples too where it is rounded to 16 bits, and no step.
+    """
+    size = np.abs(samples).reshape(len(samples), -1)
+    flat = sum(_flat_tops(channel, float(size.max())) for channel in size.T)
+    return float((np.count_nonzero(size >= FULL_SCALE) + flat) / size.size)
+
+
+def _flat_tops(size: Samples, peak: float) -> int:
+    """Return how many of (samples,) without signs are in flat tops under full scale."""
+    firsts = np.flatnonzero(np.diff(size, prepend=-1) != 0)  # of each run of one value
+    lengths = np.diff(firsts, append=len(size))
+    runs = np.pad(size[firsts], 1, mode="edge")
+    step = runs[1:-1] - np.minimum(runs[:-2], runs[2:])
+    high = (runs[1:-1] >= FULL_SCALE * peak) & (runs[1:-1] < FULL_SCALE)
+    flat = high & (lengths >= FLAT_SAMPLES) & (step > STEP)
+    return int(lengths[flat].sum())
 
 
 def _loudness_lufs(mono: Levels, sample_rate: int) -> float:

@@ -33,6 +33,7 @@ MOST_EDGE_SILENCE_S = 1.0
 MOST_CLIPPED_SHARE = 0.001
 PITCH_APART_SEMITONES = 3.0
 RATE_APART = 1.5
+LEAST_RATE = 1.0  # syllables a second: what has fewer is a tone or a noise, not speech
 
 Samples = NDArray[np.float32]
 
@@ -170,7 +171,7 @@ def _semitones(voice: _Voice, other: _Voice | None) -> float | None:
 
 
 def _rate_ratio(voice: _Voice, other: _Voice | None) -> float | None:
-    if other is None or not voice.rate or not other.rate:
+    if other is None or not voice.rate or (other.rate or 0) < LEAST_RATE:
         return None
     return voice.rate / other.rate
 
