@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from diffusion_bench.tiers.cards import find_card, is_geforce, known_cards, read_cards
@@ -125,6 +127,28 @@ def test_the_driver_at_hand_knows_better_than_the_table() -> None:
 def test_workstation_cards_are_no_geforce() -> None:
     others = ("RTX A4000", "RTX 4000 Ada", "RTX 6000 Ada", "TITAN RTX", "A100 SXM4 40GB", "T4")
     assert [name for name in others if is_geforce(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("4090", "did you mean RTX 4090 or RTX 4090 D?"),
+        ("RTX 4O90", "did you mean RTX 4090"),
+        ("a toaster", "describe it in a file for --cards (docs/methodology.md"),
+        ("", "describe it in a file for --cards"),
+    ],
+)
+def test_an_unknown_card_is_told_the_names_near_it_or_how_to_describe_it(name, told) -> None:
+    match = find_card(name)
+    assert match.card is None
+    assert told in (match.reason or "")
+
+
+def test_the_card_that_the_methodology_describes_is_one(tmp_path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "methodology.md").read_text(encoding="utf-8")
+    file = tmp_path / "mine.toml"
+    file.write_text(text.split("```toml\n[[card]]")[1].split("```")[0].join(["[[card]]", ""]))
+    assert find_card("RTX 4090 48GB", read_cards(file)).card == read_cards(file)[0]
 
 
 def test_users_add_a_card_in_toml(tmp_path) -> None:

@@ -31,6 +31,7 @@ OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sam
 OF_A_PATH = ("path", "cloud_price", "tariff")
 OF_PRICES = ("cloud_price", "tariff")
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
+CARDS_HELP = "Your own cards, a TOML file with a table [[card]] each: see docs/methodology.md."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
 
@@ -53,7 +54,7 @@ def predict(
     ] = 20,
     sampler: Annotated[str, typer.Option(help="The sampler; some call the model twice.")] = "ddim",
     report: Annotated[list[Path] | None, typer.Option(help=f"{REPORTS_HELP} Repeatable.")] = None,
-    cards: Annotated[Path | None, typer.Option(help="Your own cards, a TOML file.")] = None,
+    cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
     rows: Annotated[Path | None, typer.Option(help="Predict each row of a CSV file.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where --rows writes its CSV file.")] = None,
     patience: Annotated[float, typer.Option(help=PATIENCE_HELP, min=0)] = PATIENCE_S,
@@ -108,7 +109,7 @@ def tiers(
         str | None,
         typer.Option(help='What this card can run: "RTX 4070 Ti", or "here" for the one in here.'),
     ] = None,
-    cards: Annotated[Path | None, typer.Option(help="Your own cards, a TOML file.")] = None,
+    cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
     cloud_price: Annotated[
         float | None, typer.Option(help="Price of an hour in the cloud, to break even against.")
     ] = None,

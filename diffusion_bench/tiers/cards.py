@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -26,6 +27,8 @@ from diffusion_bench.tiers.tables import explain_tables, read_tables
 GPUS = Path(__file__).parent / "gpus.csv"
 MAKERS = ("nvidia", "geforce", "tesla")
 MEMORY_TOLERANCE = 0.08  # ECC and the driver take some: NVML reports 15 of a T4's 16 GiB
+# Names that are near one that is none: they hold this much of it at least, or are as like it.
+LEAST_NEAR, MOST_NEAR, NEAR = 3, 3, 0.8
 
 GEFORCE = re.compile(r"RTX [2-5]0[5-9]0\b")
 
@@ -142,7 +145,7 @@ def find_card(
     key = _key(name)
     named = [card for card in cards or known_cards() if key in _keys(card)]
     if not named:
-        return CardMatch(reason=f"no card is called {name!r}; add it to a file for --cards")
+        return CardMatch(reason=f"no card is called {name!r}; {_what_then(key, cards)}")
     if memory_mib is not None:
         return _by_memory(name, named, memory_mib / 1024)
     whole = [card for card in named if _key(card.name) == key]
@@ -164,6 +167,19 @@ def _by_memory(name: str, named: Sequence[Card], memory_gib: float) -> CardMatch
     sizes = _either(f"{card.memory_gib:g}" for card in named)
     reason = f"{name} has {sizes} GiB and this one reports {memory_gib:.1f}; it is another card"
     return CardMatch(reason=reason)
+
+
+def _what_then(key: str, cards: Sequence[Card] | None) -> str:
+    """Return the known names that are near one that is none, or how to describe the card."""
+    known = cards or known_cards()
+    inside = [card.name for card in known if len(key) >= LEAST_NEAR and key in _key(card.name)]
+    if inside:
+        return f"did you mean {_either(inside[:MOST_NEAR])}?"
+    by_key = {_key(card.name): card.name for card in known}
+    near = get_close_matches(key, by_key, MOST_NEAR, NEAR)
+    if near:
+        return f"did you mean {_either(by_key[one] for one in near)}?"
+    return "describe it in a file for --cards (docs/methodology.md, Cards of your own)"
 
 
 def _first_sold(name: str, named: Sequence[Card]) -> CardMatch:
