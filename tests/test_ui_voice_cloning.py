@@ -24,12 +24,12 @@ from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import name_of_state, save_voice
 from diffusion_bench.records import VoiceRequest
+from diffusion_bench.ui.held_voice import HELD
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking, VoiceView
 from diffusion_bench.ui.uploads import Uploads
 from diffusion_bench.ui.voice_cloning import (
-    HELD,
     SHOWN,
     build,
     chosen_file,

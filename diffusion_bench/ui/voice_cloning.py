@@ -15,13 +15,20 @@ from diffusion_bench.ui.complaints import (
     LESS_OF_SPEECH,
     TELLING,
     complaining,
-    in_one_line,
     said_and_raised,
 )
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
+from diffusion_bench.ui.held_voice import (
+    HELD,
+    agreed,
+    forget,
+    wire_consent,
+    wire_leaving,
+    wire_vector,
+    wire_voice,
+)
 from diffusion_bench.ui.speaking import (
     FIELDS,
-    OWN_RECORDING,
     Speaking,
     VoiceView,
 )
@@ -39,14 +46,13 @@ from diffusion_bench.ui.voice_fields import (
 )
 from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
-from diffusion_bench.ui.voice_recordings import Heard, read_vector
+from diffusion_bench.ui.voice_recordings import Heard
 from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
-from diffusion_bench.ui.voice_words import report_lines, text_line
+from diffusion_bench.ui.voice_words import text_line
 
 KEEP_RECORDING_S = 1800.0
 HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
-HELD = ("heard", "vector", "taken")  # of the page, on the server
 SHOWN = (
     *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
     "live",
@@ -83,10 +89,10 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
             fields |= model_fields(shared=speaking.shared)
             files = file_fields()
     held = {"heard": heard, "vector": vector, "taken": taken}
-    _wire_voice(speaking, fields, heard)
-    _wire_vector(speaking, fields, vector)
-    _wire_consent(speaking, fields, taken)
-    _wire_leaving(page, heard, vector)
+    wire_voice(speaking, fields, heard)
+    wire_vector(speaking, fields, vector)
+    wire_consent(speaking, fields, taken)
+    wire_leaving(page, heard, vector)
     _wire_list(speaking, fields, page, tab)
     _wire_kept(speaking, fields, held)
     _wire_model(speaking, fields)
@@ -95,96 +101,6 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
     shown["reuse"].click(
         lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **HIDDEN
     )
-
-
-def forget(heard: Heard | None) -> None:
-    """Let the recording of a visitor go who has left or has put another in its place."""
-    if heard is not None:
-        heard.forget()
-
-
-def _wire_voice(speaking: Speaking, fields: Fields, heard: gr.State) -> None:
-    def on_recording(
-        path: str | None, before: Heard | None, model: str | None = None
-    ) -> tuple[Any, ...]:
-        """Show what a recording is like. The one before it goes, and the consent with it."""
-        try:
-            found = speaking.hear(path, model) if path else None
-        except ValueError as error:
-            # Not raised: the recording before it must not be spoken with in its place.
-            said = f"This recording cannot be used: {in_one_line(error)}."
-            return None, said, gr.skip(), False
-        finally:
-            forget(before)  # not before the new one is held: it may be the same file
-        if found is None:
-            return None, "", gr.skip(), False
-        return found, report_lines(found.report), OWN_RECORDING, False
-
-    @complaining
-    def on_another_model(model: str | None, held: Heard | None) -> Any:
-        """Show what the model that was chosen takes of the recording."""
-        return gr.skip() if held is None else report_lines(speaking.heard_by(model, held).report)
-
-    fields["recording"].change(
-        on_recording,
-        [fields["recording"], heard, fields["model"]],
-        [heard, *_pick(fields, ("report", "voice", "consent"))],
-        **HIDDEN,
-    )
-    # Not `input`: a file that settings are read from changes the model too.
-    fields["model"].change(on_another_model, [fields["model"], heard], fields["report"], **HIDDEN)
-
-
-def _wire_consent(speaking: Speaking, fields: Fields, taken: gr.State) -> None:
-    """Let the consent go when a model is chosen that would speak with another voice.
-
-    A recording and an x-vector may be held at once, each somebody's: the tick was for one of them.
-    """
-
-    def on_another_kind(model: str, before: str) -> tuple[Any, ...]:
-        try:
-            takes = check_voice_model(model, shared=speaking.shared).takes
-        except ValueError:  # which is said when it is to speak
-            return gr.skip(), gr.skip()
-        return takes, gr.skip() if takes == before else False
-
-    # Not `input`: a file that settings are read from changes the model too.
-    fields["model"].change(
-        on_another_kind, [fields["model"], taken], [taken, fields["consent"]], **HIDDEN
-    )
-
-
-def _wire_vector(speaking: Speaking, fields: Fields, vector: gr.State) -> None:
-    def on_vector_gone() -> tuple[Any, ...]:
-        """Let the numbers go, and the consent with them, whatever becomes of the next file."""
-        return None, False
-
-    def on_vector(path: str | None, model: str) -> tuple[Any, ...]:
-        """Hold the numbers of a file. They need a consent of their own."""
-        if not path:
-            return None, gr.skip(), False
-        try:
-            return read_vector(Path(path), model, speaking.uploads), OWN_RECORDING, False
-        except ValueError as error:
-            gr.Warning(in_one_line(error))
-            return None, gr.skip(), False
-
-    fields["vector"].change(on_vector_gone, None, [vector, fields["consent"]], **HIDDEN).then(
-        on_vector,
-        _pick(fields, ("vector", "model")),
-        [vector, *_pick(fields, ("voice", "consent"))],
-        **TELLING,
-    )
-
-
-def _wire_leaving(page: gr.Blocks, heard: gr.State, vector: gr.State) -> None:
-    def on_leave(request: gr.Request) -> None:
-        """Delete the voice with its page: Gradio would keep it for an hour more."""
-        session = page.state_holder[request.session_hash]
-        forget(session[heard._id])
-        session[heard._id] = session[vector._id] = None
-
-    page.unload(on_leave)
 
 
 def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab) -> None:
@@ -199,17 +115,6 @@ def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab)
 
     page.load(on_arrive, listed, listed, **HIDDEN)
     tab.select(on_arrive, listed, listed, **HIDDEN)
-
-
-def agreed(speaking: Speaking, values: Fields) -> Fields:
-    """Return the values without a consent that was `taken` for a voice of the other kind.
-
-    A click may come before the page has heard that the tick is gone with the model.
-    """
-    values = dict(values)
-    taken = values.pop("taken")
-    takes = check_voice_model(values["model"], shared=speaking.shared).takes
-    return values if takes == taken else values | {"consent": False}
 
 
 def _wire_kept(speaking: Speaking, fields: Fields, held: Fields) -> None:
