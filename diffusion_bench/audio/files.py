@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import shutil
-import struct
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
+
+from diffusion_bench.audio.wav_comment import read_comment, with_comment
 
 MAX_S = 300.0  # of a recording that is read, if the caller sets no other limit
 LOWEST_RATE, HIGHEST_RATE = 4000, 384_000  # Hz
@@ -51,10 +52,6 @@ TITLE = "AI-generated speech"
 SOFTWARE = "Diffusion Bench"
 STATEMENT = "AI-generated speech, not a recording of a person."
 RECIPE = " Recipe: "
-# libsndfile passes over a comment of a wav file of more than 2 KiB, so that those are ours to
-# write and read: RIFF's LIST chunk of type INFO (Microsoft and IBM, 1991).
-INFO_TITLE, INFO_SOFTWARE, INFO_COMMENT = b"INAM", b"ISFT", b"ICMT"
-LONGEST_COMMENT = 16 * 2**20
 
 # Frames that are decoded at once, since all channels of all may not fit into memory, or written,
 # since libsndfile's Vorbis encoder takes its stack from those.
@@ -121,7 +118,7 @@ def read_recipe(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path}: there is no such file")
     try:
         with sf.SoundFile(path) as file:
-            comment = file.comment or (_riff_comment(path) if file.format == "WAV" else "")
+            comment = file.comment or (read_comment(path) if file.format == "WAV" else "")
     except sf.LibsndfileError:
         raise ValueError(f"{path.name}: not a sound file that can carry a recipe") from None
     statement, found, text = comment.partition(RECIPE)
@@ -264,47 +261,15 @@ def _encode(
     except sf.LibsndfileError as error:
         raise ValueError(f"{path.name}: cannot write {sample_rate} Hz: {error}") from None
     content = buffer.getvalue()
-    return _with_info(content, comment) if comment and kind == "WAV" else content
+    return (
+        with_comment(content, comment, title=TITLE, software=SOFTWARE)
+        if comment and kind == "WAV"
+        else content
+    )
 
 
 def _compact(recipe: Mapping[str, Any]) -> str:
     return json.dumps(recipe, separators=(",", ":"), allow_nan=False)
-
-
-def _with_info(content: bytes, comment: str) -> bytes:
-    """Return a wav file with a LIST chunk that says what it is, at its end."""
-    told = {INFO_TITLE: TITLE, INFO_SOFTWARE: SOFTWARE, INFO_COMMENT: comment}
-    body = b"INFO"
-    for name, text in told.items():
-        value = text.encode() + b"\0"
-        body += name + struct.pack("<I", len(value)) + value + b"\0" * (len(value) % 2)
-    whole = content + b"LIST" + struct.pack("<I", len(body)) + body
-    return whole[:4] + struct.pack("<I", len(whole) - 8) + whole[8:]
-
-
-def _riff_comment(path: Path) -> str:
-    """Return the comment of a wav file's LIST chunk, or nothing."""
-    with path.open("rb") as file:
-        file.seek(12)  # RIFF, its size, WAVE
-        while len(head := file.read(8)) == 8:
-            name, size = head[:4], struct.unpack("<I", head[4:])[0]
-            following = file.tell() + size + size % 2
-            if name == b"LIST" and size <= LONGEST_COMMENT:
-                comment = _info_comment(file.read(size))
-                if comment:
-                    return comment
-            file.seek(following)
-    return ""
-
-
-def _info_comment(body: bytes) -> str:
-    at = 4
-    while body[:4] == b"INFO" and at + 8 <= len(body):
-        name, size = body[at : at + 4], struct.unpack("<I", body[at + 4 : at + 8])[0]
-        if name == INFO_COMMENT:
-            return body[at + 8 : at + 8 + size].rstrip(b"\0").decode(errors="replace")
-        at += 8 + size + size % 2
-    return ""
 
 
 def _write_whole(path: Path, content: bytes) -> None:
