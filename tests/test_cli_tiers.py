@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fakes import make_cell, make_header
 
+from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_measured import Here
 from diffusion_bench.cli import main, tier_reports
 from diffusion_bench.hardware.machine import MachineInfo
@@ -394,6 +395,26 @@ def test_a_card_is_told_what_it_can_run(capsys) -> None:
     answer = json.loads(capsys.readouterr().out)
     assert answer["memory_gib"] == 12282 / 1024  # what the driver gives of them
     assert {"workload", "fit", "largest_batch", "evidence"} <= set(answer["runs"][0])
+
+
+def test_tight_is_explained_wherever_it_is_said_and_only_there(capsys, tmp_path) -> None:
+    page = tmp_path / "page.html"
+    tight = ("--workload", "sdxl 1024x1024 b1 fp16 30")
+    predicted = ("predict", "--card", "RTX 4070 Ti", "--model", "sdxl", "--size", "1024")
+    for asked in (("tiers", *tight), ("tiers", "--card", "RTX 4070 Ti", *tight), predicted):
+        assert run(*asked) == 0
+        shown = capsys.readouterr().out
+        assert "tight (predicted)" in " ".join(shown.split())
+        assert shown.count(TIGHT) == 1
+    assert run("tiers", *tight, "--card", "RTX 4070 Ti", "--html", str(page)) == 0
+    assert page.read_text(encoding="utf-8").count(TIGHT) == 2  # of the path, and of the card
+    assert run("tiers", "--card", "RTX 4070 Ti", "--workload", "sd15 512x512 b1 fp16 20") == 0
+    assert TIGHT not in capsys.readouterr().out
+
+
+def test_a_card_that_surely_holds_no_picture_says_none(capsys) -> None:
+    assert run("tiers", "--card", "RTX 2060 6GB", "--workload", "sdxl 1024x1024 b1 fp32 30") == 0
+    assert " none " in capsys.readouterr().out
 
 
 def test_the_card_in_here_is_known_or_the_processor_is_told(capsys) -> None:

@@ -41,6 +41,13 @@ ENDED = {
     "ran out of memory": (RAN_OUT,),
 }
 
+# What is said under every table with such a verdict.
+TIGHT = (
+    "tight: it may run out of memory. Predicted, the interval of what it needs passes what the "
+    "card gives, and where the figure itself does, it more likely runs out than not. Measured, it "
+    "ran with next to nothing left, or not everywhere."
+)
+
 MeasuredVerdict = Literal["fits", "tight", "spilled", "does not fit"]
 
 
@@ -111,6 +118,11 @@ class ToldFit(NamedTuple):
 def verdict_words(fit: str | None, kind: EvidenceKind) -> str:
     """Return a verdict with its kind, so that what was measured and predicted look different."""
     return "cannot tell" if fit is None else f"{fit} ({kind})"
+
+
+def tight_lines(fits: Iterable[str | None]) -> list[str]:
+    """Return what "tight" means where one of the verdicts says it."""
+    return [TIGHT] if any((fit or "").startswith("tight") for fit in fits) else []
 
 
 def fits_of(

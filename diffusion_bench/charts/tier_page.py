@@ -7,6 +7,7 @@ from html import escape
 from diffusion_bench.charts.document import Section, details, document, section_html
 from diffusion_bench.charts.tier_bars import METRICS, bars_numbers, bars_table, row_key
 from diffusion_bench.charts.tier_evidence import bars_figure
+from diffusion_bench.charts.tier_fits import tight_lines
 from diffusion_bench.charts.tier_gains import gains_figure, gains_table
 from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import Room, runnable_table
@@ -38,6 +39,7 @@ def tiers_html(study: Study, room: Room | None = None) -> str:
     for number, section in enumerate(_sections(study, room)):
         parts.append(section_html(section, with_plotly=number == 0))
     parts.append("<h2>What fits</h2>")
+    parts += [f"<p>{escape(line)}</p>" for line in tight_lines(row.fit for row in study.rows)]
     parts.append(details("Table", fit_table(study.rows)))
     if study.speech:
         parts += ["<h2>Speech</h2>", details("Table", speech_table(study.speech))]
@@ -79,5 +81,6 @@ def _sections(study: Study, room: Room | None) -> list[Section]:
     )
     if room is not None:
         title = f"What {room.name} can run"
-        found.append(Section("room", title, "", room_figure(room), runnable_table(room)))
+        caption = " ".join(tight_lines(one.fit for one in room.runs))
+        found.append(Section("room", title, caption, room_figure(room), runnable_table(room)))
     return found

@@ -82,6 +82,14 @@ class Runnable(NamedTuple):
         return verdict_words(self.fit, self.fit_kind)
 
     @property
+    def batch_words(self) -> str:
+        """Return the largest batch as tables show it, empty where it cannot be told."""
+        if self.largest_batch is None:
+            return ""
+        more = " or more" if self.largest_batch == LARGEST_BATCH else ""
+        return f"{self.largest_batch or 'none'}{more}"
+
+    @property
     def rests_on(self) -> str:
         """Return what is to be known of the row, what its time rests on, and its verdict."""
         time = f"{self.evidence.kind}: {self.evidence.source}" if self.evidence else ""
@@ -250,7 +258,7 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
         "s/image",
         "from",
         "to",
-        "largest batch predicted to fit",
+        "largest batch sure to fit (predicted)",
         "evidence",
         "rests on",
     ]
@@ -264,7 +272,7 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
             one.seconds_per_image,
             one.seconds_per_image_low,
             one.seconds_per_image_high,
-            f"{LARGEST_BATCH} or more" if one.largest_batch == LARGEST_BATCH else one.largest_batch,
+            one.batch_words,
             one.evidence.kind if one.evidence else "none",
             one.rests_on,
         ]

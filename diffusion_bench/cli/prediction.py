@@ -117,7 +117,7 @@ def print_answer(answer: dict[str, Any], name: str, times: Sequence[str], *, jso
 
         print_json(answer)
         return
-    from diffusion_bench.charts.tier_fits import verdict_words
+    from diffusion_bench.charts.tier_fits import tight_lines, verdict_words
 
     # Of speech everything is predicted.
     verdict = verdict_words(answer["fit"], answer.get("fit_kind", "predicted"))
@@ -126,6 +126,7 @@ def print_answer(answer: dict[str, Any], name: str, times: Sequence[str], *, jso
         *times,
         f"memory: {answer['memory_gib']:.3g} GiB ({answer['memory_gib_low']:.3g} to "
         f"{answer['memory_gib_high']:.3g}) of {answer['card_usable_gib']:.3g}: {verdict}",
+        *tight_lines([answer["fit"]]),
         f"rests on: {answer['basis']}",
     ]
     if answer.get("fit_basis"):

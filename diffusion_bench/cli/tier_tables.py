@@ -25,10 +25,12 @@ PIPE_WIDTH = 170
 
 def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
+    from diffusion_bench.charts.tier_fits import tight_lines
     from diffusion_bench.charts.tier_study import price_lines
 
     if study.rows:
         _print_rows(study)
+        _print_lines(tight_lines(row.fit for row in study.rows))
         _print_steps(study.steps, study.path.currency)
     if study.speech:
         _print_speech(study.speech)
@@ -37,9 +39,12 @@ def print_study(study: Study) -> None:
 
 def print_room(room: Room) -> None:
     """Print what a card can run."""
-    columns = ("workload", "verdict", "predicted GiB", "s/image", "interval", "largest batch")
+    from diffusion_bench.charts.tier_fits import tight_lines
+
+    columns = ("workload", "verdict", "predicted GiB", "s/image", "interval", "largest batch sure")
     if room.runs:
         _print_table((*columns, "rests on"), [_run_cells(one) for one in room.runs])
+        _print_lines(tight_lines(one.fit for one in room.runs))
     if room.speech:
         _print_speech(room.speech)
     _print_lines([f"{room.name}: {room.memory_gib:.3g} GiB"])
@@ -153,16 +158,13 @@ def _at_most(measured: float | None, bound: float | None) -> str:
 
 
 def _run_cells(one: Runnable) -> list[str]:
-    from diffusion_bench.charts.tier_runnable import LARGEST_BATCH
-
-    more = " or more" if one.largest_batch == LARGEST_BATCH else ""
     return [
         one.workload.name,
         one.verdict,
         figure_words(one.memory_gib),
         figure_words(one.seconds_per_image),
         _interval(one.seconds_per_image_low, one.seconds_per_image_high),
-        "" if one.largest_batch is None else f"{one.largest_batch}{more}",
+        one.batch_words,
         one.rests_on,
     ]
 
