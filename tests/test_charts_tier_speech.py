@@ -38,7 +38,7 @@ def test_a_row_a_tier_and_workload_all_of_it_predicted():
 def test_of_two_cards_the_faster_one_speaks_and_an_unknown_card_is_not_guessed():
     large = parse_voice_workload("longcat 9s b8 fp16")
     pair, unknown = speech_rows(parse_path(PAIR, "the path"), [large])
-    assert pair.card == "RTX 4090 of RTX 3060 + RTX 4090"
+    assert pair.card == "RTX 4090 of RTX 3060 12GB + RTX 4090"
     assert unknown.prediction is None
     assert "RTX 9999" in unknown.reason
 

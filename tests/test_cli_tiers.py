@@ -267,6 +267,22 @@ def test_tiers_takes_a_path_workloads_and_reports(tmp_path, capsys) -> None:
     assert row["seconds_per_image"] == pytest.approx(2.0)
 
 
+def test_a_shared_name_is_one_card_by_its_whole_name_and_what_was_assumed_is_said(
+    tmp_path, capsys
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[tier]]\nname = "now"\ngpu = "RTX 3060"\nram_gib = 32\ncores = 8\n')
+    assert run("tiers", "--path", str(file), "--workload", "sd15 512x512 b4 fp16 20") == 0
+    shown = capsys.readouterr().out
+    note = "note: RTX 3060 read as RTX 3060 12GB, the first sold by that name\n"
+    assert note in shown
+    without = shown.replace(note, "")
+    assert without.count("RTX 3060") == without.count("RTX 3060 12GB") > 1
+    assert "After now (RTX 3060 12GB, 32 GB RAM" in shown
+    assert run("tiers", "--card", "RTX 3060", "--workload", "sd15") == 0
+    assert note in capsys.readouterr().err
+
+
 def test_a_card_of_ones_own_can_be_predicted(tmp_path, capsys) -> None:
     cards = tmp_path / "cards.toml"
     cards.write_text(

@@ -38,6 +38,15 @@ class KnownCards:
         return self._known[key]
 
 
+def card_words(gpus: Sequence[str], cards: Sequence[Card] | None) -> str:
+    """Return the cards of a tier by their whole names; as typed what is not known."""
+    matches = [(name, find_card(name, cards).card) for name in gpus]
+    names = [card.name if card else name for name, card in matches]
+    if len(names) > 1 and len(set(names)) == 1:
+        return f"{len(names)} x {names[0]}"
+    return " + ".join(names)
+
+
 def asked_workload(cell: CellDigest | FailedDigest | SharedDigest) -> Workload | None:
     """Return what a cell asked for, `None` for a model nobody has counted."""
     return _workload(

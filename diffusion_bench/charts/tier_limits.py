@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from diffusion_bench.charts.tier_cells import card_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import Tier, UpgradePath
@@ -84,12 +85,14 @@ def bottleneck_sentences(
     found = []
     for tier in path.tiers:
         own = [(row, bottleneck(row, cards, tier.ram_gib)) for row in rows if row.tier == tier.name]
-        found.append((tier.name, _sentence(tier, own)))
+        found.append((tier.name, _sentence(tier, own, cards)))
     return found
 
 
-def _sentence(tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]]) -> str:
-    parts = f"{' + '.join(tier.gpus)}, {tier.ram_gib:g} GB RAM, {tier.cores} cores"
+def _sentence(
+    tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]], cards: Sequence[Card] | None
+) -> str:
+    parts = f"{card_words(tier.gpus, cards)}, {tier.ram_gib:g} GB RAM, {tier.cores} cores"
     told = []
     for limit in ORDER:
         names = [_short(row) for row, found in own if found.limit == limit]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diffusion_bench.charts.tier_cells import card_words
 from diffusion_bench.charts.tier_fits import told_fit, verdict_words
 from diffusion_bench.charts.tier_measured import Findings, Measured
 from diffusion_bench.charts.tier_pairs import untold_ways, ways_of_two
@@ -115,7 +116,7 @@ def _row(
 ) -> TierRow:
     matches = [find_card(name, cards) for name in tier.gpus]
     unknown = next((match.reason for match in matches if match.card is None), None)
-    names = f"{tier.count} x {tier.gpu}" if tier.count > 1 else " + ".join(tier.gpus)
+    names = card_words(tier.gpus, cards)
     if unknown:
         return TierRow(tier=tier.name, card=names, workload=workload, reason=unknown)
     found = [match.card for match in matches if match.card is not None]

@@ -12,7 +12,7 @@ from diffusion_bench.charts.tier_gains import gains_figure, gains_table
 from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import Room, runnable_table
 from diffusion_bench.charts.tier_speech import speech_table
-from diffusion_bench.charts.tier_study import Study, price_lines
+from diffusion_bench.charts.tier_study import Study, card_notes, price_lines
 from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
 from diffusion_bench.charts.tier_why import fit_table, why
 
@@ -35,6 +35,7 @@ CAPTIONS = {
 def tiers_html(study: Study, room: Room | None = None) -> str:
     """Return a page with every chart and table of a study; `room` is of a card to be shown too."""
     parts = [f"<p>{escape(KINDS)}</p>", *_lines("Prices", price_lines(study.path))]
+    parts += [f"<p>{escape(note)}</p>" for note in card_notes(study.path, study.cards)]
     parts += _lines("What holds each step back", study.bottlenecks)
     for number, section in enumerate(_sections(study, room)):
         parts.append(section_html(section, with_plotly=number == 0))

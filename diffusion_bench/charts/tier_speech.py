@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from diffusion_bench.charts.tier_cells import card_words
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import Tier, UpgradePath
@@ -66,7 +67,7 @@ def speech_on(card: Card, workload: VoiceWorkload) -> SpeechRow:
 
 
 def _row(tier: Tier, workload: VoiceWorkload, cards: Sequence[Card] | None) -> SpeechRow:
-    names = f"{tier.count} x {tier.gpu}" if tier.count > 1 else " + ".join(tier.gpus)
+    names = card_words(tier.gpus, cards)
     row = SpeechRow(tier=tier.name, card=names, workload=workload)
     matches = [find_card(name, cards) for name in tier.gpus]
     unknown = next((match.reason for match in matches if match.card is None), None)

@@ -10,7 +10,7 @@ from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows, with_costs
 from diffusion_bench.charts.tier_speech import SpeechRow, speech_rows
 from diffusion_bench.charts.tier_steps import Prices, StepBought, steps_bought
-from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.voice_workload import VoiceWorkload
 from diffusion_bench.tiers.workload import Workload
@@ -57,6 +57,12 @@ def study(
         cards=cards,
         speech=tuple(speech_rows(path, spoken, cards)),
     )
+
+
+def card_notes(path: UpgradePath, cards: Sequence[Card] | None = None) -> list[str]:
+    """Return what was assumed of the names of a path's cards."""
+    notes = (find_card(name, cards).note for tier in path.tiers for name in tier.gpus)
+    return [f"note: {note}" for note in dict.fromkeys(notes) if note]
 
 
 def price_lines(path: UpgradePath) -> list[str]:

@@ -82,7 +82,9 @@ def _pictures_room(
     from diffusion_bench.tiers.cards import find_card, named_card
 
     if card != HERE:
-        named, _ = named_card(card, cards)
+        named, note = named_card(card, cards)
+        if note:
+            typer.echo(f"note: {note}", err=True)
         return runnable_on(named, told.findings, workloads=workloads)
     machine, here = this_machine()
     ram_gib = machine.ram_mib / 1024

@@ -26,7 +26,7 @@ PIPE_WIDTH = 170
 def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
     from diffusion_bench.charts.tier_fits import tight_lines
-    from diffusion_bench.charts.tier_study import price_lines
+    from diffusion_bench.charts.tier_study import card_notes, price_lines
 
     if study.rows:
         _print_rows(study)
@@ -34,7 +34,8 @@ def print_study(study: Study) -> None:
         _print_steps(study.steps, study.path.currency)
     if study.speech:
         _print_speech(study.speech)
-    _print_lines([*study.bottlenecks, *price_lines(study.path)])
+    notes = card_notes(study.path, study.cards)
+    _print_lines([*study.bottlenecks, *price_lines(study.path), *notes])
 
 
 def print_room(room: Room) -> None:

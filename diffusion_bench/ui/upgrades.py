@@ -23,7 +23,7 @@ from diffusion_bench.charts.tier_runnable import (
     usual_workloads,
 )
 from diffusion_bench.charts.tier_steps import prices_of
-from diffusion_bench.charts.tier_study import Study, price_lines, study
+from diffusion_bench.charts.tier_study import Study, card_notes, price_lines, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
@@ -212,12 +212,12 @@ def shipped_text() -> str:
 def check_path(text: str) -> str:
     """Return in one line what a text's path is; raise ValueError for a text that is none."""
     path = parse_path(text, "the path")
-    unknown = _unknown_cards(path)
+    counted, unknown = counted_words(len(path.tiers), "tier"), _unknown_cards(path)
     if unknown:
-        return f"{len(path.tiers)} tiers; of {', '.join(unknown)} nothing can be told: no such card"
+        return f"{counted}; of {', '.join(unknown)} nothing can be told: no such card"
     guessed = sum(tier.approximate for tier in path.tiers)
     said = f", {guessed} of their prices approximate: set your own" if guessed else ""
-    return f"{len(path.tiers)} tiers, prices in {path.currency}{said}."
+    return f"{counted}, prices in {path.currency}{said}."
 
 
 def _unknown_cards(path: UpgradePath) -> list[str]:
@@ -268,7 +268,8 @@ def status_lines(found: Study, asked: Asked) -> list[str]:
     if len(asked.complaints) > 3:
         lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
     lines += found.bottlenecks
-    return [*lines, *(f"Price of {line}" for line in price_lines(found.path))]
+    lines += (f"Price of {line}" for line in price_lines(found.path))
+    return [*lines, *card_notes(found.path)]
 
 
 def room_words(room: Room) -> str:
