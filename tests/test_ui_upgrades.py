@@ -15,7 +15,7 @@ from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.store import to_line
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.tiers import to_updates
+from diffusion_bench.ui.tiers import FIT_WIDTHS, to_updates
 from diffusion_bench.ui.upgrades import (
     ALL,
     CHOSEN,
@@ -136,7 +136,13 @@ def test_speech_has_a_table_of_its_own_beside_pictures_and_alone(upgrades) -> No
     alone = first(upgrades, ask(workloads=("echo 10s",)))
     assert (alone.fits["data"], alone.keys, alone.why) == ([], (), "")
     assert len(alone.speech["data"]) == 3
-    assert to_updates(alone)[-1] == alone.speech
+    assert to_updates(alone)[-1].value["data"] == alone.speech["data"]
+    shown, hidden = (to_updates(each)[-1].visible for each in (alone, first(upgrades, ask())))
+    assert (shown, hidden) == (True, False)
+
+
+def test_every_column_of_what_fits_has_a_width(upgrades) -> None:
+    assert len(first(upgrades, ask()).fits["headers"]) == len(FIT_WIDTHS)
 
 
 def test_saved_reports_correct_and_stand_as_evidence(upgrades, folder) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.charts.tier_bars import METRICS
+from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_runnable import SHOWN
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.style import DOWNLOAD_TIERS
@@ -26,6 +27,8 @@ from diffusion_bench.ui.upgrades import (
 )
 
 CLOUD_PRICE, TARIFF = 0.5, 0.3
+# Of the columns of `fit_table`, so that verdict and memory are seen at once and what is long wraps.
+FIT_WIDTHS = ["110px", "120px", "170px", "150px", "80px", "60px", "60px", "330px", "150px"]
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 Parts = dict[str, Any]
 
@@ -190,13 +193,20 @@ def _details() -> Parts:
             shown["clicked"] = gr.Textbox(visible="hidden", elem_id="tiers-clicked")
             gr.Markdown("### What each step buys for its price")
             shown |= _chart("gains")
-    gr.Markdown("### What fits")
+    gr.Markdown(f"### What fits\n{TIGHT}")
     shown["fits"] = gr.Dataframe(
-        show_label=False, interactive=False, wrap=True, elem_id="tiers-fits"
+        show_label=False,
+        interactive=False,
+        wrap=True,
+        column_widths=FIT_WIDTHS,
+        elem_id="tiers-fits",
     )
-    gr.Markdown("### Speech\nA real-time factor below 1 is faster than it is heard. All predicted.")
     shown["speech"] = gr.Dataframe(
-        show_label=False, interactive=False, wrap=True, elem_id="tiers-speech"
+        label="Speech. A real-time factor below 1 is faster than it is heard. All predicted.",
+        visible=False,  # until there is some
+        interactive=False,
+        wrap=True,
+        elem_id="tiers-speech",
     )
     return shown
 
@@ -260,7 +270,8 @@ def to_updates(view: View) -> tuple[Any, ...]:
         return (view.status, *[gr.skip()] * 10)
     keys = gr.Dropdown(list(view.keys), value=view.keys[0] if view.keys else None)
     shown = (*view.vram, *view.bars, *view.gains, view.fits)
-    return (view.status, *shown, keys, view.why, view.speech)
+    speech = gr.Dataframe(view.speech, visible=bool(view.speech and view.speech["data"]))
+    return (view.status, *shown, keys, view.why, speech)
 
 
 def _wire_why(upgrades: Upgrades, fields: list[Any], shown: Parts) -> None:

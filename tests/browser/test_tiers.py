@@ -53,6 +53,15 @@ def why(visit):
     return visit.page.locator("#tiers-why textarea").input_value()
 
 
+def test_what_fits_is_seen_at_once_and_speech_not_until_there_is_some(visit):
+    heads = visit.page.locator("#tiers-fits thead").first.locator("th")
+    sync_api.expect(heads.filter(has_text="to")).not_to_have_count(0, timeout=PATIENCE_MS)
+    boxes = [heads.nth(index).bounding_box() for index in range(7)]  # to the end of the memory
+    assert max(box["height"] for box in boxes) < 80  # a letter a line would be twice that
+    assert boxes[-1]["x"] + boxes[-1]["width"] < visit.page.viewport_size["width"]
+    sync_api.expect(visit.page.locator("#tiers-speech")).to_have_count(0)
+
+
 def test_a_click_on_a_bar_opens_to_its_evidence(visit):
     visit.has_text("#tiers-why", "^initial build")
     visit.has_bars("#tiers-vram")
@@ -76,7 +85,7 @@ def test_the_same_bar_opens_again_after_another_was_looked_at(visit):
 def test_the_page_is_downloaded_at_the_first_click_and_is_of_the_fields_as_they_are(visit):
     assert "second-year upgrade" in download_the_page(visit)
     visit.page.fill("#tiers-path textarea", OWN_PATH)
-    visit.has_text("#tiers-check", "^1 tiers, prices in USD")
+    visit.has_text("#tiers-check", "^1 tier, prices in USD")
     page = download_the_page(visit)
     assert "After now (RTX 3060 12GB" in page
     assert "second-year upgrade" not in page
@@ -87,7 +96,7 @@ def test_a_path_of_ones_own_is_checked_while_typed_and_answered(visit):
     page.fill("#tiers-path textarea", "[[tier]]\nname = ")
     visit.has_text("#tiers-check", "^Error: the path is no TOML file")
     page.fill("#tiers-path textarea", OWN_PATH)
-    visit.has_text("#tiers-check", "^1 tiers, prices in USD")
+    visit.has_text("#tiers-check", "^1 tier, prices in USD")
     page.click("#tiers-update")
     visit.has_text("#tiers-status", re.escape("After now (RTX 3060 12GB"))
     visit.has_text("#tiers-why", "^now, RTX 3060 12GB")
