@@ -518,6 +518,11 @@ def test_predict_answers_for_speech_as_tiers_does(capsys) -> None:
     told = capsys.readouterr().out
     for words in ("real-time factor: ", "80 percent interval", "memory: ", "rests on: the card"):
         assert words in told
+    note = "note: 160 characters read as 10 s of speech of echo\n"
+    assert note in told
+    for asked, is_noted in (("echo 160chars", True), ("echo 10s", False)):
+        assert run("tiers", "--workload", asked) == 0
+        assert (note in capsys.readouterr().out) == is_noted
 
 
 def test_speech_that_does_not_fit_a_card_has_no_time(capsys) -> None:

@@ -133,6 +133,7 @@ def test_speech_has_a_table_of_its_own_beside_pictures_and_alone(upgrades) -> No
     assert len(view.fits["data"]) == len(view.speech["data"]) == 3
     assert {row[2] for row in view.speech["data"]} == {"echo 10s b1 fp32 25 steps"}
     assert {row[-2] for row in view.speech["data"]} == {"predicted"}
+    assert "note: 160 characters read as 10 s of speech of echo" in view.status
     alone = first(upgrades, ask(workloads=("echo 10s",)))
     assert (alone.fits["data"], alone.keys, alone.why) == ([], (), "")
     assert len(alone.speech["data"]) == 3

@@ -97,7 +97,8 @@ def what_is_said(name: str, workload: VoiceWorkload, cards: Sequence[Card]) -> d
     told = row.prediction.model_dump(mode="json", exclude={"need"})
     if row.timed is None:
         told |= dict.fromkeys(SPEECH_TIMES)
-    return told | _memory(card, row.prediction.need) | {"note": note}
+    notes = "; ".join(filter(None, (note, workload.length_note)))
+    return told | _memory(card, row.prediction.need) | {"note": notes or None}
 
 
 def _memory(card: Card, need: MemoryNeed | VoiceNeed) -> dict[str, float]:

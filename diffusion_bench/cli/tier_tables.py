@@ -91,6 +91,8 @@ def _print_speech(rows: Sequence[SpeechRow]) -> None:
     _print_table((*columns, "held back by", "basis"), [_speech_cells(row) for row in rows])
     bases = dict.fromkeys(row.prediction.basis for row in rows if row.prediction)
     reasons = dict.fromkeys(f"{row.workload.name}: {row.reason}" for row in rows if row.reason)
+    notes = dict.fromkeys(row.workload.length_note for row in rows)
+    _print_lines([f"note: {note}" for note in notes if note])
     _print_lines([*(f"speech rests on: {basis}" for basis in bases), *reasons])
 
 

@@ -30,7 +30,10 @@ WORDS = tuple(
 
 
 class VoiceWorkload(Record):
-    """What is said, and how. `seconds` of speech, of each candidate of the batch."""
+    """What is said, and how. `seconds` of speech, of each candidate of the batch.
+
+    `chars` of text, where the seconds follow from those.
+    """
 
     model: str
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = SECONDS
@@ -38,6 +41,14 @@ class VoiceWorkload(Record):
     precision: PrecisionName = "fp32"
     steps: Annotated[int, Field(ge=1, le=1000)] = 25
     guided: bool = False
+    chars: int | None = None
+
+    @property
+    def length_note(self) -> str:
+        """Return how a length in characters was read, nothing where it was in seconds."""
+        if self.chars is None:
+            return ""
+        return f"{self.chars} characters read as {self.seconds:g} s of speech of {self.model}"
 
     @property
     def name(self) -> str:
@@ -71,7 +82,7 @@ def voice_workload_of(*, model: str, length: str | None = None, **given: Any) ->
     if name is None:
         raise ValueError(f"no counts of voice model {model!r}; known: {', '.join(voice_counts())}")
     if length is not None:
-        given["seconds"] = _seconds_of(name, length)
+        given |= _length_of(name, length)
     found = voice_counts()[name]
     usual = {"model": name, "steps": found.steps, "guided": found.guided}
     return VoiceWorkload.model_validate(usual | given)
@@ -91,16 +102,16 @@ def chunks_of(workload: VoiceWorkload) -> int:
     return max(1, -int(-chars // found.chunk_chars))
 
 
-def _seconds_of(model: str, length: str) -> float:
-    """Return how long a length in seconds of speech or in characters of text takes to be said."""
+def _length_of(model: str, length: str) -> dict[str, Any]:
+    """Return the seconds that a length of speech is, or that one of text takes to be said."""
     found = LENGTH.fullmatch(length.strip().casefold())
     if not found:
         raise ValueError(f"{length!r} is no length of speech; say 10s, or 160chars of text")
     if found["seconds"] is not None:
-        return float(found["seconds"])
+        return {"seconds": float(found["seconds"])}
     chars, chars_per_s = int(found["chars"]), voice_counts()[model].chars_per_s
     if chars_per_s is None:
         raise ValueError(f"how fast {model} speaks is not known; say how many seconds, as 10s")
     if not 1 <= chars <= MAX_TEXT:
         raise ValueError(f"a text has 1 to {MAX_TEXT} characters, not {chars}")
-    return round(chars / chars_per_s, 2)
+    return {"seconds": round(chars / chars_per_s, 2), "chars": chars}

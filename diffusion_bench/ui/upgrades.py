@@ -269,7 +269,8 @@ def status_lines(found: Study, asked: Asked) -> list[str]:
         lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
     lines += found.bottlenecks
     lines += (f"Price of {line}" for line in price_lines(found.path))
-    return [*lines, *card_notes(found.path)]
+    lengths = dict.fromkeys(row.workload.length_note for row in found.speech)
+    return [*lines, *card_notes(found.path), *(f"note: {note}" for note in lengths if note)]
 
 
 def room_words(room: Room) -> str:
