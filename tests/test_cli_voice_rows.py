@@ -217,3 +217,28 @@ def test_an_interrupted_batch_ends_as_interrupted(
     monkeypatch.setattr(Cloning, "speak_row", interrupt)
     assert clone("--batch", batch, CONSENT) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_each_warning_of_a_batch_names_the_row_it_is_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wav(tmp_path / "long.wav", make_reference(120, duration_s=20.0).samples)
+    file = tmp_path / "lines.csv"
+    file.write_text("text,out,reference\nThree short words.,a.wav,\nHello there.,b.wav,long.wav\n")
+    assert clone("--batch", file, CONSENT) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    of_second = "warning: row 2 (line 3): "
+    assert f"{of_second}a text of 2 words: short ones are often said badly" in warnings
+    assert any(line.startswith(f"{of_second}the reference: ") for line in warnings)
+    assert all(re.match(r"warning: row [12] \(line [23]\): ", line) for line in warnings)
+
+
+def test_a_row_for_a_folder_that_is_not_there_is_told_by_its_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lines.csv"
+    file.write_text("text,out\nThree short words.,b/num.wav\n")
+    assert clone("--batch", file) == 2
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if "error" in line)
+    out = tmp_path / "b" / "num.wav"
+    assert error == f"error: row 1 (line 2): out {out}: there is no folder {out.parent}"

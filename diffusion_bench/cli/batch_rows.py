@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from diffusion_bench.cli.telling import about
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -35,6 +37,11 @@ class Row:
     fields: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
     problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return what errors and warnings call the row."""
+        return f"row {self.number} (line {self.line})"
 
     def path(self, column: str) -> Path | None:
         """Return the file that a column names, `None` where it is empty."""
@@ -109,11 +116,12 @@ def perform_rows(
                     f"{there[0].name} is there already, but not all {len(row.files)} files of the "
                     "row; --overwrite makes them anew"
                 )
-            perform(row)
+            with about(row.name):
+                perform(row)
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed += 1
             why = " ".join(str(error).split()) or type(error).__name__
-            typer.echo(f"error: row {row.number} (line {row.line}): {why}", err=True)
+            typer.echo(f"error: {row.name}: {why}", err=True)
     already = f", {kept} there already (--overwrite makes them anew)" if kept else ""
     typer.echo(f"{len(rows) - failed - kept} of {len(rows)} rows {done}{already}", err=True)
     if failed:

@@ -12,6 +12,7 @@ import typer
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
+from diffusion_bench.cli.telling import warn
 from diffusion_bench.cli.voice_settings import Settings, Source
 from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import VoiceStep
@@ -64,15 +65,19 @@ class Cloning:
         out: Path | None,
         *,
         save_as: str | None = None,
+        out_is: str = "--out",
     ) -> None:
-        """Say a text; raise ValueError before any work for what can be seen to fail."""
+        """Say a text; raise ValueError before any work for what can be seen to fail.
+
+        `out_is` is what `out` is called where it was written.
+        """
         from diffusion_bench.backends.voice.catalog import find_voice_model
         from diffusion_bench.backends.voice.recipes import Recipe
         from diffusion_bench.backends.voice.voices import check_free, save_voice
 
         source.check()
         request = settings.request(text)  # before as many files are named as it has candidates
-        path = _check_out(out, source.reference, request.batch)
+        path = _check_out(out, source.reference, request.batch, called=out_is)
         if save_as is not None:
             check_free(save_as)
         name, voice = source.find(request.model)
@@ -96,7 +101,8 @@ class Cloning:
             consent=source.consent,
         )
         seed = settings.seed if row.seed is None else row.seed
-        self.speak(row.fields.get("text", ""), replace(settings, seed=seed), whose, row.out)
+        text = row.fields.get("text", "")
+        self.speak(text, replace(settings, seed=seed), whose, row.out, out_is="out")
 
     def speak_again(self, file: Path, source: Source, out: Path | None) -> None:
         """Do again what made a file, from the recipe it carries.
@@ -118,7 +124,7 @@ class Cloning:
         recipe.check_voice(voice, find_voice_model(recipe.request.model))
         self._perform(recipe, voice, path, only=recipe.candidate)
         for difference in recipe.differences():
-            typer.echo(f"warning: the speech may differ: {difference}", err=True)
+            warn(f"the speech may differ: {difference}")
 
     def _perform(
         self, recipe: Recipe, voice: Reference | VoiceState, out: Path, only: int | None = None
@@ -164,7 +170,7 @@ def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
             )
         return replace(source, transcript=source.transcript or recipe.transcript)
     if recipe.voice_digest is None:
-        typer.echo(f"warning: {file.name} does not say which {made_with} spoke then", err=True)
+        warn(f"{file.name} does not say which {made_with} spoke then")
     if source.reference is not None or source.voice not in (None, made_with):
         raise ValueError(f"{file.name} was made with --voice {made_with}: leave yours out")
     return Source(voice=made_with)
@@ -176,12 +182,14 @@ def candidate_files(out: Path, count: int) -> tuple[Path, ...]:
     return (out, *(out.with_stem(f"{out.stem}-{place}") for place in others))
 
 
-def _check_out(out: Path | None, reference: Path | None, count: int = 1) -> Path:
+def _check_out(
+    out: Path | None, reference: Path | None, count: int = 1, *, called: str = "--out"
+) -> Path:
     """Return the file to write, the first of `count`; raise ValueError if it cannot be."""
     from diffusion_bench.audio.files import WRITABLE
 
     path = out or DEFAULT_OUT
-    refuse_unwritable("--out", path, WRITABLE)
+    refuse_unwritable(called, path, WRITABLE)
     refuse_over(candidate_files(path, count), {"the reference": reference})
     return path
 
@@ -220,7 +228,7 @@ def _summarise(
 
     measured = measure_candidate(speech, ranked[0], reference)
     for warning in warnings_of(speech, measured):
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     stages = speech.stages
     parts = [
         f"seed {speech.request.seed}",

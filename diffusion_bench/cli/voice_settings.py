@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
 from pydantic import ValidationError
 
+from diffusion_bench.cli.telling import warn
 from diffusion_bench.records import (
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
@@ -127,5 +127,5 @@ def read_reference(path: Path, transcript: str | None, max_s: float) -> Referenc
         sound.samples, sound.sample_rate, transcript=transcript, max_s=max_s
     )
     for warning in report.warnings:
-        typer.echo(f"warning: the reference: {warning}", err=True)
+        warn(f"the reference: {warning}")
     return reference
