@@ -171,7 +171,7 @@ def _semitones(voice: _Voice, other: _Voice | None) -> float | None:
 
 
 def _rate_ratio(voice: _Voice, other: _Voice | None) -> float | None:
-    if other is None or not voice.rate or (other.rate or 0) < LEAST_RATE:
+    if other is None or not voice.rate or not other.rate or other.rate < LEAST_RATE:
         return None
     return voice.rate / other.rate
 

@@ -32,7 +32,8 @@ _DAY_FIRST = re.compile(
 )
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},?[ ]{_YEAR}")
 _CLOCK = re.compile(
-    r"(?<![\d:.])(?P<hour>[01]?\d|2[0-3]|24(?=:00)):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?![\d:])Z?"
+    r"(?<![\d:.])(?P<hour>[01]?\d|2[0-3]|24(?=:00)):(?P<minute>[0-5]\d)"
+    r"(?::(?P<second>[0-5]\d))?(?![\d:])Z?"
     r"(?:[ ]?(?P<half>[AaPp])(?:\.[ ]?[Mm]\.|[Mm]\b))?"
 )
 _HOUR = re.compile(
