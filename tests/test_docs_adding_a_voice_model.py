@@ -55,7 +55,7 @@ def test_the_new_model_speaks_by_its_name_and_by_its_folder(followed: VoiceEntry
     request = VoiceRequest(text="Hello over there.", model="hum", sampler="native", batch=2)
     assert catalog.find_voice_model("hum") == followed
     by_name = VoiceBackend.load("hum", device="cpu")
-    assert isinstance(by_name._voice_model, VoiceModel)
+    assert isinstance(by_name.voice_model, VoiceModel)
     speech = by_name.generate(request, hum())
     assert speech.sample_rate == 8000
     assert len(speech.step_s) == 2 * len(request.text)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffusion_bench.audio.joining import speech_span
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import pitch_hz, voice_pitch
 from diffusion_bench.audio.timbre import timbre_similarity
@@ -21,6 +22,7 @@ from diffusion_bench.audio.vocoders import GriffinLim
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
 from diffusion_bench.records import VoiceRequest
 from tests.recogniser import word_errors
@@ -135,3 +137,18 @@ def test_ddpm_and_ddim_say_the_same_words(model):
             say(model, "ben", text, sampler=sampler, steps=steps), RATE, text
         )
         assert wrong / words <= 0.5
+
+
+def test_it_speaks_at_the_pace_its_catalog_entry_tells(
+    model: EchoModel, spoken: dict[tuple[str, str], np.ndarray]
+) -> None:
+    """By that pace it is told how long a text takes, and whether words are missing."""
+    shares = []
+    for (_, text), sound in spoken.items():
+        first, last = speech_span(sound, RATE)
+        expected_s = expected_duration_s(text, 1.0, model.entry)
+        assert expected_s is not None
+        shares.append((last - first) / RATE / expected_s)
+
+    assert 0.9 < median(shares) < 1.1
+    assert min(shares) > 0.75  # below 0.7 words would be called missing
