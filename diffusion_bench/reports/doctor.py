@@ -20,7 +20,7 @@ from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Cell, Fit, Report
 from diffusion_bench.reports.stats import without_steps
-from diffusion_bench.reports.store import is_partial
+from diffusion_bench.reports.unfinished import absent_ids, partial_cells
 
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
@@ -58,10 +58,9 @@ def check_notes(report: Report) -> Iterator[Finding]:
 def check_plan(report: Report) -> Iterator[Finding]:
     """Say which cells were planned and are absent or not at their end, and which never were."""
     header = report.header
-    there = {cell.cell_id for cell in report.measured}
     names = header.planned_ids()
     planned = {*names, *map(header.cell_id, header.plan.cells)}
-    absent = [name for name in names if name not in there]
+    absent = absent_ids(report)
     # A search for a limit has no plan: what it tries next follows from what it found.
     strange = [cell for cell in report.measured if planned and cell.cell_id not in planned]
     if absent:
@@ -70,7 +69,7 @@ def check_plan(report: Report) -> Iterator[Finding]:
             title=f"{len(absent)} of {len(names)} planned cells are absent",
             advice="finish it with --resume",
         )
-    partial = [cell for cell in report.cells if is_partial(cell, header)]
+    partial = partial_cells(report)
     if partial:
         yield Finding(
             level="note",

@@ -30,6 +30,7 @@ from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.shared import compare_shared, shared_rows, shared_table
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
+from diffusion_bench.reports.unfinished import unfinished_words
 
 # What held a cell back, and the evidence. `charts` says it: it takes both reports and tiers.
 Explain = Callable[[Cell, Report], tuple[str, str]]
@@ -151,7 +152,7 @@ def is_worth_showing(
 
 
 def describe(report: Report) -> str:
-    """Return the machine and software of a report in one line."""
+    """Return the machine and software of a report in one line, and what it lacks of its plan."""
     machine, software, plan = report.header.machine, report.header.software, report.header.plan
     together = f" (the sweep measures on {plan.devices.words} at once)" if plan.devices else ""
     parts = [
@@ -163,8 +164,9 @@ def describe(report: Report) -> str:
         f"{_count(plan.repeats, 'repeat')} after {_count(plan.warmups, 'warm-up')}",
         f"protocol {report.header.protocol_version}",
         f"measured {report.header.created_utc}",
+        unfinished_words(report),
     ]
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
 def _title(label: str, report: Report) -> str:
