@@ -255,3 +255,17 @@ def test_what_is_wrong_with_every_row_is_said_once_also_of_a_mask(
     said = capsys.readouterr().err
     assert said.startswith("error: scaled and cut to 16x64, the mask has no white left")
     assert said.count("\n") == 1
+
+
+def test_a_row_of_a_batch_of_pictures_is_named_in_its_warning_and_its_column_in_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("prompt,out\na cat,no/cat.png\na blorp cat,dog.png\n", encoding="utf-8")
+    quick = ("--steps", "1", "--size", str(SIDE), "--device", "cpu")
+    assert run("generate", "--batch", str(rows), *quick) == 2
+    said = capsys.readouterr().err
+    missing = tmp_path / "no"
+    assert f"error: row 1 (line 2): out {missing / 'cat.png'}: there is no folder {missing}" in said
+    assert "warning: row 2 (line 3): " in said
+    assert "blorp" in said

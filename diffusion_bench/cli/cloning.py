@@ -12,9 +12,8 @@ import typer
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.cli.telling import warn
+from diffusion_bench.cli.telling import WAIT_S, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
-from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import VoiceStep
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Cloning:
         self._perform(Recipe.of(request, entry, voice, watermark=self._watermark), voice, path)
         if save_as is not None:
             state = self._engine.encode_voice(
-                request.model, request.precision, voice, wait_s=WAIT_S, on_wait=telling()
+                request.model, request.precision, voice, wait_s=WAIT_S, on_wait=waiting()
             )
             save_voice(save_as, state)
             typer.echo(f"saved the voice: --voice {save_as}", err=True)
@@ -141,7 +140,7 @@ class Cloning:
         judges = self.judges()  # first, since their weights may be missing
         with _progress() as on_step:
             speech = self._engine.speak(
-                recipe.request, voice, on_step, wait_s=WAIT_S, on_wait=telling()
+                recipe.request, voice, on_step, wait_s=WAIT_S, on_wait=waiting()
             )
         reference = None if isinstance(voice, VoiceState) else voice
         ranked = rank_candidates(speech, reference, timbre_similarity)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.cli.waiting import WAIT_S, telling
+from diffusion_bench.cli.telling import WAIT_S, waiting, warn
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
 
 if TYPE_CHECKING:
@@ -128,10 +128,15 @@ class Drawing:
         """Raise ValueError for what is wrong with settings whatever the prompt, to say it once."""
         settings.request("a prompt", self._inputs)
 
-    def draw(self, prompt: str, settings: Settings, out: Path | None) -> None:
-        """Draw a prompt; raise ValueError before any work for what can be seen to fail."""
+    def draw(
+        self, prompt: str, settings: Settings, out: Path | None, *, out_is: str = "--out"
+    ) -> None:
+        """Draw a prompt; raise ValueError before any work for what can be seen to fail.
+
+        `out_is` is what `out` is called where it was written.
+        """
         request = settings.request(prompt, self._inputs)
-        paths = _paths(out or DEFAULT_OUT, request.batch)
+        paths = _paths(out or DEFAULT_OUT, request.batch, called=out_is)
         refuse_over(paths, self.kept)
         generation = self._generate(request)
         for index, path in enumerate(paths):
@@ -141,7 +146,8 @@ class Drawing:
     def draw_row(self, row: Row, settings: Settings) -> None:
         """Draw a row of a batch; what it leaves open is as the options say."""
         seed = settings.seed if row.seed is None else row.seed
-        self.draw(row.fields.get("prompt", ""), replace(settings, seed=seed), row.out)
+        prompt = row.fields.get("prompt", "")
+        self.draw(prompt, replace(settings, seed=seed), row.out, out_is="out")
 
     def draw_again(self, file: Path, out: Path | None) -> None:
         """Draw again what made a PNG, from the recipe it carries: the same bytes where it was made.
@@ -160,7 +166,7 @@ class Drawing:
         generation = self._generate(recipe.request)
         self._save(generation, recipe.picture, path)
         for difference in recipe.differences(recipe_of(generation, recipe.picture)):
-            typer.echo(f"warning: the picture may differ: {difference}", err=True)
+            warn(f"the picture may differ: {difference}")
         _summarise(generation)
 
     def _check_inputs(self, recipe: PictureRecipe, file: Path) -> None:
@@ -180,7 +186,7 @@ class Drawing:
     def _generate(self, request: ImageRequest) -> Generation:
         with step_bar(request) as on_step:
             return self._engine.generate(
-                request, on_step, inputs=self._inputs, wait_s=WAIT_S, on_wait=telling()
+                request, on_step, inputs=self._inputs, wait_s=WAIT_S, on_wait=waiting()
             )
 
     def _save(self, generation: Generation, index: int, path: Path) -> None:
@@ -203,9 +209,9 @@ def parse_size(size: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _paths(out: Path, batch: int) -> list[Path]:
+def _paths(out: Path, batch: int, *, called: str = "--out") -> list[Path]:
     """Return the files to write; raise ValueError before any work if they cannot be written."""
-    refuse_unwritable("--out", out, (".png",))
+    refuse_unwritable(called, out, (".png",))
     if batch == 1:
         return [out]
     return [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]
@@ -246,7 +252,7 @@ def moving_bar(total: int) -> Iterator[Callable[[int, int], None]]:
 
 def _summarise(generation: Generation) -> None:
     for warning in generation.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        warn(warning)
     for note in generation.notes:
         typer.echo(note, err=True)
     stages = generation.stages

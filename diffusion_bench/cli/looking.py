@@ -15,8 +15,8 @@ from diffusion_bench.cli import voice_options
 from diffusion_bench.cli.drawing import Settings as PictureSettings
 from diffusion_bench.cli.drawing import moving_bar, step_bar
 from diffusion_bench.cli.refusals import refuse_unwritable
+from diffusion_bench.cli.telling import WAIT_S, waiting
 from diffusion_bench.cli.voice_settings import Settings as VoiceSettings
-from diffusion_bench.cli.waiting import WAIT_S, telling
 from diffusion_bench.records import BUNDLED_VOICE
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def speech(
             request,
             lambda backend: look_at_speech(backend, request, known, moved, go_on),
             wait_s=WAIT_S,
-            on_wait=telling(),
+            on_wait=waiting(),
         )
     files.write(title_of(request), found)
     if sounds is not None:
@@ -142,7 +142,7 @@ def _show_picture(
             request,
             lambda backend: run(backend, request, Viewer(on_step)),
             wait_s=WAIT_S,
-            on_wait=telling(),
+            on_wait=waiting(),
         )
     files.write(picture_title(request), found)
     typer.echo(found.words, err=True)

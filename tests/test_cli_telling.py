@@ -6,7 +6,7 @@ import pytest
 from ui_server import busy_device
 
 from diffusion_bench.cli import cloning, drawing, looking, main
-from diffusion_bench.cli.waiting import telling
+from diffusion_bench.cli.telling import waiting
 
 WAITING = "waiting for the device, at most 10 minutes: another job is on it"
 
@@ -36,7 +36,7 @@ def test_a_command_says_once_that_it_waits_for_the_device(
 
 
 def test_each_wait_is_told_of_its_own(capsys):
-    first, second = telling(), telling()
+    first, second = waiting(), waiting()
     for on_wait in (first, first, second, second):
         on_wait()
 
