@@ -182,7 +182,7 @@ def test_a_batch_draws_each_row_with_one_model_and_goes_on_after_a_bad_one(
         "error: row 3 (line 5): seed 'x' is no whole number",
         "error: row 4 (line 6): its out is that of row 1 too",
         "error: row 5 (line 7): the prompt is empty; say what to draw, as in 'a cat'",
-        f"error: row 6 (line 8): --out {rows.parent / 'cow.jpg'} does not end in .png",
+        f"error: row 6 (line 8): out {rows.parent / 'cow.jpg'} does not end in .png",
     ]
     assert said.err.endswith("3 of 7 rows drawn\n")
     assert generate("--seed", "7", "--out", str(rows.parent / "alone.png")) == 0
