@@ -99,12 +99,40 @@ def test_the_roof_breaks_at_the_ridge_and_points_lie_where_the_numbers_say() -> 
     assert {figure.layout.xaxis.type, figure.layout.yaxis.type} == {"log"}
 
 
+def legend(figure: Any) -> dict[str, Any]:
+    shown = [line for line in figure.data if line.showlegend is not False]
+    return {line.name.replace("<br>", " "): line for line in shown}
+
+
 def test_two_devices_have_two_roofs_that_are_told_apart() -> None:
     figure = roofline_figure(roofline_numbers([on_card(), on_processor()]))
     roofs = [line for line in figure.data if line.mode == "lines" and line.x[0] is not None]
     assert len({roof.line.dash for roof in roofs}) == 2
-    named = {line.name for line in figure.data if line.showlegend is not False}
-    assert {"specification of RTX 4070, 16 bits", "matrix product and copy, measured"} <= named
+    named = legend(figure)
+    for limits, report in (
+        ("specification of RTX 4070, 16 bits", "NVIDIA GeForce RTX 4070, card.jsonl"),
+        ("matrix product and copy, measured", "Test CPU, cpu.jsonl"),
+    ):
+        assert f"{limits}, {report}" in named
+
+
+def test_roofs_of_one_kind_are_told_apart_by_their_report_in_look_legend_and_hover() -> None:
+    def measured(source: str, gflops: float) -> Report:
+        ceiling = Ceiling(gflops=gflops, copy_gbs=10.0)
+        return make_report(make_cell(step_s=(0.02,) * 4, steps=4, ceiling=ceiling), source=source)
+
+    reports = [measured("a.jsonl", 100.0), measured("b.jsonl", 50.0)]
+    figure = roofline_figure(roofline_numbers(reports))
+    roofs = [line for line in figure.data if line.mode == "lines" and line.x[0] is not None]
+    assert len({roof.line.dash for roof in roofs}) == 2
+    named = legend(figure)
+    for roof, report in zip(roofs, ("a.jsonl", "b.jsonl"), strict=True):
+        name = f"matrix product and copy, measured, {report}"
+        assert named[name].line.dash == roof.line.dash
+        assert name in roof.hovertemplate
+    # What all share is no report's own.
+    shared = [measured("a.jsonl", 100.0), measured("b.jsonl", 100.0)]
+    assert "matrix product and copy, measured" in legend(roofline_figure(roofline_numbers(shared)))
 
 
 def test_reports_without_any_point_say_why() -> None:

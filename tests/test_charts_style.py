@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.charts.style import LEGEND_ROW, empty_figure, legend_px, wrapped
 
 
 def test_the_message_of_an_empty_figure_is_in_its_middle() -> None:
@@ -14,3 +14,12 @@ def test_the_message_of_an_empty_figure_is_in_its_middle() -> None:
     # The paper is what the margins leave.
     assert (layout.margin.l, layout.margin.t) == (layout.margin.r, layout.margin.b)
     assert not layout.showlegend
+
+
+def test_a_long_name_in_a_legend_is_broken_between_words_and_has_room() -> None:
+    name = "matrix product and copy, measured, " + "a" * 50 + ".jsonl"
+    assert wrapped(name) == "matrix product and copy, measured,<br>" + "a" * 50 + ".jsonl"
+    assert wrapped("<b>") == "&lt;b&gt;"
+    assert legend_px([]) == legend_px([""]) == 0
+    assert legend_px(["ddim", "ddpm", "a.jsonl", ""]) == 2 * LEGEND_ROW  # in two columns
+    assert legend_px([name, "ddim"]) == 3 * LEGEND_ROW  # in one: of 2 lines and of 1

@@ -8,11 +8,9 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from diffusion_bench.charts.style import (
-    COLOURS,
-    PATTERNS,
+    Look,
     bar_look,
     explain_bars,
-    keyed,
     plain,
     style_figure,
 )
@@ -27,6 +25,7 @@ class Bar(NamedTuple):
     resolution: str
     other: str
     value: float
+    look: Look
     detail: str = ""
     basis: str = ""
 
@@ -36,8 +35,8 @@ def bars_figure(
 ) -> go.Figure:
     """Return the chart of at least one bar; `hover` is plotly's template of its value."""
     figure = go.Figure()
-    patterns = keyed((bar.sampler for bar in bars), PATTERNS)
-    colours = keyed((bar.other for bar in bars), COLOURS)
+    patterns = {bar.sampler: bar.look.pattern for bar in bars}
+    colours = {bar.other: bar.look.bar_colour for bar in bars}
     places = keyed_places(bars)
     for sampler, other, basis in dict.fromkeys((b.sampler, b.other, b.basis) for b in bars):
         group = [b for b in bars if (b.sampler, b.other, b.basis) == (sampler, other, basis)]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.lines import DrawnLine, LinePoint, lines_figure
 from diffusion_bench.charts.series import Failure, Series, basis_of, failure_rows, series_of
-from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.charts.style import Look, empty_figure
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import StepFit, fit_steps, summarise
 
@@ -38,6 +38,7 @@ class LatencyLine(NamedTuple):
     points: tuple[LatencyPoint, ...]
     failures: tuple[Failure, ...]
     fit: StepFit | None
+    look: Look = Look()
 
 
 def latency_numbers(reports: Sequence[Report]) -> list[LatencyLine]:
@@ -46,7 +47,7 @@ def latency_numbers(reports: Sequence[Report]) -> list[LatencyLine]:
 
 
 def latency_figure(lines: list[LatencyLine]) -> go.Figure:
-    """Return the chart: dashes tell samplers apart, colours resolutions, markers the rest."""
+    """Return the chart: dashes tell samplers apart, colours sizes, if several, markers the rest."""
     drawn = [
         DrawnLine(
             line.name,
@@ -54,6 +55,7 @@ def latency_figure(lines: list[LatencyLine]) -> go.Figure:
             line.resolution,
             line.other,
             [LinePoint(p.steps, p.median_s, p.min_s, p.max_s, p.basis) for p in line.points],
+            line.look,
         )
         for line in lines
         if line.points
@@ -101,4 +103,5 @@ def _line(series: Series) -> LatencyLine:
         points=points,
         failures=series.failures(),
         fit=fit_steps(series.cells),
+        look=series.look,
     )

@@ -8,13 +8,10 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from diffusion_bench.charts.style import (
-    COLOURS,
-    DASHES,
     MARKS,
-    SYMBOLS,
-    explain_lines,
+    Look,
+    explain_series,
     is_wide,
-    keyed,
     log_ticks,
     plain,
     style_figure,
@@ -32,13 +29,14 @@ class LinePoint(NamedTuple):
 
 
 class DrawnLine(NamedTuple):
-    """A line and what tells it apart: dashes the sampler, colour the size, markers the rest."""
+    """A line, what tells it apart, and how that looks."""
 
     name: str
     sampler: str
     resolution: str
     other: str
     points: Sequence[LinePoint]
+    look: Look
 
 
 def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figure:
@@ -47,9 +45,6 @@ def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figu
     Points that were not measured whole are hollow or dotted. `unit` is said where one points.
     """
     figure = go.Figure()
-    dashes = keyed((line.sampler for line in lines), DASHES)
-    colours = keyed((line.resolution for line in lines), COLOURS)
-    symbols = keyed((line.other for line in lines), SYMBOLS)
     for line in lines:
         points = line.points
         figure.add_scatter(
@@ -63,9 +58,9 @@ def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figu
                 "thickness": 1,
             },
             mode="lines+markers",
-            line={"dash": dashes[line.sampler], "color": colours[line.resolution], "width": 2},
+            line={"dash": line.look.dash, "color": line.look.colour, "width": 2},
             marker={
-                "symbol": [symbols[line.other] + MARKS[point.basis] for point in points],
+                "symbol": [line.look.symbol + MARKS[point.basis] for point in points],
                 "size": 8,
             },
             text=[point.basis or "measured" for point in points],
@@ -74,7 +69,8 @@ def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figu
         )
     every = [point for line in lines for point in line.points]
     style_figure(figure, "steps", y_title)
-    explain_lines(figure, dashes, colours, symbols, [point.basis for point in every])
+    named = [(line.sampler, line.resolution, line.other, line.look) for line in lines]
+    explain_series(figure, named, [point.basis for point in every])
     if is_wide(point.steps for point in every):
         ticks = sorted({point.steps for point in every})
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])

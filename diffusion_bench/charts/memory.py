@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.bars import PIXELS, Bar, bars_figure
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
-from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.charts.style import Look, empty_figure
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
@@ -46,6 +46,7 @@ class MemorySeries(NamedTuple):
     peak_mib: float | None
     basis: str = ""
     is_speech: bool = False
+    look: Look = Look()
 
 
 def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) -> list[MemorySeries]:
@@ -68,6 +69,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
                 max(peaks, default=None),
                 "emulated" if any("emulated" in cell.labels for cell in series.cells) else "",
                 isinstance(series.request, VoiceRequest),
+                series.look,
             )
         )
     return found
@@ -76,7 +78,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
 def memory_figure(numbers: list[MemorySeries]) -> go.Figure:
     """Return the chart: a bar for every series with a known peak."""
     bars = [
-        Bar(item.sampler, item.resolution, item.other, item.peak_mib, basis=item.basis)
+        Bar(item.sampler, item.resolution, item.other, item.peak_mib, item.look, basis=item.basis)
         for item in numbers
         if item.peak_mib is not None
     ]

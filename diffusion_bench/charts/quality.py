@@ -10,15 +10,12 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.series import Series, basis_of, series_of
 from diffusion_bench.charts.style import (
-    COLOURS,
-    DASHES,
     MARKS,
-    SYMBOLS,
     TEXT,
+    Look,
     empty_figure,
-    explain_lines,
+    explain_series,
     is_wide,
-    keyed,
     log_ticks,
     plain,
     style_figure,
@@ -72,6 +69,7 @@ class QualitySeries(NamedTuple):
     front: str
     points: tuple[QualityPoint, ...]
     missing: tuple[tuple[int, str], ...] = ()
+    look: Look = Look()
 
 
 def quality_numbers(reports: Sequence[Report]) -> list[QualitySeries]:
@@ -86,9 +84,8 @@ def quality_numbers(reports: Sequence[Report]) -> list[QualitySeries]:
     usual = Counter(map(_kind, judged)).most_common(1)[0][0]
     alike = [quality for quality in judged if _kind(quality) == usual]
     metric = next((name for name in METRICS if 2 * _told(alike, name) >= len(alike)), LAST_METRIC)
-    places = {id(cell): str(index) for index, r in enumerate(reports) for cell in r.cells}
     found = [
-        _series(series, metric, usual, places[id(series.cells[0])])
+        _series(series, metric, usual)
         for series in series_of(reports)
         if isinstance(series.request, ImageRequest)
     ]
@@ -102,19 +99,16 @@ def quality_figure(numbers: list[QualitySeries]) -> go.Figure:
     if not drawn:
         return empty_figure("No cell with judged pictures and a measured time.")
     figure = go.Figure()
-    dashes = keyed((series.sampler for series in drawn), DASHES)
-    colours = keyed((series.resolution for series in drawn), COLOURS)
-    symbols = keyed((series.other for series in drawn), SYMBOLS)
     for series in drawn:
-        line = {"dash": dashes[series.sampler], "color": colours[series.resolution], "width": 2}
-        figure.add_scatter(**_trace(series, symbols[series.other]), line=line)
+        line = {"dash": series.look.dash, "color": series.look.colour, "width": 2}
+        figure.add_scatter(**_trace(series), line=line)
     for front in dict.fromkeys(series.front for series in drawn):
         figure.add_scatter(**_front_trace([s for s in drawn if s.front == front]))
     style_figure(figure, "seconds a picture", METRICS[drawn[0].metric][0])
     points = [point for series in drawn for point in series.points]
-    explain_lines(
-        figure, {**dashes, FRONT: FRONT_DASH}, colours, symbols, [point.basis for point in points]
-    )
+    named = [(series.sampler, series.resolution, series.other, series.look) for series in drawn]
+    bases = [point.basis for point in points]
+    explain_series(figure, named, bases, dashes={FRONT: FRONT_DASH})
     if is_wide(point.seconds for point in points):
         figure.update_xaxes(**log_ticks(point.seconds for point in points))
     if is_wide(point.value for point in points):
@@ -148,7 +142,7 @@ def _kind(quality: Quality) -> tuple[object, ...]:
     return quality.scorer, quality.scorer_digest, quality.prompts, quality.pictures
 
 
-def _series(series: Series, metric: str, usual: tuple[object, ...], report: str) -> QualitySeries:
+def _series(series: Series, metric: str, usual: tuple[object, ...]) -> QualitySeries:
     points, missing = [], []
     for cell in series.cells:
         point = _point(cell, metric, usual)
@@ -163,9 +157,10 @@ def _series(series: Series, metric: str, usual: tuple[object, ...], report: str)
         series.other,
         metric,
         str(usual[0]),
-        f"{report}, {series.resolution}",
+        f"{series.report}, {series.resolution}",
         tuple(points),
         tuple(missing),
+        series.look,
     )
 
 
@@ -198,7 +193,7 @@ def _marked(series: QualitySeries, every: Sequence[QualitySeries]) -> tuple[Qual
     return tuple(point._replace(on_front=not is_beaten(point)) for point in series.points)
 
 
-def _trace(series: QualitySeries, symbol: str) -> dict[str, Any]:
+def _trace(series: QualitySeries) -> dict[str, Any]:
     points = series.points
     return {
         "name": plain(series.name),
@@ -212,7 +207,7 @@ def _trace(series: QualitySeries, symbol: str) -> dict[str, Any]:
         },
         "mode": "lines+markers",
         "marker": {
-            "symbol": [symbol + MARKS[point.basis] for point in points],
+            "symbol": [series.look.symbol + MARKS[point.basis] for point in points],
             "size": [12 if point.on_front else 7 for point in points],
         },
         "text": [f"{point.steps} steps, n {point.n}" for point in points],

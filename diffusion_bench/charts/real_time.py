@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.lines import DrawnLine, LinePoint, lines_figure
 from diffusion_bench.charts.series import Failure, Series, basis_of, failure_rows, series_of
-from diffusion_bench.charts.style import GRID, empty_figure
+from diffusion_bench.charts.style import GRID, Look, empty_figure
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import summarise
@@ -36,6 +36,7 @@ class RealTimeLine(NamedTuple):
     other: str
     points: tuple[RealTimePoint, ...]
     failures: tuple[Failure, ...]
+    look: Look = Look()
 
 
 def real_time_numbers(reports: Sequence[Report]) -> list[RealTimeLine]:
@@ -54,6 +55,7 @@ def real_time_figure(lines: list[RealTimeLine]) -> go.Figure:
             line.resolution,
             line.other,
             [LinePoint(p.steps, p.real_time_factor, p.low, p.high, p.basis) for p in line.points],
+            line.look,
         )
         for line in lines
         if line.points
@@ -106,4 +108,5 @@ def _line(series: Series) -> RealTimeLine:
         series.other,
         tuple(points),
         series.failures(),
+        series.look,
     )

@@ -13,10 +13,12 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.held_back import HeldBack, held_back
 from diffusion_bench.charts.reached import Reached, reached
+from diffusion_bench.charts.series import series_of
 from diffusion_bench.charts.style import (
     COLOURS,
     DASHES,
-    SYMBOLS,
+    TEXT,
+    Look,
     empty_figure,
     explain_lines,
     keyed,
@@ -32,13 +34,18 @@ ROOM = 2.0  # times the outermost points: how far a roof is drawn beyond them
 
 
 class RooflinePoint(NamedTuple):
-    """A cell under the roof of its device. Without a point, `reason` says why there is none."""
+    """A cell under the roof of its device. Without a point, `reason` says why there is none.
+
+    `other` and `look` are those of its `Series`.
+    """
 
     name: str
     report: str
     point: Reached | None
     reason: str
     verdict: HeldBack
+    other: str = ""
+    look: Look = Look()
 
 
 def roofline_numbers(reports: Sequence[Report]) -> list[RooflinePoint]:
@@ -46,11 +53,16 @@ def roofline_numbers(reports: Sequence[Report]) -> list[RooflinePoint]:
     found = []
     requests = [cell.request for report in reports for cell in report.cells]
     name = name_among(requests, with_model=True)
-    for report, label in zip(reports, report_labels(reports), strict=True):
+    series = {
+        (each.report, cell.cell_id): each for each in series_of(reports) for cell in each.cells
+    }
+    for index, (report, label) in enumerate(zip(reports, report_labels(reports), strict=True)):
         for cell in report.cells:
             point, reason = reached(cell, report)
             verdict = held_back(cell, report)
-            found.append(RooflinePoint(name(cell.request), label, point, reason, verdict))
+            own = series[index, cell.cell_id]
+            told = (name(cell.request), label, point, reason, verdict, own.other, own.look)
+            found.append(RooflinePoint(*told))
     return found
 
 
@@ -61,21 +73,20 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
         reasons = list(dict.fromkeys(item.reason for item in numbers)) or ["There is no cell."]
         return empty_figure("No roofline. " + " ".join(reasons[:1]))
     figure = go.Figure()
-    reports = keyed((item.report for item, _ in points), SYMBOLS)
     colours = keyed((item.verdict.verdict for item, _ in points), COLOURS)
     intensities = [point.intensity for _, point in points]
-    roofs = {(point.limits_from, point.peak_flops, point.bandwidth) for _, point in points}
-    dashes = keyed((limits for limits, _, _ in sorted(roofs)), DASHES)
-    for limits, peak_flops, bandwidth in sorted(roofs):
+    roofs = _roofs(points)
+    dashes = keyed(roofs.values(), DASHES)
+    for (peak_flops, bandwidth, _), roof in roofs.items():
         ridge = peak_flops / bandwidth
         ends = (min([*intensities, ridge]) / ROOM, ridge, max([*intensities, ridge]) * ROOM)
         figure.add_scatter(
             x=ends,
             y=[min(peak_flops, bandwidth * end) / 1e12 for end in ends],
             mode="lines",
-            line={"dash": dashes[limits], "color": "#888", "width": 2},
+            line={"dash": dashes[roof], "color": TEXT, "width": 2},
             showlegend=False,
-            hovertemplate=f"{plain(limits)}: %{{y:.3g}} TFLOP/s",
+            hovertemplate=f"{plain(roof)}: %{{y:.3g}} TFLOP/s",
         )
     for item, point in points:
         figure.add_scatter(
@@ -83,7 +94,7 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
             y=[point.flops_a_second / 1e12],
             mode="markers",
             marker={
-                "symbol": reports[item.report],
+                "symbol": item.look.symbol,
                 "color": colours[item.verdict.verdict],
                 "size": 10,
             },
@@ -92,10 +103,29 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
             hovertemplate=f"{plain(item.name)}: %{{y:.3g}} TFLOP/s, {item.verdict.verdict}",
         )
     style_figure(figure, "FLOPs a byte", "TFLOP/s")
-    explain_lines(figure, dashes, colours, reports, [])
+    markers = {item.other: {"symbol": item.look.symbol, "color": TEXT} for item, _ in points}
+    explain_lines(figure, dashes, colours, markers, [])
     figure.update_xaxes(**_log_axis([x for line in figure.data for x in line.x or () if x]))
     figure.update_yaxes(**_log_axis([y for line in figure.data for y in line.y or () if y]))
     return figure
+
+
+def _roofs(
+    points: Sequence[tuple[RooflinePoint, Reached]],
+) -> dict[tuple[float, float, str], str]:
+    """Return a name for every roof, with its reports where others have another.
+
+    A roof is a peak, a bandwidth and whose limits they are.
+    """
+    reports: dict[tuple[float, float, str], dict[str, None]] = {}
+    for item, point in points:
+        roof = (point.peak_flops, point.bandwidth, point.limits_from)
+        reports.setdefault(roof, {})[item.report] = None
+    every = {item.report for item, _ in points}
+    return {
+        roof: roof[2] if set(own) == every else f"{roof[2]}, {' and '.join(own)}"
+        for roof, own in reports.items()
+    }
 
 
 def _log_axis(values: list[float]) -> dict[str, Any]:

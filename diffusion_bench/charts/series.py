@@ -1,10 +1,11 @@
-"""The lines of a chart: cells of all reports that differ in their steps only."""
+"""The lines of a chart: cells of all reports that differ in their steps only, and their looks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.style import COLOURS, DASHES, PATTERNS, SYMBOLS, Look, keyed
 from diffusion_bench.records import Request
 from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import Cell, Report
@@ -24,13 +25,16 @@ class Failure(NamedTuple):
 class Series(NamedTuple):
     """Cells of one report that differ in their steps only, by rising steps.
 
-    `other` names what tells the series apart beside sampler and resolution; often "".
+    `other` names what tells the series apart beside sampler and resolution; often "". `report` is
+    the place of its report among all.
     """
 
     sampler: str
     resolution: str
     other: str
     cells: tuple[Cell, ...]
+    report: int
+    look: Look = Look()
 
     @property
     def name(self) -> str:
@@ -52,26 +56,55 @@ class Series(NamedTuple):
 
 
 def series_of(reports: Sequence[Report]) -> list[Series]:
-    """Return every series of the reports, small pictures and short texts first."""
-    requests = [cell.request for report in reports for cell in report.cells]
-    other_parts = labels.other_parts(requests)
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    """Return every series of the reports, small pictures and short texts first.
+
+    What differs in the report only stays in the order of the reports: the baseline is the first.
+    """
+    settings = labels.other_parts([cell.request for report in reports for cell in report.cells])
+    groups: dict[tuple[int, str], list[Cell]] = {}
     for index, report in enumerate(reports):
         for cell in report.cells:
-            groups.setdefault((str(index), without_steps(cell)), []).append(cell)
+            groups.setdefault((index, without_steps(cell)), []).append(cell)
     names = labels.report_labels(reports)
     found = [
         Series(
             sampler=labels.sampler(cells[0].request),
             resolution=labels.size(cells[0].request),
-            other=", ".join(
-                part for part in (other_parts(cells[0].request), names[int(index)]) if part
-            ),
+            other=", ".join(filter(None, (settings(cells[0].request), names[index]))),
             cells=tuple(sorted(cells, key=lambda cell: cell.request.steps)),
+            report=index,
         )
         for (index, _), cells in groups.items()
     ]
-    return sorted(found, key=lambda item: (item.request.amount, item.sampler, item.other))
+    found.sort(key=lambda item: (settings(item.request), item.report))
+    return _with_looks(found)
+
+
+def _with_looks(found: list[Series]) -> list[Series]:
+    """Return series sorted by size and sampler, with looks that tell all of them apart.
+
+    Taken in the given order, so that the first report's marker is the first wherever it is drawn.
+    """
+    others = [item.other for item in found]
+    symbols, bar_colours = keyed(others, SYMBOLS), keyed(others, COLOURS)
+    found = sorted(found, key=lambda item: (item.request.amount, item.sampler))
+    samplers, sizes = [s.sampler for s in found], [s.resolution for s in found]
+    dashes, patterns = keyed(samplers, DASHES), keyed(samplers, PATTERNS)
+    by_size = len(set(sizes)) > 1 or len(set(others)) < 2
+    colours = keyed(sizes, COLOURS)
+    return [
+        item._replace(
+            look=Look(
+                dashes[item.sampler],
+                patterns[item.sampler],
+                symbols[item.other],
+                colours[item.resolution] if by_size else bar_colours[item.other],
+                bar_colours[item.other],
+                by_size,
+            )
+        )
+        for item in found
+    ]
 
 
 def basis_of(cell: Cell) -> str:

@@ -10,10 +10,9 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
 from diffusion_bench.charts.style import (
-    COLOURS,
+    Look,
     empty_figure,
     is_wide,
-    keyed,
     log_ticks,
     plain,
     style_figure,
@@ -46,6 +45,7 @@ class StepTimes(NamedTuple):
     name: str
     box: StepBox | None
     failures: tuple[Failure, ...]
+    look: Look = Look()
 
 
 def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
@@ -60,18 +60,18 @@ def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
             for step in sample.step_s
         ]
         box = _box(series.name, series.resolution, times) if len(times) > 1 else None
-        found.append(StepTimes(series.name, box, series.failures()))
+        found.append(StepTimes(series.name, box, series.failures(), series.look))
     return found
 
 
 def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
     """Return the chart: horizontal boxes, so that long names can be read on a phone."""
-    boxes = [item.box for item in numbers if item.box]
+    drawn = [item for item in numbers if item.box]
+    boxes = [item.box for item in drawn if item.box]
     if not boxes:
         return empty_figure("No cell with timed steps.")
     figure = go.Figure()
-    colours = keyed((box.resolution for box in boxes), COLOURS)
-    for place, box in enumerate(boxes):
+    for place, (item, box) in enumerate(zip(drawn, boxes, strict=True)):
         figure.add_box(
             y=[place],
             name=plain(box.name),
@@ -81,7 +81,7 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
             q3=[box.quartile3_ms],
             lowerfence=[box.low_whisker_ms],
             upperfence=[box.high_whisker_ms],
-            marker={"color": colours[box.resolution]},
+            marker={"color": item.look.colour},
             width=0.35,
             showlegend=False,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
@@ -28,8 +29,25 @@ MARKS = {
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 
 LEGEND_ROW = 20  # pixels
+LEGEND_LETTERS = 34  # of a line of a legend on a phone, which plotly does not wrap
+LEGEND_MARK = 8  # letters' width of a legend's mark and the gap behind it
 FIRST_BAR = "0"  # the place in a group of bars where the legend's own, empty bars may stand
 WIDE_RANGE = 10  # from this ratio of largest to smallest on, an axis is logarithmic
+
+
+class Look(NamedTuple):
+    """How a series looks in every chart of the same reports: it is chosen once for all of them.
+
+    `colour` is that of its size where `by_size`, and else that of the report and the settings, as
+    the marker is and as `bar_colour` always is.
+    """
+
+    dash: str = DASHES[0]
+    pattern: str = PATTERNS[0]
+    symbol: str = SYMBOLS[0]
+    colour: str = COLOURS[0]
+    bar_colour: str = COLOURS[0]
+    by_size: bool = True
 
 
 def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 420) -> go.Figure:
@@ -52,11 +70,38 @@ def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 42
     return figure
 
 
+def explain_series(
+    figure: go.Figure,
+    named: Iterable[tuple[str, str, str, Look]],
+    bases: Iterable[str],
+    *,
+    dashes: dict[str, str] | None = None,
+) -> None:
+    """Make the legend explain the looks of series: of each sampler, size, the rest, and the look.
+
+    `bases` and what is explained are those of `explain_lines`, `dashes` those of other lines.
+    """
+    named = list(named)
+    explain_lines(
+        figure,
+        {sampler: look.dash for sampler, _, _, look in named} | (dashes or {}),
+        {size: look.colour for _, size, _, look in named if look.by_size},
+        {
+            (other if look.by_size else f"{size}, {other}"): {
+                "symbol": look.symbol,
+                "color": TEXT if look.by_size else look.colour,
+            }
+            for _, size, other, look in named
+        },
+        bases,
+    )
+
+
 def explain_lines(
     figure: go.Figure,
     dashes: dict[str, str],
     colours: dict[str, str],
-    symbols: dict[str, str],
+    markers: dict[str, dict[str, str]],
     bases: Iterable[str],
 ) -> None:
     """Make the legend explain each look once, instead of naming every line.
@@ -67,10 +112,7 @@ def explain_lines(
     looks: list[tuple[str, dict[str, Any]]] = [
         *((name, {"line": {"dash": dash, "color": TEXT}}) for name, dash in dashes.items()),
         *((name, {"line": {"color": colour, "width": 4}}) for name, colour in colours.items()),
-        *(
-            (name, {"marker": {"symbol": symbol, "color": TEXT}})
-            for name, symbol in symbols.items()
-        ),
+        *((name, {"marker": {**marker, "size": 8}}) for name, marker in markers.items()),
         *(
             (basis, {"marker": {"symbol": SYMBOLS[0] + MARKS[basis], "color": TEXT, "size": 8}})
             for basis in dict.fromkeys(bases)
@@ -79,7 +121,7 @@ def explain_lines(
     for name, look in looks:
         if name:
             mode = "lines" if "line" in look else "markers"
-            figure.add_scatter(x=[None], y=[None], name=plain(name), mode=mode, **look)
+            figure.add_scatter(x=[None], y=[None], name=wrapped(name), mode=mode, **look)
     _make_room(figure, [name for name, _ in looks])
 
 
@@ -94,7 +136,8 @@ def explain_bars(
     ]
     for name, look in looks:
         if name:
-            figure.add_bar(x=[None], y=[None], name=plain(name), marker=look, offsetgroup=FIRST_BAR)
+            bar = {"name": wrapped(name), "marker": look, "offsetgroup": FIRST_BAR}
+            figure.add_bar(x=[None], y=[None], **bar)
     _make_room(figure, [name for name, _ in looks])
 
 
@@ -104,9 +147,27 @@ def bar_look(basis: str) -> dict[str, Any]:
 
 
 def _make_room(figure: go.Figure, names: list[str]) -> None:
-    """Add height for a legend on a phone, where about 40 characters fit a row."""
-    rows = math.ceil(sum(len(name) + 8 for name in names) / 40)
-    figure.update_layout(height=360 + LEGEND_ROW * rows, margin_b=64 + LEGEND_ROW * rows)
+    room = legend_px(names)
+    figure.update_layout(height=360 + room, margin_b=64 + room)
+
+
+def legend_px(names: Iterable[str]) -> int:
+    """Return the height of a legend on a phone, in pixels: plotly sets it in equal columns."""
+    entries = [textwrap.wrap(name, LEGEND_LETTERS, break_long_words=False) for name in names]
+    lines = [line for entry in entries for line in entry]
+    if not lines:
+        return 0
+    across = LEGEND_LETTERS + LEGEND_MARK
+    columns = max(1, across // (max(map(len, lines)) + LEGEND_MARK))
+    if columns == 1:
+        return LEGEND_ROW * len(lines)
+    rows = math.ceil(sum(map(bool, entries)) / columns)
+    return LEGEND_ROW * rows * max(map(len, entries))
+
+
+def wrapped(text: str, letters: int = LEGEND_LETTERS) -> str:
+    """Return a plain text in lines of so many letters; a longer word stays whole."""
+    return "<br>".join(map(plain, textwrap.wrap(text, letters, break_long_words=False)))
 
 
 def empty_figure(message: str) -> go.Figure:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.bars import Bar, bars_figure
 from diffusion_bench.charts.series import Failure, basis_of, failure_rows, series_of
-from diffusion_bench.charts.style import empty_figure
+from diffusion_bench.charts.style import Look, empty_figure
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.stats import summarise
@@ -40,6 +40,7 @@ class ThroughputSeries(NamedTuple):
     points: tuple[ThroughputPoint, ...]
     failures: tuple[Failure, ...]
     drawn: ThroughputPoint | None
+    look: Look = Look()
 
 
 def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
@@ -64,6 +65,7 @@ def throughput_numbers(reports: Sequence[Report]) -> list[ThroughputSeries]:
                 points,
                 series.failures(),
                 None,
+                series.look,
             )
         )
     usual = _usual_steps(found)
@@ -78,6 +80,7 @@ def throughput_figure(numbers: list[ThroughputSeries]) -> go.Figure:
             item.resolution,
             item.other,
             item.drawn.images_per_s,
+            item.look,
             f"{item.drawn.steps} steps",
             item.drawn.basis,
         )
