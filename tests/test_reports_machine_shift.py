@@ -214,6 +214,21 @@ def test_two_percent_are_not_worth_a_word() -> None:
     assert shift_words(1.06) == "the machine itself was 6 percent slower"
 
 
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (1.49, "was 49 percent slower"),
+        (1.5, "took 1.5 times as long"),
+        (2.41, "took 2.4 times as long"),
+        (12.34, "took 12.3 times as long"),
+        (1 / 1.49, "was 49 percent faster"),
+        (1 / 2.41, "was done in 0.41 times the time"),
+    ],
+)
+def test_from_half_as_much_again_on_times_are_told_and_no_percent(ratio: float, words: str) -> None:
+    assert shift_words(ratio) == f"the machine itself {words}"
+
+
 def moving_sweep(rng: random.Random, shift: float, slowed: str = "") -> Report:
     """Return 12 cells in 6 rounds of 3 calls on a machine that drifts about its shifted pace."""
     names = [(sampler, steps) for sampler in ("ddim", "ddpm") for steps in (5, 10, 15, 20, 30, 40)]

@@ -23,6 +23,7 @@ from diffusion_bench.reports.stats import totals
 
 PROBE_NOISE = 0.02  # of the pace at one visit, with 95 percent confidence: an assumption of ours
 TOLD_ABOVE = 0.02
+TIMES_FROM = 0.5  # from here on times are told: nothing is more than 100 percent slower
 
 # What a probe's pace depends on beside the machine. Where it differs, that is what is compared.
 SOFTWARE = {"torch", "cuda", "torch_threads", "flags"}
@@ -87,10 +88,18 @@ def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard
 
 
 def shift_words(ratio: float) -> str:
-    """Return "the machine itself was 6 percent faster"; "" for 2 percent or less."""
+    """Return "the machine itself was 6 percent faster"; "" for 2 percent or less.
+
+    From 50 percent on it "took 2.4 times as long".
+    """
     change = max(ratio, 1 / ratio) - 1
     if change <= TOLD_ABOVE:
         return ""
+    if change >= TIMES_FROM:
+        words = f"took {ratio:.1f} times as long"
+        if ratio < 1:
+            words = f"was done in {ratio:.2g} times the time"
+        return f"the machine itself {words}"
     way = "faster" if ratio < 1 else "slower"
     return f"the machine itself was {100 * change:.0f} percent {way}"
 
