@@ -265,3 +265,12 @@ def test_a_cap_lets_through_what_fits_and_refuses_the_rest_as_a_full_machine_wou
 def test_where_memory_cannot_be_capped_that_is_said() -> None:
     with pytest.raises(ValueError, match="memory cannot be capped on mps"):
         cap_memory("mps", 1024.0)
+
+
+def test_an_error_that_memory_is_the_cause_of_is_out_of_memory():
+    """diffusers imports lazily, and makes an error of its own of what an import raised."""
+    wrapped = RuntimeError("Failed to import diffusers.models")
+    wrapped.__cause__ = ValueError("while importing")
+    assert not is_out_of_memory(wrapped)
+    wrapped.__cause__.__cause__ = MemoryError()
+    assert is_out_of_memory(wrapped)

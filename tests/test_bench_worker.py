@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from diffusion_bench.bench.worker import (
     Measured,
     Ready,
     Repeated,
+    Worker,
 )
 from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
 from diffusion_bench.records import ImageRequest
@@ -265,3 +267,34 @@ def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash
             assert isinstance(failed, Failed)
             assert failed.status == status, failed.message
             assert ("under the cap of 4000 MiB" in failed.message) == (cap_mib is not None)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_DATA")
+def test_a_cap_that_leaves_no_room_to_load_is_out_of_memory() -> None:
+    """It is met in an import, before a model is at work."""
+    with WorkerProcess("cpu", 600.0) as worker:
+        worker.wait_ready()
+        worker.tell(ask())
+        failed = hear_until(worker, Failed, Measured)[-1]
+        assert isinstance(failed, Failed)
+        assert failed.status == "oom", failed.message
+
+
+@pytest.mark.parametrize(
+    ("is_capped", "error", "status"),
+    [
+        (True, RuntimeError("can't start new thread"), "oom"),
+        (False, RuntimeError("can't start new thread"), "failed"),
+        (True, ValueError("no such size"), "failed"),
+    ],
+)
+def test_a_thread_without_a_stack_is_out_of_memory_under_a_cap_only(
+    is_capped: bool, error: Exception, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Worker, command: Command) -> None:
+        raise error
+
+    monkeypatch.setattr(Worker, "_measure", fail)
+    events = io.StringIO()
+    Worker("cpu", events, is_capped=is_capped).obey(ask())
+    assert EVENTS.validate_json(events.getvalue()).status == status

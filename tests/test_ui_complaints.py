@@ -104,3 +104,18 @@ def test_what_says_something_in_the_pages_corner_goes_through_the_queue(tmp_path
     names = {each.name for each in saying}
     assert {"on_generate", "on_again", "on_go_on", "on_save", "on_vector", "on_speak"} <= names
     assert [each.name for each in saying if not each.queue] == []
+
+
+def test_no_number_is_refused_by_the_page_in_words_that_name_no_field(tmp_path):
+    """Gradio refuses what is out of a field's bounds before a handler hears of it."""
+    with served(reports=tmp_path) as page:
+        numbers = [each for each in page.blocks.values() if isinstance(each, gr.Number)]
+        bounded = [
+            each.elem_id
+            for each in numbers
+            if each.maximum is not None
+            and str(each.elem_id).startswith(("t2i-", "voice-", "look-"))
+        ]
+
+    assert len(numbers) > 15
+    assert bounded == []

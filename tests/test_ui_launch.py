@@ -11,8 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio import networking
 from ui_server import LIMIT_S, served, status_of
 
+from diffusion_bench.ui import self_check
 from diffusion_bench.ui.launch import (
     ended_as_by_ctrl_c,
     free_port,
@@ -172,3 +174,35 @@ def test_a_signal_that_is_ignored_stays_so():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_machine_too_busy_to_answer_itself_in_three_seconds_serves_all_the_same(
+    tmp_path, monkeypatch
+):
+    answers, asked = networking.url_ok, []
+
+    def busy_at_first(url):
+        asked.append(url)
+        return len(asked) > 2 and answers(url)
+
+    monkeypatch.setattr(networking, "url_ok", busy_at_first)
+    with served(reports=tmp_path) as page:
+        assert status_of(page.local_url) == 200
+
+    assert len(asked) == 3
+    assert networking.url_ok is busy_at_first
+
+
+def test_a_server_that_never_answers_is_told_of_without_advice_to_make_it_public(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)
+    monkeypatch.setattr(self_check, "ANSWER_S", 0.0)
+
+    with (
+        pytest.raises(RuntimeError, match=r"did not answer at http://.*NO_PROXY") as error,
+        served(reports=tmp_path),
+    ):
+        pass
+
+    assert "share" not in str(error.value)

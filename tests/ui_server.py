@@ -96,9 +96,11 @@ def served(**options: Any) -> Iterator[Any]:
     with ExitStack() as stack:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
-            page = stack.enter_context(serving(device="cpu", **options))
-            asyncio.set_event_loop(None)
-            gc.collect()
+            try:
+                page = stack.enter_context(serving(device="cpu", **options))
+            finally:
+                asyncio.set_event_loop(None)
+                gc.collect()
         yield page
 
 

@@ -161,8 +161,13 @@ def asked_mib(message: str) -> float | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means that memory ran out, on a GPU or on the host."""
+    """Return whether an error means that memory ran out, on a GPU or on the host.
+
+    So does one that was raised because of such an error, as by a library that imports lazily.
+    """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     text = str(error).lower()
-    return any(words in text for words in OUT_OF_MEMORY)
+    if any(words in text for words in OUT_OF_MEMORY):
+        return True
+    return error.__cause__ is not None and is_out_of_memory(error.__cause__)

@@ -75,6 +75,8 @@ def _settings(request: ImageRequest) -> list[tuple[str, Any]]:
     ]
     if request.image is not None:
         settings.append(("Denoising strength", request.strength))
+    if request.mask is not None:
+        settings.append(("Mask", "only its white part is drawn anew"))
     if request.variation_seed is not None:
         settings.append(("Variation seed", request.variation_seed))
         settings.append(("Variation seed strength", request.variation_strength))

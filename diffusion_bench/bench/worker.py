@@ -153,6 +153,7 @@ class Worker:
         several = ModelDevice.parse(device).is_several
         self._probed_device = None if is_capped or several else device
         self._backend: ImageBackend | VoiceBackend | None = None
+        self._is_capped = is_capped
 
     def obey(self, command: Command) -> None:
         """Measure one cell and say what came of it."""
@@ -163,7 +164,7 @@ class Worker:
         except (RuntimeError, ValueError, MemoryError, OSError) as error:
             message = (str(error).strip() or type(error).__name__)[:4000]
             failure = Failed(
-                status="oom" if is_out_of_memory(error) else "failed",
+                status="oom" if is_out_of_memory(error) or self._has_no_stack(error) else "failed",
                 message=message,
                 stage=self._stage(),
                 asked_mib=asked_mib(message),
@@ -173,6 +174,10 @@ class Worker:
         _send(self._events, measured)
         if measured.judging:
             _send(self._events, self._judge(command, len(measured.measurement.timed)))
+
+    def _has_no_stack(self, error: Exception) -> bool:
+        """Return whether a thread found no memory for its stack, which is all a cap can mean."""
+        return self._is_capped and "can't start new thread" in str(error)
 
     def _stage(self) -> Stage | VoiceStage:
         return self._backend.stage if self._backend is not None else "load"

@@ -106,11 +106,15 @@ class WorkerProcess:
         kills = _oom_kills()
         for_memory = code in KILLED and kills is not None and kills != self._oom_kills_before
         aborted = self._memory_cap_mib is not None and code == -signal.SIGABRT
+        # Python's own, where no model was at work: an import under a cap, as a rule.
+        raised = code > 0 and self._last_line().startswith("MemoryError")
+        cap = "" if self._memory_cap_mib is None else f"the cap of {self._memory_cap_mib:.0f} MiB"
         if for_memory:
             how = "was killed by the system for want of memory"
         elif aborted:
-            cap = f"the cap of {self._memory_cap_mib:.0f} MiB"
             how = f"aborted under {cap}, as native code does that finds no memory"
+        elif raised:
+            how = f"found no memory{f' under {cap}' if cap else ''} before the model was at work"
         elif code in KILLED:
             how = "was killed from outside; the system counts no kill for want of memory"
             if kills is None:
@@ -118,7 +122,7 @@ class WorkerProcess:
         else:
             how = f"crashed with signal {-code}" if code < 0 else f"ended with code {code}"
         return Failed(
-            status="oom" if for_memory or aborted else "crashed",
+            status="oom" if for_memory or aborted or raised else "crashed",
             message=f"the worker {how}. {self.last_words()}",
         )
 
@@ -134,10 +138,11 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """Return the last line the worker printed that is not blank, or that it printed none."""
-        for line in reversed(self._last_words):
-            if line.strip():
-                return f"Its last words: {line.strip():.500}"
-        return "It printed nothing."
+        line = self._last_line()
+        return f"Its last words: {line:.500}" if line else "It printed nothing."
+
+    def _last_line(self) -> str:
+        return next((line.strip() for line in reversed(self._last_words) if line.strip()), "")
 
     def _drain_events(self) -> None:
         assert self._process.stdout is not None

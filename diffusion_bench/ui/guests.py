@@ -18,5 +18,5 @@ def check_most(request: Record, most: Mapping[str, int]) -> None:
     for name, limit in most.items():
         if getattr(request, name) > limit:
             raise ValueError(
-                f"{name} {getattr(request, name)} is too much for a shared app: {limit}"
+                f"{name} {getattr(request, name)} is too much for a shared app; the most is {limit}"
             )

@@ -15,7 +15,7 @@ from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.looking import Looking, LookView
-from diffusion_bench.ui.looks import LOOKS, MOST_STEPS
+from diffusion_bench.ui.looks import LOOKS
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_fields import examples_for
 from diffusion_bench.ui.speaking import Speaking
@@ -40,9 +40,9 @@ WORDS = {
     "denoising": "From noise, step by step, to a picture. At each step the network says what noise "
     "it sees in $x_t$, and so which picture $x_0$ under it; the sampler goes a little way there. "
     "DDIM (Song et al. 2021, eq. 12) adds no noise at $\\eta = 0$ and may take large steps; DDPM "
-    "(Ho et al. 2020, algorithm 2) adds fresh noise at each.",
+    "(Ho et al. 2020, algorithm 2) adds fresh noise at each but the last.",
     "unet": "The network that denoises: down to lower resolutions, where it sees the whole, and up "
-    "again, with skips across that carry where things are (Ronneberger et al. 2015). Attention "
+    "again, with skips across that carry detail (Ronneberger et al. 2015). Attention "
     "layers read the prompt.",
     "guidance": "Classifier-free guidance: $\\hat\\epsilon = \\epsilon(x_t) + s\\,"
     "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022). At $s = 1$ it is "
@@ -121,19 +121,13 @@ def _fields(*, shared: bool) -> Fields:
                 STEPS,
                 label="Steps",
                 precision=0,
-                minimum=1,
-                maximum=MOST_STEPS,
                 min_width=110,
                 elem_id="look-steps",
             ),
-            "seed": gr.Number(
-                0, label="Seed", precision=0, minimum=0, min_width=110, elem_id="look-seed"
-            ),
+            "seed": gr.Number(0, label="Seed", precision=0, min_width=110, elem_id="look-seed"),
             "guidance_scale": gr.Number(
                 find_model(BUNDLED_MODEL).guidance_scale,
                 label="Guidance",
-                minimum=0,
-                maximum=50,
                 step=0.5,
                 min_width=110,
                 elem_id="look-guidance",
@@ -182,14 +176,10 @@ def _speech_fields(*, shared: bool) -> Fields:
             STEPS,
             label="Steps",
             precision=0,
-            minimum=1,
-            maximum=MOST_STEPS,
             min_width=110,
             elem_id="look-speech-steps",
         )
-        seed = gr.Number(
-            0, label="Seed", precision=0, minimum=0, min_width=110, elem_id="look-speech-seed"
-        )
+        seed = gr.Number(0, label="Seed", precision=0, min_width=110, elem_id="look-speech-seed")
     return {"text": text, "voice": voice, "steps": steps, "seed": seed}
 
 

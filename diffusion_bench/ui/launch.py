@@ -101,10 +101,15 @@ def serving(
     folder = reports or Path(os.environ.get(REPORTS_VARIABLE) or "reports")
     with ExitStack() as stack:
         page = _build(stack, device=device, reports=folder, shared=shared)
+        stack.callback(_close, page)  # also where it starts and does not answer
         _start(page, host=host, port=port, share=share, login=login, shared=shared)
-        stack.callback(page.close, verbose=False)
         _announce(page, host=host, share=share, login=login)
         yield page
+
+
+def _close(page: gr.Blocks) -> None:
+    if page.is_running:
+        page.close(verbose=False)
 
 
 def parse_auth(auth: str | None) -> tuple[str, str] | None:
@@ -203,6 +208,7 @@ def _start(
     login: tuple[str, str] | None,
     shared: bool,
 ) -> None:
+    from diffusion_bench.ui.self_check import launch_page
     from diffusion_bench.ui.style import HEAD, make_theme
 
     # Not `api_open`: it would let callers pass by the queue.
@@ -219,7 +225,8 @@ def _start(
     }
     # Gradio explains a missing tunnel in a paragraph, and prints it whatever `quiet` is.
     with contextlib.redirect_stdout(said):
-        page.launch(
+        launch_page(
+            page,
             server_name=host,
             server_port=port,
             share=share,

@@ -124,8 +124,8 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
     courses = denoising_numbers(progress)
     return Found(
         words="Both begin with the same noise. DDIM adds none on its way, so its picture follows "
-        "from the first noise alone; DDPM adds fresh noise at every step, so other noise gives "
-        "another picture, and it needs more steps to take it out again.",
+        "from the first noise alone; DDPM adds fresh noise at every step but the last, so other "
+        "noise gives another picture, and it needs more steps to take it out again.",
         rows=rows,
         chart=Chart(denoising_figure(courses), to_table(*denoising_table(courses))),
         frames=frames,
@@ -151,7 +151,7 @@ def look_at_unet(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -
     return Found(
         words=f"{seen.parameters / 1e6:.1f} million parameters. The maps are what each block hands "
         f"on at timestep {seen.timestep}, white where it is most active. The way down sees "
-        "more of the picture at once and loses where things are; skips carry that across.",
+        "more of the picture at once and loses its detail; skips carry that across.",
         rows={
             MAPS: [
                 (block.activity, f"{block.name}, {block.rows}x{block.columns}")
@@ -180,8 +180,9 @@ def look_at_guidance(backend: ImageBackend, request: ImageRequest, viewer: Viewe
     numbers = guidance_numbers(pictures)
     return Found(
         words="At each step the network is asked twice, with the prompt and without, and the "
-        "answer is pushed on from the one past the other: more of what the prompt says, less "
-        "variety, and at high scales colours that burn. At 1 or less it is asked once.",
+        "answer is pushed on from the one past the other: more of what the prompt says, and at "
+        "high scales colours and shapes that no training picture had. At 1 or less it is asked "
+        f"once. The x_0 are those of guidance {own.guidance_scale:g}.",
         rows=rows,
         chart=Chart(guidance_figure(numbers), to_table(*guidance_table(numbers))),
     )

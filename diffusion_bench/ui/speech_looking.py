@@ -130,8 +130,9 @@ def look_at_speech(
     return Found(
         words="Text and voice alone give the plan: which sound when, how high, how loud. It is "
         "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
-        "the residual: harmonics of the voice, and breath. The vocoder makes sound of both. "
-        "DDIM's residual follows from its first noise, DDPM's from fresh noise at every step too.",
+        "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
+        "both. DDIM's residual follows from its first noise, DDPM's from fresh noise at every "
+        "step but the last too.",
         rows=rows,
         chart=Chart(
             denoising_figure(courses, "residual"), to_table(*denoising_table(courses, "residual"))

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from diffusion_bench.backends.samplers import TITLES
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
 from diffusion_bench.backends.voice.describe import describe
@@ -59,7 +60,7 @@ def voice_fields(*, shared: bool) -> Fields:
     """Lay out whose voice it is to be."""
     fields: Fields = {
         "recording": gr.Audio(
-            label="A recording of the voice (3 to 15 s, one person, no music)",
+            label="A recording of the voice (one person, no music)",
             sources=["upload", "microphone"],
             type="filepath",
             buttons=[],
@@ -139,7 +140,7 @@ def model_fields(*, shared: bool) -> Fields:
     }
     with gr.Row():
         fields["sampler"] = gr.Dropdown(
-            list(usual.samplers),
+            sampler_choices(usual),
             value=usual.samplers[0],
             label="Sampler",
             min_width=90,
@@ -149,8 +150,6 @@ def model_fields(*, shared: bool) -> Fields:
             usual.steps,
             label="Steps",
             precision=0,
-            minimum=1,
-            maximum=1000,
             min_width=90,
             elem_id="voice-steps",
         )
@@ -158,8 +157,6 @@ def model_fields(*, shared: bool) -> Fields:
             1,
             label="Candidates",
             precision=0,
-            minimum=1,
-            maximum=16,
             min_width=90,
             elem_id="voice-batch",
         )
@@ -169,7 +166,6 @@ def model_fields(*, shared: bool) -> Fields:
             label="Seed",
             info="-1 picks one.",
             precision=0,
-            minimum=-1,
             min_width=90,
             elem_id="voice-seed",
         )
@@ -177,6 +173,11 @@ def model_fields(*, shared: bool) -> Fields:
             0.5, 2, 1, step=0.05, label="Speed", min_width=240, elem_id="voice-speed"
         )
     return fields | _rare_fields(usual, shared=shared)
+
+
+def sampler_choices(entry: VoiceEntry) -> list[tuple[str, str]]:
+    """Return what each sampler of a model is called on the page, and its name."""
+    return [(TITLES[name], name) for name in entry.samplers]
 
 
 def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
@@ -195,8 +196,6 @@ def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
                 usual.guidance_scale,
                 label="Guidance",
                 info="1 or less: off; above, every step runs the network twice.",
-                minimum=0,
-                maximum=50,
                 step=0.1,
                 elem_id="voice-guidance",
             ),
@@ -243,7 +242,7 @@ def for_model(entry: VoiceEntry) -> Fields:
     return {
         "about": about(entry),
         "sampler": gr.update(
-            choices=list(entry.samplers), value=entry.samplers[0], interactive=diffuses
+            choices=sampler_choices(entry), value=entry.samplers[0], interactive=diffuses
         ),
         "steps": entry.steps,
         "speed": gr.update(value=1, interactive=entry.has_speed),

@@ -14,6 +14,7 @@ from diffusion_bench.backends.inside.viewer import NOBODY, Viewer
 from diffusion_bench.records import ImageRequest
 
 MOST_FRAMES = 10  # that are shown of a film: each is decoded twice
+RESOLUTION = 1e-6  # of fp32 latents, about: what is less than that is rounding
 
 
 class Progress(NamedTuple):
@@ -21,7 +22,7 @@ class Progress(NamedTuple):
 
     `signal` and `noise` are the factors of x_t, √ᾱ and √(1-ᾱ); `to_final` is how far the x_0 that
     the network sees is from the picture's still, and `added_noise` what was put in anew, both as a
-    root mean square of latents.
+    root mean square of latents; what is less than fp32 can tell is 0.
     """
 
     step: int
@@ -88,11 +89,16 @@ def progress_of(steps: Sequence[SeenStep]) -> tuple[Progress, ...]:
             timestep=step.timestep,
             signal=step.signal,
             noise=step.noise,
-            to_final=rms(step.clean - final),
-            added_noise=added_noise(step),
+            to_final=told(rms(step.clean - final)),
+            added_noise=told(added_noise(step)),
         )
         for step in steps
     )
+
+
+def told(value: float) -> float:
+    """Return a root mean square, 0 where it is rounding."""
+    return value if value >= RESOLUTION else 0.0
 
 
 def added_noise(step: SeenStep) -> float:
