@@ -28,6 +28,7 @@ MARKS = {
 }
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 
+TITLE_LETTERS = 33  # of a line of an axis title: of 8 pixels each, and a panel of 272 pixels
 LEGEND_ROW = 20  # pixels
 LEGEND_LETTERS = 34  # of a line of a legend on a phone, which plotly does not wrap
 LEGEND_MARK = 8  # letters' width of a legend's mark and the gap behind it
@@ -51,7 +52,10 @@ class Look(NamedTuple):
 
 
 def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 420) -> go.Figure:
-    """Give a figure the shared look; titles of the axes carry the units. Returns it."""
+    """Give a figure the shared look; titles of the axes carry the units. Returns it.
+
+    A title too long for its axis has what is in brackets on a line of its own.
+    """
     figure.update_layout(
         template="none",
         paper_bgcolor=CLEAR,
@@ -65,9 +69,13 @@ def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 42
         hoverlabel={"namelength": -1},
     )
     axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True}
-    figure.update_xaxes(title_text=x_title, **axis)
-    figure.update_yaxes(title_text=y_title, **axis)
+    figure.update_xaxes(title_text=_two_lines(x_title), **axis)
+    figure.update_yaxes(title_text=_two_lines(y_title), **axis)
     return figure
+
+
+def _two_lines(title: str) -> str:
+    return title if len(title) <= TITLE_LETTERS else title.replace(" (", "<br>(", 1)
 
 
 def explain_series(
