@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
+from diffusion_bench.bench.sweep_faults import explain_sweep
 from diffusion_bench.records import (
     DevicesPlan,
     ImageRequest,
@@ -19,7 +20,6 @@ from diffusion_bench.records import (
     Record,
     Request,
     VoiceRequest,
-    explain,
 )
 from diffusion_bench.reports.privacy import short_plan, without_home
 from diffusion_bench.reports.schema import Plan, StopRule
@@ -211,7 +211,7 @@ def parse_sweep(text: str, source: str = "sweep") -> Sweep:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{source}: {explain(error)}") from None
+        raise ValueError(f"{source}: {explain_sweep(error, Sweep)}") from None
     except RecursionError:
         raise ValueError(f"{source}: nested too deeply") from None
     except ValueError as error:  # too many cells, or an integer longer than Python converts

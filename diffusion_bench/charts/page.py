@@ -30,7 +30,7 @@ from diffusion_bench.charts.throughput import (
     throughput_numbers,
     throughput_table,
 )
-from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, trace_table
 from diffusion_bench.records import Finding
 from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.doctor import examine_report
@@ -140,6 +140,7 @@ def _traces(reports: Sequence[Report]) -> list[Section]:
         caption = f"No stages are shown: {why}." if why else "Stages lie as bands under the curves."
         if read := readings_of(cell):
             caption = f"The readings are of {read}. {caption}"
+        caption = " ".join(filter(None, (caption, absences(panels))))
         table = trace_table(panels, cut_trace(cell, report.header))
         sections.append(
             Section(f"trace-{number}", title, caption, trace_figure(panels, spans), table)

@@ -29,6 +29,7 @@ MARKS = {
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
 
 TITLE_LETTERS = 33  # of a line of an axis title: of 8 pixels each, and a panel of 272 pixels
+MESSAGE_LETTERS = 44  # of a line of a message instead of a figure, on a phone
 LEGEND_ROW = 20  # pixels
 LEGEND_LETTERS = 34  # of a line of a legend on a phone, which plotly does not wrap
 LEGEND_MARK = 8  # letters' width of a legend's mark and the gap behind it
@@ -187,7 +188,7 @@ def empty_figure(message: str) -> go.Figure:
     # The paper is what the margins leave: unequal ones put its middle beside the figure's.
     figure.update_layout(margin={"l": 16, "r": 16, "t": 16, "b": 16}, showlegend=False)
     figure.add_annotation(
-        text=plain(message),
+        text=wrapped(message, MESSAGE_LETTERS),
         showarrow=False,
         x=0.5,
         y=0.5,

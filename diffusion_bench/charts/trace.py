@@ -6,20 +6,29 @@ the whole and for each stage and step.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from diffusion_bench.charts.style import COLOURS, empty_figure, plain, style_figure
+from diffusion_bench.charts.style import (
+    COLOURS,
+    empty_figure,
+    legend_px,
+    plain,
+    style_figure,
+    wrapped,
+)
 from diffusion_bench.records import GpuTrace, Trace
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.stage_readings import STAGES, Cut, Seen, Span
 
-WRAP_AT = 40  # characters of a line in the annotation
-LEGEND_PX = 30
+WRAP_AT = 40  # characters of a line in the note, for a phone
+PANEL_PX = 130  # of a curve and the title over it
+TOP_PX = 24
+TICKS_PX = 40  # below the last panel
+NOTE_ROW_PX = 18
 BANDS: dict[str, str] = {name: COLOURS[-1 - place] for place, name in enumerate(STAGES)}
 BAND_OPACITY = 0.22  # a curve in any colour stays readable on it, on a dark page and a light one
 
@@ -74,11 +83,12 @@ def trace_numbers(cell: Cell) -> list[TracePanel]:
 def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Figure:
     """Return the panels that have lines, stacked over one time axis; the others are named below.
 
+    Why they have none stands in the table, and where the page has room: see `absences`.
     `spans` are the stages to be shown as bands, see `reports.stage_readings.stage_spans`.
     """
     drawn = [panel for panel in panels if panel.lines]
     if not drawn:
-        return empty_figure("No hardware trace. " + _absences(panels))
+        return empty_figure("No hardware trace. " + absences(panels))
     figure = make_subplots(
         rows=len(drawn),
         cols=1,
@@ -101,12 +111,26 @@ def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Fig
                 showlegend=len(panel.lines) > 1,
                 hovertemplate=f"%{{x:.2f}} s: %{{y:.4g}} {panel.unit}",
             )
-    style_figure(figure, "", "", height=80 + 130 * len(drawn))
+    style_figure(figure, "", "")
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(ticksuffix=" s")
-    _annotate(figure, _absences(panels))
     _add_bands(figure, spans)
+    missing = [panel.title for panel in panels if not panel.lines]
+    rows = _annotate(figure, f"No {', '.join(missing)}: see the table." if missing else "")
+    named = [line.name for line in figure.data if line.showlegend is not False]
+    below = TICKS_PX + NOTE_ROW_PX * rows + legend_px(named)
+    height = TOP_PX + PANEL_PX * len(drawn) + below
+    figure.update_layout(height=height, margin={"t": TOP_PX, "b": below})
     return figure
+
+
+def absences(panels: list[TracePanel]) -> str:
+    """Return which panels have no line, and why, by reason; "" where all have."""
+    reasons: dict[str, list[str]] = {}
+    for panel in panels:
+        if not panel.lines:
+            reasons.setdefault(panel.missing, []).append(panel.title)
+    return " ".join(f"No {', '.join(titles)}: {why}." for why, titles in reasons.items())
 
 
 def _add_bands(figure: go.Figure, spans: Sequence[Span]) -> None:
@@ -132,9 +156,6 @@ def _add_bands(figure: go.Figure, spans: Sequence[Span]) -> None:
     for name in dict.fromkeys(span.name for span in known):
         look = {"symbol": "square", "size": 12, "color": BANDS[name], "opacity": 2 * BAND_OPACITY}
         figure.add_scatter(x=[None], y=[None], name=name, mode="markers", marker=look)
-    if known:
-        margin = (figure.layout.margin.b or 56) + LEGEND_PX
-        figure.update_layout(margin={"b": margin}, height=figure.layout.height + LEGEND_PX)
 
 
 def trace_table(
@@ -215,33 +236,21 @@ def _gpu_name(gpu: GpuTrace) -> str:
     return f"GPU {gpu.index} {gpu.name or ''}".strip()
 
 
-def _absences(panels: list[TracePanel]) -> str:
-    """Return which panels are missing, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for panel in panels:
-        if not panel.lines:
-            reasons.setdefault(panel.missing, []).append(panel.title)
-    return " ".join(f"No {', '.join(titles)}: {why}." for why, titles in reasons.items())
-
-
-def _annotate(figure: go.Figure, text: str) -> None:
-    """Put a text below the last panel, where no line can cross it."""
-    if text:
-        figure.add_annotation(
-            text="<br>".join(plain(part) for part in _wrapped(text)),
-            showarrow=False,
-            align="left",
-            xref="paper",
-            yref="paper",
-            x=0,
-            y=0,
-            yshift=-28,
-            yanchor="top",
-            xanchor="left",
-        )
-        figure.update_layout(margin={"b": 40 + 18 * len(_wrapped(text))})
-
-
-def _wrapped(text: str) -> list[str]:
-    """Return lines that fit a phone: plotly does not wrap."""
-    return textwrap.wrap(text, WRAP_AT)
+def _annotate(figure: go.Figure, text: str) -> int:
+    """Put a text below the last panel, where no line can cross it; return its rows."""
+    if not text:
+        return 0
+    note = wrapped(text, WRAP_AT)
+    figure.add_annotation(
+        text=note,
+        showarrow=False,
+        align="left",
+        xref="paper",
+        yref="paper",
+        x=0,
+        y=0,
+        yshift=-28,
+        yanchor="top",
+        xanchor="left",
+    )
+    return note.count("<br>") + 1

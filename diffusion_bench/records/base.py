@@ -79,11 +79,15 @@ def named_fields(record: Record, first: Collection[str]) -> dict[str, Any]:
 
 
 class Complaint(NamedTuple):
-    """What is wrong with a value: pydantic's name of the fault, where, and what in words."""
+    """What is wrong with a value: pydantic's name of the fault, where, and what in words.
+
+    `given` is the value in words, as they end with it, empty where it says nothing.
+    """
 
     kind: str
     place: tuple[int | str, ...]
     what: str
+    given: str = ""
 
 
 def complaints_of(error: ValidationError) -> list[Complaint]:
@@ -102,7 +106,7 @@ def complaints_of(error: ValidationError) -> list[Complaint]:
         told = item["type"] in ("missing", "value_error")
         given = "" if told else f" (got {item['input']!r:.80})"
         what = item["msg"].removeprefix("Value error, ")
-        found.append(Complaint(item["type"], item["loc"], f"{what}{given}"))
+        found.append(Complaint(item["type"], item["loc"], f"{what}{given}", given))
     return found
 
 
