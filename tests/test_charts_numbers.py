@@ -7,6 +7,7 @@ from fakes import NO_GPU, make_cell, make_report, make_sweep_cells, make_trace
 
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
+from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.real_time import RealTimeLine, RealTimePoint, real_time_figure
 from diffusion_bench.charts.step_times import (
     step_times_figure,
@@ -18,8 +19,9 @@ from diffusion_bench.charts.throughput import (
     throughput_numbers,
     throughput_table,
 )
-from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
+from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, trace_table
 from diffusion_bench.records import BUNDLED_SIDE, VoiceRequest
+from diffusion_bench.reports.stage_readings import stage_spans
 
 OOM = make_cell(steps=50, status="oom", message="no room")
 CHARTS = {
@@ -210,7 +212,30 @@ def test_a_trace_without_a_gpu_has_host_panels_and_the_reason_for_the_others():
     figure = trace_figure(panels)
     notes = " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations)
     assert len(figure.data) == 2
-    assert f"No GPU, GPU power, GPU memory, GPU temperature: {NO_GPU}." in notes
+    assert "No GPU, GPU power, GPU memory, GPU temperature: see the table." in notes
+    assert absences(panels) == f"No GPU, GPU power, GPU memory, GPU temperature: {NO_GPU}."
+    assert [row[-1] for row in trace_table(panels)[1]] == ["", "", *[NO_GPU] * 4]
+
+
+def test_a_long_reason_takes_no_room_from_the_curves_and_stands_on_the_page():
+    long = "no driver here; start it with NVIDIA_DRIVER_CAPABILITIES=compute,utility " * 6
+    trace = make_trace().model_copy(update={"no_gpu": long.strip()})
+    cells = [make_cell(trace=each) for each in (trace, make_trace(), make_trace(gpu="NVIDIA L4"))]
+    inside = []
+    for cell in cells:
+        figure = trace_figure(panels := trace_numbers(cell), stage_spans(cell)[0])
+        margin = figure.layout.margin
+        rows = sum(1 for panel in panels if panel.lines)
+        inside.append((figure.layout.height - margin.t - margin.b) / rows)
+    assert min(inside) == max(inside) >= 130
+    assert long.strip() in to_html([make_report(cells[0])])
+
+
+def test_the_note_below_a_trace_does_not_break_words():
+    panels = trace_numbers(make_cell(trace=make_trace()))
+    word = "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    named = [panel._replace(title=word) if not panel.lines else panel for panel in panels]
+    assert word in trace_figure(named).layout.annotations[-1].text
 
 
 def test_a_trace_with_a_gpu_has_every_panel_with_its_unit_and_keeps_gaps():

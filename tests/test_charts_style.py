@@ -23,3 +23,12 @@ def test_a_long_name_in_a_legend_is_broken_between_words_and_has_room() -> None:
     assert legend_px([]) == legend_px([""]) == 0
     assert legend_px(["ddim", "ddpm", "a.jsonl", ""]) == 2 * LEGEND_ROW  # in two columns
     assert legend_px([name, "ddim"]) == 3 * LEGEND_ROW  # in one: of 2 lines and of 1
+
+
+def test_a_long_message_is_broken_between_words_and_the_figure_has_room_for_it() -> None:
+    word = "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    figure = empty_figure(f"No driver library in this container: {word}. " + "why not " * 60)
+    lines = figure.layout.annotations[0].text.split("<br>")
+    assert f"{word}." in lines
+    assert max(len(line) for line in lines if word not in line) <= 44
+    assert figure.layout.height >= 20 * len(lines) + 32

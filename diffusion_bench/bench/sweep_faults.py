@@ -42,11 +42,11 @@ def _said(one: Complaint, kind: type[BaseModel]) -> str:
 
 def _place(one: Complaint) -> str:
     """Return where a fault is; the values of a list are counted from 1."""
-    words = ""
+    words, counted = "", False
     for part in one.place:
         if isinstance(part, int):
-            words += f", value {part + 1}"
-        else:
+            words, counted = f"{words}, value {part + 1}", True
+        elif not counted:  # behind a value pydantic names the kinds that it might have been
             words += f".{part}" if words else part
     return words
 

@@ -182,13 +182,15 @@ def wrapped(text: str, letters: int = LEGEND_LETTERS) -> str:
 def empty_figure(message: str) -> go.Figure:
     """Return a figure that says why there is nothing to see."""
     figure = go.Figure()
-    style_figure(figure, "", "", height=160)
+    text = wrapped(message, MESSAGE_LETTERS)
+    rows = text.count("<br>") + 1
+    style_figure(figure, "", "", height=max(160, 64 + LEGEND_ROW * rows))
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     # The paper is what the margins leave: unequal ones put its middle beside the figure's.
     figure.update_layout(margin={"l": 16, "r": 16, "t": 16, "b": 16}, showlegend=False)
     figure.add_annotation(
-        text=wrapped(message, MESSAGE_LETTERS),
+        text=text,
         showarrow=False,
         x=0.5,
         y=0.5,
