@@ -228,7 +228,7 @@ def test_a_long_reason_takes_no_room_from_the_curves_and_stands_on_the_page():
         rows = sum(1 for panel in panels if panel.lines)
         inside.append((figure.layout.height - margin.t - margin.b) / rows)
     assert min(inside) == max(inside) >= 130
-    assert long.strip() in to_html([make_report(cells[0])])
+    assert absences(trace_numbers(cells[0])) in to_html([make_report(cells[0])])
 
 
 def test_the_note_below_a_trace_does_not_break_words():
