@@ -110,7 +110,7 @@ MISTAKES = [
     (["generate", "a cat", "--out", "none/cat.png"], "there is no folder none"),
     (["sweep", "none.toml"], "cannot read none.toml: No such file"),
     (["sweep", "no\nne.toml"], "cannot read no ne.toml: No such file"),
-    (["sweep", "bad.toml"], "bad.toml: axes.steps: Tuple should have at least 1 item"),
+    (["sweep", "bad.toml"], "bad.toml: axes.steps is an empty list; it needs a value"),
     (["sweep", "text.txt"], "text.txt is not TOML"),
     (["compare"], "Missing argument"),
     (["compare", "none.jsonl"], "none.jsonl: no such file"),

@@ -14,7 +14,7 @@ from diffusion_bench.ui.giving_up import Cancel
 
 BUTTONS = {
     *("t2i-cancel", "t2i-compare-cancel", "voice-cancel", "bench-cancel"),
-    *(f"look-{name}-cancel" for name in ("noising", "denoising", "unet", "guidance")),
+    *(f"look-{name}-cancel" for name in ("noising", "denoising", "unet", "guidance", "speech")),
 }
 
 

@@ -550,7 +550,7 @@ def test_speech_that_has_waited_long_is_not_lost_and_can_be_chosen_later(make_sp
         """Let what is there grow old, and another click look for what is too old."""
         for folder in outbox.iterdir():
             os.utime(folder, (time.time() - seconds,) * 2)
-        speaking._outbox.place("of-another-click.csv", "")
+        speaking.outbox.place("of-another-click.csv", "")
 
     speaking = make_speaking()
     with busy_device():
