@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffusion_bench.records import Record, Request
+from diffusion_bench.reports.between_visits import visit_medians, with_visits
 from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_card, report_labels
 from diffusion_bench.reports.machine_shift import (
@@ -183,7 +184,9 @@ def _moved(shift: MachineShift | None, foreign: str) -> list[str]:
 
 def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio | None:
     if not any(figure.extrapolated for figure in figures):
-        return ratio_of_samples(totals(pair[0]), totals(pair[1]))
+        times = [totals(cell) for cell in pair]
+        medians = [visit_medians(cell, own) for cell, own in zip(pair, times, strict=True)]
+        return with_visits(ratio_of_samples(times[0], times[1]), medians[0], medians[1])
     bounds = [
         (found.interval_s.low, found.median_s, found.interval_s.high)
         for found in figures

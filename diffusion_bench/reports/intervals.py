@@ -12,11 +12,16 @@ NORMAL_Z = 1.959964  # of a normal distribution, 95 percent lie within so many d
 MAX_MISSES = 20  # one in 20 is 95 percent confidence
 MIN_SAMPLES_FOR_INTERVAL = 5  # their whole range covers the median with 93.75 percent
 
-# Student's t at 97.5 percent by degrees of freedom; between two rows the smaller count is taken,
-# which errs towards a wider interval. Any table of the distribution has them.
+# Student's t by degrees of freedom, by the share of both tails. Any table of it has them.
 STUDENT_T = {
-    **{1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262},
-    **{10: 2.228, 12: 2.179, 15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980},
+    0.05: {
+        **{1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306},
+        **{9: 2.262, 10: 2.228, 12: 2.179, 15: 2.131, 20: 2.086, 30: 2.042, 60: 2.000, 120: 1.980},
+    },
+    0.10: {
+        **{1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895, 8: 1.860},
+        **{9: 1.833, 10: 1.812, 12: 1.782, 15: 1.753, 20: 1.725, 30: 1.697, 60: 1.671, 120: 1.658},
+    },
 }
 
 
@@ -82,5 +87,13 @@ def mean_reach(values: Sequence[float]) -> float:
     This one does assume that the values are about normal: means of many steps are.
     """
     freedom = len(values) - 1
-    quantile = STUDENT_T[max(known for known in STUDENT_T if known <= freedom)]
-    return quantile * stdev(values, fmean(values)) / math.sqrt(len(values))
+    return student_t(freedom, 0.05) * stdev(values, fmean(values)) / math.sqrt(len(values))
+
+
+def student_t(freedom: float, share: float) -> float:
+    """Return how many standard errors leave `share` (0.05 or 0.10) in both tails together.
+
+    Between two rows of the table the smaller count is taken, which errs towards a wider interval.
+    """
+    table = STUDENT_T[share]
+    return table[max(known for known in table if known <= freedom)]

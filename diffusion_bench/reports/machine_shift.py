@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from diffusion_bench.records import Record, SpeedProbe
+from diffusion_bench.reports.between_visits import visit_medians, with_visits
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.schema import Cell, Header
 from diffusion_bench.reports.schema_machine import GpuCard
@@ -75,7 +76,9 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
         return _widened(Ratio(**scaled), reach)
     probes = _shared_probes(*pair)
     old, new = (_in_paces(cell, own) for cell, own in zip(pair, probes, strict=True))
-    return _widened(ratio_of_samples(old, new), shift.error)
+    medians = [visit_medians(cell, own) for cell, own in zip(pair, (old, new), strict=True)]
+    found = with_visits(ratio_of_samples(old, new), medians[0], medians[1])
+    return _widened(found, shift.error)
 
 
 def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:

@@ -1,0 +1,101 @@
+"""Calls of one visit share the machine's minute: what visits differ by is in the interval."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import pytest
+from fakes import make_cell, make_report
+
+from diffusion_bench.reports.between_visits import visit_medians, with_visits
+from diffusion_bench.reports.compare import compare
+from diffusion_bench.reports.intervals import student_t
+from diffusion_bench.reports.schema import Cell, Visit
+from diffusion_bench.reports.shift import Ratio, ratio_of_samples
+
+STARTED = "2026-01-02T03:04:06Z"
+CELLS = 200
+
+
+def in_visits(visits: Sequence[Sequence[float]]) -> Cell:
+    cell = make_cell(wall_s=[time for visit in visits for time in visit])
+    told = tuple(Visit(started_utc=STARTED, calls=len(visit)) for visit in visits)
+    return cell.model_copy(update={"visits": told})
+
+
+def measured(rng: random.Random, drift: float, slower: float = 1.0) -> Cell:
+    """Return a cell of 3 visits of 4 calls, on a machine that drifts from visit to visit."""
+    paces = [slower * math.exp(rng.gauss(0, drift)) for _ in range(3)]
+    return in_visits([[pace * math.exp(rng.gauss(0, 0.01)) for _ in range(4)] for pace in paces])
+
+
+def share_named(drift: float, slower: float = 1.0) -> float:
+    """Return in what share of cells two runs are called faster or slower."""
+    rng = random.Random(3)
+    named = 0
+    for _ in range(CELLS):
+        pair = [make_report(measured(rng, drift)), make_report(measured(rng, drift, slower))]
+        (row,) = compare(pair)
+        named += row.verdict in ("faster", "slower")
+    return named / CELLS
+
+
+def test_a_machine_that_drifts_between_visits_is_seldom_called_another_one() -> None:
+    """By its calls alone 27 percent of the cells would be."""
+    assert share_named(drift=0.08) <= 0.06
+
+
+def test_a_tenth_more_time_is_found_on_a_steady_machine_from_three_visits() -> None:
+    assert share_named(drift=0.01, slower=1.1) >= 0.9
+
+
+def test_visits_that_differ_widen_an_interval_and_others_leave_it() -> None:
+    old, new = [1.0, 1.01, 1.0, 1.01, 1.0, 1.01], [1.2, 1.21, 1.2, 1.21, 1.2, 1.21]
+    plain = ratio_of_samples(old, new)
+
+    steady = with_visits(plain, [1.005] * 3, [1.205] * 3)
+    moved = with_visits(plain, [0.9, 1.0, 1.1], [1.1, 1.2, 1.3])
+
+    assert steady.low == pytest.approx(plain.low)
+    assert steady.high == pytest.approx(plain.high)
+    assert moved.middle == plain.middle
+    assert moved.low is not None
+    assert plain.low is not None
+    assert moved.low < 1 < plain.low
+
+
+def test_the_reach_is_students_of_the_logarithms_of_both_sides() -> None:
+    """Visits at 1/1.1 and 1.1 on both sides: a pooled deviation of ln 1.1 times the root of 2."""
+    narrow = Ratio(middle=1.0, low=0.999, high=1.001, same_low=0.999, same_high=1.001)
+    wide = with_visits(narrow, [1 / 1.1, 1.1], [1 / 1.1, 1.1])
+
+    deviation = math.log(1.1) * math.sqrt(2)
+    assert wide.high == pytest.approx(math.exp(4.303 * deviation))
+    assert wide.same_high == pytest.approx(math.exp(2.920 * deviation))
+    assert wide.low == pytest.approx(1 / wide.high)
+
+
+def test_one_visit_says_nothing_of_what_visits_differ_by() -> None:
+    ratio = ratio_of_samples([1.0] * 6, [1.2] * 6)
+    assert with_visits(ratio, [1.0], [1.1, 1.3]) == ratio
+
+
+def test_no_bound_comes_of_too_few_samples_by_their_visits() -> None:
+    ratio = ratio_of_samples([1.0, 1.1], [1.0, 1.1])
+    assert ratio.low is None
+    assert with_visits(ratio, [1.0, 1.1], [1.0, 1.1]).low is None
+
+
+def test_calls_are_shared_out_to_visits_where_their_numbers_agree() -> None:
+    cell = in_visits([[1.0, 2.0, 9.0], [3.0]])
+    assert visit_medians(cell, [1.0, 2.0, 9.0, 3.0]) == [2.0, 3.0]
+    assert visit_medians(cell, [1.0, 2.0, 9.0]) == [2.0]  # not known whose: all are one visit
+    empty = cell.model_copy(update={"visits": (*cell.visits, Visit(started_utc=STARTED, calls=0))})
+    assert visit_medians(empty, [1.0, 2.0, 9.0, 3.0]) == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (4, 2.776), (11, 2.228), (500, 1.980)])
+def test_students_t_errs_towards_the_wider(freedom: int, t: float) -> None:
+    assert student_t(freedom, 0.05) == t
