@@ -66,6 +66,22 @@ def test_visits_that_differ_widen_an_interval_and_others_leave_it() -> None:
     assert moved.low < 1 < plain.low
 
 
+def test_where_visits_differ_rounds_are_advised_and_else_repeats() -> None:
+    def advice(visits: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> str:
+        (row,) = compare([make_report(in_visits(visits)), make_report(in_visits(others))])
+        assert row.verdict == "cannot tell"
+        return row.reason
+
+    calls = [1.0, 1.001, 1.002, 1.003]
+    moved = [[pace * call for call in calls] for pace in (0.9, 1.0, 1.1)]
+    other = [[1.08 * time for time in visit] for visit in moved]
+    assert "rounds would settle it" in advice(moved, other)
+
+    noisy = [0.85, 0.95, 1.05, 1.15]
+    steady = [noisy, noisy, noisy]
+    assert "repeats would settle it" in advice(steady, [[1.07 * t for t in noisy]] * 3)
+
+
 def test_the_reach_is_students_of_the_logarithms_of_both_sides() -> None:
     """Visits at 1/1.1 and 1.1 on both sides: a pooled deviation of ln 1.1 times the root of 2."""
     narrow = Ratio(middle=1.0, low=0.999, high=1.001, same_low=0.999, same_high=1.001)

@@ -45,7 +45,15 @@ def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Rat
         high=reached(ratio.high, wide, 1),
         same_low=reached(ratio.same_low, narrow, -1),
         same_high=reached(ratio.same_high, narrow, 1),
+        visits=min(len(old), len(new)) if _decide(ratio, wide) else 0,
     )
+
+
+def _decide(ratio: Ratio, half: float) -> bool:
+    """Return whether the visits' interval is the wider one."""
+    if ratio.low is None or ratio.high is None:
+        return False
+    return half > math.log(ratio.high / ratio.low) / 2
 
 
 def visit_medians(cell: Cell, times: Sequence[float]) -> list[float]:

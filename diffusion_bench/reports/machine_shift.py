@@ -71,7 +71,7 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
     """
     if any(cell.extrapolation is not None for cell in pair):
         reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
-        bounds = raw.model_dump()
+        bounds = raw.model_dump(exclude={"visits"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
         return _widened(Ratio(**scaled), reach)
     probes = _shared_probes(*pair)
@@ -167,4 +167,5 @@ def _widened(ratio: Ratio, error: float) -> Ratio:
         high=bound(ratio.high, 1),
         same_low=bound(ratio.same_low, -1),
         same_high=bound(ratio.same_high, 1),
+        visits=ratio.visits,
     )

@@ -24,7 +24,8 @@ class Ratio(Record):
     """New over old. The intervals' bounds are `None` where the samples are too few for them.
 
     `low` and `high` bound it with 95 percent confidence; `same_low` and `same_high` with 90, which
-    is what two one-sided tests for equivalence at 5 percent need (Schuirmann, 1987).
+    is what two one-sided tests for equivalence at 5 percent need (Schuirmann, 1987). `visits` is
+    how many the side with fewer has where they, not the calls, say how wide it is, else 0.
     """
 
     middle: float
@@ -32,6 +33,7 @@ class Ratio(Record):
     high: float | None = None
     same_low: float | None = None
     same_high: float | None = None
+    visits: int = 0
 
 
 def ratio_of_samples(old: Sequence[float], new: Sequence[float]) -> Ratio:

@@ -19,7 +19,8 @@ from diffusion_bench.reports.shift import Ratio, misses
 # Two runs on one machine differ by a few percent for no reason that repeating within a run shows:
 # heat, memory layout, what else runs. A smaller difference is not given a name.
 SAME_WITHIN = 0.05
-MOST_REPEATS = 1000  # advice beyond this is "cannot be settled by repeating"
+# What a sweep takes; advice beyond is "too close to call by repeating".
+MOST_REPEATS, MOST_ROUNDS = 1000, 100
 
 Verdict = Literal["faster", "slower", "same", "cannot tell", "cannot compare"]
 
@@ -70,15 +71,20 @@ def why_absent(pair: Sequence[Cell | SharedCell | None], labels: Sequence[str]) 
 
 
 def _advice(ratio: Ratio, n: int) -> str:
-    """Return how many repeats would settle it: intervals shrink with the root of their number."""
+    """Return how many repeats would settle it: intervals shrink with the root of their number.
+
+    Where visits differ by more than calls, only more of those do.
+    """
     assert ratio.low
     assert ratio.high
     limit, distance = math.log1p(SAME_WITHIN), abs(math.log(ratio.middle))
     reach = math.log(ratio.high / ratio.low) / 2
     room = distance if distance > limit else limit - distance
-    if room <= 0 or (needed := n * (reach / room) ** 2) > MOST_REPEATS:
+    counted, what = (ratio.visits, "rounds") if ratio.visits else (n, "repeats")
+    most = MOST_ROUNDS if ratio.visits else MOST_REPEATS
+    if room <= 0 or (needed := counted * (reach / room) ** 2) > most:
         return "too close to call by repeating"
-    return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
+    return f"about {max(math.ceil(needed), counted + 1)} {what} would settle it"
 
 
 def _fewest(counts: tuple[int, int]) -> int:
