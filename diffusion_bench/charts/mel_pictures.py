@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from plotly.colors import diverging, sequential, unlabel_rgb
+from plotly.colors import diverging, hex_to_rgb, sequential, unlabel_rgb
 
 from diffusion_bench.charts.spectrogram import DB_OF_LOG, RANGE_DB
 
@@ -48,5 +48,5 @@ def _picture(share: NDArray[np.floating], scale: Sequence[str]) -> Any:
 def _channels(colour: str) -> tuple[float, ...]:
     """Return red, green and blue, 0 to 255, of one of plotly's colours."""
     if colour.startswith("#"):
-        return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        return tuple(hex_to_rgb(colour))
     return tuple(unlabel_rgb(colour))

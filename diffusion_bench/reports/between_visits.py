@@ -15,9 +15,17 @@ from statistics import fmean, median
 
 from diffusion_bench.reports.intervals import student_t
 from diffusion_bench.reports.schema import Cell
-from diffusion_bench.reports.shift import Ratio
+from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 
 FEWEST_VISITS = 2
+
+
+def ratio_of_calls(
+    pair: tuple[Cell, Cell], times: tuple[Sequence[float], Sequence[float]]
+) -> Ratio:
+    """Return the ratio of the times of two cells' calls, its intervals as wide as visits ask."""
+    medians = [visit_medians(cell, own) for cell, own in zip(pair, times, strict=True)]
+    return with_visits(ratio_of_samples(times[0], times[1]), medians[0], medians[1])
 
 
 def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Ratio:
@@ -33,36 +41,23 @@ def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Rat
     error = math.sqrt(squares / freedom * sum(1 / len(side) for side in logs))
     wide, narrow = (student_t(freedom, share) * error for share in (0.05, 0.10))
 
-    def reached(value: float | None, half: float, way: int) -> float | None:
-        if value is None:
-            return None
-        furthest = max(way * math.log(value / ratio.middle), half)
-        return ratio.middle * math.exp(way * furthest)
-
-    return Ratio(
-        middle=ratio.middle,
-        low=reached(ratio.low, wide, -1),
-        high=reached(ratio.high, wide, 1),
-        same_low=reached(ratio.same_low, narrow, -1),
-        same_high=reached(ratio.same_high, narrow, 1),
-        visits=min(len(old), len(new)) if _decide(ratio, wide) else 0,
-    )
-
-
-def _decide(ratio: Ratio, half: float) -> bool:
-    """Return whether the visits' interval is the wider one."""
-    if ratio.low is None or ratio.high is None:
-        return False
-    return half > math.log(ratio.high / ratio.low) / 2
+    calls = ratio.high / ratio.low if ratio.low and ratio.high else math.inf
+    found = ratio.reaching(lambda reach: max(reach, wide), lambda reach: max(reach, narrow))
+    if wide <= math.log(calls) / 2:
+        return found
+    return found.model_copy(update={"visits": min(len(old), len(new))})
 
 
 def visit_medians(cell: Cell, times: Sequence[float]) -> list[float]:
-    """Return the median of each visit's times; all are one visit where it is not known whose."""
+    """Return the median of each visit's times."""
+    visits: dict[int | None, list[float]] = {}
+    for at, time in zip(visit_of_each(cell, times), times, strict=True):
+        visits.setdefault(at, []).append(time)
+    return list(map(median, visits.values()))
+
+
+def visit_of_each(cell: Cell, times: Sequence[float]) -> list[int] | list[None]:
+    """Return which visit of a cell each of its times is of, `None` where that is not known."""
     if sum(visit.calls for visit in cell.visits) != len(times):
-        return [median(times)]
-    found, start = [], 0
-    for visit in cell.visits:
-        if visit.calls:
-            found.append(median(times[start : start + visit.calls]))
-        start += visit.calls
-    return found
+        return [None] * len(times)
+    return [number for number, visit in enumerate(cell.visits) for _ in range(visit.calls)]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffusion_bench.records import Record, Request
-from diffusion_bench.reports.between_visits import visit_medians, with_visits
+from diffusion_bench.reports.between_visits import ratio_of_calls
 from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_card, report_labels
 from diffusion_bench.reports.machine_shift import (
@@ -28,7 +28,7 @@ from diffusion_bench.reports.machine_shift import (
 )
 from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import Cell, Header, Report
-from diffusion_bench.reports.shift import Ratio, ratio_of_intervals, ratio_of_samples
+from diffusion_bench.reports.shift import Ratio, ratio_of_intervals
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
 from diffusion_bench.reports.verdicts import Verdict, judge, judge_net, why_absent
 
@@ -184,9 +184,7 @@ def _moved(shift: MachineShift | None, foreign: str) -> list[str]:
 
 def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio | None:
     if not any(figure.extrapolated for figure in figures):
-        times = [totals(cell) for cell in pair]
-        medians = [visit_medians(cell, own) for cell, own in zip(pair, times, strict=True)]
-        return with_visits(ratio_of_samples(times[0], times[1]), medians[0], medians[1])
+        return ratio_of_calls(pair, (totals(pair[0]), totals(pair[1])))
     bounds = [
         (found.interval_s.low, found.median_s, found.interval_s.high)
         for found in figures

@@ -60,7 +60,7 @@ def check_plan(report: Report) -> Iterator[Finding]:
     header = report.header
     names = header.planned_ids()
     planned = {*names, *map(header.cell_id, header.plan.cells)}
-    absent = absent_ids(report)
+    absent = absent_ids(report, names)
     # A search for a limit has no plan: what it tries next follows from what it found.
     strange = [cell for cell in report.measured if planned and cell.cell_id not in planned]
     if absent:

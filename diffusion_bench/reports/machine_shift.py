@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from diffusion_bench.records import Record, SpeedProbe
-from diffusion_bench.reports.between_visits import visit_medians, with_visits
+from diffusion_bench.reports.between_visits import ratio_of_calls, visit_of_each
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.schema import Cell, Header
 from diffusion_bench.reports.schema_machine import GpuCard
@@ -76,9 +76,7 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
         return _widened(Ratio(**scaled), reach)
     probes = _shared_probes(*pair)
     old, new = (_in_paces(cell, own) for cell, own in zip(pair, probes, strict=True))
-    medians = [visit_medians(cell, own) for cell, own in zip(pair, (old, new), strict=True)]
-    found = with_visits(ratio_of_samples(old, new), medians[0], medians[1])
-    return _widened(found, shift.error)
+    return _widened(ratio_of_calls(pair, (old, new)), shift.error)
 
 
 def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:
@@ -145,27 +143,16 @@ def _middle(values: Iterable[float]) -> float:
 def _in_paces(cell: Cell, probes: Sequence[SpeedProbe]) -> list[float]:
     """Return the cell's times, each over the pace at its visit, or the middle one if that lacks."""
     middle = _middle(probe.pace_s for probe in probes)
-    known = {probe.visit: probe.pace_s for probe in probes}
+    known: dict[int | None, float] = {probe.visit: probe.pace_s for probe in probes}
     times = totals(cell)
-    if sum(visit.calls for visit in cell.visits) != len(times):
-        return [time / middle for time in times]
-    visits = [number for number, visit in enumerate(cell.visits) for _ in range(visit.calls)]
+    visits = visit_of_each(cell, times)
     return [time / known.get(at, middle) for time, at in zip(times, visits, strict=True)]
 
 
 def _widened(ratio: Ratio, error: float) -> Ratio:
     """Return a ratio with wider intervals: on a logarithmic scale errors add in squares."""
 
-    def bound(value: float | None, way: int) -> float | None:
-        if value is None:
-            return None
-        return ratio.middle * math.exp(way * math.hypot(math.log(value / ratio.middle), error))
+    def wider(reach: float) -> float:
+        return math.hypot(reach, error)
 
-    return Ratio(
-        middle=ratio.middle,
-        low=bound(ratio.low, -1),
-        high=bound(ratio.high, 1),
-        same_low=bound(ratio.same_low, -1),
-        same_high=bound(ratio.same_high, 1),
-        visits=ratio.visits,
-    )
+    return ratio.reaching(wider, wider)

@@ -10,7 +10,7 @@ separate intervals of medians allow.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist, median
 
@@ -34,6 +34,25 @@ class Ratio(Record):
     same_low: float | None = None
     same_high: float | None = None
     visits: int = 0
+
+    def reaching(self, far: Callable[[float], float], near: Callable[[float], float]) -> Ratio:
+        """Return it with bounds at other distances from the middle, on a logarithmic scale.
+
+        `far` makes the new distance of one of the 95 percent bounds, `near` of the 90 percent ones.
+        """
+
+        def bound(value: float | None, reach: Callable[[float], float], way: int) -> float | None:
+            if value is None:
+                return None
+            return self.middle * math.exp(way * reach(way * math.log(value / self.middle)))
+
+        bounds = {
+            "low": bound(self.low, far, -1),
+            "high": bound(self.high, far, 1),
+            "same_low": bound(self.same_low, near, -1),
+            "same_high": bound(self.same_high, near, 1),
+        }
+        return self.model_copy(update=bounds)
 
 
 def ratio_of_samples(old: Sequence[float], new: Sequence[float]) -> Ratio:

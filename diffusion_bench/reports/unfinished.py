@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.store import is_partial
 
 
-def absent_ids(report: Report) -> list[str]:
-    """Return the ids of planned cells that the report has not."""
+def absent_ids(report: Report, planned: Sequence[str]) -> list[str]:
+    """Return those of the `planned` ids, which take a while to make, that the report has not."""
     there = {cell.cell_id for cell in report.measured}
-    return [name for name in report.header.planned_ids() if name not in there]
+    return [name for name in planned if name not in there]
 
 
 def partial_cells(report: Report) -> list[Cell]:
@@ -19,10 +21,11 @@ def partial_cells(report: Report) -> list[Cell]:
 
 def unfinished_words(report: Report) -> str:
     """Return in words what is still to be measured, empty for a finished report."""
-    absent, partial = len(absent_ids(report)), len(partial_cells(report))
+    planned = report.header.planned_ids()
+    absent, partial = len(absent_ids(report, planned)), len(partial_cells(report))
     parts = []
     if absent:
-        parts.append(f"{absent} of {len(report.header.planned_ids())} planned cells are absent")
+        parts.append(f"{absent} of {len(planned)} planned cells are absent")
     if partial:
         parts.append(f"{partial} of {len(report.cells)} cells have calls still to come")
     return f"unfinished: {' and '.join(parts)}" if parts else ""

@@ -48,7 +48,7 @@ def build(drawing: Drawing, fields: Fields) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    _wire(Comparing(drawing), fields, axes, shown, (draw, cancel), shared=drawing.shared)
+    _wire(Comparing(drawing), fields, axes, shown, (draw, cancel))
 
 
 def _axis_fields() -> Fields:
@@ -117,8 +117,6 @@ def _wire(
     axes: Fields,
     shown: Fields,
     buttons: tuple[gr.Button, gr.Button],
-    *,
-    shared: bool,
 ) -> None:
     draw, cancel = buttons
     wanted = Cancel()

@@ -56,12 +56,17 @@ Run = Callable[["ImageBackend", ImageRequest, "Viewer"], Found]
 
 def check(name: str, request: ImageRequest) -> None:
     """Raise ValueError, before a model is fetched, for a look that it does not allow."""
-    if request.steps > MOST_STEPS:
-        raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+    check_steps(request.steps)
     entry = find_model(request.model)
     check_sampler(entry, "ddim", request.steps)
     if name == "unet" and denoiser_kind(entry.pipeline) == "transformer":
         raise ValueError(f"{entry.title} denoises with a transformer, which is {NO_UNET}")
+
+
+def check_steps(steps: int) -> None:
+    """Raise ValueError for more steps of one picture, or one sentence, than a look has."""
+    if steps > MOST_STEPS:
+        raise ValueError(f"{steps} steps are more than {MOST_STEPS}, the most here")
 
 
 def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:

@@ -12,7 +12,7 @@ from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
 from diffusion_bench.ui.figures import Chart, to_table
 from diffusion_bench.ui.looking import LookView, shown, views_of
-from diffusion_bench.ui.looks import MOST_STEPS, Found
+from diffusion_bench.ui.looks import CLEAN, NOISY, Found, check_steps
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.voice_limits import check_voice_limits
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SAMPLERS = ("ddim", "ddpm")
 IN_A_ROW = 5  # spectrograms are wide
 WHOLE = "The mel spectrogram"
-NOISY, CLEAN = "{}: x_t, what each step is given", "{}: x_0, what it sees there"
 ROWS = (WHOLE, *(row.format(name.upper()) for name in SAMPLERS for row in (NOISY, CLEAN)))
 PLAN, HALF_WAY = "The plan, without a step", "Half way of DDIM: the plan and x_0"
 ENDS = {name: f"{name.upper()}, all steps" for name in SAMPLERS}
@@ -56,8 +55,7 @@ def check_speech(request: VoiceRequest) -> None:
     import_libraries()
     from diffusion_bench.backends.inside.speech import check_sentence
 
-    if request.steps > MOST_STEPS:
-        raise ValueError(f"{request.steps} steps are more than {MOST_STEPS}, the most here")
+    check_steps(request.steps)
     check_sentence(request.text, find_voice_model(request.model).max_chars)
 
 

@@ -20,6 +20,7 @@ from diffusion_bench.ui.complaints import (
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.held_voice import (
     HELD,
+    HIDDEN,
     agreed,
     forget,
     wire_consent,
@@ -51,7 +52,6 @@ from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missi
 from diffusion_bench.ui.voice_words import text_line
 
 KEEP_RECORDING_S = 1800.0
-HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
 SHOWN = (
     *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
