@@ -173,6 +173,15 @@ def test_a_run_tells_of_the_end_of_every_round_but_the_last_which_ends_the_sweep
     assert kinds == ["round", "round", "round_done"] * 2 + ["cell"] * 2
 
 
+def test_the_bar_of_a_run_in_rounds_moves_with_every_visit(
+    in_rounds: tuple[Path, list[Progress]],
+) -> None:
+    """Cells are done in the last round only: a bar of cells would stand until then."""
+    visits = [event.bar for event in in_rounds[1] if event.kind in ("round", "cell")]
+    assert visits == [(done, 6) for done in range(1, 7)]
+    assert in_rounds[1][0].bar == (0, 6)
+
+
 def test_a_run_that_ends_between_rounds_goes_on_where_it_was(tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     with closing(run_sweep(ROUNDS, path, device="cpu")) as run:

@@ -163,6 +163,11 @@ def test_the_status_says_cell_repeat_and_time_left():
     )
 
 
+def test_the_status_of_a_sweep_in_rounds_counts_visits_too():
+    progress = Progress(kind="heartbeat", num_cells=8, num_done=0, rounds=3, visits_done=5)
+    assert describe(progress) == "0 of 8 cells done and 5 of 24 visits to them."
+
+
 @pytest.mark.slow
 def test_a_sweep_of_speech_shows_its_real_time_factor_in_chart_and_table(
     sweeping, folder, tmp_path

@@ -27,7 +27,8 @@ class Progress(Record):
 
     After a `round` of a cell more calls of it are to come; `cell` is what there is of it so far.
     After `round_done` every cell that is left has been visited `rounds_done` times, of the planned
-    `rounds` or more.
+    `rounds` or more. `visits_done` are those of all cells together: a cell that is done counts as
+    its planned ones, and so does one that needs more than those.
     `waiting` is for the device; the number of cells is not told before it is had.
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.
@@ -42,8 +43,16 @@ class Progress(Record):
     repeat: int = 0
     rounds: int = 1
     rounds_done: int = 0
+    visits_done: int = 0
     cell: Cell | None = None
     limit: Limit | None = None
     share: DeviceShare | None = None
     shared: SharedCell | None = None
     remaining_s: float | None = None
+
+    @property
+    def bar(self) -> tuple[int, int]:
+        """Return how much is done, and of how much: visits where there are rounds, else cells."""
+        if self.rounds == 1:
+            return self.num_done, self.num_cells
+        return self.visits_done, self.num_cells * self.rounds

@@ -76,6 +76,7 @@ class _Run:
         self._left = [
             cell for cell in self._plan.cells if bench.header.cell_id(cell) not in self._finished
         ]
+        self._visits_done = self._count_visits()
         self._remaining_s: float | None = None
         self._estimate_remaining()
 
@@ -106,6 +107,7 @@ class _Run:
         done = not is_partial(cell, self._bench.header)
         if done:
             self._left.remove(request)
+        self._visits_done = self._count_visits()
         self._estimate_remaining()
         yield self._progress("cell" if done else "round", request, cell=cell)
 
@@ -126,14 +128,24 @@ class _Run:
             repeat=repeat,
             rounds=self._plan.rounds,
             rounds_done=rounds_done,
+            visits_done=self._visits_done,
             cell=cell,
             remaining_s=self._remaining_s,
         )
 
     def _rounds_done(self) -> int:
         """Return how often each cell that is left was visited; after a kill some were once more."""
-        left = (self._cells[self._bench.header.cell_id(request)] for request in self._left)
-        return min(len(cell.visits) for cell in left)
+        return min(self._visits_left())
+
+    def _count_visits(self) -> int:
+        rounds = self._plan.rounds
+        done = len(self._plan.cells) - len(self._left)
+        return done * rounds + sum(min(visits, rounds) for visits in self._visits_left())
+
+    def _visits_left(self) -> list[int]:
+        """Return the visits that each cell had which is not done."""
+        cells = (self._cells.get(self._bench.header.cell_id(request)) for request in self._left)
+        return [len(cell.visits) if cell else 0 for cell in cells]
 
     def _estimate_remaining(self) -> None:
         """Reckon the seconds left, with as many calls a cell as those had that are done.

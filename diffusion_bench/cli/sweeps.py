@@ -229,19 +229,22 @@ def _watch(events: Generator[Progress]) -> None:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
         TextColumn("{task.fields[left]}"),
     )
     console = Console(stderr=True)
     # In a pipe rich would draw no bar and end it with an empty line.
     screen = console if console.is_terminal else Console(quiet=True)
     with closing(events), Progress(*columns, console=screen, transient=True) as bar:
-        task = bar.add_task("starting the worker", total=None, left="")
+        task = bar.add_task("starting the worker", total=None, unit="", left="")
         for event in events:
+            part, whole = event.bar
             bar.update(
                 task,
-                total=event.num_cells or None,
-                completed=event.num_done,
+                total=whole or None,
+                completed=part,
                 description=describe(event),
+                unit="" if not whole else "cells" if event.rounds == 1 else "visits to cells",
                 left=time_left(event.remaining_s),
             )
             ended = event.cell or event.shared

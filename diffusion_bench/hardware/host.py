@@ -1,4 +1,4 @@
-"""The processor and the memory of this machine, and of one process, through psutil."""
+"""The processor and the memory of this machine, and of one process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from diffusion_bench.hardware.host_counters import HostCounters
 from diffusion_bench.hardware.powercap import ROOT, PackageEnergy
 from diffusion_bench.hardware.slow_host import (
     FIRST_LOOK,
@@ -17,15 +18,12 @@ from diffusion_bench.hardware.slow_host import (
     SlowHost,
     SlowLook,
     busy_percent,
-    cpu_seconds,
 )
 from diffusion_bench.records import HostReading, Record, trusted
 
 MIB = 2**20
 SLOW_EVERY_S = 1.0  # Linux may take milliseconds a core to tell its clock
 SECOND_AFTER_S = 0.1  # the second look comes sooner: only it can tell of the cores
-
-NOT_ASKED = "no process was asked about"
 
 
 class PeakRss(Record):
@@ -53,6 +51,7 @@ class HostSensor:
         slow: bool = True,
     ) -> None:
         self._clock = clock
+        self._counters = HostCounters()
         self._energy = PackageEnergy(powercap)
         self._busy_before: tuple[float, float] | None = None
         self._slow = SlowHost(folder, clock) if slow else None
@@ -63,9 +62,9 @@ class HostSensor:
 
     def read(self, process: psutil.Process | None = None) -> HostReading:
         """Return one look at the host, and at `process` if there is one. Never waits."""
-        memory = psutil.virtual_memory()
+        memory = self._counters.memory()
         cpu_percent, no_cpu = self._cpu_percent()
-        rss_mib, no_rss = read_rss_mib(process)
+        rss_mib, no_rss = self._counters.rss_mib(process)
         package_energy_j, no_energy = self._energy.read_j()
         slow, no_slow = self._slow_look()
         parts = (no_cpu, no_energy, no_rss, no_slow)
@@ -77,8 +76,8 @@ class HostSensor:
             HostReading,
             cpu_percent=cpu_percent,
             package_energy_j=package_energy_j,
-            ram_used_mib=(memory.total - memory.available) / MIB,
-            ram_total_mib=memory.total / MIB,
+            ram_used_mib=memory.used_mib,
+            ram_total_mib=memory.total_mib,
             rss_mib=rss_mib,
             **slow,
             missing=self._missing,
@@ -86,7 +85,7 @@ class HostSensor:
 
     def _cpu_percent(self) -> tuple[float | None, str | None]:
         """Return the busy share since the last look. psutil's own answers 0 to a first look."""
-        now = cpu_seconds(psutil.cpu_times())
+        now = self._counters.cpu_seconds()
         before, self._busy_before = self._busy_before, now
         if before is None:
             return None, FIRST_LOOK
@@ -110,20 +109,6 @@ class HostSensor:
 def read_host(process: psutil.Process | None = None) -> HostReading:
     """Return a single look. Processor use and energy need two: keep a `HostSensor` for them."""
     return HostSensor().read(process)
-
-
-def read_rss_mib(process: psutil.Process | None) -> tuple[float | None, str | None]:
-    """Return the resident set of `process`, or `None` and the reason."""
-    if process is None:
-        return None, NOT_ASKED
-    try:
-        rss = process.memory_info().rss
-    except psutil.NoSuchProcess:
-        rss = 0
-    except psutil.AccessDenied:
-        return None, f"this user may not look at process {process.pid}"
-    # A process that has ended and was not yet waited for reads 0.
-    return (rss / MIB, None) if rss else (None, f"process {process.pid} has ended")
 
 
 def reset_peak_rss() -> bool:

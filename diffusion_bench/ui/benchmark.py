@@ -167,7 +167,7 @@ def to_updates(view: View) -> tuple[Any, ...]:
     if view.files is not None:
         files = tuple(gr.DownloadButton(value=path, interactive=True) for path in view.files)
     return (
-        gr.skip() if view.done is None else progress_line(view.done, view.total, "Cells done"),
+        gr.skip() if view.done is None else progress_line(view.done, view.total, "Sweep"),
         gr.skip() if view.status is None else view.status,
         *files,
         *(view.figures or [gr.skip()] * len(CHARTS)),

@@ -149,6 +149,8 @@ class _Charts:
 def describe(progress: Progress) -> str:
     """Return how far a sweep is, in one line."""
     parts = [f"{progress.num_done} of {progress.num_cells} cells done"]
+    if progress.rounds > 1:
+        parts[0] += " and {} of {} visits to them".format(*progress.bar)
     request = progress.request
     if request is not None and progress.kind != "cell":
         parts.append(f"now {name_request(request)}")
@@ -161,9 +163,10 @@ def describe(progress: Progress) -> str:
 
 def _view(progress: Progress, charts: _Charts) -> View:
     figures, table = charts.draw()
+    done, total = progress.bar
     return View(
-        done=progress.num_done,
-        total=progress.num_cells,
+        done=done,
+        total=total,
         status=describe(progress),
         figures=figures,
         table=table,
