@@ -11,7 +11,7 @@ from fakes import make_cell, make_quality, make_report
 
 from diffusion_bench.charts import latency, memory, quality, roofline, step_times, throughput
 from diffusion_bench.charts.series import series_of
-from diffusion_bench.charts.style import COLOURS, SYMBOLS
+from diffusion_bench.charts.style import COLOURS, MARKS, SYMBOLS
 from diffusion_bench.reports.schema import Ceiling, Report
 
 WITH_MARKERS: dict[str, tuple[Any, Any]] = {
@@ -67,6 +67,26 @@ def test_the_baseline_that_was_given_first_stands_first_whatever_its_files_name(
         "tiny.jsonl",
         "page.jsonl",
     ]
+
+
+def test_settings_stand_by_the_size_of_their_numbers() -> None:
+    asked = [(10, 3.0), (2, 3.0), (1, 10.0), (1, 2.5)]
+    cells = [make_cell(steps=2, batch=batch, guidance_scale=scale) for batch, scale in asked]
+    assert [series.other for series in series_of([make_report(*cells)])] == [
+        "batch 1, guidance 2.5",
+        "batch 1, guidance 10",
+        "batch 2, guidance 3",
+        "batch 10, guidance 3",
+    ]
+
+
+def test_sixteen_settings_have_sixteen_markers_for_every_kind_of_figure() -> None:
+    cells = [make_cell(steps=2, batch=batch) for batch in range(1, 17)]
+    symbols = {series.look.symbol for series in series_of([make_report(*cells)])}
+    assert len(symbols) == 16
+    for symbol in symbols:
+        for mark in MARKS.values():
+            go.scatter.Marker(symbol=symbol + mark)  # refuses what plotly does not have
 
 
 @pytest.mark.parametrize("chart", WITH_MARKERS.values(), ids=WITH_MARKERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -76,8 +77,14 @@ def series_of(reports: Sequence[Report]) -> list[Series]:
         )
         for (index, _), cells in groups.items()
     ]
-    found.sort(key=lambda item: (settings(item.request), item.report))
+    found.sort(key=lambda item: (_by_number(settings(item.request)), item.report))
     return _with_looks(found)
+
+
+def _by_number(words: str) -> list[str | float]:
+    """Return a key that puts batch 2 before batch 10: text and numbers in turn."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", words)
+    return [float(part) if place % 2 else part for place, part in enumerate(parts)]
 
 
 def _with_looks(found: list[Series]) -> list[Series]:

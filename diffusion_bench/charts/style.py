@@ -26,7 +26,12 @@ MARKS = {
     "emulated": "-dot",
     "extrapolated, emulated": "-open-dot",
 }
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon")
+# Of each there are those of MARKS, as there are not of all of plotly's.
+SYMBOLS = (
+    *("circle", "square", "diamond", "triangle-up", "x", "star", "cross", "hexagon"),
+    *("triangle-down", "pentagon", "star-diamond", "diamond-wide", "triangle-left"),
+    *("hexagram", "star-square", "octagon"),
+)
 
 TITLE_LETTERS = 33  # of a line of an axis title: of 8 pixels each, and a panel of 272 pixels
 MESSAGE_LETTERS = 44  # of a line of a message instead of a figure, on a phone
