@@ -72,6 +72,24 @@ def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
     assert answer["workload"]["sampler"] == "ddim"
 
 
+def test_a_prediction_names_its_sampler_and_counts_both_calls_of_a_step(capsys) -> None:
+    seconds = {}
+    for sampler in ("ddim", "Heun", "DPM++ 2S a"):
+        assert run(*ONE, "--sampler", sampler) == 0
+        head, time = capsys.readouterr().out.splitlines()[:2]
+        seconds[head.rpartition(", ")[2]] = float(time.split()[1])
+    assert list(seconds) == ["ddim", "heun", "dpm++-2s-a"]
+    assert seconds["dpm++-2s-a"] == seconds["heun"] > 1.7 * seconds["ddim"]
+
+
+def test_a_sampler_that_nobody_knows_is_refused_and_not_taken_for_another(capsys) -> None:
+    assert run(*ONE, "--sampler", "huen") == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("error: unknown sampler 'huen'; known: ddim, ddpm, ")
+    assert "heun" in told.err
+    assert told.out == ""
+
+
 def test_a_size_of_one_number_is_a_square_as_generate_takes_it(capsys) -> None:
     answers = []
     for size in ("768", "768x768"):

@@ -19,6 +19,7 @@ from diffusion_bench.bench.sweep import read_sweep
 from diffusion_bench.cli import app
 from diffusion_bench.records import SamplerName, VoiceSamplerName
 from diffusion_bench.records.speed import AUTO, PLAIN, WORDS
+from diffusion_bench.tiers.workload import KNOWN_SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -191,6 +192,7 @@ def test_every_sweep_that_comes_with_the_project_can_be_read(path):
         ("generate", "--sampler", get_args(SamplerName)),
         ("generate", "--speed", (PLAIN, AUTO, *WORDS)),
         ("clone", "--sampler", get_args(VoiceSamplerName)),
+        ("predict", "--sampler", KNOWN_SAMPLERS),
     ],
 )
 def test_the_help_of_an_option_lists_all_that_it_takes(command, option, names):

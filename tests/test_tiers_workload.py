@@ -6,6 +6,8 @@ import pytest
 
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.tiers.workload import (
+    KNOWN_SAMPLERS,
+    TWICE_NAMES,
     Workload,
     model_named,
     parse_workload,
@@ -163,3 +165,8 @@ def test_samplers_of_second_order_call_the_network_twice_whoever_names_them(samp
 )
 def test_samplers_that_remember_the_step_before_call_it_once(sampler: str) -> None:
     assert Workload(model="sd15", steps=20, sampler=sampler).calls == 20
+
+
+def test_of_the_samplers_that_can_be_asked_for_those_count_twice_that_are_said_to() -> None:
+    twice = [each for each in KNOWN_SAMPLERS if Workload(model="sd15", sampler=each).calls == 40]
+    assert tuple(twice) == TWICE_NAMES

@@ -52,7 +52,13 @@ def predict(
     steps: Annotated[
         int, typer.Option(help="Denoising steps; of speech as is usual for the model.", min=1)
     ] = 20,
-    sampler: Annotated[str, typer.Option(help="The sampler; some call the model twice.")] = "ddim",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="ddim, ddpm, ddpm-large, dpm++, euler, unipc, lcm or native; or heun, dpm2, "
+            "dpm2-a, dpm++-2s-a or dpm++-sde, which call the model twice a step."
+        ),
+    ] = "ddim",
     report: Annotated[list[Path] | None, typer.Option(help=f"{REPORTS_HELP} Repeatable.")] = None,
     cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
     rows: Annotated[Path | None, typer.Option(help="Predict each row of a CSV file.")] = None,
@@ -79,7 +85,7 @@ def predict(
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
     from diffusion_bench.cli.drawing import parse_size
     from diffusion_bench.cli.tier_reports import read_reports
-    from diffusion_bench.tiers.workload import workload_of
+    from diffusion_bench.tiers.workload import sampler_named, workload_of
 
     asked = {"batch": batch, "precision": precision, "steps": steps}
     spoken = speech_asked(context, model, length=length, **asked)
@@ -88,10 +94,13 @@ def predict(
         print_answer(answer, spoken.name, speech_times(answer), json=json)
         return
     width, height = parse_size(size)
-    workload = workload_of(model=model, width=width, height=height, sampler=sampler, **asked)
+    workload = workload_of(
+        model=model, width=width, height=height, sampler=sampler_named(sampler), **asked
+    )
     told = read_reports(report or [], known, patience_s=patience or None)
     answer = what_is_drawn(card, workload, told.findings, known)
-    print_answer(answer, workload.name, picture_times(answer), json=json)
+    named = f"{workload.name}, {workload.sampler}"
+    print_answer(answer, named, picture_times(answer), json=json)
 
 
 def tiers(

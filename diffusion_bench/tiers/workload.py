@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
-from diffusion_bench.records import MAX_SIDE, PrecisionName, Record
+from diffusion_bench.records import MAX_SIDE, PrecisionName, Record, SamplerName
 from diffusion_bench.tiers.cost import short_name
 
 SoftwareName = Literal["eager", "plain attention", "compiled", "engine"]
@@ -42,6 +42,9 @@ GUIDED_INSIDE = ("flux1-dev",)  # whatever the scale is, it is an input of the o
 # and a plain "2S" (diffusers' single-step solver) spreads its calls over the steps. Folded names.
 TWICE = re.compile(r"(?<!2msde)heun|dpm2(?!m)|dpm(\+\+|pp)(2sa|sde)|dpmsolversde")
 BETWEEN = re.compile(r"[\s_-]+")
+# What `predict` takes: what can be drawn with here, and those that call the network twice a step.
+TWICE_NAMES = ("heun", "dpm2", "dpm2-a", "dpm++-2s-a", "dpm++-sde")
+KNOWN_SAMPLERS = (*get_args(SamplerName), *TWICE_NAMES)
 
 ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
 NOT_COMPILED = re.compile(r"no compile|compile=false", re.IGNORECASE)
@@ -97,7 +100,7 @@ class Workload(Record):
     @property
     def calls(self) -> int:
         """Return how often the network is called: samplers of second order do it twice a step."""
-        return self.steps * (2 if TWICE.search(BETWEEN.sub("", self.sampler.casefold())) else 1)
+        return self.steps * (2 if TWICE.search(_folded(self.sampler)) else 1)
 
 
 class TimedCell(NamedTuple):
@@ -118,6 +121,21 @@ class Software(Record):
 def model_named(name: str) -> str:
     """Return our short name of a model in anybody's words; raise ValueError for an unknown one."""
     return short_name(TABLE_NAMES.get(name.strip().casefold(), name.strip()))
+
+
+def sampler_named(name: str) -> str:
+    """Return a sampler that somebody names by hand; raise ValueError for an unknown one.
+
+    Published tables name others too, which `Workload` takes as they are.
+    """
+    for known in KNOWN_SAMPLERS:
+        if _folded(known) == _folded(name):
+            return known
+    raise ValueError(f"unknown sampler {name!r}; known: {', '.join(KNOWN_SAMPLERS)}")
+
+
+def _folded(sampler: str) -> str:
+    return BETWEEN.sub("", sampler.casefold())
 
 
 def guided_by_default(model: str) -> bool:
