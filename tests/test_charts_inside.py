@@ -75,6 +75,16 @@ def test_the_courses_of_samplers_are_drawn_as_they_were_taken():
     assert {len(row) for row in rows} == {len(header)}
 
 
+def test_noise_that_is_weaker_than_in_training_is_told_where_it_is_drawn_and_listed():
+    courses = denoising_numbers({"DDIM": STEPS})
+    told = "of noise at temperature 0.5"
+    figure = denoising_figure(courses, "residual", 0.5)
+    assert told in figure.layout.annotations[1].text
+    header, _ = denoising_table(courses, "residual", 0.5)
+    assert [told in head for head in header] == [False] * 4 + [True, False, True]
+    assert not any("temperature" in head for head in denoising_table(courses)[0])
+
+
 def test_skips_lead_from_the_way_down_to_the_way_up():
     shape = unet_numbers(BLOCKS)
     assert shape.skips == (Skip(2, 4, 1), Skip(1, 4, 1), Skip(1, 5, 1), Skip(0, 5, 1))

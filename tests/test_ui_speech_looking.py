@@ -14,11 +14,18 @@ from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.watermark import detect
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.looking import LookView
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.speaking import Speaking
-from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
+from diffusion_bench.ui.speech_looking import (
+    ROWS,
+    SOUNDS,
+    SpeechLooking,
+    temperature_words,
+    title_of,
+)
 
 VALUES = {"text": "It begins with noise, and a voice comes out.", "voice": "ada"}
 VALUES |= {"steps": 4, "seed": 1}
@@ -54,6 +61,15 @@ def test_a_look_at_speech_is_seen_heard_charted_and_saved(make_looking):
         assert sheet.width > 3 * 300
     with Image.open(last.film) as film:
         assert film.n_frames == 4
+
+
+def test_the_temperature_of_the_noise_is_told_in_title_words_and_table(make_looking):
+    last = list(make_looking().look(VALUES | {"temperature": 0.25}))[-1]
+    assert "At temperature 0.25 all noise" in last.status
+    assert "temperature 0.25" in last.table["headers"][4]
+    request = VoiceRequest(text=VALUES["text"], temperature=0.25)
+    assert "temperature 0.25" in title_of(request)
+    assert "as strong as in training" in temperature_words(1.0)
 
 
 def test_everything_that_can_be_heard_is_marked_as_generated_and_differs(make_looking):

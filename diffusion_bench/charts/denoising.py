@@ -26,10 +26,13 @@ def denoising_numbers(progress: Mapping[str, Sequence[Progress]]) -> list[Course
     return [Course(name, tuple(steps)) for name, steps in progress.items() if steps]
 
 
-def denoising_figure(courses: Sequence[Course], what: str = "picture") -> go.Figure:
+def denoising_figure(
+    courses: Sequence[Course], what: str = "picture", temperature: float = 1.0
+) -> go.Figure:
     """Return two panels over the timesteps, which fall from left to right as they are taken.
 
     `what` is drawn: a picture, in the units of its latents, or what else is named, in its own.
+    `temperature` is the deviation of the noise that the samplers were given, where it is not 1.
     """
     if not courses:
         return empty_figure("No steps yet.")
@@ -40,7 +43,7 @@ def denoising_figure(courses: Sequence[Course], what: str = "picture") -> go.Fig
         vertical_spacing=0.16,
         subplot_titles=[
             f"How far the {what} under the noise is from the final one",
-            "Fresh noise that the sampler adds",
+            f"Fresh noise that the sampler adds{_tempered(temperature)}",
         ],
     )
     for number, course in enumerate(courses):
@@ -75,17 +78,17 @@ def denoising_figure(courses: Sequence[Course], what: str = "picture") -> go.Fig
 
 
 def denoising_table(
-    courses: Sequence[Course], what: str = "picture"
+    courses: Sequence[Course], what: str = "picture", temperature: float = 1.0
 ) -> tuple[list[str], list[list[Any]]]:
-    """Return every step of every sampler."""
+    """Return every step of every sampler; what and temperature are those of the figure."""
     header = [
         "sampler",
         "step",
         "timestep",
         f"factor of the {what}, √ᾱ",
-        "factor of the noise, √(1-ᾱ)",
+        f"factor of the noise, √(1-ᾱ){_tempered(temperature)}",
         f"distance to the final {what} ({_unit(what)})",
-        f"fresh noise ({_unit(what)})",
+        f"fresh noise{_tempered(temperature)} ({_unit(what)})",
     ]
     rows = [
         [
@@ -101,6 +104,11 @@ def denoising_table(
         for step in course.steps
     ]
     return header, rows
+
+
+def _tempered(temperature: float) -> str:
+    """Return what is said of noise that is weaker or stronger than in training."""
+    return "" if temperature == 1 else f", of noise at temperature {temperature:g}"
 
 
 def _unit(what: str) -> str:

@@ -39,9 +39,9 @@ class VoiceRequest(Record):
 
     `voice` names what is cloned: a bundled sample voice, a saved one, or `reference:` and the
     digest of the recording; the recording itself travels beside the request. `sampler` "native" is
-    the model's own, the only one of models that do not diffuse. `temperature` scales the initial
-    noise, `speed` divides the durations. Candidate `i` of a `batch` is spoken from `seed + i`, save
-    by Tortoise, which draws all of them from `seed`.
+    the model's own, the only one of models that do not diffuse. `temperature` scales the noise, the
+    initial and what a sampler adds, `speed` divides the durations. Candidate `i` of a `batch` is
+    spoken from `seed + i`, save by Tortoise, which draws all of them from `seed`.
     """
 
     text: Annotated[str, Field(max_length=MAX_TEXT)]

@@ -63,7 +63,18 @@ def title_of(request: VoiceRequest) -> str:
     """Return the title of the sheet."""
     return (
         f"{request.text} ({request.voice} by {request.model}, {request.steps} steps, "
-        f"seed {request.seed})"
+        f"temperature {request.temperature:g}, seed {request.seed})"
+    )
+
+
+def temperature_words(temperature: float) -> str:
+    """Return what a temperature does to the noise of a look, as the end of its words."""
+    if temperature == 1:
+        return " The noise is as strong as in training (temperature 1)."
+    return (
+        f" At temperature {temperature:g} all noise, the first and the fresh, is {temperature:g} "
+        "times what the formula says, as in speech that is not looked at: lower is clearer and "
+        "less varied."
     )
 
 
@@ -130,10 +141,11 @@ def look_at_speech(
         "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
         "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
         "both. DDIM's residual follows from its first noise, DDPM's from fresh noise at every "
-        "step but the last too.",
+        "step but the last too." + temperature_words(request.temperature),
         rows=rows,
         chart=Chart(
-            denoising_figure(courses, "residual"), to_table(*denoising_table(courses, "residual"))
+            denoising_figure(courses, "residual", request.temperature),
+            to_table(*denoising_table(courses, "residual", request.temperature)),
         ),
         frames=residual_pictures([frame.noisy for frame in first.frames]),
         sounds=dict(zip(SOUNDS, heard, strict=True)),
