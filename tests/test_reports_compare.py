@@ -9,9 +9,11 @@ from collections import Counter
 import pytest
 from fakes import make_cell, make_header, make_report
 
+from diffusion_bench.charts.page import to_html
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.differences import environment_differences
+from diffusion_bench.reports.export import to_markdown
 from diffusion_bench.reports.overall import _by_chance, overall
 from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report, StopRule
 
@@ -198,6 +200,67 @@ def test_verdicts_that_contradict_each_other_are_mixed():
     assert found.best
     assert found.worst
     assert (found.best.request.steps, found.worst.request.steps) == (20, 10)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "whole"),
+    [
+        ([1.085] * 11 + [0.32], "mixed"),  # a mean of 0.98
+        ([1.085] * 11 + [0.6], "slower"),
+        ([1 / 1.085] * 11 + [1 / 0.32], "mixed"),
+        ([1 / 1.085] * 11 + [1 / 0.6], "faster"),
+        ([1.0] * 11 + [3.0], "mixed"),  # a mean of 1.10
+        ([1.0] * 11 + [1.5], "same"),
+    ],
+)
+def test_the_whole_has_no_name_that_the_mean_of_its_ratios_contradicts(ratios, whole):
+    old = [make_cell(wall_s=SLOW, steps=10 + place) for place in range(len(ratios))]
+    new = [
+        make_cell(wall_s=[ratio * wall for wall in SLOW], steps=10 + place)
+        for place, ratio in enumerate(ratios)
+    ]
+    (found,) = overall([make_report(*old), make_report(*new)])
+    assert found.verdict == whole
+
+
+def test_cells_without_a_name_make_the_whole_untold_and_not_mixed_where_they_outweigh_the_others():
+    unclear = (0.60, 0.75, 0.90, 1.05, 1.30)
+    old = [make_cell(wall_s=SLOW, steps=10 + place) for place in range(12)]
+    new = [
+        make_cell(wall_s=[1.1 * s for s in SLOW] if place < 2 else unclear, steps=10 + place)
+        for place in range(12)
+    ]
+    (found,) = overall([make_report(*old), make_report(*new)])
+    assert found.counts == {"cannot tell": 10, "slower": 2}
+    assert found.ratio is not None
+    assert found.ratio < 1
+    assert found.verdict == "cannot tell"
+
+
+def test_what_only_one_of_two_machines_could_run_is_counted_with_its_reason():
+    """What was not tried, or was cancelled, says nothing of what a machine can do."""
+    ends = {10: ("ok", "ok"), 20: ("oom", "ok"), 30: ("ok", "oom"), 40: ("ok", "crashed")}
+    ends |= {50: ("oom", "oom"), 60: ("cancelled", "ok"), 70: ("ok", "")}
+    sides = [
+        make_report(
+            *(
+                make_cell(wall_s=SLOW, steps=n, status=both[side])
+                for n, both in ends.items()
+                if both[side]
+            ),
+            source=f"{side}.jsonl",
+        )
+        for side in (0, 1)
+    ]
+    (found,) = overall(sides)
+    assert found.only_other == {"out of memory": 1}
+    assert found.only_baseline == {"out of memory": 1, "crashed": 1}
+    words = found.words()
+    assert "runs 1 cell that the baseline cannot: out of memory there" in words
+    assert "cannot run 2 cells that the baseline runs: 1 out of memory, 1 crashed here" in words
+    assert not [line for line in overall([sides[0], sides[0]])[0].words() if "cannot" in line[:12]]
+    assert "runs 1 cell that the baseline cannot" in to_html(sides)
+    assert "runs 1 cell that the baseline cannot" in to_markdown(sides)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import Cell, Header, Report
 from diffusion_bench.reports.shift import Ratio, ratio_of_intervals
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
-from diffusion_bench.reports.verdicts import Verdict, judge, judge_net, why_absent
+from diffusion_bench.reports.verdicts import Verdict, absences, judge, judge_net, why_absent
 
 UNEQUAL_WORK = "this is not the same work"
 
@@ -45,7 +45,8 @@ class Row(Record):
     baseline: below 1 the other is faster. `ratio_low` and `ratio_high` bound it with 95 percent
     confidence. `machine_ratio` and its bounds are of the machine's own pace, where both reports
     looked at it; `net_ratio` and its bounds are of the times counted in that pace, where the
-    verdict is judged on them. `differences` are those that forbid a comparison.
+    verdict is judged on them. `differences` are those that forbid a comparison. `absent` is why the
+    baseline's cell and the other's have no figures where the work is the same, "" of one that has.
     """
 
     cell_id: str
@@ -65,6 +66,7 @@ class Row(Record):
     net_high: float | None = None
     verdict: Verdict
     reason: str
+    absent: tuple[str, str] = ("", "")
     differences: tuple[Difference, ...] = ()
 
 
@@ -136,8 +138,9 @@ def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> R
         reason = f"{UNEQUAL_WORK}: {words}"
         return Row(**found, verdict="cannot compare", reason=reason, differences=tuple(unequal))
     if old is None or new is None or pair[0] is None or pair[1] is None:
-        labels = (sides[0].label, sides[1].label)
-        return Row(**found, verdict="cannot compare", reason=why_absent(pair, labels))
+        absent = absences(*pair)
+        reason = why_absent(absent, (sides[0].label, sides[1].label))
+        return Row(**found, verdict="cannot compare", reason=reason, absent=absent)
     foreign = other_machine(sides[0].header, sides[1].header, (sides[0].card, sides[1].card))
     return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign))
 

@@ -14,7 +14,7 @@ from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.machine_shift import shift_words
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import SharedRow, compare_shared
-from diffusion_bench.reports.verdicts import Verdict
+from diffusion_bench.reports.verdicts import SAME_WITHIN, Verdict
 
 MOST_CELLS = 0.9  # this share of the cells that can be told decides the whole
 CHANCE = 0.05  # the whole has no name that chance gives more often than this
@@ -22,6 +22,14 @@ CHANCE = 0.05  # the whole has no name that chance gives more often than this
 # found by two one-sided tests of 5 percent.
 CELL_ERROR: dict[Verdict, float] = {"same": 0.05, "faster": 0.025, "slower": 0.025}
 MOST_NAMED = 8  # environment differences named in a sentence
+# A cell that one report tried and did not get through. What nobody tried, or somebody cancelled,
+# says nothing of what a machine can do.
+ENDED: dict[str, str] = {
+    "oom": "out of memory",
+    "crashed": "crashed",
+    "timeout": "over the time limit",
+    "failed": "failed",
+}
 
 
 class Overall(Record):
@@ -29,9 +37,12 @@ class Overall(Record):
 
     `verdict` is what 9 in 10 of the cells that can be told say, else "mixed", and "cannot tell"
     where so few say anything that chance would do it: of 12 cells one has a name by chance in a
-    quarter of all comparisons. `ratio` is the geometric mean of the cells' ratios of times, `best`
-    and `worst` the smallest and largest, each with a name that tells its cell from the others.
-    Cells of several devices at once count as any other.
+    quarter of all comparisons. Where the mean of the ratios that the cells were judged by does not
+    bear the name out, it is "mixed" too, or "cannot tell" where no cell has another name: then only
+    cells without a name pull the mean away. `ratio` is the geometric mean of the cells' ratios of
+    times, `best` and `worst` the smallest and largest, each with a name that tells its cell from
+    the others. Cells of several devices at once count as any other. `only_other` counts what only
+    the other report got through, by how it ended in the baseline; `only_baseline` the reverse.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
     """
 
@@ -39,6 +50,8 @@ class Overall(Record):
     other: str
     verdict: Verdict | Literal["mixed"]
     counts: dict[Verdict, int]
+    only_other: dict[str, int] = {}
+    only_baseline: dict[str, int] = {}
     ratio: float | None = None
     best: Row | SharedRow | None = None
     worst: Row | SharedRow | None = None
@@ -56,6 +69,14 @@ class Overall(Record):
                 f"mean ratio of times {self.ratio:.3f}, from {self.best.ratio:.3f} "
                 f"({self.best_name}) to {self.worst.ratio:.3f} ({self.worst_name})"
             )
+        lines += [
+            f"{runs} {_counted_cells(ended)} {which}: {_how_ended(ended)} {where}"
+            for runs, ended, which, where in (
+                ("runs", self.only_other, "that the baseline cannot", "there"),
+                ("cannot run", self.only_baseline, "that the baseline runs", "here"),
+            )
+            if ended
+        ]
         if self.machine_ratio is not None and (moved := shift_words(self.machine_ratio)):
             lines.append(f"{moved}, in the mean of the cells")
         named = [difference.words() for difference in self.environment[:MOST_NAMED]]
@@ -97,8 +118,10 @@ def _judge(
     return Overall(
         baseline=labels[0],
         other=labels[1],
-        verdict=_verdict(counts),
+        verdict=_verdict(counts, _mean([judged for row in rows if (judged := _judged_by(row))])),
         counts=dict(counts.most_common()),
+        only_other=_ended_in(0, rows),
+        only_baseline=_ended_in(1, rows),
         ratio=_mean([row.ratio for row in ratios if row.ratio]),
         best=ratios[0] if ratios else None,
         worst=ratios[-1] if ratios else None,
@@ -114,7 +137,27 @@ def _mean(ratios: Sequence[float]) -> float | None:
     return math.exp(math.fsum(map(math.log, ratios)) / len(ratios)) if ratios else None
 
 
-def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
+def _judged_by(row: Row | SharedRow) -> float | None:
+    """Return the ratio that a row's verdict is of: where the machine moved, the one beside it."""
+    return row.net_ratio or row.ratio if isinstance(row, Row) else row.ratio
+
+
+def _ended_in(side: int, rows: Sequence[Row | SharedRow]) -> dict[str, int]:
+    """Return how the cells of a side ended that the other side got through, and how many so."""
+    ends = [row.absent[side] for row in rows if not row.absent[1 - side]]
+    return dict(Counter(ENDED[end] for end in ends if end in ENDED).most_common())
+
+
+def _counted_cells(ended: dict[str, int]) -> str:
+    count = sum(ended.values())
+    return f"{count} cell{'s' if count != 1 else ''}"
+
+
+def _how_ended(ended: dict[str, int]) -> str:
+    return ", ".join(f"{n} {why}" if len(ended) > 1 else why for why, n in ended.items())
+
+
+def _verdict(counts: Counter[Verdict], mean: float | None) -> Verdict | Literal["mixed"]:
     told: dict[Verdict, int] = {name: counts[name] for name in CELL_ERROR}
     if not sum(told.values()):
         return "cannot tell" if counts["cannot tell"] else "cannot compare"
@@ -122,7 +165,17 @@ def _verdict(counts: Counter[Verdict]) -> Verdict | Literal["mixed"]:
     if all(_by_chance(told[name], cells, CELL_ERROR[name]) > CHANCE for name in told):
         return "cannot tell"
     most = max(told, key=lambda name: told[name])
-    return most if told[most] >= MOST_CELLS * sum(told.values()) else "mixed"
+    if told[most] < MOST_CELLS * sum(told.values()):
+        return "mixed"
+    if mean is None or _bears_out(mean, most):
+        return most
+    return "mixed" if told[most] < sum(told.values()) else "cannot tell"
+
+
+def _bears_out(mean: float, name: Verdict) -> bool:
+    """Return whether a mean ratio of times may stand beside the whole's name."""
+    limit = 1 + SAME_WITHIN
+    return {"faster": mean < 1, "slower": mean > 1, "same": 1 / limit <= mean <= limit}[name]
 
 
 def _by_chance(named: int, cells: int, error: float) -> float:

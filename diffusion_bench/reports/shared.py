@@ -18,7 +18,7 @@ from diffusion_bench.reports.labels import name_among, report_labels, work_colum
 from diffusion_bench.reports.privacy import without_home
 from diffusion_bench.reports.schema import DeviceJob, Header, Report, SharedCell
 from diffusion_bench.reports.shift import ratio_of_samples
-from diffusion_bench.reports.verdicts import Verdict, judge, why_absent
+from diffusion_bench.reports.verdicts import Verdict, absences, judge, why_absent
 
 HOUR_S = 3600.0
 FLAT_FIGURES = ("energy_per_image_j", "pictures", "images_per_hour", "efficiency", "speedup")
@@ -44,7 +44,10 @@ class SharedSummary(Record):
 
 
 class SharedRow(Record):
-    """One request, shared in one way by as many devices, in the baseline and in another report."""
+    """One request, shared in one way by as many devices, in the baseline and in another report.
+
+    `absent` is as in `compare.Row`.
+    """
 
     cell: str
     baseline: str
@@ -53,6 +56,7 @@ class SharedRow(Record):
     ratio: float | None = None
     reason: str
 
+    absent: tuple[str, str] = ("", "")
     def words(self) -> str:
         """Return it as one line of text."""
         return f"{self.cell}, {self.other} against {self.baseline}: {self.verdict} ({self.reason})"
@@ -174,10 +178,10 @@ def _compared(
     if unequal:
         reason = f"{UNEQUAL_WORK}: {'; '.join(difference.words() for difference in unequal)}"
         return SharedRow(**named, verdict="cannot compare", reason=reason)
-    labels = (named["baseline"], named["other"])
-    absent = why_absent(pair, labels)
-    if old is None or new is None or absent:
-        return SharedRow(**named, verdict="cannot compare", reason=absent)
+    absent = absences(old, new)
+    if old is None or new is None or any(absent):
+        why = why_absent(absent, (named["baseline"], named["other"]))
+        return SharedRow(**named, verdict="cannot compare", reason=why, absent=absent)
     # Of unequal devices a start has other numbers of pictures: seconds a picture are compared.
     each = [[wall / cell.pictures for wall in cell.wall_s] for cell in (old, new)]
     ratio = ratio_of_samples(each[0], each[1])

@@ -60,14 +60,15 @@ def judge_net(
     return verdict, f"beside the machine's own speed: {why}; the times alone: {alone}"
 
 
-def why_absent(pair: Sequence[Cell | SharedCell | None], labels: Sequence[str]) -> str:
-    """Return why a pair of cells cannot be compared, "" where both have figures."""
-    reasons = [
-        f"{why} in {label}"
-        for cell, label in zip(pair, labels, strict=True)
-        if (why := cell.without_figures if cell else "not measured")
-    ]
-    return "; ".join(reasons)
+def absences(old: Cell | SharedCell | None, new: Cell | SharedCell | None) -> tuple[str, str]:
+    """Return why each of a pair of cells has no figures, "" of one that has."""
+    first, second = (cell.without_figures if cell else "not measured" for cell in (old, new))
+    return first, second
+
+
+def why_absent(absent: tuple[str, str], labels: Sequence[str]) -> str:
+    """Return in words why a pair of cells cannot be compared, "" where both have figures."""
+    return "; ".join(f"{why} in {label}" for why, label in zip(absent, labels, strict=True) if why)
 
 
 def _advice(ratio: Ratio, n: int) -> str:
