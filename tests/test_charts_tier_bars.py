@@ -222,7 +222,8 @@ def test_of_two_cards_that_can_only_split_the_model_all_parts_say_the_same() -> 
     assert step.images_per_hour == 900
     assert step.held_back_by == "VRAM: it fits neither card alone; split over both cards it runs"
     pair = path("RTX 2060 6GB", count=2)
-    ((_, sentence),) = bottleneck_sentences(pair, [row, *tier_rows(pair, [ASKED])])
+    small = parse_workload("sd15 512x512 b1 fp16 20")
+    ((_, sentence),) = bottleneck_sentences(pair, [row, *tier_rows(pair, [small])])
     assert "VRAM holds back sdxl at 2048x2048 (split over both cards)" in sentence
     assert fit_table([row])[1][0][3] == "does not fit one card (predicted); split over both"
 

@@ -148,6 +148,20 @@ def test_ram_holds_back_where_more_of_it_would_make_a_model_fit() -> None:
     assert held_back_by(large, ram_gib=128).startswith("VRAM: it fits with")
 
 
+def test_memory_holds_back_what_needs_more_of_it_whatever_the_batch() -> None:
+    """One picture of SDXL, 13.4 GiB of 12, was told to wait for arithmetic, four for VRAM."""
+    works = [parse_workload(f"sdxl 1024x1024 b{batch} fp16 20") for batch in (1, 4)]
+    chosen = path({"gpu": "RTX 4070 Ti"})
+    one, four = tier_rows(chosen, works)
+    assert (one.fit, four.fit) == ("tight", "tight with VAE slicing")
+    assert held_back_by(one) == "VRAM: it is tight, 13.4 GiB predicted of 12"
+    assert held_back_by(four).startswith("VRAM: it is tight with")
+    ((_, sentence),) = bottleneck_sentences(chosen, [one])
+    assert sentence.endswith("VRAM holds back every workload.")
+    ran = one.model_copy(update={"ran": True})
+    assert held_back_by(ran) == "the GPU's arithmetic"
+
+
 def test_each_tier_has_a_sentence_that_names_every_workload_once() -> None:
     flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
     chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "H200 SXM"})

@@ -44,8 +44,8 @@ ENDED = {
 # What is said under every table with such a verdict.
 TIGHT = (
     "tight: it may run out of memory. Predicted, the interval of what it needs passes what the "
-    "card gives, and where the figure itself does, it more likely runs out than not. Measured, it "
-    "ran with next to nothing left, or not everywhere."
+    "card gives; where the figure itself does, it as likely runs out as not: of 12 such published "
+    "cases 7 ran. Measured, it ran with next to nothing left, or not everywhere."
 )
 
 MeasuredVerdict = Literal["fits", "tight", "spilled", "does not fit"]

@@ -10,7 +10,7 @@ from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.predict import limit_of
-from diffusion_bench.tiers.rows import fit_on
+from diffusion_bench.tiers.rows import fit_on, need_of
 from diffusion_bench.tiers.workload import Software
 
 LimitName = Literal["VRAM", "RAM", "CPU", "GPU arithmetic", "GPU bandwidth", "unknown"]
@@ -49,9 +49,12 @@ def bottleneck(
     assert card is not None, row.faster_card
     if row.fit == "does not fit":
         return _misfit(row, card, ram_gib)
-    if row.remedies:
+    plain_mib = need_of(row.workload, Software()).peak_mib
+    if row.ran is False or (row.ran is None and plain_mib > card.vram_mib):
         ram = ", and RAM holds what is offloaded" if "offload" in row.fit else ""
-        return Bottleneck("VRAM", f"VRAM: it {row.fit_words}{ram}")
+        needed = f"{plain_mib / 1024:.3g} GiB predicted of {card.vram_mib / 1024:.3g}"
+        more = ram if row.remedies else f", {needed}"
+        return Bottleneck("VRAM", f"VRAM: it {row.fit_words}{more}")
     return Bottleneck(*PACES[limit_of(card, row.workload)])
 
 
@@ -95,16 +98,16 @@ def _sentence(
     parts = f"{card_words(tier.gpus, cards)}, {tier.ram_gib:g} GB RAM, {tier.cores} cores"
     told = []
     for limit in ORDER:
-        names = [_short(row) for row, found in own if found.limit == limit]
+        names = [_short(row, limit) for row, found in own if found.limit == limit]
         if names:
             which = "every workload" if len(names) == len(own) else ", ".join(names)
             told.append(f"{HOLDS[limit]} {which}")
     return f"After {tier.name} ({parts}) {'; '.join(told) or 'nothing was asked'}."
 
 
-def _short(row: TierRow) -> str:
+def _short(row: TierRow, limit: LimitName) -> str:
     workload = row.workload
-    detail = f" ({row.fit})" if row.remedies else ""
+    detail = f" ({row.fit})" if limit == "VRAM" and row.fit != "does not fit" else ""
     if row.only_split:
         detail = " (split over both cards)"
     return f"{workload.model} at {workload.width}x{workload.height}{detail}"

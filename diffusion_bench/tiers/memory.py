@@ -268,7 +268,8 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
     """Return how a need fits a card of `vram_mib`, with the cheapest remedies where it must.
 
     fits           even the high end of the interval
-    tight          the card is inside the interval: another program's window may decide
+    tight          the card is inside the interval: another program's window may decide, and no
+                   remedy that leaves the weights where they are makes it sure to fit
     fits with      remedies bring the high end inside; `ram_mib` must hold what is offloaded
     tight with     remedies bring the low end inside. Those that leave the weights where they are
                    go before any offload, even if that would fit; else none makes it fit
@@ -277,11 +278,13 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
     plain = Fit(
         verdict=verdict(need.low_mib, need.high_mib, vram_mib), need=need, vram_mib=vram_mib
     )
-    if plain.verdict != "does not fit":
+    if plain.verdict == "fits":
         return plain
     spare_mib = float("inf") if ram_mib is None else RAM_SHARE * ram_mib
-    found = (_helped(need, vram_mib, spare_mib, attempts) for attempts in (IN_PLACE, DEARER))
-    return next((fit for fit in found if fit is not None), plain)
+    in_place = _helped(need, vram_mib, spare_mib, IN_PLACE)
+    if plain.verdict == "tight":
+        return in_place if in_place is not None and in_place.verdict == "fits with" else plain
+    return in_place or _helped(need, vram_mib, spare_mib, DEARER) or plain
 
 
 def _helped(
