@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,43 @@ def columns(printed: str) -> dict[str, str]:
         for rows in (heads, body)
     )
     return dict(zip(names, values, strict=True))
+
+
+@pytest.fixture
+def wide(tmp_path: Path) -> Path:
+    """Return a report whose table has many columns, long names and large figures."""
+    energy = Energy(total_j=52468.0, window_s=33.0, method="counter", net_j=51234.0)
+    walls = (11.01234, 11.02345, 11.05678)
+    cell = make_cell(wall_s=walls, nvml_used_mib=10780.0, rss_mib=14200.4)
+    cell = cell.model_copy(update={"energy": energy, "labels": ("throttled",)})
+    message = "out of memory: " + "some words of the allocator " * 8
+    model = "a" * 30 + "/" + "b" * 30
+    other = make_cell(status="oom", message=message, order=1, model=model)
+    path = tmp_path / "wide.jsonl"
+    head = make_header(cells=[cell.request, other.request])
+    path.write_bytes(b"".join(map(to_line, (head, cell, other))))
+    return path
+
+
+@pytest.mark.parametrize("screen", [None, 70])
+def test_no_figure_is_cut_in_a_pipe_nor_on_a_narrow_screen(
+    wide: Path,
+    screen: int | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if screen:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich's own way to say that it is a terminal
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", str(screen))
+    assert run("compare", wide) == 0
+    printed = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "…" not in printed
+    if screen:
+        assert max(map(len, printed.splitlines())) <= screen
+        return
+    (row,) = (line.split() for line in printed.splitlines() if " ok " in line)
+    assert {"10780", "14200", "17489", "17078", "0.02222", "throttled;"} <= set(row)
 
 
 @pytest.mark.parametrize("option", ["--csv", "--markdown", "--html"])

@@ -15,7 +15,8 @@ from diffusion_bench.ui.figures import to_table
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(14671.4, "14,671"), (999.4, "999"), (0.01234, "0.0123"), (None, "")]
+    ("value", "words"),
+    [(14671.4, "14,671"), (999.7, "1,000"), (999.4, "999"), (0.01234, "0.0123"), (None, "")],
 )
 def test_a_figure_has_three_digits_and_never_an_exponent(value, words) -> None:
     assert figure_words(value) == words

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.records.figures import figure
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -122,7 +124,8 @@ def _shared_words(cell: SharedCell, report: Report) -> str:
 
 def used(part: Seen) -> str:
     """Return what a stage or step used, in one line."""
-    words = [f"{part.seconds:.3g} s" if part.seconds >= 1 else f"{1000 * part.seconds:.3g} ms"]
+    seconds = part.seconds
+    words = [f"{figure(seconds, 3)} s" if seconds >= 1 else f"{figure(1000 * seconds, 3)} ms"]
     if part.peak_memory_mib is not None:
         words.append(
             f"{part.memory_of} memory peak {part.peak_memory_mib:.0f}, "
@@ -132,8 +135,8 @@ def used(part: Seen) -> str:
         device = "GPU" if part.memory_of == "GPU" else "processor"
         words.append(f"{device} {part.utilization_percent:.0f} % busy")
     if part.power_w is not None:
-        error = "" if part.energy_error_j is None else f" ± {part.energy_error_j:.2g}"
-        words.append(f"{part.power_w:.0f} W, {part.energy_j:.3g}{error} J")
+        error = "" if part.energy_error_j is None else f" ± {figure(part.energy_error_j, 2)}"
+        words.append(f"{part.power_w:.0f} W, {figure(part.energy_j, 3)}{error} J")
     return ", ".join(words)
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pydantic import ValidationError
-    from rich.console import Console
 
     from diffusion_bench.bench.progress import Progress
     from diffusion_bench.bench.sweep import Sweep
@@ -53,7 +52,6 @@ COLUMNS = {
 }
 
 OFTEN_EQUAL = ("model", "status")
-PIPE_WIDTH = 160
 
 
 def sweep(
@@ -262,8 +260,11 @@ def describe(event: Progress) -> str:
     """Return in a few words what a run is at."""
     from diffusion_bench.reports.labels import name_request
 
-    if event.kind in ("done", "waiting"):
-        return {"done": "done", "waiting": "waiting for the device"}[event.kind]
+    waits = {"starting": "starting the worker", "waiting": "waiting for the device"}
+    if event.kind in waits:
+        return waits[event.kind]
+    if event.kind == "done":
+        return "done"
     if event.kind == "round_done":
         return f"round {event.rounds_done} of {event.rounds} done"
     if event.request is None:
@@ -281,15 +282,13 @@ def time_left(remaining_s: float | None) -> str:
 
 
 def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
     from diffusion_bench.charts.held_back import in_words
+    from diffusion_bench.cli.tables import print_table, table_console
     from diffusion_bench.reports.export import describe as describe_report
     from diffusion_bench.reports.export import is_worth_showing, to_rows
     from diffusion_bench.reports.limits import limit_lines
 
-    console = _console()
+    console = table_console()
     all_rows = to_rows(reports, tariff=tariff, explain=in_words)
     left = iter(all_rows)
     for report in reports:
@@ -307,67 +306,56 @@ def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
             if is_worth_showing(name, rows, all_rows)
             and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
         ]
-        table = Table(*(COLUMNS[name] for name in shown))
-        for row in rows:
-            table.add_row(*(escape(_figure(row[name])) for name in shown))
-        console.print(table)
+        heads = [COLUMNS[name] for name in shown]
+        print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
         for line in limit_lines(report.limits):
             console.print(line, markup=False, soft_wrap=True)
 
 
 def _print_shared(report: Report) -> None:
     """Print what several devices did at once; columns that say nothing are left out."""
-    from rich.markup import escape
-    from rich.table import Table
-
+    from diffusion_bench.cli.tables import print_table
     from diffusion_bench.reports.shared import shared_table
 
     header, rows = shared_table(report)
     shown = [index for index in range(len(header)) if any(row[index] for row in rows)]
-    table = Table(*(header[index] for index in shown))
-    for row in rows:
-        table.add_row(*(escape(row[index]) for index in shown))
-    _console().print(table)
+    heads = [header[index] for index in shown]
+    print_table(heads, [[row[index] for index in shown] for row in rows])
 
 
-def _console() -> Console:
-    from rich.console import Console
+def _words(value: object) -> str:
+    from diffusion_bench.records.figures import figure
 
-    # A pipe has no width; cutting columns to 80 characters would lose figures.
-    return Console() if Console().is_terminal else Console(width=PIPE_WIDTH)
-
-
-def _figure(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return figure(value) if isinstance(value, float) or value is None else str(value)
 
 
 def _print_verdicts(reports: list[Report]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
+    from diffusion_bench.cli.tables import print_table, table_console
     from diffusion_bench.reports.compare import compare as compare_reports
     from diffusion_bench.reports.labels import name_among
     from diffusion_bench.reports.overall import overall
     from diffusion_bench.reports.shared import compare_shared
 
-    table = Table("workload", "baseline", "other", "verdict", "ratio of times", "why")
-    for both in compare_shared(reports):
-        ratio = "" if both.ratio is None else f"{both.ratio:.2f}"
-        cells = (both.cell, both.baseline, both.other, both.verdict, ratio, both.reason)
-        table.add_row(*map(escape, cells))
+    heads = ("workload", "baseline", "other", "verdict", "ratio of times", "why")
+    rows = [
+        (both.cell, both.baseline, both.other, both.verdict, _ratio(both.ratio), both.reason)
+        for both in compare_shared(reports)
+    ]
     compared = compare_reports(reports)
     name = name_among([row.request for row in compared])
-    for row in compared:
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        cells = (name(row.request), row.baseline, row.other, row.verdict, ratio, row.reason)
-        table.add_row(*map(escape, cells))
-    console = _console()
-    console.print(table)
+    rows += [
+        (name(row.request), row.baseline, row.other, row.verdict, _ratio(row.ratio), row.reason)
+        for row in compared
+    ]
+    print_table(heads, rows)
+    console = table_console()
     for whole in overall(reports):
         for line in whole.words():
             console.print(line, markup=False, soft_wrap=True)
+
+
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from diffusion_bench.cli.tables import print_table, table_console
 from diffusion_bench.tiers.figures import figure_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from diffusion_bench.charts.tier_numbers import TierRow
     from diffusion_bench.charts.tier_runnable import Room, Runnable
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from diffusion_bench.charts.tier_study import Study
 
 UNKNOWN = "cannot tell"
-PIPE_WIDTH = 170
 
 
 def print_study(study: Study) -> None:
@@ -44,7 +42,7 @@ def print_room(room: Room) -> None:
 
     columns = ("workload", "verdict", "predicted GiB", "s/image", "interval", "largest batch sure")
     if room.runs:
-        _print_table((*columns, "rests on"), [_run_cells(one) for one in room.runs])
+        print_table((*columns, "rests on"), [_run_cells(one) for one in room.runs])
         _print_lines(tight_lines(one.fit for one in room.runs))
     if room.speech:
         _print_speech(room.speech)
@@ -77,7 +75,7 @@ def _print_rows(study: Study) -> None:
     cost = [] if study.prices.per_kwh is None else [f"{study.path.currency} for 1000 images"]
     columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", *cost)
     cells = [_row_cells(row, with_cost=bool(cost)) for row in study.rows]
-    _print_table((*columns, "predicted GiB", "fit", "basis"), cells)
+    print_table((*columns, "predicted GiB", "fit", "basis"), cells)
     for row in study.rows:
         start = f"{row.tier}, {row.workload.name}"
         _print_lines([f"{start}, {row.fit_basis}"] if row.fit_basis else [])
@@ -88,7 +86,7 @@ def _print_rows(study: Study) -> None:
 def _print_speech(rows: Sequence[SpeechRow]) -> None:
     """Print speech with its 80 percent interval, and once what each figure rests on."""
     columns = ("tier", "card", "speech", "real-time factor", "80 %", "s", "80 %", "GiB", "fit")
-    _print_table((*columns, "held back by", "basis"), [_speech_cells(row) for row in rows])
+    print_table((*columns, "held back by", "basis"), [_speech_cells(row) for row in rows])
     bases = dict.fromkeys(row.prediction.basis for row in rows if row.prediction)
     reasons = dict.fromkeys(f"{row.workload.name}: {row.reason}" for row in rows if row.reason)
     notes = dict.fromkeys(row.workload.length_note for row in rows)
@@ -117,7 +115,7 @@ def _speech_cells(row: SpeechRow) -> list[str]:
 def _print_steps(steps: Sequence[StepBought], currency: str) -> None:
     columns = ("step", "workload", "images/h, predicted", "than before", "for 1 image/h more")
     more = ("even with the cloud", "held back by")
-    _print_table((*columns, *more), [_step_cells(step, currency) for step in steps])
+    print_table((*columns, *more), [_step_cells(step, currency) for step in steps])
 
 
 def _step_cells(step: StepBought, currency: str) -> list[str]:
@@ -176,23 +174,7 @@ def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{figure_words(low)} to {figure_words(high)}"
 
 
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    _console().print(table)
-
-
 def _print_lines(lines: Sequence[str]) -> None:
-    console = _console()
+    console = table_console()
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console() if Console().is_terminal else Console(width=PIPE_WIDTH)

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Sequence
 
 from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, VoiceStages
+from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import above_line, fit_lines
@@ -334,7 +335,7 @@ def _markdown_value(value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+        return figure(value)
     return _markdown_text(str(value))
 
 

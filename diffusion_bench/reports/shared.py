@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from diffusion_bench.records import Record
+from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.compare import UNEQUAL_WORK, unequal_work
 from diffusion_bench.reports.intervals import Interval, median_interval
 from diffusion_bench.reports.labels import name_among, report_labels, work_columns
@@ -55,8 +56,8 @@ class SharedRow(Record):
     verdict: Verdict
     ratio: float | None = None
     reason: str
-
     absent: tuple[str, str] = ("", "")
+
     def words(self) -> str:
         """Return it as one line of text."""
         return f"{self.cell}, {self.other} against {self.baseline}: {self.verdict} ({self.reason})"
@@ -195,11 +196,11 @@ def _table_row(cell: SharedCell, header: Header, name: str) -> list[str]:
     devices = [f"{job.device} ({name})" for job, name in zip(cell.jobs, names, strict=True)]
     told = ["", "", "", "", "", ""]
     if found is not None:
-        alone = [_figure(one) or "cannot tell" for one in found.alone_per_hour]
+        alone = [figure(one) or "cannot tell" for one in found.alone_per_hour]
         told = [
             str(found.n),
-            _figure(found.wall_s),
-            _figure(found.images_per_hour),
+            figure(found.wall_s),
+            figure(found.images_per_hour),
             " + ".join(alone),
             "cannot tell" if found.efficiency is None else f"{found.efficiency:.0%}",
             f"{1000 * found.begin_apart_s:.1f} ms",
@@ -260,10 +261,6 @@ def _job_words(job: DeviceJob) -> str:
     memory = job.memory
     peaks = (memory.nvml_used_mib, memory.torch_reserved_mib, memory.rss_mib)
     peak = next((value for value in peaks if value is not None), None)
-    told = [_figure(own), _figure(peak) or "cannot tell"]
-    told.append(_figure(job.energy.total_j / len(job.end_s)) if job.energy else "cannot tell")
+    told = [figure(own), figure(peak) or "cannot tell"]
+    told.append(figure(job.energy.total_j / len(job.end_s)) if job.energy else "cannot tell")
     return ", ".join(told)
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
