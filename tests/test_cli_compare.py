@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -192,3 +195,17 @@ def test_two_outputs_of_one_name_are_refused_before_either_is_written(
     assert "--html" in errors
     assert "the file of --csv itself" in errors
     assert not out.exists()
+
+
+def test_files_are_written_whoever_leaves_while_the_tables_are_printed(
+    report: Path, tmp_path: Path
+) -> None:
+    outputs = [tmp_path / name for name in ("a.csv", "a.md", "a.html")]
+    options = zip(("--csv", "--markdown", "--html"), outputs, strict=True)
+    command = [sys.executable, "-m", "diffusion_bench", "compare", report]
+    command += [part for option in options for part in option]
+    read, write = os.pipe()
+    os.close(read)  # as `head` has left, once it has its lines
+    subprocess.run(command, stdout=write, stderr=subprocess.DEVNULL, check=False)
+    os.close(write)
+    assert [path.exists() for path in outputs] == [True] * 3

@@ -186,23 +186,17 @@ def compare(
 
     diffusion-bench compare mine.jsonl --tariff 0.30
     """
-    from diffusion_bench.charts.held_back import in_words
-    from diffusion_bench.reports.export import to_csv, to_markdown
     from diffusion_bench.reports.read import read_report
 
-    _refuse_own_files(reports, {"--csv": csv, "--markdown": markdown, "--html": html})
+    outputs = {"--csv": csv, "--markdown": markdown, "--html": html}
+    _refuse_own_files(reports, outputs)
     opened = [read_report(path) for path in reports]
+    _write_files(opened, outputs, tariff)  # first: who reads the tables may leave, as `head` does
     _print_reports(opened, tariff)
     if len(opened) > 1:
         _print_verdicts(opened)
-    if csv is not None:
-        _write(csv, to_csv(opened, tariff=tariff, explain=in_words))
-    if markdown is not None:
-        _write(markdown, to_markdown(opened, tariff=tariff, explain=in_words))
-    if html is not None:
-        from diffusion_bench.charts.page import to_html
-
-        _write(html, to_html(opened, tariff=tariff))
+    for path in filter(None, outputs.values()):
+        typer.echo(f"wrote {path}")
 
 
 def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> None:
@@ -214,6 +208,27 @@ def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> N
         if path is not None:
             refuse_over([path], taken, option=option)
             taken[f"the file of {option}"] = path
+
+
+def _write_files(
+    reports: list[Report], outputs: dict[str, Path | None], tariff: float | None
+) -> None:
+    """Write the reports to the file of each option that names one."""
+    from diffusion_bench.charts.held_back import in_words
+    from diffusion_bench.reports.export import to_csv, to_markdown
+    from diffusion_bench.reports.whole_file import write_whole
+
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if option == "--html":
+            from diffusion_bench.charts.page import to_html
+
+            text = to_html(reports, tariff=tariff)
+        else:
+            export = to_csv if option == "--csv" else to_markdown
+            text = export(reports, tariff=tariff, explain=in_words)
+        write_whole(path, text.encode())
 
 
 def _watch(events: Generator[Progress]) -> None:
@@ -356,10 +371,3 @@ def _print_verdicts(reports: list[Report]) -> None:
 
 def _ratio(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
-
-
-def _write(path: Path, text: str) -> None:
-    from diffusion_bench.reports.whole_file import write_whole
-
-    write_whole(path, text.encode())
-    typer.echo(f"wrote {path}")
