@@ -10,7 +10,14 @@ from fakes import make_cell, make_header, make_trace
 
 from diffusion_bench.cli import main
 from diffusion_bench.records import DevicesPlan, ImageRequest
-from diffusion_bench.reports.schema import Ceiling, DeviceJob, SharedCell, Visit
+from diffusion_bench.reports.schema import (
+    Ceiling,
+    DeviceJob,
+    Energy,
+    Extrapolation,
+    SharedCell,
+    Visit,
+)
 from diffusion_bench.reports.store import ReportWriter
 
 
@@ -73,6 +80,30 @@ def test_of_a_cell_in_rounds_it_says_whose_the_seconds_and_whose_the_readings_ar
         "  seconds are the median of all calls; the readings are of the last of 3 visits, "
         "1 of 3 calls"
     ) in lines
+
+
+def test_of_a_call_timed_in_part_it_says_which_figures_are_of_the_part_and_which_of_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = make_cell(wall_s=(4.0,) * 2, steps=4, trace=make_trace(seconds=8))
+    request = cell.request.model_copy(update={"steps": 10})
+    update = {
+        "request": request,
+        "cell_id": request.workload_id(),
+        "labels": ("extrapolated",),
+        "extrapolation": Extrapolation(measured_steps=4, rule="the rest at the measured pace"),
+        "energy": Energy(total_j=800.0, window_s=8.0, method="counter"),
+        "samples": tuple(
+            sample.model_copy(update={"start_s": 4.0 * n}) for n, sample in enumerate(cell.samples)
+        ),
+    }
+    path = tmp_path / "part.jsonl"
+    with ReportWriter.create(path, make_header(cells=[request])) as writer:
+        writer.append(cell.model_copy(update=update))
+    lines = told(capsys, path)
+    assert any(line.startswith("  denoising, 4 of 10 steps: 3.2 s, ") for line in lines)
+    assert "  a whole call, extrapolated: 8.8 s, 880 J" in lines
+    assert not any(line.startswith("  denoising: ") for line in lines)
 
 
 def test_single_steps_are_told_where_they_are_asked_for(

@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 from fakes import make_cell, make_header, make_trace
 
+from diffusion_bench.charts.trace import trace_table
 from diffusion_bench.records import GpuTrace, Stages, Trace, VoiceStages
-from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Sample, Visit
+from diffusion_bench.reports.schema import (
+    Cell,
+    Energy,
+    Extrapolation,
+    GpuCard,
+    Header,
+    Sample,
+    Visit,
+)
 from diffusion_bench.reports.stage_readings import (
     NO_GPU_POWER,
     NO_STARTS,
@@ -106,6 +115,16 @@ def test_an_energy_is_bounded_by_chance_and_by_the_sensor() -> None:
     uneven = parts(cell_of(gpu_trace(12.0, by_stage), sample(0.0)))["denoising"]
     assert uneven.energy_error_j is not None
     assert uneven.energy_error_j > 0.05 * 920
+
+
+def test_denoising_that_was_timed_in_part_names_its_steps_here_and_in_the_table() -> None:
+    whole = cell_of(gpu_trace(12.0, by_stage), sample(0.0))
+    rule = Extrapolation(measured_steps=STEPS, rule="the rest at the measured pace")
+    part = whole.model_copy(update={"extrapolation": rule, "num_steps": 50})
+    for cell, title in ((whole, "denoising"), (part, "denoising, 4 of 50 steps")):
+        cut = cut_trace(cell, HEADER)
+        assert [each.title for each in cut.stages] == ["text encoder", title, "decoder"]
+        assert {row[0] for row in trace_table([], cut)[1]} >= {title, "a step, on average"}
 
 
 def test_what_lies_between_the_stages_belongs_to_none() -> None:

@@ -213,7 +213,7 @@ def _part_rows(part: Seen) -> list[list[Any]]:
         (f"{busy} energy of one", "J", "energy_j", low_j, part.energy_j, high_j),
     ]
     return [
-        [part.name, title, unit, None, part.readings, *figures, part.missing.get(field, "")]
+        [part.title, title, unit, None, part.readings, *figures, part.missing.get(field, "")]
         for title, unit, field, *figures in found
     ]
 

@@ -85,7 +85,9 @@ def _as_words(cell: Cell, report: Report, steps: bool) -> str:
         lines.append(f"  stages: {cut.reason}")
     parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ())]
     parts += cut.steps if steps else ()
-    lines += [f"  {part.name}: {used(part)}" for part in parts]
+    lines += [f"  {part.title}: {used(part)}" for part in parts]
+    if cell.extrapolation and (whole := whole_call(cell)):
+        lines.append(f"  a whole call, extrapolated: {whole}")
     if parts and cut.readings_of:
         lines.append(
             f"  seconds are the median of all calls; the readings are of {cut.readings_of}"
@@ -124,8 +126,7 @@ def _shared_words(cell: SharedCell, report: Report) -> str:
 
 def used(part: Seen) -> str:
     """Return what a stage or step used, in one line."""
-    seconds = part.seconds
-    words = [f"{figure(seconds, 3)} s" if seconds >= 1 else f"{figure(1000 * seconds, 3)} ms"]
+    words = [_time(part.seconds)]
     if part.peak_memory_mib is not None:
         words.append(
             f"{part.memory_of} memory peak {part.peak_memory_mib:.0f}, "
@@ -140,13 +141,28 @@ def used(part: Seen) -> str:
     return ", ".join(words)
 
 
+def whole_call(cell: Cell) -> str:
+    """Return what one call takes in all, as `compare` tells it; empty where nothing was timed."""
+    from diffusion_bench.reports.stats import summarise
+
+    found = summarise(cell)
+    if found is None:
+        return ""
+    energy = "" if found.energy_j is None else f", {figure(found.energy_j, 3)} J"
+    return _time(found.median_s) + energy
+
+
+def _time(seconds: float) -> str:
+    return f"{figure(seconds, 3)} s" if seconds >= 1 else f"{figure(1000 * seconds, 3)} ms"
+
+
 def unsaid(parts: Sequence[Seen]) -> list[str]:
     """Return why figures are missing, each reason once with the figures and parts it is of."""
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for part in parts:
         for field, why in part.missing.items():
             names, fields = found.setdefault(why, ({}, {}))
-            names[part.name], fields[FIELDS[field]] = None, None
+            names[part.title], fields[FIELDS[field]] = None, None
     return [
         f"{', '.join(fields)} of {', '.join(names)}: {why}"
         for why, (names, fields) in found.items()

@@ -55,11 +55,13 @@ class Seen(Record):
     shows. `memory_of` is whose memory: the GPU's, all programs together, or the process's.
     `utilization_percent` is the GPU's or, where the cell ran on none, the processor's. `energy_j`
     is of one call that was read, mean power times its mean seconds; `energy_error_j` bounds it at
-    two standard errors of the readings and the sensor's own 5 percent. `missing` has the reason of
-    each `None`.
+    two standard errors of the readings and the sensor's own 5 percent. `of_steps` says how many of
+    a call's steps it holds, empty where all: seconds and energy are of those. `missing` has the
+    reason of each `None`.
     """
 
     name: str
+    of_steps: str = ""
     seconds: float
     calls: int
     readings: int
@@ -71,6 +73,11 @@ class Seen(Record):
     energy_j: float | None = None
     energy_error_j: float | None = None
     missing: dict[str, str] = {}
+
+    @property
+    def title(self) -> str:
+        """Return its name, with the steps that it holds where they are not all of a call."""
+        return f"{self.name}, {self.of_steps}" if self.of_steps else self.name
 
 
 class Cut(Record):
@@ -130,8 +137,9 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
     )
     denoising = next((stage for stage in stages if stage.name == "denoising"), None)
     steps, no_steps = _steps(cell, columns)
+    timed = {"of_steps": _of_steps(cell)}
     return Cut(
-        stages=stages,
+        stages=tuple(s.model_copy(update=timed) if s is denoising else s for s in stages),
         a_step=denoising and _a_step(denoising, cell),
         steps=steps,
         no_steps=no_steps,
@@ -176,6 +184,12 @@ def _shown(cell: Cell) -> list[Sample]:
     """Return the calls that the trace shows, those of the last visit, with a known start."""
     last = cell.visits[-1].calls if cell.visits else len(cell.samples)
     return [s for s in cell.samples[len(cell.samples) - last :] if s.start_s is not None]
+
+
+def _of_steps(cell: Cell) -> str:
+    """Return how many steps of a whole call were timed, empty where all were."""
+    rule = cell.extrapolation
+    return f"{rule.measured_steps} of {cell.whole_steps} steps" if rule else ""
 
 
 def _why_none(cell: Cell) -> str:
