@@ -157,6 +157,17 @@ def test_a_panel_a_workload_and_every_metric_can_be_drawn(metric) -> None:
     assert len(figure.layout.annotations) == 2
 
 
+def test_ways_of_two_cards_are_named_on_a_ground_that_no_pattern_shows_through() -> None:
+    (row,) = tier_rows(path("RTX 4090", count=2), [ASKED])
+    numbers = bars_numbers([row], "images an hour")
+    figure = bars_figure(numbers)
+    named = [one for one in figure.layout.annotations if one.bgcolor]
+    assert [one.text for one in named] == [bar.way for bar in numbers.bars if bar.way]
+    drawn = {y for trace in figure.data if trace.x[0] is not None for y in trace.y}
+    assert {one.y for one in named} < drawn
+    assert not any(trace.text for trace in figure.data)
+
+
 def test_with_nothing_to_draw_the_figure_says_why() -> None:
     rows = tier_rows(path("RTX 9090"), [ASKED])
     figure = bars_figure(bars_numbers(rows, "seconds an image"))

@@ -162,6 +162,16 @@ def test_memory_holds_back_what_needs_more_of_it_whatever_the_batch() -> None:
     assert held_back_by(ran) == "the GPU's arithmetic"
 
 
+def test_workloads_of_one_model_and_size_are_told_apart_in_a_sentence() -> None:
+    words = ("sdxl 1024x1024 b4 fp16 20", "sdxl 1024x1024 b1 fp16 20", "sd15 512x512 b1 fp16 20")
+    chosen = path({"gpu": "RTX 4060"})
+    rows = tier_rows(chosen, [parse_workload(each) for each in words])
+    ((_, sentence),) = bottleneck_sentences(chosen, rows)
+    assert "sdxl at 1024x1024 b4 (fits with" in sentence
+    assert "sdxl at 1024x1024 b1 (fits with" in sentence
+    assert sentence.endswith("sets the pace of sd15 at 512x512.")
+
+
 def test_each_tier_has_a_sentence_that_names_every_workload_once() -> None:
     flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
     chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "H200 SXM"})

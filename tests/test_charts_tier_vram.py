@@ -77,6 +77,12 @@ def test_the_lines_stand_at_what_is_needed_in_bands_of_doubt() -> None:
     assert all(len(row) == len(header) for row in rows)
 
 
+def test_lines_of_one_model_have_names_that_tell_them_apart() -> None:
+    words = ("sdxl 1024x1024 b4 fp16 20", "sdxl 1024x1024 b1 fp16 20", "sd15 512x512 b1 fp16 20")
+    figure = vram_figure(vram_numbers(shipped_path(), [parse_workload(each) for each in words]))
+    assert [one.text for one in figure.layout.annotations] == ["sdxl b4", "sdxl b1", "sd15"]
+
+
 def test_a_size_that_cannot_be_drawn_has_no_line_but_a_reason() -> None:
     odd = Workload(model="sd15", width=516, height=512)
     numbers = vram_numbers(shipped_path(), [odd])

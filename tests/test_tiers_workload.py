@@ -13,6 +13,7 @@ from diffusion_bench.tiers.workload import (
     parse_workload,
     precision_named,
     software_named,
+    told_apart,
 )
 
 
@@ -170,3 +171,14 @@ def test_samplers_that_remember_the_step_before_call_it_once(sampler: str) -> No
 def test_of_the_samplers_that_can_be_asked_for_those_count_twice_that_are_said_to() -> None:
     twice = [each for each in KNOWN_SAMPLERS if Workload(model="sd15", sampler=each).calls == 40]
     assert tuple(twice) == TWICE_NAMES
+
+
+def test_workloads_of_a_model_are_told_apart_by_what_differs_and_by_no_more() -> None:
+    asked = [
+        parse_workload(words)
+        for words in ("sdxl 1024x1024 b1", "sdxl 1024x1024 b4", "sdxl 512x512 b4", "sd15 b2")
+    ]
+    told = [told_apart(one, asked) for one in asked]
+    assert told == ["1024x1024 b1", "1024x1024 b4", "512x512 b4", ""]
+    twice = [asked[0], asked[0].model_copy(update={"precision": "fp32", "guided": False})]
+    assert [told_apart(one, twice) for one in twice] == ["fp16 guided", "fp32 not guided"]

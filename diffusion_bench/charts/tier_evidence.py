@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from diffusion_bench.charts.bar_labels import label_bar
 from diffusion_bench.charts.style import (
     COLOURS,
     LEGEND_ROW,
@@ -90,14 +91,12 @@ def _add_panel(figure: go.Figure, panel: Sequence[TierBar], row: int, unit: str)
             marker=LOOKS[kind],
             error_x=_intervals([bar for _, bar in own]),
             showlegend=False,
-            text=[_inside(bar) for _, bar in own],
-            textposition="inside",
-            insidetextanchor="start",
-            insidetextfont={"color": TEXT},
-            constraintext="none",
             customdata=[[_hover(bar, unit), row_key(bar)] for _, bar in own],
             hovertemplate="%{customdata[0]}<extra></extra>",
         )
+    for index, bar in enumerate(panel):
+        if bar.way:  # what tells it from others of its look
+            label_bar(figure, bar.way, 0, places[index], row=row, col=1)
     ticks: dict[str, list[float]] = {}
     for index, bar in enumerate(panel):
         ticks.setdefault(bar.tier, []).append(places[index])
@@ -111,11 +110,6 @@ def _add_panel(figure: go.Figure, panel: Sequence[TierBar], row: int, unit: str)
         zeroline=False,
     )
     figure.update_xaxes(row=row, col=1, rangemode="tozero", nticks=6)
-
-
-def _inside(bar: TierBar) -> str:
-    """Return what tells a bar from others of its look."""
-    return plain(bar.way)
 
 
 def _intervals(bars: Sequence[TierBar]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.predict import limit_of
 from diffusion_bench.tiers.rows import fit_on, need_of
-from diffusion_bench.tiers.workload import Software
+from diffusion_bench.tiers.workload import Software, Workload, told_apart
 
 LimitName = Literal["VRAM", "RAM", "CPU", "GPU arithmetic", "GPU bandwidth", "unknown"]
 
@@ -96,18 +96,22 @@ def _sentence(
     tier: Tier, own: Sequence[tuple[TierRow, Bottleneck]], cards: Sequence[Card] | None
 ) -> str:
     parts = f"{card_words(tier.gpus, cards)}, {tier.ram_gib:g} GB RAM, {tier.cores} cores"
+    asked = [row.workload for row, _ in own]
     told = []
     for limit in ORDER:
-        names = [_short(row, limit) for row, found in own if found.limit == limit]
+        names = [_short(row, limit, asked) for row, found in own if found.limit == limit]
         if names:
             which = "every workload" if len(names) == len(own) else ", ".join(names)
             told.append(f"{HOLDS[limit]} {which}")
     return f"After {tier.name} ({parts}) {'; '.join(told) or 'nothing was asked'}."
 
 
-def _short(row: TierRow, limit: LimitName) -> str:
+def _short(row: TierRow, limit: LimitName, asked: Sequence[Workload]) -> str:
     workload = row.workload
+    size = (workload.width, workload.height)
+    name = f"{workload.model} at {workload.width}x{workload.height}"
+    apart = told_apart(workload, [one for one in asked if (one.width, one.height) == size])
     detail = f" ({row.fit})" if limit == "VRAM" and row.fit != "does not fit" else ""
     if row.only_split:
         detail = " (split over both cards)"
-    return f"{workload.model} at {workload.width}x{workload.height}{detail}"
+    return f"{name} {apart}".rstrip() + detail

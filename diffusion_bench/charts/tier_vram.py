@@ -20,7 +20,7 @@ from diffusion_bench.tiers.cards import Card, find_card, is_geforce, known_cards
 from diffusion_bench.tiers.memory import fit_of
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.rows import need_of
-from diffusion_bench.tiers.workload import Software, Workload
+from diffusion_bench.tiers.workload import Software, Workload, told_apart
 
 BAR = 16  # pixels
 GREY = "rgba(136,136,136,0.45)"
@@ -39,9 +39,13 @@ class CardRoom(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What a workload needs without any remedy, with its interval; `None`: cannot be told."""
+    """What a workload needs without any remedy, with its interval; `None`: cannot be told.
+
+    `short` tells it from the others at its line.
+    """
 
     workload: str
+    short: str
     gib: float | None
     low_gib: float | None
     high_gib: float | None
@@ -72,15 +76,16 @@ def vram_numbers(
         CardRoom(card.name, round(given / 1024, 2), card.name in names, verdicts[given])
         for card, given in ((card, card.vram_mib) for card in ordered)
     )
-    return VramNumbers(rooms, tuple(map(_need, workloads)))
+    return VramNumbers(rooms, tuple(_need(workload, workloads) for workload in workloads))
 
 
-def _need(workload: Workload) -> Need:
+def _need(workload: Workload, all_asked: Sequence[Workload]) -> Need:
+    names = workload.name, f"{workload.model} {told_apart(workload, all_asked)}".rstrip()
     try:
         need = need_of(workload, Software())
     except ValueError as error:
-        return Need(workload.name, None, None, None, str(error))
-    return Need(workload.name, need.peak_mib / 1024, need.low_mib / 1024, need.high_mib / 1024)
+        return Need(*names, None, None, None, str(error))
+    return Need(*names, need.peak_mib / 1024, need.low_mib / 1024, need.high_mib / 1024)
 
 
 def _verdicts(vram_mib: float, workloads: Sequence[Workload]) -> tuple[str, ...]:
@@ -155,7 +160,7 @@ def _add_need(figure: go.Figure, need: Need, index: int) -> None:
         yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
     )
     figure.add_annotation(
-        text=plain(need.workload.split()[0]),
+        text=plain(need.short),
         x=need.gib,
         y=1,
         yref="paper",

@@ -8,7 +8,7 @@ The words are those of the published tables: "SD1.5 (base or same-architecture f
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field
@@ -101,6 +101,24 @@ class Workload(Record):
     def calls(self) -> int:
         """Return how often the network is called: samplers of second order do it twice a step."""
         return self.steps * (2 if TWICE.search(_folded(self.sampler)) else 1)
+
+
+# What a workload is beside its model, as its name has it, and what that leaves out.
+PARTS: tuple[Callable[[Workload], str], ...] = (
+    lambda one: f"{one.width}x{one.height}",
+    lambda one: f"b{one.batch}",
+    lambda one: one.precision,
+    lambda one: f"{one.steps} steps",
+    lambda one: one.sampler,
+    lambda one: "guided" if one.guided else "not guided",
+)
+
+
+def told_apart(workload: Workload, others: Sequence[Workload]) -> str:
+    """Return what tells a workload from others of its model, as "b4", empty where nothing does."""
+    alike = [one for one in others if one.model == workload.model]
+    parts = [part for part in PARTS if len({part(one) for one in (*alike, workload)}) > 1]
+    return " ".join(part(workload) for part in parts)
 
 
 class TimedCell(NamedTuple):
