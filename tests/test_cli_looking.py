@@ -34,7 +34,7 @@ def test_show_writes_a_sheet_a_film_and_the_numbers(here, capsys):
     with Image.open(here / "steps.png") as sheet:
         assert sheet.format == "PNG"
     with Image.open(here / "steps.gif") as film:
-        assert film.n_frames == 3
+        assert film.n_frames == 3 + 1  # the picture is the last
     with open(here / "steps.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["sampler"], row["step"]) for row in rows] == [

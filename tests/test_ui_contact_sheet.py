@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
-from diffusion_bench.ui.contact_sheet import LEAST_CELL, MAX_SIDE, Sheet, draw_sheet
+from diffusion_bench.ui.contact_sheet import LEAST_CELL, MAX_SIDE, Sheet, draw_frames, draw_sheet
 
 COLOURS = ("red", "lime", "blue", "yellow", "cyan", "magenta")
 
@@ -70,3 +71,23 @@ def test_any_title_and_a_missing_picture_are_no_obstacle(title):
     sheet = sheet_of((16, 16))._replace(title=title, cells={})
 
     assert draw_sheet(sheet).width > 0
+
+
+def test_the_frames_of_a_film_have_the_strips_side_by_side_and_wide_ones_one_below_the_other():
+    def frames(size):
+        red, blue, green = (Image.new("RGB", size, colour) for colour in ("red", "blue", "green"))
+        return draw_frames(
+            {"DDIM": [(red, "t 999"), (green, "end")], "DDPM": [(blue, "t 999")] * 2}
+        )
+
+    def found(picture, colour):
+        ys, xs = np.where((np.asarray(picture) == ImageColor.getrgb(colour)).all(axis=-1))
+        return int(xs.min()), int(ys.min())
+
+    first, last = frames((128, 128))
+    assert found(first, "red") == found(last, "green")
+    assert found(first, "red")[0] < found(first, "blue")[0]
+    assert found(first, "red")[1] == found(first, "blue")[1]
+    wide, _ = frames((600, 160))
+    assert found(wide, "red")[0] == found(wide, "blue")[0]
+    assert found(wide, "red")[1] < found(wide, "blue")[1]

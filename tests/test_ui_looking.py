@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_pipelines import save_flux
@@ -13,6 +14,7 @@ from ui_server import is_free, wait_until
 
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.how_it_works import TITLES, WORDS, Part, to_updates
 from diffusion_bench.ui.jobs import Jobs
@@ -81,8 +83,26 @@ def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(make_looking):
 def test_the_film_shows_the_noise_going(make_looking):
     film = list(make_looking().look("denoising", VALUES))[-1].film
     with Image.open(film) as animation:
-        assert animation.n_frames == VALUES["steps"]
+        assert animation.n_frames == VALUES["steps"] + 1
         assert animation.info["loop"] == 0
+
+
+def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking):
+    last = list(make_looking().look("denoising", VALUES))[-1]
+    with Image.open(last.film) as animation:
+        animation.seek(animation.n_frames - 1)
+        end = np.asarray(animation.convert("RGB"), dtype=float)
+    ddim, ddpm = (
+        (Image.open(last.rows[f"{name}: other noise on the way"][0][0]), "the picture")
+        for name in ("DDIM", "DDPM")
+    )
+    own, swapped = (
+        np.asarray(draw_frames({"DDIM": [left], "DDPM": [right]})[0], dtype=float)
+        for left, right in ((ddim, ddpm), (ddpm, ddim))
+    )
+    off = np.abs(end - own).mean()
+    assert off < 3  # a GIF has 256 colours
+    assert off < np.abs(end - swapped).mean() / 3
 
 
 def test_guidance_shows_its_own_scale_among_the_usual(make_looking):

@@ -54,6 +54,25 @@ def draw_sheet(sheet: Sheet) -> Any:
     return picture
 
 
+def draw_frames(strips: Mapping[str, Sequence[tuple[Any, str]]]) -> list[Any]:
+    """Return the frames of a film in which named strips of labelled pictures go on together.
+
+    Pictures stand side by side, wide ones, as spectrograms are, one below the other.
+    """
+    names = list(strips)
+    frames = []
+    for labelled in zip(*strips.values(), strict=True):
+        picture, _ = labelled[0]
+        if picture.width > 2 * picture.height:
+            places = {(number, 0): cell for number, cell in enumerate(labelled)}
+            sheet = Sheet(title="", rows=names, columns=[""], cells=places)
+        else:
+            places = {(0, number): cell for number, cell in enumerate(labelled)}
+            sheet = Sheet(title="", rows=[""], columns=names, cells=places)
+        frames.append(draw_sheet(sheet))
+    return frames
+
+
 def _cell_size(sheet: Sheet) -> tuple[int, int]:
     """Return the size of a cell: that of its picture, as far as the whole sheet has room."""
     sizes = [image.size for image, _ in sheet.cells.values()] or [(LEAST_CELL, LEAST_CELL)]

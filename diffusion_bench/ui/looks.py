@@ -9,6 +9,7 @@ from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pipeline_names import NO_UNET, denoiser_kind
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest
+from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.figures import Chart, to_table
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
 
     rows: dict[str, list[Labelled]] = {}
     progress: dict[str, Any] = {}
-    frames: list[Any] = []
+    strips: dict[str, list[Labelled]] = {}
     for sampler in ("ddim", "ddpm"):
         name = sampler.upper()
         own = with_sampler(request, sampler)
@@ -125,7 +126,7 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
             picture = backend.generate(other, viewer.on_step).images[0]
             rows[OTHER.format(name)].append((picture, f"noise {number + 1}"))
         progress[name] = seen.progress
-        frames = frames or [f.noisy for f in seen.frames]
+        strips[name] = [*rows[NOISY.format(name)], (seen.picture, "the picture")]
     courses = denoising_numbers(progress)
     return Found(
         words="Both begin with the same noise. DDIM adds none on its way, so its picture follows "
@@ -133,7 +134,7 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
         "noise gives another picture, and it needs more steps to take it out again.",
         rows=rows,
         chart=Chart(denoising_figure(courses), to_table(*denoising_table(courses))),
-        frames=frames,
+        frames=draw_frames(strips),
     )
 
 

@@ -10,14 +10,16 @@ from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
+from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.figures import Chart, to_table
 from diffusion_bench.ui.looking import LookView, shown, views_of
-from diffusion_bench.ui.looks import CLEAN, NOISY, Found, check_steps
+from diffusion_bench.ui.looks import CLEAN, NOISY, Found, Labelled, check_steps
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.voice_limits import check_voice_limits
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
+    from diffusion_bench.backends.inside.speech import SpeechFilm
     from diffusion_bench.backends.voice.base import OnChunkStep, VoiceState
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
     from diffusion_bench.ui.jobs import Job
@@ -106,7 +108,7 @@ def look_at_speech(
         denoising_numbers,
         denoising_table,
     )
-    from diffusion_bench.charts.mel_pictures import mel_pictures, residual_pictures
+    from diffusion_bench.charts.mel_pictures import mel_pictures
 
     model = looked_into(backend.voice_model)
     with torch.inference_mode():
@@ -126,15 +128,13 @@ def look_at_speech(
     wholes = (PLAN, *ENDS.values())
     pictures = mel_pictures([mels[0], *mels[2:]], float(mels[2].max()))
     rows = {WHOLE: list(zip(pictures, wholes, strict=True))}
+    strips: dict[str, list[Labelled]] = {}
     for sampler, film in films.items():
         name = sampler.upper()
-        frames = [film.frames[index] for index in evenly(len(film.frames), IN_A_ROW)]
-        times = [f"t {frame.at.timestep}" for frame in frames]
-        steps = [f"step {frame.at.step}" for frame in frames]
-        noisy = residual_pictures([frame.noisy for frame in frames])
-        clean = residual_pictures([frame.clean for frame in frames])
-        rows[NOISY.format(name)] = list(zip(noisy, times, strict=True))
-        rows[CLEAN.format(name)] = list(zip(clean, steps, strict=True))
+        noisy, clean, strips[name] = _strips(film)
+        chosen = evenly(len(film.frames), IN_A_ROW)
+        rows[NOISY.format(name)] = [noisy[index] for index in chosen]
+        rows[CLEAN.format(name)] = [clean[index] for index in chosen]
     courses = denoising_numbers({name.upper(): film.progress for name, film in films.items()})
     return Found(
         words="Text and voice alone give the plan: which sound when, how high, how loud. It is "
@@ -147,6 +147,19 @@ def look_at_speech(
             denoising_figure(courses, "residual", request.temperature),
             to_table(*denoising_table(courses, "residual", request.temperature)),
         ),
-        frames=residual_pictures([frame.noisy for frame in first.frames]),
+        frames=draw_frames(strips),
         sounds=dict(zip(SOUNDS, heard, strict=True)),
     )
+
+
+def _strips(film: SpeechFilm) -> tuple[list[Labelled], list[Labelled], list[Labelled]]:
+    """Return every residual x_t and x_0 with its words, and the film: x_t up to the end."""
+    from diffusion_bench.charts.mel_pictures import residual_pictures
+
+    noisy = residual_pictures([frame.noisy for frame in film.frames])
+    clean = residual_pictures([frame.clean for frame in film.frames])
+    times = [f"t {frame.at.timestep}" for frame in film.frames]
+    steps = [f"step {frame.at.step}" for frame in film.frames]
+    dirty = list(zip(noisy, times, strict=True))
+    end = (residual_pictures([film.residual])[0], "what the plan gets")
+    return dirty, list(zip(clean, steps, strict=True)), [*dirty, end]

@@ -33,14 +33,15 @@ class SpeechFilm(NamedTuple):
 
     `planned` is what is said without a step: the mean that text and voice alone tell. What the
     U-Net adds to it is the residual, in units of its deviation: `frames` are as many steps as can
-    be shown, `progress` has all. `half_way` is the plan and the x_0 of the middle step, `mel` what
-    is said.
+    be shown, `progress` has all, `residual` is what comes of them. `half_way` is the plan and the
+    x_0 of the middle step, `mel` what is said.
     """
 
     plan: Plan
     planned: Tensor
     frames: tuple[SpeechFrame, ...]
     progress: tuple[Progress, ...]
+    residual: Tensor
     mel: Tensor
     half_way: Tensor
 
@@ -96,6 +97,7 @@ def speech_film(
             for i in evenly(len(steps), most)
         ),
         progress=progress,
+        residual=steps[-1].following,
         mel=mel[0].cpu(),
         half_way=spectrogram(steps[len(steps) // 2].clean),
     )
