@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import plotly.graph_objects as go
 import pytest
 from fakes import make_cell, make_quality, make_report
 
 from diffusion_bench.charts import latency, memory, quality, roofline, step_times, throughput
+from diffusion_bench.charts.held_back import HeldBack, Verdict
 from diffusion_bench.charts.series import series_of
 from diffusion_bench.charts.style import COLOURS, MARKS, SYMBOLS
 from diffusion_bench.reports.schema import Ceiling, Report
@@ -87,6 +88,25 @@ def test_sixteen_settings_have_sixteen_markers_for_every_kind_of_figure() -> Non
     for symbol in symbols:
         for mark in MARKS.values():
             go.scatter.Marker(symbol=symbol + mark)  # refuses what plotly does not have
+
+
+def test_sixteen_settings_have_sixteen_colours_of_bars_and_of_lines() -> None:
+    cells = [make_cell(steps=2, rss_mib=9.0, batch=batch) for batch in range(1, 17)]
+    for name in ("throughput", "memory", "latency"):
+        numbers, draw = WITH_COLOURS[name]
+        drawn = [
+            each for each in draw(numbers([make_report(*cells)])).data if each.showlegend is False
+        ]
+        colours = [each.marker.color if each.type == "bar" else each.line.color for each in drawn]
+        assert len(drawn) == len(set(colours)) == 16, name
+
+
+def test_each_verdict_of_the_roofline_has_a_colour_of_its_own() -> None:
+    (point, _) = roofline.roofline_numbers([report("a.jsonl")])
+    verdicts = [HeldBack(verdict=verdict, evidence="") for verdict in get_args(Verdict)]
+    figure = roofline.roofline_figure([point._replace(verdict=verdict) for verdict in verdicts])
+    drawn = [each for each in figure.data if each.showlegend is False and each.mode == "markers"]
+    assert len({each.marker.color for each in drawn}) == len(verdicts) == 8
 
 
 @pytest.mark.parametrize("chart", WITH_MARKERS.values(), ids=WITH_MARKERS)

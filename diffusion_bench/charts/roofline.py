@@ -15,8 +15,8 @@ from diffusion_bench.charts.held_back import HeldBack, held_back
 from diffusion_bench.charts.reached import Reached, reached
 from diffusion_bench.charts.series import series_of
 from diffusion_bench.charts.style import (
-    COLOURS,
     DASHES,
+    MANY_COLOURS,
     TEXT,
     Look,
     empty_figure,
@@ -73,7 +73,7 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
         reasons = list(dict.fromkeys(item.reason for item in numbers)) or ["There is no cell."]
         return empty_figure("No roofline. " + " ".join(reasons[:1]))
     figure = go.Figure()
-    colours = keyed((item.verdict.verdict for item, _ in points), COLOURS)
+    colours = keyed((item.verdict.verdict for item, _ in points), MANY_COLOURS)
     intensities = [point.intensity for _, point in points]
     roofs = _roofs(points)
     dashes = keyed(roofs.values(), DASHES)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from diffusion_bench.charts.style import COLOURS, DASHES, PATTERNS, SYMBOLS, Look, keyed
+from diffusion_bench.charts.style import DASHES, MANY_COLOURS, PATTERNS, SYMBOLS, Look, keyed
 from diffusion_bench.records import Request
 from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import Cell, Report
@@ -93,12 +93,12 @@ def _with_looks(found: list[Series]) -> list[Series]:
     Taken in the given order, so that the first report's marker is the first wherever it is drawn.
     """
     others = [item.other for item in found]
-    symbols, bar_colours = keyed(others, SYMBOLS), keyed(others, COLOURS)
+    symbols, bar_colours = keyed(others, SYMBOLS), keyed(others, MANY_COLOURS)
     found = sorted(found, key=lambda item: (item.request.amount, item.sampler))
     samplers, sizes = [s.sampler for s in found], [s.resolution for s in found]
     dashes, patterns = keyed(samplers, DASHES), keyed(samplers, PATTERNS)
     by_size = len(set(sizes)) > 1 or len(set(others)) < 2
-    colours = keyed(sizes, COLOURS)
+    colours = keyed(sizes, MANY_COLOURS)
     return [
         item._replace(
             look=Look(
