@@ -86,6 +86,9 @@ class OnCard(Workers):
         self.started = 0
         self.ready = Ready(device="cuda:0", gpu_uuid=UUID, cuda="13", torch_threads=1, flags={})
 
+    def bring_up(self) -> Iterator[None]:
+        return iter(())
+
     def begin(self, command: Command) -> None:
         self._command = command
 

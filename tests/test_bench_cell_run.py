@@ -26,7 +26,7 @@ def run(card: Card, bench: Bench, *measured: Cell, **request: Any) -> Cell:
     """Return the cell of one more request."""
     asked = REQUEST.model_copy(update=request)
     cell = CellRun(bench, asked, len(measured), clock=card.clock, rest=card.pass_time)
-    cell.prepare(measured)
+    assert list(cell.prepare(measured)) == []
     for _ in cell.events():
         pass
     return cell.cell()
@@ -62,7 +62,7 @@ def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(
     card = Card(keep=400)
     bench = open_bench(card, REQUEST, sustain_s=120.0)
     asked = CellRun(bench, REQUEST, 0, clock=card.clock, rest=card.pass_time)
-    asked.prepare(())
+    assert list(asked.prepare(())) == []
     card.hot, card.used_mib = True, 9000.0
     for done in asked.events():
         if done == 3:  # the last timed call, and each that is sustained

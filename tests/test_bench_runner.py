@@ -12,13 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import has_ended
 from warm_workers import running
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
-from diffusion_bench.bench.worker_process import WorkerFailed
+from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
@@ -169,14 +170,15 @@ def test_a_measured_cell_has_its_samples_its_memory_and_what_the_machine_did(tro
 
 
 def test_a_watcher_hears_of_every_cell_and_repeat_and_how_many_are_done(troubled: Ran) -> None:
-    kinds = [event.kind for event in troubled.events]
+    events = [event for event in troubled.events if event.kind != "starting"]
+    kinds = [event.kind for event in events]
     assert (kinds[0], kinds[-1]) == ("ready", "done")
     assert (kinds.count("cell_started"), kinds.count("cell")) == (9, 9)
     assert kinds.count("repeated") == 5 * 2
-    done = [event.num_done for event in troubled.events]
+    done = [event.num_done for event in events]
     assert done == sorted(done)
     assert [event.num_done for event in troubled.events if event.kind == "cell"] == [*range(1, 10)]
-    assert {event.num_cells for event in troubled.events} == {9}
+    assert {event.num_cells for event in events} == {9}
 
 
 def test_the_time_left_is_told_when_it_is_known_and_is_nothing_at_the_end(troubled: Ran) -> None:
@@ -208,8 +210,9 @@ def test_resuming_a_finished_sweep_measures_nothing_and_changes_nothing(
     path = tmp_path / "report.jsonl"
     shutil.copy(troubled.path, path)
     events = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
-    assert [event.kind for event in events] == ["skipped", "done"]
-    assert events[0].num_done == 9
+    *starting, skipped, done = events
+    assert {event.kind for event in starting} == {"starting"}
+    assert (skipped.kind, skipped.num_done, done.kind) == ("skipped", 9, "done")
     assert path.read_bytes() == troubled.path.read_bytes()
 
 
@@ -220,7 +223,8 @@ def test_resuming_skips_what_is_there_and_measures_the_rest(troubled: Ran, tmp_p
     path.write_bytes(before)
     asked = again(troubled).requests()
     resumed = list(run_sweep(again(troubled), path, resume=True, device="cpu"))
-    assert (resumed[0].kind, resumed[0].num_done) == ("skipped", 7)
+    first = next(event for event in resumed if event.kind != "starting")
+    assert (first.kind, first.num_done) == ("skipped", 7)
     assert [event.request for event in resumed if event.kind == "cell_started"] == [*asked[-2:]]
     assert path.read_bytes().startswith(before)
     report = read_report(path)
@@ -289,12 +293,37 @@ def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
 def test_a_sweep_that_may_wait_says_so_and_starts_when_the_device_is_free(tmp_path: Path) -> None:
     events = run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu", wait_s=60)
     with hold_device("cpu"):
-        assert [next(events).kind for _ in range(2)] == ["waiting", "waiting"]
+        kinds = [next(progress.kind for progress in events if progress.kind != "starting")]
+        kinds.append(next(events).kind)
+        assert kinds == ["waiting", "waiting"]
         assert not list(tmp_path.iterdir())
     kinds = [progress.kind for progress in events]
-    assert kinds[0] in ("waiting", "ready")
+    assert kinds[0] in ("waiting", "starting")
     assert kinds[-1] == "done"
     assert len(read_report(tmp_path / "report.jsonl").cells) == 1
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["while it starts", "before the report"])
+def test_giving_up_while_the_worker_starts_ends_it_and_leaves_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    up = threading.Event()
+    hear = WorkerProcess.hear
+    monkeypatch.setattr(
+        WorkerProcess, "hear", lambda self, timeout_s: hear(self, 60) if up.is_set() else None
+    )
+    events = run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu")
+    assert next(events).kind == "starting"
+    process = worker()
+    if last:
+        up.set()
+        assert next(events).kind == "starting"
+        with pytest.raises(DeviceBusy), hold_device("cpu"):
+            pass
+    events.close()
+    with hold_device("cpu"):
+        assert has_ended(process.pid)
+    assert not list(tmp_path.iterdir())
 
 
 def test_closing_a_run_ends_its_worker_before_it_frees_the_device(tmp_path: Path) -> None:

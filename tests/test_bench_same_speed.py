@@ -52,7 +52,7 @@ def visit(bench: Bench, card: Card, earlier: Cell | None) -> tuple[Cell, list[fl
         card.pass_time(seconds)
 
     run = CellRun(bench, REQUEST, 0, earlier, clock=card.clock, rest=rest)
-    run.prepare(())
+    assert list(run.prepare(())) == []
     for _ in run.events():
         pass
     return run.cell(), rested

@@ -25,7 +25,7 @@ def visited(bench: Bench, card: Card, earlier: Cell | None = None) -> tuple[Cell
         card.pass_time(seconds)
 
     run = CellRun(bench, CELLS[0], 0, earlier, clock=card.clock, rest=rest)
-    run.prepare([earlier] if earlier else [])
+    assert list(run.prepare([earlier] if earlier else [])) == []
     for _ in run.events():
         pass
     return run.cell().model_copy(update={"stop_reason": None}), sum(rested)

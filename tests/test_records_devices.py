@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,7 +51,8 @@ def test_a_crews_worker_of_the_whole_model_is_told_all_cards_of_the_plan(
         def __init__(self, device: str | None, memory_cap_mib: float | None) -> None:
             told.append(device)
 
-        def wait_ready(self) -> Ready:
+        def come_up(self) -> Generator[None, None, Ready]:
+            yield
             return _ready(told[-1], None)
 
         def end(self) -> None:
@@ -59,8 +61,10 @@ def test_a_crews_worker_of_the_whole_model_is_told_all_cards_of_the_plan(
     monkeypatch.setattr("diffusion_bench.bench.workers.WorkerProcess", Process)
     plan = DevicesPlan(names=("cuda:0", "cuda:1"), share=("model",))
     with Crew(plan) as crew:
-        ready = crew.whole.start()
+        list(crew.whole.start())
+    ready = crew.whole.ready
     assert told == [BOTH]
+    assert ready is not None
     assert ModelDevice.parse(ready.device).cards == plan.names
 
 

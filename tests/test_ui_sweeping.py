@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -8,12 +9,16 @@ from fakes import make_header
 from huggingface_hub import constants
 from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
+from warm_workers import running
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.runner import Progress
+from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import StopRule
 from diffusion_bench.reports.store import ReportWriter, read_report
+from diffusion_bench.ui.benchmark import CANCELLED, CANCELLED_EARLY, _to_handler
+from diffusion_bench.ui.giving_up import Cancel
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
@@ -75,6 +80,33 @@ def test_a_cancelled_sweep_frees_the_device_and_can_be_gone_on_with(sweeping, fo
     assert (resumed.done, resumed.total) == (2, 3)
     assert {cell.cell_id: cell for cell in folder.read(name).cells} == before
     wait_until(is_free, "the device is free", limit_s=10)
+
+
+def test_a_sweep_cancelled_while_its_process_starts_ends_it_and_leaves_no_report(
+    sweeping, folder, monkeypatch
+):
+    monkeypatch.setattr(WorkerProcess, "hear", lambda self, timeout_s: time.sleep(timeout_s))
+    wanted = Cancel()
+    shown = _to_handler(sweeping.run, wanted)(SWEEP)
+    wait_until(lambda: next(shown) and running(), "the process is starting")
+    wanted.cancel()
+    assert list(shown)[-1][1] == CANCELLED_EARLY
+
+    # The worker is up by now, or would be: nothing takes up what was given up.
+    wait_until(lambda: not running(), "the process has ended", limit_s=10)
+    monkeypatch.undo()
+    wait_until(is_free, "the device is free", limit_s=10)
+    assert folder.names() == []
+
+
+def test_a_cancel_says_of_what_is_measured_that_it_is_saved(sweeping, folder):
+    wanted = Cancel()
+    shown = _to_handler(sweeping.run, wanted)(SWEEP.replace("2, 3, 200", "2, 1000"))
+    next(told for told in shown if "1 of 2 cells done" in str(told[1]))
+    wanted.cancel()
+    assert list(shown)[-1][1] == CANCELLED
+    wait_until(is_free, "the device is free", limit_s=10)
+    assert len(folder.unfinished()) == 1
 
 
 def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folder):

@@ -55,7 +55,7 @@ def main() -> int:
         parser.error(f"--pairs {pairs}: at least 6 are needed for an interval worth printing")
     ratios = []
     with Workers(None) as workers, closing(open_sensor()) as sensor:
-        workers.start()
+        list(workers.start())
         block_s(workers)
         for pair in range(pairs):
             if pair % 2:

@@ -220,7 +220,7 @@ def measure(pairs: int, calls: int) -> int:
     percent = measure_rest()
     print(f"on / off, {pairs} pairs of {calls} generations of {REQUEST.steps} steps", flush=True)
     with Workers("cpu") as workers:
-        workers.start()
+        list(workers.start())
         apart = partial(generate_apart, workers, calls)
         apart()
         report("nothing, model apart", slowdown(apart, nothing, pairs))

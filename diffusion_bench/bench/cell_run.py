@@ -57,7 +57,7 @@ def _calls_now(plan: Plan, earlier: Cell | None) -> int | None:
 
 
 class CellRun:
-    """Measures one cell of an open bench: `prepare`, then `events` to their end, then `cell`.
+    """Measures one cell of an open bench: `prepare` and `events` to their ends, then `cell`.
 
     `earlier` is the cell as earlier rounds left it. `clock` is the sampler's, and `rest` waits.
     """
@@ -97,11 +97,15 @@ class CellRun:
         self._is_new_shape = False
         self._done, self._is_sustained = 0, False  # calls; whether those now are timed no more
 
-    def prepare(self, measured: Sequence[Cell]) -> None:
-        """Give the cell a process of its own where it needs one, and look at the quiet machine."""
+    def prepare(self, measured: Sequence[Cell]) -> Iterator[None]:
+        """Give the cell a process of its own where it needs one, and look at the quiet machine.
+
+        Yields while a process starts.
+        """
         workers, sampler = self._bench.workers, self._bench.sampler
         if needs_fresh_process(self._request, workers.last, measured, self._total_mib()):
             workers.drop()
+        yield from workers.bring_up()
         sampler.watch(workers.pid)
         if workers.last is not None and self._gpu_uuid() is not None:
             self._rest(FORGOTTEN_S)

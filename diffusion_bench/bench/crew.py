@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Event, Failed, Measured, Ready
@@ -28,12 +28,15 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    def start(self) -> tuple[Ready, ...]:
-        """Start a worker on each device; raise `WorkerFailed` in one line where there is none."""
+    def start(self) -> Generator[None, None, tuple[Ready, ...]]:
+        """Start a worker on each device; yield until all are up, and return what they are.
+
+        Raises `WorkerFailed` in one line where a device is not there.
+        """
         found = []
         for workers in self.each:
             try:
-                found.append(workers.start())
+                found.append((yield from workers.start()))
             except WorkerFailed as error:
                 raise WorkerFailed(
                     f"this sweep measures on {self._plan.words} at once; {error}. "

@@ -132,7 +132,8 @@ def _probe(
 ) -> Generator[Progress, None, Cell]:
     bench.workers.drop()
     run = CellRun(bench, request, order)
-    run.prepare(())
+    for _ in run.prepare(()):
+        yield _told(progress, "starting", request)
     yield _told(progress, "cell_started", request)
     for _ in run.events():
         yield _told(progress, "heartbeat", request)

@@ -8,6 +8,7 @@ from diffusion_bench.records import DeviceShare, Record, Request
 from diffusion_bench.reports.schema import Cell, Limit, SharedCell
 
 Kind = Literal[
+    "starting",
     "waiting",
     "ready",
     "skipped",
@@ -29,7 +30,8 @@ class Progress(Record):
     After `round_done` every cell that is left has been visited `rounds_done` times, of the planned
     `rounds` or more. `visits_done` are those of all cells together: a cell that is done counts as
     its planned ones, and so does one that needs more than those.
-    `waiting` is for the device; the number of cells is not told before it is had.
+    `starting` is a process that measures, `waiting` is for the device; the number of cells is not
+    told before the first and the device are had.
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.
 

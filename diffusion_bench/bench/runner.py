@@ -97,7 +97,8 @@ class _Run:
     def _visit(self, request: Request) -> Iterator[Progress]:
         earlier = self._cells.get(self._bench.header.cell_id(request))
         run = CellRun(self._bench, request, self._orders[request], earlier)
-        run.prepare(tuple(self._cells.values()))
+        for _ in run.prepare(tuple(self._cells.values())):
+            yield self._progress("starting", request)
         yield self._progress("cell_started", request)
         for repeat in run.events():
             yield self._progress("repeated" if repeat else "heartbeat", request, repeat=repeat)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import psutil
 
@@ -14,7 +14,8 @@ from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
+from diffusion_bench.bench.worker_process import HEARTBEAT_S
+from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
@@ -23,6 +24,9 @@ from diffusion_bench.reports.schema import Header, Report
 from diffusion_bench.reports.store import ReportWriter
 
 SAMPLE_INTERVAL_S = 0.05
+STARTING = Progress(kind="starting", num_cells=0, num_done=0)
+
+T = TypeVar("T")
 
 
 class Bench(NamedTuple):
@@ -49,6 +53,7 @@ def open_bench(
 ) -> Generator[Progress, None, Bench]:
     """Start a worker, wait for the device, open the report; all of it ends with `stack`.
 
+    Yields all the while, and once more before there is a report.
     `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
     share of the memory that is free, where the sweep emulates no memory. Raises ValueError for
     several cards: their cells would be read as those of the processor.
@@ -56,16 +61,27 @@ def open_bench(
     _refuse_several(device)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
-    ready = workers.start()
+    ready = yield from told(workers.start())
     yield from hold(stack, ready.device, wait_s)
     stack.callback(workers.drop)  # before the lock goes: who waits for it finds memory free
     if host_share is not None and ready.device == "cpu" and sweep.emulated_memory is None:
-        ready = workers.cap(host_share * psutil.virtual_memory().available / 2**20)
+        ready = yield from told(workers.cap(host_share * psutil.virtual_memory().available / 2**20))
     header = make_header(sweep, ready, sensor, cells=cells)
+    yield STARTING  # who gives up by now has no report
     writer, before = open_report(stack, path, header, resume=resume)
     sampler = stack.enter_context(make_sampler(sensor))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
+
+
+def told(coming: Generator[None, None, T]) -> Generator[Progress, None, T]:
+    """Tell that workers are starting for as long as they are, and return what comes of it."""
+    while True:
+        try:
+            next(coming)
+        except StopIteration as end:
+            return cast("T", end.value)
+        yield STARTING
 
 
 def make_sampler(

@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusion_bench.bench.crew import Crew
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Kind, Progress
-from diffusion_bench.bench.setup import hold, make_sampler, open_report
+from diffusion_bench.bench.setup import STARTING, hold, make_sampler, open_report, told
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.hardware.sensors import open_sensor
@@ -87,12 +87,13 @@ def _open(
     assert sweep.devices is not None
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
-    ready = crew.start()
+    ready = yield from told(crew.start())
     # In `hold_device`'s order, so that two sweeps never wait for each other's cards.
     for device in sorted(set(sweep.devices.names)):
         yield from hold(stack, device, wait_s)
     stack.callback(crew.drop)  # before the locks go: who waits for them finds memory free
     header = make_header(sweep, ready[0], sensor)
+    yield STARTING  # who gives up by now has no report
     writer, before = open_report(stack, path, header, resume=resume)
     sampler = stack.enter_context(make_sampler(sensor))
     return SharedBench(before.header, writer, crew, ready, sampler, sensor), before

@@ -73,6 +73,7 @@ class SharedRun:
 
     def events(self) -> Iterator[int]:
         """Measure; yield the number of starts done when one is, 0 where nothing is new."""
+        yield from (0 for _ in self._fresh_processes())
         self._look_before()
         if self._share != "model":
             for index in range(len(self._jobs)):
@@ -103,11 +104,17 @@ class SharedRun:
         )
         return shared_cell(self._request, self._share, seen, self._jobs)
 
-    def _look_before(self) -> None:
-        """Give the cell processes of its own, and look at the quiet machine."""
-        crew, sampler = self._bench.crew, self._bench.sampler
+    def _fresh_processes(self) -> Iterator[None]:
+        """Give the cell processes of its own, yielding while they start."""
+        crew = self._bench.crew
         if any(workers.last for workers in (*crew.each, crew.whole)):
             crew.drop()
+        for workers in crew.each:
+            yield from workers.bring_up()
+
+    def _look_before(self) -> None:
+        """Look at the quiet machine."""
+        crew, sampler = self._bench.crew, self._bench.sampler
         pids = {workers.pid for workers in crew.each}
         sampler.watch(min(pids))
         idle_from_s = self._clock()

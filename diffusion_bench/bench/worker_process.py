@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Generator
 from pathlib import Path
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -18,6 +21,7 @@ import diffusion_bench
 from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Ready
 
 START_LIMIT_S = 300.0
+HEARTBEAT_S = 0.2
 LAST_LINES = 20
 DRAIN_LIMIT_S = 5.0
 KILLED = (-9, 137)
@@ -70,14 +74,26 @@ class WorkerProcess:
         """Return the worker's process id."""
         return self._process.pid
 
-    def wait_ready(self) -> Ready:
-        """Wait until the worker is up; raise `WorkerFailed` with its last words if it is not."""
-        event = self.hear(START_LIMIT_S)
-        if isinstance(event, Ready):
-            return event
-        if isinstance(event, Failed):
-            raise WorkerFailed(event.message)
+    def come_up(self) -> Generator[None, None, Ready]:
+        """Yield until the worker is up; raise `WorkerFailed` with its last words if it is not."""
+        give_up_at_s = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < give_up_at_s:
+            event = self.hear(HEARTBEAT_S)
+            if isinstance(event, Ready):
+                return event
+            if isinstance(event, Failed):
+                raise WorkerFailed(event.message)
+            yield
         raise WorkerFailed(f"the worker was not up within {START_LIMIT_S:.0f} s")
+
+    def wait_ready(self) -> Ready:
+        """Wait until the worker is up, as `come_up` does, where nobody is to look up meanwhile."""
+        coming = self.come_up()
+        while True:
+            try:
+                next(coming)
+            except StopIteration as end:
+                return cast("Ready", end.value)
 
     def tell(self, command: Command) -> None:
         """Send a command; a worker that has died is found out by `hear`."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Event, Failed, Judged, Loaded, Measured, Ready
-from diffusion_bench.bench.worker_process import WorkerProcess
+from diffusion_bench.bench.worker_process import HEARTBEAT_S, WorkerProcess
 from diffusion_bench.records import QualityPlan, Request
 from diffusion_bench.reports.labels import size
-
-HEARTBEAT_S = 0.2
 
 
 class Workers:
@@ -35,17 +33,25 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    def start(self) -> Ready:
-        """End the worker there is, start another and wait until it is up."""
+    def start(self) -> Generator[None, None, Ready]:
+        """End the worker there is and start another; yield until it is up, and return what it is.
+
+        Who gives up meanwhile drops it.
+        """
         self.drop()
         self._process = WorkerProcess(self._device, self._memory_cap_mib)
-        self.ready = self._process.wait_ready()
+        self.ready = yield from self._process.come_up()
         return self.ready
 
-    def cap(self, memory_cap_mib: float) -> Ready:
-        """Start anew with a cap of memory, which every later worker has too."""
+    def cap(self, memory_cap_mib: float) -> Generator[None, None, Ready]:
+        """Start anew, as `start` does, with a cap of memory, which every later worker has too."""
         self._memory_cap_mib = memory_cap_mib
         return self.start()
+
+    def bring_up(self) -> Iterator[None]:
+        """Start a worker where there is none, yielding until it is up."""
+        if self._process is None:
+            yield from self.start()
 
     def drop(self) -> None:
         """End the worker, if there is one."""
@@ -117,8 +123,8 @@ class Workers:
         return new
 
     def _up(self) -> WorkerProcess:
-        if self._process is None:
-            self.start()
+        for _ in self.bring_up():
+            pass
         assert self._process is not None
         return self._process
 

@@ -17,6 +17,7 @@ from diffusion_bench.ui.style import progress_line
 from diffusion_bench.ui.sweeping import CHARTS, Sweeping, View
 
 CANCELLED = "Cancelled. What is measured is saved; choose the report below to go on with it."
+CANCELLED_EARLY = "Cancelled before a cell was measured."
 
 Shown = dict[str, Any]
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
@@ -151,11 +152,15 @@ def _to_handler(views: Any, wanted: Cancel) -> Any:
     """Return a handler for the page that shows the views of a run."""
 
     def handle(argument: str | None) -> Iterator[tuple[Any, ...]]:
+        done = 0
         shown = said_and_raised(
-            wanted.until(views(argument)), lambda text: View(done=0, status=text), CANCELLED
+            wanted.until(views(argument)),
+            lambda text: View(done=0, status=text),
+            lambda: CANCELLED if done else CANCELLED_EARLY,
         )
         with closing(shown):
             for view in shown:
+                done = view.done or done
                 yield to_updates(view)
 
     return handle

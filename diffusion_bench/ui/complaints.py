@@ -61,19 +61,19 @@ def complaining(handler: Callable[P, T]) -> Callable[P, T]:
 def said_and_raised(
     views: Iterator[T],
     say: Callable[[str], T],
-    cancelled: str = "Cancelled.",
+    cancelled: str | Callable[[], str] = "Cancelled.",
     *,
     advice: str = LESS_WORK,
 ) -> Generator[T]:
     """Yield views; where they end in a fault, yield one that says so, then raise it for the page.
 
-    The message in the page's corner goes away, the one in the view stays. `advice` is what helps
-    where memory has run out.
+    The message in the page's corner goes away, the one in the view stays. `cancelled` is what is
+    said of a cancel, `advice` is what helps where memory has run out.
     """
     try:
         yield from views
     except Cancelled:
-        yield say(cancelled)
+        yield say(cancelled if isinstance(cancelled, str) else cancelled())
     except FAULTS as error:
         yield say(f"Error: {in_one_line(error, advice)}")
         raise to_gradio(error, advice) from error

@@ -24,6 +24,7 @@ from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
 SHOW_EVERY_S = 0.5
 CHARTS = ("latency", "throughput", "memory")
+STARTING = "Starting the process that measures."
 CHARTS_SHARE = 10  # charts are drawn again after this many times of what drawing them took
 
 
@@ -36,6 +37,10 @@ class View(NamedTuple):
     figures: tuple[Any, ...] | None = None
     table: Table | None = None
     files: tuple[str, str] | None = None  # the report and its page, to download
+
+
+class Starting(NamedTuple):
+    """It is a sweep's turn."""
 
 
 class Sweeping:
@@ -67,7 +72,7 @@ class Sweeping:
 
     def _watch(self, sweep: Sweep, path: Path, *, resume: bool) -> Iterator[View]:
         count = sweep.num_cells
-        yield View(done=0, total=count, status="Starting the process that measures.")
+        yield View(done=0, total=count, status=STARTING)
         work = partial(self._work, sweep, path, resume=resume)
         latest: Progress | None = None
         charts = _Charts(path)
@@ -78,13 +83,17 @@ class Sweeping:
                     case Progress():
                         latest = event
                         charts.stale |= event.cell is not None
+                    case Starting():
+                        yield View(status=STARTING)
                     case Waiting(before):
                         yield View(status=waiting_words(before))
                     case Done():
                         yield self._last(path, count)
                         return
                 now_s = time.monotonic()
-                if now_s - shown_s >= SHOW_EVERY_S:
+                # What is measured is shown at once: Cancel tells by it whether there is anything.
+                is_cell = isinstance(event, Progress) and (event.cell or event.shared) is not None
+                if is_cell or now_s - shown_s >= SHOW_EVERY_S:
                     shown_s = now_s
                     yield _view(latest, charts) if latest else View()
 
@@ -93,11 +102,12 @@ class Sweeping:
         events = run_sweep(sweep, path, resume=resume, device=device, wait_s=WAIT_S)
         # Also where a sweep names other devices: what else this app did meanwhile would disturb it.
         with self._jobs.turn(job) as on_wait, closing(events):
+            job.tell(Starting())  # it may have waited
             for progress in events:
                 job.check()
                 if progress.kind == "waiting":
                     on_wait()
-                elif progress.kind != "heartbeat":
+                elif progress.kind not in ("heartbeat", "starting"):
                     if progress.kind in ("ready", "skipped"):
                         # The sweep's own process loads the model; a copy here would be in its way.
                         self._engine.unload()
