@@ -168,6 +168,12 @@ def test_samplers_that_remember_the_step_before_call_it_once(sampler: str) -> No
     assert Workload(model="sd15", steps=20, sampler=sampler).calls == 20
 
 
+@pytest.mark.parametrize("text", ["", "  ", ","])
+def test_a_workload_of_no_words_is_told_to_be_empty(text: str) -> None:
+    with pytest.raises(ValueError, match="a workload is empty; say it as 'sdxl "):
+        parse_workload(text)
+
+
 def test_of_the_samplers_that_can_be_asked_for_those_count_twice_that_are_said_to() -> None:
     twice = [each for each in KNOWN_SAMPLERS if Workload(model="sd15", sampler=each).calls == 40]
     assert tuple(twice) == TWICE_NAMES

@@ -202,6 +202,8 @@ def parse_workload(text: str) -> Workload:
     said twice, and for a bare number that may be a side as well as steps.
     """
     model, *words = text.replace(",", " ").split() or [""]
+    if not model:
+        raise ValueError(f"a workload is empty; say it as {EXAMPLE!r}")
     name = model_named(model)
     given = said_once(words, WORDS, text, EXAMPLE)
     steps = given.get("steps", "0")
