@@ -155,6 +155,25 @@ def test_a_table_is_answered_row_by_row(tmp_path, capsys) -> None:
     assert unknown["basis"].startswith("cannot tell")
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("predict", "--card", "RTX 4090", "--cards"),
+        ("predict", "--out", "out.csv", "--rows"),
+        ("tiers", "--cards"),
+        ("tiers", "--path"),
+    ],
+    ids=lambda asked: f"{asked[0]} {asked[-1]}",
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(
+    asked: tuple[str, ...], tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, reason in (("nope", "No such file or directory"), (".", "Is a directory")):
+        assert run(*asked, name) == 2
+        assert capsys.readouterr().err == f"error: {name}: cannot be read: {reason}\n"
+
+
 def test_a_table_is_corrected_by_reports(tmp_path, capsys) -> None:
     rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
     rows.write_text(

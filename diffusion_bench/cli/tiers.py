@@ -218,13 +218,11 @@ def _predict_rows(
     from diffusion_bench.cli.tier_reports import read_reports
     from diffusion_bench.reports.whole_file import write_whole
     from diffusion_bench.tiers.rows import predict_rows
+    from diffusion_bench.tiers.tables import read_text
 
     if out is None:
         raise ValueError("say with --out where the predictions go")
-    try:
-        text = rows.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{rows} is no CSV file in UTF-8: {error}") from None
+    text = read_text(rows, "CSV file in UTF-8")
     knowledge = read_reports(reports, cards, patience_s=patience or None).findings.knowledge
     try:
         answered = predict_rows(text, cards, knowledge)

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from diffusion_bench.records import Record
-from diffusion_bench.tiers.tables import explain_tables, read_tables
+from diffusion_bench.tiers.tables import explain_tables, read_tables, read_text
 
 GPUS = Path(__file__).parent / "gpus.csv"
 MAKERS = ("nvidia", "geforce", "tesla")
@@ -125,10 +125,8 @@ def read_cards(path: Path) -> tuple[Card, ...]:
     Raises ValueError, in one line, for a file that is no such thing.
     """
     try:
-        document = read_tables(path.read_text(encoding="utf-8"), "card", str(path))
+        document = read_tables(read_text(path, "TOML file"), "card", str(path))
         own = OwnCards.model_validate(document)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no TOML file: {error}") from None
     except ValidationError as error:
         raise ValueError(f"{path}: {explain_tables(error, document, 'card', Card)}") from None
     return own.cards + known_cards()

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from diffusion_bench.records import Record
-from diffusion_bench.tiers.tables import explain_tables, read_tables
+from diffusion_bench.tiers.tables import explain_tables, read_tables, read_text
 
 PATH = Path(__file__).parent / "path.toml"
 
@@ -66,11 +66,7 @@ def shipped_path() -> UpgradePath:
 
 def read_path(path: Path) -> UpgradePath:
     """Return the path in a TOML file; raise ValueError, in one line, where it holds none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no TOML file: {error}") from None
-    return parse_path(text, str(path))
+    return parse_path(read_text(path, "TOML file"), str(path))
 
 
 def parse_path(text: str, source: str) -> UpgradePath:

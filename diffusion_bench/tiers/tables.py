@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from diffusion_bench.records import Complaint, Record, complaints_of
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Return the text of a user's file; `kind` is what it is to be, in a one-line ValueError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows add a mark
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no {kind}: {error}") from None
 
 
 def read_tables(text: str, name: str, source: str) -> dict[str, Any]:
