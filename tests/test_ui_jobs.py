@@ -84,6 +84,23 @@ def test_closing_the_jobs_ends_work_that_is_still_watched():
         list(events)
 
 
+def test_the_end_waits_for_work_that_nobody_watches_any_more_and_tells_of_it(jobs):
+    go_on, ended, told = threading.Event(), [], []
+    for _ in range(2):
+        watcher = jobs.watch(lambda _: ended.append(go_on.wait(30)), heartbeat_s=0.01)
+        next(watcher)
+        watcher.close()
+
+    def on_wait(num_jobs):
+        told.append((num_jobs, list(ended)))
+        go_on.set()
+
+    jobs.close(on_wait)
+
+    assert told == [(2, [])]
+    assert ended == [True, True]
+
+
 def test_work_given_up_before_its_thread_is_free_never_begins(jobs):
     begun = []
     go_on = threading.Event()

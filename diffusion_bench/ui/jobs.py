@@ -22,7 +22,7 @@ HEARTBEAT_S = 0.2
 MAX_JOBS = 32  # threads: some end only after nobody watches any more
 WATCHED_JOBS = 24  # of an app: each takes one of the 40 threads that answer the page
 VISITOR_JOBS = 3  # of one visitor of a shared app: one that runs and two that wait
-END_S = 10.0
+SOON_S = 1.0  # jobs that end within it are not told to be waited for
 
 
 class Done(NamedTuple):
@@ -86,6 +86,8 @@ class Jobs:
         try:
             future = self._threads.submit(_start, work, job)
             self._running[job] = future
+            # Nobody may watch any more when it ends.
+            future.add_done_callback(lambda _: self._running.pop(job, None))
             while True:
                 # Asked before the queue: what was told before the end is in the queue by then.
                 ended = future.done()
@@ -96,7 +98,6 @@ class Jobs:
             yield Done(future.result())
         finally:
             job.stop()
-            self._running.pop(job, None)
             with self._counting:
                 self._visitors.pop(job, None)
 
@@ -135,13 +136,20 @@ class Jobs:
                 )
             self._visitors[job] = visitor
 
-    def close(self) -> None:
-        """Stop every job and wait a while for them to end."""
+    def close(self, on_wait: Callable[[int], None] | None = None) -> None:
+        """Stop every job, also those that nobody watches any more, and wait for them to end.
+
+        `on_wait` is told of how many, where they do not end soon. A Python that ends would wait for
+        their threads all the same.
+        """
+        self._threads.shutdown(wait=False)
         running = dict(self._running)
         for job in running:
             job.stop()
-        wait_for(running.values(), timeout=END_S)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        slow = wait_for(running.values(), timeout=SOON_S).not_done
+        if slow and on_wait is not None:
+            on_wait(len(slow))
+        wait_for(slow)
 
 
 def _start(work: Callable[[Job], object], job: Job) -> object:

@@ -50,8 +50,18 @@ def launch(
             while page.is_running:
                 time.sleep(0.5)
     except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # the terminal may be closed
-            print("Ended.", flush=True)
+        _say("Ended.")
+
+
+def _say(words: str) -> None:
+    """Print words of the end."""
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        print(words, flush=True)
+
+
+def _say_waiting(num_jobs: int) -> None:
+    jobs = "1 job" if num_jobs == 1 else f"{num_jobs} jobs"
+    _say(f"Ending: waiting for {jobs} to stop.")
 
 
 @contextmanager
@@ -169,7 +179,8 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     sampler = stack.enter_context(
         closing(SharedSampler(sensor, SAMPLE_EVERY_S, keep=KEPT_READINGS))
     )
-    jobs = stack.enter_context(closing(Jobs(visitor if shared else None)))
+    jobs = Jobs(visitor if shared else None)
+    stack.callback(jobs.close, _say_waiting)
     return build(
         Engine(device),
         reports_folder=ReportFolder(reports, ReportIndex(cache_folder() / INDEX_NAME)),
