@@ -79,6 +79,13 @@ def flow_matching_model(folder: Path) -> Path:
     return folder
 
 
+def broken_model(folder: Path) -> Path:
+    """Return a model folder that is known for one and cannot be loaded."""
+    folder.mkdir()
+    (folder / "model_index.json").write_text("broken")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Run a sweep of which four cells go wrong, each in its own way, and five do not."""
@@ -86,13 +93,14 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
     folder = tmp_path_factory.mktemp("troubled")
     usual = {"prompt": "a cat", "steps": 2}
+    broken = broken_model(folder / "broken")
     flow = flow_matching_model(folder / "flow")
     sweep = HandPicked(
         name="troubled",
         repeats=2,
         measured_steps=3,
         cells=(
-            ImageRequest(**usual, model="nope"),
+            ImageRequest(**usual, model=str(broken)),
             ImageRequest(**usual, model=str(flow)),
             ImageRequest(**usual, seed=1),  # its worker is killed
             ImageRequest(**usual, width=4096, height=4096, batch=64),  # finds no memory
@@ -118,9 +126,10 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 
 def test_a_cell_that_goes_wrong_is_a_row_with_its_message(troubled: Ran) -> None:
-    unknown, flow, killed, too_large, *rest = troubled.cells
-    assert (unknown.status, flow.status) == ("failed", "failed")
-    assert unknown.message.startswith(f"unknown model 'nope'; known: {BUNDLED_MODEL}")
+    broken, flow, killed, too_large, *rest = troubled.cells
+    assert (broken.status, flow.status) == ("failed", "failed")
+    assert broken.message.startswith("model ")
+    assert "cannot be loaded" in broken.message
     assert "flow matching" in flow.message
     assert (killed.status, too_large.status) == ("crashed", "oom")
     assert killed.message.startswith("the worker was killed from outside; the system counts no")
@@ -128,7 +137,7 @@ def test_a_cell_that_goes_wrong_is_a_row_with_its_message(troubled: Ran) -> None
     assert too_large.stage is not None
     assert too_large.asked_mib is not None
     assert too_large.asked_mib > 0
-    assert [cell.stage for cell in (unknown, flow, killed)] == ["load", "load", None]
+    assert [cell.stage for cell in (broken, flow, killed)] == ["load", "load", None]
     assert [cell.status for cell in rest] == ["ok"] * 5
     assert [cell.order for cell in troubled.cells] == list(range(9))
 

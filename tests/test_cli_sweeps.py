@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("warm_workers")
 
 SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
 PLAN = (
-    f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["nope", "{BUNDLED_MODEL}"]\n'
+    f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["broken", "{BUNDLED_MODEL}"]\n'
     'sampler = ["ddim"]\nsteps = [2]\n'
 )
 
@@ -43,6 +43,8 @@ def run(*arguments: object) -> int:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run a sweep of a cell that fails and one that does not; return its report."""
     folder = tmp_path_factory.mktemp("swept")
+    (folder / "broken").mkdir()  # known for a model, and cannot be loaded
+    (folder / "broken" / "model_index.json").write_text("broken", encoding="utf-8")
     (folder / "tiny.toml").write_text(PLAN, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
@@ -80,9 +82,32 @@ def test_resuming_shows_what_there_is_with_its_failures(
     assert errors == ""
     assert "failed" in output
     # The message, in as many lines as its column takes.
-    assert all(word in output for word in ("unknown", "model", "'nope'"))
+    assert all(word in output for word in ("model", "'broken'", "cannot"))
     assert "2 repeats after 1 warm-up," in " ".join(output.split())  # in as many lines as it takes
     assert output.endswith(f"report: {swept}\n")
+
+
+@pytest.mark.parametrize(
+    ("plan", "options"),
+    [
+        ('[axes]\nmodel = ["{}", "nope"]\n', ()),
+        ('[axes]\nmodel = ["{}", "nope"]\n', ("--find-limit", "batch")),
+        ('[axes]\nmodel = ["nope"]\nbatch = [2]\n[devices]\nnames = ["cpu", "cpu"]\n', ()),
+        ('[voice_axes]\nmodel = ["echo", "nope"]\n', ()),
+    ],
+    ids=["pictures", "a limit", "two devices", "speech"],
+)
+def test_a_model_that_is_none_is_refused_before_a_report_is_begun(
+    plan: str, options: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "plan.toml", tmp_path / "plan.jsonl"
+    file.write_text(f'name = "x"\n{plan.format(BUNDLED_MODEL)}', encoding="utf-8")
+    assert run("sweep", file, "--out", out, *options) == 2
+    spoken = "voice " if "voice" in plan else ""
+    output, errors = capsys.readouterr()
+    assert errors.startswith(f"error: unknown {spoken}model 'nope'; known: ")
+    assert (output, errors.count("\n")) == ("", 1)
+    assert not out.exists()
 
 
 def test_a_device_that_is_not_here_leaves_no_report(
@@ -203,7 +228,7 @@ def test_a_report_is_written_as_csv_markdown_and_html(
     ]
     rows = list(csv.DictReader(io.StringIO(files[0].read_text(encoding="utf-8"))))
     assert [(row["status"], row["model"]) for row in rows] == [
-        ("failed", "nope"),
+        ("failed", "broken"),
         ("ok", BUNDLED_MODEL),
     ]
     assert f"| {BUNDLED_MODEL} |" in files[1].read_text(encoding="utf-8")
@@ -247,7 +272,7 @@ def test_damage_is_said_and_the_rest_shown(
     output, errors = capsys.readouterr()
     assert errors.startswith("note: torn.jsonl: the last line was torn")
     assert errors.count("\n") == 1
-    assert "unknown model 'nope'" in output
+    assert "model 'broken' cannot be loaded" in output
 
 
 def test_a_table_that_cannot_be_written_is_one_line(

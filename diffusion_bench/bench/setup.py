@@ -10,7 +10,9 @@ from typing import NamedTuple, TypeVar, cast
 
 import psutil
 
+from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.device import DeviceBusy, hold_device
+from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
@@ -19,7 +21,7 @@ from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
-from diffusion_bench.records import ModelDevice, Request
+from diffusion_bench.records import ModelDevice, Request, VoiceRequest
 from diffusion_bench.reports.schema import Header, Report
 from diffusion_bench.reports.store import ReportWriter
 
@@ -56,9 +58,11 @@ def open_bench(
     Yields all the while, and once more before there is a report.
     `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
     share of the memory that is free, where the sweep emulates no memory. Raises ValueError for
-    several cards: their cells would be read as those of the processor.
+    several cards: their cells would be read as those of the processor. Raises what `check_models`
+    raises.
     """
     _refuse_several(device)
+    check_models(sweep)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     ready = yield from told(workers.start())
@@ -72,6 +76,17 @@ def open_bench(
     sampler = stack.enter_context(make_sampler(sensor))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
+
+
+def check_models(sweep: Sweep) -> None:
+    """Raise `UnknownModel`, before any work, for a model of a sweep that is none.
+
+    One that is known and cannot be loaded is found out by its cells, which say why.
+    """
+    for spoken, name in dict.fromkeys(
+        (isinstance(cell, VoiceRequest), cell.model) for cell in sweep.requests()
+    ):
+        find_voice_model(name) if spoken else find_model(name)
 
 
 def told(coming: Generator[None, None, T]) -> Generator[Progress, None, T]:

@@ -9,7 +9,14 @@ from pathlib import Path
 from diffusion_bench.bench.crew import Crew
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Kind, Progress
-from diffusion_bench.bench.setup import STARTING, hold, make_sampler, open_report, told
+from diffusion_bench.bench.setup import (
+    STARTING,
+    check_models,
+    hold,
+    make_sampler,
+    open_report,
+    told,
+)
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.hardware.sensors import open_sensor
@@ -85,6 +92,7 @@ def _open(
 ) -> Generator[Progress, None, tuple[SharedBench, Report]]:
     """Start the workers, hold their devices, open the report; all of it ends with `stack`."""
     assert sweep.devices is not None
+    check_models(sweep)
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
     ready = yield from told(crew.start())
