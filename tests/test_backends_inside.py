@@ -216,8 +216,10 @@ def test_the_blocks_make_up_the_network(backend):
     assert parts + time_and_text + norm == seen.parameters
     assert seen.blocks[0].rows == seen.blocks[-1].rows == 2 * seen.blocks[1].rows
     # What the way down puts aside is what the way up takes.
-    aside = sum(block.skips for block in seen.blocks if block.way in ("in", "down"))
-    assert aside == sum(block.skips for block in seen.blocks if block.way == "up") == 4
+    aside = [shape for block in seen.blocks if block.way in ("in", "down") for shape in block.skips]
+    taken = [shape for block in seen.blocks if block.way == "up" for shape in reversed(block.skips)]
+    assert taken == aside[::-1]
+    assert taken == [(160, 2, 2), (128, 2, 2), (128, 4, 4), (128, 4, 4)]  # of 64 pixels
     assert all(block.attentions for block in seen.blocks if block.way in ("down", "middle", "up"))
     levels = np.asarray(seen.blocks[0].activity)
     assert (levels.min(), levels.max()) == (0, 255)

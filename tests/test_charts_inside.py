@@ -25,19 +25,21 @@ STEPS = (
 )
 
 
-def block(name, way, rows, skips, channels=8) -> Block:
-    return Block(name, way, channels, rows, rows, 1000, 0.25, 1, skips, None)
+def block(name, way, rows, *skips, channels=8) -> Block:
+    """`skips` are the rows of its tensors."""
+    shapes = tuple((8, side, side) for side in skips)
+    return Block(name, way, channels, rows, rows, 1000, 0.25, 1, shapes, None)
 
 
 # Stable Diffusion's shape with one layer a block: what goes round is taken from the top of a pile.
 BLOCKS = (
-    block("first convolution", "in", 8, 1),
-    block("down 1", "down", 4, 2),
-    block("down 2", "down", 4, 1),
-    block("middle", "middle", 4, 0, channels=16),
-    block("up 1", "up", 8, 2),
-    block("up 2", "up", 8, 2),
-    block("last convolution", "out", 8, 0),
+    block("first convolution", "in", 8, 8),
+    block("down 1", "down", 4, 8, 4),
+    block("down 2", "down", 4, 4),
+    block("middle", "middle", 4, channels=16),
+    block("up 1", "up", 8, 4, 4),
+    block("up 2", "up", 8, 8, 8),
+    block("last convolution", "out", 8),
 )
 
 
@@ -87,15 +89,37 @@ def test_noise_that_is_weaker_than_in_training_is_told_where_it_is_drawn_and_lis
 
 def test_skips_lead_from_the_way_down_to_the_way_up():
     shape = unet_numbers(BLOCKS)
-    assert shape.skips == (Skip(2, 4, 1), Skip(1, 4, 1), Skip(1, 5, 1), Skip(0, 5, 1))
+    small, large = (8, 4, 4), (8, 8, 8)
+    assert shape.skips == (
+        *(Skip(2, 4, 1, small), Skip(1, 4, 1, small)),
+        *(Skip(1, 5, 1, large), Skip(0, 5, 1, large)),
+    )
     figure = unet_figure(shape)
     way = figure.data[-1]
     assert list(way.y) == [8, 4, 4, 4, 8, 8, 8]
     assert way.marker.size[3] == max(way.marker.size)
     header, rows = unet_table(shape)
-    assert rows[1][-1] == "1 to up 1, 1 to up 2"
-    assert rows[5][-1] == "1 from down 1, 1 from first convolution"
+    assert rows[1][-1] == "8x4x4 to up 1, 8x8x8 to up 2"
+    assert rows[5][-1] == "8x8x8 from down 1, 8x8x8 from first convolution"
     assert {len(row) for row in rows} == {len(header)}
+
+
+def test_a_skip_is_level_between_its_own_rows_and_the_next_and_lies_on_no_other():
+    shape = unet_numbers(BLOCKS)
+    *lines, way = unet_figure(shape).data
+    levels = [line.y[1] for line in lines]
+    for skip, line, level in zip(shape.skips, lines, levels, strict=True):
+        assert set(line.y[1:-1]) == {level}
+        assert skip.shape[1] < level < 2 * skip.shape[1]
+        assert (line.y[0], line.y[-1]) == (way.y[skip.start], way.y[skip.end])
+        assert line.text[2] == f"{skip.shape[2]}x{skip.shape[1]}"
+    assert len(set(levels)) == len(levels)
+
+
+def test_several_skips_of_one_shape_between_two_blocks_are_one_with_their_number():
+    blocks = (block("down 1", "down", 4, 8, 8, 4), block("up 1", "up", 8, 8, 8, 4))
+    skips = unet_numbers(blocks).skips
+    assert [(skip.tensors, skip.words) for skip in skips] == [(1, "8x4x4"), (2, "2 of 8x8x8")]
 
 
 def test_guidance_has_a_line_for_each_scale_with_two_answers():

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-from diffusion_bench.backends.inside.anatomy import Block
-from diffusion_bench.charts.style import COLOURS, empty_figure, plain, style_figure
+from diffusion_bench.backends.inside.anatomy import Block, Shape
+from diffusion_bench.charts.style import COLOURS, TEXT, empty_figure, plain, style_figure
 
 SMALLEST, LARGEST = 22, 54  # pixels of a mark, by the channels of a block
 
 
+FIRST_LEVEL, NEXT_LEVEL = 0.42, 0.24  # octaves of a skip's line above its own rows, past the marks
+
+
 class Skip(NamedTuple):
-    """So many `tensors` that go from one block, by its place, straight to another."""
+    """So many `tensors` of one shape that go from one block, by its place, straight to another."""
 
     start: int
     end: int
     tensors: int
+    shape: Shape
+
+    @property
+    def words(self) -> str:
+        """Return channels, rows and columns, and how many there are of them if several."""
+        shape = "x".join(map(str, self.shape))
+        return shape if self.tensors == 1 else f"{self.tensors} of {shape}"
 
 
 class UShape(NamedTuple):
@@ -31,36 +42,44 @@ class UShape(NamedTuple):
 def unet_numbers(blocks: Sequence[Block]) -> UShape:
     """Return the shape of a U-Net: who gets what goes round follows from the counts.
 
-    Blocks on the way down put what goes round on a pile, those on the way up take from its top.
+    Blocks on the way down put what goes round on a pile, those on the way up take from its top. A
+    block hands on another resolution than it works at, so a skip's own is that of its tensors.
     """
-    pile: list[int] = []
+    pile: list[tuple[int, Shape]] = []
     skips: list[Skip] = []
     for place, block in enumerate(blocks):
         if block.way in ("in", "down"):
-            pile += [place] * block.skips
+            pile += [(place, shape) for shape in block.skips]
         elif block.way == "up":
-            taken = [pile.pop() for _ in range(min(block.skips, len(pile)))]
-            for start in dict.fromkeys(taken):
-                skips.append(Skip(start, place, taken.count(start)))
+            taken = [pile.pop() for _ in range(min(len(block.skips), len(pile)))]
+            for (start, shape), tensors in Counter(taken).items():
+                skips.append(Skip(start, place, tensors, shape))
     return UShape(tuple(blocks), tuple(skips))
 
 
 def unet_figure(shape: UShape) -> go.Figure:
-    """Return the blocks as marks, larger with more channels, lower with lower resolution."""
+    """Return the blocks as marks, larger with more channels, lower with lower resolution.
+
+    A skip is level, a little above the rows that its tensors have.
+    """
     if not shape.blocks:
         return empty_figure("No network yet.")
     heights = [block.rows for block in shape.blocks]
     most = max(block.channels for block in shape.blocks)
     figure = go.Figure()
-    for skip in shape.skips:
+    for skip, level in zip(shape.skips, _levels(shape.skips), strict=True):
+        start, end = (shape.blocks[place].name for place in (skip.start, skip.end))
         figure.add_scatter(
-            x=[skip.start, skip.end],
-            y=[heights[skip.start], heights[skip.end]],
-            mode="lines",
+            x=[skip.start, skip.start, (skip.start + skip.end) / 2, skip.end, skip.end],
+            y=[heights[skip.start], level, level, level, heights[skip.end]],
+            mode="lines+text",
+            text=["", "", f"{skip.shape[2]}x{skip.shape[1]}", "", ""],
+            textposition="top center",
+            textfont={"color": TEXT, "size": 11},
             line={"color": COLOURS[1], "dash": "dash", "width": 1 + skip.tensors},
-            hoverinfo="skip",
+            hovertemplate=plain(f"{start} to {end}: {skip.words}") + "<extra></extra>",
             showlegend=skip is shape.skips[0],
-            name="skips: what goes across",
+            name="skips, just above the rows they have",
         )
     figure.add_scatter(
         x=list(range(len(shape.blocks))),
@@ -78,7 +97,9 @@ def unet_figure(shape: UShape) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
         name="the way through",
     )
-    style_figure(figure, "order in which the blocks work", "rows of what a block hands on")
+    style_figure(
+        figure, "order in which the blocks work", "rows of what a block hands on", height=460
+    )
     figure.update_xaxes(
         tickvals=list(range(len(shape.blocks))),
         ticktext=[plain(block.name.replace(" convolution", "")) for block in shape.blocks],
@@ -87,6 +108,17 @@ def unet_figure(shape: UShape) -> go.Figure:
     ticks = sorted(set(heights))
     figure.update_yaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
     return figure
+
+
+def _levels(skips: Sequence[Skip]) -> list[float]:
+    """Return where the line of each skip is: above its own rows, the longer ones of them higher."""
+    lower: Counter[int] = Counter()
+    levels = []
+    for skip in skips:
+        rows = skip.shape[1]
+        levels.append(rows * 2 ** (FIRST_LEVEL + NEXT_LEVEL * lower[rows]))
+        lower[rows] += 1
+    return levels
 
 
 def _words(block: Block) -> str:
@@ -106,13 +138,13 @@ def unet_table(shape: UShape) -> tuple[list[str], list[list[Any]]]:
         "parameters",
         "share of parameters (%)",
         "attention layers",
-        "skips",
+        "skips (channels x rows x columns)",
     ]
     goes: dict[int, list[str]] = {}
     for skip in shape.skips:
         start, end = shape.blocks[skip.start].name, shape.blocks[skip.end].name
-        goes.setdefault(skip.start, []).append(f"{skip.tensors} to {end}")
-        goes.setdefault(skip.end, []).append(f"{skip.tensors} from {start}")
+        goes.setdefault(skip.start, []).append(f"{skip.words} to {end}")
+        goes.setdefault(skip.end, []).append(f"{skip.words} from {start}")
     rows: list[list[Any]] = [
         [
             block.name,

@@ -24,12 +24,15 @@ Way = Literal["in", "down", "middle", "up", "out"]
 BIGGEST = 256  # pixels of a side of a map, about
 ATTENTION = "Attention"  # ends the names of diffusers' classes of it
 
+Shape = tuple[int, int, int]  # channels, rows, columns
+
 
 class Block(NamedTuple):
     """A block of the U-Net.
 
-    `channels`, `rows` and `columns` are what it hands on, per picture; `skips` how many tensors go
-    from it to the block opposite, or come to it from there. `share` is its part of the parameters.
+    `channels`, `rows` and `columns` are what it hands on, per picture; `skips` the shapes of the
+    tensors that go from it to a block opposite, in the order in which they are made, or come to it
+    from there, the last made last. `share` is its part of the parameters.
     `activity` is the root mean square over channels of what it hands on, as a PIL image.
     """
 
@@ -41,7 +44,7 @@ class Block(NamedTuple):
     parameters: int
     share: float
     attentions: int
-    skips: int
+    skips: tuple[Shape, ...]
     activity: Any
 
 
@@ -90,7 +93,7 @@ class _Look:
         self._calls = 0
         self._unet = unet
         self.timestep = 0
-        self.heard: dict[str, tuple[Tensor, int]] = {}
+        self.heard: dict[str, tuple[Tensor, tuple[Shape, ...]]] = {}
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -112,12 +115,12 @@ class _Look:
     def _hear(self, name: str, module: Any, inputs: Any, named: Any, output: Any) -> None:
         if self._calls != self._at_step:
             return
-        skips = len(named.get("res_hidden_states_tuple", ()))
+        skips = named.get("res_hidden_states_tuple", ())
         hidden = output
         if isinstance(output, tuple):  # a block on the way down: what goes on, what goes round
-            hidden, skips = output[0], len(output[1])
+            hidden, skips = output
         # Of two passes the second is the one with the prompt.
-        self.heard[name] = (hidden[-1].detach().float().cpu(), skips)
+        self.heard[name] = (hidden[-1].detach().float().cpu(), tuple(map(_shape, skips)))
 
     def blocks(self, total: int) -> Iterator[Block]:
         """Yield the blocks in the order in which they work."""
@@ -134,7 +137,7 @@ class _Look:
                 parameters=parameters,
                 share=parameters / total,
                 attentions=sum(_is_attention(each) for each in module.modules()),
-                skips=1 if way == "in" else skips,
+                skips=((channels, rows, columns),) if way == "in" else skips,
                 activity=_as_picture(hidden.square().mean(dim=0).sqrt()),
             )
 
@@ -155,6 +158,12 @@ def _parts(unet: Any) -> list[tuple[str, Way, nn.Module]]:
         *(*down, *middle, *up),
         ("last convolution", "out", unet.conv_out),
     ]
+
+
+def _shape(states: Tensor) -> Shape:
+    """Return channels, rows and columns of (batch, channels, rows, columns)."""
+    _, channels, rows, columns = states.shape
+    return channels, rows, columns
 
 
 def _is_attention(module: nn.Module) -> bool:
