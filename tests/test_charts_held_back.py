@@ -97,7 +97,13 @@ def watched_by(stub: Path, *driver: tuple[str, str]) -> str:
 
 
 def judge(
-    stub: Path, shape: dict[str, Any], step_s: float, *, others: int = 0, **driver: str
+    stub: Path,
+    shape: dict[str, Any],
+    step_s: float,
+    *,
+    others: int = 0,
+    memory: Memory | None = None,
+    **driver: str,
 ) -> HeldBack:
     readings = json.loads(watched_by(stub, *driver.items()))
     # A card at rest before the cell: the stub has one load for all time.
@@ -105,7 +111,10 @@ def judge(
         if reading["at_s"] <= IDLE_S:
             reading["gpus"][0]["utilization_percent"] = 0.0
     request = ImageRequest(prompt="a cat", steps=STEPS, guidance_scale=5, **shape)
-    return held_back(*report_of(readings, request, step_s, others))
+    cell, report = report_of(readings, request, step_s, others)
+    if memory:
+        cell = cell.model_copy(update={"memory": memory})
+    return held_back(cell, report)
 
 
 CASES: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -244,6 +253,36 @@ def test_a_step_far_slower_than_its_work_explains_cannot_be_told(stub: Path) -> 
     found = judge(stub, TRAFFIC, 0.4, gpus=RTX_3060, busy="95")
     assert found.verdict == "cannot tell"
     assert "a step takes 5." in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("retries", "used_mib", "verdict"),
+    [
+        (14, 11980.0, "memory pressure"),
+        (14, 6000.0, "cannot tell"),
+        (14, None, "cannot tell"),
+        (0, 11980.0, "cannot tell"),
+    ],
+)
+def test_time_that_nothing_else_explains_is_memory_pressure_where_the_allocator_ran_short(
+    stub: Path, retries: int, used_mib: float | None, verdict: str
+) -> None:
+    memory = Memory(nvml_used_mib=used_mib, alloc_retries=retries)
+    for shape, step_s, busy, nothing in (
+        (TRAFFIC, 0.4, "95", "no counter says why"),
+        (ARITHMETIC, 0.75, "31", "something else kept it waiting"),
+    ):
+        found = judge(stub, shape, step_s, memory=memory, gpus=RTX_3060, busy=busy)
+        assert found.verdict == verdict, found.evidence
+        assert (nothing in found.evidence) is (retries == 0)
+        assert ("refused memory 14 times in one call" in found.evidence) is (retries == 14)
+        assert ("; peak 11980 of 12288 MiB" in found.evidence) is (verdict == "memory pressure")
+
+
+def test_retries_are_no_verdict_on_a_step_that_its_work_explains(stub: Path) -> None:
+    short = Memory(nvml_used_mib=24500, alloc_retries=1)
+    found = judge(stub, ARITHMETIC, 0.75, memory=short, gpus=RTX_4090, busy="97")
+    assert found.verdict == "compute-bound"
 
 
 def test_a_driver_without_utilisation_is_said_where_it_would_decide(stub: Path) -> None:

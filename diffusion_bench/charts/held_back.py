@@ -15,6 +15,7 @@ from diffusion_bench.charts.reached import Reached, rate, reached
 from diffusion_bench.hardware.state import SLOWING, THROTTLED_SHARE, MachineLook, is_contended
 from diffusion_bench.records import Record
 from diffusion_bench.reports.labels import is_gpu
+from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, MachineState, Report, SharedCell
 from diffusion_bench.reports.stage_readings import (
     MIN_READINGS,
@@ -31,6 +32,7 @@ Verdict = Literal[
     "power-limited",
     "thermally throttled",
     "out of memory",
+    "memory pressure",
     "contended",
     "cannot tell",
 ]
@@ -44,6 +46,7 @@ AT_THE_LIMIT = 0.97  # of the power limit, where the driver tells no reasons
 BUSY_PERCENT = 80.0  # below, the GPU had nothing to do for a fifth of the time
 EXPLAINED = 0.5  # of a step, by its counted work at the rates such networks get
 APART = 1.25  # times: the rates of both are known to about 15 percent each
+SHORT = ("tight", "spilled")  # of `reports/memory_fit.py`
 DISTURBED = 1.1  # times a test's result: then the test was disturbed, not the model fast
 
 
@@ -174,7 +177,7 @@ def launch_rule(cell: Cell, report: Report) -> HeldBack | None:
     )
     if point.host_s / point.step_s >= EXPLAINED:
         return HeldBack(verdict="launch-bound (CPU)", evidence=f"{waits}, and {kernels}")
-    return _cannot(f"{waits}, and {kernels}: something else kept it waiting")
+    return _unexplained(cell, report, f"{waits}, and {kernels}", ": something else kept it waiting")
 
 
 def battery_rule(cell: Cell, report: Report) -> HeldBack | None:
@@ -189,7 +192,12 @@ def work_rule(cell: Cell, report: Report) -> HeldBack:
     point, why = reached(cell, report)
     if point is None:
         return _cannot(why)
-    return _by_card(point) if is_gpu(report.header) else _by_processor(point)
+    if not is_gpu(report.header):
+        return _by_processor(point)
+    if point.explained >= EXPLAINED:
+        return _by_card(point)
+    times = f"a step takes {1 / point.explained:.1f} times what its work takes on such a card"
+    return _unexplained(cell, report, f"{_rates(point)}; {times}", ", and no counter says why")
 
 
 RULES: tuple[Rule, ...] = (
@@ -205,11 +213,6 @@ RULES: tuple[Rule, ...] = (
 
 
 def _by_card(point: Reached) -> HeldBack:
-    if point.explained < EXPLAINED:
-        return _cannot(
-            f"{_rates(point)}; a step takes {1 / point.explained:.1f} times what its work takes on "
-            "such a card, and no counter says why"
-        )
     is_arithmetic = point.arithmetic_s > point.traffic_s
     verdict: Verdict = "compute-bound" if is_arithmetic else "memory-bandwidth-bound"
     longer, shorter = sorted((point.arithmetic_s, point.traffic_s), reverse=True)
@@ -220,6 +223,25 @@ def _by_card(point: Reached) -> HeldBack:
     )
     if longer < APART * shorter:
         return _cannot(f"{evidence}, too near to tell them apart")
+    return HeldBack(verdict=verdict, evidence=evidence)
+
+
+def _unexplained(cell: Cell, report: Report, seen: str, nothing: str) -> HeldBack:
+    """Return that memory was short, where the allocator says so; else that `nothing` says why.
+
+    It counts a retry where cudaMalloc refused: it waits for the GPU, frees the blocks that it kept
+    and asks again (PyTorch, c10/cuda/CUDACachingAllocator.cpp). What that took is not counted.
+    """
+    retries = cell.memory.alloc_retries
+    if not retries:
+        return _cannot(seen + nothing)
+    fit = fit_verdict(cell, report.header)
+    often = "once" if retries == 1 else f"{retries} times"
+    evidence = (
+        f"{seen}; torch's allocator was refused memory {often} in one call and waited for the GPU "
+        f"to free what it kept; {fit.reason}"
+    )
+    verdict: Verdict = "memory pressure" if fit.verdict in SHORT else CANNOT_TELL
     return HeldBack(verdict=verdict, evidence=evidence)
 
 
