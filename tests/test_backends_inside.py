@@ -220,7 +220,9 @@ def test_the_blocks_make_up_the_network(backend):
     taken = [shape for block in seen.blocks if block.way == "up" for shape in reversed(block.skips)]
     assert taken == aside[::-1]
     assert taken == [(160, 2, 2), (128, 2, 2), (128, 4, 4), (128, 4, 4)]  # of 64 pixels
-    assert all(block.attentions for block in seen.blocks if block.way in ("down", "middle", "up"))
+    # Each transformer block looks at the picture first, at the prompt second.
+    assert [block.attentions for block in seen.blocks] == [0, 2, 2, 2, 4, 4, 0]
+    assert all(block.reading == block.attentions / 2 for block in seen.blocks)
     levels = np.asarray(seen.blocks[0].activity)
     assert (levels.min(), levels.max()) == (0, 255)
     assert not has_hooks(backend)

@@ -28,7 +28,7 @@ STEPS = (
 def block(name, way, rows, *skips, channels=8) -> Block:
     """`skips` are the rows of its tensors."""
     shapes = tuple((8, side, side) for side in skips)
-    return Block(name, way, channels, rows, rows, 1000, 0.25, 1, shapes, None)
+    return Block(name, way, channels, rows, rows, 1000, 0.125, 2, 1, shapes, None)
 
 
 # Stable Diffusion's shape with one layer a block: what goes round is taken from the top of a pile.
@@ -41,6 +41,7 @@ BLOCKS = (
     block("up 2", "up", 8, 8, 8),
     block("last convolution", "out", 8),
 )
+PARAMETERS = 8000  # of which 1000 are in no block
 
 
 def test_a_models_schedule_stands_beside_the_usual_ones_and_equals_its_own_kind():
@@ -88,7 +89,7 @@ def test_noise_that_is_weaker_than_in_training_is_told_where_it_is_drawn_and_lis
 
 
 def test_skips_lead_from_the_way_down_to_the_way_up():
-    shape = unet_numbers(BLOCKS)
+    shape = unet_numbers(BLOCKS, PARAMETERS)
     small, large = (8, 4, 4), (8, 8, 8)
     assert shape.skips == (
         *(Skip(2, 4, 1, small), Skip(1, 4, 1, small)),
@@ -105,7 +106,7 @@ def test_skips_lead_from_the_way_down_to_the_way_up():
 
 
 def test_a_skip_is_level_between_its_own_rows_and_the_next_and_lies_on_no_other():
-    shape = unet_numbers(BLOCKS)
+    shape = unet_numbers(BLOCKS, PARAMETERS)
     *lines, way = unet_figure(shape).data
     levels = [line.y[1] for line in lines]
     for skip, line, level in zip(shape.skips, lines, levels, strict=True):
@@ -116,9 +117,25 @@ def test_a_skip_is_level_between_its_own_rows_and_the_next_and_lies_on_no_other(
     assert len(set(levels)) == len(levels)
 
 
+def test_parameters_of_no_block_have_a_row_so_that_shares_add_up_to_a_hundred():
+    header, rows = unet_table(unet_numbers(BLOCKS, PARAMETERS))
+    assert rows[-1][:1] == ["time embedding and the rest"]
+    for head, whole in (("parameters", PARAMETERS), ("share of parameters (%)", 100)):
+        assert sum(row[header.index(head)] for row in rows) == pytest.approx(whole)
+    assert len(unet_table(unet_numbers(BLOCKS, 7000))[1]) == len(BLOCKS)
+
+
+def test_attention_that_reads_the_prompt_is_counted_apart():
+    shape = unet_numbers(BLOCKS, PARAMETERS)
+    header, rows = unet_table(shape)
+    assert rows[1][header.index("attention layers")] == 2
+    assert rows[1][header.index("of them reading the prompt")] == 1
+    assert "2 attention layers, of which 1 read the prompt" in unet_figure(shape).data[-1].text[1]
+
+
 def test_several_skips_of_one_shape_between_two_blocks_are_one_with_their_number():
     blocks = (block("down 1", "down", 4, 8, 8, 4), block("up 1", "up", 8, 8, 8, 4))
-    skips = unet_numbers(blocks).skips
+    skips = unet_numbers(blocks, 2000).skips
     assert [(skip.tensors, skip.words) for skip in skips] == [(1, "8x4x4"), (2, "2 of 8x8x8")]
 
 
@@ -132,7 +149,7 @@ def test_guidance_has_a_line_for_each_scale_with_two_answers():
 
 @pytest.mark.parametrize(
     "figure",
-    [denoising_figure([]), unet_figure(unet_numbers([])), guidance_figure([])],
+    [denoising_figure([]), unet_figure(unet_numbers([], 0)), guidance_figure([])],
     ids=["denoising", "unet", "guidance"],
 )
 def test_nothing_to_draw_says_so(figure):

@@ -33,13 +33,17 @@ class Skip(NamedTuple):
 
 
 class UShape(NamedTuple):
-    """The blocks in the order in which they work, and the skips between them."""
+    """The blocks in the order in which they work, and the skips between them.
+
+    `parameters` are those of the whole network, of which some are in no block.
+    """
 
     blocks: tuple[Block, ...]
     skips: tuple[Skip, ...]
+    parameters: int
 
 
-def unet_numbers(blocks: Sequence[Block]) -> UShape:
+def unet_numbers(blocks: Sequence[Block], parameters: int) -> UShape:
     """Return the shape of a U-Net: who gets what goes round follows from the counts.
 
     Blocks on the way down put what goes round on a pile, those on the way up take from its top. A
@@ -54,7 +58,7 @@ def unet_numbers(blocks: Sequence[Block]) -> UShape:
             taken = [pile.pop() for _ in range(min(len(block.skips), len(pile)))]
             for (start, shape), tensors in Counter(taken).items():
                 skips.append(Skip(start, place, tensors, shape))
-    return UShape(tuple(blocks), tuple(skips))
+    return UShape(tuple(blocks), tuple(skips), parameters)
 
 
 def unet_figure(shape: UShape) -> go.Figure:
@@ -124,12 +128,13 @@ def _levels(skips: Sequence[Skip]) -> list[float]:
 def _words(block: Block) -> str:
     return (
         f"{block.name}: {block.channels} channels of {block.columns}x{block.rows}, "
-        f"{block.parameters:,} parameters, {block.attentions} attention layers"
+        f"{block.parameters:,} parameters, {block.attentions} attention layers, of which "
+        f"{block.reading} read the prompt"
     )
 
 
 def unet_table(shape: UShape) -> tuple[list[str], list[list[Any]]]:
-    """Return a row for each block."""
+    """Return a row for each block, and one for what is in none of them."""
     header = [
         "block",
         "channels",
@@ -138,6 +143,7 @@ def unet_table(shape: UShape) -> tuple[list[str], list[list[Any]]]:
         "parameters",
         "share of parameters (%)",
         "attention layers",
+        "of them reading the prompt",
         "skips (channels x rows x columns)",
     ]
     goes: dict[int, list[str]] = {}
@@ -154,8 +160,13 @@ def unet_table(shape: UShape) -> tuple[list[str], list[list[Any]]]:
             block.parameters,
             100 * block.share,
             block.attentions,
+            block.reading,
             ", ".join(goes.get(place, [])),
         ]
         for place, block in enumerate(shape.blocks)
     ]
+    rest = shape.parameters - sum(block.parameters for block in shape.blocks)
+    if rest:
+        share = 100 * rest / shape.parameters
+        rows.append(["time embedding and the rest", None, None, None, rest, share, 0, 0, ""])
     return header, rows

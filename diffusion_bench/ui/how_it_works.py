@@ -42,8 +42,9 @@ WORDS = {
     "DDIM (Song et al. 2021, eq. 12) adds no noise at $\\eta = 0$ and may take large steps; DDPM "
     "(Ho et al. 2020, algorithm 2) adds fresh noise at each but the last.",
     "unet": "The network that denoises: down to lower resolutions, where it sees the whole, and up "
-    "again, with skips across that carry detail (Ronneberger et al. 2015). Attention "
-    "layers read the prompt.",
+    "again, with skips across that carry detail (Ronneberger et al. 2015). In layers of "
+    "cross-attention each place reads the prompt (Rombach et al. 2022, section 3.3), in layers of "
+    "self-attention it reads the other places of the picture.",
     "guidance": "Classifier-free guidance: $\\hat\\epsilon = \\epsilon(x_t) + s\\,"
     "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022). At $s = 1$ it is "
     "the answer with the prompt, and there is no need to ask for the other; lower scales are taken "

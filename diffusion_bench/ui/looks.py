@@ -152,12 +152,16 @@ def look_at_unet(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -
 
     own = with_sampler(request, "ddim")
     seen = anatomy(backend, own, _middle(own), viewer.on_step)
-    shape = unet_numbers(seen.blocks)
+    shape = unet_numbers(seen.blocks, seen.parameters)
+    layers = sum(block.attentions for block in seen.blocks)
+    reading = sum(block.reading for block in seen.blocks)
     weaker = without_skips(backend, own, SKIP_SCALES, viewer.on_step)
     return Found(
         words=f"{seen.parameters / 1e6:.1f} million parameters. The maps are what each block hands "
         f"on at timestep {seen.timestep}, white where it is most active. The way down sees "
-        "more of the picture at once and loses its detail; skips carry that across.",
+        "more of the picture at once and loses its detail; skips carry that across. Of "
+        f"{layers} attention layers {reading} read the prompt, {layers - reading} the picture "
+        "itself.",
         rows={
             MAPS: [
                 (block.activity, f"{block.name}, {block.rows}x{block.columns}")

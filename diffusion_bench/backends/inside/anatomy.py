@@ -33,6 +33,7 @@ class Block(NamedTuple):
     `channels`, `rows` and `columns` are what it hands on, per picture; `skips` the shapes of the
     tensors that go from it to a block opposite, in the order in which they are made, or come to it
     from there, the last made last. `share` is its part of the parameters.
+    `reading` of its attention layers read the prompt; the others, self-attention, only the picture.
     `activity` is the root mean square over channels of what it hands on, as a PIL image.
     """
 
@@ -44,6 +45,7 @@ class Block(NamedTuple):
     parameters: int
     share: float
     attentions: int
+    reading: int
     skips: tuple[Shape, ...]
     activity: Any
 
@@ -127,6 +129,7 @@ class _Look:
         for name, way, module in _parts(self._unet):
             hidden, skips = self.heard[name]
             parameters = sum(each.numel() for each in module.parameters())
+            attentions = [each for each in module.modules() if _is_attention(each)]
             channels, rows, columns = hidden.shape
             yield Block(
                 name=name,
@@ -136,7 +139,8 @@ class _Look:
                 columns=columns,
                 parameters=parameters,
                 share=parameters / total,
-                attentions=sum(_is_attention(each) for each in module.modules()),
+                attentions=len(attentions),
+                reading=sum(map(_reads_prompt, attentions)),
                 skips=((channels, rows, columns),) if way == "in" else skips,
                 activity=_as_picture(hidden.square().mean(dim=0).sqrt()),
             )
@@ -168,6 +172,13 @@ def _shape(states: Tensor) -> Shape:
 
 def _is_attention(module: nn.Module) -> bool:
     return type(module).__name__.endswith(ATTENTION)
+
+
+def _reads_prompt(attention: nn.Module) -> bool:
+    """Return whether keys come from the prompt: alone, or (Kandinsky) beside the picture's own."""
+    if getattr(attention, "added_kv_proj_dim", None) is not None:
+        return True
+    return bool(getattr(attention, "is_cross_attention", False))
 
 
 def _as_picture(values: Tensor) -> Any:
