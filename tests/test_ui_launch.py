@@ -19,6 +19,7 @@ from diffusion_bench.ui.launch import (
     ended_as_by_ctrl_c,
     free_port,
     is_loopback,
+    is_shared,
     parse_auth,
 )
 
@@ -41,6 +42,15 @@ def test_loopback_is_told_from_addresses_others_can_reach():
     hosts = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.0.2", "example.org")
 
     assert [is_loopback(host) for host in hosts] == [True, True, True, False, False, False]
+
+
+def test_who_is_asked_for_a_password_or_comes_from_elsewhere_is_a_guest():
+    login = ("ann", "correct-horse")
+
+    assert not is_shared("127.0.0.1", share=False, login=None)
+    assert is_shared("127.0.0.1", share=False, login=login)
+    assert is_shared("127.0.0.1", share=True, login=None)
+    assert is_shared("0.0.0.0", share=False, login=None)
 
 
 def test_a_busy_port_is_one_line_that_names_another():

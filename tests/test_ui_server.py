@@ -240,13 +240,15 @@ def test_a_report_is_opened_by_name_only(client, tmp_path):
     assert words.count("there is no report") == 2
 
 
-def test_nothing_is_served_without_the_password(tmp_path):
+def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(tmp_path):
     with served(auth="ann:correct-horse", reports=tmp_path) as page:
         for path in ("config", "gradio_api/info", "gradio_api/file=/etc/passwd"):
             assert status_of(page.local_url + path) == 401
         client = Client(page.local_url, auth=("ann", "correct-horse"), verbose=False)
         assert client.view_api(print_info=False, return_format="dict")["named_endpoints"]
         client.close()
+        model = next(block for block in page.blocks.values() if block.elem_id == "t2i-model")
+        assert not model.allow_custom_value  # of a folder of this machine, or of the hub
 
 
 def _said(job, words):

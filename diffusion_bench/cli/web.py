@@ -15,7 +15,11 @@ def serve_app(
         bool, typer.Option("--share", help="Also make a public link, behind a password.")
     ] = False,
     auth: Annotated[
-        str | None, typer.Option(help="USER:PASSWORD to ask for; made up for --share if not given.")
+        str | None,
+        typer.Option(
+            help="USER:PASSWORD to ask everybody for, who then is a guest; made up for --share if "
+            "not given."
+        ),
     ] = None,
     device: Annotated[str | None, typer.Option(help="As for generate.")] = None,
     reports: Annotated[

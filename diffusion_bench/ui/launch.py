@@ -101,7 +101,7 @@ def serving(
 ) -> Iterator[gr.Blocks]:
     """Serve the app while the `with` block runs; its jobs end with it. Port 0 takes a free one."""
     login = parse_auth(auth)
-    shared = share or not is_loopback(host)
+    shared = is_shared(host, share=share, login=login)
     port = free_port(host, port)
     if share and login is None:
         login = (GUEST, secrets.token_urlsafe(16))
@@ -132,6 +132,14 @@ def parse_auth(auth: str | None) -> tuple[str, str] | None:
             "--auth takes USER:PASSWORD, neither of them empty, as in ann:correct-horse"
         )
     return user, password
+
+
+def is_shared(host: str, *, share: bool, login: tuple[str, str] | None) -> bool:
+    """Return whether others than the machine's owner are to use the app, who then are its guests.
+
+    So is who a password is asked of: behind a tunnel or a proxy all come from this machine.
+    """
+    return share or login is not None or not is_loopback(host)
 
 
 def is_loopback(host: str) -> bool:
@@ -219,6 +227,7 @@ def _start(
     login: tuple[str, str] | None,
     shared: bool,
 ) -> None:
+    from diffusion_bench.charts.plot_height import KEEPS_HEIGHT
     from diffusion_bench.ui.self_check import launch_page
     from diffusion_bench.ui.style import HEAD, make_theme
 
@@ -246,7 +255,7 @@ def _start(
             quiet=True,
             inbrowser=False,
             theme=make_theme(),
-            head=HEAD,
+            head=HEAD + KEEPS_HEIGHT,
             **options,
         )
     if share and page.share_url is None and "Checksum" in said.getvalue():

@@ -8,9 +8,9 @@ from gradio.context import LocalContext
 def visitor() -> str:
     """Return what tells apart who asks now; empty outside of a handler of the page.
 
-    It is the login where there is one, else the page's session. Behind a share link every address
-    is the tunnel's and guests have one name, but each login has a token of its own, which all tabs
-    of a browser send. A session is what a page says that it is.
+    It is the login where there is one, else the page's session: then each tab is a visitor.
+    Behind a share link every address is the tunnel's and guests have one name, but each login has a
+    token of its own, which all tabs of a browser send. A session is what a page says that it is.
     """
     asked = LocalContext.request.get(None)
     if asked is None:
