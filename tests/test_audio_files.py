@@ -39,12 +39,13 @@ def tone(seconds=1.0, rate=RATE, hertz=440.0):
 
 
 def refused(path, **how):
-    """Return the complaint about a file, which is one line that names it."""
+    """Return the complaint about a file, which is one line that names it without its folder."""
     with pytest.raises(ValueError, match=r"\w") as caught:
         read_sound(path, **how)
     line = str(caught.value)
     assert "\n" not in line
     assert path.name in line
+    assert str(path.parent) not in line
     return line
 
 

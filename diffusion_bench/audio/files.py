@@ -72,20 +72,22 @@ def read_sound(path: Path, *, max_s: float = MAX_S) -> Sound:
 
     A file that was cut off gives what is there where its format can be read so far. Raises
     ValueError, in one line, for what is no sound, holds none, or is longer than `max_s` seconds,
-    before all of it is decoded; above 48 kHz, for more samples than that long has at 48 kHz.
+    before all of it is decoded; above 48 kHz, for more samples than that long has at 48 kHz. That
+    line names the file and not its folder: of what a visitor uploads, it is the server's.
     """
+    name = path.name or str(path)
     if not path.exists():
-        raise ValueError(f"{path}: there is no such file")
+        raise ValueError(f"{name}: there is no such file")
     if not path.is_file():
-        raise ValueError(f"{path}: not a file")
+        raise ValueError(f"{name}: not a file")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
+        raise ValueError(f"{name}: the file is empty")
     try:
-        sound = _decode(path, path.name, max_s)
+        sound = _decode(path, name, max_s)
     except sf.LibsndfileError:
-        sound = _decode(io.BytesIO(_through_ffmpeg(path, max_s)), path.name, max_s)
+        sound = _decode(io.BytesIO(_through_ffmpeg(path, max_s)), name, max_s)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise ValueError(f"{name}: cannot be read: {error.strerror or error}") from None
     return sound
 
 
@@ -115,7 +117,7 @@ def read_recipe(path: Path) -> dict[str, Any] | None:
     whose recipe is damaged.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
+        raise ValueError(f"{path.name}: there is no such file")
     try:
         with sf.SoundFile(path) as file:
             comment = file.comment or (read_comment(path) if file.format == "WAV" else "")
