@@ -205,7 +205,7 @@ def test_a_setting_that_is_wrong_for_every_row_is_said_once(
     batch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert clone("--batch", batch, CONSENT, "--steps", "0") == 2
-    assert "steps: Input should be greater than or equal to 1" in complaint(capsys)
+    assert "--steps: Input should be greater than or equal to 1" in complaint(capsys)
 
 
 def test_an_interrupted_batch_ends_as_interrupted(

@@ -409,10 +409,13 @@ MISTAKES = [
     (("--text", TEXT, "--voice", "../ada"), "voice name '../ada' cannot be used"),
     (("--text", TEXT, "--voice", "ada", "--reference", "x.wav"), "leave one of them out"),
     (("--text", TEXT, "--model", "nope"), "unknown voice model 'nope'"),
-    (("--text", TEXT, "--sampler", "euler"), "sampler: Input should be 'ddim'"),
+    (("--text", TEXT, "--sampler", "euler"), "--sampler: Input should be 'ddim'"),
     (("--text", TEXT, "--sampler", "unipc"), "echo does not take the sampler unipc"),
     (("--text", TEXT, "--sampler", "ddpm", "--eta", "1"), "eta belongs to ddim"),
-    (("--text", TEXT, "--candidates", "99"), "batch: Input should be less than or equal to 16"),
+    (
+        ("--text", TEXT, "--candidates", "99"),
+        "--candidates: Input should be less than or equal to 16",
+    ),
     (("--text", TEXT, "--model", "needy"), "needy needs the transcript of the reference"),
     (("--text", TEXT, "--batch", "x.csv"), "--batch says that itself: leave out --text"),
 ]
@@ -475,5 +478,5 @@ def test_more_candidates_than_there_can_be_are_refused_before_their_files_are_na
     (empty_folder / "lines.csv").write_text("text,out\nOne word.,one.wav\n", encoding="utf-8")
     for options in (("--text", TEXT), ("--batch", "lines.csv")):
         assert clone(*options, "--candidates", "1000000000") == 2
-        assert "batch: Input should be less than or equal to 16" in complaint(capsys)
+        assert "--candidates: Input should be less than or equal to 16" in complaint(capsys)
     assert named == []

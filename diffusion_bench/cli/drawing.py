@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from pydantic import ValidationError
 
 from diffusion_bench.cli.amounts import peak_words
-from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
+from diffusion_bench.cli.refusals import (
+    option_of,
+    refuse_over,
+    refuse_unwritable,
+    told_by_option,
+)
 from diffusion_bench.cli.telling import WAIT_S, waiting, warn
-from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, explain
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.input_pictures import InputPictures
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from diffusion_bench.records import Generation, OnStep
 
 DEFAULT_OUT = Path("picture.png")
+OPTIONS = {"batch": "--pictures"}
 
 
 @dataclass(frozen=True)
@@ -48,16 +53,7 @@ class Settings:
 
     def given(self) -> dict[str, object]:
         """Return the settings by the names of their options."""
-        names = {
-            "guidance_scale": "guidance",
-            "negative_prompt": "negative",
-            "guidance_rescale": "guidance-rescale",
-            "noise_seed": "noise-seed",
-            "variation_seed": "variation-seed",
-            "variation_strength": "variation-strength",
-            "batch": "pictures",
-        }
-        return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
+        return {option_of(name, OPTIONS): value for name, value in asdict(self).items()}
 
     def request(self, prompt: str, inputs: InputPictures | None = None) -> ImageRequest:
         """Return the request, with the model's own settings for what was not given.
@@ -91,10 +87,8 @@ class Settings:
         if (given.get("variation_seed") or 0) < 0:
             given["variation_seed"] = secrets.randbelow(2**32)
         pictures = inputs.digests() if inputs is not None else {}
-        try:
+        with told_by_option(OPTIONS):
             request = ImageRequest.model_validate({**defaults, **given, **own, **pictures})
-        except ValidationError as error:
-            raise ValueError(explain(error)) from None
         check_inputs(request, inputs)
         return request
 

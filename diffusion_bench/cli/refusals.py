@@ -1,10 +1,47 @@
-"""What a command will not do: options that mean nothing beside another, files written over."""
+"""What a command will not do: options that mean nothing beside another, files written over.
+
+What is wrong with a value is told by the name of its option.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+from pydantic import ValidationError
+
+from diffusion_bench.records import complaints_of
+
+# The options of fields that they are not called after.
+OPTIONS = {
+    "guidance_scale": "--guidance",
+    "negative_prompt": "--negative",
+    "width": "--size",
+    "height": "--size",
+}
+COLUMNS = ("prompt", "text", "seed")  # the row of a --batch may have said it
+
+
+def option_of(field: str, own: Mapping[str, str]) -> str:
+    """Return the option that says a field of a request; `own` are those of a command alone."""
+    return {**OPTIONS, **own}.get(field, f"--{field.replace('_', '-')}")
+
+
+@contextmanager
+def told_by_option(own: Mapping[str, str]) -> Iterator[None]:
+    """Raise ValueError, in one line by the options, for what pydantic finds wrong in the block."""
+    try:
+        yield
+    except ValidationError as error:
+        told = []
+        for one in complaints_of(error):
+            field = str(one.place[0]) if one.place else ""
+            name = field if field in COLUMNS or not field else option_of(field, own)
+            told.append(f"{name}: {one.what}" if name else one.what)
+        # A side that is wrong twice is one --size.
+        raise ValueError("; ".join(dict.fromkeys(told))) from None
 
 
 def refuse_beside(option: str, others: Mapping[str, object]) -> None:

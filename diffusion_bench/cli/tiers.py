@@ -15,6 +15,7 @@ from diffusion_bench.cli.prediction import (
     what_is_drawn,
     what_is_said,
 )
+from diffusion_bench.cli.refusals import told_by_option
 from diffusion_bench.cli.typed import typed
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from diffusion_bench.tiers.cards import Card
 
 PATIENCE_S = 1.0
+OPTIONS = {"seconds": "--length"}  # those of predict that are not called after their field
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
 OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
 # What `tiers` shows of a path and not of one card, and what it shows of pictures and not of speech.
@@ -88,19 +90,19 @@ def predict(
     from diffusion_bench.tiers.workload import sampler_named, workload_of
 
     asked = {"batch": batch, "precision": precision, "steps": steps}
-    spoken = speech_asked(context, model, length=length, **asked)
+    with told_by_option(OPTIONS):
+        spoken = speech_asked(context, model, length=length, **asked)
     if spoken is not None:
         answer = what_is_said(card, spoken, known)
         print_answer(answer, spoken.name, speech_times(answer), json=json)
         return
     width, height = parse_size(size)
-    workload = workload_of(
-        model=model, width=width, height=height, sampler=sampler_named(sampler), **asked
-    )
+    named = sampler_named(sampler)
+    with told_by_option(OPTIONS):
+        workload = workload_of(model=model, width=width, height=height, sampler=named, **asked)
     told = read_reports(report or [], known, patience_s=patience or None)
     answer = what_is_drawn(card, workload, told.findings, known)
-    named = f"{workload.name}, {workload.sampler}"
-    print_answer(answer, named, picture_times(answer), json=json)
+    print_answer(answer, f"{workload.name}, {named}", picture_times(answer), json=json)
 
 
 def tiers(

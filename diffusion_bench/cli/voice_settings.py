@@ -6,20 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from diffusion_bench.cli.refusals import option_of, told_by_option
 from diffusion_bench.cli.telling import warn
-from diffusion_bench.records import (
-    BUNDLED_VOICE,
-    BUNDLED_VOICE_MODEL,
-    VoiceRequest,
-    explain,
-)
+from diffusion_bench.records import BUNDLED_VOICE, BUNDLED_VOICE_MODEL, VoiceRequest
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
     from diffusion_bench.backends.voice.base import VoiceState
 
+OPTIONS = {"batch": "--candidates"}
 CONSENT = (
     "a voice belongs to the person who speaks with it: add --yes-i-have-consent if that person "
     f"agreed to its being cloned, or take a sample voice, as in --voice {BUNDLED_VOICE}"
@@ -44,8 +39,7 @@ class Settings:
 
     def given(self) -> dict[str, object]:
         """Return the settings by the names of their options."""
-        names = {"guidance_scale": "guidance", "batch": "candidates"}
-        return {f"--{names.get(name, name)}": value for name, value in asdict(self).items()}
+        return {option_of(name, OPTIONS): value for name, value in asdict(self).items()}
 
     def request(self, text: str) -> VoiceRequest:
         """Return the request, of no voice yet, with the model's own defaults for the rest.
@@ -67,10 +61,8 @@ class Settings:
         }
         given = {name: value for name, value in asdict(self).items() if value is not None}
         own = {"text": text, "model": model, "seed": secrets.randbelow(2**32) if seed < 0 else seed}
-        try:
+        with told_by_option(OPTIONS):
             return VoiceRequest.model_validate({**defaults, **given, **own})
-        except ValidationError as error:
-            raise ValueError(explain(error)) from None
 
 
 @dataclass(frozen=True)
