@@ -176,6 +176,16 @@ def test_what_is_no_file_is_refused(tmp_path):
     assert "no sound in the file" in refused(tmp_path / "header.wav")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX links")
+def test_a_sound_written_to_a_link_is_written_where_it_leads(tmp_path):
+    target, link = tmp_path / "target.wav", tmp_path / "link.wav"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    write_sound(link, np.zeros(RATE, np.float32), RATE)
+    assert link.is_symlink()
+    assert len(read_sound(target).samples) == RATE
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes with names are POSIX")
 def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.wav")

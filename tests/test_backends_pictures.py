@@ -16,7 +16,7 @@ from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import RECIPE_KEY, read_recipe, read_request, save_png
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
-from diffusion_bench.reports.whole_file import NotWritten
+from diffusion_bench.whole_file import NotWritten
 
 REQUEST = ImageRequest(
     prompt="a café, “red”\non a table 🍎",

@@ -24,7 +24,7 @@ from diffusion_bench.reports.store import (
     finished_ids,
     to_line,
 )
-from diffusion_bench.reports.whole_file import NotWritten
+from diffusion_bench.whole_file import NotWritten
 
 TESTS = Path(__file__).parent
 
@@ -150,6 +150,16 @@ def test_create_refuses_a_file_with_content_and_takes_an_empty_one(tmp_path):
     with pytest.raises(ReportRefused, match="exists; use --resume or another name"):
         ReportWriter.create(path, make_header())
     assert path.read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_no_report_is_begun_in_a_pipe_or_in_the_place_of_a_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(ReportRefused, match=f"{name}: is a folder, device or pipe"):
+            ReportWriter.create(tmp_path / name, make_header())
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

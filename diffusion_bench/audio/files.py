@@ -6,11 +6,8 @@ telephone's m4a or a browser's webm, goes through ffmpeg where that is installed
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -22,6 +19,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from diffusion_bench.audio.wav_comment import read_comment, with_comment
+from diffusion_bench.whole_file import write_whole
 
 MAX_S = 300.0  # of a recording that is read, if the caller sets no other limit
 LOWEST_RATE, HIGHEST_RATE = 4000, 384_000  # Hz
@@ -107,7 +105,7 @@ def write_sound(
     """
     _check_format(path, samples, sample_rate)
     peak = float(np.abs(samples).max())
-    _write_whole(path, _encode(path, samples / max(peak, 1.0), sample_rate, recipe))
+    write_whole(path, _encode(path, samples / max(peak, 1.0), sample_rate, recipe))
 
 
 def read_recipe(path: Path) -> dict[str, Any] | None:
@@ -272,19 +270,3 @@ def _encode(
 
 def _compact(recipe: Mapping[str, Any]) -> str:
     return json.dumps(recipe, separators=(",", ":"), allow_nan=False)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write under another name, then give the file its own."""
-    draft = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with draft.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink()

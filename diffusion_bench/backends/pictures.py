@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe, parse_recipe
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.reports.whole_file import write_whole
+from diffusion_bench.whole_file import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

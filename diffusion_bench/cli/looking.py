@@ -189,7 +189,7 @@ def _make_folder(path: Path) -> None:
 
 def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:
     """Write what `save` puts into a file; it is whole or not there."""
-    from diffusion_bench.reports.whole_file import write_whole
+    from diffusion_bench.whole_file import write_whole
 
     content = io.BytesIO()
     save(content)

@@ -195,7 +195,7 @@ def _show(found: Study | Room, *, json: bool) -> None:
 
 def _write_page(path: Path, found: Study, room: Room | None) -> None:
     from diffusion_bench.charts.tier_page import tiers_html
-    from diffusion_bench.reports.whole_file import write_whole
+    from diffusion_bench.whole_file import write_whole
 
     write_whole(path, tiers_html(found, room).encode())
     typer.echo(f"wrote {path}")
@@ -218,8 +218,8 @@ def _predict_rows(
     rows: Path, out: Path | None, cards: Sequence[Card], reports: list[Path], patience: float
 ) -> None:
     from diffusion_bench.cli.tier_reports import read_reports
-    from diffusion_bench.reports.whole_file import write_whole
     from diffusion_bench.tiers.rows import predict_rows
+    from diffusion_bench.whole_file import write_whole
     from diffusion_bench.tiers.tables import read_text
 
     if out is None:

@@ -27,7 +27,7 @@ from diffusion_bench.reports.read import (
     read_report,
 )
 from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report, SharedCell
-from diffusion_bench.reports.whole_file import NotWritten, write_whole
+from diffusion_bench.whole_file import NotWritten, write_whole
 
 __all__ = [
     "ReportNotWritten",
@@ -96,7 +96,9 @@ class ReportWriter:
         path = Path(path)
         lock = _hold(path)
         try:
-            if path.exists() and (path.is_dir() or path.stat().st_size):
+            if path.exists() and not path.is_file():
+                raise ReportRefused(f"{path}: is a folder, device or pipe; a report is a file")
+            if path.exists() and path.stat().st_size:
                 raise ReportRefused(f"{path}: exists; use --resume or another name")
             line = to_line(header)
             if why := why_unreadable(line):
@@ -187,7 +189,7 @@ class ReportWriter:
         os.close(self._file)  # Windows replaces no file that is open
         self._file = None
         try:
-            write_whole(self.path.resolve(), content)
+            write_whole(self.path, content)
         except NotWritten as error:
             raise ReportNotWritten(f"{error}; {UNHARMED}") from error
         finally:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from diffusion_bench.backends.device import cache_folder
 from diffusion_bench.records import Record, Speed, parse_speed
-from diffusion_bench.reports.whole_file import NotWritten, write_whole
+from diffusion_bench.whole_file import NotWritten, write_whole
 
 NAME = "speed.json"
 MAX_CHOICES = 200

@@ -26,7 +26,7 @@ from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.catalog import encodes_alike
 from diffusion_bench.records import Record, explain
-from diffusion_bench.reports.whole_file import write_whole
+from diffusion_bench.whole_file import write_whole
 
 VOICES_VARIABLE = "DIFFUSION_BENCH_VOICES"
 BUNDLED_FOLDER = MODELS_FOLDER / "voices"

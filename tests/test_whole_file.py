@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_bench.reports.whole_file import NotWritten, write_whole
+from diffusion_bench.whole_file import NotWritten, write_whole
 
 # Python ignores the signal, so that the limit shows as a disk that is full does: by an error.
 WRITE_TO_LIMIT = """
 import resource, sys
 from pathlib import Path
-from diffusion_bench.reports.whole_file import NotWritten, write_whole
+from diffusion_bench.whole_file import NotWritten, write_whole
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_whole(Path(sys.argv[1]), b"x" * 5000)
@@ -91,3 +91,66 @@ def test_the_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.bin").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX links")
+def test_what_a_link_points_at_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    target, link = tmp_path / "kept" / "target.csv", tmp_path / "link.csv"
+    link.symlink_to(Path("kept") / "target.csv")
+    for content in (b"made", b"replaced"):  # first there is nothing behind it
+        write_whole(link, content)
+        assert link.is_symlink()
+        assert target.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "link.csv", "target.csv"]
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(NotWritten, match="Too many levels of symbolic links"):
+        write_whole(link, b"x")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_who_reads_a_named_pipe_gets_the_content_and_the_pipe_stays(tmp_path: Path) -> None:
+    pipe, content = tmp_path / "pipe.csv", b"a row\n" * 5_000
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, content)
+        assert os.read(reader, len(content) + 1) == content
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+# Through descriptors of this process, so that no test can replace a device of the machine.
+OWN_OUTPUT = """
+import sys
+from pathlib import Path
+from diffusion_bench.whole_file import write_whole
+print("before")
+write_whole(Path("/dev/fd/1"), b"content\\n")
+print("after")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/fd/1").exists(), reason="no names of open files here")
+def test_into_our_own_output_is_written_in_its_order_and_nothing_is_lost(tmp_path: Path) -> None:
+    command, root = [sys.executable, "-c", OWN_OUTPUT], Path(__file__).parents[1]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, cwd=root, check=True)
+    assert piped.stdout == b"before\ncontent\nafter\n"
+    log = tmp_path / "log"
+    for mode in ("wb", "ab"):  # a shell's > and >>
+        with log.open(mode) as file:
+            subprocess.run(command, stdout=file, cwd=root, check=True)
+    assert log.read_bytes() == 2 * piped.stdout
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_dash_is_refused_and_makes_no_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotWritten, match=r"cannot write -: name a file; .* /dev/stdout"):
+        write_whole(Path("-"), b"x")
+    assert list(tmp_path.iterdir()) == []

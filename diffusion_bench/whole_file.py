@@ -1,0 +1,95 @@
+"""Files that are whole or not there: written under another name, then given their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import TextIO
+
+
+class NotWritten(ValueError):
+    """A file that could not be written, and why, in one line."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file durably. A reader sees the old one or the whole new one.
+
+    Behind a link it is the link's target that is written. A pipe, a device and our own output
+    (`/dev/stdout`) are written into as they are: they are no files that could be replaced.
+
+    Raises `NotWritten` when it cannot be done (no such folder, no permission, disk full); nothing
+    half-written stays.
+    """
+    if str(path) == "-":
+        raise NotWritten("cannot write -: name a file; standard output is /dev/stdout")
+    try:
+        found = _status(path)
+        output = _own_output(found)
+        if output is not None:
+            output.flush()
+            _pour(os.dup(output.fileno()), content)
+        elif found is not None and not stat.S_ISREG(found.st_mode):
+            _pour(os.open(path, os.O_WRONLY), content)
+        else:
+            _replace(Path(os.path.realpath(path)), content)
+    except OSError as error:
+        raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what lies at a path, behind links, or `None` where nothing does."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _own_output(found: os.stat_result | None) -> TextIO | None:
+    """Return the stream of ours, standard output or error, that has this file open.
+
+    What a shell's `>` or `>>` opened is gone on with where it is: replaced, what was printed
+    would be lost.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+            if found is not None and os.path.samestat(found, os.fstat(stream.fileno())):
+                return stream
+    return None
+
+
+def _pour(file: int, content: bytes) -> None:
+    with os.fdopen(file, "wb") as stream:
+        stream.write(content)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Not after the name itself, which may be as long as the system allows.
+    draft = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        # 0o666 less the umask, as for any file that a person makes; exclusive, so never a link.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        file = os.open(draft, flags, 0o666)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(draft, path)
+        sync_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside a folder durable. Windows cannot open a folder, and need not."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
