@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import closing
 from contextvars import copy_context
 from types import SimpleNamespace
 
@@ -11,7 +12,11 @@ from gradio_client.exceptions import AppError
 from starlette.requests import Request
 from ui_server import LIMIT_S, VALUES, busy_device, served, wait_until
 
-from diffusion_bench.ui.jobs import VISITOR_JOBS
+from diffusion_bench.backends.engine import Engine
+from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
+from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.visitors import visitor
 
 
@@ -114,3 +119,29 @@ def test_a_guest_may_name_no_vocoder_of_his_own(shared_page):
 
     assert not fields["voice-vocoder"].allow_custom_value
     assert "hub" not in fields["voice-vocoder"].info
+
+
+def test_a_shared_page_says_that_it_is_what_a_visitor_may_have_and_offers_nothing_else(shared_page):
+    fields = {block.elem_id: block for block in shared_page.blocks.values()}
+
+    assert fields["guests"].value == (
+        "This app is shared. Each visitor may have 3 jobs at a time, running or waiting: pictures "
+        "of up to 250 steps and 1024 x 1024 pixels, 8 at a click; speech of up to 250 steps and "
+        "600 characters."
+    )
+    assert "saved" not in fields["voice-voice"].info
+
+
+@pytest.mark.parametrize("steps", [251, 10**308, 1e308])
+def test_a_guest_is_told_his_own_limit_by_its_field_and_not_the_owners(tmp_path, steps):
+    with closing(Jobs()) as jobs:
+        drawing, speaking = (
+            tab(Engine("cpu"), jobs, Outbox(tmp_path), shared=True) for tab in (Drawing, Speaking)
+        )
+        for to_request, fields in (
+            (drawing.to_request, VALUES),
+            (speaking.to_request, {"text": "So be it.", "voice": "ada", "model": "echo"}),
+        ):
+            with pytest.raises(ValueError, match=r"^steps .* too much .* most is 250$") as told:
+                to_request(fields | {"steps": steps})
+            assert len(str(told.value)) < 100

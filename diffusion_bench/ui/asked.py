@@ -10,7 +10,13 @@ from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.ui.picture_limits import check_limits, check_model, check_rounds
+from diffusion_bench.ui.guests import check_most
+from diffusion_bench.ui.picture_limits import (
+    SHARED_LIMITS,
+    check_limits,
+    check_model,
+    check_rounds,
+)
 from diffusion_bench.ui.prompt_styles import styled
 from diffusion_bench.ui.seeds import is_unset, seed_or_any
 from diffusion_bench.ui.starting_picture import starting_pictures
@@ -50,6 +56,8 @@ def to_request(values: Mapping[str, Any], *, shared: bool) -> ImageRequest:
         values.get("style"), fields.get("prompt") or "", fields.get("negative_prompt") or ""
     )
     _check_sides(fields, shared=shared)
+    if shared:
+        check_most(fields, SHARED_LIMITS)
     request = ImageRequest(**_that_count(fields))
     check_model(request.model, shared=shared)
     if shared:

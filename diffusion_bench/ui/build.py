@@ -18,18 +18,30 @@ from diffusion_bench.ui import (
 )
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.hardware import Machine
-from diffusion_bench.ui.jobs import Jobs
+from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.picture_limits import SHARED_LIMITS, SHARED_PICTURES
 from diffusion_bench.ui.plans import Planning
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.reports import Reading
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
 from diffusion_bench.ui.upgrades import Upgrades
+from diffusion_bench.ui.voice_limits import MAX_SHARED_TEXT, SHARED_VOICE_LIMITS
 
 TITLE = "Diffusion Bench"
 CACHE_S = (3600, 24 * 3600)  # look for old files this often, remove those this old
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
+
+
+def guests_line() -> str:
+    """Return what a guest may have on a shared app, so that nobody has to be refused to know."""
+    return (
+        f"This app is shared. Each visitor may have {VISITOR_JOBS} jobs at a time, running or "
+        f"waiting: pictures of up to {SHARED_LIMITS['steps']} steps and {SHARED_LIMITS['width']} x "
+        f"{SHARED_LIMITS['height']} pixels, {SHARED_PICTURES} at a click; speech of up to "
+        f"{SHARED_VOICE_LIMITS['steps']} steps and {MAX_SHARED_TEXT} characters."
+    )
 
 
 def build(
@@ -47,6 +59,8 @@ def build(
     sweeping = Sweeping(engine, jobs, outbox, reports_folder, shared=shared)
     with gr.Blocks(title=TITLE, delete_cache=CACHE_S, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\nTry diffusion, see how it works, and measure it on this machine.")
+        if shared:
+            gr.Markdown(guests_line(), elem_id="guests")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Text to image", id="t2i") as first:
                 text_to_image.build(drawing, shared=shared)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from diffusion_bench.records import Record
+from typing import Any
 
 
 def check_here(title: str, *, here: bool) -> None:
@@ -13,10 +12,14 @@ def check_here(title: str, *, here: bool) -> None:
         raise ValueError(f"{title} is not on this machine, and guests cannot fetch it")
 
 
-def check_most(request: Record, most: Mapping[str, int]) -> None:
-    """Raise ValueError for a number that is too much for a machine its owner shares."""
+def check_most(fields: Mapping[str, Any], most: Mapping[str, int]) -> None:
+    """Raise ValueError for a number that is too much for a machine its owner shares.
+
+    Also of fields that are no request yet: its own limits are the owner's, who may have more.
+    """
     for name, limit in most.items():
-        if getattr(request, name) > limit:
+        number = fields.get(name)
+        if isinstance(number, int | float) and number > limit:
             raise ValueError(
-                f"{name} {getattr(request, name)} is too much for a shared app; the most is {limit}"
+                f"{name} {number!s:.20} is too much for a shared app; the most is {limit}"
             )

@@ -27,7 +27,7 @@ def check_is_here(entry: ModelEntry, precision: PrecisionName) -> None:
 
 def check_limits(request: ImageRequest) -> None:
     """Raise ValueError for a request that is too much for a machine its owner shares."""
-    check_most(request, SHARED_LIMITS)
+    check_most(dict(request), SHARED_LIMITS)
     if str(request.speed) not in USUAL_SPEEDS:
         raise ValueError(
             f"a shared app offers the speeds of its list only: {', '.join(USUAL_SPEEDS)}"

@@ -31,12 +31,14 @@ from diffusion_bench.records import (
     ignore_audio,
 )
 from diffusion_bench.ui.figures import Chart
+from diffusion_bench.ui.guests import check_most
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.seeds import seed_or_any
 from diffusion_bench.ui.uploads import Uploads
 from diffusion_bench.ui.voice_files import Spoken, save_candidates
 from diffusion_bench.ui.voice_limits import (
+    SHARED_VOICE_LIMITS,
     check_voice_is_here,
     check_voice_limits,
     check_voice_model,
@@ -151,6 +153,8 @@ class Speaking:
         fields["seed"] = seed_or_any(fields.get("seed"))
         if fields.get("sampler") != "ddim":
             fields["eta"] = 0.0  # its field is hidden, whatever it holds
+        if self.shared:
+            check_most(fields, SHARED_VOICE_LIMITS)
         request = VoiceRequest(**fields)
         check_voice_model(request.model, shared=self.shared)
         if self.shared:

@@ -78,7 +78,9 @@ def voice_fields(*, shared: bool) -> Fields:
             voice_choices(shared=shared),
             value=BUNDLED_VOICE,
             label="Voice",
-            info="Your recording, a sample voice that is nobody's, or one that you saved.",
+            info="Your recording, or a sample voice that is nobody's."
+            if shared
+            else "Your recording, a sample voice that is nobody's, or one that you saved.",
             elem_id="voice-voice",
         ),
         "consent": gr.Checkbox(

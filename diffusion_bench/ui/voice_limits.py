@@ -36,7 +36,7 @@ def check_voice_name(name: str) -> None:
 
 def check_voice_limits(request: VoiceRequest) -> None:
     """Raise ValueError for speech that is too much for a machine its owner shares."""
-    check_most(request, SHARED_VOICE_LIMITS)
+    check_most(dict(request), SHARED_VOICE_LIMITS)
     if request.vocoder not in VOCODERS:
         known = ", ".join(VOCODERS)
         raise ValueError(f"a shared app offers the vocoders of its list only: {known}")
