@@ -1,6 +1,26 @@
-"""What diffusers and transformers print while they load, kept from the person who waits."""
+"""What diffusers and transformers say while they load, as far as it helps the person who waits."""
 
 from __future__ import annotations
+
+import textwrap
+
+LONGEST = 300  # characters of a reason
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a library failed, in one line: whole sentences, as many as 300 characters hold.
+
+    Where it points to its stack trace, what stands there: it has advice on its own arguments only.
+    """
+    text = str(error).strip()
+    cause = error.__cause__ or error.__context__
+    if "stacktrace above" in text and cause is not None:
+        return reason_of(cause)
+    first = text.splitlines()[0] if text else type(error).__name__
+    if len(first) <= LONGEST:
+        return first
+    sentences, end, _ = first[:LONGEST].rpartition(". ")
+    return f"{sentences}." if end else textwrap.shorten(first, LONGEST, placeholder=" ...")
 
 
 def quiet_libraries() -> None:

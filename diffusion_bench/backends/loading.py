@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from diffusion_bench.backends.catalog import ModelUnavailable, find_model
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.records import PrecisionName
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,10 +50,10 @@ def load_pipeline(
 
 
 def _why_not_loaded(source: str, model: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = reason_of(error)
     if source == "hub":
         return (
             f"model {model!r} is not on this machine and could not be fetched from the hub "
-            f"(no network, no such model, or it needs a login): {reason:.300}"
+            f"(no network, no such model, or it needs a login): {reason}"
         )
-    return f"model {model!r} cannot be loaded: {reason:.300}"
+    return f"model {model!r} cannot be loaded: {reason}"

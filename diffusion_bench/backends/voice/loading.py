@@ -9,7 +9,7 @@ from typing import Any
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.images import DTYPES
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.records import PrecisionName
 
@@ -54,17 +54,17 @@ def fetching(entry: VoiceEntry) -> Iterator[None]:
 
 
 def _why(entry: VoiceEntry, error: BaseException) -> str:
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    reason = reason_of(error)
     if entry.source != "hub":
-        return f"voice model {entry.name!r} cannot be loaded: {reason:.300}"
+        return f"voice model {entry.name!r} cannot be loaded: {reason}"
     if entry.gated or _is_gated(error):
         return (
             f"voice model {entry.name!r} is not on this machine and its weights are gated: accept "
-            f"the terms on huggingface.co/{entry.location}, then `hf auth login`: {reason:.300}"
+            f"the terms on huggingface.co/{entry.location}, then `hf auth login`: {reason}"
         )
     return (
         f"voice model {entry.name!r} is not on this machine and could not be fetched from the hub "
-        f"(no network, no such model, or it needs a login): {reason:.300}"
+        f"(no network, no such model, or it needs a login): {reason}"
     )
 
 
