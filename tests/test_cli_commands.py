@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from fakes import make_cell, make_header
 
 from diffusion_bench import __version__
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.cli import main
 from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.reports.store import to_line
 
 STEP = find_model(BUNDLED_MODEL).multiple
 
@@ -175,3 +178,56 @@ def test_a_reader_that_has_enough_ends_the_command_in_silence() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() != 2
+
+
+def nobody_reads(*arguments: str, stderr: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command whose output is a pipe that is closed already, its errors too if asked."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "diffusion_bench", *arguments],
+            cwd=ROOT,
+            stdout=writer,
+            stderr=writer if stderr else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("doctor",), ("doctor", "--json"), ("compare",)]
+)
+def test_what_nobody_reads_ends_as_sigpipe_ends_a_program_and_in_silence(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.jsonl"  # its calls all took the same: a problem
+    cell = make_cell(wall_s=(1.0,) * 5)
+    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    of_reports = arguments[0] in ("doctor", "compare")
+    done = nobody_reads(*arguments, *([str(report)] if of_reports else []))
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_complaint_that_nobody_reads_ends_so_too() -> None:
+    assert nobody_reads("doctor", "nowhere.jsonl", stderr=True).returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here that is always full")
+def test_output_that_a_full_disk_does_not_take_is_told() -> None:
+    buffered = {key: text for key, text in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "diffusion_bench", "--help"],
+            cwd=ROOT,
+            env=buffered,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")

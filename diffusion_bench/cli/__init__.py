@@ -13,8 +13,11 @@ web.py         app
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from errno import EPIPE
+from typing import TextIO
 
 import typer
 
@@ -56,6 +59,7 @@ app.add_typer(watermark)
 
 MISTAKE = 2
 INTERRUPTED = 130
+UNREAD = 141  # 128 and the number of SIGPIPE
 
 
 @app.callback(invoke_without_command=True)
@@ -71,10 +75,24 @@ def version(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and end the process: 0 done, 2 a mistake told in one line, 130 interrupted.
 
-    `doctor` ends with 1 where it found a problem, `watermark detect` where a file has no mark.
+    `doctor` ends with 1 where it found a problem, `watermark detect` where a file has no mark. 141
+    where who reads the output has gone (`| head`), as where SIGPIPE ends a program: what was not
+    read is no verdict.
     """
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = _run(arguments)
+    except BrokenPipeError:
+        code = UNREAD
+    _end_quietly()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit code; raise BrokenPipeError where nobody reads it."""
+    try:
+        code = _told(arguments)
+    except BrokenPipeError:
+        raise
     except typer.TyperException as error:
         # Without arguments the help is shown, as an exception that has nothing else to say.
         code = _complain(text) if (text := error.format_message()) else MISTAKE
@@ -84,7 +102,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _complain(_one_line(error))
     if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
         typer.echo("interrupted", err=True)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
+
+
+def _told(arguments: Sequence[str] | None) -> object:
+    """Run a command and hand over all that it printed; raise as `_run` does, and what it raises."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except SystemExit as end:
+        # So rich and typer answer a closed pipe, while they handle it.
+        if isinstance(end.__context__, OSError) and end.__context__.errno == EPIPE:
+            raise BrokenPipeError from end
+        raise
+    for stream in _outputs():
+        stream.flush()
+    return code
+
+
+def _outputs() -> list[TextIO]:
+    return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+
+
+def _end_quietly() -> None:
+    """Let go of what nobody takes: Python would complain when it flushes at its own end."""
+    for stream in _outputs():
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(error: Exception) -> str:
