@@ -203,6 +203,17 @@ def test_what_lowers_a_gpus_clocks_is_shown(
     assert shown in row
 
 
+def test_what_a_lost_gpu_does_not_tell_has_its_reason_once(tmp_path: Path) -> None:
+    cards = "A|1024|50;B|2048|60"
+    environment = stub_environment(build_stub(tmp_path), gpus=cards, errors="*@0=15")
+    command = [sys.executable, "-m", "diffusion_bench", "hardware", "--interval", "0.05"]
+    environment["COLUMNS"] = "300"
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.count("the GPU is lost: it fell off the bus") == 1
+    assert "use, memory in use, power, temperature, " in shown.stdout
+    assert "60.0 of 120.0 W" in shown.stdout  # of the other one
+
+
 def test_a_card_that_cuda_programs_cannot_see_is_told_beside_its_readings(tmp_path: Path) -> None:
     two = stub_environment(build_stub(tmp_path), gpus="A|1024|50;A|1024|50")
     command = [sys.executable, "-m", "diffusion_bench", "hardware", "--interval", "0.05"]

@@ -24,7 +24,7 @@ from diffusion_bench.hardware.facts import (
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.pcie_load import read_under_load
-from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
+from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo, NoGpu
 from diffusion_bench.hardware.state import IDLE_S, MachineLook, is_contended
 from diffusion_bench.records import Finding, GpuReading, HostReading
 
@@ -538,14 +538,16 @@ from diffusion_bench.hardware.doctor import examine
 facts._ask_torch = lambda: facts.TorchFacts(
     threads=1, cuda_usable=False, architectures=("sm_90",)
 )
-answer = [found.title for found in examine(facts.gather_facts(open_sensor(), Path("/tmp")))]
+found = examine(facts.gather_facts(open_sensor(), Path("/tmp")))
 """
+TITLES = EXAMINE + "answer = [each.title for each in found]"
+WHOLE = EXAMINE + "answer = [each.model_dump() for each in found]"
 
 
 def test_the_drivers_own_answers_become_findings(tmp_path: Path) -> None:
     stub = build_stub(tmp_path)
     titles = "; ".join(
-        run_with_stub(stub, EXAMINE, health="6|1|0|7|5|12040", mig="A100 MIG 1g.5gb|4864")
+        run_with_stub(stub, TITLES, health="6|1|0|7|5|12040", mig="A100 MIG 1g.5gb|4864")
     )
     for title in (
         "the driver runs CUDA 12.4, and torch is built for 13.0",
@@ -561,10 +563,45 @@ def test_the_drivers_own_answers_become_findings(tmp_path: Path) -> None:
     ):
         assert title in titles
     assert "GPU 0 is put away" not in titles  # its display keeps it
-    mismatch = run_with_stub(stub, EXAMINE, init="18")
+    mismatch = run_with_stub(stub, TITLES, init="18")
     assert mismatch[0] == "the NVIDIA driver was updated, and the old one is still loaded"
-    silent = run_with_stub(
-        stub, EXAMINE, errors="nvmlDeviceGetTotalEccErrors=3", health="9|0|0|7|5"
-    )
+    silent = run_with_stub(stub, TITLES, errors="nvmlDeviceGetTotalEccErrors=3", health="9|0|0|7|5")
     assert not any("memory errors" in title for title in silent)
     assert any("GPU 1 is put away" in title for title in silent)
+
+
+def test_a_lost_card_is_the_first_problem_and_said_once(tmp_path: Path) -> None:
+    found = run_with_stub(build_stub(tmp_path), WHOLE, errors="*@0=15")
+    first, second = (Finding.model_validate(each) for each in found[:2])
+    assert (first.level, first.title) == ("problem", "GPU 0 is lost: it fell off the bus")
+    assert first.advice.startswith("reboot; ")
+    assert second.title.startswith("torch cannot use the GPU")
+    assert second.advice == "see first to what is lost: GPU 0"  # not to a driver that is fine
+    assert not any("GPU 0" in each["title"] + each["detail"] for each in found[2:])
+
+
+def test_torch_is_not_said_to_use_a_lost_card() -> None:
+    gone = GpuReading(index=1, missing=dict.fromkeys(("name", "power_w"), f"{GPU_IS_LOST}: a; b"))
+    cards = CARD, GpuInfo(index=1, name="RTX 4090")
+    titles = [f.title for f in examine(make_facts(gpus=cards, gpu_readings=(IDLE, gone)))]
+    assert titles[:1] == ["GPU 1 is lost: a"]
+    assert "torch can use CUDA on RTX 3060" in titles
+
+
+@pytest.mark.parametrize("visible", [None, "0"])
+def test_a_driver_that_is_new_enough_is_not_to_be_installed_again(visible: str | None) -> None:
+    driver = DriverHealth(start_code=0, cuda=(13, 0))
+    facts = make_facts(torch_says=UNUSABLE, driver=driver, visible_devices=visible)
+    (finding,) = bad(facts)
+    assert "the driver runs CUDA 13.0" in finding.advice
+    assert "install" not in finding.advice
+    assert ("CUDA_VISIBLE_DEVICES=0" in finding.advice) is (visible is not None)
+    assert ("CUDA_VISIBLE_DEVICES" in finding.advice) is (visible is not None)
+
+
+def test_what_cards_do_not_tell_has_each_reason_once_and_cards_alike_have_one_note() -> None:
+    missing = {"power_w": "too old", "fan_percent": "too old", "energy_j": "shared"}
+    silent = tuple(IDLE.model_copy(update={"index": n, "missing": missing}) for n in range(2))
+    (finding,) = bad(make_facts(gpu_readings=silent))
+    assert finding.title == "GPU 0 RTX 3060 and GPU 1 RTX 3060 do not tell everything"
+    assert finding.detail == "energy_j: shared; fan_percent, power_w: too old"

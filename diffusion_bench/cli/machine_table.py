@@ -45,7 +45,7 @@ def machine_table(readings: Sequence[Reading], *, history: bool, blocks: bool = 
         table.add_column(name)
 
     def add(rows: Sequence[Shown]) -> None:
-        for row in rows:
+        for row in _grouped(rows):
             course = [] if not history else [sparkline(row, at_s) if blocks else spread(row)]
             table.add_row(*map(Text, (row.title, row.now, *course)))
 
@@ -55,6 +55,17 @@ def machine_table(readings: Sequence[Reading], *, history: bool, blocks: bool = 
         table.add_row(Text(gpu_title(gpu)))
         add(gpu_rows(readings, gpu.index))
     return table
+
+
+def _grouped(rows: Sequence[Shown]) -> list[Shown]:
+    """Return the rows; those that tell nothing for one reason are one, with all their names."""
+    found: dict[str, Shown] = {}
+    for row in rows:
+        silent = row.now.startswith(CANNOT_TELL) and all(value is None for value in row.values)
+        key = row.now if silent else row.title
+        same = found.get(key)
+        found[key] = row if same is None else row._replace(title=f"{same.title}, {row.title}")
+    return list(found.values())
 
 
 def compact_table(readings: Sequence[Reading]) -> Table:

@@ -17,6 +17,7 @@ from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.records import LEVELS, Finding
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    doctor_gpus.check_lost,  # before torch, which may be unusable because of it
     *doctor_software.CHECKS,
     *doctor_gpus.CHECKS,
     *doctor_host.CHECKS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from diffusion_bench.hardware.doctor_software import WHEELS, seen_by_torch
 from diffusion_bench.hardware.facts import Facts
@@ -20,6 +20,18 @@ SEAT = "seat the card in its slot anew, see that the slot has as many lanes and 
 Capability = tuple[int, int]
 
 
+def check_lost(facts: Facts) -> Iterator[Finding]:
+    """Find cards that answered once and do so no more."""
+    for gpu in (gpu for gpu in facts.gpu_readings if gpu.index in facts.lost):
+        yield Finding(
+            level="problem",
+            title=f"{_called(gpu)} is lost: {facts.lost[gpu.index]}",
+            detail="nothing can be read of it or run on it, and CUDA may not start for other GPUs",
+            advice="reboot; if it is lost again, look for Xid in the kernel's log (dmesg), and see "
+            "to its slot, its power cables and its heat",
+        )
+
+
 def check_gpus(facts: Facts) -> Iterator[Finding]:
     """Name the GPUs with what they cannot tell, or say why there are none."""
     if facts.no_gpu:
@@ -29,15 +41,30 @@ def check_gpus(facts: Facts) -> Iterator[Finding]:
             detail=facts.no_gpu,
             advice="everything works on the processor; GPU figures are left empty",
         )
+    yield from _check_silence(facts)
     shared = {card.index for card in facts.gpus if card.unified_memory}
     for gpu in facts.gpu_readings:
-        name = f"GPU {gpu.index} {gpu.name or ''}".rstrip()
-        if gpu.missing:
-            silent = "; ".join(f"{field}: {why}" for field, why in sorted(gpu.missing.items()))
-            title = f"{name} does not tell everything"
-            advice = "these figures will be empty in reports"
-            yield Finding(level="note", title=title, detail=silent, advice=advice)
-        yield from _check_idle(name, gpu, shares_memory=gpu.index in shared)
+        yield from _check_idle(_called(gpu), gpu, shares_memory=gpu.index in shared)
+
+
+def _check_silence(facts: Facts) -> Iterator[Finding]:
+    """Tell what cards do not tell, in one note where they are silent alike, as instances of MIG."""
+    silent: dict[str, list[str]] = {}
+    for gpu in facts.gpu_readings:
+        if gpu.missing and gpu.index not in facts.lost:
+            silent.setdefault(_by_reason(gpu.missing), []).append(_called(gpu))
+    for detail, names in silent.items():
+        title = f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not tell everything"
+        advice = "these figures will be empty in reports"
+        yield Finding(level="note", title=title, detail=detail, advice=advice)
+
+
+def _by_reason(missing: Mapping[str, str]) -> str:
+    """Return each reason once, after the fields that it is of."""
+    fields: dict[str, list[str]] = {}
+    for field, why in sorted(missing.items()):
+        fields.setdefault(why, []).append(field)
+    return "; ".join(f"{', '.join(names)}: {why}" for why, names in fields.items())
 
 
 def _check_idle(name: str, gpu: GpuReading, *, shares_memory: bool) -> Iterator[Finding]:
@@ -249,6 +276,10 @@ def check_persistence(facts: Facts) -> Iterator[Finding]:
                 advice="as administrator: systemctl enable --now nvidia-persistenced, or "
                 f"nvidia-smi -i {health.index} -pm 1",
             )
+
+
+def _called(gpu: GpuReading) -> str:
+    return f"GPU {gpu.index} {gpu.name or ''}".rstrip()
 
 
 def _whole(cards: Sequence[GpuInfo]) -> list[GpuInfo]:

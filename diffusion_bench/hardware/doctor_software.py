@@ -71,7 +71,8 @@ def check_cuda(facts: Facts) -> Iterator[Finding]:
     hidden, _ = _hidden(facts)
     names = _names(cards)
     if usable and not facts.rocm_build:
-        seen = [card for card in cards if card.index not in (hidden or ())]
+        gone = {*(hidden or ()), *facts.lost}
+        seen = [card for card in cards if card.index not in gone]
         yield Finding(level="ok", title=f"torch can use CUDA on {_names(seen or cards)}")
     elif facts.cuda_build is None:
         yield Finding(
@@ -103,11 +104,23 @@ def check_cuda(facts: Facts) -> Iterator[Finding]:
             level="problem",
             title=f"torch cannot use the GPU ({names})",
             detail=facts.torch_says.warning,
-            advice=(
-                f"install a driver that supports CUDA {facts.cuda_build}, and see that "
-                "CUDA_VISIBLE_DEVICES is not set to hide the GPU"
-            ),
+            advice=_cure(facts),
         )
+
+
+def _cure(facts: Facts) -> str:
+    """Return what may help where torch has a build for the driver and cannot use its cards."""
+    if facts.lost:
+        return f"see first to what is lost: GPU {', '.join(map(str, facts.lost))}"
+    if facts.driver.cuda:
+        driver = ".".join(map(str, facts.driver.cuda))
+        cure = f"reboot: the driver runs CUDA {driver}, and torch is built for {facts.cuda_build}; "
+        cure += "if that does not help, see what the kernel's log (dmesg) says"
+    else:
+        cure = f"install a driver that supports CUDA {facts.cuda_build}"
+    if facts.visible_devices is not None:
+        cure += f", and see that CUDA_VISIBLE_DEVICES={facts.visible_devices:.60} hides no GPU"
+    return cure
 
 
 def _driver_is_older(facts: Facts) -> bool:

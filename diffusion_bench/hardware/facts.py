@@ -22,7 +22,13 @@ from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sampler import HostLook
-from diffusion_bench.hardware.sensors import GpuInfo, HungDriver, Sensor, is_in_container
+from diffusion_bench.hardware.sensors import (
+    GPU_IS_LOST,
+    GpuInfo,
+    HungDriver,
+    Sensor,
+    is_in_container,
+)
 from diffusion_bench.hardware.state import IDLE_S, on_battery
 from diffusion_bench.records import GpuReading, Record
 
@@ -100,6 +106,17 @@ class Facts(Record):
     cache_folder: str = ""
     cache_free_mib: float | None = None
     on_battery: bool | None = None
+
+    @property
+    def lost(self) -> dict[int, str]:
+        """Return how each GPU was lost that is, by its index."""
+        start = f"{GPU_IS_LOST}: "
+        return {
+            gpu.index: why.removeprefix(start).partition(";")[0]
+            for gpu in self.gpu_readings
+            for why in gpu.missing.values()
+            if why.startswith(start)
+        }
 
 
 def gather_facts(

@@ -24,7 +24,7 @@ from diffusion_bench.hardware.nvml_questions import (
     Ways,
     as_text,
 )
-from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo
 from diffusion_bench.records import GpuReading, trusted
 
 UPDATE = "energy_update_s"  # found by watching the counter, not by asking
@@ -39,12 +39,12 @@ REASONS = {
     pynvml.NVML_ERROR_NOT_SUPPORTED: NOT_SUPPORTED,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to tell",
     pynvml.NVML_ERROR_NO_PERMISSION: "the driver does not permit it to this user",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "the GPU is lost: it fell off the bus; reboot",
-    pynvml.NVML_ERROR_RESET_REQUIRED: "the GPU is lost: it needs a reset; reboot",
+    pynvml.NVML_ERROR_GPU_IS_LOST: f"{GPU_IS_LOST}: it fell off the bus; reboot",
+    pynvml.NVML_ERROR_RESET_REQUIRED: f"{GPU_IS_LOST}: it needs a reset; reboot",
     pynvml.NVML_ERROR_UNKNOWN: UNKNOWN,
 }
 ANSWERLESS = (pynvml.NVMLError, UnicodeDecodeError)
-OTHER_CARD = "the GPU is lost: another one is in its place"
+OTHER_CARD = f"{GPU_IS_LOST}: another one is in its place"
 NO_SHARE = "the driver does not tell what a program holds; Windows' driver model (WDDM) never does"
 
 

@@ -25,6 +25,7 @@ FAULTS = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeEr
 DRIVER_NOT_LOADED = 9  # NVML's return codes, nvml.h
 LIBRARY_NOT_FOUND = 12
 VERSION_MISMATCH = 18
+GPU_IS_LOST = "the GPU is lost"  # how a reason begins that says so
 
 
 class GpuInfo(Record):
