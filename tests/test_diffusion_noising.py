@@ -38,6 +38,12 @@ def test_the_ratio_is_in_db_and_there_is_none_without_a_signal() -> None:
     assert levels[0]._replace(signal=1.0, noise=0.1).snr_db == pytest.approx(20.0)
 
 
+def test_the_scaled_linear_schedule_is_named_after_whose_betas_it_has() -> None:
+    """Stable Diffusion 1 ends at an abar of 0.0047; its paper's own betas were others."""
+    last = usual_schedules()["scaled linear (Stable Diffusion 1)"][-1]
+    assert last.signal**2 == pytest.approx(0.00466, rel=0.01)
+
+
 def test_a_schedule_of_flow_matching_is_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match="no noise schedule in betas"):
         noise_levels({"_class_name": "FlowMatchEulerDiscreteScheduler"})

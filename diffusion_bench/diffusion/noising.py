@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.diffusion.schedulers import build_scheduler
 
-# diffusers' names of the schedules that models are trained with, and who brought them.
+# diffusers' names of the schedules that models are trained with, and who brought them. The
+# scaled one has the betas of Stable Diffusion 1; its paper's (Rombach et al. 2022) had others.
 SCHEDULES = {
     "linear": "linear (Ho et al. 2020)",
-    "scaled_linear": "scaled linear (Rombach et al. 2022)",
+    "scaled_linear": "scaled linear (Stable Diffusion 1)",
     "squaredcos_cap_v2": "cosine (Nichol and Dhariwal 2021)",
 }
-USUAL_BETAS = {  # first and last, of the papers
+USUAL_BETAS = {  # first and last, of whom SCHEDULES names
     "linear": (1e-4, 0.02),
     "scaled_linear": (0.00085, 0.012),
     "squaredcos_cap_v2": (1e-4, 0.02),  # not used by it

@@ -46,9 +46,9 @@ WORDS = {
     "cross-attention each place reads the prompt (Rombach et al. 2022, section 3.3), in layers of "
     "self-attention it reads the other places of the picture.",
     "guidance": "Classifier-free guidance: $\\hat\\epsilon = \\epsilon(x_t) + s\\,"
-    "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022). At $s = 1$ it is "
-    "the answer with the prompt, and there is no need to ask for the other; lower scales are taken "
-    "for 1.",
+    "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022, "
+    "whose own scale is $w = s - 1$). At $s = 1$ it is the answer with the prompt, and there is no "
+    "need to ask for the other; lower scales are taken for 1.",
     "speech": "A text and a voice tell a plan: the mean mel spectrogram of that text in that "
     "voice. What it lacks, the residual, is denoised by a U-Net, much as Grad-TTS denoises from "
     "around such a plan (Popov et al. 2021), and a vocoder makes sound of the sum. In the rows of "
