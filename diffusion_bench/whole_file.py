@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -24,8 +25,7 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises `NotWritten` when it cannot be done (no such folder, no permission, disk full); nothing
     half-written stays.
     """
-    if str(path) == "-":
-        raise NotWritten("cannot write -: name a file; standard output is /dev/stdout")
+    _refuse_dash(path)
     try:
         found = _status(path)
         output = _own_output(found)
@@ -38,6 +38,40 @@ def write_whole(path: Path, content: bytes) -> None:
             _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
         raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Raise `NotWritten`, before any work, for what `write_whole` could not write.
+
+    What lies there stays as it is: of a file its folder is tried, and a pipe is not opened.
+    """
+    _refuse_dash(path)
+    try:
+        found = _status(path)
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if found is None or stat.S_ISREG(found.st_mode):
+            draft = _draft(Path(os.path.realpath(path)))
+            os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            draft.unlink()
+        elif not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path leads to a pipe or a device, into which is written as it is."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _refuse_dash(path: Path) -> None:
+    if str(path) == "-":
+        raise NotWritten("cannot write -: name a file")
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -66,9 +100,13 @@ def _pour(file: int, content: bytes) -> None:
         stream.write(content)
 
 
+def _draft(path: Path) -> Path:
+    """Return a name beside a file; not after its own, which may be as long as is allowed."""
+    return path.with_name(f".{secrets.token_hex(8)}.part")
+
+
 def _replace(path: Path, content: bytes) -> None:
-    # Not after the name itself, which may be as long as the system allows.
-    draft = path.with_name(f".{secrets.token_hex(8)}.part")
+    draft = _draft(path)
     try:
         # 0o666 less the umask, as for any file that a person makes; exclusive, so never a link.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)

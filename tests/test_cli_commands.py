@@ -6,14 +6,18 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from fakes import make_cell, make_header
+from rich.text import Text
 
 from diffusion_bench import __version__
 from diffusion_bench.backends.catalog import find_model
-from diffusion_bench.cli import main
+from diffusion_bench.cli import app, main
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.store import to_line
 
@@ -231,3 +235,19 @@ def test_output_that_a_full_disk_does_not_take_is_told() -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
+
+
+def help_texts(command: Any, name: str = "diffusion-bench") -> Iterator[tuple[str, str]]:
+    """Yield each text that a command's help and that of the commands below it are made of."""
+    for text in (command.help, *(getattr(each, "help", None) for each in command.params)):
+        yield name, text or ""
+    for below, each in getattr(command, "commands", {}).items():
+        yield from help_texts(each, f"{name} {below}")
+
+
+def test_no_help_loses_its_brackets_to_markup() -> None:
+    texts = list(help_texts(typer.main.get_command(app)))
+    assert any("[\\[card]]" in text for _, text in texts)
+    for name, text in texts:
+        shown = Text.from_markup(text)  # as typer shows it
+        assert shown.plain == text.replace("\\[", "["), name

@@ -151,6 +151,6 @@ def test_a_dash_is_refused_and_makes_no_file_of_that_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotWritten, match=r"cannot write -: name a file; .* /dev/stdout"):
+    with pytest.raises(NotWritten, match="cannot write -: name a file"):
         write_whole(Path("-"), b"x")
     assert list(tmp_path.iterdir()) == []

@@ -33,7 +33,8 @@ OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sam
 OF_A_PATH = ("path", "cloud_price", "tariff")
 OF_PRICES = ("cloud_price", "tariff")
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
-CARDS_HELP = "Your own cards, a TOML file with a table [[card]] each: see docs/methodology.md."
+# The backslash keeps rich from taking the brackets for its own.
+CARDS_HELP = "Your own cards, a TOML file with a table [\\[card]] each: see docs/methodology.md."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
 
