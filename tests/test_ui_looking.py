@@ -14,6 +14,8 @@ from ui_server import is_free, wait_until
 
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.charts.noise_levels import OWN
+from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.how_it_works import TITLES, WORDS, Part, to_updates
@@ -85,6 +87,21 @@ def test_the_film_shows_the_noise_going(make_looking):
     with Image.open(film) as animation:
         assert animation.n_frames == VALUES["steps"] + 1
         assert animation.info["loop"] == 0
+
+def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_looking):
+    last = list(make_looking().look("noising", VALUES))[-1]
+    factors = {row[1]: float(row[2]) for row in last.table["data"] if row[0] == OWN}
+    for row in last.rows.values():
+        labels = [words.split() for _, words in row]
+        told = {timestep.rstrip(":"): float(factor) for _, timestep, factor, _ in labels}
+        common = told.keys() & factors.keys()
+        assert {"0", "999"} <= common
+        for timestep in common:
+            assert told[timestep] == pytest.approx(factors[timestep], rel=0.1)
+        assert told["570"] == pytest.approx(0.62, abs=0.01)  # √ᾱ, of which ᾱ is 0.39
+    assert "dimmed" in next(iter(last.rows))
+    assert "Pixels are dimmed" in last.status
+
 
 
 def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking):

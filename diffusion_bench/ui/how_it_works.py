@@ -33,8 +33,8 @@ TITLES = {
     "speech": "Speech",
 }
 WORDS = {
-    "noising": "A picture $x_0$ is mixed with noise $\\epsilon$ until nothing of it is left: "
-    "$x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1-\\bar\\alpha_t}\\,\\epsilon$ "
+    "noising": "A picture $x_0$ is mixed with noise $\\epsilon$ until next to nothing of it "
+    "is left: $x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1-\\bar\\alpha_t}\\,\\epsilon$ "
     "(Ho et al. 2020, eq. 4). The noise schedule $\\bar\\alpha_t$ says how fast. A latent "
     "diffusion model does so with the latents of its autoencoder, not with pixels.",
     "denoising": "From noise, step by step, to a picture. At each step the network says what noise "

@@ -22,7 +22,7 @@ GUIDANCE_SCALES = (1.0, 1.5, 2.0, 3.0, 5.0, 9.0)
 MOST_STEPS = 250  # of one picture: up to a dozen are drawn at a click
 
 # Names of the rows of pictures.
-PIXELS, LATENTS = "Pixels under noise", "Latents under noise, decoded"
+PIXELS, LATENTS = "Pixels under noise, dimmed to fit", "Latents under noise, decoded"
 NOISY, CLEAN, OTHER = (
     "{}: x_t, what each step is given",
     "{}: x_0, what it sees there",
@@ -87,19 +87,20 @@ def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer
     return Found(
         words="Read from left to right, this is what training undoes: the network is given the "
         "noisy picture and the timestep, and learns to tell the noise from the picture. Read from "
-        "right to left it is drawing.",
+        "right to left it is drawing. Below each are its timestep and the factor of x_0. Pixels "
+        "are dimmed, divided by that factor plus twice the noise's, so that no noise is cut off.",
         rows={
-            PIXELS: [(each.pixels, _share(each.level)) for each in steps],
-            LATENTS: [(each.latents, _share(each.level)) for each in steps],
+            PIXELS: [(each.pixels, _factor(each.level)) for each in steps],
+            LATENTS: [(each.latents, _factor(each.level)) for each in steps],
         },
         chart=Chart(noise_level_figure(numbers), to_table(*noise_level_table(numbers))),
         frames=[each.pixels for each in steps],
     )
 
 
-def _share(level: Any) -> str:
-    """Return how much of the variance is still the picture's, which is the amplitude's square."""
-    return f"t {level.timestep}: {level.signal**2:.0%} left"
+def _factor(level: Any) -> str:
+    """Return the timestep and the factor of the picture, as formula and table have it."""
+    return f"t {level.timestep}: {level.signal:.2g} x_0"
 
 
 def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
