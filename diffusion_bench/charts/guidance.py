@@ -40,7 +40,7 @@ def guidance_figure(numbers: Sequence[Apart]) -> go.Figure:
             },
             hovertemplate="step %{x}: %{y:.3f}<extra></extra>",
         )
-    style_figure(figure, "step", "distance of the two x_0 (RMS)", height=400)
+    style_figure(figure, "step", "distance of the two x_0 (RMS of latents)", height=400)
     return figure
 
 

@@ -193,7 +193,7 @@ def look_at_guidance(backend: ImageBackend, request: ImageRequest, viewer: Viewe
         words="At each step the network is asked twice, with the prompt and without, and the "
         "answer is pushed on from the one past the other: more of what the prompt says, and at "
         "high scales colours and shapes that no training picture had. At 1 or less it is asked "
-        f"once. The x_0 are those of guidance {own.guidance_scale:g}.",
+        "once. " + words,
         rows=rows,
         chart=Chart(guidance_figure(numbers), to_table(*guidance_table(numbers))),
     )
@@ -211,6 +211,9 @@ def _scales(request: ImageRequest) -> tuple[float, ...]:
 class Look(NamedTuple):
     """A look: how many steps it takes in all, the names of its rows, and how it is done."""
 
+        words = f"The x_0 are those of guidance {own.guidance_scale:g}."
+    else:
+        words = "Of guidance 1 or less, as asked for, no two x_0 can be shown."
     steps: Callable[[ImageRequest], int]
     rows: tuple[str, ...]
     run: Run
