@@ -81,6 +81,8 @@ def test_show_speech_writes_what_is_seen_and_heard(here, capsys):
     assert "Text and voice alone give the plan" in err
     with open(here / "said.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert "red is more than the plan, blue less" in err
+    assert "predicts v" in err
     assert [row["sampler"] for row in rows] == ["DDIM"] * 3 + ["DDPM"] * 3
 
 

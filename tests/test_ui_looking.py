@@ -20,8 +20,14 @@ from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.how_it_works import TITLES, WORDS, Part, to_updates
 from diffusion_bench.ui.jobs import Jobs
-from diffusion_bench.ui.looking import Looking, LookView
-from diffusion_bench.ui.looks import GUIDANCE_SCALES, LOOKS, NOISE_SEEDS
+from diffusion_bench.ui.looking import Looking, LookView, picture_title
+from diffusion_bench.ui.looks import (
+    GUIDANCE_SCALES,
+    LOOKS,
+    NOISE_SEEDS,
+    guided_words,
+    prediction_words,
+)
 from diffusion_bench.ui.outbox import Outbox
 
 VALUES = {
@@ -82,12 +88,6 @@ def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(make_looking):
     )
 
 
-def test_the_film_shows_the_noise_going(make_looking):
-    film = list(make_looking().look("denoising", VALUES))[-1].film
-    with Image.open(film) as animation:
-        assert animation.n_frames == VALUES["steps"] + 1
-        assert animation.info["loop"] == 0
-
 def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_looking):
     last = list(make_looking().look("noising", VALUES))[-1]
     factors = {row[1]: float(row[2]) for row in last.table["data"] if row[0] == OWN}
@@ -102,6 +102,12 @@ def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_
     assert "dimmed" in next(iter(last.rows))
     assert "Pixels are dimmed" in last.status
 
+
+def test_the_film_shows_the_noise_going(make_looking):
+    film = list(make_looking().look("denoising", VALUES))[-1].film
+    with Image.open(film) as animation:
+        assert animation.n_frames == VALUES["steps"] + 1
+        assert animation.info["loop"] == 0
 
 
 def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking):
@@ -120,6 +126,25 @@ def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking
     off = np.abs(end - own).mean()
     assert off < 3  # a GIF has 256 colours
     assert off < np.abs(end - swapped).mean() / 3
+
+
+def test_denoising_says_what_the_network_predicts_and_that_its_x_0_is_guided(make_looking):
+    status = list(make_looking().look("denoising", VALUES | {"steps": 2}))[-1].status
+    assert "network predicts v, of which both noise and x_0 follow" in status
+    assert "the guided one, at scale 3:" in status
+    assert "guided one" not in guided_words(1.0)
+    assert "predicts the noise, of which x_0 follows" in prediction_words("epsilon")
+    assert "predicts x_0, of which the noise follows" in prediction_words("sample")
+    request = ImageRequest(prompt=VALUES["prompt"], guidance_scale=4.5)
+    assert "guidance 4.5" in picture_title(request)
+
+
+def test_without_guidance_no_words_speak_of_rows_that_are_not_there(make_looking):
+    last = list(make_looking().look("guidance", VALUES | {"steps": 2, "guidance_scale": 1.0}))[-1]
+    assert list(last.rows) == ["The whole picture"]
+    assert "The x_0 are those" not in last.status
+    assert "no two x_0 can be shown" in last.status
+    assert "RMS of latents" in last.figure.layout.yaxis.title.text.replace("<br>", " ")
 
 
 def test_guidance_shows_its_own_scale_among_the_usual(make_looking):

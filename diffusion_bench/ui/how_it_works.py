@@ -37,8 +37,10 @@ WORDS = {
     "is left: $x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1-\\bar\\alpha_t}\\,\\epsilon$ "
     "(Ho et al. 2020, eq. 4). The noise schedule $\\bar\\alpha_t$ says how fast. A latent "
     "diffusion model does so with the latents of its autoencoder, not with pixels.",
-    "denoising": "From noise, step by step, to a picture. At each step the network says what noise "
-    "it sees in $x_t$, and so which picture $x_0$ under it; the sampler goes a little way there. "
+    "denoising": "From noise, step by step, to a picture. At each step the network tells noise and "
+    "picture in $x_t$ apart: it predicts $\\epsilon$, $x_0$ or "
+    "$v = \\sqrt{\\bar\\alpha_t}\\,\\epsilon - \\sqrt{1-\\bar\\alpha_t}\\,x_0$, of which any gives "
+    "the others; guidance pushes it on, and the sampler goes a little way to its $x_0$. "
     "DDIM (Song et al. 2021, eq. 12) adds no noise at $\\eta = 0$ and may take large steps; DDPM "
     "(Ho et al. 2020, algorithm 2) adds fresh noise at each but the last.",
     "unet": "The network that denoises: down to lower resolutions, where it sees the whole, and up "
@@ -51,8 +53,7 @@ WORDS = {
     "need to ask for the other; lower scales are taken for 1.",
     "speech": "A text and a voice tell a plan: the mean mel spectrogram of that text in that "
     "voice. What it lacks, the residual, is denoised by a U-Net, much as Grad-TTS denoises from "
-    "around such a plan (Popov et al. 2021), and a vocoder makes sound of the sum. In the rows of "
-    "residuals red is more than the plan, blue less, and low sounds are at the bottom.",
+    "around such a plan (Popov et al. 2021), and a vocoder makes sound of the sum.",
 }
 STEPS = 20
 COLUMNS = 10  # of a row of pictures, where there is room

@@ -147,7 +147,10 @@ def save_sounds(name: str, found: Found, folder: Path) -> dict[str, str]:
 
 def picture_title(request: ImageRequest) -> str:
     """Return the title of a sheet of pictures."""
-    return f"{request.prompt} ({request.model}, {request.steps} steps, seed {request.seed})"
+    return (
+        f"{request.prompt} ({request.model}, {request.steps} steps, "
+        f"guidance {request.guidance_scale:g}, seed {request.seed})"
+    )
 
 
 def to_sheet(title: str, found: Found) -> Sheet:

@@ -25,7 +25,7 @@ MOST_STEPS = 250  # of one picture: up to a dozen are drawn at a click
 PIXELS, LATENTS = "Pixels under noise, dimmed to fit", "Latents under noise, decoded"
 NOISY, CLEAN, OTHER = (
     "{}: x_t, what each step is given",
-    "{}: x_0, what it sees there",
+    "{}: x_0, by which each step goes",
     "{}: other noise on the way",
 )
 MAPS, SKIPS = "What blocks hand on", "The picture with weaker skips"
@@ -128,14 +128,37 @@ def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: View
             rows[OTHER.format(name)].append((picture, f"noise {number + 1}"))
         progress[name] = seen.progress
         strips[name] = [*rows[NOISY.format(name)], (seen.picture, "the picture")]
+    predicted = str(backend.schedule.get("prediction_type", "epsilon"))
     courses = denoising_numbers(progress)
     return Found(
         words="Both begin with the same noise. DDIM adds none on its way, so its picture follows "
         "from the first noise alone; DDPM adds fresh noise at every step but the last, so other "
-        "noise gives another picture, and it needs more steps to take it out again.",
+        "noise gives another picture, and it needs more steps to take it out again. "
+        + prediction_words(predicted)
+        + guided_words(request.guidance_scale),
         rows=rows,
         chart=Chart(denoising_figure(courses), to_table(*denoising_table(courses))),
         frames=draw_frames(strips),
+    )
+
+
+def prediction_words(predicted: str) -> str:
+    """Return what a network predicts, by diffusers' name of it, and what follows."""
+    said = {
+        "epsilon": "the noise, of which x_0 follows",
+        "v_prediction": "v, of which both noise and x_0 follow (Salimans and Ho 2022)",
+        "sample": "x_0, of which the noise follows",
+    }
+    return f"This model's network predicts {said[predicted]}."
+
+
+def guided_words(scale: float) -> str:
+    """Return what guidance did to the x_0 that are shown."""
+    if scale <= 1:
+        return " Each x_0 is what it sees with the prompt, without guidance."
+    return (
+        f" Each x_0 is the guided one, at scale {scale:g}: past what the network sees with the "
+        "prompt."
     )
 
 
@@ -188,6 +211,9 @@ def look_at_guidance(backend: ImageBackend, request: ImageRequest, viewer: Viewe
         rows[WITHOUT] = [(m.without_prompt, f"step {m.step}") for m in moments]
         rows[WITH] = [(m.with_prompt, f"step {m.step}") for m in moments]
         rows[GUIDED] = [(m.guided, f"step {m.step}") for m in moments]
+        words = f"The x_0 are those of guidance {own.guidance_scale:g}."
+    else:
+        words = "Of guidance 1 or less, as asked for, no two x_0 can be shown."
     numbers = guidance_numbers(pictures)
     return Found(
         words="At each step the network is asked twice, with the prompt and without, and the "
@@ -211,9 +237,6 @@ def _scales(request: ImageRequest) -> tuple[float, ...]:
 class Look(NamedTuple):
     """A look: how many steps it takes in all, the names of its rows, and how it is done."""
 
-        words = f"The x_0 are those of guidance {own.guidance_scale:g}."
-    else:
-        words = "Of guidance 1 or less, as asked for, no two x_0 can be shown."
     steps: Callable[[ImageRequest], int]
     rows: tuple[str, ...]
     run: Run

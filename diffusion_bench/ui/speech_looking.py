@@ -13,7 +13,7 @@ from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
 from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.figures import Chart, to_table
 from diffusion_bench.ui.looking import LookView, shown, views_of
-from diffusion_bench.ui.looks import CLEAN, NOISY, Found, Labelled, check_steps
+from diffusion_bench.ui.looks import CLEAN, NOISY, Found, Labelled, check_steps, prediction_words
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.voice_limits import check_voice_limits
 
@@ -140,8 +140,11 @@ def look_at_speech(
         words="Text and voice alone give the plan: which sound when, how high, how loud. It is "
         "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
         "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
-        "both. DDIM's residual follows from its first noise, DDPM's from fresh noise at every "
-        "step but the last too." + temperature_words(request.temperature),
+        "both. In the rows of residuals red is more than the plan, blue less, and low sounds "
+        "are at the bottom. DDIM's residual follows from its first noise, DDPM's from fresh noise at every "
+        "step but the last too. "
+        + prediction_words(str(model.pipeline.scheduler.config.prediction_type))
+        + temperature_words(request.temperature),
         rows=rows,
         chart=Chart(
             denoising_figure(courses, "residual", request.temperature),
