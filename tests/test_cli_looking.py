@@ -75,14 +75,16 @@ def test_show_speech_writes_what_is_seen_and_heard(here, capsys):
     assert run(*asked, "--film", "said.gif", "--csv", "said.csv") == 0
 
     out, err = capsys.readouterr()
-    heard = [f"heard/speech-{number}.wav" for number in range(1, 5)]
+    told = ("the-plan-without-a-step", "half-way-of-ddim-the-plan-and-x-0")
+    told += ("ddim-all-steps", "ddpm-all-steps")
+    heard = [f"heard/speech-{number}-{words}.wav" for number, words in enumerate(told, 1)]
     assert out.split() == ["speech.png", "said.gif", "said.csv", *heard]
     assert all((here / path).is_file() for path in out.split())
     assert "Text and voice alone give the plan" in err
-    with open(here / "said.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     assert "red is more than the plan, blue less" in err
     assert "predicts v" in err
+    with open(here / "said.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     assert [row["sampler"] for row in rows] == ["DDIM"] * 3 + ["DDPM"] * 3
 
 

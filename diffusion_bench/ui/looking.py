@@ -5,6 +5,7 @@ Each look draws, or speaks, with the model as its own tab does, and shows what w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -133,13 +134,14 @@ def _saved(
 
 
 def save_sounds(name: str, found: Found, folder: Path) -> dict[str, str]:
-    """Write each sound, marked as generated, as NAME-1.wav and so on; return the files."""
+    """Write each sound, marked as generated; return the files, whose names say what is heard."""
     from diffusion_bench.audio.files import write_sound
     from diffusion_bench.audio.watermark import embed
 
     saved = {}
     for number, (words, (samples, rate)) in enumerate(found.sounds.items(), 1):
-        path = folder / f"{name}-{number}.wav"
+        told = re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
+        path = folder / f"{name}-{number}-{told}.wav"
         write_sound(path, embed(samples, rate), rate)
         saved[words] = str(path)
     return saved
