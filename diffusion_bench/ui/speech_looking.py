@@ -141,8 +141,8 @@ def look_at_speech(
         "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
         "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
         "both. In the rows of residuals red is more than the plan, blue less, and low sounds "
-        "are at the bottom. DDIM's residual follows from its first noise, DDPM's from fresh noise at every "
-        "step but the last too. "
+        "are at the bottom. DDIM's residual follows from its first noise, DDPM's from fresh noise "
+        "at every step but the last too. "
         + prediction_words(str(model.pipeline.scheduler.config.prediction_type))
         + temperature_words(request.temperature),
         rows=rows,
