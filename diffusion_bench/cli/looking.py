@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Out = Annotated[Path | None, typer.Option(help="The PNG to write; WHAT.png if not given.")]
 Film = Annotated[
-    Path | None, typer.Option(help="Also an animated GIF, where steps follow each other.")
+    Path | None,
+    typer.Option(help="Also an animated GIF: noise that grows, or DDIM and DDPM up to the end."),
 ]
 Csv = Annotated[Path | None, typer.Option(help="Also the numbers of its chart, as CSV.")]
 Sounds = Annotated[Path | None, typer.Option(help="Also a folder of what can be heard, as WAV.")]
