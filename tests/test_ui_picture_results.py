@@ -18,6 +18,7 @@ from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_results import (
     MOST_KEPT,
     chosen_of,
+    named,
     paths_of,
     session_fields,
     with_finished,
@@ -91,6 +92,14 @@ def test_the_chosen_picture_tells_what_made_it_and_a_preview_does_not(tmp_path):
         assert chosen_of([picture], index) == (None, "This picture is not finished yet.")
 
 
+def test_a_finished_picture_has_words_for_who_cannot_see_it_and_a_preview_none(tmp_path):
+    picture = make_picture(tmp_path, 7)
+
+    shown = named(["preview-0.png", picture.path], [picture])
+
+    assert shown == [("preview-0.png", ""), (picture.path, "a cat, seed 7")]
+
+
 def test_a_start_empties_the_choice_and_a_finished_round_fills_it(tmp_path):
     picture = make_picture(tmp_path, 7)
 
@@ -98,5 +107,6 @@ def test_a_start_empties_the_choice_and_a_finished_round_fills_it(tmp_path):
     now, kept, history, chosen, words = session_updates(
         View(pictures=[picture.path], finished=(picture,)), (picture,), (picture,)
     )
-    assert (now, kept, history, chosen) == ((picture,), (picture,), [picture.path], picture)
+    assert (now, kept, chosen) == ((picture,), (picture,), picture)
+    assert history == [(picture.path, "a cat, seed 7")]
     assert words.startswith("a cat\n")

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.text_colour import FOLLOWS_PAGE
 from diffusion_bench.tiers.figures import table_words
 
 Table = tuple[list[str], list[list[Any]]]
 
-STYLE = """
+STYLE = (
+    """
 :root { color-scheme: light dark; --text: #1f2328; --page: #ffffff; --line: #d0d7de; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e6edf3; --page: #0b0f19; --line: #30363d; }
@@ -32,7 +34,10 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.text { white-space: normal; min-width: 22rem; max-width: 28rem; }
 summary { cursor: pointer; padding: .5rem 0; }
 pre { white-space: pre-wrap; font-size: .85rem; }
+body { --chart-text: var(--text); }
 """
+    + FOLLOWS_PAGE
+)
 
 PAGE = """<!doctype html>
 <html lang="en">

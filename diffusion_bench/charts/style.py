@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
-TEXT = "#888"
+from diffusion_bench.charts.text_colour import TEXT as TEXT
+
 GRID = "rgba(128,128,128,0.25)"
 CLEAR = "rgba(0,0,0,0)"
 
 # Okabe and Ito's colours without black and with yellow left out: all keep a contrast of 2.2 or
-# more against white and against #0b0f19, Gradio's dark page.
+# more against white and against #1e293b, the dark block that charts lie on.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Ten more for charts of many settings, found by computing: with those before them, all keep 2.2 on

@@ -12,6 +12,7 @@ from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said
 from diffusion_bench.ui.figures import CELL_HEADERS, TITLES
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning, sweep_files, sweep_text
+from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.style import progress_line
 from diffusion_bench.ui.sweeping import CHARTS, Sweeping, View
@@ -45,7 +46,7 @@ def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr
                 elem_id="bench-editor",
                 elem_classes=["code"],
             )
-            plan = gr.Textbox(label="Plan", interactive=False, max_lines=6, elem_id="bench-plan")
+            plan = readout(label="Plan", elem_id="bench-plan")
             with gr.Row():
                 run = gr.Button(
                     "Run", variant="primary", elem_id="bench-run", size="md", min_width=80
@@ -61,9 +62,10 @@ def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr
         (run, sweeping.run, editor, "sweep"),
         (resume, sweeping.resume, unfinished, "resume_sweep"),
     ):
-        button.click(
+        done = button.click(
             _to_handler(views, wanted), given, list(shown.values()), api_name=name, **WATCHED
         )
+        announce(done, shown["status"])
     _wire_estimate(planning, estimate, editor, plan, wanted)
     wanted.wire(cancel)
     cancel.click(lambda: gr.Dropdown(reports.unfinished()), None, unfinished, **HIDDEN)
@@ -86,13 +88,7 @@ def _resume_fields() -> tuple[gr.Dropdown, gr.Button]:
 def _results() -> Shown:
     shown: Shown = {
         "progress": gr.HTML(elem_id="bench-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            "Nothing is running.",
-            label="Status",
-            interactive=False,
-            max_lines=8,
-            elem_id="bench-status",
-        ),
+        "status": readout("Nothing is running.", label="Status", elem_id="bench-status"),
     }
     with gr.Row():
         shown["report"] = gr.DownloadButton(
@@ -110,7 +106,11 @@ def _results() -> Shown:
         shown[name] = gr.Plot(show_label=False, elem_id=f"bench-{name.replace('_', '-')}")
     with gr.Accordion("Cells", open=True):
         shown["cells"] = gr.Dataframe(
-            headers=CELL_HEADERS, show_label=False, interactive=False, elem_id="bench-cells"
+            headers=CELL_HEADERS,
+            label="Cells",
+            show_label=False,
+            interactive=False,
+            elem_id="bench-cells",
         )
     return shown
 
@@ -145,7 +145,8 @@ def _wire_estimate(
             for line in lines:
                 yield line or gr.skip()
 
-    button.click(on_estimate, editor, plan, api_name="estimate", **WATCHED)
+    done = button.click(on_estimate, editor, plan, api_name="estimate", **WATCHED)
+    announce(done, plan)
 
 
 def _to_handler(views: Any, wanted: Cancel) -> Any:

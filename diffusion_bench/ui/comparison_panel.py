@@ -19,6 +19,7 @@ from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS, samplers_for
+from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.style import progress_line
 
 AXES = (*ROW_AXES, *COLUMN_AXES)
@@ -88,10 +89,9 @@ def _numbers(label: str, value: str, name: str) -> gr.Textbox:
 def _result_fields() -> Fields:
     fields: Fields = {
         "progress": gr.HTML(elem_id="t2i-compare-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            label="Status", interactive=False, max_lines=4, elem_id="t2i-compare-status"
-        ),
+        "status": readout(label="Status", elem_id="t2i-compare-status"),
         "pictures": gr.Gallery(
+            label="The grid",
             show_label=False,
             visible=False,
             columns=3,
@@ -132,13 +132,14 @@ def _wire(
             for view in views:
                 yield to_updates(view)
 
-    draw.click(
+    done = draw.click(
         on_draw,
         outputs=[shown[name] for name in ("pictures", "progress", "status", "sheet", "sweep")],
         inputs_kwargs=fields | {f"axis_{name}": axis for name, axis in axes.items()},
         api_name="compare",
         **WATCHED,
     )
+    announce(done, shown["status"])
     wanted.wire(cancel)
 
 

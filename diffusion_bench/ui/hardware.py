@@ -25,6 +25,7 @@ from diffusion_bench.hardware.sensors import GpuInfo, Sensor
 from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import Reading
 from diffusion_bench.ui.figures import Table, to_table
+from diffusion_bench.ui.readouts import readout
 
 TICK_S = 2.0
 SHOWN_S = 180.0
@@ -162,14 +163,7 @@ def _cells(device: str, row: Shown) -> list[str]:
 
 def build(machine: Machine, page: gr.Blocks, tab: gr.Tab) -> gr.Timer:
     """Lay out the tab and wire it; the timer returned ticks while the tab is looked at."""
-    card = gr.Textbox(
-        label="This machine",
-        interactive=False,
-        lines=5,
-        max_lines=20,
-        buttons=["copy"],
-        elem_id="hardware-card",
-    )
+    card = readout(label="This machine", lines=5, buttons=["copy"], elem_id="hardware-card")
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
             gr.Markdown("### Host, the last three minutes")

@@ -18,6 +18,7 @@ from diffusion_bench.ui.looking import Looking, LookView
 from diffusion_bench.ui.looks import LOOKS
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_fields import examples_for
+from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
@@ -193,9 +194,7 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
         show = gr.Button("Show", variant="primary", elem_id=f"look-{name}-show")
         cancel = gr.Button("Cancel", elem_id=f"look-{name}-cancel")
     progress = gr.HTML(elem_id=f"look-{name}-progress", elem_classes=["progress-line"])
-    status = gr.Textbox(
-        label="Status", interactive=False, max_lines=6, elem_id=f"look-{name}-status"
-    )
+    status = readout(label="Status", elem_id=f"look-{name}-status")
     rows = [
         gr.Gallery(
             label=row,
@@ -223,7 +222,12 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
     ]
     figure = gr.Plot(show_label=False, visible=False, elem_id=f"look-{name}-figure")
     with gr.Accordion("The chart as a table", open=False, elem_id=f"look-{name}-fold"):
-        table = gr.Dataframe(interactive=False, elem_id=f"look-{name}-table")
+        table = gr.Dataframe(
+            label="The chart as a table",
+            show_label=False,
+            interactive=False,
+            elem_id=f"look-{name}-table",
+        )
     with gr.Row():
         files = [
             gr.DownloadButton(
@@ -233,13 +237,14 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
         ]
     files[1].visible = part.has_film
     wanted = Cancel()
-    show.click(
+    done = show.click(
         _handler(part, look, wanted),
         outputs=[progress, status, *rows, *sounds, figure, table, *files],
         inputs_kwargs=fields,
         api_name=f"look_at_{name}",
         **WATCHED,
     )
+    announce(done, status)
     wanted.wire(cancel)
 
 

@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import gradio as gr
@@ -15,10 +16,12 @@ from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.drawing import Picture
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import MAX_PICTURES
+from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.style import DOWNLOAD_PICTURES
 
 SHOWN_HEIGHT = 420
 MOST_KEPT = MAX_PICTURES  # of a session: no click draws more
+MOST_WORDS = 300  # letters of a prompt
 KEEP_S = 24 * 3600.0
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -39,11 +42,9 @@ def result_fields() -> Fields:
             buttons=["download", "fullscreen"],
         ),
         "progress": gr.HTML(elem_id="t2i-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            "Ready.", label="Status", interactive=False, max_lines=8, elem_id="t2i-status"
-        ),
+        "status": readout("Ready.", label="Status", elem_id="t2i-status"),
         # Not a number: an empty one shows 0, a seed that was never used.
-        "used_seed": gr.Textbox(label="Seed used", interactive=False, elem_id="t2i-used-seed"),
+        "used_seed": readout(label="Seed used", elem_id="t2i-used-seed"),
     }
 
 
@@ -53,12 +54,10 @@ def session_fields() -> Fields:
         "now": gr.State((), time_to_live=KEEP_S),
         "kept": gr.State((), time_to_live=KEEP_S),
         "chosen": gr.State(None, time_to_live=KEEP_S),
-        "parameters": gr.Textbox(
+        "parameters": readout(
             label="What made the chosen picture",
             info="Choose a picture above or below.",
-            interactive=False,
             lines=3,
-            max_lines=8,
             buttons=["copy"],
             elem_id="t2i-recipe",
         ),
@@ -92,6 +91,20 @@ def with_finished(kept: Sequence[Picture], finished: Sequence[Picture]) -> tuple
 def paths_of(pictures: Sequence[Picture]) -> list[str]:
     """Return the files of pictures, those that are still there."""
     return [picture.path for picture in pictures if Path(picture.path).is_file()]
+
+
+def named(paths: Sequence[str], pictures: Sequence[Picture]) -> list[tuple[str, str]]:
+    """Return files as a gallery takes them, with words for who cannot see them; previews have none.
+
+    The page does not show the words: the same stand elsewhere on it.
+    """
+    requests = {picture.path: picture.recipe.alone for picture in pictures}
+    return [
+        (path, f"{shorten(requests[path].prompt, MOST_WORDS)}, seed {requests[path].seed}")
+        if path in requests
+        else (path, "")
+        for path in paths
+    ]
 
 
 def chosen_of(pictures: Sequence[Picture], index: int | None) -> tuple[Picture | None, str]:

@@ -28,6 +28,7 @@ from diffusion_bench.ui.figures import (
     verdict_words,
 )
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.report_files import MAX_LISTED, Opened, ReportFolder, open_reports
 
 NOTHING = "Choose a report of the folder, or upload one."
@@ -195,22 +196,14 @@ def build(reading: Reading, tab: gr.Tab) -> None:
             height=120,
             elem_id="reports-upload",
         )
-    words = gr.Textbox(
-        NOTHING, label="Open reports", interactive=False, max_lines=30, elem_id="reports-words"
-    )
+    words = readout(NOTHING, label="Open reports", elem_id="reports-words")
     tariff, cells = _cells()
     downloads = _downloads()
     charts: list[Any] = [part for name, title in TITLES.items() for part in _chart(name, title)]
     with gr.Column(visible=False, elem_id="reports-quality-column") as judged:
         charts += [judged, *_chart("quality", "Quality against time")]
     picker = gr.Dropdown([], value=None, label="Cell", elem_id="reports-trace-cell", render=False)
-    verdict = gr.Textbox(
-        label="Held back by",
-        interactive=False,
-        max_lines=6,
-        elem_id="reports-verdict",
-        render=False,
-    )
+    verdict = readout(label="Held back by", elem_id="reports-verdict", render=False)
     trace = _chart("trace", "Hardware during a cell", picker, verdict)
     opening = _wire_opening(reading, (chosen, uploads), [words, picker, *charts])
     _wire_cells(reading, [chosen, uploads, tariff], cells, (downloads, opening))
@@ -234,7 +227,9 @@ def _cells() -> tuple[gr.Number, gr.Dataframe]:
             maximum=1e6,
             elem_id="reports-tariff",
         )
-        cells = gr.Dataframe(show_label=False, interactive=False, elem_id="reports-cells-table")
+        cells = gr.Dataframe(
+            label="All cells", show_label=False, interactive=False, elem_id="reports-cells-table"
+        )
     return tariff, cells
 
 
@@ -255,7 +250,12 @@ def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.
         part.render()
     plot = gr.Plot(show_label=False, elem_id=f"reports-{key}")
     with gr.Accordion("As a table", open=False, elem_id=f"reports-{key}-more"):
-        table = gr.Dataframe(show_label=False, interactive=False, elem_id=f"reports-{key}-table")
+        table = gr.Dataframe(
+            label=f"{title}, as a table",
+            show_label=False,
+            interactive=False,
+            elem_id=f"reports-{key}-table",
+        )
     return plot, table
 
 

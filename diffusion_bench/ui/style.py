@@ -1,14 +1,13 @@
-"""How the page looks and which keys it knows; nothing in it comes from outside the machine."""
+"""How the page looks; nothing in it comes from outside the machine."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-# In the head rather than in `css` and `js`: Gradio adds a scope to the one that the page itself is
-# not in, and runs the other some time after the page can be used. Ctrl+Enter (Command+Enter on a
-# Mac) draws or speaks, from any field of the tab that is open; small pictures are shown with their
-# pixels.
-HEAD = """<style>
+from diffusion_bench.charts.text_colour import FOLLOWS_PAGE
+from diffusion_bench.ui.page_script import SCRIPT
+
+STYLE = """
 .gradio-container { width: 100% !important; max-width: 1280px !important; margin: 0 auto !important;
   box-sizing: border-box; overflow-wrap: anywhere; }
 .gradio-container main { min-width: 0; }
@@ -63,29 +62,28 @@ HEAD = """<style>
   .gradio-container .fillable { padding-inline: .5rem !important; }
   #tabs .tab-container button { padding-inline: .45rem !important; font-size: .85rem !important; }
 }
-</style>
-<script>
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
-  const buttons = [...document.querySelectorAll("#t2i-generate, #voice-speak")];
-  const button = buttons.find((one) => one.offsetParent !== null);
-  if (!button) return;
-  event.preventDefault();
-  if (document.activeElement) document.activeElement.blur();  // a number counts when it is left
-  setTimeout(() => button.click(), 50);
-}, true);
-document.addEventListener("load", (event) => {
-  const picture = event.target;
-  if (!(picture instanceof HTMLImageElement) || !picture.closest("#t2i-pictures")) return;
-  picture.style.imageRendering = picture.naturalWidth <= 160 ? "pixelated" : "auto";
-}, true);
-</script>"""
+.gradio-container { --chart-text: var(--body-text-color); }
+/* It is drawn anew with the chart, and the focus on it lost. */
+:is(#hardware-plot, #hardware-gpus) .modebar { display: none; }
+.gradio-container .tab-container button.selected { color: var(--primary-600); }
+.dark .gradio-container .tab-container button.selected { color: var(--primary-400); }
+.gradio-container input[role=combobox] { text-overflow: ellipsis; padding-right: 1.5rem; }
+:is(#t2i-pictures, #t2i-history) :is(.caption-label, .caption) { display: none; }
+#announcer { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
+"""
+
+# In the head rather than in `css` and `js`: Gradio adds a scope to the one that the page itself is
+# not in, and runs the other some time after the page can be used.
+HEAD = f"<style>{STYLE}{FOLLOWS_PAGE}\n</style>\n{SCRIPT}"
 
 # On a phone what comes lies below the button that asks for it.
 TO_RESULTS = """
 () => {
   const results = document.querySelector("%s");
-  if (results && window.innerWidth < 700) results.scrollIntoView({behavior: "smooth"});
+  if (!results || window.innerWidth >= 700) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  results.scrollIntoView(still ? {behavior: "auto", block: "nearest"} : {behavior: "smooth"});
 }
 """
 TO_PICTURES = TO_RESULTS % "#t2i-pictures"
@@ -100,12 +98,26 @@ TO_SPEECH = TO_RESULTS % "#voice-result"
 
 
 def make_theme() -> gr.themes.Base:
-    """Return a calm theme of system fonts."""
-    return gr.themes.Default(
+    """Return a calm theme of system fonts, with words of a contrast of 4.5 and a focus of 3."""
+    theme = gr.themes.Default(
         primary_hue="blue",
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    )
+    return theme.set(
+        body_text_color_subdued="*neutral_500",
+        link_text_color_dark="*secondary_400",
+        link_text_color_visited="*secondary_600",
+        link_text_color_visited_dark="*secondary_400",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        input_border_color_focus="*primary_600",
+        input_border_color_focus_dark="*primary_400",
+        input_shadow_focus="0 0 0 1px *primary_600",
+        input_shadow_focus_dark="0 0 0 1px *primary_400",
     )
 
 

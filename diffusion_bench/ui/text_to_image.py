@@ -35,6 +35,7 @@ from diffusion_bench.ui.picture_fields import (
 from diffusion_bench.ui.picture_results import (
     QUIET,
     chosen_of,
+    named,
     paths_of,
     result_fields,
     session_fields,
@@ -43,6 +44,7 @@ from diffusion_bench.ui.picture_results import (
 )
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE
+from diffusion_bench.ui.readouts import announce
 from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
@@ -115,23 +117,27 @@ def _wire_generate(
                     gr.Warning(warning)
                 now += view.finished
                 kept = with_finished(kept, view.finished)
-                yield to_updates(view) + session_updates(view, now, kept)
+                yield to_updates(view, now) + session_updates(view, now, kept)
 
     generate.click(None, js=TO_PICTURES, queue=False, api_visibility="private")
-    generate.click(
+    done = generate.click(
         on_generate,
         outputs=[shown[name] for name in (*told, *states)],
         inputs_kwargs=fields | {"kept_before": shown["kept"]},
         api_name="generate",
         **WATCHED,
     )
+    announce(done, shown["status"])
     wanted.wire(cancel)
 
 
-def to_updates(view: View) -> tuple[Any, ...]:
-    """Return the view as values of the pictures, the progress, the status and the used seed."""
+def to_updates(view: View, now: Sequence[Picture]) -> tuple[Any, ...]:
+    """Return the view as values of the pictures, the progress, the status and the used seed.
+
+    `now` are the pictures that are finished.
+    """
     return (
-        gr.skip() if view.pictures is None else list(view.pictures),
+        gr.skip() if view.pictures is None else named(view.pictures, now),
         gr.skip() if view.done is None else progress_line(view.done, view.total, "Steps done"),
         gr.skip() if view.status is None else view.status,
         gr.skip() if view.used_seed is None else str(view.used_seed),
@@ -144,7 +150,7 @@ def session_updates(view: View, now: Sequence[Picture], kept: Sequence[Picture])
         # An empty gallery has nothing to choose from any more.
         return (() if view.pictures == [] else gr.skip(), *[gr.skip()] * 4)
     chosen, words = chosen_of(now, 0)
-    return tuple(now), tuple(kept), paths_of(kept), chosen, words
+    return tuple(now), tuple(kept), named(paths_of(kept), kept), chosen, words
 
 
 def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:

@@ -12,6 +12,7 @@ from diffusion_bench.charts.tier_bars import METRICS
 from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_runnable import SHOWN
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.style import DOWNLOAD_TIERS
 from diffusion_bench.ui.upgrades import (
     ALL,
@@ -29,6 +30,12 @@ from diffusion_bench.ui.upgrades import (
 CLOUD_PRICE, TARIFF = 0.5, 0.3
 # Of the columns of `fit_table`, so that verdict and memory are seen at once and what is long wraps.
 FIT_WIDTHS = ["110px", "120px", "170px", "150px", "80px", "60px", "60px", "330px", "150px"]
+TABLES = {
+    "vram": "VRAM is king",
+    "bars": "By tier and workload",
+    "gains": "What each step buys for its price",
+    "room": "What can I run on my card?",
+}
 HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 Parts = dict[str, Any]
 
@@ -101,12 +108,11 @@ def _question_fields() -> tuple[Parts, gr.Textbox]:
         elem_id="tiers-path",
         elem_classes=["code"],
     )
-    check = gr.Textbox(
+    check = readout(
         check_path(shipped_text()),
+        label="Is it a path?",
         show_label=False,
         container=False,
-        interactive=False,
-        max_lines=4,
         elem_id="tiers-check",
     )
     workloads = gr.Dropdown(
@@ -164,13 +170,7 @@ def _report_fields() -> Parts:
 
 def _summary() -> Parts:
     shown: Parts = {
-        "status": gr.Textbox(
-            label="What holds each step back",
-            interactive=False,
-            lines=4,
-            max_lines=16,
-            elem_id="tiers-status",
-        )
+        "status": readout(label="What holds each step back", lines=4, elem_id="tiers-status")
     }
     gr.Markdown("### VRAM is king\nLines: what a workload needs as it is. Bands: how sure that is.")
     return shown | _chart("vram")
@@ -187,14 +187,15 @@ def _details() -> Parts:
             shown |= _chart("bars")
         with gr.Column(scale=5, min_width=300):
             shown["key"] = gr.Dropdown([], value=None, label="Why?", elem_id="tiers-key")
-            shown["why"] = gr.Textbox(
-                show_label=False, interactive=False, lines=8, max_lines=30, elem_id="tiers-why"
+            shown["why"] = readout(
+                label="The evidence", show_label=False, lines=8, elem_id="tiers-why"
             )
             shown["clicked"] = gr.Textbox(visible="hidden", elem_id="tiers-clicked")
             gr.Markdown("### What each step buys for its price")
             shown |= _chart("gains")
     gr.Markdown(f"### What fits\n{TIGHT}")
     shown["fits"] = gr.Dataframe(
+        label="What fits",
         show_label=False,
         interactive=False,
         wrap=True,
@@ -214,14 +215,19 @@ def _details() -> Parts:
 def _chart(name: str) -> Parts:
     plot = gr.Plot(show_label=False, elem_id=f"tiers-{name}")
     with gr.Accordion("As a table", open=False, elem_id=f"tiers-{name}-more"):
-        table = gr.Dataframe(show_label=False, interactive=False, elem_id=f"tiers-{name}-table")
+        table = gr.Dataframe(
+            label=f"{TABLES[name]}, as a table",
+            show_label=False,
+            interactive=False,
+            elem_id=f"tiers-{name}-table",
+        )
     return {name: plot, f"{name}_table": table}
 
 
 def _room_fields() -> tuple[gr.Dropdown, list[Any]]:
     gr.Markdown("### What can I run on my card?")
     card = gr.Dropdown(card_choices(), value=HERE, label="Card", elem_id="tiers-card")
-    words = gr.Textbox(show_label=False, interactive=False, max_lines=6, elem_id="tiers-room-words")
+    words = readout(label="What it runs", show_label=False, elem_id="tiers-room-words")
     return card, [words, *_chart("room").values()]
 
 
@@ -246,7 +252,7 @@ def _wire_answer(
         "show_progress_on": shown["status"],
         "trigger_mode": "always_last",
     }
-    update.click(**wiring, api_name="tiers")
+    announce(update.click(**wiring, api_name="tiers"), shown["status"])
     tab.select(**wiring, api_visibility="private").then(
         None, js=LISTEN_TO_BARS, queue=False, api_visibility="private"
     )
@@ -304,7 +310,10 @@ def _wire_room(
         words, chart = upgrades.room(to_question(values), card)
         return (words, *chart)
 
-    card.input(on_card, [card, *fields], room, show_progress="hidden", api_name="tiers_card")
+    chosen = card.input(
+        on_card, [card, *fields], room, show_progress="hidden", api_name="tiers_card"
+    )
+    announce(chosen, room[0], faults=False)
     tab.select(on_card, [card, *fields], room, show_progress="hidden", api_visibility="private")
 
 

@@ -28,6 +28,7 @@ from diffusion_bench.ui.held_voice import (
     wire_vector,
     wire_voice,
 )
+from diffusion_bench.ui.readouts import announce
 from diffusion_bench.ui.speaking import (
     FIELDS,
     Speaking,
@@ -186,13 +187,14 @@ def _wire_speak(
                 yield to_updates(view)
 
     speak.click(None, js=TO_SPEECH, queue=False, api_visibility="private")
-    speak.click(
+    done = speak.click(
         on_speak,
         outputs=_pick(shown, (*SHOWN, "files", "spoken")),
         inputs_kwargs={name: fields[name] for name in (*ASKED, *HELD)},
         api_name="speak",
         **WATCHED,
     )
+    announce(done, shown["status"])
     wanted.wire(cancel)
     shown["candidate"].input(
         complaining(chosen_file), _pick(shown, ("candidate", "spoken")), shown["audio"], **HIDDEN
@@ -268,7 +270,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
         api_name="read_voice_settings",
         show_progress="hidden",
     )
-    files["suspect"].upload(
+    examined = files["suspect"].upload(
         on_suspect,
         files["suspect"],
         _pick(files, ("verdict", "suspect")),
@@ -276,6 +278,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
         show_progress="minimal",
         show_progress_on=files["verdict"],
     )
+    announce(examined, files["verdict"], faults=False)
 
 
 def _pick(fields: Fields, names: Sequence[str]) -> list[Any]:

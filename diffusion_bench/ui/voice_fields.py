@@ -17,6 +17,7 @@ from diffusion_bench.records import (
     MAX_TEXT,
     PrecisionName,
 )
+from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.speaking import OWN_RECORDING
 from diffusion_bench.ui.voice_limits import VOCODERS
 from diffusion_bench.ui.voice_words import text_line
@@ -285,17 +286,20 @@ def result_fields() -> Fields:
             [], label="Candidates, the most alike first", visible=False, elem_id="voice-candidate"
         ),
         "progress": gr.HTML(elem_id="voice-progress", elem_classes=["progress-line"]),
-        "status": gr.Textbox(
-            "Ready.", label="Status", interactive=False, max_lines=8, elem_id="voice-status"
-        ),
+        "status": readout("Ready.", label="Status", elem_id="voice-status"),
         # Not a number: an empty one shows 0, a seed that was never used.
-        "used_seed": gr.Textbox(label="Seed used", interactive=False, elem_id="voice-used-seed"),
+        "used_seed": readout(label="Seed used", elem_id="voice-used-seed"),
     }
     shown["reuse"] = gr.Button("Use this seed again", size="sm", elem_id="voice-reuse")
     shown["measures"] = gr.Markdown(elem_id="voice-measures")
     shown["figure"] = gr.Plot(show_label=False, elem_id="voice-spectrogram")
     with gr.Accordion("The spectrograms as a table", open=False, elem_id="voice-table-fold"):
-        shown["table"] = gr.Dataframe(interactive=False, elem_id="voice-table")
+        shown["table"] = gr.Dataframe(
+            label="The spectrograms as a table",
+            show_label=False,
+            interactive=False,
+            elem_id="voice-table",
+        )
     shown["files"] = gr.File(
         label="Files: speech and the settings that made it",
         file_count="multiple",
@@ -315,10 +319,5 @@ def file_fields() -> Fields:
         suspect = gr.File(
             label="Any sound file", file_types=["audio"], elem_id="voice-suspect", height=120
         )
-        verdict = gr.Textbox(
-            label="What it says, and whether it is marked",
-            interactive=False,
-            max_lines=8,
-            elem_id="voice-verdict",
-        )
+        verdict = readout(label="What it says, and whether it is marked", elem_id="voice-verdict")
     return {"settings": settings, "suspect": suspect, "verdict": verdict}

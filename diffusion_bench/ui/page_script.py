@@ -1,0 +1,47 @@
+"""The page's own script: its keys, and what Gradio's parts lack for a keyboard and an ear."""
+
+from __future__ import annotations
+
+# Ctrl+Enter (Command+Enter on a Mac) draws or speaks, from any field of the tab that is open. Small
+# pictures are shown with their pixels. A box of words is disabled by Gradio, so that no key reaches
+# it, and where it has a Copy button its label is that button's: it is made one that can be read,
+# and the label its own. `announce` says words in a place that screen readers listen to.
+SCRIPT = """<script>
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  const buttons = [...document.querySelectorAll("#t2i-generate, #voice-speak")];
+  const button = buttons.find((one) => one.offsetParent !== null);
+  if (!button) return;
+  event.preventDefault();
+  const field = document.activeElement;
+  if (field) field.blur();  // a number counts when it is left
+  const isList = field && field.getAttribute("role") === "combobox";  // it opens when it is entered
+  (field && field !== document.body && !isList ? field : button).focus({preventScroll: true});
+  setTimeout(() => button.click(), 50);
+}, true);
+document.addEventListener("load", (event) => {
+  const picture = event.target;
+  if (!(picture instanceof HTMLImageElement) || !picture.closest("#t2i-pictures")) return;
+  picture.style.imageRendering = picture.naturalWidth <= 160 ? "pixelated" : "auto";
+}, true);
+const ear = document.createElement("div");
+ear.id = "announcer";
+ear.setAttribute("role", "status");
+function announce(words) {
+  ear.textContent = "";  // the same words again are said again
+  setTimeout(() => { ear.textContent = words; }, 100);
+}
+new MutationObserver(() => {
+  if (document.body && !ear.isConnected) document.body.append(ear);
+  for (const box of document.querySelectorAll(".readout :is(textarea, input):disabled")) {
+    box.readOnly = true;
+    box.disabled = false;
+    const label = box.closest("label");
+    if (!label || !label.querySelector("button")) continue;
+    box.id = `${box.closest(".readout").id}-words`;
+    label.htmlFor = box.id;
+    const title = label.querySelector("[data-testid=block-info]");
+    box.setAttribute("aria-label", title.textContent.trim());
+  }
+}).observe(document, {subtree: true, childList: true, attributeFilter: ["disabled"]});
+</script>"""

@@ -1,0 +1,157 @@
+"""The page by keyboard, by ear, in both themes and on a phone, in Debian's Chromium."""
+
+from __future__ import annotations
+
+import pytest
+from test_main_job import PATIENCE_MS, Visit, browser, pytestmark, sync_api
+from ui_server import served
+
+from diffusion_bench.charts.document import Section, document, section_html
+from diffusion_bench.charts.style import empty_figure
+
+__all__ = ["browser", "pytestmark"]
+
+PHONE = {"width": 390, "height": 844}
+# Of the words of each element that a selector finds, against what is opaque behind it (WCAG 2.2).
+CONTRASTS = """(selector) => {
+  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  const luminance = ([r, g, b]) =>
+    0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = parts(getComputedStyle(each).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const shown = [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+  return shown.map((one) => {
+    const style = getComputedStyle(one);
+    const [low, high] = [parts(one.closest("svg") ? style.fill : style.color), behind(one)]
+      .map(luminance).sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  });
+}"""
+# Of the border and the ring of the field that has the focus.
+FOCUS_CONTRASTS = """() => {
+  const field = document.activeElement, words = document.createElement("i");
+  field.parentElement.append(words);
+  const style = getComputedStyle(field);
+  return [style.borderColor, style.boxShadow.match(/rgb[^)]*[)]/)[0]].map((colour) => {
+    words.style.color = colour;
+    return (CONTRASTS)("i")[0];
+  });
+}""".replace("CONTRASTS", CONTRASTS)
+BOXES = """() => Object.fromEntries([...document.querySelectorAll(".readout")].map((block) => {
+  const box = block.querySelector("textarea");
+  return [block.id, [box.disabled, box.readOnly]];
+}))"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory, own_cache):
+    with served(reports=tmp_path_factory.mktemp("reports")) as page:
+        yield page.local_url
+
+
+@pytest.fixture
+def open_page(browser, url):
+    def open_page(query="", **context):
+        visit = Visit(browser, url, **context)
+        if query:
+            visit.page.goto(url + query)
+            visit.page.wait_for_selector("#t2i-generate")
+        return visit
+
+    return open_page
+
+
+def test_a_picture_is_asked_for_seen_and_heard_of_without_a_mouse_or_eyes(open_page):
+    page = open_page().page
+    prompt, said = page.locator("#t2i-prompt textarea"), page.locator("#announcer[role=status]")
+    page.fill("#t2i-steps input", "2")
+    page.fill("#t2i-seed input", "7")
+    prompt.fill("a fox")
+    page.keyboard.press("Control+Enter")
+    sync_api.expect(prompt).to_be_focused()
+    sync_api.expect(said).to_contain_text(" s on cpu", timeout=PATIENCE_MS)
+    picture = page.locator("#t2i-pictures").get_by_role("img", name="a fox, seed 7")
+    sync_api.expect(picture).to_be_visible()
+    sync_api.expect(page.locator("#t2i-pictures .caption-label")).to_be_hidden()
+
+    page.fill("#t2i-steps input", "0")
+    page.keyboard.press("Control+Enter")
+    sync_api.expect(said).to_contain_text("Error: steps", timeout=PATIENCE_MS)
+
+
+def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(open_page):
+    visit = open_page()
+    page = visit.page
+    for tab in ("Tiers", "Hardware", "Text to image"):
+        visit.open(tab)
+    boxes = page.evaluate(BOXES)
+    assert len(boxes) >= 8
+    assert set(map(tuple, boxes.values())) == {(False, True)}
+
+    recipe = page.get_by_role("textbox", name="What made the chosen picture", exact=True)
+    page.locator("#t2i-recipe").get_by_text("What made the chosen picture").click()
+    sync_api.expect(recipe).to_be_focused()  # and not the button that copies
+    for tab, names in (
+        ("Tiers", ("Is it a path?", "The evidence", "What it runs")),
+        ("Hardware", ("This machine",)),
+    ):
+        visit.open(tab)
+        for name in names:
+            named = page.get_by_role("textbox", name=name, exact=True)
+            sync_api.expect(named).to_be_visible(timeout=PATIENCE_MS)
+    visit.open("Tiers")
+    sync_api.expect(page.get_by_role("grid", name="What fits", exact=True)).to_be_visible()
+
+
+def test_the_tab_key_passes_the_live_chart(open_page):
+    visit = open_page()
+    visit.open("Hardware")
+    visit.has_lines("#hardware-plot")
+    tools = visit.page.locator("#hardware-plot .modebar").first
+    sync_api.expect(tools).to_be_attached()
+    sync_api.expect(tools).to_be_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_words_and_the_focus_are_told_from_what_is_behind(open_page, theme):
+    visit = open_page(f"?__theme={theme}")
+    page = visit.page
+    page.locator("#t2i-negative textarea").focus()
+    page.wait_for_timeout(300)  # until it is drawn
+    assert min(page.evaluate(FOCUS_CONTRASTS)) >= 3
+    for words in (".info-text", "#t2i-generate", "[role=tab].selected"):
+        assert min(page.evaluate(CONTRASTS, words)) >= 4.5, words
+    visit.open("Hardware")
+    visit.has_lines("#hardware-plot")
+    assert min(page.evaluate(CONTRASTS, "#hardware-plot svg text")) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_words_of_a_saved_page_are_told_from_what_is_behind(browser, theme):
+    section = Section("latency", "Latency", "", empty_figure("nothing yet"), (["a"], [[1]]))
+    page = browser.new_page(color_scheme=theme)
+    page.set_content(document("Report", [section_html(section, with_plotly=True)]))
+    page.locator("svg text").first.wait_for()
+    assert min(page.evaluate(CONTRASTS, "svg text, p, h2, td")) >= 4.5
+
+
+def test_on_a_phone_the_focus_stays_in_sight_and_a_choice_ends_before_its_arrow(open_page):
+    page = open_page(viewport=PHONE, reduced_motion="reduce").page
+    page.fill("#t2i-steps input", "2")
+    page.locator("#t2i-generate").focus()
+    page.keyboard.press("Enter")
+    sync_api.expect(page.locator("#announcer")).to_contain_text(" s on", timeout=PATIENCE_MS)
+    sync_api.expect(page.locator("#t2i-generate")).to_be_in_viewport()
+
+    field = page.locator("#t2i-model input")
+    arrow = page.locator("#t2i-model .icon-wrap").bounding_box()
+    padding = field.evaluate("field => parseFloat(getComputedStyle(field).paddingRight)")
+    box = field.bounding_box()
+    assert box["x"] + box["width"] - padding <= arrow["x"] + 1
+    assert field.evaluate("field => getComputedStyle(field).textOverflow") == "ellipsis"
