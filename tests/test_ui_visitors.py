@@ -132,7 +132,7 @@ def test_a_shared_page_says_that_it_is_what_a_visitor_may_have_and_offers_nothin
     assert "saved" not in fields["voice-voice"].info
 
 
-@pytest.mark.parametrize("steps", [251, 10**308, 1e308])
+@pytest.mark.parametrize("steps", [251, 10**308, 1e308], ids=["251", "digits", "1e308"])
 def test_a_guest_is_told_his_own_limit_by_its_field_and_not_the_owners(tmp_path, steps):
     with closing(Jobs()) as jobs:
         drawing, speaking = (

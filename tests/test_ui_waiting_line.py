@@ -20,7 +20,7 @@ from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning
 from diffusion_bench.ui.report_files import ReportFolder
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
-from diffusion_bench.ui.waiting_line import WaitingLine, waiting_words
+from diffusion_bench.ui.waiting_line import Ticket, Waiting, WaitingLine, waiting_words
 
 LIMIT_S = 20
 SPOKEN = {
@@ -38,15 +38,15 @@ def test_turns_are_in_the_order_of_coming_and_each_is_told_how_many_are_before()
     waiting = {number: threading.Event() for number in told}
 
     def come(number):
-        def on_wait(before):
-            told[number].append(before)
+        def on_wait(now):
+            told[number].append(now.before)
             waiting[number].set()
 
-        with line.turn(on_wait):
+        with line.turn(Ticket("speech"), on_wait):
             order.append(number)
 
     with ThreadPoolExecutor() as pool:
-        with line.turn(pytest.fail):
+        with line.turn(Ticket("speech"), pytest.fail):
             jobs = []
             for number in told:
                 jobs.append(pool.submit(come, number))
@@ -62,12 +62,13 @@ def test_turns_are_in_the_order_of_coming_and_each_is_told_how_many_are_before()
 def test_who_gives_up_leaves_the_line():
     line = WaitingLine()
 
-    def give_up(before):
+    def give_up(waiting):
         raise InterruptedError
 
-    with line.turn(pytest.fail), pytest.raises(InterruptedError), line.turn(give_up):
+    first, second, third = (Ticket("a picture") for _ in range(3))
+    with line.turn(first, pytest.fail), pytest.raises(InterruptedError), line.turn(second, give_up):
         pytest.fail("it was not its turn")
-    with line.turn(pytest.fail):
+    with line.turn(third, pytest.fail):
         pass
 
 
@@ -123,7 +124,7 @@ def test_a_picture_speech_and_a_probe_wait_in_one_line(app):
             app.speaking.speak(SPOKEN, None),
             app.planning.probe(SMALLEST_SWEEP),
         ):
-            assert next_wait(views) == waiting_words(len(waiting) or None)
+            assert next_wait(views) == waiting_words(Waiting(len(waiting) or None, "a picture"))
             waiting.append(views)
 
     picture, speech, probe = (list(views)[-1] for views in waiting)
@@ -150,7 +151,7 @@ def test_a_sweep_waits_in_the_line_and_others_wait_for_it(app, monkeypatch):
         app.drawing.draw(VALUES),
         app.sweeping.run(SMALLEST_SWEEP),
     ):
-        assert next_wait(views) == waiting_words(len(waiting) or None)
+        assert next_wait(views) == waiting_words(Waiting(len(waiting) or None, "a benchmark"))
         waiting.append(views)
 
     sweep, picture, last = waiting
@@ -159,7 +160,43 @@ def test_a_sweep_waits_in_the_line_and_others_wait_for_it(app, monkeypatch):
     assert list(picture)[-1].pictures
 
 
+def measured_once(*given, **options):
+    """Stand for a sweep's own process: a cell has told how long the others take."""
+    yield Progress(kind="cell_started", num_cells=2, num_done=1, remaining_s=3601)
+    yield from measuring()
+
+
+def test_who_waits_behind_a_benchmark_is_told_so_and_what_is_left_of_it_and_nothing_else(
+    app, monkeypatch
+):
+    monkeypatch.setattr("diffusion_bench.ui.sweeping.run_sweep", measured_once)
+    with closing(app.sweeping.run(SMALLEST_SWEEP.replace("mine", "secret"))) as sweep:
+        next(view for view in sweep if view.status and "1 of 2 cells done" in view.status)
+        with closing(app.drawing.draw(VALUES)) as views:
+            assert next_wait(views) == (
+                "Waiting for the device: 1 job is before this one, "
+                "a benchmark with about 1 h 00 min left."
+            )
+
+
+def test_the_time_left_of_a_job_goes_by_and_is_not_told_when_it_is_over():
+    now_s = 100.0
+    ticket = Ticket("a benchmark", clock=lambda: now_s)
+    assert ticket.words() == "a benchmark"
+    ticket.expect(81.0)
+    assert ticket.words() == "a benchmark with about 1 min 20 s left"
+    now_s += 58
+    assert ticket.words() == "a benchmark with about 20 s left"
+    now_s += 60
+    assert ticket.words() == "a benchmark"
+    ticket.expect(None)
+    assert ticket.words() == "a benchmark"
+
+
 def test_words_say_who_is_first():
-    assert waiting_words(None) == "Waiting for the device: another job is on it."
-    assert waiting_words(1) == "Waiting for the device: 1 job is before this one."
-    assert waiting_words(2) == "Waiting for the device: 2 jobs are before this one."
+    other, one, two = (Waiting(None), Waiting(1, "speech"), Waiting(2, "a picture"))
+    assert waiting_words(other) == "Waiting for the device: another job is on it."
+    assert waiting_words(one) == "Waiting for the device: 1 job is before this one, speech."
+    assert waiting_words(two) == (
+        "Waiting for the device: 2 jobs are before this one, the first a picture."
+    )

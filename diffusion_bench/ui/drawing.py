@@ -163,8 +163,8 @@ class Drawing:
 
     def _with_model(self, request: ImageRequest, job: Job, use: Callable[[ImageBackend], T]) -> T:
         self._fetch(request, job)
-        with self._jobs.turn(job) as on_wait:
-            return self._engine.look(request, use, wait_s=WAIT_S, on_wait=on_wait)
+        with self._jobs.turn(job, "a picture") as turn:
+            return self._engine.look(request, use, wait_s=WAIT_S, on_wait=turn.on_wait)
 
     def _fetch(self, request: ImageRequest, job: Job) -> None:
         """Fetch the model if it is not here, before the device is taken; guests may not."""
@@ -196,8 +196,8 @@ class Drawing:
 def _in_words(event: Any) -> Any:
     """Return words for an event of waiting or fetching, any other as it is."""
     match event:
-        case Waiting(before):
-            return waiting_words(before)
+        case Waiting():
+            return waiting_words(event)
         case _Fetched(entry, progress):
             return download_words(entry, progress)
         case _:
@@ -207,8 +207,8 @@ def _in_words(event: Any) -> Any:
 def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:
     """Return what an event of the work shows; `before` are the files of the rounds that ended."""
     match event:
-        case Waiting(others):
-            return View(status=waiting_words(others))
+        case Waiting():
+            return View(status=waiting_words(event))
         case _Fetched(entry, progress):
             return View(
                 done=round(progress.done_mib),

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from diffusion_bench.records import Cancelled
-from diffusion_bench.ui.waiting_line import Waiting, WaitingLine
+from diffusion_bench.ui.waiting_line import Doing, Ticket, Waiting, WaitingLine
 
 HEARTBEAT_S = 0.2
 MAX_JOBS = 32  # threads: some end only after nobody watches any more
@@ -29,6 +29,13 @@ class Done(NamedTuple):
     """The last thing a watcher hears: what the work returned."""
 
     value: Any
+
+
+class Turn(NamedTuple):
+    """What to call while another program holds the device, and with the seconds that are left."""
+
+    on_wait: Callable[[], None]
+    expect: Callable[[float | None], None]
 
 
 class Job:
@@ -102,22 +109,23 @@ class Jobs:
                 self._visitors.pop(job, None)
 
     @contextmanager
-    def turn(self, job: Job) -> Iterator[Callable[[], None]]:
+    def turn(self, job: Job, doing: Doing) -> Iterator[Turn]:
         """Wait until it is a job's turn on the device, which lasts as long as the `with` block.
 
-        Yields what to call while another program holds the device. The job tells `Waiting` each
-        time that what is before it changes. Raises `Cancelled` if it is given up.
+        `doing` is what those behind it are told. The job tells `Waiting` each time that what is
+        before it changes. Raises `Cancelled` if it is given up.
         """
-        told: list[int | None] = []
+        told: list[Waiting] = []
 
-        def on_wait(before: int | None = None) -> None:
+        def on_wait(waiting: Waiting) -> None:
             job.check()
-            if told[-1:] != [before]:
-                told.append(before)
-                job.tell(Waiting(before))
+            if told[-1:] != [waiting]:
+                told.append(waiting)
+                job.tell(waiting)
 
-        with self._line.turn(on_wait):
-            yield on_wait
+        ticket = Ticket(doing)
+        with self._line.turn(ticket, on_wait):
+            yield Turn(lambda: on_wait(Waiting(None)), ticket.expect)
 
     def _let_in(self, job: Job) -> None:
         """Count a job, and as its visitor's; raise ValueError for one too many."""

@@ -105,8 +105,8 @@ class Planning:
                     case Done(timed):
                         duration = self._duration_s(sweep, timed)
                         yield plan_line(sweep, duration, "a probe of a few steps")
-                    case Waiting(before):
-                        yield waiting_words(before)
+                    case Waiting():
+                        yield waiting_words(event)
                     case str():
                         yield event
                     case _:
@@ -121,12 +121,12 @@ class Planning:
             smallest.setdefault(family(cell), cell)
         timed = []
         # One turn for all: a job in between would have the next call load its model again.
-        with self._jobs.turn(job) as on_wait:
+        with self._jobs.turn(job, "an estimate") as turn:
             for cell in smallest.values():
                 for steps in (1, *PROBE_STEPS):  # the first one loads the model and is not counted
                     job.tell(f"Probing {cell.model}, {cell.precision}.")
                     tiny = cell.model_copy(update={"steps": steps})
-                    wall_s = self._probe_s(tiny, job, on_wait)
+                    wall_s = self._probe_s(tiny, job, turn.on_wait)
                     if steps in PROBE_STEPS:
                         timed.append(TimedRequest(tiny, wall_s))
         return timed

@@ -224,9 +224,9 @@ class Speaking:
                 told_s = step.elapsed_s
                 job.tell(_Stepped(step))
 
-        with self._jobs.turn(job) as on_wait:
+        with self._jobs.turn(job, "speech") as turn:
             return self._engine.speak(
-                request, voice, on_step, on_audio, wait_s=WAIT_S, on_wait=on_wait
+                request, voice, on_step, on_audio, wait_s=WAIT_S, on_wait=turn.on_wait
             )
 
     def look(
@@ -238,14 +238,15 @@ class Speaking:
         """
 
         def work(job: Job) -> T:
-            with self._jobs.turn(job) as on_wait:
-                return self._engine.look_at_voice(
-                    request, lambda backend: looking(backend, job), wait_s=WAIT_S, on_wait=on_wait
-                )
+            def use(backend: VoiceBackend) -> T:
+                return looking(backend, job)
+
+            with self._jobs.turn(job, "speech") as turn:
+                return self._engine.look_at_voice(request, use, wait_s=WAIT_S, on_wait=turn.on_wait)
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:
-                yield waiting_words(event.before) if isinstance(event, Waiting) else event
+                yield waiting_words(event) if isinstance(event, Waiting) else event
 
     def keep(self, name: str, heard: Heard | None, values: Mapping[str, Any]) -> str:
         """Save the visitor's own voice under a name and return what to say of it."""
@@ -278,8 +279,8 @@ def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folde
 
 def _to_view(request: VoiceRequest, event: object) -> VoiceView:
     match event:
-        case Waiting(before):
-            return VoiceView(status=waiting_words(before))
+        case Waiting():
+            return VoiceView(status=waiting_words(event))
         case _Stepped(step):
             done, total = progress_of(step)
             return VoiceView(done=done, total=total, status=step_line(step))

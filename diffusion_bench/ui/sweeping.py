@@ -85,8 +85,8 @@ class Sweeping:
                         charts.stale |= event.cell is not None
                     case Starting():
                         yield View(status=STARTING)
-                    case Waiting(before):
-                        yield View(status=waiting_words(before))
+                    case Waiting():
+                        yield View(status=waiting_words(event))
                     case Done():
                         yield self._last(path, count)
                         return
@@ -101,16 +101,17 @@ class Sweeping:
         device = self._engine.device
         events = run_sweep(sweep, path, resume=resume, device=device, wait_s=WAIT_S)
         # Also where a sweep names other devices: what else this app did meanwhile would disturb it.
-        with self._jobs.turn(job) as on_wait, closing(events):
+        with self._jobs.turn(job, "a benchmark") as turn, closing(events):
             job.tell(Starting())  # it may have waited
             for progress in events:
                 job.check()
                 if progress.kind == "waiting":
-                    on_wait()
+                    turn.on_wait()
                 elif progress.kind not in ("heartbeat", "starting"):
                     if progress.kind in ("ready", "skipped"):
                         # The sweep's own process loads the model; a copy here would be in its way.
                         self._engine.unload()
+                    turn.expect(progress.remaining_s)
                     job.tell(progress)
 
     def _last(self, path: Path, count: int) -> View:
