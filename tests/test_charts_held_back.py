@@ -20,6 +20,7 @@ from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.worker import Failed
 from diffusion_bench.charts import held_back as rules
 from diffusion_bench.charts.held_back import HeldBack, held_back, in_words
+from diffusion_bench.charts.reached import rate
 from diffusion_bench.hardware.state import look_before
 from diffusion_bench.records import ImageRequest, Memory, Reading, Speed, Stages
 from diffusion_bench.reports.schema import Ceiling, Cell, Report
@@ -397,3 +398,11 @@ def test_a_card_that_nobody_listed_is_named(stub: Path) -> None:
     found = judge(stub, ARITHMETIC, 0.75, gpus="NVIDIA Nonesuch 9000|24564|290", busy="97")
     assert found.verdict == "cannot tell"
     assert "Nonesuch 9000" in found.evidence
+
+
+def test_evidence_has_no_exponent_where_a_step_takes_seconds_or_a_card_moves_terabytes(
+    stub: Path,
+) -> None:
+    found = judge(stub, ARITHMETIC, 1.1, gpus=RTX_4090, busy="31")
+    assert "of 1100 ms: something else" in found.evidence
+    assert rate(3.35e12, "B") == "3350 GB/s"

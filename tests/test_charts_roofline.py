@@ -143,7 +143,7 @@ def test_reports_without_any_point_say_why() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "words"),
-    [(1.34e12, "FLOP", "1.34 TFLOP/s"), (5e7, "FLOP", "50 MFLOP/s"), (1.2e12, "B", "1.2e+03 GB/s")],
+    [(1.34e12, "FLOP", "1.34 TFLOP/s"), (5e7, "FLOP", "50 MFLOP/s"), (1.2e12, "B", "1200 GB/s")],
 )
 def test_rates_are_in_the_units_that_specifications_use(
     value: float, unit: str, words: str

@@ -8,6 +8,7 @@ from test_charts_tier_steps import path
 from diffusion_bench.charts.document import table_html
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_steps import steps_bought
+from diffusion_bench.cli.prediction import picture_times
 from diffusion_bench.cli.tier_tables import _step_cells
 from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.workload import parse_workload
@@ -36,3 +37,11 @@ def test_two_cards_rate_is_the_same_figure_in_words_and_in_the_table_of_steps() 
 def test_tables_of_the_page_have_no_exponent_either() -> None:
     assert to_table(["images/h"], [[14671.4]])["data"] == [["14,671"]]
     assert "14,671</td>" in table_html((["images/h"], [[14671.4]]))
+
+
+def test_a_prediction_of_half_an_hour_has_no_exponent_either() -> None:
+    answer = {"seconds": 1290.4, "seconds_per_image": 322.6, "image_steps_per_s": 0.031}
+    answer |= {f"{name}_{end}": value for name, value in answer.items() for end in ("low", "high")}
+    time, _ = picture_times(answer)
+    words = "1,290 s a call (80 percent interval 1,290 to 1,290), 323 s a picture"
+    assert time == f"time: {words}"

@@ -14,6 +14,7 @@ from typing import Literal
 from diffusion_bench.charts.reached import Reached, rate, reached
 from diffusion_bench.hardware.state import SLOWING, THROTTLED_SHARE, MachineLook, is_contended
 from diffusion_bench.records import Record
+from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, MachineState, Report, SharedCell
@@ -173,7 +174,7 @@ def launch_rule(cell: Cell, report: Report) -> HeldBack | None:
         return _cannot(f"{waits}, and how many kernels a step launches is not known")
     kernels = (
         f"launching a step's {point.launches:.0f} kernels takes the processor about "
-        f"{1000 * point.host_s:.3g} of {1000 * point.step_s:.3g} ms"
+        f"{figure(1000 * point.host_s, 3)} of {figure(1000 * point.step_s, 3)} ms"
     )
     if point.host_s / point.step_s >= EXPLAINED:
         return HeldBack(verdict="launch-bound (CPU)", evidence=f"{waits}, and {kernels}")
@@ -219,7 +220,7 @@ def _by_card(point: Reached) -> HeldBack:
     names = ("arithmetic", "memory traffic") if is_arithmetic else ("memory traffic", "arithmetic")
     evidence = (
         f"{_rates(point)}; at the rates such networks get {names[0]} takes "
-        f"{longer / shorter:.2g} times as long as {names[1]}"
+        f"{figure(longer / shorter, 2)} times as long as {names[1]}"
     )
     if longer < APART * shorter:
         return _cannot(f"{evidence}, too near to tell them apart")

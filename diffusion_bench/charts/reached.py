@@ -11,6 +11,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from diffusion_bench.records import ImageRequest, PrecisionName
+from diffusion_bench.records.figures import figure
 from diffusion_bench.records.speed import Speed, parse_speed
 from diffusion_bench.reports.labels import card_of, is_gpu
 from diffusion_bench.reports.schema import Ceiling, Cell, GpuCard, Report
@@ -211,4 +212,4 @@ def rate(value: float, unit: str) -> str:
     if unit == "B":  # bandwidths are written in GB/s, however large
         prefixes = prefixes[1:]
     scale, prefix = next((pair for pair in prefixes if value >= pair[0]), prefixes[-1])
-    return f"{value / scale:.3g} {prefix}{unit}/s"
+    return f"{figure(value / scale, 3)} {prefix}{unit}/s"

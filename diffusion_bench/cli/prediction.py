@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from diffusion_bench.cli.typed import typed
+from diffusion_bench.tiers.figures import figure_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,13 +142,12 @@ def picture_times(answer: dict[str, Any]) -> list[str]:
     """Return the lines about the time and the speed of pictures."""
     if answer["seconds"] is None:
         return [f"time: none, since it does not fit {answer['card']}, whatever is tried"]
-    low, high = answer["seconds_low"], answer["seconds_high"]
-    rate_low, rate_high = answer["image_steps_per_s_low"], answer["image_steps_per_s_high"]
+    seconds, between = _figures(answer, "seconds")
+    rate, rates = _figures(answer, "image_steps_per_s")
     return [
-        f"time: {answer['seconds']:.3g} s a call (80 percent interval {low:.3g} to {high:.3g}), "
-        f"{answer['seconds_per_image']:.3g} s a picture",
-        f"speed: {answer['image_steps_per_s']:.3g} image-steps/s ({rate_low:.3g} to "
-        f"{rate_high:.3g})",
+        f"time: {seconds} s a call (80 percent interval {between}), "
+        f"{figure_words(answer['seconds_per_image'])} s a picture",
+        f"speed: {rate} image-steps/s ({rates})",
     ]
 
 
@@ -155,11 +155,16 @@ def speech_times(answer: dict[str, Any]) -> list[str]:
     """Return the lines about the time and the real-time factor of speech."""
     if answer["seconds"] is None:
         return [f"time: none, since it does not fit {answer['card']}"]
+    seconds, between = _figures(answer, "seconds")
+    factor, factors = _figures(answer, "real_time_factor")
     chunks = f", in {answer['chunks']} chunks" if answer["chunks"] > 1 else ""
     return [
-        f"time: {answer['seconds']:.3g} s (80 percent interval {answer['seconds_low']:.3g} to "
-        f"{answer['seconds_high']:.3g}){chunks}",
-        f"real-time factor: {answer['real_time_factor']:.3g} "
-        f"({answer['real_time_factor_low']:.3g} to {answer['real_time_factor_high']:.3g}), "
-        f"held back by: {answer['limit']}",
+        f"time: {seconds} s (80 percent interval {between}){chunks}",
+        f"real-time factor: {factor} ({factors}), held back by: {answer['limit']}",
     ]
+
+
+def _figures(answer: dict[str, Any], name: str) -> tuple[str, str]:
+    """Return a figure of an answer and its interval, in words."""
+    low, high = (figure_words(answer[f"{name}_{end}"]) for end in ("low", "high"))
+    return figure_words(answer[name]), f"{low} to {high}"
