@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_header
 
+from diffusion_bench.charts.style import COLOURS
 from diffusion_bench.charts.tier_bars import row_key
 from diffusion_bench.charts.tier_fits import fits_of
 from diffusion_bench.charts.tier_limits import held_back_by
@@ -293,4 +294,50 @@ def test_what_a_card_can_run_goes_by_what_was_measured_and_tells_them_apart() ->
     _, table = runnable_table(room)
     assert all(one.fit_basis in line[-1] for one, line in zip(room.runs, table, strict=True))
     names = [bar.name for bar in room_figure(room).data]
-    assert names == ["fits, measured", "fits with a remedy"]
+    assert names == [
+        "fits, imported report, need predicted",
+        "fits with a remedy, predicted",
+    ]
+
+
+def test_a_bar_is_the_measured_peak_in_the_look_and_by_the_name_of_what_was_measured() -> None:
+    """SDXL was a green bar to the predicted 13.4 GiB of 12, called measured at a peak of 10.4."""
+    card = find_card("RTX 4070 Ti").card
+    assert card is not None
+    works = [parse_workload(words) for words in (SD15_WORDS, FLUX_WORDS, "sd21 512x512 b1 fp16 20")]
+    reports = [
+        digest(nvml_used_mib=6144.0, mine=True, **SD15),
+        digest(nvml_used_mib=11_000.0, **FLUX),
+    ]
+    room = runnable_on(card, findings_of(reports, HERE), workloads=works)
+    assert [one.peak_gib for one in room.runs] == [6.0, 11_000 / 1024, None]
+    figure = room_figure(room)
+    bars = {bar.name: bar for bar in figure.data}
+    theirs, mine = bars["fits, imported report"], bars["fits, measured here"]
+    predicted = bars["fits, predicted"]
+    assert (list(mine.x), list(theirs.x)) == ([6.0], [11_000 / 1024])
+    assert list(predicted.x) == [room.runs[2].memory_gib]
+    assert mine.error_x.array is theirs.error_x.array is None
+    assert len(predicted.error_x.array) == 1
+    # The paleness is in the colour, which bar and legend share, and not in an opacity.
+    assert predicted.marker.opacity is None
+    assert predicted.marker.color.startswith("rgba(")
+    assert mine.marker.color == theirs.marker.color == COLOURS[2]
+    assert mine.marker.line != theirs.marker.line
+    told = {one.y: one.text for one in figure.layout.annotations if one.bgcolor}
+    assert told == {mine.y[0]: "measured here", theirs.y[0]: "imported report"}
+    header, table = runnable_table(room)
+    assert [line[header.index("measured peak (GiB)")] for line in table] == [
+        6.0,
+        11_000 / 1024,
+        None,
+    ]
+
+
+def test_a_peak_is_of_where_it_ran_and_of_exactly_that_work() -> None:
+    ran = digest(nvml_used_mib=6144.0, **SD15)
+    spilled = digest(nvml_used_mib=13_000.0, **SD15)
+    assert row(SD15_WORDS, ran, spilled).peak_gib == 6
+    assert row("sd15 512x512 b2 fp16 20", ran).peak_gib is None
+    assert row(SD15_WORDS, out_of_memory(SD15)).peak_gib is None
+    assert row(SD15_WORDS).peak_gib is None

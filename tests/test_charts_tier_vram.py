@@ -140,7 +140,13 @@ def test_what_a_remedy_makes_tight_is_drawn_with_what_is_tight() -> None:
     many = [parse_workload("sd15 768x768 b17 fp16 20")]
     room = runnable_on(card("RTX 4060"), workloads=many)
     assert room.runs[0].fit == "tight with VAE slicing"
-    assert [trace.name for trace in room_figure(room).data] == ["tight"]
+    assert [trace.name for trace in room_figure(room).data] == ["tight, predicted"]
+
+
+def test_batches_of_one_model_have_a_bar_each() -> None:
+    asked = [parse_workload(f"sd15 512x512 b{batch} fp16 20") for batch in (1, 2)]
+    figure = room_figure(runnable_on(card("RTX 4070 Ti"), workloads=asked))
+    assert [list(trace.y) for trace in figure.data] == [["sd15 512x512 b1", "sd15 512x512 b2"]]
 
 
 def test_too_little_ram_takes_the_offload_away() -> None:
@@ -203,7 +209,8 @@ def test_a_row_tells_its_precision_and_what_its_time_and_verdict_rest_on_at_once
 def test_the_room_is_drawn_by_verdict_against_the_cards_memory() -> None:
     room = runnable_on(card("RTX 4070 Ti"))
     figure = room_figure(room)
-    assert {"fits", "fits with a remedy"} <= {trace.name for trace in figure.data}
+    names = {trace.name for trace in figure.data}
+    assert {"fits, predicted", "fits with a remedy, predicted"} <= names
     assert sum(len(trace.x) for trace in figure.data) == len(room.runs)
     assert figure.layout.shapes[0].x0 == card("RTX 4070 Ti").vram_mib / 1024
     header, rows = runnable_table(room)

@@ -477,6 +477,21 @@ def test_the_card_in_here_is_known_or_the_processor_is_told(capsys) -> None:
     assert len(answer["runs"]) > 5
 
 
+def test_of_two_cards_in_here_one_is_shown_and_the_other_named(capsys, monkeypatch) -> None:
+    about = {"os": "Linux", "architecture": "x86_64", "cpu": "Test CPU", "cores_logical": 4}
+    gpus = tuple(
+        GpuInfo(index=index, name=f"NVIDIA GeForce {name}", uuid=name, memory_total_mib=memory)
+        for index, (name, memory) in enumerate([("RTX 4070 Ti", 12282.0), ("RTX 3090", 24576.0)])
+    )
+    machine = MachineInfo(**about, ram_mib=64_000, gpus=gpus)
+    monkeypatch.setattr(tier_reports, "this_machine", lambda: (machine, Here()))
+    assert run("tiers", "--card", "here", "--workload", "sd15 512x512 b1 fp16 20") == 0
+    shown = capsys.readouterr()
+    assert "RTX 4070 Ti: 12 GiB" in shown.out
+    assert "note: 2 GPUs are in here" in shown.err
+    assert "ask for RTX 3090 by name" in shown.err
+
+
 def test_a_machine_without_a_gpu_is_asked_for_the_very_workloads_in_fp32(
     capsys, monkeypatch
 ) -> None:

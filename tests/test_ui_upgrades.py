@@ -312,6 +312,37 @@ def test_the_card_of_this_machine_is_judged_by_what_its_driver_reports(tmp_path,
     assert upgrades.room(ask(), "T4")[0].startswith("T4 (15 GiB) runs")
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (
+            ("RTX 4070 Ti", "RTX 3090"),
+            "2 GPUs are in here, and this is what one RTX 4070 Ti can run alone; "
+            "ask for RTX 3090 by name",
+        ),
+        (("RTX 3090", "RTX 3090"), "2 GPUs are in here, and this is what one RTX 3090 can run"),
+        (("Quadro X", "RTX 3090"), "no card is called 'NVIDIA GeForce Quadro X'"),
+    ],
+)
+def test_of_two_cards_in_here_it_is_said_which_one_is_shown(tmp_path, folder, names, told) -> None:
+    memory = {"RTX 4070 Ti": 12282.0, "RTX 3090": 24576.0}
+    gpus = tuple(
+        GpuInfo(
+            index=index,
+            name=f"NVIDIA GeForce {name}",
+            uuid=f"GPU-{index}",
+            memory_total_mib=memory.get(name, 8192.0),
+        )
+        for index, name in enumerate(names)
+    )
+    here = machine().model_copy(update={"gpus": gpus, "no_gpu": None})
+    upgrades = Upgrades(ReportFolder(folder), ReportIndex(None), Outbox(tmp_path), lambda: here)
+    words, _ = upgrades.room(ask(), HERE)
+    shown = next(name for name in names if name in memory)
+    assert words.startswith(f"{shown} (")
+    assert told in words
+
+
 def test_a_card_by_a_known_name_with_other_memory_is_no_known_card(tmp_path, folder) -> None:
     upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4090")  # with 12 GiB
     words, _ = upgrades.room(ask(), HERE)

@@ -78,6 +78,12 @@ class MeasuredFit(NamedTuple):
         return self.verdict in ("fits", "tight")
 
     @property
+    def peak_mib(self) -> float | None:
+        """Return the largest peak that was measured, of where it ran if it did anywhere."""
+        told = [one for one in self.outcomes if not self.ran or one.verdict in ENDED["ran"]]
+        return max((one.peak_mib for one in told if one.peak_mib is not None), default=None)
+
+    @property
     def words(self) -> str:
         """Return what was measured, each outcome with its reports, in a line."""
         found = []
@@ -107,6 +113,11 @@ class ToldFit(NamedTuple):
     def ran(self) -> bool | None:
         """Return whether it runs in the card's memory without a remedy, as far as measured."""
         return None if self.measured is None else self.measured.ran
+
+    @property
+    def peak_mib(self) -> float | None:
+        """Return the measured peak, where the verdict is measured too."""
+        return None if self.kind == "predicted" or not self.measured else self.measured.peak_mib
 
     def allows(self, kind: EvidenceKind) -> bool:
         """Return whether a time can be of this card: what ran only elsewhere runs not so here."""

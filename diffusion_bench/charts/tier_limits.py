@@ -11,7 +11,7 @@ from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.predict import limit_of
 from diffusion_bench.tiers.rows import fit_on, need_of
-from diffusion_bench.tiers.workload import Software, Workload, told_apart
+from diffusion_bench.tiers.workload import Software, Workload, sized_name
 
 LimitName = Literal["VRAM", "RAM", "CPU", "GPU arithmetic", "GPU bandwidth", "unknown"]
 
@@ -107,11 +107,7 @@ def _sentence(
 
 
 def _short(row: TierRow, limit: LimitName, asked: Sequence[Workload]) -> str:
-    workload = row.workload
-    size = (workload.width, workload.height)
-    name = f"{workload.model} at {workload.width}x{workload.height}"
-    apart = told_apart(workload, [one for one in asked if (one.width, one.height) == size])
     detail = f" ({row.fit})" if limit == "VRAM" and row.fit != "does not fit" else ""
     if row.only_split:
         detail = " (split over both cards)"
-    return f"{name} {apart}".rstrip() + detail
+    return sized_name(row.workload, asked, between=" at ") + detail

@@ -42,7 +42,7 @@ class TierRow(Record):
     the costs are of these, in the path's currency, where a tariff was told.
     `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
     what was measured of it or of another batch, and `ran` whether it so runs without a remedy in
-    the card's memory. `memory_gib` is always predicted.
+    the card's memory. `memory_gib` is always predicted, `peak_gib` measured as the verdict was.
     `two_gpus`: how a tier with two cards can use them, all predicted;
     `measured_together`: what reports measured two such cards to do.
     """
@@ -64,6 +64,7 @@ class TierRow(Record):
     memory_gib: float | None = None
     memory_gib_low: float | None = None
     memory_gib_high: float | None = None
+    peak_gib: float | None = None
     evidence: tuple[Evidence, ...] = ()
     seconds_per_image: float | None = None
     seconds_per_image_low: float | None = None
@@ -178,6 +179,7 @@ def alone_on(
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,
         "memory_gib_high": fit.need.high_mib / 1024,
+        "peak_gib": None if found.peak_mib is None else found.peak_mib / 1024,
     }
     if fit.verdict in NO_TIME and evidence[0].kind == "predicted":
         return base.model_copy(update={**told, "reason": f"it does not fit {card.name}"})

@@ -1,25 +1,31 @@
-"""The models a card can run drawn: what each needs of its memory, by verdict."""
+"""The models a card can run drawn: what each needs of its memory, by verdict.
+
+A bar is the measured peak where there is one, solid and named by whose it is; else what is
+predicted, pale, with its interval.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 
+from diffusion_bench.charts.bar_labels import label_bar
 from diffusion_bench.charts.style import (
     COLOURS,
-    LEGEND_ROW,
     TEXT,
-    bar_look,
     empty_figure,
+    legend_px,
     plain,
     style_figure,
 )
 from diffusion_bench.charts.tier_runnable import Room, Runnable
+from diffusion_bench.tiers.workload import sized_name
 
 BAR = 26  # pixels
+OUTLINE = {"color": TEXT, "width": 2}
 LOOKS: dict[str, dict[str, Any]] = {
     "fits": {"color": COLOURS[2]},
     "tight": {"color": COLOURS[1], "pattern": {"shape": "/", "size": 7}},
@@ -34,23 +40,16 @@ def room_figure(room: Room) -> go.Figure:
     if not drawn:
         return empty_figure("Nothing can be told of this card.")
     figure = go.Figure()
-    for look, measured in product(LOOKS, (False, True)):
-        own = [
-            one for one in drawn if (_look(one), one.fit_kind != "predicted") == (look, measured)
-        ]
-        if own:
-            figure.add_bar(
-                name=f"{look}, measured" if measured else look,
-                orientation="h",
-                x=[one.memory_gib for one in own],
-                y=[_label(one) for one in own],
-                marker={**LOOKS[look], **bar_look("predicted")},
-                text="measured" if measured else None,
-                error_x=_doubt(own),
-                customdata=[_hover(one) for one in own],
-                hovertemplate="%{customdata}<extra></extra>",
-            )
-    below = 64 + 2 * LEGEND_ROW
+    asked = [one.workload for one in drawn]
+    labels = {one: plain(sized_name(one, asked)) for one in asked}
+    kinds = sorted({(list(LOOKS).index(_look(one)), _basis(one)) for one in drawn})
+    names = []
+    for place, basis in kinds:
+        look = list(LOOKS)[place]
+        own = [one for one in drawn if (_look(one), _basis(one)) == (look, basis)]
+        names.append(f"{look}, {basis}")
+        _add_bars(figure, own, [labels[one.workload] for one in own], names[-1])
+    below = 64 + legend_px(names)
     style_figure(figure, "memory (GiB)", "", height=48 + BAR * len(drawn) + below)
     figure.add_vline(x=room.memory_gib, line={"color": TEXT, "width": 3})
     figure.add_annotation(
@@ -64,10 +63,44 @@ def room_figure(room: Room) -> go.Figure:
         showarrow=False,
     )
     figure.update_layout(barmode="overlay", margin={"l": 8, "t": 36, "b": below}, bargap=0.25)
-    order = [_label(one) for one in drawn]
-    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], showgrid=False, dtick=1)
+    order = list(labels.values())[::-1]
+    figure.update_yaxes(categoryorder="array", categoryarray=order, showgrid=False, dtick=1)
     figure.update_xaxes(rangemode="tozero", nticks=8)
     return figure
+
+
+def _add_bars(figure: go.Figure, own: Sequence[Runnable], labels: Sequence[str], name: str) -> None:
+    """Draw what one entry of the legend stands for."""
+    measured = own[0].peak_gib is not None
+    figure.add_bar(
+        name=name,
+        orientation="h",
+        x=[one.memory_gib if one.peak_gib is None else one.peak_gib for one in own],
+        y=labels,
+        marker=_marker(own[0]),
+        error_x=None if measured else _doubt(own),
+        customdata=[_hover(one) for one in own],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    for label in labels if measured else ():
+        label_bar(figure, own[0].fit_kind, 0, label)
+
+
+def _basis(one: Runnable) -> str:
+    """Return what a bar's verdict and its length rest on."""
+    untold = one.peak_gib is None and one.fit_kind != "predicted"
+    return f"{one.fit_kind}, need predicted" if untold else one.fit_kind
+
+
+def _marker(one: Runnable) -> dict[str, Any]:
+    """Return a bar's looks; the paleness is its colour's, since a legend shows no other."""
+    found = dict(LOOKS[_look(one)])
+    if one.peak_gib is None:
+        red, green, blue = hex_to_rgb(found["color"])
+        return {**found, "color": f"rgba({red},{green},{blue},0.45)", "line": OUTLINE}
+    if "pattern" in found:
+        found["pattern"] = {**found["pattern"], "fillmode": "overlay"}
+    return found if one.fit_kind == "measured here" else {**found, "line": OUTLINE}
 
 
 def _look(one: Runnable) -> str:
@@ -89,15 +122,12 @@ def _doubt(own: Sequence[Runnable]) -> dict[str, object]:
     }
 
 
-def _label(one: Runnable) -> str:
-    return plain(f"{one.workload.model} {one.workload.width}x{one.workload.height}")
-
-
 def _hover(one: Runnable) -> str:
     lines = [
         one.workload.name,
         f"{one.verdict}: needs {one.memory_gib:.1f} GiB "
         f"({one.memory_gib_low:.1f} to {one.memory_gib_high:.1f}), predicted",
+        "" if one.peak_gib is None else f"the bar is the measured peak, {one.peak_gib:.1f} GiB",
         one.fit_basis,
     ]
     if one.seconds_per_image is not None and one.evidence is not None:

@@ -59,7 +59,7 @@ class Runnable(NamedTuple):
     """One model on one card. `None` where it cannot be told; `reason` says why.
 
     `largest_batch` is predicted to fit without a remedy, 0 where not even one picture is; `None`
-    where what was measured says otherwise. `fit_kind` and `fit_basis` as in `TierRow`.
+    where what was measured says otherwise. `fit_kind`, `fit_basis` and `peak_gib` as in `TierRow`.
     """
 
     workload: Workload
@@ -75,6 +75,7 @@ class Runnable(NamedTuple):
     reason: str = ""
     fit_kind: EvidenceKind = "predicted"
     fit_basis: str = ""
+    peak_gib: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -155,6 +156,7 @@ def runnable_on(
                 reason=row.reason or note,
                 fit_kind=row.fit_kind,
                 fit_basis=row.fit_basis,
+                peak_gib=row.peak_gib,
             )
         )
     return Room(card.name, card.vram_mib / 1024, tuple(found))
@@ -252,9 +254,10 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
     header = [
         "workload",
         "verdict",
-        "needs (GiB)",
+        "needs, predicted (GiB)",
         "from",
         "to",
+        "measured peak (GiB)",
         "s/image",
         "from",
         "to",
@@ -269,6 +272,7 @@ def runnable_table(room: Room) -> tuple[list[str], list[list[Any]]]:
             one.memory_gib,
             one.memory_gib_low,
             one.memory_gib_high,
+            one.peak_gib,
             one.seconds_per_image,
             one.seconds_per_image_low,
             one.seconds_per_image_high,

@@ -77,28 +77,22 @@ def room_of(
 def _pictures_room(
     card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload]
 ) -> Room:
-    from diffusion_bench.charts.tier_measured import cells_on, left_out_here
-    from diffusion_bench.charts.tier_runnable import runnable_on, runnable_on_processor
-    from diffusion_bench.tiers.cards import find_card, named_card
+    from diffusion_bench.charts.tier_here import room_here
+    from diffusion_bench.charts.tier_runnable import runnable_on
+    from diffusion_bench.tiers.cards import named_card
 
-    if card != HERE:
-        named, note = named_card(card, cards)
-        if note:
-            typer.echo(f"note: {note}", err=True)
-        return runnable_on(named, told.findings, workloads=workloads)
-    machine, here = this_machine()
-    ram_gib = machine.ram_mib / 1024
-    for gpu in machine.gpus[:1]:
-        match = find_card(gpu.name or "", cards, memory_mib=gpu.memory_total_mib)
-        if match.card is not None:
-            card_here = match.card.giving(gpu.memory_total_mib)
-            return runnable_on(card_here, told.findings, ram_gib=ram_gib, workloads=workloads)
-        typer.echo(f"note: {match.reason}; this is what the processor can run", err=True)
-    cells = cells_on(told.digests, here)
-    left_out = left_out_here(told.digests, here)
-    return runnable_on_processor(
-        machine.cpu, cells, ram_gib, workloads=workloads, left_out=left_out
-    )
+    if card == HERE:
+        machine, here = this_machine()
+        room, note = room_here(
+            machine, here, told.findings, told.digests, cards=cards, workloads=workloads
+        )
+    else:
+        named, assumed = named_card(card, cards)
+        note = assumed or ""
+        room = runnable_on(named, told.findings, workloads=workloads)
+    if note:
+        typer.echo(f"note: {note}", err=True)
+    return room
 
 
 def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:

@@ -44,7 +44,7 @@ TWICE = re.compile(r"(?<!2msde)heun|dpm2(?!m)|dpm(\+\+|pp)(2sa|sde)|dpmsolversde
 BETWEEN = re.compile(r"[\s_-]+")
 # What `predict` takes: what can be drawn with here, and those that call the network twice a step.
 TWICE_NAMES = ("heun", "dpm2", "dpm2-a", "dpm++-2s-a", "dpm++-sde")
-KNOWN_SAMPLERS = (*get_args(SamplerName), *TWICE_NAMES)
+KNOWN_SAMPLERS: tuple[str, ...] = (*get_args(SamplerName), *TWICE_NAMES)
 
 ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
 NOT_COMPILED = re.compile(r"no compile|compile=false", re.IGNORECASE)
@@ -119,6 +119,14 @@ def told_apart(workload: Workload, others: Sequence[Workload]) -> str:
     alike = [one for one in others if one.model == workload.model]
     parts = [part for part in PARTS if len({part(one) for one in (*alike, workload)}) > 1]
     return " ".join(part(workload) for part in parts)
+
+
+def sized_name(workload: Workload, others: Sequence[Workload], between: str = " ") -> str:
+    """Return a workload's model and size, and what tells it from others of both."""
+    size = (workload.width, workload.height)
+    alike = [one for one in others if (one.width, one.height) == size]
+    name = f"{workload.model}{between}{workload.width}x{workload.height}"
+    return f"{name} {told_apart(workload, alike)}".rstrip()
 
 
 class TimedCell(NamedTuple):

@@ -6,20 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.tier_here import room_here
 from diffusion_bench.charts.tier_left_out import counted_words, left_out_of, left_out_words
-from diffusion_bench.charts.tier_measured import (
-    Findings,
-    Here,
-    cells_on,
-    findings_of,
-    left_out_here,
-)
+from diffusion_bench.charts.tier_measured import Findings, Here, findings_of
 from diffusion_bench.charts.tier_runnable import (
     SHOWN,
     Room,
     asked_workloads,
     runnable_on,
-    runnable_on_processor,
     usual_workloads,
 )
 from diffusion_bench.charts.tier_steps import prices_of
@@ -192,16 +186,7 @@ class Upgrades:
             named, note = named_card(card)
             return runnable_on(named, told.findings), note or ""
         machine = self._machine()
-        ram_gib, note = machine.ram_mib / 1024, machine.no_gpu or ""
-        for gpu in machine.gpus[:1]:
-            match = find_card(gpu.name or "", memory_mib=gpu.memory_total_mib)
-            if match.card is not None:
-                here = match.card.giving(gpu.memory_total_mib)
-                return runnable_on(here, told.findings, ram_gib=ram_gib), ""
-            note = match.reason or ""
-        cells = cells_on(told.asked.digests, _here(machine))
-        left_out = left_out_here(told.asked.digests, _here(machine))
-        return runnable_on_processor(machine.cpu, cells, ram_gib, left_out=left_out), note
+        return room_here(machine, _here(machine), told.findings, told.asked.digests)
 
 
 def shipped_text() -> str:

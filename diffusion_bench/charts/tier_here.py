@@ -1,0 +1,55 @@
+"""What the machine at hand can run: on the first of its GPUs that is known, or on its processor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, left_out_here
+from diffusion_bench.charts.tier_runnable import Room, runnable_on, runnable_on_processor
+from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.reports.index import ReportDigest
+from diffusion_bench.tiers.cards import Card, CardMatch, find_card
+from diffusion_bench.tiers.workload import Workload
+
+
+def room_here(
+    machine: MachineInfo,
+    here: Here,
+    findings: Findings,
+    digests: Sequence[ReportDigest] = (),
+    *,
+    cards: Sequence[Card] | None = None,
+    workloads: Sequence[Workload] = (),
+) -> tuple[Room, str]:
+    """Return what a machine can run, and what is to be known of which of its parts that is."""
+    ram_gib = machine.ram_mib / 1024
+    matches = [
+        find_card(gpu.name or "", cards, memory_mib=gpu.memory_total_mib) for gpu in machine.gpus
+    ]
+    for gpu, match in zip(machine.gpus, matches, strict=True):
+        if match.card is not None:
+            card = match.card.giving(gpu.memory_total_mib)
+            room = runnable_on(card, findings, ram_gib=ram_gib, workloads=workloads)
+            return room, _one_of(matches, card.name)
+    room = runnable_on_processor(
+        machine.cpu,
+        cells_on(digests, here),
+        ram_gib,
+        workloads=workloads,
+        left_out=left_out_here(digests, here),
+    )
+    reasons = [match.reason for match in matches] or [machine.no_gpu]
+    why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    return room, f"{why}; this is what the processor can run" if why else ""
+
+
+def _one_of(matches: Sequence[CardMatch], shown: str) -> str:
+    """Return which of several GPUs is shown, and how the others can be."""
+    if len(matches) < 2:
+        return ""
+    known = [match.card.name for match in matches if match.card is not None]
+    others = [name for name in dict.fromkeys(known) if name != shown]
+    told = [f"ask for {' or '.join(others)} by name"] if others else []
+    told += [match.reason for match in matches if match.reason]
+    each = f"{len(matches)} GPUs are in here, and this is what one {shown} can run alone"
+    return "; ".join([each, *dict.fromkeys(told)])
