@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from diffusion_bench.charts.tier_limits import held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_runnable import shown_workloads
 from diffusion_bench.charts.tier_steps import predicted_rate
@@ -46,6 +47,19 @@ def test_a_pair_with_a_card_that_has_no_bf16_is_what_its_other_card_does(cards) 
 def test_a_card_that_does_not_fit_it_goes_before_one_that_cannot_be_told() -> None:
     row = pair("sdxl 2048x2048 b64 bf16 20", "RTX 2080 Ti", other_gpu="RTX 3060 12GB")
     assert (row.faster_card, row.fit) == ("RTX 3060 12GB", "does not fit")
+
+
+def test_a_card_that_surely_holds_it_goes_before_a_faster_one_that_may_run_out() -> None:
+    """An RTX 3090 was bought for its memory, and VRAM still held the pair back."""
+    asked = "sdxl 1024x1024 b1 fp16 20"
+    first, second = pair(asked, "RTX 4070 Ti"), pair(asked, "RTX 3090")
+    assert (first.fit, second.fit) == ("tight", "fits")
+    assert first.seconds_per_image < second.seconds_per_image
+    both = pair(asked, "RTX 4070 Ti", other_gpu="RTX 3090")
+    assert (both.faster_card, both.fit) == ("RTX 3090", "fits")
+    assert "VRAM" not in held_back_by(both)
+    light = pair("sd15 512x512 b1 fp16 20", "RTX 4070 Ti", other_gpu="RTX 3090")
+    assert light.faster_card == "RTX 4070 Ti"
 
 
 @pytest.mark.parametrize(

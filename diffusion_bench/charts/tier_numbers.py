@@ -123,8 +123,7 @@ def _row(
     found = [match.card for match in matches if match.card is not None]
     alone = [alone_on(card, workload, findings, tier.ram_gib) for card in found]
     alone = [row.model_copy(update={"tier": tier.name}) for row in alone]
-    # A card that does not fit it still says more than one that cannot be told.
-    best = min(alone, key=lambda row: (row.fit is None, row.seconds_per_image or float("inf")))
+    best = min(alone, key=_standing)
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
     untold = next((row.reason for row in alone if row.fit is None), None)
@@ -135,6 +134,16 @@ def _row(
         "measured_together": _together(found, workload, findings),
     }
     return best.model_copy(update=pair)
+
+
+def _standing(row: TierRow) -> tuple[bool, bool, bool, float]:
+    """Return what goes first of two cards: what can be told, runs, surely so, and then is faster.
+
+    A card that does not fit it still says more than one that cannot be told.
+    """
+    seconds = row.seconds_per_image
+    may_run_out = (row.fit or "").startswith("tight") and not row.ran
+    return row.fit is None, seconds is None, may_run_out, seconds or 0.0
 
 
 def with_costs(row: TierRow, tariff: float | None) -> TierRow:
