@@ -143,7 +143,7 @@ def unet_table(shape: UShape) -> tuple[list[str], list[list[Any]]]:
         "parameters",
         "share of parameters (%)",
         "attention layers",
-        "of them reading the prompt",
+        "reading the prompt",
         "skips (channels x rows x columns)",
     ]
     goes: dict[int, list[str]] = {}
