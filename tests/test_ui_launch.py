@@ -14,13 +14,14 @@ import pytest
 from gradio import networking
 from ui_server import LIMIT_S, served, status_of
 
-from diffusion_bench.ui import self_check
+from diffusion_bench.ui import launch, self_check
 from diffusion_bench.ui.launch import (
     ended_as_by_ctrl_c,
     free_port,
     is_loopback,
     is_shared,
     parse_auth,
+    serving,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +52,19 @@ def test_who_is_asked_for_a_password_or_comes_from_elsewhere_is_a_guest():
     assert is_shared("127.0.0.1", share=False, login=login)
     assert is_shared("127.0.0.1", share=True, login=None)
     assert is_shared("0.0.0.0", share=False, login=None)
+
+
+@pytest.mark.parametrize("inside", [".", "reports"])
+def test_reports_in_a_file_are_refused_before_anything_is_started(tmp_path, monkeypatch, inside):
+    def started(*_, **__):
+        raise AssertionError("it began to start")
+
+    monkeypatch.setattr(launch, "_build", started)
+    (tmp_path / "cat.png").touch()
+    reports = tmp_path / "cat.png" / inside
+    said = r"reports cannot lie in .*: .*cat\.png is a file, not a folder"
+    with pytest.raises(ValueError, match=said), serving(reports=reports):
+        pass
 
 
 def test_a_busy_port_is_one_line_that_names_another():

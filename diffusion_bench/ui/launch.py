@@ -100,6 +100,7 @@ def serving(
     reports: Path | None = None,
 ) -> Iterator[gr.Blocks]:
     """Serve the app while the `with` block runs; its jobs end with it. Port 0 takes a free one."""
+    folder = reports_folder(reports)
     login = parse_auth(auth)
     shared = is_shared(host, share=share, login=login)
     port = free_port(host, port)
@@ -108,7 +109,6 @@ def serving(
         print(f"Ask your guests for user {login[0]!r}, password {login[1]}", flush=True)
     # Before Gradio is imported: it would otherwise report to its makers.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    folder = reports or Path(os.environ.get(REPORTS_VARIABLE) or "reports")
     with ExitStack() as stack:
         page = _build(stack, device=device, reports=folder, shared=shared)
         stack.callback(_close, page)  # also where it starts and does not answer
@@ -140,6 +140,15 @@ def is_shared(host: str, *, share: bool, login: tuple[str, str] | None) -> bool:
     So is who a password is asked of: behind a tunnel or a proxy all come from this machine.
     """
     return share or login is not None or not is_loopback(host)
+
+
+def reports_folder(reports: Path | None) -> Path:
+    """Return where reports lie, there or not; raise ValueError where no folder can be."""
+    folder = reports or Path(os.environ.get(REPORTS_VARIABLE) or "reports")
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"reports cannot lie in {folder}: {place} is a file, not a folder")
+    return folder
 
 
 def is_loopback(host: str) -> bool:
