@@ -37,7 +37,9 @@ def test_an_amount_of_memory_is_read_with_its_unit(text: str, expected: int) -> 
     assert memory_bytes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "12 elephants", "nan", "inf", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["", "GiB", "-1GiB", "12 elephants", "1,5GiB", "12GiB or so", "nan", "inf", "9" * 5000]
+)
 def test_what_is_no_amount_of_memory_is_refused_with_one_that_is(text: str) -> None:
     with pytest.raises(ValueError, match="is no amount of memory; say it as 12GiB") as caught:
         memory_bytes(text)

@@ -7,6 +7,7 @@ import re
 from diffusion_bench.records import Memory
 
 SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+MEMORY = re.compile(r"\d*\.?\d+\s*[a-z]*", re.IGNORECASE)  # pydantic reads a beginning only
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", re.IGNORECASE)
 
 
@@ -20,11 +21,13 @@ def seconds(text: str) -> float:
 
 def memory_bytes(text: str) -> int:
     """Return the bytes in "12GiB" or "8000MB". Raise ValueError for anything else."""
-    from pydantic import ByteSize, TypeAdapter, ValidationError
+    from pydantic import ByteSize, TypeAdapter
 
     try:
+        if not MEMORY.fullmatch(text.strip()):
+            raise ValueError
         return int(TypeAdapter(ByteSize).validate_python(text.strip()))
-    except ValidationError:
+    except ValueError:
         raise ValueError(f"{text!r:.40} is no amount of memory; say it as 12GiB") from None
 
 
