@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 
+from diffusion_bench.cli.tiers import ROWS_HELP
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.predict import predict, residual_of
-from diffusion_bench.tiers.rows import ANSWERED, ASKED, predict_rows
+from diffusion_bench.tiers.rows import ANSWERED, CARD_COLUMNS, NEEDED, OPTIONAL, predict_rows
 from diffusion_bench.tiers.workload import TimedCell, Workload
 
 ROW = {
@@ -98,7 +101,7 @@ def test_an_assumed_card_is_said() -> None:
 def test_a_table_without_a_column_is_refused_and_an_empty_one_is_not() -> None:
     with pytest.raises(ValueError, match="no column 'batch'"):
         predict_rows("gpu_canonical,model,precision,app_backend,variant,sampler,steps,width,height")
-    assert predict_rows(",".join(ASKED)) == ",".join((*ASKED, *ANSWERED)) + "\n"
+    assert predict_rows(",".join(ROW)) == ",".join((*ROW, *ANSWERED)) + "\n"
 
 
 def test_answering_a_table_twice_gives_the_same_table() -> None:
@@ -154,9 +157,27 @@ def test_a_row_that_takes_a_remedy_is_answered_as_it_is_asked_and_says_so() -> N
 
 
 def test_what_is_no_csv_is_told_with_its_line() -> None:
-    head = ",".join(ASKED)
-    good = ",".join(ROW[name] for name in ASKED)
+    head = ",".join(ROW)
+    good = ",".join(ROW.values())
     with pytest.raises(ValueError, match=r"no CSV: in the row that begins in line 3: unexpected"):
         predict_rows(f'{head}\n{good}\n"RTX 4090,SD1.5\n{good}\n')
     with pytest.raises(ValueError, match=r"no CSV: in the row that begins in line 1: "):
         predict_rows(f'"{head}\n{good}\n')
+
+
+def test_a_table_is_asked_no_more_than_a_single_prediction() -> None:
+    plain = {name: text for name, text in ROW.items() if name in NEEDED}
+    (short,) = answers({"card": "RTX 4090", **plain})
+    (long,) = answers(ROW)
+    assert {name: short[name] for name in ANSWERED} == {name: long[name] for name in ANSWERED}
+    (published,) = answers(ROW | {"card": "as its owner calls it"})
+    assert published["fit"] == long["fit"]
+
+
+def test_every_column_is_in_the_help_and_in_the_methodology() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "methodology.md").read_text(encoding="utf-8")
+    section = page.split("## A table of questions")[1].split("\n## ")[0]
+    for name in (*CARD_COLUMNS, *NEEDED, *OPTIONAL, *ANSWERED, "metric", "gpu_count"):
+        assert f"`{name}`" in section
+    for name in ("card", *NEEDED, *OPTIONAL):
+        assert name in re.split(r"[\s,:]+", ROWS_HELP)

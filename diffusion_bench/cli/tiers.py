@@ -35,6 +35,10 @@ OF_PRICES = ("cloud_price", "tariff")
 REPORTS_HELP = "Reports, or folders of them, that correct the predictions."
 # The backslash keeps rich from taking the brackets for its own.
 CARDS_HELP = "Your own cards, a TOML file with a table [\\[card]] each: see docs/methodology.md."
+ROWS_HELP = (
+    "Predict each row of a CSV file with columns card, model, precision, steps, width, height, "
+    "batch, and as you like sampler, app_backend, variant: see docs/methodology.md."
+)
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
 
@@ -64,7 +68,7 @@ def predict(
     ] = "ddim",
     report: Annotated[list[Path] | None, typer.Option(help=f"{REPORTS_HELP} Repeatable.")] = None,
     cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
-    rows: Annotated[Path | None, typer.Option(help="Predict each row of a CSV file.")] = None,
+    rows: Annotated[Path | None, typer.Option(help=ROWS_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Where --rows writes its CSV file.")] = None,
     patience: Annotated[float, typer.Option(help=PATIENCE_HELP, min=0)] = PATIENCE_S,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,

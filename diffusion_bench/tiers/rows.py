@@ -15,18 +15,10 @@ from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
 from diffusion_bench.tiers.published import LOOP_ONLY, workload_of_row
 from diffusion_bench.tiers.workload import Software, Workload, software_named
 
-ASKED = (
-    "gpu_canonical",
-    "model",
-    "precision",
-    "app_backend",
-    "variant",
-    "sampler",
-    "steps",
-    "width",
-    "height",
-    "batch",
-)
+CARD_COLUMNS = ("gpu_canonical", "card")  # the first of them that a table has names the card
+NEEDED = ("model", "precision", "steps", "width", "height", "batch")
+# What `predict --card` is not asked: without them diffusers as it is, and one call a step.
+OPTIONAL = ("app_backend", "variant", "sampler")
 ANSWERED = ("predicted_image_steps_per_s", "low", "high", "memory_gib", "fit", "basis")
 CANNOT_TELL = "cannot tell"
 
@@ -36,15 +28,20 @@ def predict_rows(
 ) -> str:
     """Return a CSV table with the answers appended to each row, whatever other columns it has.
 
-    Raise ValueError for what is no CSV, and for a table that lacks a column. `metric`, where there
-    is such a column, says whether the rate is of the denoising loop ("it/s") or, as without it, of
-    the whole call. `knowledge` corrects the rates by what was measured. A row is answered as it is
-    asked: where it takes remedies to fit, `fit` names them, and rate and memory are those without.
+    Raise ValueError for what is no CSV, and for a table that lacks one of `NEEDED`, or all of
+    `CARD_COLUMNS`; those of `OPTIONAL` may be left out. `metric`, where there is such a column,
+    says whether the rate is of the denoising loop ("it/s") or, as without it, of the whole call.
+    `knowledge` corrects the rates by what was measured. A row is answered as it is asked: where it
+    takes remedies to fit, `fit` names them, and rate and memory are those without.
     """
     columns, rows = _read(text)
-    lacking = [name for name in ASKED if name not in columns]
+    asked = (next((name for name in CARD_COLUMNS if name in columns), "card"), *NEEDED)
+    lacking = [name for name in asked if name not in columns]
     if lacking:
-        raise ValueError(f"the table has no column {lacking[0]!r}; it needs {', '.join(ASKED)}")
+        raise ValueError(
+            f"the table has no column {lacking[0]!r}; it needs {', '.join(asked)}, "
+            f"and may have {', '.join(OPTIONAL)}"
+        )
     out = io.StringIO()
     names = [*(name for name in columns if name not in ANSWERED), *ANSWERED]
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
@@ -99,13 +96,13 @@ def need_of(workload: Workload, software: Software) -> MemoryNeed:
 def _answer(
     row: Mapping[str, str], cards: Sequence[Card] | None, knowledge: Knowledge
 ) -> dict[str, str]:
-    match = find_card(row["gpu_canonical"], cards)
+    match = find_card(next(row[name] for name in CARD_COLUMNS if name in row), cards)
     if match.card is None:
         raise ValueError(match.reason)
     if row.get("gpu_count", "1").strip() not in ("", "1", "1.0"):
         raise ValueError("several GPUs at one picture depend on software that is not modelled")
     workload = workload_of_row(row)
-    software = software_named(row["app_backend"], row["variant"])
+    software = software_named(row.get("app_backend", ""), row.get("variant", ""))
     loop_only = row.get("metric", "").strip() == LOOP_ONLY or not row["steps"].strip()
     found = knowledge.predict(match.card, workload, software, loop_only=loop_only)
     fit = fit_on(match.card, workload, software)
