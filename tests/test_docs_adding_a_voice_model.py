@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 from tiny_voices_ar import hum
 
@@ -26,6 +27,11 @@ ROWS = tomllib.loads(next(text for kind, text in BLOCKS if kind == "toml"))
 CLASS, LINE = (text for kind, text in BLOCKS if kind == "python")
 
 
+def save_hum(folder: Path) -> None:
+    save_file({"burst": torch.hann_window(800)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"model_type": "hum"}), encoding="utf-8")
+
+
 @pytest.fixture
 def followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> VoiceEntry:
     """Do what the page says, with the weights in a folder, and return the new entry."""
@@ -35,8 +41,7 @@ def followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> VoiceEntry:
         module = ModuleType(family.module)
         exec(compile(CLASS, str(PAGE), "exec"), module.__dict__)
         monkeypatch.setitem(sys.modules, family.module, module)
-    save_file({"burst": torch.hann_window(800)}, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "hum"}), encoding="utf-8")
+    save_hum(tmp_path)
     (name, row), *others = ROWS.items()
     assert not others
     entry = VoiceEntry.model_validate({"name": name, **row, "location": str(tmp_path)})
@@ -61,6 +66,23 @@ def test_the_new_model_speaks_by_its_name_and_by_its_folder(followed: VoiceEntry
     assert len(speech.step_s) == 2 * len(request.text)
     assert speech.audio_s > 0.5
     assert speech.audio.std() > 0
+
+
+def test_the_entry_as_the_page_has_it_is_loaded_from_the_hub(
+    followed: VoiceEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_written = followed.model_copy(update={"location": ROWS["hum"]["location"]})
+    assert as_written.source == "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(catalog.ModelUnavailable, match="not on this machine"):
+        catalog.load_voice_model(as_written, device="cpu", precision="fp32")
+    fetched = tmp_path / "hub" / "models--owner--hum"
+    (fetched / "refs").mkdir(parents=True)
+    (fetched / "refs" / "main").write_text("0" * 40, encoding="utf-8")
+    (fetched / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    save_hum(fetched / "snapshots" / ("0" * 40))
+    model = catalog.load_voice_model(as_written, device="cpu", precision="fp32")
+    assert model.encode_voice(hum()).tensors["loudness"] > 0
 
 
 def test_it_keeps_what_the_page_promises(followed: VoiceEntry) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from diffusion_bench.backends.catalog import ModelUnavailable
@@ -37,17 +39,32 @@ def load_whole(library_class: Any, location: str, precision: PrecisionName) -> A
     return model.eval()
 
 
+def file_of(location: str, name: str) -> Path:
+    """Return the path of a file of a folder or a hub id; EntryNotFoundError where there is none."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    if not os.path.isdir(location):
+        return Path(hf_hub_download(location, name))
+    path = Path(location) / name
+    if not path.is_file():
+        raise EntryNotFoundError(f"there is no {name} in {location}")
+    return path
+
+
 @contextmanager
 def fetching(entry: VoiceEntry) -> Iterator[None]:
     """Turn what loading raises inside the block into `ModelUnavailable`, in one line."""
     quiet_libraries()
+    from huggingface_hub.errors import EntryNotFoundError
     from safetensors import SafetensorError
 
+    known = (OSError, ValueError, KeyError, ImportError, RuntimeError)
     try:
         yield
     # KeyError: a configuration without a field of its class; ImportError: a tokenizer's package;
     # RuntimeError: weights of another shape than the configuration says.
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except (*known, EntryNotFoundError, SafetensorError) as error:
         if is_out_of_memory(error):
             raise
         raise ModelUnavailable(_why(entry, error)) from error

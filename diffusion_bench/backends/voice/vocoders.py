@@ -12,12 +12,10 @@ import json
 import os
 import pickle
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped]
-from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -32,6 +30,7 @@ from diffusion_bench.backends.catalog import (
     UnknownModel,
 )
 from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.voice.loading import file_of
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import Record
 
@@ -170,7 +169,7 @@ def load_vocoder(
 def _family_of(location: str) -> str:
     """Return which code runs the vocoder of a folder or hub id: its config.json says it."""
     try:
-        config = json.loads(_file(location, "config.json").read_text(encoding="utf-8"))
+        config = json.loads(file_of(location, "config.json").read_text(encoding="utf-8"))
     except EntryNotFoundError:
         return "vocos"  # which comes with a config.yaml
     # transformers names the model so, diffusers its class.
@@ -241,12 +240,12 @@ def _load_univnet(name: str, family: str, location: str, device: str) -> Vocoder
 
 
 def _load_vocos(name: str, family: str, location: str, device: str) -> Vocoder:
-    tree = yaml.safe_load(_file(location, "config.yaml").read_text(encoding="utf-8"))
+    tree = yaml.safe_load(file_of(location, "config.yaml").read_text(encoding="utf-8"))
     network = Vocos(VocosConfig.from_published(tree))
     try:
-        state = load_file(_file(location, "model.safetensors"))
+        state = load_file(file_of(location, "model.safetensors"))
     except EntryNotFoundError:
-        path = _file(location, "pytorch_model.bin")
+        path = file_of(location, "pytorch_model.bin")
         state = torch.load(path, map_location="cpu", weights_only=True)
     # Windows and filters, which are made here.
     constants = ("feature_extractor.", "head.istft.")
@@ -263,13 +262,3 @@ def _from_library(library_class: Any, location: str) -> Any:
     if info["missing_keys"]:
         raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
     return network.eval()
-
-
-def _file(location: str, name: str) -> Path:
-    """Return the path of a file of a folder or a hub id; EntryNotFoundError where there is none."""
-    if not os.path.isdir(location):
-        return Path(hf_hub_download(location, name))
-    path = Path(location) / name
-    if not path.is_file():
-        raise EntryNotFoundError(f"there is no {name} in {location}")
-    return path
