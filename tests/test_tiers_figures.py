@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from test_charts_tier_steps import path
 
+import diffusion_bench
 from diffusion_bench.charts.document import table_html
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_steps import steps_bought
@@ -45,3 +49,15 @@ def test_a_prediction_of_half_an_hour_has_no_exponent_either() -> None:
     time, _ = picture_times(answer)
     words = "1,290 s a call (80 percent interval 1,290 to 1,290), 323 s a picture"
     assert time == f"time: {words}"
+
+
+def test_what_is_shown_over_a_chart_has_no_exponent_either() -> None:
+    """In d3's formats "g" is 1.078e+4 where "~r" is 10780."""
+    charts = Path(diffusion_bench.__file__).parent / "charts"
+    formats = [
+        found
+        for path in charts.glob("*.py")
+        for found in re.findall(r"%\{+[a-z]+:(\.\d[^}]*)\}", path.read_text(encoding="utf-8"))
+    ]
+    assert ".4~r" in formats
+    assert not [found for found in formats if found.endswith("g")]

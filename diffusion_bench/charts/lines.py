@@ -65,7 +65,7 @@ def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figu
             },
             text=[point.basis or "measured" for point in points],
             showlegend=False,
-            hovertemplate=f"%{{x}} steps: %{{y:.4g}}{unit}, %{{text}}",
+            hovertemplate=f"%{{x}} steps: %{{y:.4~r}}{unit}, %{{text}}",
         )
     every = [point for line in lines for point in line.points]
     style_figure(figure, "steps", y_title)

@@ -210,7 +210,7 @@ def _traces(row: int, panel: LivePanel, at_s: Values, named: set[int]) -> list[d
             "line": look,
             "legendgroup": str(line.place),
             "showlegend": bool(line.name) and line.place not in named,
-            "hovertemplate": f"%{{x:.0f}} s: %{{y:.4g}} {panel.unit}",
+            "hovertemplate": f"%{{x:.0f}} s: %{{y:.4~r}} {panel.unit}",
         }
         traces.append(trace | axes)
         if line.name:

@@ -212,7 +212,7 @@ def _trace(series: QualitySeries) -> dict[str, Any]:
         },
         "text": [f"{point.steps} steps, n {point.n}" for point in points],
         "showlegend": False,
-        "hovertemplate": "%{text}: %{y:.4g} in %{x:.4g} s",
+        "hovertemplate": "%{text}: %{y:.4~r} in %{x:.4~r} s",
     }
 
 

@@ -86,7 +86,7 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
             mode="lines",
             line={"dash": dashes[roof], "color": TEXT, "width": 2},
             showlegend=False,
-            hovertemplate=f"{plain(roof)}: %{{y:.3g}} TFLOP/s",
+            hovertemplate=f"{plain(roof)}: %{{y:.3~r}} TFLOP/s",
         )
     for item, point in points:
         figure.add_scatter(
@@ -100,7 +100,7 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
             },
             name=plain(item.name),
             showlegend=False,
-            hovertemplate=f"{plain(item.name)}: %{{y:.3g}} TFLOP/s, {item.verdict.verdict}",
+            hovertemplate=f"{plain(item.name)}: %{{y:.3~r}} TFLOP/s, {item.verdict.verdict}",
         )
     style_figure(figure, "FLOPs a byte", "TFLOP/s")
     markers = {item.other: {"symbol": item.look.symbol, "color": TEXT} for item, _ in points}

@@ -91,7 +91,7 @@ def throughput_figure(numbers: list[ThroughputSeries]) -> go.Figure:
         return empty_figure("No cell with a measured time.")
     shown = {item.drawn.steps for item in numbers if item.drawn}
     at = f" at {min(shown)} steps" if len(shown) == 1 else ""
-    return bars_figure(bars, f"images/s{at}", "%{y:.4g} images/s")
+    return bars_figure(bars, f"images/s{at}", "%{y:.4~r} images/s")
 
 
 def throughput_table(numbers: list[ThroughputSeries]) -> tuple[list[str], list[list[Any]]]:

@@ -112,7 +112,7 @@ def vram_figure(numbers: VramNumbers) -> go.Figure:
             y=[plain(room.card) for room in rooms],
             marker={"color": COLOURS[0] if in_path else GREY},
             customdata=[_verdict_lines(room, numbers.needs) for room in rooms],
-            hovertemplate="%{y}: %{x:.3g} GiB<br>%{customdata}<extra></extra>",
+            hovertemplate="%{y}: %{x:.3~r} GiB<br>%{customdata}<extra></extra>",
         )
     for index, need in enumerate(numbers.needs):
         if need.gib is not None:

@@ -109,7 +109,7 @@ def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Fig
                 marker={"size": 4},
                 line={"color": COLOURS[index % len(COLOURS)], "width": 2},
                 showlegend=len(panel.lines) > 1,
-                hovertemplate=f"%{{x:.2f}} s: %{{y:.4g}} {panel.unit}",
+                hovertemplate=f"%{{x:.2f}} s: %{{y:.4~r}} {panel.unit}",
             )
     style_figure(figure, "", "")
     figure.update_yaxes(rangemode="tozero")
