@@ -59,17 +59,17 @@ def draw_frames(strips: Mapping[str, Sequence[tuple[Any, str]]]) -> list[Any]:
 
     Pictures stand side by side, wide ones, as spectrograms are, one below the other.
     """
-    names = list(strips)
     frames = []
     for labelled in zip(*strips.values(), strict=True):
         picture, _ = labelled[0]
-        if picture.width > 2 * picture.height:
-            places = {(number, 0): cell for number, cell in enumerate(labelled)}
-            sheet = Sheet(title="", rows=names, columns=[""], cells=places)
-        else:
-            places = {(0, number): cell for number, cell in enumerate(labelled)}
-            sheet = Sheet(title="", rows=[""], columns=names, cells=places)
-        frames.append(draw_sheet(sheet))
+        down = picture.width > 2 * picture.height
+        blank = [""] * len(labelled)
+        cells = {
+            (number, 0) if down else (0, number): (each, f"{name}, {words}")
+            for number, (name, (each, words)) in enumerate(zip(strips, labelled, strict=True))
+        }
+        rows, columns = (blank, [""]) if down else ([""], blank)
+        frames.append(draw_sheet(Sheet(title="", rows=rows, columns=columns, cells=cells)))
     return frames
 
 
