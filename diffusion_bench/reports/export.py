@@ -109,6 +109,7 @@ def to_csv(
 ) -> str:
     """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed.
 
+    `not_measured` has the columns without a figure and the reason of each, parted by " | ".
     Limits and cells of several devices follow, with columns of their own, which the other rows
     leave empty.
     """
@@ -208,7 +209,7 @@ def _row(
             for field in Memory.model_fields
             if field != "missing"
         },
-        "not_measured": "; ".join(f"{key}: {why}" for key, why in _missing(cell).items()),
+        "not_measured": _not_measured(cell),
         "prompt": request.text if isinstance(request, VoiceRequest) else request.prompt,
         "order": cell.order,
         "started_utc": cell.started_utc,
@@ -251,10 +252,21 @@ def _both_speeds(cell: Cell) -> dict[str, Value]:
     }
 
 
-def _missing(cell: Cell) -> dict[str, str]:
+def _not_measured(cell: Cell) -> str:
+    """Return what has no figure as "column, column: reason | column: reason", a reason once.
+
+    No reason holds a bar, so it can be split at it.
+    """
     _, one_speed = burst_and_sustained(cell)
     missing = {**cell.memory.missing, **cell.missing}
-    return missing | {"burst_s, sustained_s": one_speed} if one_speed else missing
+    if "energy" in missing:  # the cell's reading, of which the net energy is the one column
+        missing["net_energy_j"] = missing.pop("energy")
+    if one_speed:
+        missing |= dict.fromkeys(("burst_s", "sustained_s"), one_speed)
+    columns: dict[str, list[str]] = {}
+    for column, why in missing.items():
+        columns.setdefault(" ".join(why.replace("|", "/").split()), []).append(column)
+    return " | ".join(f"{', '.join(names)}: {why}" for why, names in columns.items())
 
 
 def _csv_value(value: Value) -> Value:
