@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
+from textwrap import dedent
 
+import plotly.graph_objects as go
 import pytest
 from fakes import make_cell, make_report, make_sweep_cells, make_trace
 
+from diffusion_bench.charts import page
 from diffusion_bench.charts.page import to_html
 
 ATTACK = '</script><img src="https://evil.example/x" onerror=alert(1)><script>alert(1)</script>'
@@ -92,3 +97,25 @@ def test_the_page_draws_with_no_network_on_a_phone(tmp_path, scheme):
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert wide <= 0, "the page scrolls sideways"
     assert colour == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(11, 15, 25)")
+
+
+def test_a_chart_that_is_added_as_its_page_says_is_exported(monkeypatch):
+    document = Path(__file__).parents[1] / "docs" / "adding-a-chart.md"
+    blocks = re.findall(
+        r"^ *```python\n(.*?)^ *```", document.read_text(encoding="utf-8"), re.M | re.S
+    )
+    (example,) = [block for block in blocks if "Chart(" in block]
+    added = eval(
+        dedent(example),
+        {
+            "Chart": page.Chart,
+            "energy_numbers": lambda reports: [len(report.cells) for report in reports],
+            "energy_figure": lambda numbers: go.Figure(go.Bar(y=numbers)),
+            "energy_table": lambda numbers: (["cells of it"], [[number] for number in numbers]),
+        },
+    )
+    assert added.name not in [chart.name for chart in page.CHARTS]
+    monkeypatch.setattr(page, "CHARTS", (*page.CHARTS, added))
+    text = to_html([make_report(make_cell())])
+    assert all(words in text for words in (added.title, added.caption, "cells of it"))
+    assert added.caption not in to_html([])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
 
 from diffusion_bench.charts.document import Section, Table, details, document, section_html
 from diffusion_bench.charts.held_back import in_words
@@ -42,32 +44,85 @@ from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import SharedRow, compare_shared, shared_table
 from diffusion_bench.reports.stage_readings import cut_trace, readings_of, stage_spans
 
-WORDS = {  # title and caption of each chart
-    "latency": ("Latency against steps", "The whole call: median of the samples, and their range."),
-    "throughput": ("Throughput", "Images a second of the whole call."),
-    "real-time": (
+
+class Chart(NamedTuple):
+    """A chart of reports: its title and caption, and the three functions of its file.
+
+    An `optional` one is left out where there is no work of its kind.
+    """
+
+    name: str
+    title: str
+    caption: str
+    numbers: Callable[[Sequence[Report]], Any]
+    figure: Callable[[Any], go.Figure]
+    table: Callable[[Any], Table]
+    optional: bool = False
+
+
+CHARTS = (
+    Chart(
+        "latency",
+        "Latency against steps",
+        "The whole call: median of the samples, and their range.",
+        latency_numbers,
+        latency_figure,
+        latency_table,
+    ),
+    Chart(
+        "throughput",
+        "Throughput",
+        "Images a second of the whole call.",
+        throughput_numbers,
+        throughput_figure,
+        throughput_table,
+        optional=True,
+    ),
+    Chart(
+        "real-time",
         "Real-time factor",
         "Seconds of work for a second of speech: below 1 it is made faster than it is heard.",
+        real_time_numbers,
+        real_time_figure,
+        real_time_table,
+        optional=True,
     ),
-    "quality": (
+    Chart(
+        "quality",
         "Quality against time",
         "Pictures drawn for it after the timed calls, judged by a scorer; bars are 95 percent "
         "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
         "chance.",
+        quality_numbers,
+        quality_figure,
+        quality_table,
+        optional=True,
     ),
-    "memory": ("Peak memory", "The largest peak of a workload's cells."),
-    "step-times": (
+    Chart(
+        "memory",
+        "Peak memory",
+        "The largest peak of a workload's cells.",
+        memory_numbers,
+        memory_figure,
+        memory_table,
+    ),
+    Chart(
+        "step-times",
         "Time of single steps",
         "Boxes are quartiles, whiskers the 5th and 95th percentile, or the range of few steps.",
+        step_times_numbers,
+        step_times_figure,
+        step_times_table,
     ),
-    "roofline": (
+    Chart(
+        "roofline",
         "What held it back",
         "Steps under the roof of their device: counted FLOPs and bytes over measured seconds.",
+        roofline_numbers,
+        roofline_figure,
+        roofline_table,
     ),
-}
-
-
-OPTIONAL = ("throughput", "real-time", "quality")  # left out where there is no work of its kind
+)
 
 
 def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
@@ -107,21 +162,12 @@ def _finding(found: Finding) -> str:
 
 
 def _sections(reports: Sequence[Report]) -> list[Section]:
-    charts: list[tuple[str, Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = [
-        ("latency", latency_numbers, latency_figure, latency_table),
-        ("throughput", throughput_numbers, throughput_figure, throughput_table),
-        ("real-time", real_time_numbers, real_time_figure, real_time_table),
-        ("quality", quality_numbers, quality_figure, quality_table),
-        ("memory", memory_numbers, memory_figure, memory_table),
-        ("step-times", step_times_numbers, step_times_figure, step_times_table),
-        ("roofline", roofline_numbers, roofline_figure, roofline_table),
-    ]
     sections = []
-    for name, find, draw, list_ in charts:
-        numbers = find(reports)
-        if not numbers and name in OPTIONAL:
-            continue
-        sections.append(Section(name, *WORDS[name], draw(numbers), list_(numbers)))
+    for chart in CHARTS:
+        numbers = chart.numbers(reports)
+        if numbers or not chart.optional:
+            words = (chart.name, chart.title, chart.caption)
+            sections.append(Section(*words, chart.figure(numbers), chart.table(numbers)))
     return sections + _traces(reports)
 
 
