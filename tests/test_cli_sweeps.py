@@ -280,7 +280,10 @@ def test_a_table_that_cannot_be_written_is_one_line(
 ) -> None:
     path = tmp_path / "none" / "a.csv"
     assert run("compare", swept, "--csv", path) == 2
-    assert capsys.readouterr().err == f"error: cannot write {path}: No such file or directory\n"
+    assert capsys.readouterr() == (
+        "",
+        f"error: --csv {path}: there is no folder {path.parent}\n",
+    )
 
 
 def test_what_a_run_is_at_is_said_in_a_few_words() -> None:

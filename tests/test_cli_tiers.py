@@ -130,6 +130,7 @@ def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
             "leave out --card, --steps",
         ),
         (("--card", "RTX 4090", "--out", "out.json"), "--out goes with --rows"),
+        (("--card", "here"), "--card here is for `tiers`"),
     ],
 )
 def test_what_cannot_be_told_is_one_line_and_exit_2(arguments, complaint, capsys) -> None:
@@ -389,7 +390,7 @@ def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, mo
         (("--cloud-price", "-1"), "cloud price"),
         (("--tariff", "nan"), "price of a kWh"),
         (("--path", "nowhere.toml"), "nowhere.toml"),
-        (("--html", "no such folder/page.html"), "cannot write"),
+        (("--html", "no such folder/page.html"), "there is no folder no such folder"),
         (("--card", "RTX 4090", "--tariff", "0.3"), "--card shows one card and no path: leave out"),
         (
             ("--card", "RTX 4090", "--path", "mine.toml", "--cloud-price", "1"),

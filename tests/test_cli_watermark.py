@@ -78,8 +78,8 @@ def test_one_file_without_the_mark_among_others_ends_with_1(tmp_path, speech):
     ("names", "complaint"),
     [
         (("none.wav", "a.wav"), "none.wav: there is no such file"),
-        (("speech.wav", "a.xyz"), "cannot write .xyz"),
-        (("speech.wav", "none/a.wav"), "cannot write"),
+        (("speech.wav", "a.xyz"), "a.xyz does not end in one of .wav"),
+        (("speech.wav", "none/a.wav"), "there is no folder"),
         (("speech.wav", "speech.wav"), "is the file to mark itself"),
         (("low.wav", "a.wav"), "needs 8000 Hz or more; got 4000 Hz"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_bench.whole_file import NotWritten, write_whole
+from diffusion_bench.whole_file import NotWritten, check_writable, write_whole
 
 # Python ignores the signal, so that the limit shows as a disk that is full does: by an error.
 WRITE_TO_LIMIT = """
@@ -154,3 +155,22 @@ def test_a_dash_is_refused_and_makes_no_file_of_that_name(
     with pytest.raises(NotWritten, match="cannot write -: name a file"):
         write_whole(Path("-"), b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_can_be_written_is_told_before_and_left_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "old.bin"
+    old.write_bytes(b"old")
+    for path in (old, tmp_path / "new.bin"):
+        check_writable(path)
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("old.bin", b"old")]
+    for path in (tmp_path, tmp_path / "none" / "new.bin", old / "new.bin", Path("-")):
+        for write in (check_writable, lambda path: write_whole(path, b"new")):
+            with pytest.raises(NotWritten, match=f"cannot write {re.escape(str(path))}: "):
+                write(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+@pytest.mark.timeout(60)  # opened, it would wait for a reader
+def test_a_pipe_is_known_to_be_writable_without_being_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    check_writable(tmp_path / "pipe")

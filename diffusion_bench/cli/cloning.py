@@ -188,7 +188,7 @@ def _check_out(
     from diffusion_bench.audio.files import WRITABLE
 
     path = out or DEFAULT_OUT
-    refuse_unwritable(called, path, WRITABLE)
+    refuse_unwritable(called, path, WRITABLE, ending_says_format=True)
     refuse_over(candidate_files(path, count), {"the reference": reference})
     return path
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from diffusion_bench.records import complaints_of
+from diffusion_bench.whole_file import check_writable, is_stream
 
 # The options of fields that they are not called after.
 OPTIONS = {
@@ -64,14 +65,22 @@ def refuse_over(
                 raise ValueError(f"{option} {file} is {what} itself; write to another file")
 
 
-def refuse_unwritable(option: str, file: Path, endings: Collection[str]) -> None:
-    """Raise ValueError, before any work, for a file to write of another kind or in no folder."""
-    if file.suffix.lower() not in endings:
+def refuse_unwritable(
+    option: str, file: Path, endings: Collection[str], *, ending_says_format: bool = False
+) -> None:
+    """Raise ValueError, before any work, for a file to write of another kind or in no folder.
+
+    Also for one that cannot be written. A pipe or a device may be called anything, unless it is
+    the ending that says what is written.
+    """
+    free = is_stream(file) and not ending_says_format
+    if not free and file.suffix.lower() not in endings:
         told = ", ".join(endings)
         told = f"one of {told}" if len(endings) > 1 else told
         raise ValueError(f"{option} {file} does not end in {told}")
     if not file.parent.is_dir():
         raise ValueError(f"{option} {file}: there is no folder {file.parent}")
+    check_writable(file)
 
 
 def _is_one_file(file: Path, other: Path) -> bool:

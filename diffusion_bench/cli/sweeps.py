@@ -51,6 +51,11 @@ COLUMNS = {
     "message": "message",
 }
 
+ENDINGS = {
+    "--csv": (".csv",),
+    "--markdown": (".md", ".markdown"),
+    "--html": (".html", ".htm"),
+}
 OFTEN_EQUAL = ("model", "status")
 
 
@@ -91,12 +96,15 @@ def sweep(
     from diffusion_bench.bench.limit import run_limit
     from diffusion_bench.bench.runner import run_sweep
     from diffusion_bench.bench.sweep import read_sweep
+    from diffusion_bench.cli.refusals import refuse_unwritable
     from diffusion_bench.reports.read import read_report
 
     plan = _with_options(read_sweep(file), exhaustive, sustain, emulate_vram)
     if plan.devices is not None and device is not None:
         raise ValueError("this sweep names its devices in the table [devices]; leave out --device")
     path = out or Path(f"{file.stem}.jsonl")
+    if not (resume and path.exists()):
+        refuse_unwritable("--out", path, (".jsonl",))
     if resume and not path.exists():  # a run may be killed before its first line
         typer.echo(f"note: there is no report {path} yet; starting it", err=True)
     if find_limit is None:
@@ -200,14 +208,20 @@ def compare(
 
 
 def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> None:
-    """Raise ValueError if an output, by its option, is a report that is read or another output."""
-    from diffusion_bench.cli.refusals import refuse_over
+    """Raise ValueError if an output, by its option, is a report that is read or another output.
+
+    Also for one that cannot be written.
+    """
+    from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
 
     taken = {f"the report {path}": path for path in reports}
     for option, path in outputs.items():
         if path is not None:
             refuse_over([path], taken, option=option)
             taken[f"the file of {option}"] = path
+    for option, path in outputs.items():
+        if path is not None:
+            refuse_unwritable(option, path, ENDINGS[option])
 
 
 def _write_files(
@@ -281,7 +295,9 @@ def describe(event: Progress) -> str:
     if event.kind == "done":
         return "done"
     if event.kind == "round_done":
-        return f"round {event.rounds_done} of {event.rounds} done"
+        # A stop rule may ask for more than are planned.
+        planned = f" of {event.rounds}" if event.rounds_done <= event.rounds else ""
+        return f"round {event.rounds_done}{planned} done"
     if event.request is None:
         return "starting"
     repeat = f", repeat {event.repeat} done" if event.repeat else ""

@@ -15,7 +15,7 @@ from diffusion_bench.cli.prediction import (
     what_is_drawn,
     what_is_said,
 )
-from diffusion_bench.cli.refusals import told_by_option
+from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable, told_by_option
 from diffusion_bench.cli.typed import typed
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffusion_bench.tiers.cards import Card
 
 PATIENCE_S = 1.0
+HTML = (".html", ".htm")
 OPTIONS = {"seconds": "--length"}  # those of predict that are not called after their field
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
 OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
@@ -91,9 +92,11 @@ def predict(
     if card is None:
         raise ValueError('name a card, as in --card "RTX 4070 Ti", or a table with --rows')
     from diffusion_bench.cli.drawing import parse_size
-    from diffusion_bench.cli.tier_reports import read_reports
+    from diffusion_bench.cli.tier_reports import HERE, read_reports
     from diffusion_bench.tiers.workload import sampler_named, workload_of
 
+    if card.strip().casefold() == HERE:
+        raise ValueError('--card here is for `tiers`; say the name of a card, as in "RTX 4070 Ti"')
     asked = {"batch": batch, "precision": precision, "steps": steps}
     with told_by_option(OPTIONS):
         spoken = speech_asked(context, model, length=length, **asked)
@@ -155,6 +158,8 @@ def tiers(
     from diffusion_bench.cli.tier_reports import read_reports, room_of
     from diffusion_bench.tiers.path import read_path, shipped_path
 
+    if html is not None:
+        refuse_unwritable("--html", html, HTML)
     if card is not None and html is None:
         _refuse_typed(context, OF_A_PATH, "--card shows one card and no path")
     known, prices = _known_cards(cards), prices_of(cloud_price, tariff)
@@ -229,6 +234,8 @@ def _predict_rows(
 
     if out is None:
         raise ValueError("say with --out where the predictions go")
+    refuse_over([out], {"the table of --rows": rows})
+    refuse_unwritable("--out", out, (".csv",))
     text = read_text(rows, "CSV file in UTF-8")
     knowledge = read_reports(reports, cards, patience_s=patience or None).findings.knowledge
     try:

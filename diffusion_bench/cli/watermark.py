@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.refusals import refuse_unwritable
+
 if TYPE_CHECKING:
     from diffusion_bench.audio.watermark import Detection
 
@@ -71,6 +73,7 @@ def embed(
 
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file to mark itself; write to another one")
+    refuse_unwritable("OUT", out, WRITABLE, ending_says_format=True)
     sound = read_sound(source, max_s=LONGEST_S)
     recipe = read_recipe(source) if source.suffix.lower() in WRITABLE else None
     marked = put(sound.samples, sound.sample_rate, key=DEFAULT_KEY if key is None else key)
