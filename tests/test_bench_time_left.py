@@ -57,6 +57,12 @@ def test_a_round_is_done_when_every_cell_that_is_left_has_been_visited_in_it() -
     assert _Run(bench._replace(before=before))._rounds_done() == 1
 
 
+def test_rounds_that_no_cell_has_a_call_for_are_not_announced() -> None:
+    run = _Run(open_bench(Card(), *CELLS, rounds=99, repeats=2))
+    ready = next(run.events())
+    assert (ready.rounds, ready.bar) == (2, (0, 2 * len(CELLS)))
+
+
 @pytest.mark.parametrize(
     ("device", "a_rest_s"), [("cuda:0", IDLE_S + FORGOTTEN_S), ("cpu", IDLE_S)], ids=["card", "CPU"]
 )

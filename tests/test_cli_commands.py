@@ -79,6 +79,23 @@ def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str
     assert examples[command] in shown
 
 
+def test_the_help_of_every_command_has_an_example() -> None:
+    without = []
+    left = [("diffusion-bench", typer.main.get_command(app))]
+    while left:
+        name, command = left.pop()
+        inner = getattr(command, "commands", {})
+        left += [(f"{name} {each}", one) for each, one in inner.items()]
+        if not inner and f"\n    {name}" not in f"{command.callback.__doc__}":
+            without.append(name)
+    assert without == []
+
+
+def test_no_help_of_a_look_speaks_of_an_option_that_it_has_not() -> None:
+    asked = typer.main.get_command(app).commands["show"].commands["speech"].params
+    assert [one.name for one in asked if f"{getattr(one, 'help', '')}".startswith("Instead")] == []
+
+
 def test_the_program_lists_its_commands_and_tells_its_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

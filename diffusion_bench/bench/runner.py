@@ -76,6 +76,8 @@ class _Run:
         self._left = [
             cell for cell in self._plan.cells if bench.header.cell_id(cell) not in self._finished
         ]
+        # A round in which no cell has a call left is never run.
+        self._rounds = visits_of(self._plan.repeats, self._plan.rounds)
         self._visits_done = self._count_visits()
         self._remaining_s: float | None = None
         self._estimate_remaining()
@@ -127,7 +129,7 @@ class _Run:
             num_done=len(self._plan.cells) - len(self._left),
             request=request,
             repeat=repeat,
-            rounds=self._plan.rounds,
+            rounds=self._rounds,
             rounds_done=rounds_done,
             visits_done=self._visits_done,
             cell=cell,
@@ -139,7 +141,7 @@ class _Run:
         return min(self._visits_left())
 
     def _count_visits(self) -> int:
-        rounds = self._plan.rounds
+        rounds = self._rounds
         done = len(self._plan.cells) - len(self._left)
         return done * rounds + sum(min(visits, rounds) for visits in self._visits_left())
 

@@ -30,6 +30,11 @@ Film = Annotated[
 Csv = Annotated[Path | None, typer.Option(help="Also the numbers of its chart, as CSV.")]
 Sounds = Annotated[Path | None, typer.Option(help="Also a folder of what can be heard, as WAV.")]
 
+Voice = Annotated[
+    str | None,
+    typer.Option(help=f"A bundled or saved voice, see `voices`; {BUNDLED_VOICE} if not given."),
+]
+
 show = typer.Typer(
     name="show",
     help="""Show what happens inside a picture or a sentence, as a sheet of pictures.
@@ -44,7 +49,7 @@ show = typer.Typer(
 )
 
 
-def _add(what: str, words: str) -> None:
+def _add(what: str, words: str, *, example: str) -> None:
     """Add the command of a look at a picture."""
 
     def look(
@@ -71,14 +76,31 @@ def _add(what: str, words: str) -> None:
         files = _Files(out or Path(f"{what}.png"), film, csv)
         _show_picture(what, prompt, settings, device, files)
 
-    look.__doc__ = words
+    look.__doc__ = f"""{words}
+
+    diffusion-bench show {what}
+
+    diffusion-bench show {what} "{example}" --out {what}.png
+    """
     show.command(what)(look)
 
 
-_add("noising", "Show a picture under more and more noise.")
-_add("denoising", "Show DDIM and DDPM step by step from one noise.")
-_add("unet", "Show what the blocks of the network hand on, and the picture with weaker skips.")
-_add("guidance", "Show the answers with the prompt and without, and several scales.")
+_add("noising", "Show a picture under more and more noise.", example="a red apple")
+_add(
+    "denoising",
+    "Show DDIM and DDPM step by step from one noise.",
+    example="an astronaut riding a horse on mars",
+)
+_add(
+    "unet",
+    "Show what the blocks of the network hand on, and the picture with weaker skips.",
+    example="a cat on a blue background",
+)
+_add(
+    "guidance",
+    "Show the answers with the prompt and without, and several scales.",
+    example="a robot above a cake",
+)
 
 
 @show.command()
@@ -86,7 +108,7 @@ def speech(
     text: Annotated[
         str, typer.Argument(help="One sentence to say.")
     ] = "Diffusion begins with noise, and step by step a voice comes out of it.",
-    voice: voice_options.VoiceName = None,
+    voice: Voice = None,
     steps: voice_options.Steps = None,
     seed: voice_options.Seed = None,
     device: voice_options.Device = None,
@@ -95,7 +117,12 @@ def speech(
     csv: Csv = None,
     sounds: Sounds = None,
 ) -> None:
-    """Show how a sentence comes to be: the plan, what DDIM and DDPM add to it, and the sound."""
+    """Show how a sentence comes to be: the plan, what DDIM and DDPM add to it, and the sound.
+
+    diffusion-bench show speech
+
+    diffusion-bench show speech "It begins with noise." --sounds heard --film noise.gif
+    """
     files = _Files(out or Path("speech.png"), film, csv)
     from diffusion_bench.backends.engine import Engine
     from diffusion_bench.backends.inside.viewer import go_on
