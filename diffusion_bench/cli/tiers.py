@@ -229,8 +229,8 @@ def _predict_rows(
 ) -> None:
     from diffusion_bench.cli.tier_reports import read_reports
     from diffusion_bench.tiers.rows import predict_rows
-    from diffusion_bench.whole_file import write_whole
     from diffusion_bench.tiers.tables import read_text
+    from diffusion_bench.whole_file import write_whole
 
     if out is None:
         raise ValueError("say with --out where the predictions go")
