@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -37,12 +38,29 @@ def run(*arguments: str) -> int:
     return ended.value.code
 
 
+def reading_of(line: str) -> Reading:
+    """Return the reading of a JSON line, which has its time of day too."""
+    told = json.loads(line)
+    assert told.pop("at_utc").endswith("Z")
+    return Reading.model_validate_json(json.dumps(told), strict=True)
+
+
+def test_a_json_line_says_when_it_was_read(capsys: pytest.CaptureFixture[str]) -> None:
+    before = datetime.now(UTC)
+    assert run("hardware", "--json", "--count", "2", "--interval", "0.3") == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    times = [datetime.fromisoformat(told["at_utc"]) for told in (first, second)]
+    assert before < times[0] < times[1] < datetime.now(UTC)
+    between_s = (times[1] - times[0]).total_seconds()
+    assert between_s == pytest.approx(second["at_s"] - first["at_s"], abs=0.1)
+
+
 def test_a_json_line_is_a_reading(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("hardware", "--json", "--interval", "0.2") == 0
     output, errors = capsys.readouterr()
     assert errors == ""
     assert output.count("\n") == 1
-    reading = Reading.model_validate_json(output, strict=True)
+    reading = reading_of(output)
     assert reading.gpus or reading.no_gpu
     # One look alone could not tell it.
     assert reading.host.cpu_percent is not None
@@ -51,7 +69,7 @@ def test_a_json_line_is_a_reading(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_each_core_is_told_after_the_usual_second(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("hardware", "--json") == 0
-    reading = Reading.model_validate_json(capsys.readouterr().out, strict=True)
+    reading = reading_of(capsys.readouterr().out)
     assert len(reading.host.core_percents) == psutil.cpu_count()
 
 
@@ -60,7 +78,7 @@ def test_a_count_ends_the_stream_and_each_line_is_a_reading(
 ) -> None:
     assert run("hardware", "--json", "--count", "3", "--interval", "0.02") == 0
     lines = capsys.readouterr().out.splitlines()
-    times = [Reading.model_validate_json(line, strict=True).at_s for line in lines]
+    times = [reading_of(line).at_s for line in lines]
     assert len(times) == 3
     assert times == sorted(times)
 
@@ -82,7 +100,7 @@ def start(*options: str, environment: dict[str, str] | None = None, **pipes: Any
 
 def test_a_stream_is_flushed_by_line_and_ends_quietly_when_its_reader_leaves() -> None:
     with start("--watch", "--json", stdout=PIPE, stderr=PIPE) as process:
-        Reading.model_validate_json(process.stdout.readline(), strict=True)  # while it goes on
+        reading_of(process.stdout.readline())  # while it goes on
         assert process.poll() is None
         process.stdout.close()
         assert process.wait(LIMIT_S) == 0
@@ -92,7 +110,7 @@ def test_a_stream_is_flushed_by_line_and_ends_quietly_when_its_reader_leaves() -
 def test_metrics_are_served_beside_a_stream_of_json() -> None:
     with start("--json", "--prometheus", "0", stdout=PIPE, stderr=PIPE) as process:
         for _ in range(2):
-            Reading.model_validate_json(process.stdout.readline(), strict=True)
+            reading_of(process.stdout.readline())
         assert process.stderr.readline().startswith("Metrics are at http://127.0.0.1:")
         process.stdout.close()
         assert process.wait(LIMIT_S) == 0

@@ -29,7 +29,9 @@ def hardware(
     json: Annotated[
         bool,
         typer.Option(
-            "--json", help="A JSON line a reading; one, or with --watch or --prometheus a stream."
+            "--json",
+            help="A JSON line a reading; one, or with --watch or --prometheus a stream. at_utc is "
+            "when; at_s are seconds of a clock that nobody sets, to take differences of.",
         ),
     ] = False,
     interval: Annotated[

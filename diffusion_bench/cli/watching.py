@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import sys
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,10 +47,20 @@ def paced(
 
 
 def print_json(readings: Iterator[Reading]) -> None:
-    """Print a JSON line a reading, each at once; end quietly when nobody reads them any more."""
+    """Print a JSON line a reading, each at once; end quietly when nobody reads them any more.
+
+    A reading's own `at_s` is of a clock that is never set, so `at_utc` stands beside it.
+    """
     with until_the_pipe_closes():
         for reading in readings:
-            print(reading.model_dump_json(), flush=True)
+            line = {"at_utc": _utc(reading.at_s), **reading.model_dump(mode="json")}
+            print(json.dumps(line, ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def _utc(at_s: float) -> str:
+    """Return the time of day of a moment of `time.perf_counter`, to the millisecond."""
+    at = datetime.now(UTC) - timedelta(seconds=time.perf_counter() - at_s)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def show_live(readings: Iterator[Reading], console: Console) -> None:
