@@ -154,7 +154,10 @@ def short_name(model: str) -> str:
     for name, row in counts().items():
         if model == name or model.lower() in (alias.lower() for alias in row.aliases):
             return name
-    raise ValueError(f"no counts of model {model!r}; known: {', '.join(known_models())}")
+    from diffusion_bench.tiers.voice_cost import voice_counts  # which is built on this file
+
+    known = f"{', '.join(known_models())}; of speech: {', '.join(voice_counts())}"
+    raise ValueError(f"no counts of model {model!r}; known: {known}")
 
 
 def cost_of(
