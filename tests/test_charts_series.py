@@ -106,7 +106,7 @@ def test_each_verdict_of_the_roofline_has_a_colour_of_its_own() -> None:
     verdicts = [HeldBack(verdict=verdict, evidence="") for verdict in get_args(Verdict)]
     figure = roofline.roofline_figure([point._replace(verdict=verdict) for verdict in verdicts])
     drawn = [each for each in figure.data if each.showlegend is False and each.mode == "markers"]
-    assert len({each.marker.color for each in drawn}) == len(verdicts) == 8
+    assert len({each.marker.color for each in drawn}) == len(verdicts)
 
 
 @pytest.mark.parametrize("chart", WITH_MARKERS.values(), ids=WITH_MARKERS)

@@ -5,13 +5,19 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
+from diffusion_bench.charts.document import document
+from diffusion_bench.charts.plot_height import KEEPS_HEIGHT
 from diffusion_bench.charts.style import (
+    AROUND_PX,
     LEGEND_ROW,
     MANY_COLOURS,
     empty_figure,
+    explain_lines,
     legend_px,
+    style_figure,
     wrapped,
 )
 
@@ -77,6 +83,19 @@ def test_a_long_name_in_a_legend_is_broken_between_words_and_has_room() -> None:
     assert legend_px([]) == legend_px([""]) == 0
     assert legend_px(["ddim", "ddpm", "a.jsonl", ""]) == 2 * LEGEND_ROW  # in two columns
     assert legend_px([name, "ddim"]) == 3 * LEGEND_ROW  # in one: of 2 lines and of 1
+
+
+def test_a_legend_is_never_cut_off_and_leaves_the_plot_its_height() -> None:
+    """By itself plotly shows half a figure's height of it and scrolls the rest."""
+    names = [f"batch {batch}, measured on the machine under the desk" for batch in range(12)]
+    figure = style_figure(go.Figure(), "steps", "seconds")
+    explain_lines(figure, {}, dict.fromkeys(names, MANY_COLOURS[0]), {}, [])
+    layout = figure.layout
+    assert layout.legend.maxheight > legend_px(names) > layout.height / 2
+    assert layout.meta["plot_px"] == layout.height - legend_px(names) - AROUND_PX
+    # The page's script makes the figure lower where the legend needs less than on a phone.
+    assert "plot_px" in KEEPS_HEIGHT
+    assert document("Charts", []).count(KEEPS_HEIGHT) == 1
 
 
 def test_a_long_message_is_broken_between_words_and_the_figure_has_room_for_it() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.plot_height import KEEPS_HEIGHT
 from diffusion_bench.charts.text_colour import FOLLOWS_PAGE
 from diffusion_bench.tiers.figures import table_words
 
@@ -46,6 +47,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>
+{script}
 </head>
 <body>
 <h1>{title}</h1>
@@ -69,7 +71,7 @@ class Section(NamedTuple):
 
 def document(title: str, parts: Sequence[str]) -> str:
     """Return a page of these parts, which are HTML already."""
-    return PAGE.format(title=escape(title), style=STYLE, body="\n".join(parts))
+    return PAGE.format(title=escape(title), style=STYLE, script=KEEPS_HEIGHT, body="\n".join(parts))
 
 
 def section_html(section: Section, *, with_plotly: bool) -> str:

@@ -18,7 +18,6 @@ CLEAR = "rgba(0,0,0,0)"
 # Okabe and Ito's colours without black and with yellow left out: all keep a contrast of 2.2 or
 # more against white and against #1e293b, the dark block that charts lie on.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Ten more for charts of many settings, found by computing: with those before them, all keep 2.2 on
 # both pages, and those nearest to each other are 0.11 apart in OKLab, 0.055 to eyes that miss red
 # or green. None is near the grey of `TEXT`, which means another thing.
@@ -27,6 +26,7 @@ MANY_COLOURS = (
     *("#8400FC", "#B40C78", "#9078FC", "#84543C", "#E400CC"),
     *("#90B490", "#FC3C6C", "#C0180C", "#908448", "#6C5490"),
 )
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 PATTERNS = ("", "/", "x", ".", "-")
 # By what a figure is: measured whole is solid; the rest never looks like it.
 MARKS = {
@@ -44,7 +44,10 @@ SYMBOLS = (
 
 TITLE_LETTERS = 33  # of a line of an axis title: of 8 pixels each, and a panel of 272 pixels
 MESSAGE_LETTERS = 44  # of a line of a message instead of a figure, on a phone
+PLOT_PX = 272  # height of what is drawn in, above the axis's words and the legend
+AROUND_PX = 88  # of the margins above and below it, without the legend
 LEGEND_ROW = 20  # pixels
+LEGEND_MOST_PX = 10_000  # by itself plotly shows half a figure of it and scrolls the rest
 LEGEND_LETTERS = 34  # of a line of a legend on a phone, which plotly does not wrap
 LEGEND_MARK = 8  # letters' width of a legend's mark and the gap behind it
 FIRST_BAR = "0"  # the place in a group of bars where the legend's own, empty bars may stand
@@ -80,6 +83,7 @@ def style_figure(figure: go.Figure, x_title: str, y_title: str, height: int = 42
         height=height,
         showlegend=True,
         legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0},
+        legend_maxheight=LEGEND_MOST_PX,
         colorway=list(COLOURS),
         hoverlabel={"namelength": -1},
     )
@@ -170,8 +174,13 @@ def bar_look(basis: str) -> dict[str, Any]:
 
 
 def _make_room(figure: go.Figure, names: list[str]) -> None:
-    room = legend_px(names)
-    figure.update_layout(height=360 + room, margin_b=64 + room)
+    """Give a figure the height that its legend needs on a phone.
+
+    plotly takes the margin below from the legend itself. On a wider page that is less, and the
+    plot gets the rest, unless `plot_height.KEEPS_HEIGHT` is there to make the figure lower.
+    """
+    height = PLOT_PX + AROUND_PX + legend_px(names)
+    figure.update_layout(height=height, meta={"plot_px": PLOT_PX, "whole_px": height})
 
 
 def legend_px(names: Iterable[str]) -> int:
