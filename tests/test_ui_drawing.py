@@ -266,7 +266,7 @@ def test_who_waits_is_told_how_many_are_before(tmp_path):
         second = drawing.draw(VALUES)
 
         said = next(view.status for view in second if view.status and "Waiting" in view.status)
-        assert said == "Waiting for the device: 1 job is before this one."
+        assert said == "Waiting for the device: 1 job is before this one, a picture."
 
         first.close()
         assert list(second)[-1].pictures
