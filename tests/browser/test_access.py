@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from urllib.request import urlopen
+
 import pytest
 from test_main_job import PATIENCE_MS, Visit, browser, pytestmark, sync_api
 from ui_server import served
@@ -107,6 +110,19 @@ def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(open_p
             sync_api.expect(named).to_be_visible(timeout=PATIENCE_MS)
     visit.open("Tiers")
     sync_api.expect(page.get_by_role("grid", name="What fits", exact=True)).to_be_visible()
+
+
+def test_no_box_or_table_of_the_page_is_without_a_name_or_out_of_reach(url):
+    with urlopen(f"{url}config") as answer:
+        parts = json.load(answer)["components"]
+    kinds = ("textbox", "dataframe")
+    named = [(part["type"], part["props"]) for part in parts if part["type"] in kinds]
+    named = [(kind, props) for kind, props in named if props.get("visible") != "hidden"]
+    assert [props["elem_id"] for _, props in named if not props.get("label")] == []
+
+    read = [p for kind, p in named if kind == "textbox" and p.get("interactive") is False]
+    assert len(read) >= 15
+    assert [p["elem_id"] for p in read if "readout" not in (p.get("elem_classes") or [])] == []
 
 
 def test_the_tab_key_passes_the_live_chart(open_page):
