@@ -16,6 +16,7 @@ from diffusion_bench.bench.sweep_faults import explain_sweep
 from diffusion_bench.records import (
     DevicesPlan,
     ImageRequest,
+    MemoryBytes,
     QualityPlan,
     Record,
     Request,
@@ -52,7 +53,7 @@ class Sweep(Record):
     stop: StopRule | None = None
     measured_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
     time_limit_s: Annotated[float, Field(gt=0, le=86_400)] = TIME_LIMIT_S
-    emulated_memory: Annotated[ByteSize, Field(ge=SMALLEST_VRAM, le=LARGEST_VRAM)] | None = None
+    emulated_memory: Annotated[MemoryBytes, Field(ge=SMALLEST_VRAM, le=LARGEST_VRAM)] | None = None
     sustain_s: Annotated[float, Field(gt=0, le=LONGEST_CELL_S)] | None = None
     prompt: str = "a cat on a blue background"
     negative_prompt: str = ""

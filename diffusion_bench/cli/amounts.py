@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from diffusion_bench.records import Memory
+from diffusion_bench.records import Memory, MemoryBytes
 
 SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-MEMORY = re.compile(r"\d*\.?\d+\s*[a-z]*", re.IGNORECASE)  # pydantic reads a beginning only
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", re.IGNORECASE)
 
 
@@ -21,13 +20,11 @@ def seconds(text: str) -> float:
 
 def memory_bytes(text: str) -> int:
     """Return the bytes in "12GiB" or "8000MB". Raise ValueError for anything else."""
-    from pydantic import ByteSize, TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     try:
-        if not MEMORY.fullmatch(text.strip()):
-            raise ValueError
-        return int(TypeAdapter(ByteSize).validate_python(text.strip()))
-    except ValueError:
+        return int(TypeAdapter(MemoryBytes).validate_python(text.strip()))
+    except ValidationError:
         raise ValueError(f"{text!r:.40} is no amount of memory; say it as 12GiB") from None
 
 

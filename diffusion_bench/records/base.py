@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 MAX_SEED = 2**63 - 1
+AMOUNT = re.compile(r"\s*\d*\.?\d+\s*[a-z]*\s*", re.IGNORECASE)
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+def _to_its_end(value: object) -> object:
+    """Raise ValueError for a text that goes on after an amount, of which pydantic reads that only.
+
+    "1,5GiB" would be a byte.
+    """
+    if isinstance(value, str) and not AMOUNT.fullmatch(value):
+        raise ValueError(f"{value!r:.40} is no amount of memory; say it as 12GiB")
+    return value
+
+
+MemoryBytes = Annotated[ByteSize, BeforeValidator(_to_its_end)]
 
 
 class Record(BaseModel):
