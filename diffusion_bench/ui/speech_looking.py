@@ -137,14 +137,7 @@ def look_at_speech(
         rows[CLEAN.format(name)] = [clean[index] for index in chosen]
     courses = denoising_numbers({name.upper(): film.progress for name, film in films.items()})
     return Found(
-        words="Text and voice alone give the plan: which sound when, how high, how loud. It is "
-        "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
-        "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
-        "both. In the rows of residuals red is more than the plan, blue less, and low sounds "
-        "are at the bottom. DDIM's residual follows from its first noise, DDPM's from fresh noise "
-        "at every step but the last too. "
-        + prediction_words(str(model.pipeline.scheduler.config.prediction_type))
-        + temperature_words(request.temperature),
+        words=words_of(request, str(model.pipeline.scheduler.config.prediction_type)),
         rows=rows,
         chart=Chart(
             denoising_figure(courses, "residual", request.temperature),
@@ -152,6 +145,20 @@ def look_at_speech(
         ),
         frames=draw_frames(strips),
         sounds=dict(zip(SOUNDS, heard, strict=True)),
+    )
+
+
+def words_of(request: VoiceRequest, predicted: str) -> str:
+    """Return what is said of a look; `predicted` is diffusers' name of what the U-Net predicts."""
+    return (
+        "Text and voice alone give the plan: which sound when, how high, how loud. It is "
+        "smooth, as all that could be meant is averaged in it. The U-Net draws what is missing, "
+        "the residual: sharper harmonics of the voice, and breath. The vocoder makes sound of "
+        "both. In the rows of residuals red is more than the plan, blue less, and low sounds "
+        "are at the bottom. DDIM's residual follows from its first noise, DDPM's from fresh noise "
+        "at every step but the last too. "
+        + prediction_words(predicted)
+        + temperature_words(request.temperature)
     )
 
 
