@@ -1,11 +1,24 @@
-"""Waiting for processes, without sleeping longer than they take."""
+"""Processes to look at, and waiting for them without sleeping longer than they take."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
+
+
+@contextmanager
+def idle_child() -> Iterator[subprocess.Popen[bytes]]:
+    """Start a process that is up, and lives until its input ends."""
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
 
 
 def has_ended(pid: int) -> bool:

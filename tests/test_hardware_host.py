@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from processes import idle_child
 
 from diffusion_bench.hardware import slow_host
 from diffusion_bench.hardware.host import (
@@ -26,10 +27,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives until its input ends."""
-    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with idle_child() as process:
         yield process
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from processes import idle_child
 
 from diffusion_bench.hardware import host_counters
 from diffusion_bench.hardware.host_counters import HostCounters, Memory, read_rss_mib
@@ -32,10 +33,7 @@ cpu0 500 50 250 3500 200 15 10 25 300 35
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
     """A process that lives until its input ends."""
-    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with idle_child() as process:
         yield process
 
 

@@ -156,6 +156,9 @@ def _show_picture(
 ) -> None:
     from diffusion_bench.backends.engine import Engine
     from diffusion_bench.backends.inside.viewer import Viewer
+    from diffusion_bench.backends.library_messages import quiet_libraries
+
+    quiet_libraries()  # before what is imported next imports them
     from diffusion_bench.ui.looking import picture_title
     from diffusion_bench.ui.looks import LOOKS, check
 
