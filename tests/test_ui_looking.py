@@ -97,7 +97,7 @@ def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_
         common = told.keys() & factors.keys()
         assert {"0", "999"} <= common
         for timestep in common:
-            assert told[timestep] == pytest.approx(factors[timestep], rel=0.1)
+            assert told[timestep] == pytest.approx(factors[timestep], abs=0.0051)
         assert told["570"] == pytest.approx(0.62, abs=0.01)  # √ᾱ, of which ᾱ is 0.39
     assert "dimmed" in next(iter(last.rows))
     assert "Pixels are dimmed" in last.status

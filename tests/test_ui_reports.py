@@ -87,6 +87,11 @@ def test_damage_is_said_and_a_report_that_is_none_stops_no_other(reading, folder
     assert shown.charts[0].figure.data
 
 
+def test_with_nothing_chosen_no_chart_speaks_of_cells(reading):
+    words = {chart.figure.layout.annotations[0].text for chart in reading.show([], []).charts}
+    assert words == {"No report is open."}
+
+
 def test_with_nothing_chosen_the_page_says_what_to_do(reading):
     shown = reading.show(None, None)
 

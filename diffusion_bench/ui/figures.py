@@ -44,6 +44,8 @@ OFTEN_EQUAL = {"model", *OTHER_SETTINGS}  # columns that are shown where their v
 CELL_HEADERS = [head for name, head in CELL_COLUMNS.items() if name not in OFTEN_EQUAL]
 PEAKS = ("nvml_used_mib", "torch_reserved_mib", "rss_mib")  # the first that was measured
 
+NOTHING_OPEN = "No report is open."
+
 Table = dict[str, list[Any]]
 
 
@@ -56,12 +58,15 @@ class Chart(NamedTuple):
 
 def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
     """Return one chart of the reports, by a name of `TITLES`."""
+    from diffusion_bench.charts.style import empty_figure
+
     spoken = [isinstance(cell.request, VoiceRequest) for r in reports for cell in r.cells]
     if name == "throughput" and spoken and all(spoken):
         name = "real_time"
     find, draw, tabulate = _charts()[name]
     numbers = find(reports)
-    return Chart(draw(numbers), to_table(*tabulate(numbers)))
+    table = to_table(*tabulate(numbers))
+    return Chart(draw(numbers) if reports else empty_figure(NOTHING_OPEN), table)
 
 
 def draw_quality(reports: Sequence[Report]) -> Chart | None:

@@ -100,7 +100,7 @@ def look_at_noising(backend: ImageBackend, request: ImageRequest, viewer: Viewer
 
 def _factor(level: Any) -> str:
     """Return the timestep and the factor of the picture, as formula and table have it."""
-    return f"t {level.timestep}: {level.signal:.2g} x_0"
+    return f"t {level.timestep}: {level.signal:.2f} x_0"
 
 
 def look_at_denoising(backend: ImageBackend, request: ImageRequest, viewer: Viewer) -> Found:
