@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from processes import has_ended, wait_until
+from processes import has_ended, result_of, wait_until
 
 from diffusion_bench.bench import worker_process
 from diffusion_bench.bench.measure import Effort
@@ -73,7 +73,7 @@ from diffusion_bench.bench.worker import Command, Repeated
 from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest
 with WorkerProcess("cpu") as worker:
-    worker.wait_ready()
+    list(worker.come_up())
     request = ImageRequest(prompt="a cat", steps=1000)
     short = request.model_copy(update={"steps": 4})
     worker.tell(Command(request=short, effort=Effort(warmups=1, repeats=1)))
@@ -114,7 +114,7 @@ def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
 ) -> None:
     at_start(NOISE)
     with WorkerProcess("cpu") as worker:
-        ready = worker.wait_ready()
+        ready = result_of(worker.come_up())
         assert (ready.device, ready.gpu_uuid, ready.torch_threads) == ("cpu", None, 1)
         worker.tell(ask())
         loaded, warm, *repeats, measured = hear_until(worker, Measured, Failed)
@@ -140,7 +140,7 @@ def test_what_is_no_event_is_a_failure_and_not_a_silence(
     flag = tmp_path / "flag"
     at_start(GARBAGE_LATER.format(flag=str(flag)))
     with WorkerProcess("cpu") as worker:
-        assert isinstance(worker.wait_ready(), Ready)
+        assert isinstance(result_of(worker.come_up()), Ready)
         flag.touch()
         (failed,) = hear_until(worker, Failed)
         assert isinstance(failed, Failed)
@@ -161,7 +161,7 @@ def test_a_worker_that_cannot_start_says_why(at_start: Callable[[str], None]) ->
     ):
         at_start(program)
         with WorkerProcess("cpu") as worker, pytest.raises(WorkerFailed) as caught:
-            worker.wait_ready()
+            result_of(worker.come_up())
         assert words in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_a_device_that_is_not_here_is_told_by_the_worker() -> None:
         WorkerProcess("cuda:99") as worker,
         pytest.raises(WorkerFailed, match=r"device .cuda:99. cannot be used here; usable: .*cpu"),
     ):
-        worker.wait_ready()
+        result_of(worker.come_up())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -179,7 +179,7 @@ def test_signals_to_end_are_the_parents_business_and_a_kill_is_told() -> None:
     # Under a shell's `&` these tests would ignore it already, and the worker with them.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with WorkerProcess("cpu") as worker:
-        worker.wait_ready()
+        result_of(worker.come_up())
         signal.signal(signal.SIGINT, before)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             os.kill(worker.pid, number)
@@ -261,7 +261,7 @@ def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash
     at_start(ABORT_LATER)
     for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
         with WorkerProcess("cpu", cap_mib) as worker:
-            worker.wait_ready()
+            result_of(worker.come_up())
             worker.tell(ask())
             failed = hear_until(worker, Failed, Measured)[-1]
             assert isinstance(failed, Failed)
@@ -273,7 +273,7 @@ def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash
 def test_a_cap_that_leaves_no_room_to_load_is_out_of_memory() -> None:
     """It is met in an import, before a model is at work."""
     with WorkerProcess("cpu", 600.0) as worker:
-        worker.wait_ready()
+        result_of(worker.come_up())
         worker.tell(ask())
         failed = hear_until(worker, Failed, Measured)[-1]
         assert isinstance(failed, Failed)

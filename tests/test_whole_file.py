@@ -172,5 +172,7 @@ def test_what_can_be_written_is_told_before_and_left_as_it_is(tmp_path: Path) ->
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
 @pytest.mark.timeout(60)  # opened, it would wait for a reader
 def test_a_pipe_is_known_to_be_writable_without_being_opened(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    check_writable(tmp_path / "pipe")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_writable(pipe)
+    assert pipe.is_fifo()

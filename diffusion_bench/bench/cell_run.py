@@ -191,8 +191,7 @@ class CellRun:
         return joined(self._earlier, now) if self._earlier else now
 
     def _gpu_uuid(self) -> str | None:
-        ready = self._bench.workers.ready
-        return ready.gpu_uuid if ready else None
+        return self._bench.workers.ready.gpu_uuid
 
     def _total_mib(self) -> float | None:
         """Return the memory the cell may have: the emulated, the GPU's, or what the host has."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import Command, Event, Failed, Measured, Ready
+from diffusion_bench.bench.worker import Command, Event, Failed, Measured
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import DevicesPlan, ImageRequest, ModelDevice
@@ -28,21 +28,19 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    def start(self) -> Generator[None, None, tuple[Ready, ...]]:
-        """Start a worker on each device; yield until all are up, and return what they are.
+    def start(self) -> Iterator[None]:
+        """Start a worker on each device, yielding until all are up.
 
         Raises `WorkerFailed` in one line where a device is not there.
         """
-        found = []
         for workers in self.each:
             try:
-                found.append((yield from workers.start()))
+                yield from workers.start()
             except WorkerFailed as error:
                 raise WorkerFailed(
                     f"this sweep measures on {self._plan.words} at once; {error}. "
                     'Name other devices in its table [devices], or ["cpu", "cpu"] to try it'
                 ) from None
-        return tuple(found)
 
     def drop(self) -> None:
         """End all workers."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import psutil
 
@@ -27,8 +27,6 @@ from diffusion_bench.reports.store import ReportWriter
 
 SAMPLE_INTERVAL_S = 0.05
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
-
-T = TypeVar("T")
 
 
 class Bench(NamedTuple):
@@ -65,11 +63,15 @@ def open_bench(
     check_models(sweep)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
-    ready = yield from told(workers.start())
+    for _ in workers.start():
+        yield STARTING
+    ready = workers.ready
     yield from hold(stack, ready.device, wait_s)
     stack.callback(workers.drop)  # before the lock goes: who waits for it finds memory free
     if host_share is not None and ready.device == "cpu" and sweep.emulated_memory is None:
-        ready = yield from told(workers.cap(host_share * psutil.virtual_memory().available / 2**20))
+        for _ in workers.cap(host_share * psutil.virtual_memory().available / 2**20):
+            yield STARTING
+        ready = workers.ready
     header = make_header(sweep, ready, sensor, cells=cells)
     yield STARTING  # who gives up by now has no report
     writer, before = open_report(stack, path, header, resume=resume)
@@ -86,17 +88,8 @@ def check_models(sweep: Sweep) -> None:
     for spoken, name in dict.fromkeys(
         (isinstance(cell, VoiceRequest), cell.model) for cell in sweep.requests()
     ):
-        find_voice_model(name) if spoken else find_model(name)
-
-
-def told(coming: Generator[None, None, T]) -> Generator[Progress, None, T]:
-    """Tell that workers are starting for as long as they are, and return what comes of it."""
-    while True:
-        try:
-            next(coming)
-        except StopIteration as end:
-            return cast("T", end.value)
-        yield STARTING
+        find = find_voice_model if spoken else find_model
+        find(name)
 
 
 def make_sampler(

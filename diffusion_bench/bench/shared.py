@@ -15,7 +15,6 @@ from diffusion_bench.bench.setup import (
     hold,
     make_sampler,
     open_report,
-    told,
 )
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
@@ -95,7 +94,9 @@ def _open(
     check_models(sweep)
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
-    ready = yield from told(crew.start())
+    for _ in crew.start():
+        yield STARTING
+    ready = tuple(workers.ready for workers in crew.each)
     # In `hold_device`'s order, so that two sweeps never wait for each other's cards.
     for device in sorted(set(sweep.devices.names)):
         yield from hold(stack, device, wait_s)

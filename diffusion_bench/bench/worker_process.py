@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Generator
 from pathlib import Path
-from typing import cast
 
 from pydantic import ValidationError
 
@@ -75,7 +74,10 @@ class WorkerProcess:
         return self._process.pid
 
     def come_up(self) -> Generator[None, None, Ready]:
-        """Yield until the worker is up; raise `WorkerFailed` with its last words if it is not."""
+        """Yield until the worker is up, and return what it is.
+
+        Raises `WorkerFailed` with its last words if it does not come up.
+        """
         give_up_at_s = time.monotonic() + START_LIMIT_S
         while time.monotonic() < give_up_at_s:
             event = self.hear(HEARTBEAT_S)
@@ -85,15 +87,6 @@ class WorkerProcess:
                 raise WorkerFailed(event.message)
             yield
         raise WorkerFailed(f"the worker was not up within {START_LIMIT_S:.0f} s")
-
-    def wait_ready(self) -> Ready:
-        """Wait until the worker is up, as `come_up` does, where nobody is to look up meanwhile."""
-        coming = self.come_up()
-        while True:
-            try:
-                next(coming)
-            except StopIteration as end:
-                return cast("Ready", end.value)
 
     def tell(self, command: Command) -> None:
         """Send a command; a worker that has died is found out by `hear`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker import Command, Event, Failed, Judged, Loaded, Measured, Ready
@@ -23,7 +23,7 @@ class Workers:
         self._memory_cap_mib = memory_cap_mib
         self._process: WorkerProcess | None = None
         self._shapes_seen: set[tuple[object, ...]] = set()
-        self.ready: Ready | None = None
+        self._ready: Ready | None = None
         self.attention: str | None = None
         self.last: Request | None = None
 
@@ -33,17 +33,22 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         self.drop()
 
-    def start(self) -> Generator[None, None, Ready]:
-        """End the worker there is and start another; yield until it is up, and return what it is.
+    @property
+    def ready(self) -> Ready:
+        """Return what the worker told that was up last; there must have been one."""
+        assert self._ready is not None
+        return self._ready
+
+    def start(self) -> Iterator[None]:
+        """End the worker there is and start another, yielding until it is up.
 
         Who gives up meanwhile drops it.
         """
         self.drop()
         self._process = WorkerProcess(self._device, self._memory_cap_mib)
-        self.ready = yield from self._process.come_up()
-        return self.ready
+        self._ready = yield from self._process.come_up()
 
-    def cap(self, memory_cap_mib: float) -> Generator[None, None, Ready]:
+    def cap(self, memory_cap_mib: float) -> Iterator[None]:
         """Start anew, as `start` does, with a cap of memory, which every later worker has too."""
         self._memory_cap_mib = memory_cap_mib
         return self.start()

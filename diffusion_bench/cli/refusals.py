@@ -22,6 +22,7 @@ OPTIONS = {
     "width": "--size",
     "height": "--size",
 }
+HTML = (".html", ".htm")
 COLUMNS = ("prompt", "text", "seed")  # the row of a --batch may have said it
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -54,7 +56,7 @@ COLUMNS = {
 ENDINGS = {
     "--csv": (".csv",),
     "--markdown": (".md", ".markdown"),
-    "--html": (".html", ".htm"),
+    "--html": HTML,
 }
 OFTEN_EQUAL = ("model", "status")
 
@@ -96,7 +98,6 @@ def sweep(
     from diffusion_bench.bench.limit import run_limit
     from diffusion_bench.bench.runner import run_sweep
     from diffusion_bench.bench.sweep import read_sweep
-    from diffusion_bench.cli.refusals import refuse_unwritable
     from diffusion_bench.reports.read import read_report
 
     plan = _with_options(read_sweep(file), exhaustive, sustain, emulate_vram)
@@ -212,8 +213,6 @@ def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> N
 
     Also for one that cannot be written.
     """
-    from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-
     taken = {f"the report {path}": path for path in reports}
     for option, path in outputs.items():
         if path is not None:

@@ -15,7 +15,7 @@ from diffusion_bench.cli.prediction import (
     what_is_drawn,
     what_is_said,
 )
-from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable, told_by_option
+from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable, told_by_option
 from diffusion_bench.cli.typed import typed
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from diffusion_bench.tiers.cards import Card
 
 PATIENCE_S = 1.0
-HTML = (".html", ".htm")
 OPTIONS = {"seconds": "--length"}  # those of predict that are not called after their field
 # What `--rows` takes from the table, or does not print, by the names of the function's arguments.
 OF_ONE = ("card", "model", "size", "length", "batch", "precision", "steps", "sampler", "json")
@@ -39,6 +38,10 @@ CARDS_HELP = "Your own cards, a TOML file with a table [\\[card]] each: see docs
 ROWS_HELP = (
     "Predict each row of a CSV file with columns card, model, precision, steps, width, height, "
     "batch, and as you like sampler, app_backend, variant: see docs/methodology.md."
+)
+SAMPLER_HELP = (
+    "ddim, ddpm, ddpm-large, dpm++, euler, unipc, lcm or native; or heun, dpm2, dpm2-a, "
+    "dpm++-2s-a or dpm++-sde, which call the model twice a step."
 )
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
@@ -60,13 +63,7 @@ def predict(
     steps: Annotated[
         int, typer.Option(help="Denoising steps; of speech as is usual for the model.", min=1)
     ] = 20,
-    sampler: Annotated[
-        str,
-        typer.Option(
-            help="ddim, ddpm, ddpm-large, dpm++, euler, unipc, lcm or native; or heun, dpm2, "
-            "dpm2-a, dpm++-2s-a or dpm++-sde, which call the model twice a step."
-        ),
-    ] = "ddim",
+    sampler: Annotated[str, typer.Option(help=SAMPLER_HELP)] = "ddim",
     report: Annotated[list[Path] | None, typer.Option(help=f"{REPORTS_HELP} Repeatable.")] = None,
     cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
     rows: Annotated[Path | None, typer.Option(help=ROWS_HELP)] = None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.doctor_software import WHEELS, seen_by_torch
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import BUSY_GPU_PERCENT, SLOWING
-from diffusion_bench.records import Finding, GpuReading
+from diffusion_bench.records import Finding, GpuReading, by_reason
 
 FULL_SHARE = 0.2
 LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
@@ -52,19 +52,13 @@ def _check_silence(facts: Facts) -> Iterator[Finding]:
     silent: dict[str, list[str]] = {}
     for gpu in facts.gpu_readings:
         if gpu.missing and gpu.index not in facts.lost:
-            silent.setdefault(_by_reason(gpu.missing), []).append(_called(gpu))
+            reasons = by_reason(dict(sorted(gpu.missing.items())))
+            told = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+            silent.setdefault(told, []).append(_called(gpu))
     for detail, names in silent.items():
         title = f"{' and '.join(names)} {'does' if len(names) == 1 else 'do'} not tell everything"
         advice = "these figures will be empty in reports"
         yield Finding(level="note", title=title, detail=detail, advice=advice)
-
-
-def _by_reason(missing: Mapping[str, str]) -> str:
-    """Return each reason once, after the fields that it is of."""
-    fields: dict[str, list[str]] = {}
-    for field, why in sorted(missing.items()):
-        fields.setdefault(why, []).append(field)
-    return "; ".join(f"{', '.join(names)}: {why}" for why, names in fields.items())
 
 
 def _check_idle(name: str, gpu: GpuReading, *, shares_memory: bool) -> Iterator[Finding]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
@@ -24,6 +24,8 @@ PROC: Path | None = Path("/proc") if sys.platform.startswith("linux") else None
 HEAD_BYTES = 512  # of a file: what is asked for stands in its first three lines
 NOT_ASKED = "no process was asked about"
 UNREADABLE = (OSError, ValueError, IndexError)
+
+T = TypeVar("T")
 
 
 class Memory(NamedTuple):
@@ -50,27 +52,20 @@ class HostCounters:
 
     def __init__(self, proc: Path | None = PROC) -> None:
         self._proc = proc
-        self._meminfo = self._hold("meminfo")
-        self._stat = self._hold("stat")
+        self._heads = {name: self._hold(name) for name in ("meminfo", "stat")}
         self._watched: tuple[psutil.Process | None, HeldFile | None] = None, None
 
     def memory(self) -> Memory:
         """Return the memory in use and all of it."""
-        if self._meminfo is not None:
-            try:
-                return _memory(self._meminfo.words(8))
-            except UNREADABLE:
-                self._meminfo = None
+        if told := self._head("meminfo", 8, _memory):
+            return told
         memory = psutil.virtual_memory()
         return Memory((memory.total - memory.available) / MIB, memory.total / MIB)
 
     def cpu_seconds(self) -> CpuSeconds:
         """Return the busy and all seconds of all cores together."""
-        if self._stat is not None:
-            try:
-                return _cpu_seconds(self._stat.words(9))
-            except UNREADABLE:
-                self._stat = None
+        if told := self._head("stat", 9, _cpu_seconds):
+            return told
         return cpu_seconds(psutil.cpu_times())
 
     def rss_mib(self, process: psutil.Process | None) -> tuple[float | None, str | None]:
@@ -89,6 +84,15 @@ class HostCounters:
             self._watched = process, None
             return read_rss_mib(process)
         return _resident(process, pages * os.sysconf("SC_PAGESIZE"))
+
+    def _head(self, name: str, count: int, read: Callable[[list[bytes]], T]) -> T | None:
+        """Return what a file's first words say; `None` from the first time on that they do not."""
+        held = self._heads[name]
+        try:
+            return None if held is None else read(held.words(count))
+        except UNREADABLE:
+            self._heads[name] = None
+            return None
 
     def _hold(self, name: str) -> HeldFile | None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -67,6 +67,14 @@ def _defaults(kind: type[Record]) -> dict[str, Any]:
         name: None if field.is_required() else field.get_default(call_default_factory=True)
         for name, field in kind.model_fields.items()
     }
+
+
+def by_reason(missing: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return each reason once, with the fields that it is of; both in the given order."""
+    fields: dict[str, list[str]] = {}
+    for field, why in missing.items():
+        fields.setdefault(why, []).append(field)
+    return fields
 
 
 class Cancelled(Exception):

@@ -10,7 +10,14 @@ import io
 import itertools
 from collections.abc import Callable, Sequence
 
-from diffusion_bench.records import ImageRequest, Memory, Stages, VoiceRequest, VoiceStages
+from diffusion_bench.records import (
+    ImageRequest,
+    Memory,
+    Stages,
+    VoiceRequest,
+    VoiceStages,
+    by_reason,
+)
 from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
@@ -263,10 +270,9 @@ def _not_measured(cell: Cell) -> str:
         missing["net_energy_j"] = missing.pop("energy")
     if one_speed:
         missing |= dict.fromkeys(("burst_s", "sustained_s"), one_speed)
-    columns: dict[str, list[str]] = {}
-    for column, why in missing.items():
-        columns.setdefault(" ".join(why.replace("|", "/").split()), []).append(column)
-    return " | ".join(f"{', '.join(names)}: {why}" for why, names in columns.items())
+    reasons = {name: " ".join(why.replace("|", "/").split()) for name, why in missing.items()}
+    told = by_reason(reasons).items()
+    return " | ".join(f"{', '.join(names)}: {why}" for why, names in told)
 
 
 def _csv_value(value: Value) -> Value:
