@@ -162,8 +162,9 @@ def test_a_recording_goes_when_its_page_is_closed(page, home):
         assert "s of speech in" in said[1]
         assert Path(path).exists()
 
+    held = page.state_holder["me"].state_data
     wait_until(lambda: not list(home.rglob("mine*")), "the recording is gone", limit_s=20)
-    assert page.state_holder["me"].state_data[handler.outputs[0]._id] is None
+    wait_until(lambda: held[handler.outputs[0]._id] is None, "and what was heard in it", limit_s=20)
 
 
 def test_a_voice_that_is_saved_or_deleted_elsewhere_is_so_on_an_open_page(page):
