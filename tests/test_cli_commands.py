@@ -238,6 +238,33 @@ def test_a_complaint_that_nobody_reads_ends_so_too() -> None:
     assert nobody_reads("doctor", "nowhere.jsonl", stderr=True).returncode == 141
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+@pytest.mark.parametrize(
+    ("name", "encoding", "said"),
+    [
+        (b"gr\xfc\xdfe.csv", "utf-8", b"gr\xfc\xdfe.csv"),  # as any de_DE.UTF-8 has it: strict
+        ("\u732b.csv".encode(), "cp1252", b"\\u732b.csv"),
+        ("gr\xfc\xdfe.csv".encode(), "cp1252", b"gr\xfc\xdfe.csv"),
+    ],
+)
+def test_a_file_whose_name_the_output_cannot_hold_is_written_and_named(
+    name: bytes, encoding: str, said: bytes, tmp_path: Path
+) -> None:
+    cell = make_cell()
+    (tmp_path / "a.jsonl").write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    done = subprocess.run(
+        [sys.executable, "-m", "diffusion_bench", "compare", "a.jsonl", b"--csv", name],
+        cwd=tmp_path,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "PYTHONIOENCODING": f"{encoding}:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"wrote " + said in done.stdout.splitlines()
+    assert (tmp_path / os.fsdecode(name)).exists()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk here that is always full")
 def test_output_that_a_full_disk_does_not_take_is_told() -> None:
     buffered = {key: text for key, text in os.environ.items() if key != "PYTHONUNBUFFERED"}

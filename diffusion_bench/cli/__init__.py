@@ -13,10 +13,12 @@ web.py         app
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
 from errno import EPIPE
+from io import TextIOWrapper
 from typing import TextIO
 
 import typer
@@ -60,6 +62,7 @@ app.add_typer(watermark)
 MISTAKE = 2
 INTERRUPTED = 130
 UNREAD = 141  # 128 and the number of SIGPIPE
+ANY_NAME = "diffusion-bench-any-name"  # how outputs encode what their encoding lacks
 
 
 @app.callback(invoke_without_command=True)
@@ -79,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where who reads the output has gone (`| head`), as where SIGPIPE ends a program: what was not
     read is no verdict.
     """
+    _print_any_name()
     try:
         code = _run(arguments)
     except BrokenPipeError:
@@ -121,6 +125,22 @@ def _told(arguments: Sequence[str] | None) -> object:
 
 def _outputs() -> list[TextIO]:
     return [stream for stream in (sys.stdout, sys.stderr) if stream is not None]
+
+
+def _print_any_name() -> None:
+    """Let no character end a command that has done its work: names of files hold any byte."""
+    codecs.register_error(ANY_NAME, _byte_or_escape)
+    for stream in _outputs():
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=ANY_NAME)
+
+
+def _byte_or_escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode a byte that was no text as that byte, what the output cannot show by its number."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _end_quietly() -> None:
