@@ -13,6 +13,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from tiny_pipelines import TINY, save_flux
@@ -22,7 +23,7 @@ from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.input_pictures import InputPictures, read_inputs
 from diffusion_bench.backends.latents import denoiser_of, latent_shape, pixel_multiple
-from diffusion_bench.backends.pipeline_calls import task_class
+from diffusion_bench.backends.pipeline_calls import parameters_of, task_class
 from diffusion_bench.backends.samplers import allowed_samplers
 from diffusion_bench.records import (
     Cancelled,
@@ -246,6 +247,27 @@ def test_guidance_takes_a_second_pass_and_the_negative_prompt_counts(
     without = backend.generate(ask(guidance_scale=5, negative_prompt="a dog"))
     assert not np.array_equal(pixels(plain), pixels(guided))
     assert not np.array_equal(pixels(guided), pixels(without))
+
+
+@pytest.mark.parametrize("model", [name for name in TINY if name != "FLUX.1-schnell"])
+def test_without_a_negative_prompt_the_picture_is_the_one_that_diffusers_draws_without(
+    model: str, load: Load
+) -> None:
+    backend, request = load(model), ask(guidance_scale=5, batch=2)
+    stock = DiffusionPipeline.from_pretrained(backend.model, use_safetensors=True)
+    known = parameters_of(type(stock))
+    arguments = {
+        "prompt": [request.prompt] * request.batch,
+        "guidance_scale": request.guidance_scale,
+        "num_inference_steps": request.steps,
+        "latents": backend.initial_latents(request),
+        "generator": backend._noise_generators(request),
+        "width": SIDE,
+        "height": SIDE,
+        "use_resolution_binning": False,
+    }
+    drawn = stock(**{name: value for name, value in arguments.items() if name in known}).images
+    assert (pixels(backend.generate(request)) == [np.asarray(image) for image in drawn]).all()
 
 
 @EVERY

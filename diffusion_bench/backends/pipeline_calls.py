@@ -130,9 +130,12 @@ def call_arguments(
 def _guidance(pipeline: Any, request: ImageRequest, known: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"guidance_scale": request.guidance_scale}
     if request.guidance_scale > 1 and not _is_guided_inside(pipeline):
-        arguments["negative_prompt"] = [request.negative_prompt] * request.batch
         # Where `guidance_scale` is of distilled guidance only, this is the one of two passes.
         arguments["true_cfg_scale"] = request.guidance_scale
+        # An empty text is not none: SDXL is guided away from zeros where it is given none. Where
+        # it is what makes two passes, it has to be there.
+        if request.negative_prompt.strip() or "true_cfg_scale" in known:
+            arguments["negative_prompt"] = [request.negative_prompt] * request.batch
     if request.guidance_rescale:
         arguments["guidance_rescale"] = request.guidance_rescale
     return arguments
