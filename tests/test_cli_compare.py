@@ -145,7 +145,7 @@ def wide(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("screen", [None, 70])
+@pytest.mark.parametrize("screen", [None, 20, 40, 80, 130, 400])
 def test_no_figure_is_cut_in_a_pipe_nor_on_a_narrow_screen(
     wide: Path,
     screen: int | None,
@@ -161,6 +161,8 @@ def test_no_figure_is_cut_in_a_pipe_nor_on_a_narrow_screen(
     assert "…" not in printed
     if screen:
         assert max(map(len, printed.splitlines())) <= screen
+        figures = ("10780", "14200", "17489", "17078", "0.02222")
+        assert all(re.search(rf"(?<![\w.]){figure}(?![\w.])", printed) for figure in figures)
         return
     (row,) = (line.split() for line in printed.splitlines() if " ok " in line)
     assert {"10780", "14200", "17489", "17078", "0.02222", "throttled;"} <= set(row)

@@ -42,7 +42,7 @@ def machine_table(readings: Sequence[Reading], *, history: bool, blocks: bool = 
     at_s = [reading.at_s for reading in readings]
     table = Table()
     for name in ("what", "now", *(("the last minutes",) if history else ())):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
 
     def add(rows: Sequence[Shown]) -> None:
         for row in _grouped(rows):

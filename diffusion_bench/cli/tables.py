@@ -1,4 +1,4 @@
-"""Tables of commands: a pipe gets them as wide as they are, and no screen cuts a figure."""
+"""Tables of commands: a pipe gets them as wide as they are, and no screen breaks a figure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def table_console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows under their heads; what is too long for its column goes on in the next line."""
+    """Print rows under their heads; what is too long for its column goes on in the next line.
+
+    A terminal too narrow for the longest words gets each row as lines, so that no figure breaks.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -31,6 +34,13 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold", max_width=widest)
+    rows = [list(map(escape, row)) for row in rows]
     for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+        table.add_row(*row)
+    whole = console.measure(table, options=console.options.update(max_width=PIPE_WIDTH))
+    if whole.minimum <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        told = [f"{name}: {value}" for name, value in zip(columns, row, strict=True) if value]
+        console.print("\n".join(told), overflow="fold", end="\n\n")
