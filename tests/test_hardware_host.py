@@ -15,7 +15,6 @@ from diffusion_bench.hardware import slow_host
 from diffusion_bench.hardware.host import (
     FIRST_LOOK,
     HostSensor,
-    read_host,
     read_peak_rss,
     reset_peak_rss,
 )
@@ -32,7 +31,7 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_the_first_look_at_the_processor_is_none_and_not_zero() -> None:
-    reading = read_host()
+    reading = HostSensor().read()
     assert reading.cpu_percent is None
     assert reading.missing["cpu_percent"] == FIRST_LOOK
 
@@ -60,7 +59,7 @@ def test_processor_use_is_the_share_of_the_time_between_two_looks(
 
 
 def test_memory_is_in_mib() -> None:
-    reading = read_host()
+    reading = HostSensor().read()
     assert reading.ram_total_mib == pytest.approx(psutil.virtual_memory().total / 2**20)
     assert 0 < reading.ram_used_mib < reading.ram_total_mib
 
@@ -90,10 +89,10 @@ def test_what_a_sweep_does_not_keep_is_not_asked_and_says_so(
 
 
 def test_the_resident_set_is_of_the_process_asked_about(child: subprocess.Popen[bytes]) -> None:
-    asked = read_host(psutil.Process(child.pid))
+    asked = HostSensor().read(psutil.Process(child.pid))
     assert asked.rss_mib == pytest.approx(psutil.Process(child.pid).memory_info().rss / 2**20)
-    assert read_host().rss_mib is None
-    assert "no process" in read_host().missing["rss_mib"]
+    assert HostSensor().read().rss_mib is None
+    assert "no process" in HostSensor().read().missing["rss_mib"]
 
 
 @on_linux

@@ -77,12 +77,6 @@ def pitch_hz(
     return _track(lag, price, torch.from_numpy(path), hop_s, samples.shape[:-1])
 
 
-def median_semitones(track: PitchTrack) -> float | None:
-    """Return the median pitch in semitones above 1 Hz over all voiced frames; `None` if none is."""
-    voiced = track.f0_hz[track.voiced]
-    return float(12 * voiced.log2().median()) if len(voiced) else None
-
-
 def voice_pitch(samples: Tensor, sample_rate: int) -> tuple[float | None, float | None, float]:
     """Return median pitch in Hz, its spread in semitones, and the voiced share of the frames.
 

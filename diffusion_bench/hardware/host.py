@@ -106,11 +106,6 @@ class HostSensor:
         return self._told
 
 
-def read_host(process: psutil.Process | None = None) -> HostReading:
-    """Return a single look. Processor use and energy need two: keep a `HostSensor` for them."""
-    return HostSensor().read(process)
-
-
 def reset_peak_rss() -> bool:
     """Start the peak resident set of this process anew; return whether this system can (Linux)."""
     if not sys.platform.startswith("linux"):
