@@ -71,7 +71,7 @@ def test_how_a_cell_is_measured_is_in_the_plan_and_its_models_and_switches_are_k
 def test_two_runs_have_two_ids_and_one_environment() -> None:
     one, two = (make_header(SWEEP, READY, NoGpu("no driver")) for _ in range(2))
     assert one.report_id != two.report_id
-    assert one.environment_id() == two.environment_id()
+    assert one.environment() == two.environment()
 
 
 def test_how_a_cards_power_is_read_is_kept_and_makes_no_other_environment() -> None:
@@ -91,7 +91,7 @@ def test_how_a_cards_power_is_read_is_kept_and_makes_no_other_environment() -> N
         "instant",
         "average",
     ]
-    assert fresh.environment_id() == mean.environment_id()
+    assert fresh.environment() == mean.environment()
     assert make_header(SWEEP, READY, OneCard()).machine.gpus[0].power_method is None
 
 
@@ -135,12 +135,12 @@ def test_where_torch_or_a_card_tells_no_uuid_the_plan_does_not_guess(
 
 
 def test_a_screen_that_sleeps_is_no_other_environment_and_a_slower_slot_is() -> None:
-    def environment_with(**card: Any) -> str:
+    def environment_with(**card: Any) -> dict[str, Any]:
         header = make_header(SWEEP, READY, NoGpu("no driver"))
         facts = {"display_active": True, "pcie_width": 16} | card
         gpus = (GpuCard(index=0, name="A", **facts),)
         machine = header.machine.model_copy(update={"gpus": gpus})
-        return header.model_copy(update={"machine": machine}).environment_id()
+        return header.model_copy(update={"machine": machine}).environment()
 
     assert environment_with(display_active=False) == environment_with()
     assert environment_with(pcie_width=4) != environment_with()

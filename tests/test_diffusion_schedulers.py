@@ -215,6 +215,12 @@ def test_native_is_the_models_own_scheduler_with_its_own_settings() -> None:
     assert native.config.set_alpha_to_one is True
 
 
+def test_a_configuration_that_names_no_scheduler_has_no_native_one() -> None:
+    """diffusers writes the name when a scheduler is saved: one that was just made has none."""
+    with pytest.raises(ValueError, match="names no scheduler"):
+        build_scheduler("native", DDPMScheduler().config)
+
+
 def test_a_schedule_that_is_not_of_betas_takes_its_own_sampler_only() -> None:
     config = {"_class_name": "EDMEulerScheduler", "sigma_data": 0.5}
     for sampler in ("ddim", "dpm++", "euler"):

@@ -122,6 +122,8 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
     if reason:
         raise ValueError(reason)
     if sampler == NATIVE:
+        if "_class_name" not in config:
+            raise ValueError("this configuration names no scheduler, so none is native to it")
         return getattr(diffusers, config["_class_name"]).from_config(dict(config))
     if is_flow(config):
         return _flow_scheduler(sampler, config)

@@ -20,7 +20,7 @@ Format history
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -123,14 +123,13 @@ class Header(Record):
             return tuple(map(self.cell_id, self.plan.cells))
         return tuple(self.shared_id(cell, share) for cell in self.plan.cells for share in shares)
 
-    def environment_id(self) -> str:
-        """Return 16 hexadecimal digits that name the machine and software, not the work."""
-        environment = {
+    def environment(self) -> dict[str, Any]:
+        """Return as JSON the machine, its software and how it measures, apart from the work."""
+        return {
             "machine": self.machine.identity(),
             "software": self.software.model_dump(mode="json"),
-            "protocol": self.protocol_version,
+            "protocol_version": self.protocol_version,
         }
-        return digest(environment)
 
 
 class Sample(Record):

@@ -271,12 +271,7 @@ def _comparable(header: Header) -> dict[str, Any]:
     plan = header.plan.model_dump(mode="json")
     plan["models"] = {facts.name: facts.revision for facts in header.plan.models}
     plan["cells"] = [header.cell_id(request) for request in header.plan.cells]
-    return {
-        "machine": header.machine.identity(),
-        "software": header.software.model_dump(mode="json"),
-        "protocol_version": header.protocol_version,
-        "plan": plan,
-    }
+    return {**header.environment(), "plan": plan}
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
