@@ -164,6 +164,14 @@ def test_a_hostile_or_unfinished_folder_is_refused_in_one_line(
     assert len(message) < 400 + len(str(folder))
 
 
+def test_a_long_reason_is_not_cut_in_a_word(stock: Path, tmp_path: Path) -> None:
+    folder = spoilt(
+        stock, tmp_path / "/".join(["a long way down " * 6] * 3), "model.safetensors", None
+    )
+    with pytest.raises(ModelUnavailable, match=r"(\.|down \.\.\.)$"):
+        ClipScorer.load(str(folder), device="cpu")
+
+
 def test_a_name_that_is_nothing_and_an_encoder_without_text_are_refused(tmp_path: Path) -> None:
     for name in ("owner/no-such-clip", "no such folder", str(save_vision_only(tmp_path))):
         with pytest.raises(ModelUnavailable, match="cannot be loaded"):

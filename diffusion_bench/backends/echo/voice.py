@@ -13,7 +13,7 @@ from diffusion_bench.audio.vocoders import Resynthesis, Vocoder
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.echo.pipeline import EchoPipeline, Plan, Voice
 from diffusion_bench.backends.echo.vocoder import EchoVocoder
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import weight_options
@@ -45,8 +45,7 @@ class EchoModel:
         try:
             pipeline = EchoPipeline.from_pretrained(entry.location, **weight_options(precision))
         except (OSError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ModelUnavailable(f"{entry.name} cannot be loaded: {reason:.300}") from error
+            raise ModelUnavailable(f"{entry.name} cannot be loaded: {reason_of(error)}") from error
         # The vocoder's phase comes of long sums, which half precision does not hold.
         pipeline.to(device)
         pipeline.vocoder.float()

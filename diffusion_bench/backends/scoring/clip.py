@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable
 from diffusion_bench.backends.device import pick_device
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.records import MAX_SIDE
 
@@ -65,8 +65,8 @@ class ClipScorer:
             model = CLIPModel.from_pretrained(where, use_safetensors=True, dtype=torch.float32)
             tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            first = str(error).strip().partition("\n")[0]
-            raise ModelUnavailable(f"the scorer {name!r} cannot be loaded: {first:.300}") from error
+            reason = reason_of(error)
+            raise ModelUnavailable(f"the scorer {name!r} cannot be loaded: {reason}") from error
         return cls(
             model,
             tokenizer,

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from diffusion_bench.backends.catalog import HUB_ID, ModelUnavailable
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.tortoise.conditioning import CODE_MELS, RandomLatentConverter
 from diffusion_bench.backends.tortoise.decoder import DiffusionDecoder
 
@@ -120,7 +120,7 @@ def _from_library(library_class: Any, place: str, dtype: torch.dtype) -> Any:
     try:
         model, info = library_class.from_pretrained(place, dtype=dtype, output_loading_info=True)
     except NOT_LOADED as error:
-        raise _unavailable(library_class.__name__, place, _first_line(error)) from error
+        raise _unavailable(library_class.__name__, place, reason_of(error)) from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise _unavailable(library_class.__name__, place, f"no {_some(missing)}")
@@ -139,7 +139,7 @@ def _tokenizer(library_class: Any, place: str) -> Any:
     try:
         return library_class.from_pretrained(place)
     except (*NOT_LOADED, TypeError) as error:  # a missing vocabulary is opened as None
-        reason = f"no vocab.json and merges.txt ({_first_line(error)})"
+        reason = f"no vocab.json and merges.txt ({reason_of(error)})"
         raise _unavailable("tokenizer", place, reason) from error
 
 
@@ -192,7 +192,7 @@ def _from_hub(repository: str, name: str) -> Path | None:
         except EntryNotFoundError:  # also where there is no network and no copy
             continue
         except (OSError, ValueError) as error:
-            raise _unavailable(name, repository, _first_line(error)) from error
+            raise _unavailable(name, repository, reason_of(error)) from error
     return None
 
 
@@ -219,7 +219,7 @@ def _tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except NOT_LOADED as error:
-        raise _unavailable(path.name, str(path.parent), _first_line(error)) from error
+        raise _unavailable(path.name, str(path.parent), reason_of(error)) from error
 
 
 def _decoder_settings(state: State) -> dict[str, int]:
@@ -268,8 +268,3 @@ def _some(names: list[str]) -> str:
 
 def _unavailable(what: str, place: str, reason: str) -> ModelUnavailable:
     return ModelUnavailable(f"Tortoise's {what} cannot be loaded from {place!r}: {reason}")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{text.splitlines()[0]:.300}" if text else type(error).__name__

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.pronunciation.normalise import normalise
 
 RATE = 16_000
@@ -212,8 +212,8 @@ def _loading(what: str, location: str) -> Iterator[None]:
     try:
         yield
     except NOT_LOADED as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason:.300}") from error
+        reason = reason_of(error)
+        raise ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason}") from error
 
 
 def _cut_at_pauses(wave: Tensor) -> list[Tensor]:

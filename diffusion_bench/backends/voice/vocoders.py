@@ -29,7 +29,7 @@ from diffusion_bench.backends.catalog import (
     ModelUnavailable,
     UnknownModel,
 )
-from diffusion_bench.backends.library_messages import quiet_libraries
+from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.voice.loading import file_of
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import Record
@@ -161,8 +161,7 @@ def load_vocoder(
     try:
         vocoder = _load(name, entry.family if entry else _family_of(location), location, device)
     except NOT_LOADED as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelUnavailable(f"vocoder {name!r} cannot be loaded: {reason:.300}") from error
+        raise ModelUnavailable(f"vocoder {name!r} cannot be loaded: {reason_of(error)}") from error
     return vocoder_for(settings, vocoder, first=first) if settings else vocoder
 
 
