@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.figures import CELL_HEADERS, TITLES
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning, sweep_files, sweep_text
@@ -21,8 +22,6 @@ CANCELLED = "Cancelled. What is measured is saved; choose the report below to go
 CANCELLED_EARLY = "Cancelled before a cell was measured."
 
 Shown = dict[str, Any]
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
-HIDDEN: dict[str, Any] = {**QUIET, "queue": False, "api_visibility": "private"}
 
 
 def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr.Tab) -> None:

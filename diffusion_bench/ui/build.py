@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from diffusion_bench.backends.engine import Engine
@@ -17,6 +15,7 @@ from diffusion_bench.ui import (
     voice_cloning,
 )
 from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.hardware import Machine
 from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
 from diffusion_bench.ui.outbox import Outbox
@@ -31,7 +30,6 @@ from diffusion_bench.ui.voice_limits import MAX_SHARED_TEXT, SHARED_VOICE_LIMITS
 
 TITLE = "Diffusion Bench"
 CACHE_S = (3600, 24 * 3600)  # look for old files this often, remove those this old
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
 def guests_line() -> str:

@@ -17,6 +17,7 @@ from diffusion_bench.ui.comparing import (
 )
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.events import QUIET
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS, samplers_for
 from diffusion_bench.ui.readouts import announce, readout
@@ -46,8 +47,7 @@ def build(drawing: Drawing, fields: Fields) -> None:
         [fields["model"], axes["sampler"]],
         axes["sampler"],
         queue=False,
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
     _wire(Comparing(drawing), fields, axes, shown, (draw, cancel))
 

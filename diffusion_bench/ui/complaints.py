@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import gradio as gr
 from pydantic import ValidationError
@@ -19,13 +19,6 @@ LONGEST = 600  # characters
 LESS_WORK = "try less at once, a smaller batch or fp16"
 LESS_OF_PICTURES = "try smaller pictures, a smaller batch or fp16"
 LESS_OF_SPEECH = "try fewer candidates, 16-bit precision, a smaller model or a shorter recording"
-
-# Of a handler that says something in the page's corner: Gradio carries that in its queue only.
-TELLING: dict[str, Any] = {
-    "show_progress": "hidden",
-    "concurrency_limit": None,
-    "api_visibility": "private",
-}
 
 P = ParamSpec("P")
 T = TypeVar("T")

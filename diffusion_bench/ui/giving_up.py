@@ -16,6 +16,7 @@ import gradio as gr
 from gradio.context import LocalContext
 
 from diffusion_bench.records import Cancelled
+from diffusion_bench.ui.events import HIDDEN
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class Cancel:
 
     def wire(self, button: gr.Button) -> None:
         """Let a click of the button cancel."""
-        button.click(self.cancel, queue=False, show_progress="hidden", api_visibility="private")
+        button.click(self.cancel, **HIDDEN)
 
     def _forget(self, page: str, cancelled: threading.Event) -> None:
         with self._lock:

@@ -24,13 +24,13 @@ from diffusion_bench.hardware.quantities import Shown, gpu_rows, gpu_title, host
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor
 from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import Reading
+from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.figures import Table, to_table
 from diffusion_bench.ui.readouts import readout
 
 TICK_S = 2.0
 SHOWN_S = 180.0
 HEADERS = ["quantity", "now", "last 3 minutes"]
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 
 
 class Snapshot(NamedTuple):

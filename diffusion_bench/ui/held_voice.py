@@ -10,7 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.ui.complaints import TELLING, complaining, in_one_line
+from diffusion_bench.ui.complaints import complaining, in_one_line
+from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking
 from diffusion_bench.ui.voice_fields import Fields
 from diffusion_bench.ui.voice_limits import check_voice_model
@@ -18,7 +19,6 @@ from diffusion_bench.ui.voice_recordings import Heard, read_vector
 from diffusion_bench.ui.voice_words import report_lines
 
 HELD = ("heard", "vector", "taken")  # the states: both kinds of voice, and which the consent is for
-HIDDEN: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def forget(heard: Heard | None) -> None:

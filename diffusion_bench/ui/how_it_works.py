@@ -13,6 +13,7 @@ from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_VOICE, PrecisionName
 from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.drawing import Drawing
+from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.looking import Looking, LookView
 from diffusion_bench.ui.looks import LOOKS
@@ -24,7 +25,6 @@ from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
 from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voices_now
 
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
 TITLES = {
     "noising": "Noising",
@@ -70,18 +70,18 @@ def build(drawing: Drawing, speaking: Speaking) -> None:
     with gr.Column() as asked:
         fields = _fields(shared=drawing.shared)
     fields["model"].change(
-        _usual, fields["model"], [fields["guidance_scale"], fields["steps"]], **QUIET
+        _usual, fields["model"], [fields["guidance_scale"], fields["steps"]], **HIDDEN
     )
     with gr.Tabs(elem_id="look-tabs"):
         for name, look in LOOKS.items():
             with gr.Tab(TITLES[name], id=name) as tab:
                 part = Part(name, look.rows, has_film=look.has_film)
                 _lay_out(part, fields, partial(looking.look, name))
-            tab.select(lambda: gr.Column(visible=True), None, asked, **QUIET)
+            tab.select(lambda: gr.Column(visible=True), None, asked, **HIDDEN)
         with gr.Tab(TITLES["speech"], id="speech") as tab:
             part = Part("speech", ROWS, has_film=True, sounds=SOUNDS, wide=True)
             _lay_out(part, _speech_fields(shared=speaking.shared), listening.look)
-        tab.select(lambda: gr.Column(visible=False), None, asked, **QUIET)
+        tab.select(lambda: gr.Column(visible=False), None, asked, **HIDDEN)
 
 
 class Part(NamedTuple):
@@ -173,7 +173,7 @@ def _speech_fields(*, shared: bool) -> Fields:
             min_width=200,
             elem_id="look-voice",
         )
-    voice.focus(partial(voices_now, shared=shared), voice, voice, **QUIET)
+    voice.focus(partial(voices_now, shared=shared), voice, voice, **HIDDEN)
     with gr.Row():
         steps = gr.Number(
             STEPS,

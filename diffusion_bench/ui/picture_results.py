@@ -14,6 +14,7 @@ import gradio as gr
 from diffusion_bench.backends.infotext import infotext
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.drawing import Picture
+from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import MAX_PICTURES
 from diffusion_bench.ui.readouts import readout
@@ -23,7 +24,6 @@ SHOWN_HEIGHT = 420
 MOST_KEPT = MAX_PICTURES  # of a session: no click draws more
 MOST_WORDS = 300  # letters of a prompt
 KEEP_S = 24 * 3600.0
-QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Fields = dict[str, Any]
 
@@ -142,13 +142,13 @@ def wire_session(session: Fields, shown: Fields, outbox: Outbox) -> None:
         return on_choice(here, event)
 
     told = [session["chosen"], session["parameters"]]
-    shown["pictures"].select(on_choice, session["now"], told, **QUIET)
-    session["history"].select(on_kept_choice, session["kept"], told, **QUIET)
+    shown["pictures"].select(on_choice, session["now"], told, **HIDDEN)
+    session["history"].select(on_kept_choice, session["kept"], told, **HIDDEN)
 
     @complaining
     def on_pack(pictures: Sequence[Picture]) -> str:
         return zip_of(pictures, outbox)
 
-    session["pack"].click(on_pack, session["kept"], session["packed"], **QUIET).success(
-        None, js=DOWNLOAD_PICTURES, **QUIET
+    session["pack"].click(on_pack, session["kept"], session["packed"], **HIDDEN).success(
+        None, js=DOWNLOAD_PICTURES, **HIDDEN
     )

@@ -17,6 +17,7 @@ from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.shared import compare_shared, shared_table
 from diffusion_bench.ui.complaints import complaining
+from diffusion_bench.ui.events import HIDDEN, QUIET
 from diffusion_bench.ui.figures import (
     TITLES,
     Chart,
@@ -32,7 +33,6 @@ from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.report_files import MAX_LISTED, Opened, ReportFolder, open_reports
 
 NOTHING = "Choose a report of the folder, or upload one."
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 class Shown(NamedTuple):
@@ -212,9 +212,9 @@ def build(reading: Reading, tab: gr.Tab) -> None:
         [chosen, uploads, picker],
         [verdict, *trace],
         queue=False,
-        **HIDDEN,
+        **QUIET,
     )
-    tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, queue=False, **HIDDEN)
+    tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, **HIDDEN)
 
 
 def _cells() -> tuple[gr.Number, gr.Dataframe]:
@@ -305,7 +305,7 @@ def _wire_cells(
         return [table, *(gr.DownloadButton(value=path, interactive=True) for path in paths)]
 
     for event in (*(done.then for done in opening), asked[-1].submit, asked[-1].blur):
-        event(on_cells, asked, [cells, *downloads], **HIDDEN)
+        event(on_cells, asked, [cells, *downloads], **QUIET)
 
 
 def _trace_handler(reading: Reading) -> Any:

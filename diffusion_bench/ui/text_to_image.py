@@ -11,8 +11,9 @@ import gradio as gr
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.ui import comparison_panel
-from diffusion_bench.ui.complaints import LESS_OF_PICTURES, TELLING, complaining, said_and_raised
+from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_and_raised
 from diffusion_bench.ui.drawing import Drawing, Picture, View
+from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.known_words import with_word, words_info
 from diffusion_bench.ui.model_choices import choices_for
@@ -33,7 +34,6 @@ from diffusion_bench.ui.picture_fields import (
     start_updates,
 )
 from diffusion_bench.ui.picture_results import (
-    QUIET,
     chosen_of,
     named,
     paths_of,
@@ -92,7 +92,7 @@ def build(drawing: Drawing, *, shared: bool) -> None:
     _wire_restoring(fields | {"restored": recipe}, session, upload, shared=shared)
     wire_session(session, shown, drawing.outbox)
     reuse.click(
-        lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **QUIET
+        lambda seed: int(seed) if seed else gr.skip(), shown["used_seed"], fields["seed"], **HIDDEN
     )
 
 
@@ -164,7 +164,7 @@ def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
         on_model,
         fields["model"],
         [fields["steps"], fields["guidance_scale"], *_choice_fields(fields)],
-        **QUIET,
+        **HIDDEN,
     )
 
     def on_need(
@@ -177,9 +177,9 @@ def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
     needs = [fields[name] for name in ("model", "width", "height", "batch", "precision")]
     # Numbers change at each key; the prediction needs none of the device, so it may.
     for field in needs:
-        field.change(on_need, needs, about, **QUIET)
+        field.change(on_need, needs, about, **HIDDEN)
     start = [fields[name] for name in ("start_words", "start", "strength")]
-    fields["model"].change(start_updates, fields["model"], start, **QUIET)
+    fields["model"].change(start_updates, fields["model"], start, **HIDDEN)
 
 
 def about_words(
@@ -227,7 +227,7 @@ def _wire_helpers(fields: Fields) -> None:
         lambda prompt, word: (with_word(prompt, word), None),
         [fields["prompt"], fields["words"]],
         [fields["prompt"], fields["words"]],
-        **QUIET,
+        **HIDDEN,
     )
 
     @complaining
@@ -236,19 +236,19 @@ def _wire_helpers(fields: Fields) -> None:
         return sides or (gr.skip(), gr.skip())
 
     fields["size"].input(
-        on_size, [fields["model"], fields["size"]], [fields["width"], fields["height"]], **QUIET
+        on_size, [fields["model"], fields["size"]], [fields["width"], fields["height"]], **HIDDEN
     )
     fields["sampler"].change(
         lambda sampler: gr.Slider(visible=sampler == "ddim"),
         fields["sampler"],
         fields["eta"],
-        **QUIET,
+        **HIDDEN,
     )
     fields["guidance_scale"].change(
         for_guidance,
         fields["guidance_scale"],
         [fields["negative_prompt"], fields["guidance_rescale"]],
-        **QUIET,
+        **HIDDEN,
     )
 
 
@@ -293,14 +293,14 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
         return values(restored(_recipe(chosen), shared=shared))
 
     choices = _choice_fields(fields)
-    upload.upload(upload_choices, upload, choices, **QUIET).success(
+    upload.upload(upload_choices, upload, choices, **HIDDEN).success(
         on_upload,
         [upload, fields["model"]],
         outputs,
         api_name="read_settings",
         show_progress="hidden",
     )
-    session["again"].click(chosen_choices, session["chosen"], choices, **QUIET).success(
+    session["again"].click(chosen_choices, session["chosen"], choices, **HIDDEN).success(
         on_again, session["chosen"], outputs, **TELLING
     )
 

@@ -12,6 +12,7 @@ from diffusion_bench.charts.tier_bars import METRICS
 from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_runnable import SHOWN
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.events import HIDDEN, QUIET
 from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.style import DOWNLOAD_TIERS
 from diffusion_bench.ui.upgrades import (
@@ -36,7 +37,6 @@ TABLES = {
     "gains": "What each step buys for its price",
     "room": "What can I run on my card?",
 }
-HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
 Parts = dict[str, Any]
 
 # gr.Plot tells of no click, so that plotly's own is passed on to a field that nobody sees. The
@@ -265,8 +265,7 @@ def _wire_answer(
         on_metric,
         [shown["metric"], *fields],
         [shown["bars"], shown["bars_table"]],
-        show_progress="hidden",
-        api_visibility="private",
+        **QUIET,
     )
 
 
@@ -314,7 +313,7 @@ def _wire_room(
         on_card, [card, *fields], room, show_progress="hidden", api_name="tiers_card"
     )
     announce(chosen, room[0], faults=False)
-    tab.select(on_card, [card, *fields], room, show_progress="hidden", api_visibility="private")
+    tab.select(on_card, [card, *fields], room, **QUIET)
 
 
 def _wire_fields(upgrades: Upgrades, asked: Parts, check: gr.Textbox, tab: gr.Tab) -> None:

@@ -13,14 +13,13 @@ from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.records import BUNDLED_VOICE, BUNDLED_VOICE_MODEL
 from diffusion_bench.ui.complaints import (
     LESS_OF_SPEECH,
-    TELLING,
     complaining,
     said_and_raised,
 )
+from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.held_voice import (
     HELD,
-    HIDDEN,
     agreed,
     forget,
     wire_consent,
