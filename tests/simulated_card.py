@@ -84,7 +84,9 @@ class OnCard(Workers):
         super().__init__("cuda:0")
         self._card, self._call_s = card, call_s
         self.started = 0
-        self._ready = Ready(device="cuda:0", gpu_uuid=UUID, cuda="13", torch_threads=1, flags={})
+        self._ready = Ready(
+            pid=self.pid, device="cuda:0", gpu_uuid=UUID, cuda="13", torch_threads=1, flags={}
+        )
 
     def bring_up(self) -> Iterator[None]:
         return iter(())

@@ -19,7 +19,7 @@ from diffusion_bench.reports.schema import GpuCard, StopRule
 from diffusion_bench.reports.store import to_line
 
 SWEEP = parse_sweep('name = "mine"\ndescription = "why"\nwarmups = 2\nrepeats = 4')
-READY = Ready(device="cuda:0", gpu_uuid=None, cuda="13.0", torch_threads=3, flags={"a": "1"})
+READY = Ready(pid=1, device="cuda:0", gpu_uuid=None, cuda="13.0", torch_threads=3, flags={"a": "1"})
 UUID = "GPU-0f1e2d3c-aaaa-bbbb-cccc-1234567890ab"
 
 

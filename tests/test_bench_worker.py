@@ -173,6 +173,24 @@ def test_a_device_that_is_not_here_is_told_by_the_worker() -> None:
         result_of(worker.come_up())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there it is so without a script")
+def test_a_worker_is_who_draws_and_not_the_python_that_starts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a virtual environment's python.exe starts another one, which does the work."""
+    starter = tmp_path / "python"
+    starter.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    starter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(starter))
+    with WorkerProcess("cpu") as worker:
+        started = psutil.Process(worker.pid)
+        result_of(worker.come_up())
+        (at_work,) = started.children()
+        assert worker.pid == at_work.pid
+        at_work.kill()  # as Windows does, where it holds both in one job
+        hear_until(worker, Failed)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_signals_to_end_are_the_parents_business_and_a_kill_is_told() -> None:
     """They reach the worker too; that must not look like a cell that failed."""
@@ -243,7 +261,14 @@ def test_a_worker_dies_with_its_parent_in_the_middle_of_a_long_cell() -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        Ready(device="cpu", gpu_uuid=None, cuda=None, torch_threads=1, flags={"mkldnn": "True"}),
+        Ready(
+            pid=7,
+            device="cpu",
+            gpu_uuid=None,
+            cuda=None,
+            torch_threads=1,
+            flags={"mkldnn": "True"},
+        ),
         Loaded(load_s=1.5, attention="AttnProcessor2_0"),
         Repeated(done=3),
         Failed(status="oom", message="é\n" * 10, stage="decoder", asked_mib=1.5),

@@ -56,9 +56,13 @@ class Command(Record):
 
 
 class Ready(Record):
-    """The worker is up. `gpu_uuid` finds the device among NVML's; versions are those in use."""
+    """The worker is up. `gpu_uuid` finds the device among NVML's; versions are those in use.
+
+    `pid` is its own word for who it is: a virtual environment's python.exe starts another one.
+    """
 
     event: Literal["ready"] = "ready"
+    pid: int
     device: str
     gpu_uuid: str | None
     cuda: str | None
@@ -290,6 +294,7 @@ def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:
     if device.startswith("cuda") and len(cards) == 1:
         uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
     return Ready(
+        pid=os.getpid(),
         device=device,
         gpu_uuid=uuid,
         cuda=torch.version.cuda,

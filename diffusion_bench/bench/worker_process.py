@@ -53,6 +53,7 @@ class WorkerProcess:
             errors="replace",
             env=_environment(),
         )
+        self._pid = self._process.pid
         self._oom_kills_before = _oom_kills()
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._last_words: deque[str] = deque(maxlen=LAST_LINES)
@@ -70,8 +71,8 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Return the worker's process id."""
-        return self._process.pid
+        """Return the process id of who draws; until the worker is up, of what was started."""
+        return self._pid
 
     def come_up(self) -> Generator[None, None, Ready]:
         """Yield until the worker is up, and return what it is.
@@ -82,6 +83,7 @@ class WorkerProcess:
         while time.monotonic() < give_up_at_s:
             event = self.hear(HEARTBEAT_S)
             if isinstance(event, Ready):
+                self._pid = event.pid
                 return event
             if isinstance(event, Failed):
                 raise WorkerFailed(event.message)
