@@ -202,6 +202,9 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
         OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
         RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        OSError("[WinError 1455] Die Auslagerungsdatei ist zu klein"),
+        RuntimeError("The paging file is too small for this operation (os error 1455)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ):
         assert is_out_of_memory(error), error

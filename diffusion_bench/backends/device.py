@@ -21,6 +21,7 @@ POLL_S = 0.1
 ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMG]iB)", re.IGNORECASE)
 OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory"),
+    *("not enough memory", "error 1455"),  # torch's words on Windows; its page file is full
     "bad_alloc",  # C++, of which torch makes a RuntimeError
     *("cublas_status_alloc_failed", "cudnn_status_alloc_failed", "miopenstatusallocfailed"),
 )
