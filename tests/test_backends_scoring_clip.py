@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tiny_scorer import save_tiny_clip, save_tiny_scorer, save_vision_only
 from transformers import CLIPModel, CLIPTokenizer
 
@@ -169,6 +170,17 @@ def test_a_long_reason_is_not_cut_in_a_word(stock: Path, tmp_path: Path) -> None
         stock, tmp_path / "/".join(["a long way down " * 6] * 3), "model.safetensors", None
     )
     with pytest.raises(ModelUnavailable, match=r"(\.|down \.\.\.)$"):
+        ClipScorer.load(str(folder), device="cpu")
+
+
+def test_a_scorer_that_lacks_a_weight_does_not_judge_with_random_ones(
+    stock: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(stock, tmp_path / "lacking")
+    weights = load_file(folder / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelUnavailable, match=r"lacks visual_projection\.weight"):
         ClipScorer.load(str(folder), device="cpu")
 
 

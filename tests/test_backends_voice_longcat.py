@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import LongCatAudioDiTPipeline
+from safetensors.torch import load_file, save_file
 from tiny_voices import chirp, save_tiny_longcat
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice.base import Utterance, VoiceState
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.hub import noise_of
@@ -45,6 +48,16 @@ def stock(folder: Path) -> LongCatAudioDiTPipeline:
     pipeline = LongCatAudioDiTPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def test_a_text_encoder_that_lacks_a_weight_is_refused(folder: Path, tmp_path: Path) -> None:
+    lacking = shutil.copytree(folder, tmp_path / "lacking")
+    file = lacking / "text_encoder" / "model.safetensors"
+    weights = load_file(file)
+    del weights[next(key for key in weights if key.endswith("SelfAttention.q.weight"))]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(ModelUnavailable, match="its text_encoder lacks 1 weights"):
+        LongCat.load(find_voice_model(str(lacking)), device="cpu")
 
 
 def request(**settings: Any) -> VoiceRequest:

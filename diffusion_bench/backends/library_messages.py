@@ -16,6 +16,10 @@ def reason_of(error: BaseException) -> str:
     cause = error.__cause__ or error.__context__
     if "stacktrace above" in text and cause is not None:
         return reason_of(cause)
+    if text and isinstance(error, KeyError):  # whose text is the key alone
+        text = f"there is no {text}"
+    if isinstance(error, ImportError):  # whose one sentence is broken into lines
+        text = " ".join(text.split())
     first = text.splitlines()[0] if text else type(error).__name__
     if len(first) <= LONGEST:
         return first

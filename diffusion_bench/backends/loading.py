@@ -8,10 +8,17 @@ from typing import Any
 import torch
 
 from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.records import PrecisionName
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# What diffusers raises for a folder that it cannot load. ImportError: a scheduler's package;
+# AttributeError: a class that it does not have; KeyError, TypeError: an index of another form.
+LOADING_ERRORS = (
+    *(OSError, ValueError, RuntimeError),
+    *(ImportError, AttributeError, KeyError, TypeError),
+)
 
 
 def load_pipeline(
@@ -41,12 +48,35 @@ def load_pipeline(
         options["variant"] = entry.variant
     try:
         pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
-    except (OSError, ValueError) as error:
+        if not placing:  # what lies on several cards has lost what tells
+            refuse_missing_weights(pipeline)
+    except LOADING_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelUnavailable(_why_not_loaded(entry.source, model, error)) from error
     if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
         raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def refuse_missing_weights(pipeline: Any) -> None:
+    """Raise ValueError for a network that was just loaded and not all of whose weights were there.
+
+    transformers fills them with random numbers, other ones each time, and diffusers leaves them
+    without any.
+    """
+    for name, part in pipeline.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        weights = dict(part.named_parameters())
+        # So transformers marks each weight that it has read.
+        marked = {key for key, own in weights.items() if hasattr(own, "_is_hf_initialized")}
+        lacking = [
+            key for key, own in weights.items() if own.is_meta or (marked and key not in marked)
+        ]
+        if lacking:
+            raise ValueError(f"its {name} lacks {len(lacking)} weights, such as {lacking[0]}")
 
 
 def _why_not_loaded(source: str, model: str, error: Exception) -> str:

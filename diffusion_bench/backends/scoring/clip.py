@@ -62,7 +62,11 @@ class ClipScorer:
             if (kind := _read_settings(settings).get("model_type")) != "clip":
                 raise ValueError(f"it is no CLIP, but {str(kind)!r:.40}")
             pixels = Pixels.of(where)
-            model = CLIPModel.from_pretrained(where, use_safetensors=True, dtype=torch.float32)
+            model, info = CLIPModel.from_pretrained(
+                where, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+            if info["missing_keys"]:  # transformers fills them with random numbers
+                raise ValueError(f"it lacks {', '.join(sorted(info['missing_keys'])[:3])}")
             tokenizer = AutoTokenizer.from_pretrained(where)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = reason_of(error)

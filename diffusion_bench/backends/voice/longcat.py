@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.images import DTYPES
+from diffusion_bench.backends.loading import DTYPES, refuse_missing_weights
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import (
     refuse_unfit,
@@ -78,6 +78,7 @@ class LongCat:
                 dtype={"default": DTYPES[precision], "vae": vae_dtype},
                 use_safetensors=True,
             )
+            refuse_missing_weights(pipeline)
         return cls(entry, pipeline.to(device), device=device, guidance=guidance)
 
     @torch.inference_mode()

@@ -1,0 +1,92 @@
+"""Model folders as they come: what loads, and in one line why another does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+from tiny_models import save_tiny_sd
+
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.loading import load_pipeline
+
+INDEX = "model_index.json"
+
+
+@pytest.fixture(scope="module")
+def sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_sd(tmp_path_factory.mktemp("sd"))
+
+
+@pytest.fixture
+def folder(sd: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sd, tmp_path / "model")
+
+
+def why_not(folder: Path) -> str:
+    with pytest.raises(ModelUnavailable) as refused:
+        load_pipeline(str(folder), "fp32")
+    told = str(refused.value)
+    assert "\n" not in told
+    return told
+
+
+def without_a_weight(file: Path, name: str) -> None:
+    weights = load_file(file)
+    del weights[next(key for key in weights if key.endswith(name))]
+    save_file(weights, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("file", "weight"),
+    [
+        ("text_encoder/model.safetensors", "layers.0.mlp.fc1.weight"),
+        ("unet/diffusion_pytorch_model.safetensors", "mid_block.resnets.0.conv1.weight"),
+        ("vae/diffusion_pytorch_model.safetensors", "decoder.conv_out.bias"),
+    ],
+)
+def test_a_model_that_lacks_a_weight_is_not_drawn_with_random_ones(
+    folder: Path, file: str, weight: str
+) -> None:
+    without_a_weight(folder / file, weight)
+    told = why_not(folder)
+    assert f"its {Path(file).parent} lacks 1 weights, such as" in told
+    assert weight in told
+
+
+def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps(change(settings) or settings))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda index: index.update(_class_name="NewerPipeline"), "NewerPipeline"),
+        (lambda index: {"unet": index["unet"]}, "there is no '_class_name'"),
+        (lambda index: [index], "cannot be loaded: "),
+        (lambda index: index.update(scheduler=["diffusers", "NewScheduler"]), "NewScheduler"),
+    ],
+)
+def test_what_diffusers_cannot_make_of_a_folder_is_one_line(
+    folder: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    edit(folder / INDEX, change)
+    assert said in why_not(folder)
+
+
+def test_a_scheduler_that_needs_another_package_is_named_with_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers.utils import dummy_torch_and_scipy_objects, import_utils
+
+    monkeypatch.setitem(import_utils.BACKENDS_MAPPING, "scipy", (lambda: False, "{0} needs scipy"))
+    lms = dummy_torch_and_scipy_objects.LMSDiscreteScheduler
+    monkeypatch.setattr("diffusers.LMSDiscreteScheduler", lms)
+    edit(folder / INDEX, lambda index: index.update(scheduler=["diffusers", lms.__name__]))
+    assert why_not(folder).endswith("LMSDiscreteScheduler needs scipy")
