@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from diffusion_bench.backends.infotext import infotext, parse_infotext, unread
+from diffusion_bench.backends.infotext import infotext, parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.records import ImageRequest, SamplerName
 
@@ -25,14 +25,15 @@ from diffusion_bench.records import ImageRequest, SamplerName
 def test_what_is_written_is_read_again(request_fields) -> None:
     request = ImageRequest(**request_fields)
 
-    told = parse_infotext(infotext(PictureRecipe(request=request)))
+    told, unread = parse_infotext(infotext(PictureRecipe(request=request)))
 
+    assert unread == []
     assert told.items() <= request.model_dump().items()
     assert told.keys() >= request_fields.keys() - {"model"}
 
 
 def test_a_text_without_a_prompt_keeps_its_negative_one() -> None:
-    told = parse_infotext("Negative prompt: a dog\nSteps: 3")
+    told, _ = parse_infotext("Negative prompt: a dog\nSteps: 3")
 
     assert (told["prompt"], told["negative_prompt"]) == ("", "a dog")
 
@@ -57,11 +58,13 @@ def test_a_text_that_is_none_is_refused_at_once(text: str) -> None:
             None,
             ["Clip skip: 2", "Lora hashes: a: 1, b: 2"],
         ),
+        ("Size: 512 x 768, Seed: 0x7, CFG scale: ", None, ["Size: 512 x 768", "Seed: 0x7"]),
         ("Sampler: DDIM, Model hash: 6ce0161689, Seed: 4", "ddim", []),
     ],
 )
 def test_what_changes_a_picture_and_is_not_read_is_named(settings, sampler, left_out) -> None:
     text = f"a cat\nSteps: 3, {settings}"
 
-    assert parse_infotext(text).get("sampler") == sampler
-    assert unread(text) == left_out
+    told, unread = parse_infotext(text)
+    assert told.get("sampler") == sampler
+    assert unread == left_out

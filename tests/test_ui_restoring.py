@@ -196,7 +196,7 @@ def test_a_picture_of_another_tool_brings_back_what_it_tells(tmp_path):
     }
     assert "another tool" in found.said
     assert found.said.endswith(
-        "Not read, since there is no such setting here: Lora hashes: a: 1, b: 2; "
+        "Not read, since there is no such setting or value here: Lora hashes: a: 1, b: 2; "
         "Schedule type: Karras."
     )
 

@@ -38,17 +38,6 @@ UNREAD = (
     "Schedule type",
 )
 
-# Fields of a request by what others call them, and how their text is read.
-READ: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "Steps": ("steps", int),
-    "CFG scale": ("guidance_scale", float),
-    "Seed": ("seed", int),
-    "Eta": ("eta", float),
-    "Variation seed": ("variation_seed", int),
-    "Variation seed strength": ("variation_strength", float),
-    "CFG rescale": ("guidance_rescale", float),
-}
-
 
 def infotext(recipe: PictureRecipe) -> str:
     """Return the recipe in the form A1111 made common: prompt, negative prompt, settings.
@@ -59,7 +48,7 @@ def infotext(recipe: PictureRecipe) -> str:
     request = recipe.alone
     lines = [request.prompt]
     if request.negative_prompt:
-        lines.append(f"Negative prompt: {request.negative_prompt}")
+        lines.append(f"{NEGATIVE}{request.negative_prompt}")
     lines.append(", ".join(f"{name}: {_quoted(value)}" for name, value in _settings(request)))
     return "\n".join(lines)
 
@@ -94,47 +83,29 @@ def _quoted(value: object) -> str:
     return json.dumps(text, ensure_ascii=False) if any(sign in text for sign in ",:\n") else text
 
 
-def parse_infotext(text: str) -> dict[str, Any]:
-    """Return the fields of a request that such a text tells; the model is not among them.
+def parse_infotext(text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the fields of a request that such a text tells, and what else of it changes a picture.
 
-    What cannot be read, such as a sampler that is not ours, is left out: see `unread`. Raises
-    ValueError, in one line, for a text that is none.
+    The latter as it is told there: what is no field here, and a value that cannot be read. The
+    model is in neither. Raises ValueError, in one line, for a text that is none.
     """
     lines, told = _parts(text)
     prompt, _, negative = "\n".join(lines[:-1]).partition(f"\n{NEGATIVE}")
     if prompt.startswith(NEGATIVE):
         prompt, negative = "", prompt.removeprefix(NEGATIVE)
     fields: dict[str, Any] = {"prompt": prompt.strip(), "negative_prompt": negative.strip()}
-    sampler = _sampler(told)
-    if sampler is not None:
-        fields["sampler"] = sampler
-    fields |= _size(told.get("Size", ""))
-    for name, (field, read) in READ.items():
+    unread = []
+    for name, read in READ.items():
         try:
-            fields[field] = read(told[name])
-        except (KeyError, ValueError):
-            continue
-    return fields
-
-
-def unread(text: str) -> list[str]:
-    """Return what such a text tells that changes a picture and is no field here, as it tells it."""
-    _, told = _parts(text)
-    left_out = []
-    given = told.get("Sampler", "")
-    if given and _sampler(told) is None:
-        left_out.append(f"Sampler: {given}")
-    elif found := SCHEDULE.search(given):
-        left_out.append(f"Schedule type: {found[1]}")
-    for name in UNREAD:
-        value = told.get(name, "")
-        if value and not (name == "Schedule type" and value.casefold() in USUAL_SCHEDULES):
-            left_out.append(f"{name}: {value}")
-    return left_out
-
-
-def _sampler(told: dict[str, str]) -> str | None:
-    return SAMPLERS.get(SCHEDULE.sub("", told.get("Sampler", "")).casefold())
+            fields |= read(told[name]) if told.get(name) else {}
+        except ValueError:
+            unread.append(f"{name}: {told[name]}")
+    if "sampler" in fields and (found := SCHEDULE.search(told["Sampler"])):
+        unread.append(f"Schedule type: {found[1]}")
+    if told.get("Schedule type", "").casefold() in USUAL_SCHEDULES:
+        told.pop("Schedule type", None)
+    unread += [f"{name}: {told[name]}" for name in UNREAD if told.get(name)]
+    return fields, unread
 
 
 def _parts(text: str) -> tuple[list[str], dict[str, str]]:
@@ -157,6 +128,29 @@ def _unquoted(value: str) -> str:
         return value
 
 
-def _size(text: str) -> dict[str, int]:
+def _size(text: str) -> dict[str, Any]:
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    return {"width": int(found[1]), "height": int(found[2])} if found else {}
+    if not found:
+        raise ValueError(f"{text!r} is no size")
+    return {"width": int(found[1]), "height": int(found[2])}
+
+
+def _sampler(text: str) -> dict[str, Any]:
+    name = SAMPLERS.get(SCHEDULE.sub("", text).casefold())
+    if name is None:
+        raise ValueError(f"{text!r} is no sampler here")
+    return {"sampler": name}
+
+
+# What is read of such a text by what others call it, and how: as fields of a request.
+READ: dict[str, Callable[[str], dict[str, Any]]] = {
+    "Sampler": _sampler,
+    "Size": _size,
+    "Steps": lambda text: {"steps": int(text)},
+    "CFG scale": lambda text: {"guidance_scale": float(text)},
+    "Seed": lambda text: {"seed": int(text)},
+    "Eta": lambda text: {"eta": float(text)},
+    "Variation seed": lambda text: {"variation_seed": int(text)},
+    "Variation seed strength": lambda text: {"variation_strength": float(text)},
+    "CFG rescale": lambda text: {"guidance_rescale": float(text)},
+}

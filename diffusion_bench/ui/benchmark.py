@@ -102,7 +102,7 @@ def _results() -> Shown:
         )
     for name in CHARTS:
         gr.Markdown(f"### {TITLES[name]}")
-        shown[name] = gr.Plot(show_label=False, elem_id=f"bench-{name.replace('_', '-')}")
+        shown[name] = gr.Plot(show_label=False, elem_id=f"bench-{name}")
     with gr.Accordion("Cells", open=True):
         shown["cells"] = gr.Dataframe(
             headers=CELL_HEADERS,

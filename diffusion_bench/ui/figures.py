@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.records import VoiceRequest
@@ -14,7 +14,7 @@ TITLES = {
     "latency": "Time against steps",
     "throughput": "Throughput: images a second, or the real-time factor of speech",
     "memory": "Peak memory",
-    "step_times": "Times of single steps",
+    "step-times": "Times of single steps",
     "roofline": "What held it back: steps under the roof of their device",
 }
 
@@ -57,16 +57,17 @@ class Chart(NamedTuple):
 
 
 def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
-    """Return one chart of the reports, by a name of `TITLES`."""
+    """Return one chart of the reports, by a name of `TITLES`, which is one of the HTML export's."""
+    from diffusion_bench.charts.page import CHARTS
     from diffusion_bench.charts.style import empty_figure
 
     spoken = [isinstance(cell.request, VoiceRequest) for r in reports for cell in r.cells]
     if name == "throughput" and spoken and all(spoken):
-        name = "real_time"
-    find, draw, tabulate = _charts()[name]
-    numbers = find(reports)
-    table = to_table(*tabulate(numbers))
-    return Chart(draw(numbers) if reports else empty_figure(NOTHING_OPEN), table)
+        name = "real-time"
+    chart = next(each for each in CHARTS if each.name == name)
+    numbers = chart.numbers(reports)
+    figure = chart.figure(numbers) if reports else empty_figure(NOTHING_OPEN)
+    return Chart(figure, to_table(*chart.table(numbers)))
 
 
 def draw_quality(reports: Sequence[Report]) -> Chart | None:
@@ -121,42 +122,6 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
 def to_table(headers: list[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Return a table as the page takes it: every value a text, empty where there is none."""
     return {"headers": list(headers), "data": [[_text(value) for value in row] for row in rows]}
-
-
-def _charts() -> dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]]:
-    from diffusion_bench.charts import (
-        latency,
-        memory,
-        real_time,
-        roofline,
-        step_times,
-        throughput,
-    )
-
-    return {
-        "latency": (latency.latency_numbers, latency.latency_figure, latency.latency_table),
-        "throughput": (
-            throughput.throughput_numbers,
-            throughput.throughput_figure,
-            throughput.throughput_table,
-        ),
-        "real_time": (
-            real_time.real_time_numbers,
-            real_time.real_time_figure,
-            real_time.real_time_table,
-        ),
-        "memory": (memory.memory_numbers, memory.memory_figure, memory.memory_table),
-        "step_times": (
-            step_times.step_times_numbers,
-            step_times.step_times_figure,
-            step_times.step_times_table,
-        ),
-        "roofline": (
-            roofline.roofline_numbers,
-            roofline.roofline_figure,
-            roofline.roofline_table,
-        ),
-    }
 
 
 def _text(value: Any) -> str:

@@ -244,17 +244,16 @@ def _downloads() -> list[gr.DownloadButton]:
 
 
 def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.Plot, gr.Dataframe]:
-    key = name.replace("_", "-")
     gr.Markdown(f"### {title}")
     for part in above:
         part.render()
-    plot = gr.Plot(show_label=False, elem_id=f"reports-{key}")
-    with gr.Accordion("As a table", open=False, elem_id=f"reports-{key}-more"):
+    plot = gr.Plot(show_label=False, elem_id=f"reports-{name}")
+    with gr.Accordion("As a table", open=False, elem_id=f"reports-{name}-more"):
         table = gr.Dataframe(
             label=f"{title}, as a table",
             show_label=False,
             interactive=False,
-            elem_id=f"reports-{key}-table",
+            elem_id=f"reports-{name}-table",
         )
     return plot, table
 

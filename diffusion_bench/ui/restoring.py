@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from diffusion_bench.backends.infotext import parse_infotext, unread
+from diffusion_bench.backends.infotext import parse_infotext
 from diffusion_bench.backends.picture_recipes import PictureRecipe, software_versions
 from diffusion_bench.backends.pictures import has_workflow, read_infotext, read_recipe
 from diffusion_bench.backends.samplers import TITLES
@@ -54,7 +54,7 @@ def no_settings(path: Path) -> str:
 
 def _restored_elsewhere(text: str, model: str) -> Restored:
     """Return what another tool's text tells, checked as a request of the bundled model would be."""
-    told = parse_infotext(text)
+    told, unread = parse_infotext(text)
     for each in (max(0, told.get("seed", 0)), told.get("variation_seed", 0)):
         _check_seed(each)
     try:
@@ -72,9 +72,9 @@ def _restored_elsewhere(text: str, model: str) -> Restored:
     if samplers is not None and fields.get("sampler") not in (None, *dict(samplers).values()):
         title = TITLES[fields.pop("sampler")]
         said.append(f"Its sampler, {title}, is not for this model: that field is as it was too.")
-    if left_out := unread(text):
-        shown = "; ".join(f"{each:.60}" for each in left_out)
-        said.append(f"Not read, since there is no such setting here: {shown}.")
+    if unread:
+        shown = "; ".join(f"{each:.60}" for each in unread)
+        said.append(f"Not read, since there is no such setting or value here: {shown}.")
     return Restored(fields | {"style": NO_STYLE, "restored": None}, " ".join(said))
 
 

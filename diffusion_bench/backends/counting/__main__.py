@@ -22,7 +22,7 @@ from diffusion_bench.tiers.voice_cost import VOICE_COSTS, VoiceCounts
 
 def main(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models of the catalog; all if none is named.")
+        list[str] | None, typer.Argument(help="Models by their short names; all if none is named.")
     ] = None,
 ) -> None:
     """Count the named models, or all, and keep the others' counts."""
