@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,8 @@ import typer
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.cli.telling import WAIT_S, waiting, warn
+from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
-from diffusion_bench.records import VoiceStep
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.voice.ranking import Candidate
     from diffusion_bench.backends.voice.recipes import Recipe
     from diffusion_bench.cli.batch_rows import Row
-    from diffusion_bench.records import OnVoiceStep, Speech
+    from diffusion_bench.records import Speech, VoiceStep
 
 DEFAULT_OUT = Path("speech.wav")
 STAGES = {
@@ -138,7 +136,12 @@ class Cloning:
 
         check_request(find_voice_model(recipe.request.model), recipe.request, voice)
         judges = self.judges()  # first, since their weights may be missing
-        with _progress() as on_step:
+        with moving_bar() as moved:
+
+            def on_step(step: VoiceStep) -> None:
+                before, total = step.chunk * step.num_steps, step.num_chunks * step.num_steps
+                moved(before + step.index, total, f"chunk {step.chunk + 1} of {step.num_chunks}")
+
             speech = self._engine.speak(
                 recipe.request, voice, on_step, wait_s=WAIT_S, on_wait=waiting()
             )
@@ -191,33 +194,6 @@ def _check_out(
     refuse_unwritable(called, path, WRITABLE, ending_says_format=True)
     refuse_over(candidate_files(path, count), {"the reference": reference})
     return path
-
-
-@contextmanager
-def _progress() -> Iterator[OnVoiceStep]:
-    """Yield a step callback that moves a bar on a terminal, and does nothing in a pipe."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from diffusion_bench.records import ignore_voice_step
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield ignore_voice_step
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading", total=None)
-
-        def on_step(step: VoiceStep) -> None:
-            progress.update(
-                task,
-                total=step.num_chunks * step.num_steps or None,
-                completed=step.chunk * step.num_steps + step.index + 1,
-                description=f"chunk {step.chunk + 1} of {step.num_chunks}",
-            )
-
-        yield on_step
 
 
 def _summarise(

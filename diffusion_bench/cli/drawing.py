@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from diffusion_bench.cli.refusals import (
     refuse_unwritable,
     told_by_option,
 )
-from diffusion_bench.cli.telling import WAIT_S, waiting, warn
+from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting, warn
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 if TYPE_CHECKING:
@@ -219,29 +219,6 @@ def step_bar(request: ImageRequest) -> Iterator[OnStep]:
     """
     with moving_bar(request.steps) as moved:
         yield lambda step: moved(step.index, step.num_steps)
-
-
-@contextmanager
-def moving_bar(total: int) -> Iterator[Callable[[int, int], None]]:
-    """Yield what moves a bar on a terminal, and does nothing in a pipe.
-
-    It is called with the index of each step that has ended and with how many there will be.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda index, steps: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("loading", total=total)
-
-        def moved(index: int, steps: int) -> None:
-            progress.update(task, total=steps, completed=index + 1, description="denoising")
-
-        yield moved
 
 
 def _summarise(generation: Generation) -> None:

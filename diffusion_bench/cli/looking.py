@@ -13,9 +13,9 @@ import typer
 from diffusion_bench.cli import picture_options as options
 from diffusion_bench.cli import voice_options
 from diffusion_bench.cli.drawing import Settings as PictureSettings
-from diffusion_bench.cli.drawing import moving_bar, step_bar
+from diffusion_bench.cli.drawing import step_bar
 from diffusion_bench.cli.refusals import refuse_unwritable
-from diffusion_bench.cli.telling import WAIT_S, waiting
+from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting
 from diffusion_bench.cli.voice_settings import Settings as VoiceSettings
 from diffusion_bench.records import BUNDLED_VOICE
 

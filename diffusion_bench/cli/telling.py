@@ -1,4 +1,4 @@
-"""What a command says on the way, on stderr: warnings, and that it waits for the device.
+"""What a command says on the way, on stderr: warnings, how far it is, that it waits for the device.
 
 A warning is one line, which names the row of a `--batch` file it is about.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
 import typer
 
@@ -45,3 +46,30 @@ def waiting() -> Callable[[], None]:
             )
 
     return on_wait
+
+
+class Moved(Protocol):
+    """Moves a bar: called with the index of what has ended, and how many there will be."""
+
+    def __call__(self, index: int, total: int, what: str = "denoising") -> None:
+        """Show that, and `what` is under way."""
+
+
+@contextmanager
+def moving_bar(total: int | None = None) -> Iterator[Moved]:
+    """Yield what moves a bar on a terminal, and does nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda index, total, what="": None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("loading", total=total)
+
+        def moved(index: int, total: int, what: str = "denoising") -> None:
+            progress.update(task, total=total or None, completed=index + 1, description=what)
+
+        yield moved
