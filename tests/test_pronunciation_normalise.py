@@ -10,6 +10,38 @@ from diffusion_bench.pronunciation.characters import left_out
 from diffusion_bench.pronunciation.normalise import normalise
 
 CASES = {
+    "numbers as other countries write them": {
+        "3,5 km": "three point five kilometers",
+        "2,75 %": "two point seven five percent",
+        "0,5 million": "zero point five million",
+        "1.000 €": "one thousand euros",
+        "1.234.567 €": "one million two hundred thirty four thousand five hundred "
+        "sixty seven euros",
+        "1 234,50 €": "one thousand two hundred thirty four euros and fifty cents",
+        "5,- €": "five euros",
+        "CHF 10'000.–": "ten thousand swiss francs",
+        "10\u2019000 people": "ten thousand people",
+        "100 000 people": "one hundred thousand people",
+        "12\u202f345 people": "twelve thousand three hundred forty five people",
+        "12\u00a0345\u00a0678": "twelve million three hundred forty five thousand "
+        "six hundred seventy eight",
+        "€1.459 a liter": "one point four five nine euros a liter",
+        "rooms 1,2 and 3": "rooms one, two and three",
+        "2024/06/05": "june fifth, twenty twenty four",
+    },
+    "numbers and units of one character": {
+        "⅐ of it": "one seventh of it",
+        "2⅒": "two and a tenth",
+        "3⁄8": "three eighths",
+        "10⁶": "ten to the six",
+        "10⁻³": "ten to the minus three",
+        "5 ‰": "five per thousand",
+        "5 ㎡": "five square meters",
+        "5 Å": "five angstroms",
+        "1 Å": "one angstrom",
+        "2 kΩ": "two kiloohms",
+        "STRAẞE": "strasse",
+    },
     "cardinals": {
         "0": "zero",
         "I have 7 cats": "i have seven cats",

@@ -8,7 +8,7 @@ import unicodedata
 # Before compatibility decomposition, which would turn 3½ into 31/2 and m² into m2.
 _FRACTIONS = {
     character: f" {unicodedata.normalize('NFKC', character).replace(chr(0x2044), '/')} "
-    for character in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+    for character in "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒↉"
 }
 _NAMED = {
     "’": "'", "‘": "'", "‛": "'", "´": "'", "`": "'", "′": "'", "“": '"', "”": '"', "„": '"',
@@ -20,9 +20,17 @@ _NAMED = {
     "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ", "№": " number ",
     "§": " section ", "º": "°", "µ": "µ", "°": "°", "€": "€", "£": "£", "¥": "¥", "￥": "¥",
     "₹": "₹", "¢": "¢", "。": ". ", "、": ", ", "，": ", ", "！": "! ", "？": "? ",
-    "¿": "", "¡": "",
+    "¿": "", "¡": "", "⁄": "/", "‰": " per thousand ", "ẞ": "SS", "㎠": "cm^2 ", "㎡": "m^2 ",
+    "㎢": "km^2 ", "㎥": "m^3 ",
 }  # fmt: skip
+# What the characters alone would turn into other numbers: 10⁶ into 106, 1 000 with a space that no
+# line ends at into two numbers; and units into other words.
 _GREEK_MICRO = re.compile(r"(?<=[\d ])μ(?=[A-Za-z])")
+_POWER = re.compile(r"(?<=\d)([⁺⁻]?)([⁰¹²³⁴-⁹]+)")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_GROUPED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:[\u00a0\u2009\u202f]\d{3})+(?!\d)")
+_OHM = re.compile(r"(?<=[\d ])([kM]?)[Ω\u2126](?!\w)")
+_ANGSTROM = re.compile(r"(?<=\d)(\s?)[Å\u212b](?!\w)")
 _SPOKEN = str.maketrans(_FRACTIONS | _NAMED)
 # What survives beyond ASCII: dashes, currencies, degrees and micro, which later rules read.
 _KEPT = frozenset("–—€£¥₹¢°µ")
@@ -42,6 +50,9 @@ def plain(text: str) -> str:
     Accents are folded, lone Greek letters named, and what has no place in English is a space.
     """
     if not text.isascii():
+        text = _POWER.sub(lambda m: f"^{m[0].translate(_SUPERSCRIPTS).lstrip('+')} ", text)
+        text = _GROUPED.sub(lambda m: re.sub(r"\D", "", m[0]), text)
+        text = _ANGSTROM.sub(r"\1angstrom", _OHM.sub(r"\1ohm", text))
         text = _GREEK_MICRO.sub("µ", text.translate(_SPOKEN))
         text = _LONE_GREEK.sub(_greek, text)
         text = "".join(map(_fold, text)) if not text.isascii() else text

@@ -66,19 +66,15 @@ _BEFORE = re.compile(
 )
 _CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
 _AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[$£€¥₹](?!\d)|(?:{_CODE})\b)")
-_COMMA_CENTS = re.compile(r"(?<=[$£€])(\d+),(\d\d)(?!\d)")
-# Dots between thousands and a comma before cents; one of the two alone can be either.
-_DOTTED_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3})+),(\d\d)(?![\d.,]*\d)")
 _EACH = re.compile(r"\b(dollars?|euros?|pounds?|yen|cents?|rupees?)/(?=[A-Za-z])")
 _CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")
 
 
 def say_money(text: str) -> str:
-    """Return a text with its sums of money in words; 1.000,50 is a sum or number of Europe."""
-    text = _DOTTED_THOUSANDS.sub(lambda m: f"{m[1].replace('.', '')}.{m[2]}", text)
+    """Return a text with its sums of money in words."""
     if not re.search(rf"[$£€¥₹¢]|{_CODE}", text):
         return text
-    text = _RANGE.sub(_range, _COMMA_CENTS.sub(r"\1.\2", text))
+    text = _RANGE.sub(_range, text)
     for pattern in (_BEFORE, _CODE_BEFORE, _AFTER):
         text = pattern.sub(_sum, text)
     return _EACH.sub(r"\1 per ", _CENTS.sub(_cents, text))

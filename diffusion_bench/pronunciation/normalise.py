@@ -1,7 +1,7 @@
 """From written to spoken English: only words, letters to be named, and the marks `, . ? !`.
 
-    characters > addresses > ranges > dates > money > years, numbers > units > abbreviations
-        > models > signs > figures > capitals > marks
+    characters > addresses > separators > ranges > dates > money > years, numbers > units
+        > abbreviations > models > signs > figures > capitals > marks
 
 Each step takes the text and says what it knows; what it says holds no digits, and so is left alone
 by the steps after it.
@@ -21,6 +21,7 @@ from diffusion_bench.pronunciation.figures import say_figures, say_ranges
 from diffusion_bench.pronunciation.initials import LETTER, unmark
 from diffusion_bench.pronunciation.money import say_money
 from diffusion_bench.pronunciation.ranges import mark_ranges
+from diffusion_bench.pronunciation.separators import english_separators
 from diffusion_bench.pronunciation.supplement import is_word
 from diffusion_bench.pronunciation.units import say_units
 
@@ -68,6 +69,7 @@ _MARKS = (
 
 
 _BEFORE_SIGNS: tuple[Step, ...] = (
+    english_separators,
     mark_ranges,
     say_dates,
     say_money,

@@ -25,6 +25,7 @@ _SIMPLE = {
     "TW": "terawatt", "Wh": "watt hour", "kWh": "kilowatt hour", "MWh": "megawatt hour",
     "J": "joule", "kJ": "kilojoule", "MJ": "megajoule", "V": "volt", "mV": "millivolt",
     "kV": "kilovolt", "A": "amp", "mA": "milliamp", "mAh": "milliamp hour", "Ah": "amp hour",
+    "ohm": "ohm", "kohm": "kiloohm", "Mohm": "megaohm", "angstrom": "angstrom",
     "N": "newton", "Pa": "pascal", "kPa": "kilopascal", "cal": "calorie", "kcal": "kilocalorie",
     "dB": "decibel", "px": "pixel", "MP": "megapixel", "FLOPS": "flops", "GFLOPS": "gigaflops",
     "TFLOPS": "teraflops", "PFLOPS": "petaflops", "hp": "horsepower",
