@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from PIL import Image
 from tiny_models import save_tiny_sd, save_tiny_sdxl
+from transformers import CLIPConfig, CLIPImageProcessor
 
 from diffusion_bench.backends.catalog import (
     MODELS_FOLDER,
@@ -265,6 +267,23 @@ def test_memory_that_cannot_be_told_has_a_reason(bundled: ImageBackend) -> None:
     if sys.platform == "linux":
         assert memory.rss_mib is not None
         assert 100 < memory.rss_mib < 20_000
+
+
+def test_a_picture_that_a_safety_checker_made_black_is_told(sd_folder: Path) -> None:
+    backend = ImageBackend.load(str(sd_folder), device="cpu")
+    pipeline = backend._pipeline
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    vision |= {"num_attention_heads": 1, "image_size": 8, "patch_size": 8}
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    pipeline.register_modules(
+        safety_checker=checker, feature_extractor=CLIPImageProcessor(size=8, crop_size=8)
+    )
+    for most, told in ((-2.0, "made picture 1, 2 of 2 black"), (2.0, None)):  # a cosine's bounds
+        torch.nn.init.constant_(checker.concept_embeds_weights, most)
+        torch.nn.init.constant_(checker.special_care_embeds_weights, most)
+        drawn = backend.generate(ask(steps=1, batch=2))
+        assert (pixels(drawn).max() == 0) == bool(told)
+        assert [told in warning for warning in drawn.warnings] == ([True] if told else [])
 
 
 def test_a_model_that_is_not_here_and_cannot_be_fetched_says_so() -> None:

@@ -162,9 +162,10 @@ class ImageBackend:
             clock.watching(pipeline),
         ):
             try:
-                images = pipeline(**arguments, **_as_heard(pipeline, callback)).images
+                output = pipeline(**arguments, **_as_heard(pipeline, callback))
+                images, blackened = output.images, _blackened(output)
             except Stopped as stopped:
-                images = decode(pipeline, stopped.latents, request)
+                images, blackened = decode(pipeline, stopped.latents, request), ()
         if inputs is not None:
             images = inputs.kept(images)
         return Generation(
@@ -178,7 +179,11 @@ class ImageBackend:
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
-            warnings=self._warnings(request) + cut_off(self.model, pipeline, arguments),
+            warnings=(
+                *self._warnings(request),
+                *cut_off(self.model, pipeline, arguments),
+                *blackened,
+            ),
             notes=self.notes,
         )
 
@@ -255,6 +260,20 @@ def one_each(captions: Sequence[str], request: ImageRequest) -> list[str]:
     if len(captions) != request.batch:
         raise ValueError(f"{len(captions)} captions for a batch of {request.batch}; one each")
     return list(captions)
+
+
+def _blackened(output: Any) -> tuple[str, ...]:
+    """Return which pictures of a pipeline's output its safety checker has made black, if any."""
+    # `None` where it has none; not every pipeline's output has the field.
+    found = getattr(output, "nsfw_content_detected", None) or ()
+    numbers = [str(number) for number, is_black in enumerate(found, 1) if is_black]
+    if not numbers:
+        return ()
+    which = f"picture {', '.join(numbers)} of {len(found)}" if len(found) > 1 else "the picture"
+    return (
+        f"the model's own safety checker made {which} black, as not safe for work; try another "
+        "seed or prompt",
+    )
 
 
 def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:
