@@ -8,8 +8,13 @@ import os
 import secrets
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import TextIO
+
+# Windows replaces no file that somebody has open: not while a scanner of viruses reads it, either.
+HELD_S = 0.0 if os.name == "posix" else 1.0
+LOOK_EVERY_S = 0.05
 
 
 class NotWritten(ValueError):
@@ -51,9 +56,12 @@ def check_writable(path: Path) -> None:
         if found is not None and stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if found is None or stat.S_ISREG(found.st_mode):
-            draft = _draft(Path(os.path.realpath(path)))
+            target = Path(os.path.realpath(path))
+            draft = _draft(target)
             os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             draft.unlink()
+            if found is not None:
+                _rename(target, target)  # does nothing, or is refused where a program has it open
         elif not os.access(path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
@@ -90,7 +98,9 @@ def _own_output(found: os.stat_result | None) -> TextIO | None:
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
-            if found is not None and os.path.samestat(found, os.fstat(stream.fileno())):
+            output = os.fstat(stream.fileno())
+            # Windows has no numbers for devices: NUL would be the same as the console.
+            if found is not None and output.st_ino and os.path.samestat(found, output):
                 return stream
     return None
 
@@ -115,11 +125,24 @@ def _replace(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(draft, path)
+        _rename(draft, path)
         sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
+
+
+def _rename(old: Path, new: Path) -> None:
+    """Give a file another's name, as soon as nobody has that one open for a moment."""
+    give_up_at_s = time.monotonic() + HELD_S
+    while True:
+        try:
+            os.replace(old, new)
+            return
+        except PermissionError:
+            if time.monotonic() >= give_up_at_s:
+                raise
+        time.sleep(LOOK_EVERY_S)
 
 
 def sync_folder(folder: Path) -> None:

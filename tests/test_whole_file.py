@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from diffusion_bench import whole_file
 from diffusion_bench.whole_file import NotWritten, check_writable, write_whole
 
 # Python ignores the signal, so that the limit shows as a disk that is full does: by an error.
@@ -57,6 +59,43 @@ def test_a_folder_that_is_missing_or_a_file_is_told(tmp_path: Path) -> None:
             write_whole(path, b"x")
         assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Refuse so many replacements, as Windows does of a file that somebody has open."""
+    replace, left = os.replace, iter(range(times))
+
+    def refuse(source: Path, target: Path) -> None:
+        if next(left, None) is not None:
+            raise PermissionError(errno.EACCES, "used by another process")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(whole_file, "HELD_S", 0.2)
+
+
+def test_who_reads_the_old_file_for_a_moment_keeps_nobody_from_writing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"old")
+    hold(monkeypatch, times=2)
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_stays_open_elsewhere_is_told_before_the_work_and_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"old")
+    hold(monkeypatch, times=10_000)
+    for write in (check_writable, lambda path: write_whole(path, b"new")):
+        with pytest.raises(NotWritten, match=r"^cannot write .*a\.csv: used by another process$"):
+            write(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
