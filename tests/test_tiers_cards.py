@@ -113,6 +113,7 @@ def test_what_a_card_gives_has_a_source_and_is_no_more_than_it_has() -> None:
     for card in told:
         assert 0.92 * 1024 * card.memory_gib <= card.vram_mib <= 1024 * card.memory_gib
     unknown = [card for card in known_cards() if card.usable_mib is None]
+    assert [card.name for card in unknown] == ["RTX 5050"]  # docs/methodology.md names it
     assert all(card.vram_mib == 1024 * card.memory_gib for card in unknown)
 
 
