@@ -88,8 +88,8 @@ def test_a_sweep_of_too_many_cells_is_refused_before_they_are_made() -> None:
 
 
 MISTAKES = [
-    ("name = ", "is not TOML: Invalid value (at end of document)"),
-    ("= 3", "is not TOML"),
+    ("name = ", "is no TOML file: Invalid value (at end of document)"),
+    ("= 3", "is no TOML file"),
     ("[axes]", "name is missing"),
     ('name = ""', "name: String should have at least 1 character"),
     ('name = "x"\nrepeat = 3', "repeat is no setting; did you mean repeats? there are axes, desc"),

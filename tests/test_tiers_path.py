@@ -31,7 +31,7 @@ def test_a_path_of_ones_own_may_pair_unequal_cards_and_leave_prices_out(tmp_path
 
 
 def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
-    with pytest.raises(ValueError, match="prise is unknown") as raised:
+    with pytest.raises(ValueError, match="prise is no setting") as raised:
         parse_path(TIER + "prise = 5\n", "the path")
     assert "at least 1" not in str(raised.value)
     assert "permitted" not in str(raised.value)
@@ -47,12 +47,14 @@ def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
         (TIER + 'count = 2\nother_gpu = "RTX 4090"\n', "leave it at 1"),
         (
             TIER + "prise = 5\n",
-            "toml: tier 'now': prise is unknown; known: name, gpu, .*price",
+            "toml: tier 'now': prise is no setting; did you mean price\\? there are .*, gpu, ",
         ),
         (TIER.replace('name = "now"', ""), "mine.toml: tier 1: name is missing$"),
-        ("colour = 1\n" + TIER, "mine.toml: colour is unknown$"),
+        ("colour = 1\n" + TIER, "mine.toml: colour is no setting; there are currency, tier$"),
         (TIER + "price = nan\n", "price"),
         ("[[tier", "is no TOML file"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        (TIER.replace("cores = ", f"cores = {'9' * 5000}"), "Exceeds the limit"),
     ],
 )
 def test_a_wrong_path_is_refused_in_one_line_that_names_the_file(tmp_path, text, complaint) -> None:

@@ -131,7 +131,7 @@ def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folde
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("name = ", "is not TOML"),
+        ("name = ", "is no TOML file"),
         ('name = "x"\n[axes]\nsteps = [0]', "steps"),
         ('name = "x"\n[axes]\nspeed = [1]', "speed"),
         ('name = "x"\n[axes]\nmodel = ["nowhere"]', "unknown model"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -12,7 +11,6 @@ from typing import Annotated, Any, Self
 from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
-from diffusion_bench.bench.sweep_faults import explain_sweep
 from diffusion_bench.records import (
     DevicesPlan,
     ImageRequest,
@@ -22,6 +20,7 @@ from diffusion_bench.records import (
     Request,
     VoiceRequest,
 )
+from diffusion_bench.records.toml_text import explain_toml, parse_toml, read_text
 from diffusion_bench.reports.privacy import short_plan, without_home
 from diffusion_bench.reports.schema import Plan, StopRule
 
@@ -206,26 +205,17 @@ def _bytes(mib: float | None) -> ByteSize | None:
 
 def parse_sweep(text: str, source: str = "sweep") -> Sweep:
     """Return the sweep a TOML text describes, its cells checked; raise ValueError in one line."""
+    document = parse_toml(text, source)
     try:
-        sweep = Sweep.model_validate(tomllib.loads(text))
+        sweep = Sweep.model_validate(document)
         sweep.requests()
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source} is not TOML: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"{source}: {explain_sweep(error, Sweep)}") from None
-    except RecursionError:
-        raise ValueError(f"{source}: nested too deeply") from None
-    except ValueError as error:  # too many cells, or an integer longer than Python converts
+        raise ValueError(f"{source}: {explain_toml(error, Sweep, document)}") from None
+    except ValueError as error:  # too many cells
         raise ValueError(f"{source}: {error}") from None
     return sweep
 
 
 def read_sweep(path: Path) -> Sweep:
     """Return the sweep in a file; raise ValueError for a file that cannot be read or used."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # editors on Windows add a mark
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"cannot read {path}: it is not text") from None
-    return parse_sweep(text, str(path))
+    return parse_sweep(read_text(path, "TOML file"), str(path))

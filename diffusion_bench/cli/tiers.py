@@ -225,8 +225,8 @@ def _predict_rows(
     rows: Path, out: Path | None, cards: Sequence[Card], reports: list[Path], patience: float
 ) -> None:
     from diffusion_bench.cli.tier_reports import read_reports
+    from diffusion_bench.records.toml_text import read_text
     from diffusion_bench.tiers.rows import predict_rows
-    from diffusion_bench.tiers.tables import read_text
     from diffusion_bench.whole_file import write_whole
 
     if out is None:

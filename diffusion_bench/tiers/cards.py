@@ -22,7 +22,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from diffusion_bench.records import Record
-from diffusion_bench.tiers.tables import explain_tables, read_tables, read_text
+from diffusion_bench.records.toml_text import explain_toml, parse_tables, read_text
 
 GPUS = Path(__file__).parent / "gpus.csv"
 MAKERS = ("nvidia", "geforce", "tesla")
@@ -124,11 +124,11 @@ def read_cards(path: Path) -> tuple[Card, ...]:
 
     Raises ValueError, in one line, for a file that is no such thing.
     """
+    document = parse_tables(read_text(path, "TOML file"), "card", str(path))
     try:
-        document = read_tables(read_text(path, "TOML file"), "card", str(path))
         own = OwnCards.model_validate(document)
     except ValidationError as error:
-        raise ValueError(f"{path}: {explain_tables(error, document, 'card', Card)}") from None
+        raise ValueError(f"{path}: {explain_toml(error, OwnCards, document)}") from None
     return own.cards + known_cards()
 
 

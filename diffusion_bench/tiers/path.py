@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationError, model_validator
 
 from diffusion_bench.records import Record
-from diffusion_bench.tiers.tables import explain_tables, read_tables, read_text
+from diffusion_bench.records.toml_text import explain_toml, parse_tables, read_text
 
 PATH = Path(__file__).parent / "path.toml"
 
@@ -71,9 +71,8 @@ def read_path(path: Path) -> UpgradePath:
 
 def parse_path(text: str, source: str) -> UpgradePath:
     """Return the path in a TOML text; `source` names it in the one line of a ValueError."""
-    document = read_tables(text, "tier", source)
+    document = parse_tables(text, "tier", source)
     try:
         return UpgradePath.model_validate(document)
     except ValidationError as error:
-        told = explain_tables(error, document, "tier", Tier)
-        raise ValueError(f"{source}: {told}") from None
+        raise ValueError(f"{source}: {explain_toml(error, UpgradePath, document)}") from None

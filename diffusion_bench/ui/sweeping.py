@@ -39,10 +39,6 @@ class View(NamedTuple):
     files: tuple[str, str] | None = None  # the report and its page, to download
 
 
-class Starting(NamedTuple):
-    """It is a sweep's turn."""
-
-
 class Sweeping:
     """Runs sweeps into the reports folder."""
 
@@ -83,8 +79,8 @@ class Sweeping:
                     case Progress():
                         latest = event
                         charts.stale |= event.cell is not None
-                    case Starting():
-                        yield View(status=STARTING)
+                    case str():
+                        yield View(status=event)
                     case Waiting():
                         yield View(status=waiting_words(event))
                     case Done():
@@ -102,7 +98,7 @@ class Sweeping:
         events = run_sweep(sweep, path, resume=resume, device=device, wait_s=WAIT_S)
         # Also where a sweep names other devices: what else this app did meanwhile would disturb it.
         with self._jobs.turn(job, "a benchmark") as turn, closing(events):
-            job.tell(Starting())  # it may have waited
+            job.tell(STARTING)  # it may have waited
             for progress in events:
                 job.check()
                 if progress.kind == "waiting":

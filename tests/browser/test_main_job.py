@@ -132,7 +132,7 @@ def run_a_sweep(visit, folder):
     visit.open("Benchmark")
     visit.has_text("#bench-plan", r"^\d+ cells, ")
     page.fill("#bench-editor textarea", "name = ")
-    visit.has_text("#bench-plan", "^Error: .*is not TOML")
+    visit.has_text("#bench-plan", "^Error: .*is no TOML file")
     page.fill("#bench-editor textarea", SWEEP)
     visit.has_text("#bench-plan", "^4 cells, 2 repeats each")
     page.click("#bench-run")

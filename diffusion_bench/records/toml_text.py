@@ -1,0 +1,118 @@
+"""TOML that people write (sweeps, cards, tiers): read, and its faults said in its own words."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from diffusion_bench.records.base import Complaint, complaints_of
+
+# Pydantic's names of faults, in the words of TOML, which has lists and tables.
+WORDS = {
+    "missing": "is missing",
+    "tuple_type": "should be a list, as in [2, 3]",
+    "model_type": "should be a table, as [stop] is",
+    "dict_type": "should be a table, as [stop] is",
+    "too_short": "is an empty list; it needs a value",
+}
+
+
+def read_text(path: Path, kind: str) -> str:
+    """Return the text of a user's file; `kind` is what it is to be, in a one-line ValueError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows add a mark
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no {kind}: it is not text") from None
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """Return what a TOML text holds; `source` names it in the one line of a ValueError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{source} is no TOML file: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{source}: nested too deeply") from None
+    except ValueError as error:  # an integer longer than Python converts
+        raise ValueError(f"{source}: {error}") from None
+
+
+def parse_tables(text: str, name: str, source: str) -> dict[str, Any]:
+    """Return a TOML text that holds tables called `name`; raise ValueError if there are none."""
+    document = parse_toml(text, source)
+    tables = document.get(name, [])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise ValueError(f"{source}: write [[{name}]], in two pairs of brackets, over each {name}")
+    if not tables:
+        raise ValueError(f"{source} describes no {name}; give each a table [[{name}]]")
+    return document
+
+
+def explain_toml(error: ValidationError, kind: type[BaseModel], document: dict[str, Any]) -> str:
+    """Return in one line what is wrong; an unknown setting is told those that there are.
+
+    `kind` is the record that was to be read from the document.
+    """
+    return "; ".join(_said(one, kind, document) for one in complaints_of(error))
+
+
+def _said(one: Complaint, kind: type[BaseModel], document: dict[str, Any]) -> str:
+    table, where = _place(one, document)
+    if one.kind == "extra_forbidden":
+        *above, name = one.place
+        known = sorted(_fields(_record_at(kind, above)))
+        near = difflib.get_close_matches(str(name), known, 1)
+        guess = f"did you mean {near[0]}? " if near else ""
+        return f"{table}{where} is no setting; {guess}there are {', '.join(known)}"
+    if one.kind in WORDS:
+        return f"{table}{where} {WORDS[one.kind]}{one.given}"
+    return f"{table}{where}: {one.what}" if where else f"{table}{one.what}"
+
+
+def _place(one: Complaint, document: Any) -> tuple[str, str]:
+    """Return which of several tables a fault is in, "" where there is one, and where in it.
+
+    The values of a list are counted from 1.
+    """
+    table, words, held = "", "", document
+    for part in one.place:
+        found = (isinstance(held, dict) and part in held) or isinstance(held, list)
+        held = held[part] if found else None
+        if not isinstance(part, int):
+            words += f".{part}" if words else part
+        elif isinstance(held, dict):
+            table, words = f"{words} {_title(held, part)}: ", ""
+        else:  # behind a value pydantic names the kinds that it might have been
+            words += f", value {part + 1}"
+            break
+    return table, words
+
+
+def _title(table: dict[str, Any], index: int) -> str:
+    """Return what a person calls a table: its name, else its number from 1."""
+    given = table.get("name")
+    return repr(given) if isinstance(given, str) and given else str(index + 1)
+
+
+def _fields(kind: type[BaseModel]) -> dict[str, Any]:
+    """Return the fields of a record by the names that a text has for them."""
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
+
+
+def _record_at(kind: type[BaseModel], place: list[int | str]) -> type[BaseModel]:
+    """Return the record that a place of another one holds."""
+    for part in place:
+        field = _fields(kind).get(str(part))
+        held = None if field is None else field.annotation
+        inside = [held, *get_args(held)]
+        kind = next(
+            (each for each in inside if isinstance(each, type) and issubclass(each, BaseModel)),
+            kind,
+        )
+    return kind
