@@ -17,14 +17,13 @@ from diffusion_bench.hardware.facts import (
     TorchFacts,
     existing_parent,
     gather_facts,
-    is_wsl,
     kernel_driver,
     memory_limit_mib,
 )
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.pcie_load import read_under_load
-from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo, NoGpu
+from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo, NoGpu, is_wsl
 from diffusion_bench.hardware.state import IDLE_S, MachineLook, is_contended
 from diffusion_bench.records import Finding, GpuReading, HostReading
 
@@ -355,6 +354,12 @@ def for_card(capability: tuple[int, int]) -> dict[str, Any]:
         ({"driver": DriverHealth(start_code=9)}, "problem", "installed and not loaded", "reboot"),
         ({"driver": DriverHealth(start_code=999)}, "problem", "NVML error 999", "dmesg"),
         (
+            {"driver": DriverHealth(start_code=999), "system": "Windows"},
+            "problem",
+            "NVML error 999",
+            "Event Viewer",
+        ),
+        (
             {**NO_LIBRARY, "in_container": True, "nvidia_nodes": True},
             "problem",
             "the utility capability is missing",
@@ -429,6 +434,35 @@ def test_each_fault_of_a_machine_has_one_finding_with_advice(
     assert finding.level == level
     assert title in finding.title
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize("code", [9, 12, 18, 999])
+def test_on_wsl_the_driver_to_see_to_is_that_of_windows(code: int) -> None:
+    facts = make_facts(wsl=True, gpus=(), driver=DriverHealth(start_code=code))
+    for finding in bad(facts):
+        for words in ("nvidia-utils", "modprobe", "mokutil", "dmesg", "reinstall"):
+            assert words not in finding.advice
+    driver, _ = bad(facts)
+    assert driver.level == "problem"
+    assert ("/usr/lib/wsl/lib" if code == 12 else "in Windows") in driver.advice
+
+
+def test_nobody_is_told_to_mend_what_is_soldered_into_a_laptop() -> None:
+    name = "NVIDIA GeForce RTX 4060 Laptop GPU"
+    limits = {"power_limit_w": 60.0, "power_limit_default_w": 80.0}
+    card = SLOT.model_copy(update={"name": name, "pcie_generation": 4, **limits})
+    facts = make_facts(
+        gpus=(card,),
+        loaded_readings=(NARROW.model_copy(update={"pcie_generation_now": 3}),),
+        **with_health(pcie_generation=5),
+    )
+    advice = [finding.advice for finding in bad(facts) if "GPU 0" in finding.title]
+    assert sorted(advice) == [
+        "",
+        "",
+        "",
+        "plug it in, and choose full power in its maker's program",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,13 @@ def test_in_a_container_nobody_listed_is_not_nobody_there(
         (12, "Windows", False, "install its driver"),
         (12, "Linux", True, "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
         (12, "Darwin", False, "macOS has no NVIDIA driver"),
+        (12, "WSL", False, "install its driver in Windows, and none in here"),
+        (12, "WSL", True, "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
         (9, "Linux", True, "not loaded"),
+        (9, "WSL", False, "remove any that was installed in here"),
         (18, "Linux", False, "reboot"),
         (999, "Linux", False, "NVML error 999"),
+        (999, "WSL", False, "NVML error 999"),
     ],
 )
 def test_each_missing_driver_has_its_own_advice(

@@ -16,6 +16,7 @@ LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
 CLOSE_OTHERS = "close what else uses the GPU before measuring"
 SLOWER_BY_LINK = "loading models and offloading to memory are slower; drawing hardly"
 SEAT = "seat the card in its slot anew, see that the slot has as many lanes and the BIOS gives them"
+LAPTOP_POWER = "plug it in, and choose full power in its maker's program"
 
 Capability = tuple[int, int]
 
@@ -27,7 +28,7 @@ def check_lost(facts: Facts) -> Iterator[Finding]:
             level="problem",
             title=f"{_called(gpu)} is lost: {facts.lost[gpu.index]}",
             detail="nothing can be read of it or run on it, and CUDA may not start for other GPUs",
-            advice="reboot; if it is lost again, look for Xid in the kernel's log (dmesg), and see "
+            advice=f"reboot; if it is lost again, see what {facts.drivers_log} says, and see "
             "to its slot, its power cables and its heat",
         )
 
@@ -98,11 +99,12 @@ def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
     for card in facts.gpus:
         limit_w, default_w = card.power_limit_w, card.power_limit_default_w
         if limit_w is not None and default_w is not None and limit_w < default_w - LOW_LIMIT_W:
+            cure = f"as administrator: nvidia-smi -i {card.index} -pl {default_w:.0f}"
             yield Finding(
                 level="warning",
                 title=f"GPU {card.index} may use {limit_w:.0f} W of its usual {default_w:.0f} W",
                 detail="figures measured so are not those of an untouched card",
-                advice=f"as administrator: nvidia-smi -i {card.index} -pl {default_w:.0f}",
+                advice=LAPTOP_POWER if _is_soldered(card) else cure,
             )
 
 
@@ -171,17 +173,18 @@ def check_links(facts: Facts) -> Iterator[Finding]:
                 level="note" if rests else "warning",
                 title=f"GPU {card.index} has {lanes} of {most} PCIe lanes",
                 detail=SLOWER_BY_LINK + rests,
-                advice=SEAT,
+                advice="" if _is_soldered(card) else SEAT,
             )
         generation, best = now.pcie_generation_now, card.pcie_generation
         if card.index not in worked or generation is None or best is None:
             continue  # at rest every link goes down to generation 1
         if generation < best:
+            cure = "set the slot's speed in the BIOS to automatic; try without a riser cable"
             yield Finding(
                 level="warning",
                 title=f"GPU {card.index} works at PCIe generation {generation} of {best}",
                 detail="measured while data were copied to it",
-                advice="set the slot's speed in the BIOS to automatic; try without a riser cable",
+                advice="" if _is_soldered(card) else cure,
             )
 
 
@@ -191,12 +194,12 @@ def check_slots(facts: Facts) -> Iterator[Finding]:
     for health in facts.driver.cards:
         card = cards.get(health.index)
         alone, together = health.pcie_generation, card.pcie_generation if card else None
-        if alone is not None and together is not None and together < alone:
+        if card and alone is not None and together is not None and together < alone:
             yield Finding(
                 level="note",
                 title=f"GPU {health.index} could do PCIe generation {alone}, its slot {together}",
                 detail=SLOWER_BY_LINK,
-                advice="another slot or a newer board gives the rest",
+                advice="" if _is_soldered(card) else "another slot or a newer board gives the rest",
             )
 
 
@@ -274,6 +277,11 @@ def check_persistence(facts: Facts) -> Iterator[Finding]:
 
 def _called(gpu: GpuReading) -> str:
     return f"GPU {gpu.index} {gpu.name or ''}".rstrip()
+
+
+def _is_soldered(card: GpuInfo) -> bool:
+    """Return whether a card is a laptop's, which sets its power limit itself, too."""
+    return any(word in (card.name or "") for word in ("Laptop", "Max-Q", "Mobile"))
 
 
 def _whole(cards: Sequence[GpuInfo]) -> list[GpuInfo]:

@@ -16,6 +16,7 @@ from diffusion_bench.hardware.sensors import (
     INSTALL_NVML,
     LIBRARY_NOT_FOUND,
     VERSION_MISMATCH,
+    WSL_DRIVER,
     GpuInfo,
 )
 from diffusion_bench.records import Finding
@@ -115,7 +116,7 @@ def _cure(facts: Facts) -> str:
     if facts.driver.cuda:
         driver = ".".join(map(str, facts.driver.cuda))
         cure = f"reboot: the driver runs CUDA {driver}, and torch is built for {facts.cuda_build}; "
-        cure += "if that does not help, see what the kernel's log (dmesg) says"
+        cure += f"if that does not help, see what {facts.drivers_log} says"
     else:
         cure = f"install a driver that supports CUDA {facts.cuda_build}"
     if facts.visible_devices is not None:
@@ -211,13 +212,15 @@ def _names(cards: Sequence[GpuInfo]) -> str:
 def check_driver(facts: Facts) -> Iterator[Finding]:
     """Find a driver that is there and does not start."""
     code = facts.driver.start_code
+    windows = _windows_cure(facts)
     loaded = f"the loaded module is {facts.kernel_driver}" if facts.kernel_driver else ""
     if code == VERSION_MISMATCH:
         yield Finding(
             level="problem",
             title="the NVIDIA driver was updated, and the old one is still loaded",
             detail=f"its library and its kernel module differ; {loaded}".rstrip("; "),
-            advice="reboot; or, where no program uses the GPU: sudo rmmod nvidia_uvm nvidia_drm "
+            advice=windows
+            or "reboot; or, where no program uses the GPU: sudo rmmod nvidia_uvm nvidia_drm "
             "nvidia_modeset nvidia && sudo modprobe nvidia",
         )
     elif code == DRIVER_NOT_LOADED:
@@ -225,7 +228,8 @@ def check_driver(facts: Facts) -> Iterator[Finding]:
             level="problem",
             title="the NVIDIA driver is installed and not loaded",
             detail="no kernel module answers",
-            advice="reboot; if that does not help, reinstall the driver for this kernel, and with "
+            advice=windows
+            or "reboot; if that does not help, reinstall the driver for this kernel, and with "
             "Secure Boot on enrol its key (mokutil)",
         )
     elif code not in (None, 0, LIBRARY_NOT_FOUND):
@@ -233,8 +237,17 @@ def check_driver(facts: Facts) -> Iterator[Finding]:
             level="problem",
             title=f"the NVIDIA driver does not start (NVML error {code})",
             detail=loaded,
-            advice="see what nvidia-smi and the kernel's log (dmesg) say; reboot",
+            advice=windows or f"see what nvidia-smi and {facts.drivers_log} say; reboot",
         )
+
+
+def _windows_cure(facts: Facts) -> str:
+    """Return what helps a driver of Windows, "" where it is another system's."""
+    if facts.wsl:
+        return WSL_DRIVER
+    if facts.system == "Windows":
+        return f"reboot; if that does not help, see {facts.drivers_log}, and install it anew"
+    return ""
 
 
 def check_driver_library(facts: Facts) -> Iterator[Finding]:
@@ -254,11 +267,12 @@ def check_driver_library(facts: Facts) -> Iterator[Finding]:
             "-e NVIDIA_DRIVER_CAPABILITIES=compute,utility",
         )
     else:
+        cure = "install the driver's utilities (on Debian and Ubuntu: nvidia-utils)"
         yield Finding(
             level="problem",
             title="there is a GPU, and the driver's library libnvidia-ml is not found",
             detail="power, memory and clocks would be empty",
-            advice="install the driver's utilities (on Debian and Ubuntu: nvidia-utils)",
+            advice="add /usr/lib/wsl/lib to LD_LIBRARY_PATH" if facts.wsl else cure,
         )
 
 

@@ -28,6 +28,7 @@ from diffusion_bench.hardware.sensors import (
     HungDriver,
     Sensor,
     is_in_container,
+    is_wsl,
 )
 from diffusion_bench.hardware.state import IDLE_S, on_battery
 from diffusion_bench.records import GpuReading, Record
@@ -106,6 +107,13 @@ class Facts(Record):
     cache_folder: str = ""
     cache_free_mib: float | None = None
     on_battery: bool | None = None
+
+    @property
+    def drivers_log(self) -> str:
+        """Return where the driver's own complaints are found."""
+        if self.wsl or self.system == "Windows":
+            return "Windows' Event Viewer (nvlddmkm)"
+        return "the kernel's log (dmesg, Xid)"
 
     @property
     def lost(self) -> dict[int, str]:
@@ -219,11 +227,6 @@ def memory_limit_mib(text: str) -> float | None:
     """
     text = text.strip()
     return int(text) / MIB if text.isdigit() and int(text) < NO_LIMIT else None
-
-
-def is_wsl(release: str) -> bool:
-    """Return whether a kernel of this release is that of the Windows Subsystem for Linux."""
-    return "microsoft" in release.lower()
 
 
 def existing_parent(folder: Path) -> Path:

@@ -14,7 +14,11 @@ from typing import Literal, Protocol
 
 from diffusion_bench.records import GpuReading, Record
 
-INSTALL_NVML = "run: pip uninstall -y pynvml && pip install --force-reinstall nvidia-ml-py"
+INSTALL_NVML = "run: pip uninstall -y pynvml; pip install --force-reinstall nvidia-ml-py"
+WSL_DRIVER = (
+    "update the NVIDIA driver in Windows, remove any that was installed in here, and run "
+    "`wsl --shutdown` in Windows"
+)
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux: the one that is no container's
 
@@ -164,9 +168,8 @@ def _open_nvml() -> Sensor:
     try:
         sensor = NvmlSensor()
     except pynvml.NVMLError as error:
-        return NoGpu(
-            explain_no_driver(error.value, platform.system(), in_container=is_in_container())
-        )
+        system = "WSL" if is_wsl(platform.release()) else platform.system()
+        return NoGpu(explain_no_driver(error.value, system, in_container=is_in_container()))
     if not sensor.cards():
         sensor.close()
         return NoGpu("the NVIDIA driver is loaded and reports no GPU")
@@ -174,7 +177,12 @@ def _open_nvml() -> Sensor:
 
 
 def explain_no_driver(code: int, system: str, *, in_container: bool) -> str:
-    """Return why NVML's start ended with `code`, and what a person can do about it."""
+    """Return why NVML's start ended with `code`, and what a person can do about it.
+
+    `system` is `platform.system()`, or "WSL".
+    """
+    if system == "WSL" and code != LIBRARY_NOT_FOUND:
+        return f"Windows' NVIDIA driver does not start in here (NVML error {code}); {WSL_DRIVER}"
     if code == VERSION_MISMATCH:
         return "the NVIDIA driver was updated while it was loaded; reboot, and it works again"
     if code == DRIVER_NOT_LOADED:
@@ -191,7 +199,15 @@ def explain_no_driver(code: int, system: str, *, in_container: bool) -> str:
             "no NVIDIA driver library in this container; where the host has a GPU, start it with "
             "`--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility"
         )
-    return "no NVIDIA driver library found; where there is an NVIDIA GPU, install its driver"
+    where = " in Windows, and none in here" if system == "WSL" else ""
+    return (
+        f"no NVIDIA driver library found; where there is an NVIDIA GPU, install its driver{where}"
+    )
+
+
+def is_wsl(release: str) -> bool:
+    """Return whether a kernel of this release is that of the Windows Subsystem for Linux."""
+    return "microsoft" in release.lower()
 
 
 def is_in_container() -> bool:
