@@ -11,6 +11,7 @@ from diffusion_bench.reports.cost import Cost, cost_of
 from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
 from diffusion_bench.reports.schema import Cell, Energy
 from diffusion_bench.reports.stats import summarise
+from diffusion_bench.ui.figures import cell_table
 
 
 def powered_cell() -> Cell:
@@ -23,6 +24,31 @@ def test_an_images_energy_is_gross_and_net_and_costs_the_gross():
     found = cost_of(cell, summarise(cell), tariff=0.30)
     assert (found.energy_per_image_j, found.net_energy_per_image_j) == (60.0, 50.0)
     assert found.cost_per_1000_images == pytest.approx(60_000 / 3.6e6 * 0.30)
+
+
+def test_no_image_takes_more_net_than_gross_energy_where_one_call_took_far_longer():
+    cell = make_cell(wall_s=(2.0, 2.0, 2.0, 2.0, 4.0))
+    taken = zip(cell.samples, (200.0, 200.0, 200.0, 200.0, 400.0), strict=True)
+    samples = tuple(one.model_copy(update={"energy_j": joules}) for one, joules in taken)
+    whole = Energy(total_j=1200.0, window_s=12.0, method="counter", idle_power_w=1.0, net_j=1188.0)
+    cell = cell.model_copy(update={"samples": samples, "energy": whole})
+    found = cost_of(cell, summarise(cell))
+    assert found.energy_per_image_j == pytest.approx(240.0)
+    assert found.net_energy_per_image_j == pytest.approx(237.6)
+
+
+def test_every_export_says_how_far_an_energy_may_be_off_and_how_it_was_had():
+    cell = powered_cell()
+    whole = cell.energy.model_copy(update={"uncertainty_j": 180.0, "method": "integrated power"})
+    report = make_report(cell.model_copy(update={"energy": whole}))
+    (row,) = to_rows([report])
+    assert row["energy_uncertainty_j"] == pytest.approx(60.0)  # of a call
+    assert row["energy_uncertainty_percent"] == pytest.approx(25.0)
+    assert (row["energy_method"], row["energy_scope"]) == ("integrated power", "gpu")
+    assert "| energy ± (%) |" in to_markdown([report])
+    assert "energy ±" not in to_markdown([make_report(powered_cell())])
+    table = cell_table([report])
+    assert dict(zip(table["headers"], table["data"][0], strict=True))["J ± %"] == "25"
 
 
 def test_without_energy_or_tariff_there_is_no_cost():

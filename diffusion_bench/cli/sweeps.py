@@ -42,6 +42,7 @@ COLUMNS = {
     "net_energy_per_image_j": "net J/image",
     "cost_per_1000_images": "cost of 1000",
     "energy_per_audio_s_j": "J/s of speech",
+    "energy_uncertainty_percent": "J ± %",
     "burst_s": "burst s",
     "sustained_s": "sustained s",
     "fit": "fit",

@@ -56,7 +56,8 @@ class Summary(Record):
     with the number of steps. Of speech it counts the steps of all chunks, and is `None` where a
     model's steps are not of its denoising, or there are several candidates. `noisy` is an
     interquartile range above 10 percent of the median. `energy_j` is of one call, `net_energy_j`
-    that less the idle power; both as measured, before dividing by the batch (`cost.py`). Where
+    that less the idle power, `energy_uncertainty_j` bounds the error of the first: shares of what
+    all calls together took, as measured, before dividing by the batch (`cost.py`). Where
     `extrapolated`, the times are of whole calls that were timed in part, and so is the energy, in
     proportion to the time.
     """
@@ -75,6 +76,7 @@ class Summary(Record):
     step_p95_s: float | None
     energy_j: float | None
     net_energy_j: float | None = None
+    energy_uncertainty_j: float | None = None
     audio_s: float | None = None
     real_time_factor: float | None = None
     first_audio_s: float | None = None
@@ -117,7 +119,8 @@ def summarise(cell: Cell) -> Summary | None:
         step_median_s=median(steps) if steps else None,
         step_p95_s=percentile(steps, 95) if len(steps) >= MIN_STEPS_FOR_P95 else None,
         energy_j=_energy_j(cell),
-        net_energy_j=_net_energy_j(cell),
+        net_energy_j=_share_j(cell, cell.energy.net_j if cell.energy else None),
+        energy_uncertainty_j=_share_j(cell, cell.energy.uncertainty_j if cell.energy else None),
         **_speech(cell, middle),
         extrapolated=extrapolated,
         warnings=_warnings(cell, noisy),
@@ -180,20 +183,18 @@ def _weighted_line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
 
 
 def _energy_j(cell: Cell) -> float | None:
-    """Return the energy of one call: the samples' median, else an equal share of the whole."""
+    """Return the energy of one call: an equal share of the whole, else the samples' median.
+
+    Of the whole, so that it goes with the net energy and the uncertainty, which are of that too.
+    """
+    if cell.energy is not None:
+        return _share_j(cell, cell.energy.total_j)
     energies = [sample.energy_j for sample in cell.samples if sample.energy_j is not None]
-    if len(energies) == len(cell.samples):
-        return median(energies) * _untimed_factor(cell)
-    return None if cell.energy is None else _share_j(cell, cell.energy.total_j)
+    return median(energies) * _untimed_factor(cell) if len(energies) == len(cell.samples) else None
 
 
-def _net_energy_j(cell: Cell) -> float | None:
-    net_j = cell.energy.net_j if cell.energy else None
-    return None if net_j is None else _share_j(cell, net_j)
-
-
-def _share_j(cell: Cell, whole_j: float) -> float:
-    return whole_j / len(cell.samples) * _untimed_factor(cell)
+def _share_j(cell: Cell, whole_j: float | None) -> float | None:
+    return None if whole_j is None else whole_j / len(cell.samples) * _untimed_factor(cell)
 
 
 def _untimed_factor(cell: Cell) -> float:

@@ -35,6 +35,7 @@ CELL_COLUMNS = {
     "fit": "fit",
     "energy_per_image_j": "J/image",
     "net_energy_per_image_j": "net J/image",
+    "energy_uncertainty_percent": "J ± %",
     "cost_per_1000_images": "cost of 1000",
     "warnings": "warnings",
     "held_back_by": "held back by",
