@@ -14,6 +14,7 @@ from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.intervals import student_t
 from diffusion_bench.reports.schema import Cell, Visit
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
+from diffusion_bench.reports.stats import summarise
 
 STARTED = "2026-01-02T03:04:06Z"
 CELLS = 200
@@ -49,6 +50,19 @@ def test_a_machine_that_drifts_between_visits_is_seldom_called_another_one() -> 
 
 def test_a_tenth_more_time_is_found_on_a_steady_machine_from_three_visits() -> None:
     assert share_named(drift=0.01, slower=1.1) >= 0.9
+
+
+@pytest.mark.parametrize(("drift", "least"), [(0.0, 0.94), (0.02, 0.94), (0.08, 0.93)])
+def test_a_cells_interval_covers_its_median_as_often_as_it_says_however_visits_differ(
+    drift: float, least: float
+) -> None:
+    """By its calls alone it would in 76 percent at a drift of 0.08, and say 96."""
+    rng = random.Random(5)
+    found = [summarise(measured(rng, drift)) for _ in range(2 * CELLS)]
+    intervals = [one.interval_s for one in found if one and one.interval_s]
+    held = sum(one.low <= 1 <= one.high for one in intervals) / len(intervals)
+    assert held >= least
+    assert all(held >= one.confidence - 0.04 for one in intervals)
 
 
 def test_visits_that_differ_widen_an_interval_and_others_leave_it() -> None:

@@ -1,10 +1,10 @@
-"""How far apart the times of one cell are from visit to visit, and what that does to a ratio.
+"""How far apart the times of one cell are from visit to visit, and what intervals make of that.
 
 The calls of a visit follow each other and share what the machine did in that minute; those of
 another round are of another minute. So calls are no independent samples of a machine that drifts,
 and an interval that takes them for such is too narrow by as much as visits differ. Where both sides
 have two visits or more, a ratio's interval is made no narrower than Student's of the logarithms of
-their visits' medians, with the variance of both sides pooled.
+their visits' medians, with the variance of both sides pooled. So is that of one cell's median.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, median
 
-from diffusion_bench.reports.intervals import student_t
+from diffusion_bench.reports.intervals import Interval, mean_reach, student_t
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 
 FEWEST_VISITS = 2
+CONFIDENCE = 0.95
 
 
 def ratio_of_calls(
@@ -46,6 +47,24 @@ def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Rat
     if wide <= math.log(calls) / 2:
         return found
     return found.model_copy(update={"visits": min(len(old), len(new))})
+
+
+def interval_over_visits(
+    found: Interval | None, cell: Cell, times: Sequence[float]
+) -> Interval | None:
+    """Return an interval of the median of a cell's calls, as wide as its visits ask.
+
+    `found` is that of the calls alone. Unchanged of fewer than two visits.
+    """
+    medians = visit_medians(cell, times)
+    if found is None or len(medians) < FEWEST_VISITS:
+        return found
+    reach, middle = mean_reach([math.log(value) for value in medians]), median(times)
+    low, high = middle * math.exp(-reach), middle * math.exp(reach)
+    if found.low <= low and high <= found.high:
+        return found
+    confidence = min(found.confidence, CONFIDENCE)
+    return Interval(low=min(found.low, low), high=max(found.high, high), confidence=confidence)
 
 
 def visit_medians(cell: Cell, times: Sequence[float]) -> list[float]:

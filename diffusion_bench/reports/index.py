@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 6  # of what is kept; an index of another one is thrown away
+VERSION = 7  # of what is kept; an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000

@@ -2,8 +2,9 @@
 
 The headline is the median with its interquartile range and the number of samples. No sample is
 ever dropped. The interval of the median needs no assumption about the distribution: it lies
-between two of the sorted samples, which ones follows from the binomial distribution. Cells timed
-on fewer steps than they ask for have the statistics of their extrapolated totals.
+between two of the sorted samples, which ones follows from the binomial distribution, and is as wide
+as visits differ (`between_visits.py`). Cells timed on fewer steps than they ask for have the
+statistics of their extrapolated totals.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 
 from diffusion_bench.records import Record, Stages, VoiceRequest, VoiceStages
+from diffusion_bench.reports.between_visits import interval_over_visits
 from diffusion_bench.reports.extrapolate import total_interval, total_s, total_stages
 from diffusion_bench.reports.intervals import (
     MIN_SAMPLES_FOR_INTERVAL,
@@ -111,7 +113,9 @@ def summarise(cell: Cell) -> Summary | None:
         iqr_s=spread,
         min_s=min(walls),
         max_s=max(walls),
-        interval_s=total_interval(cell) if extrapolated else median_interval(walls),
+        interval_s=interval_over_visits(
+            total_interval(cell) if extrapolated else median_interval(walls), cell, walls
+        ),
         noisy=noisy,
         images_per_s=None if _is_speech(cell) else cell.request.batch / middle,
         steps_per_s=_steps_per_s(cell, stages),
