@@ -188,11 +188,19 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for path, words in (
         (tmp_path / "none.toml", "No such file"),
         (tmp_path, "directory"),
-        (binary, "it is not text"),
+        (binary, "it is not text in UTF-8"),
     ):
         with pytest.raises(ValueError, match=words) as caught:
             read_sweep(path)
         assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("folder", [r"C:\Users\ann\sd15", r"D:\models\sd15"])
+def test_a_path_of_windows_in_double_quotes_is_told_how_it_is_written(folder: str) -> None:
+    text = 'name = "x"\n[axes]\nmodel = ["{}"]'
+    with pytest.raises(ValueError, match=r"line 3.*; a path of Windows stands in single quotes: '"):
+        parse_sweep(text.format(folder))
+    assert parse_sweep(text.replace('"{}"', "'{}'").format(folder)).axes.model == (folder,)
 
 
 def test_the_mark_that_windows_editors_add_is_no_part_of_a_sweep(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ WORDS = {
     "too_short": "is an empty list; it needs a value",
 }
 
+WINDOWS_PATH = r"; a path of Windows stands in single quotes: 'C:\models\sd15'"
+
 
 def read_text(path: Path, kind: str) -> str:
     """Return the text of a user's file; `kind` is what it is to be, in a one-line ValueError."""
@@ -28,7 +30,7 @@ def read_text(path: Path, kind: str) -> str:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is no {kind}: it is not text") from None
+        raise ValueError(f"{path} is no {kind}: it is not text in UTF-8") from None
 
 
 def parse_toml(text: str, source: str) -> dict[str, Any]:
@@ -36,7 +38,8 @@ def parse_toml(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{source} is no TOML file: {error}") from None
+        hint = WINDOWS_PATH if "\\" in text else ""
+        raise ValueError(f"{source} is no TOML file: {error}{hint}") from None
     except RecursionError:
         raise ValueError(f"{source}: nested too deeply") from None
     except ValueError as error:  # an integer longer than Python converts
