@@ -16,6 +16,7 @@ from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER, delete_voice, save_voice
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+from diffusion_bench.ui import launch
 
 STEP = find_model(BUNDLED_MODEL).multiple
 
@@ -250,6 +251,34 @@ def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(tmp_pa
         client.close()
         model = next(block for block in page.blocks.values() if block.elem_id == "t2i-model")
         assert not model.allow_custom_value  # of a folder of this machine, or of the hub
+
+
+def test_a_guest_without_the_password_is_told_no_paths_and_one_with_it_sends_no_endless_request(
+    tmp_path,
+):
+    with (
+        served(auth="ann:correct-horse", reports=tmp_path) as page,
+        httpx.Client(base_url=page.local_url, trust_env=False) as guest,
+    ):
+        assert guest.get("openapi.json").status_code == 404
+        login = {"username": "ann", "password": "correct-horse"}
+        assert guest.post("login", data=login | {"more": "a" * 2**21}).status_code == 413
+        assert guest.post("login", data=login).status_code == 200
+        asked = {"data": ["a" * 2**21], "fn_index": 0, "session_hash": "s"}
+        assert guest.post("gradio_api/queue/join", json=asked).status_code == 413
+
+
+def test_no_more_pages_are_remembered_than_memory_has_room_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "SESSIONS", 3)
+    with (
+        served(reports=tmp_path) as page,
+        httpx.Client(base_url=page.local_url, trust_env=False) as guest,
+    ):
+        number = next(key for key, fn in page.fns.items() if fn.api_name == "for_guidance")
+        for visit in range(9):
+            asked = {"data": [1], "fn_index": number, "session_hash": f"s{visit}"}
+            assert guest.post("gradio_api/run/predict", json=asked).status_code == 200
+        assert len(page.state_holder.session_data) <= 3
 
 
 def _said(job, words):

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from diffusion_bench.ui.outbox import Outbox
 
 REPORTS_VARIABLE = "DIFFUSION_BENCH_REPORTS"
-UPLOADS_VARIABLE = "GRADIO_TEMP_DIR"
 ENDING = ("SIGTERM", "SIGHUP")  # signals that end a program; Windows has no SIGHUP
 SAMPLE_EVERY_S = 1.0
 KEPT_READINGS = 300
 QUEUE_SIZE = 32
+SESSIONS = 400  # that the server remembers, a megabyte each; who was away longest is forgotten
 GUEST = "guest"
 LOOPBACK_NAMES = ("localhost", "")
 
@@ -213,6 +213,7 @@ def _outbox(stack: ExitStack) -> Outbox:
 
     So nothing of theirs is left when the app ends.
     """
+    from diffusion_bench.ui.intake import UPLOADS_VARIABLE
     from diffusion_bench.ui.outbox import Outbox
     from diffusion_bench.ui.own_folder import own_folder
 
@@ -236,7 +237,10 @@ def _start(
     login: tuple[str, str] | None,
     shared: bool,
 ) -> None:
+    from starlette.middleware import Middleware
+
     from diffusion_bench.charts.plot_height import KEEPS_HEIGHT
+    from diffusion_bench.ui.intake import Intake
     from diffusion_bench.ui.self_check import launch_page
     from diffusion_bench.ui.style import HEAD, make_theme
 
@@ -246,6 +250,9 @@ def _start(
     options: dict[str, Any] = {
         "allowed_paths": [],
         "max_file_size": "64mb",
+        "state_session_capacity": SESSIONS,
+        # FastAPI tells all paths to who has no password, too.
+        "app_kwargs": {"openapi_url": None, "middleware": [Middleware(Intake)] if shared else []},
         "enable_monitoring": False,
         "run_history": not shared,
         "show_error": not shared,
