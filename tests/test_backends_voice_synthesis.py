@@ -313,6 +313,7 @@ def test_one_chunk_keeps_the_mel_that_the_model_drew(model: FakeVoiceModel) -> N
     [
         ({"sampler": "unipc"}, {}, make_reference(), "echo does not take the sampler unipc; "),
         ({}, {}, make_reference(duration_s=0.2), "the reference is 0.2 s long; echo needs 3 s"),
+        ({}, {}, make_reference(duration_s=2.96), "the reference is 2.96 s long; echo needs 3 s"),
         ({}, {"needs_transcript": True}, make_reference(), "needs the transcript of the reference"),
         ({}, {"needs_transcript": True}, make_reference(transcript=" "), "needs the transcript"),
         ({}, {}, Reference(np.zeros(4 * RATE, np.float32), RATE), "the reference is silent"),

@@ -33,7 +33,7 @@ def check_recording(reference: Reference, entry: VoiceEntry) -> None:
     least_s, most_s = entry.reference_s
     if reference.duration_s < least_s:
         raise ValueError(
-            f"the reference is {reference.duration_s:.1f} s long; "
+            f"the reference is {reference.duration_s:.3g} s long; "
             f"{entry.name} needs {least_s:g} s or more of one voice"
         )
     samples = reference.samples[: int(most_s * reference.sample_rate)]
