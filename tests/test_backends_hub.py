@@ -10,26 +10,36 @@ from pathlib import Path
 
 import pytest
 from tiny_models import save_tiny_sd
+from tiny_pipelines import save_flux
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(scope="module")
-def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a HF_HOME whose cache holds tiny/sd as a download would have left it."""
-    home = tmp_path_factory.mktemp("hub")
-    cached = home / "hub" / "models--tiny--sd"
+def cache(home: Path, hub_id: str, folder: Path) -> Path:
+    """Let a folder be in the cache of a HF_HOME as a download would have left it."""
+    cached = home / "hub" / f"models--{hub_id.replace('/', '--')}"
     (cached / "refs").mkdir(parents=True)
     (cached / "refs" / "main").write_text(REVISION)
-    model = save_tiny_sd(tmp_path_factory.mktemp("made"))
-    shutil.copytree(model, cached / "snapshots" / REVISION)
+    return shutil.copytree(folder, cached / "snapshots" / REVISION)
+
+
+@pytest.fixture(scope="module")
+def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a HF_HOME whose cache holds tiny/sd, and others that only their files tell of."""
+    home = tmp_path_factory.mktemp("hub")
+    cache(home, "tiny/sd", model := save_tiny_sd(tmp_path_factory.mktemp("made")))
+    cache(home, "stable-diffusion-v1-5/stable-diffusion-v1-5", model)
+    cache(home, "tiny/flux", save_flux(tmp_path_factory.mktemp("made")))
+    pickled = cache(home, "tiny/pickled", model)
+    file = pickled / "unet" / "diffusion_pytorch_model.safetensors"
+    file.rename(file.with_suffix(".bin"))
     return home
 
 
-def generate(home: Path, model: str, out: Path) -> subprocess.CompletedProcess[str]:
+def generate(home: Path, model: str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "diffusion_bench", "generate", "a cat", "--model", model]
     return subprocess.run(
-        [*command, "--size", "32", "--steps", "2", "--out", str(out)],
+        [*command, "--size", "32", "--steps", "2", "--out", str(out), *options],
         capture_output=True,
         text=True,
         check=False,
@@ -41,6 +51,29 @@ def test_a_cached_hub_model_draws_without_a_network(hub_home: Path, tmp_path: Pa
     done = generate(hub_home, "tiny/sd", tmp_path / "cat.png")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cat.png").is_file()
+
+
+def test_a_cached_hub_model_has_the_usual_settings_that_its_files_tell(
+    hub_home: Path, tmp_path: Path
+) -> None:
+    done = generate(hub_home, "tiny/flux", tmp_path / "cat.png")  # DDIM is not defined for it
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_plain_files_that_are_here_are_read_where_the_variant_is_not(
+    hub_home: Path, tmp_path: Path
+) -> None:
+    model = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    done = generate(hub_home, model, tmp_path / "cat.png", "--precision", "bf16")
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_wrong_with_a_cached_model_is_not_that_it_is_not_here(
+    hub_home: Path, tmp_path: Path
+) -> None:
+    done = generate(hub_home, "tiny/pickled", tmp_path / "cat.png")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: model 'tiny/pickled' has its weights in pickles (unet/")
 
 
 def test_a_hub_model_that_is_not_cached_is_one_line(hub_home: Path, tmp_path: Path) -> None:

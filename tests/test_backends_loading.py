@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.backends.catalog import ModelUnavailable
-from diffusion_bench.backends.loading import load_pipeline
+from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.downloads import presence
+from diffusion_bench.backends.loading import DTYPES, load_pipeline
+from diffusion_bench.records import PrecisionName
 
 INDEX = "model_index.json"
 
@@ -90,3 +93,36 @@ def test_a_scheduler_that_needs_another_package_is_named_with_it(
     monkeypatch.setattr("diffusers.LMSDiscreteScheduler", lms)
     edit(folder / INDEX, lambda index: index.update(scheduler=["diffusers", lms.__name__]))
     assert why_not(folder).endswith("LMSDiscreteScheduler needs scipy")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_folder_of_sixteen_bit_files_only_loads_in_every_precision(
+    folder: Path, precision: PrecisionName
+) -> None:
+    whole = load_pipeline(str(folder), "fp16")
+    for file in folder.rglob("*.safetensors"):
+        save_file({k: v.half() for k, v in load_file(file).items()}, file, {"format": "pt"})
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    assert presence(find_model(str(folder)), precision) == "here"
+    drawn_with = load_pipeline(str(folder), precision)
+    assert drawn_with.unet.dtype == DTYPES[precision]
+    for mine, theirs in zip(drawn_with.unet.parameters(), whole.unet.parameters(), strict=True):
+        assert torch.equal(mine.half(), theirs)
+
+
+def test_weights_in_pickles_are_refused_as_that_with_what_helps(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save(load_file(weights), weights.with_suffix(".bin"))
+    weights.unlink()
+    told = why_not(folder)
+    assert "weights in pickles (unet/diffusion_pytorch_model.bin), which can run code" in told
+    assert "save_pretrained" in told
+
+
+def test_a_setting_that_diffusers_puts_right_is_no_warning(
+    folder: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    edit(folder / INDEX, lambda index: index.update(scheduler=["diffusers", "DDIMScheduler"]))
+    edit(folder / "scheduler/scheduler_config.json", lambda own: own.update(clip_sample=True))
+    assert load_pipeline(str(folder), "fp32").scheduler.config.clip_sample is False
+    assert not [str(own.message) for own in recwarn if "scheduler" in str(own.message)]

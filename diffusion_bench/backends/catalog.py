@@ -83,18 +83,39 @@ def catalog() -> dict[str, ModelEntry]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """Return the entry of a catalog name, a model folder or a hub id; raise `UnknownModel`."""
+    """Return the entry of a catalog name, a model folder or a hub id; raise `UnknownModel`.
+
+    Nothing is fetched: of a hub id that is in no row of the catalog, files in the hub's cache tell.
+    """
     if name in catalog():
         return catalog()[name]
     location = os.path.expanduser(name)
     if os.path.isdir(location):  # unlike Path's, no error for a name that no file can have
         return _folder_entry(name, Path(location))
     if HUB_ID.fullmatch(name):
-        return ModelEntry(name=name, title=name, source="hub", location=name)
+        entry = ModelEntry(name=name, title=name, source="hub", location=name)
+        folder = cached_folder(entry)
+        if folder is None:
+            return entry
+        own = entry.model_dump(include={"title", "source", "location"})
+        return _folder_entry(name, folder).model_copy(update=own)
     known = ", ".join(catalog())
     raise UnknownModel(
         f"unknown model {name!r}; known: {known}; or give a model folder or a hub id (owner/name)"
     )
+
+
+def cached_folder(entry: ModelEntry) -> Path | None:
+    """Return the folder of the hub's cache that holds a model's newest files, if there is one.
+
+    Of a model that is no hub's, its own.
+    """
+    if entry.source != "hub":
+        return Path(entry.location)
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(entry.location, INDEX)
+    return Path(index).parent if isinstance(index, str) else None
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:

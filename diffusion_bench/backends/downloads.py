@@ -8,21 +8,22 @@ the plain safetensors.
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable
-from diffusion_bench.backends.model_sizes import INDEX
+from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, cached_folder
+from diffusion_bench.backends.model_sizes import INDEX, read_settings
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import counts, short_name
 
 MIB = 2**20
+HALVES = ("fp16", "bf16")  # variants that are read where there is no plain file
 WEIGHTS = re.compile(
     r"\.(safetensors|bin|ckpt|pth?|msgpack|h5|onnx|onnx_data|pb|xml|gguf|flashpack|npz)$"
 )
+PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 PLAIN = re.compile(r"^(diffusion_pytorch_)?model(-\d{5}-of-\d{5})?\.safetensors$")
 ANSWER_S = 20.0
 LONGEST = 300  # characters of what the hub said
@@ -68,14 +69,6 @@ def presence(entry: ModelEntry, precision: PrecisionName = "fp32") -> Presence:
     if folder is None:
         return "not here"
     return "partly here" if missing_parts(folder, _variant(entry, precision)) else "here"
-
-
-def cached_folder(entry: ModelEntry) -> Path | None:
-    """Return the folder of the hub's cache that holds a model's newest files, if there is one."""
-    from huggingface_hub import try_to_load_from_cache
-
-    index = try_to_load_from_cache(entry.location, INDEX)
-    return Path(index).parent if isinstance(index, str) else None
 
 
 def missing_parts(folder: Path, variant: str | None = None) -> list[str]:
@@ -189,20 +182,53 @@ def chosen_files(names: Sequence[str], components: Iterable[str], variant: str |
 
 def _weights(names: Sequence[str], variant: str | None) -> list[str]:
     safe = [name for name in names if name.endswith(".safetensors")]
-    if variant is not None:
-        own = [name for name in safe if re.search(rf"\.{variant}[.-]", name)]
-        if own:
-            return own
-    return [name for name in safe if PLAIN.match(name)]
+    of_variant = {
+        half: [name for name in safe if re.search(rf"\.{half}[.-]", name)]
+        for half in (*([variant] if variant else []), *HALVES)
+    }
+    if variant is not None and of_variant[variant]:
+        return of_variant[variant]
+    plain = [name for name in safe if PLAIN.match(name)]
+    return plain or next(filter(None, of_variant.values()), [])
 
 
 def _components(index: Path) -> list[str]:
     """Return the parts that a pipeline's index names, without those it does without."""
-    found = json.loads(index.read_text(encoding="utf-8"))
     return [
         name
-        for name, value in found.items()
-        if not name.startswith("_") and isinstance(value, list) and value[0] is not None
+        for name, value in read_settings(index).items()
+        if not name.startswith("_") and isinstance(value, list) and value and value[0] is not None
+    ]
+
+
+def variant_to_read(entry: ModelEntry, precision: PrecisionName) -> str | None:
+    """Return the variant among the weights that a model is read from, `None` for the plain files.
+
+    Of one that is not here whole, the one to fetch.
+    """
+    wanted = _variant(entry, precision)
+    folder = cached_folder(entry)
+    if folder is None or missing_parts(folder, wanted):
+        return wanted
+    weights = [
+        name
+        for part in _components(folder / INDEX)
+        for name in _weights([path.name for path in (folder / part).iterdir()], wanted)
+    ]
+    variants = (*([wanted] if wanted else []), *HALVES)
+    return next((own for own in variants if any(f".{own}" in name for name in weights)), None)
+
+
+def pickled_weights(entry: ModelEntry) -> list[str]:
+    """Return the pickles among a model's files here, by part, where there are no safetensors."""
+    folder = cached_folder(entry)
+    if folder is None:
+        return []
+    return [
+        f"{part}/{file.name}"
+        for part in missing_parts(folder)
+        for file in sorted((folder / part).glob("*"))
+        if file.suffix in PICKLES
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import warnings
 
 LONGEST = 300  # characters of a reason
 
@@ -27,17 +29,34 @@ def reason_of(error: BaseException) -> str:
     return f"{sentences}." if end else textwrap.shorten(first, LONGEST, placeholder=" ...")
 
 
+def is_gated(error: BaseException | None) -> bool:
+    """Return whether the hub said so: itself, or to a library that put it in words of its own."""
+    from huggingface_hub.errors import GatedRepoError
+
+    while error is not None:
+        if isinstance(error, GatedRepoError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def quiet_libraries() -> None:
-    """Let the two libraries print errors only, and no progress bars of their own.
+    """Let the libraries print errors only, and those two no progress bars of their own.
 
     Their notes concern their developers (torchvision is missing, an autoencoder of another class
-    than usual); failures arrive as exceptions. Call it before their pipelines are imported.
+    than usual) or a model's (a setting that diffusers has put right); that the hub's cache is read
+    without a network is as it should be. Failures arrive as exceptions. Call it before their
+    pipelines are imported.
     """
+    from huggingface_hub.utils import logging as hub_logging
+
+    hub_logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", "The configuration file of th", FutureWarning)
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     from diffusers.utils import logging as diffusers_logging
 
-    diffusers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity(logging.CRITICAL)  # an error that it prints it raises too
     diffusers_logging.disable_progress_bar()

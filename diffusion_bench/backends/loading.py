@@ -7,9 +7,15 @@ from typing import Any
 
 import torch
 
-from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
 from diffusion_bench.backends.device import is_out_of_memory
-from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
+from diffusion_bench.backends.downloads import (
+    gate_words,
+    pickled_weights,
+    presence,
+    variant_to_read,
+)
+from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
 from diffusion_bench.records import PrecisionName
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,8 +50,8 @@ def load_pipeline(
     options |= placing or {}
     if revision is not None and entry.source == "hub":
         options["revision"] = revision
-    if entry.variant and precision != "fp32":
-        options["variant"] = entry.variant
+    if variant := variant_to_read(entry, precision):
+        options["variant"] = variant
     try:
         pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
         if not placing:  # what lies on several cards has lost what tells
@@ -53,7 +59,7 @@ def load_pipeline(
     except LOADING_ERRORS as error:
         if is_out_of_memory(error):
             raise
-        raise ModelUnavailable(_why_not_loaded(entry.source, model, error)) from error
+        raise ModelUnavailable(_why_not_loaded(entry, precision, error)) from error
     if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
         raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
     pipeline.set_progress_bar_config(disable=True)
@@ -79,11 +85,19 @@ def refuse_missing_weights(pipeline: Any) -> None:
             raise ValueError(f"its {name} lacks {len(lacking)} weights, such as {lacking[0]}")
 
 
-def _why_not_loaded(source: str, model: str, error: Exception) -> str:
-    reason = reason_of(error)
-    if source == "hub":
+def _why_not_loaded(entry: ModelEntry, precision: PrecisionName, error: Exception) -> str:
+    if is_gated(error):
+        return gate_words(entry)
+    if pickles := pickled_weights(entry):
         return (
-            f"model {model!r} is not on this machine and could not be fetched from the hub "
-            f"(no network, no such model, or it needs a login): {reason}"
+            f"model {entry.name!r} has its weights in pickles ({pickles[0]}), which can run code "
+            "when they are read; only safetensors are: convert it where you trust it, with "
+            "diffusers' save_pretrained"
         )
-    return f"model {model!r} cannot be loaded: {reason}"
+    reason = reason_of(error)
+    if presence(entry, precision) == "here":
+        return f"model {entry.name!r} cannot be loaded: {reason}"
+    return (
+        f"model {entry.name!r} is not on this machine and could not be fetched from the hub "
+        f"(no network, no such model, or it needs a login): {reason}"
+    )

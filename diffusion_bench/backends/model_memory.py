@@ -11,8 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from diffusion_bench.backends.catalog import ModelEntry
-from diffusion_bench.backends.downloads import cached_folder
+from diffusion_bench.backends.catalog import ModelEntry, cached_folder
 from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.model_sizes import DENOISER_FOLDERS
 from diffusion_bench.records import PrecisionName, Record
@@ -184,7 +183,7 @@ def counted_as(entry: ModelEntry) -> str | None:
         return short_name(entry.location if entry.source == "hub" else entry.name)
     except ValueError:
         pass
-    folder = cached_folder(entry) if entry.source == "hub" else Path(entry.location)
+    folder = cached_folder(entry)
     own = _denoiser_settings(folder) if folder is not None else None
     if own is None:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.images import DTYPES
-from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
+from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.records import PrecisionName
 
@@ -74,7 +74,7 @@ def _why(entry: VoiceEntry, error: BaseException) -> str:
     reason = reason_of(error)
     if entry.source != "hub":
         return f"voice model {entry.name!r} cannot be loaded: {reason}"
-    if entry.gated or _is_gated(error):
+    if entry.gated or is_gated(error):
         return (
             f"voice model {entry.name!r} is not on this machine and its weights are gated: accept "
             f"the terms on huggingface.co/{entry.location}, then `hf auth login`: {reason}"
@@ -83,14 +83,3 @@ def _why(entry: VoiceEntry, error: BaseException) -> str:
         f"voice model {entry.name!r} is not on this machine and could not be fetched from the hub "
         f"(no network, no such model, or it needs a login): {reason}"
     )
-
-
-def _is_gated(error: BaseException | None) -> bool:
-    """Return whether the hub said so: itself, or to a library that put it in words of its own."""
-    from huggingface_hub.errors import GatedRepoError
-
-    while error is not None:
-        if isinstance(error, GatedRepoError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
