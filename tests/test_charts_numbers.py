@@ -21,6 +21,7 @@ from diffusion_bench.charts.throughput import (
 )
 from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, trace_table
 from diffusion_bench.records import BUNDLED_SIDE, VoiceRequest
+from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.stage_readings import stage_spans
 
 OOM = make_cell(steps=50, status="oom", message="no room")
@@ -60,6 +61,24 @@ def test_latency_gives_the_fit_of_each_line_in_its_table():
     assert row["fixed (s)"] == pytest.approx(1)
     assert row["per step (s)"] == pytest.approx(0.1)
     assert row["largest misfit (%)"] == pytest.approx(0, abs=1e-6)
+
+
+def test_latencys_fit_is_the_reports_own_and_names_the_cell_that_is_off_it():
+    walls = {10: 2.0, 20: 3.0, 40: 5.0, 80: 30.0}  # the last one spilled
+    cells = [make_cell(steps=steps, wall_s=(wall,)) for steps, wall in walls.items()]
+    (stored,) = fit_lines(cells)
+    header, rows = latency_table(latency_numbers([make_report(*cells)]))
+    told = [dict(zip(header, row, strict=True)) for row in rows]
+    assert {row["per step (s)"] for row in told} == {stored.per_step_s}
+    assert stored.per_step_s == pytest.approx(0.1)
+    assert [row["status"] for row in told] == ["ok", "ok", "ok", "ok, off the line"]
+
+
+def test_no_step_is_said_to_take_less_than_no_time():
+    walls = {10: 7.0, 20: 6.0, 40: 5.0}
+    cells = [make_cell(steps=steps, wall_s=(wall,)) for steps, wall in walls.items()]
+    header, rows = latency_table(latency_numbers([make_report(*cells)]))
+    assert dict(zip(header, rows[0], strict=True))["per step (s)"] is None
 
 
 def test_axes_are_logarithmic_only_for_a_wide_range():

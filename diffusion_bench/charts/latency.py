@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 from diffusion_bench.charts.lines import DrawnLine, LinePoint, lines_figure
 from diffusion_bench.charts.series import Failure, Series, basis_of, failure_rows, series_of
 from diffusion_bench.charts.style import Look, empty_figure
-from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.stats import StepFit, fit_steps, summarise
+from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.schema import Fit, Report
+from diffusion_bench.reports.stats import summarise
 
 
 class LatencyPoint(NamedTuple):
@@ -29,7 +30,11 @@ class LatencyPoint(NamedTuple):
 
 
 class LatencyLine(NamedTuple):
-    """One line of the chart. `fit` is `None` below 3 step counts."""
+    """One line of the chart. `off_line` are the steps of cells that are off the `fit`.
+
+    It is the report's own, which may leave out a cell; `None` below 3 step counts, and where a step
+    would take no time.
+    """
 
     name: str
     sampler: str
@@ -37,7 +42,8 @@ class LatencyLine(NamedTuple):
     other: str
     points: tuple[LatencyPoint, ...]
     failures: tuple[Failure, ...]
-    fit: StepFit | None
+    fit: Fit | None
+    off_line: tuple[int, ...] = ()
     look: Look = Look()
 
 
@@ -70,13 +76,17 @@ def latency_table(lines: list[LatencyLine]) -> tuple[list[str], list[list[Any]]]
     header = ["series", "steps", "median (s)", "min (s)", "max (s)", "n"]
     header += ["fixed (s)", "per step (s)", "largest misfit (%)", "status", "message"]
     rows: list[list[Any]] = []
+
+    def status(line: LatencyLine, point: LatencyPoint) -> str:
+        return (point.basis or "ok") + (", off the line" if point.steps in line.off_line else "")
+
     for line in lines:
         fit = line.fit
         fitted: list[float | None] = [None] * 3
         if fit:
             fitted = [fit.fixed_s, fit.per_step_s, 100 * fit.worst_residual]
         rows += [
-            [line.name, *point[:-1], *fitted, point.basis or "ok", ""] for point in line.points
+            [line.name, *point[:-1], *fitted, status(line, point), ""] for point in line.points
         ]
         rows += failure_rows([line.name], line.failures, len(header))
     return header, rows
@@ -95,6 +105,8 @@ def _line(series: Series) -> LatencyLine:
         for cell in series.cells
         if (summary := summarise(cell))
     )
+    fit = next((line for line in fit_lines(series.cells) if line.per_step_s > 0), None)
+    off = [cell.request.steps for cell in series.cells if fit and cell.cell_id in fit.off_line]
     return LatencyLine(
         name=series.name,
         sampler=series.sampler,
@@ -102,6 +114,7 @@ def _line(series: Series) -> LatencyLine:
         other=series.other,
         points=points,
         failures=series.failures(),
-        fit=fit_steps(series.cells),
+        fit=fit,
+        off_line=tuple(off),
         look=series.look,
     )
