@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from diffusion_bench.charts.tier_gains import gains_figure, gains_table
 from diffusion_bench.charts.tier_limits import bottleneck_sentences, held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_steps import predicted_rate, prices_of, steps_bought
@@ -38,6 +39,35 @@ def test_a_step_buys_what_it_adds_to_the_tier_before_for_its_price() -> None:
     assert second.price_per_gained_image_per_hour == pytest.approx(1800 / (new - old))
     assert second.break_even_hours == 3600
     assert second.break_even_images == pytest.approx(3600 * new)
+
+
+def test_how_many_times_as_fast_another_card_is_has_an_interval_and_the_same_card_has_none() -> (
+    None
+):
+    tiers = ({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4090"}, {"gpu": "RTX 4090", "count": 2})
+    chosen = path(*tiers)
+    first, other, twice = steps_bought(chosen, tier_rows(chosen, [SD15]))
+    assert (first.times_low, twice.times_low, twice.times_high) == (None, None, None)
+    assert other.times_before is not None
+    assert other.times_low == pytest.approx(other.times_before / 1.263, rel=0.001)
+    assert other.times_high == pytest.approx(other.times_before * 1.263, rel=0.001)
+    header, rows = gains_table([first, other, twice], "USD")
+    told = dict(zip(header, rows[1], strict=True))
+    assert (told["80 % from"], told["80 % to"]) == (other.times_low, other.times_high)
+    bars = gains_figure([first, other, twice], "USD").data
+    assert bars[0].error_x.array[0] == pytest.approx(other.times_high - other.times_before)
+    assert bars[1].error_x.array == (0,)
+
+
+def test_a_remedy_that_may_be_off_makes_the_interval_of_a_step_wider() -> None:
+    flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
+    chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4090"})
+    _, plain, _, offloaded = steps_bought(chosen, tier_rows(chosen, [SD15, flux]))
+    assert plain.times_high is not None
+    assert plain.times_before is not None
+    assert offloaded.times_high is not None
+    assert offloaded.times_before is not None
+    assert offloaded.times_high / offloaded.times_before > plain.times_high / plain.times_before
 
 
 def test_both_tiers_are_compared_by_predictions_even_where_one_is_published() -> None:

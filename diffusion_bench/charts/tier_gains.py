@@ -38,6 +38,7 @@ def gains_figure(steps: Sequence[StepBought], currency: str) -> go.Figure:
             orientation="h",
             x=[step.times_before for step in own],
             y=[_label(step.workload) for step in own],
+            error_x=_intervals(own),
             # Pale with an outline, as everything that is predicted.
             marker={
                 "color": colours[tier],
@@ -45,7 +46,8 @@ def gains_figure(steps: Sequence[StepBought], currency: str) -> go.Figure:
                 **bar_look("predicted"),
             },
             textfont={"color": TEXT},
-            textposition="outside",
+            textposition="inside",  # at its other end is the interval
+            insidetextanchor="start",
             text=[f"{step.times_before:.2f}" for step in own],
             customdata=[_hover(step, currency) for step in own],
             hovertemplate="%{customdata}<extra></extra>",
@@ -56,9 +58,19 @@ def gains_figure(steps: Sequence[StepBought], currency: str) -> go.Figure:
     figure.add_vline(x=1, line={"color": TEXT, "width": 2, "dash": "dot"})
     figure.update_layout(margin={"l": 8, "t": 16, "b": below}, bargap=0.3)
     figure.update_yaxes(autorange="reversed", showgrid=False)
-    most = max(step.times_before or 0 for step in drawn)
+    most = max(step.times_high or step.times_before or 0 for step in drawn)
     figure.update_xaxes(range=[0, 1.3 * max(most, 1)])
     return figure
+
+
+def _intervals(steps: Sequence[StepBought]) -> dict[str, Any]:
+    ends = [(step.times_low, step.times_before or 0.0, step.times_high) for step in steps]
+    return {
+        "array": [0 if high is None else high - middle for _, middle, high in ends],
+        "arrayminus": [0 if low is None else middle - low for low, middle, _ in ends],
+        "color": TEXT,
+        "thickness": 1,
+    }
 
 
 def _label(workload: str) -> str:
@@ -68,9 +80,12 @@ def _label(workload: str) -> str:
 
 def _hover(step: StepBought, currency: str) -> str:
     each, hours = step.price_per_gained_image_per_hour, step.break_even_hours
+    low, high = step.times_low, step.times_high
+    between = "" if low is None or high is None else f" (80 %: {low:.2f} to {high:.2f})"
+    times = f"{step.times_before:.2f} times the step before{between}"
     lines = [
         f"{step.tier}: {step.workload}",
-        f"{step.images_per_hour:,.0f} images/h, {step.times_before:.2f} times the step before",
+        f"{step.images_per_hour:,.0f} images/h, {times}",
         "" if each is None else f"{each:.3g} {currency} for each image/h more",
         "" if hours is None else f"even with the cloud after {hours:,.0f} h of use",
         f"held back by {step.held_back_by}",
@@ -85,6 +100,8 @@ def gains_table(steps: Sequence[StepBought], currency: str) -> tuple[list[str], 
         "workload",
         "images/h (predicted)",
         "times the step before",
+        "80 % from",
+        "80 % to",
         f"price of the step ({currency})",
         f"{currency} for 1 image/h more",
         "even with the cloud after (h)",
@@ -97,6 +114,8 @@ def gains_table(steps: Sequence[StepBought], currency: str) -> tuple[list[str], 
             step.workload,
             step.images_per_hour,
             "first time" if step.first_time else step.times_before,
+            step.times_low,
+            step.times_high,
             step.price,
             step.price_per_gained_image_per_hour,
             step.break_even_hours,

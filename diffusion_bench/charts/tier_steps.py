@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -11,7 +12,9 @@ from diffusion_bench.charts.tier_limits import held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
+from diffusion_bench.tiers.efficiency import shipped_efficiency
 from diffusion_bench.tiers.path import Tier, UpgradePath
+from diffusion_bench.tiers.predict import Z_80
 
 MOST_PRICE = 1e6
 
@@ -27,16 +30,20 @@ class StepBought(Record):
     """What a tier's step buys for one workload. `None` where it cannot be told.
 
     Both rates are predicted, corrected by reports, so that they compare; of two cards, used the
-    best way, or of one of them alone where that is faster. `first_time`: the tier before could not
-    run the workload at all. `break_even_hours`: of use at which renting as fast a machine has cost
-    what the step and the electricity at the rated power of the cards at work have;
-    `break_even_images` are drawn in that time. There are neither for a workload without a rate.
+    best way, or of one of them alone where that is faster. `times_low` and `times_high` are the
+    ends of an 80 percent interval, `None` where no card is another than before. `first_time`: the
+    tier before could not run the workload at all. `break_even_hours`: of use at which renting as
+    fast a machine has cost what the step and the electricity at the rated power of the cards at
+    work have; `break_even_images` are drawn in that time. There are neither for a workload without
+    a rate.
     """
 
     tier: str
     workload: str
     images_per_hour: float | None
     times_before: float | None
+    times_low: float | None = None
+    times_high: float | None = None
     first_time: bool
     price: float | None
     price_per_gained_image_per_hour: float | None
@@ -90,6 +97,11 @@ def steps_bought(
             hours = break_even_hours(path.tiers[place].price, at_work, prices or Prices(), cards)
             told["break_even_hours"] = hours
             told["break_even_images"] = hours and hours * rate.images_per_hour
+        if before is not None and step.times_before is not None:
+            tiers = (path.tiers[place - 1], path.tiers[place])
+            margin = _margin(tiers, (before, row))
+            told["times_low"] = margin and step.times_before / margin
+            told["times_high"] = margin and step.times_before * margin
         found.append(step.model_copy(update=told))
     return found
 
@@ -113,6 +125,27 @@ def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
         break_even_images=None,
         held_back_by="",
     )
+
+
+def _margin(tiers: tuple[Tier, Tier], rows: tuple[TierRow, TierRow]) -> float | None:
+    """Return what the ratio of two tiers' rates may be off by as a factor, with 80 percent.
+
+    What all cards share is in both rates and leaves the ratio, as does what one card's share.
+    """
+    if set(tiers[1].gpus) <= set(tiers[0].gpus):
+        return None
+    return math.exp(math.hypot(*map(_reach, rows)))
+
+
+def _reach(row: TierRow) -> float:
+    """Return what a tier brings into a ratio, as a logarithm: its card, or all with remedies.
+
+    Of the two parts of a time with remedies one is the card's and the other the bus's.
+    """
+    one = next((one for one in row.evidence if one.kind == "predicted"), None)
+    if row.slower != 1 and one is not None and one.seconds_high is not None:
+        return math.log(one.seconds_high * row.slower_high / (one.seconds * row.slower))
+    return Z_80 * shipped_efficiency().spreads.in_ratio(row.faster_card)
 
 
 def break_even_hours(

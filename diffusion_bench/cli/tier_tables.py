@@ -113,8 +113,8 @@ def _speech_cells(row: SpeechRow) -> list[str]:
 
 
 def _print_steps(steps: Sequence[StepBought], currency: str) -> None:
-    columns = ("step", "workload", "images/h, predicted", "than before", "for 1 image/h more")
-    more = ("even with the cloud", "held back by")
+    columns = ("step", "workload", "images/h, predicted", "than before", "80 %")
+    more = ("for 1 image/h more", "even with the cloud", "held back by")
     print_table((*columns, *more), [_step_cells(step, currency) for step in steps])
 
 
@@ -128,6 +128,7 @@ def _step_cells(step: StepBought, currency: str) -> list[str]:
         step.workload,
         figure_words(step.images_per_hour) or UNKNOWN,
         f"{faster} times" if step.times_before else faster,
+        _interval(step.times_low, step.times_high),
         "" if gained is None else f"{gained:.3g} {currency}",
         even if images is None else f"{even}, {figure_words(images)} images",
         step.held_back_by,

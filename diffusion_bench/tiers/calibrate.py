@@ -50,6 +50,11 @@ class Spreads(Record):
         """Return the spreads of a card's own residuals."""
         return self.geforce if is_geforce(card) else self.others
 
+    def in_ratio(self, card: str) -> float:
+        """Return the standard deviation that a card brings into a ratio of two, at one workload."""
+        own = self.of(card)
+        return math.hypot(own.card, own.workload, self.noise)
+
     def total(self, card: str) -> float:
         """Return the standard deviation of a residual of which nothing is known."""
         own = self.of(card)

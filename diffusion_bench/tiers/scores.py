@@ -142,8 +142,7 @@ def _spreads_of_other_cards(speeds: Sequence[Speed]) -> dict[str, Spreads]:
 
 def _ratio_inside(ratio: Ratio, spreads: Spreads) -> bool:
     """Return whether a ratio lies in its interval: what two cards of a source do not share."""
-    own = spreads.of(ratio.a.card.name)
-    apart = math.hypot(own.card, own.workload, spreads.noise) * math.sqrt(2)
+    apart = spreads.in_ratio(ratio.a.card.name) * math.sqrt(2)
     return abs(ratio.predicted - ratio.actual) <= Z_80 * apart
 
 
