@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.catalog import ModelUnavailable, UnknownModel, find_model
 from diffusion_bench.backends.downloads import presence
 from diffusion_bench.backends.loading import DTYPES, load_pipeline
 from diffusion_bench.records import PrecisionName
@@ -126,3 +126,20 @@ def test_a_setting_that_diffusers_puts_right_is_no_warning(
     edit(folder / "scheduler/scheduler_config.json", lambda own: own.update(clip_sample=True))
     assert load_pipeline(str(folder), "fp32").scheduler.config.clip_sample is False
     assert not [str(own.message) for own in recwarn if "scheduler" in str(own.message)]
+
+
+@pytest.mark.parametrize(
+    "kind", ["StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"]
+)
+def test_a_pipeline_that_needs_a_picture_is_refused_by_its_class(folder: Path, kind: str) -> None:
+    edit(folder / INDEX, lambda index: index.update(_class_name=kind))
+    assert why_not(folder).endswith(f"is no text-to-image pipeline over latents, but {kind}")
+
+
+def test_a_checkpoint_of_one_file_is_refused_with_how_to_make_a_folder_of_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "dreams.safetensors"
+    file.touch()
+    with pytest.raises(UnknownModel, match=r"is a file; .* from_single_file, then save_pretrained"):
+        find_model(str(file))

@@ -92,6 +92,11 @@ def find_model(name: str) -> ModelEntry:
     location = os.path.expanduser(name)
     if os.path.isdir(location):  # unlike Path's, no error for a name that no file can have
         return _folder_entry(name, Path(location))
+    if os.path.isfile(location):
+        raise UnknownModel(
+            f"{name!r} is a file; a model is a folder, as diffusers makes one of a single file: "
+            "from_single_file, then save_pretrained"
+        )
     if HUB_ID.fullmatch(name):
         entry = ModelEntry(name=name, title=name, source="hub", location=name)
         folder = cached_folder(entry)

@@ -16,6 +16,7 @@ from diffusion_bench.backends.downloads import (
     variant_to_read,
 )
 from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
+from diffusion_bench.backends.pipeline_calls import parameters_of
 from diffusion_bench.records import PrecisionName
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -60,10 +61,19 @@ def load_pipeline(
         if is_out_of_memory(error):
             raise
         raise ModelUnavailable(_why_not_loaded(entry, precision, error)) from error
-    if not hasattr(pipeline, "vae_scale_factor") or not hasattr(pipeline, "encode_prompt"):
-        raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents")
+    if not _draws_from_text(pipeline):
+        kind = type(pipeline).__name__
+        raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents, but {kind}")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _draws_from_text(pipeline: Any) -> bool:
+    """Return whether a pipeline draws over latents and needs no picture to start from or follow."""
+    follows = "strength" in parameters_of(type(pipeline)) or "controlnet" in pipeline.components
+    return (
+        hasattr(pipeline, "vae_scale_factor") and hasattr(pipeline, "encode_prompt") and not follows
+    )
 
 
 def refuse_missing_weights(pipeline: Any) -> None:
