@@ -24,6 +24,13 @@ document.addEventListener("load", (event) => {
   if (!(picture instanceof HTMLImageElement) || !picture.closest("#t2i-pictures")) return;
   picture.style.imageRendering = picture.naturalWidth <= 160 ? "pixelated" : "auto";
 }, true);
+document.addEventListener("beforeinput", (event) => {
+  const field = event.target;
+  if (!event.data?.includes(",") || field.type !== "number" || field.step % 1 === 0) return;
+  if ((1.5).toLocaleString().includes(",")) return;
+  event.preventDefault();
+  document.execCommand("insertText", false, event.data.replace(",", "."));
+}, true);
 const ear = document.createElement("div");
 ear.id = "announcer";
 ear.setAttribute("role", "status");

@@ -225,6 +225,7 @@ def _cells() -> tuple[gr.Number, gr.Dataframe]:
             info="Fills the cost of 1000 images, where energy was measured.",
             minimum=0,
             maximum=1e6,
+            step=0.01,
             elem_id="reports-tariff",
         )
         cells = gr.Dataframe(

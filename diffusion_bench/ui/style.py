@@ -69,6 +69,17 @@ STYLE = """
 .dark .gradio-container .tab-container button.selected { color: var(--primary-400); }
 .gradio-container input[role=combobox] { text-overflow: ellipsis; padding-right: 1.5rem; }
 :is(#t2i-pictures, #t2i-history) :is(.caption-label, .caption) { display: none; }
+@media (forced-colors: active) {  /* no background is drawn, and what it alone tells is lost */
+  .gradio-container button:is(.lg, .md, .sm) { border: 1px solid ButtonText !important; }
+  .gradio-container button:is(.lg, .md, .sm):disabled { border-color: GrayText !important; }
+  .gradio-container .tab-container button.selected { text-decoration: underline 3px;
+    text-underline-offset: .4em; }
+  .gradio-container input[type=range] { appearance: auto !important; height: 1rem !important; }
+  .progress-line progress { forced-color-adjust: none; outline: 1px solid CanvasText; }
+  .progress-line progress, .progress-line progress::-webkit-progress-bar { background: Canvas; }
+  .progress-line progress::-webkit-progress-value { background: Highlight; }
+  .progress-line progress::-moz-progress-bar { background: Highlight; }
+}
 #announcer { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }
 """

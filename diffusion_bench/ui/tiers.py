@@ -131,6 +131,7 @@ def _question_fields() -> tuple[Parts, gr.Textbox]:
             label="Cloud, an hour",
             info="Approximate: set your own.",
             minimum=0,
+            step=0.01,
             elem_id="tiers-cloud",
             min_width=120,
         )
@@ -139,6 +140,7 @@ def _question_fields() -> tuple[Parts, gr.Textbox]:
             label="Price of a kWh",
             info="Approximate: set your own.",
             minimum=0,
+            step=0.01,
             elem_id="tiers-tariff",
             min_width=120,
         )

@@ -88,6 +88,38 @@ def test_a_picture_is_asked_for_seen_and_heard_of_without_a_mouse_or_eyes(open_p
     sync_api.expect(said).to_contain_text("Error: steps", timeout=PATIENCE_MS)
 
 
+def test_a_decimal_comma_is_not_dropped_from_a_number_that_has_a_fraction(open_page):
+    visit = open_page(locale="en-US")
+    page = visit.page
+
+    def typed(field, words):
+        box = page.locator(f"#{field} input[type=number]")
+        box.focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.type(words)
+        return box.input_value()
+
+    assert typed("t2i-guidance", "3,5") == "3.5"
+    assert typed("t2i-width", "1,024") == "1024"
+    visit.open("Tiers")
+    assert typed("tiers-tariff", "0,31") == "0.31"
+
+
+def test_high_contrast_shows_which_tab_is_open_and_what_is_a_button(open_page):
+    visit = open_page(forced_colors="active")
+    visit.open("Tiers")
+    styles = """(one) => {
+      const style = getComputedStyle(one);
+      return [style.textDecorationLine, style.borderTopWidth];
+    }"""
+    tabs = visit.page.locator("#tabs > .tab-wrapper [role=tab]:visible")
+    lines = {tab.inner_text(): tab.evaluate(styles)[0] for tab in tabs.all()}
+    assert [name for name, line in lines.items() if line == "underline"] == ["Tiers"]
+    assert visit.page.locator("#tiers-update").evaluate(styles)[1] == "1px"
+    slider = visit.page.locator("input[type=range]").first
+    assert slider.evaluate("one => getComputedStyle(one).appearance") == "auto"
+
+
 def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(open_page):
     visit = open_page()
     page = visit.page
