@@ -142,6 +142,16 @@ def test_a_report_of_the_same_cell_is_believed_and_narrows_the_interval() -> Non
     assert "corrected by 1 measurements (RTX 4090)" in told.basis
 
 
+def test_a_prediction_counts_the_measurements_that_it_used_of_those_there_are() -> None:
+    cells = [SD15.model_copy(update={"batch": batch}) for batch in range(1, 41)]
+    told = predict(
+        card("RTX 4070 Ti"),
+        SD15,
+        residuals=[residual_of(card("RTX 4090"), cell, 2.0) for cell in cells],
+    )
+    assert "corrected by the nearest 32 of 40 measurements (RTX 4090)" in told.basis
+
+
 def test_a_report_of_another_card_moves_this_one_the_same_way_but_less() -> None:
     alone = predict(card("RTX 4070 Ti"), SD15)
     other = predict(card("RTX 4090"), SD15)

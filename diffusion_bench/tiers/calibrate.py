@@ -70,7 +70,10 @@ class Residual(Record):
 
 
 class Correction(Record):
-    """What to add to the logarithm of predicted seconds, and the spread that remains."""
+    """What to add to the logarithm of predicted seconds, and the spread that remains.
+
+    `measurements` counts those that were used, the nearest.
+    """
 
     log_ratio: float
     spread: float
@@ -95,7 +98,7 @@ def correct(
     mean = sum(w * one.log_ratio for w, one in zip(weights, near, strict=True))
     told = sum(w * s for w, s in zip(weights, common, strict=True))
     spread = math.sqrt(max(prior - told, spreads.noise**2))
-    return Correction(log_ratio=mean, spread=spread, measurements=len(residuals))
+    return Correction(log_ratio=mean, spread=spread, measurements=len(near))
 
 
 def shared(a: Residual, b: Residual, spreads: Spreads) -> float:

@@ -120,7 +120,7 @@ def predict(
         image_steps_per_s=rate,
         image_steps_per_s_low=rate / margin,
         image_steps_per_s_high=rate * margin,
-        basis=_basis(efficiency, residuals),
+        basis=_basis(efficiency, residuals, correction.measurements),
     )
 
 
@@ -151,12 +151,13 @@ def residual_of(card: Card, workload: Workload, measured_s: float) -> Residual:
     return Residual(card=card.name, workload=workload, log_ratio=ratio)
 
 
-def _basis(efficiency: Efficiency, residuals: Sequence[Residual]) -> str:
+def _basis(efficiency: Efficiency, residuals: Sequence[Residual], used: int) -> str:
     text = f"the card's specification and a fit to {efficiency.rows} published speeds"
     if not residuals:
         return text
     cards = ", ".join(sorted({one.card for one in residuals}))
-    return f"{text}, corrected by {len(residuals)} measurements ({cards})"
+    counted = f"the nearest {used} of " if used < len(residuals) else ""
+    return f"{text}, corrected by {counted}{len(residuals)} measurements ({cards})"
 
 
 def _cost(workload: Workload) -> WorkloadCost:
