@@ -52,6 +52,8 @@ def test_every_kind_of_evidence_is_a_bar_with_its_interval(four_kinds) -> None:
     assert [bar.kind for bar in bars] == list(LOOKS)
     assert [bar.value for bar in bars] == [1, 1.25, 1.5, 2]
     assert (bars[0].low, bars[0].high) == pytest.approx((0.9, 1.1))
+    assert bars[0].detail == "9 timed calls; 95 % interval of the median"
+    assert bars[3].detail == "80 % interval"
     assert bars[1].low is None
     assert bars[1].detail == "median of 7 reports, the interval holds 80 % of them"
     assert "12 users' records" in bars[2].detail

@@ -99,6 +99,11 @@ def test_a_size_of_one_number_is_a_square_as_generate_takes_it(capsys) -> None:
     assert (answers[0]["workload"]["width"], answers[0]["workload"]["steps"]) == (768, 20)
 
 
+def test_the_table_of_tiers_says_what_its_intervals_are(capsys) -> None:
+    run("tiers", "--workload", "sd15 512x512 b4 fp16 20")
+    assert "\npredicted: 80 % interval\n" in capsys.readouterr().out
+
+
 def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
     run(*ONE, "--json")
     alone = json.loads(capsys.readouterr().out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from diffusion_bench.charts.tier_measured import spread_words
+from diffusion_bench.charts.tier_measured import interval_words
 from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.charts.tier_steps import Prices
 from diffusion_bench.reports.cost import cost_per_1000
@@ -137,15 +137,15 @@ def _bar(
 def _detail(row: TierRow, one: Evidence) -> str:
     told = []
     if one.reports and one.reports > 1:
-        told.append(f"median of {one.reports} reports, {spread_words(one.reports)}")
+        told.append(f"median of {one.reports} reports, {interval_words(one)}")
     elif one.records:
         what = "users' records" if one.kind == "published" else "timed calls"
         told.append(f"{one.records} {what}")
-    if one.kind == "predicted":
-        told.append("80 % interval")
-        if row.slower != 1:
-            told.append(f"{row.slower:.3g} times as long, since it {row.fit_words}")
-    return "; ".join(told)
+    if not (one.reports and one.reports > 1):
+        told.append(interval_words(one))
+    if one.kind == "predicted" and row.slower != 1:
+        told.append(f"{row.slower:.3g} times as long, since it {row.fit_words}")
+    return "; ".join(filter(None, told))
 
 
 def _two_gpu_bars(row: TierRow) -> list[TierBar]:

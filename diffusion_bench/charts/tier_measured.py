@@ -24,6 +24,7 @@ from diffusion_bench.charts.tier_together import Together, merged
 from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
 from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.predict import residual_of
 from diffusion_bench.tiers.workload import TimedCell, Workload
@@ -236,6 +237,15 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         here=here,
         spilled=any(cell.memory_fit == "spilled" for cell in cells),
     )
+
+
+def interval_words(one: Evidence) -> str:
+    """Return what the interval of a figure is, "" where it has none and tells of no reports."""
+    if one.reports and one.reports > 1:
+        return spread_words(one.reports)
+    if one.seconds_low is None:
+        return ""
+    return "80 % interval" if one.kind == "predicted" else "95 % interval of the median"
 
 
 def spread_words(reports: int) -> str:

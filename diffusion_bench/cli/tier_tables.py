@@ -72,10 +72,15 @@ def as_json(value: Any) -> Any:
 
 
 def _print_rows(study: Study) -> None:
+    from diffusion_bench.charts.tier_measured import interval_words
+
     cost = [] if study.prices.per_kwh is None else [f"{study.path.currency} for 1000 images"]
     columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", *cost)
     cells = [_row_cells(row, with_cost=bool(cost)) for row in study.rows]
     print_table((*columns, "predicted GiB", "fit", "basis"), cells)
+    best = [row.evidence[0] for row in study.rows if row.evidence]
+    told = dict.fromkeys((one.kind, words) for one in best if (words := interval_words(one)))
+    _print_lines([f"{kind}: {words}" for kind, words in told])
     for row in study.rows:
         start = f"{row.tier}, {row.workload.name}"
         _print_lines([f"{start}, {row.fit_basis}"] if row.fit_basis else [])
