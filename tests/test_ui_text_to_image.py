@@ -6,7 +6,8 @@ import io
 
 import numpy as np
 import pytest
-from gradio.components.image_editor import EditorData, EditorDataBlobs
+from gradio.components.image_editor import EditorData
+from gradio.data_classes import DataWithFiles
 from PIL import Image
 from tiny_words import GRAMMAR, LARGE, SMALL, save_words
 from ui_server import laid_out
@@ -204,9 +205,8 @@ def test_the_picture_to_start_from_reaches_the_request_to_the_bit(tmp_path):
     editor.GRADIO_CACHE = str(tmp_path)
     sent = io.BytesIO()
     own.image.convert("RGBA").save(sent, format="PNG")  # as the browser uploads its canvas
-    editor.blob_storage["click"] = EditorDataBlobs(
-        background=sent.getvalue(), layers=[], composite=None
-    )
+    blob = {"type": "background", "index": "null", "id": "click"}
+    editor.accept_blobs(DataWithFiles(data=blob, files=[("image.png", sent.getvalue())]))
 
     edited = editor.preprocess(EditorData(id="click"))
 

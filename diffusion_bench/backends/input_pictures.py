@@ -6,9 +6,10 @@ They travel beside the request; the request holds their digests, so that the wor
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -111,20 +112,27 @@ def read_inputs(image: Path | Any, mask: Path | Any | None = None) -> InputPictu
 def _upright(source: Path | Any, what: str) -> Any:
     if isinstance(source, Image.Image):
         return ImageOps.exif_transpose(source)
-    path = Path(source)
+    with opened(Path(source), what) as picture:
+        picture.load()
+        return ImageOps.exif_transpose(picture)
+
+
+@contextmanager
+def opened(source: Path | IO[bytes], what: str) -> Iterator[Any]:
+    """Open a picture of a size that is read, not decoded yet; raise ValueError in one line."""
+    name = f"{what} {source.name}" if isinstance(source, Path) else what
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"{what} {path.name}: larger than {MAX_PIXELS >> 20} megapixels")
-            picture.load()
-            return ImageOps.exif_transpose(picture)
+                raise ValueError(f"{name}: larger than {MAX_PIXELS >> 20} megapixels")
+            yield picture
     except UnidentifiedImageError:
-        raise ValueError(f"{what} {path.name}: no picture that can be read") from None
+        raise ValueError(f"{name}: no picture that can be read") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{what} {path.name}: larger than {MAX_PIXELS >> 20} megapixels") from None
+        raise ValueError(f"{name}: larger than {MAX_PIXELS >> 20} megapixels") from None
     except (OSError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ValueError(f"{what} {path.name}: cannot be read: {reason:.200}") from None
+        raise ValueError(f"{name}: cannot be read: {reason:.200}") from None
 
 
 def picture_digest(picture: Any) -> str:

@@ -12,6 +12,7 @@ from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, PrecisionName
 from diffusion_bench.ui.known_words import word_choices, words_info
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.model_words import entry_or_none
+from diffusion_bench.ui.picture_editor import bound_editors
 from diffusion_bench.ui.picture_limits import USUAL_SPEEDS
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
@@ -208,6 +209,7 @@ def _speed_field(*, shared: bool) -> Fields:
 
 def start_fields() -> Fields:
     """Lay out the picture to start from, closed."""
+    bound_editors()
     opened = gr.Accordion("Start from a picture", open=False, elem_id="t2i-start-from")
     with opened:
         return {
