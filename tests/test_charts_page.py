@@ -99,6 +99,38 @@ def test_the_page_draws_with_no_network_on_a_phone(tmp_path, scheme):
     assert colour == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(11, 15, 25)")
 
 
+@pytest.mark.browser
+@pytest.mark.slow
+def test_paper_has_the_tables_and_dark_words_whatever_the_screen_shows(tmp_path):
+    chromium = shutil.which("chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not chromium:
+        pytest.skip("no chromium")
+    path = tmp_path / "page.html"
+    path.write_text(to_html([make_report(*make_sweep_cells())]), encoding="utf-8")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_context(color_scheme="dark", viewport={"width": 720, "height": 900})
+        page = page.new_page()
+        page.goto(path.as_uri())
+        first, whole = (page.locator("details table").nth(at) for at in (0, -1))
+        shown = "one => one.checkVisibility({contentVisibilityAuto: true})"
+        assert not first.evaluate(shown)
+        page.emulate_media(media="print")
+        assert first.evaluate(shown)
+        assert not whole.evaluate(shown)  # of all cells, wider than paper
+        words = page.locator("#chart-latency svg text").first
+        for each in (page.locator("body"), words):
+            style = each.evaluate(
+                "one => [getComputedStyle(one).fill, getComputedStyle(one).color]"
+            )
+            assert "rgb(31, 35, 40)" in style
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+        browser.close()
+
+
 def test_a_chart_that_is_added_as_its_page_says_is_exported(monkeypatch):
     document = Path(__file__).parents[1] / "docs" / "adding-a-chart.md"
     blocks = re.findall(

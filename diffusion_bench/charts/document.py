@@ -19,8 +19,9 @@ Table = tuple[list[str], list[list[Any]]]
 
 STYLE = (
     """
-:root { color-scheme: light dark; --text: #1f2328; --page: #ffffff; --line: #d0d7de; }
-@media (prefers-color-scheme: dark) {
+@media screen { :root { color-scheme: light dark; } }
+:root { --text: #1f2328; --page: #ffffff; --line: #d0d7de; }
+@media screen and (prefers-color-scheme: dark) {
   :root { --text: #e6edf3; --page: #0b0f19; --line: #30363d; }
 }
 * { box-sizing: border-box; }
@@ -36,6 +37,14 @@ td.text { white-space: normal; min-width: 22rem; max-width: 28rem; }
 summary { cursor: pointer; padding: .5rem 0; }
 pre { white-space: pre-wrap; font-size: .85rem; }
 body { --chart-text: var(--text); }
+@media print {  /* paper opens and scrolls nothing */
+  details:not(.wide)::details-content { content-visibility: visible; }
+  h2, summary, p:has(+ div > .plotly-graph-div) { break-after: avoid; }
+  div:has(> .plotly-graph-div), tr { break-inside: avoid; }
+  .scroll { overflow: visible; }
+  table { font-size: .55rem; }
+  th, td, td.text { padding: .1rem .2rem; white-space: normal; min-width: 0; }
+}
 """
     + FOLLOWS_PAGE
 )
@@ -57,6 +66,7 @@ PAGE = """<!doctype html>
 """
 
 LONG_TEXT = 40  # characters from which on a table cell may wrap
+PAPER_COLUMNS = 16  # of a table: more would be cut off
 
 
 class Section(NamedTuple):
@@ -88,8 +98,9 @@ def section_html(section: Section, *, with_plotly: bool) -> str:
 
 
 def details(summary: str, table: Table) -> str:
-    """Return a table behind a line that opens it."""
-    return f"<details><summary>{escape(summary)}</summary>{table_html(table)}</details>"
+    """Return a table behind a line that opens it; paper has it open, where it is wide enough."""
+    kind = ' class="wide"' if len(table[0]) > PAPER_COLUMNS else ""
+    return f"<details{kind}><summary>{escape(summary)}</summary>{table_html(table)}</details>"
 
 
 def table_html(table: Table) -> str:
