@@ -12,6 +12,7 @@ from fakes import make_cell, make_report
 from diffusion_bench.reports.between_visits import visit_medians, with_visits
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.intervals import student_t
+from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Visit
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import summarise
@@ -63,6 +64,20 @@ def test_a_cells_interval_covers_its_median_as_often_as_it_says_however_visits_d
     held = sum(one.low <= 1 <= one.high for one in intervals) / len(intervals)
     assert held >= least
     assert all(held >= one.confidence - 0.04 for one in intervals)
+
+
+def test_names_that_rest_on_one_visit_are_counted_with_what_their_intervals_lack() -> None:
+    once, slower = [1.0, 1.01, 0.99, 1.0, 1.02], [1.3, 1.31, 1.29, 1.3, 1.32]
+    old, new = make_report(in_visits([once])), make_report(in_visits([slower]))
+    (row,) = compare([old, new])
+    (found,) = overall([old, new])
+    assert (row.verdict, row.one_visit) == ("slower", True)
+    (told,) = [line for line in found.words() if "one visit" in line]
+    assert told.startswith("1 of the named cells was measured in one visit on a side")
+
+    often = [make_report(in_visits([side] * 3)) for side in (once, slower)]
+    assert compare(often)[0].verdict == "slower"
+    assert not [line for line in overall(often)[0].words() if "one visit" in line]
 
 
 def test_visits_that_differ_widen_an_interval_and_others_leave_it() -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffusion_bench.records import Record, Request
-from diffusion_bench.reports.between_visits import ratio_of_calls
+from diffusion_bench.reports.between_visits import FEWEST_VISITS, ratio_of_calls
 from diffusion_bench.reports.differences import Difference, find_differences
 from diffusion_bench.reports.labels import report_card, report_labels
 from diffusion_bench.reports.machine_shift import (
@@ -45,8 +45,10 @@ class Row(Record):
     baseline: below 1 the other is faster. `ratio_low` and `ratio_high` bound it with 95 percent
     confidence. `machine_ratio` and its bounds are of the machine's own pace, where both reports
     looked at it; `net_ratio` and its bounds are of the times counted in that pace, where the
-    verdict is judged on them. `differences` are those that forbid a comparison. `absent` is why the
-    baseline's cell and the other's have no figures where the work is the same, "" of one that has.
+    verdict is judged on them. `one_visit`: it is judged on the times alone and a side's are of one
+    visit, so that what that machine does from minute to minute is not in the interval.
+    `differences` are those that forbid a comparison. `absent` is why the baseline's cell and the
+    other's have no figures where the work is the same, "" of one that has.
     """
 
     cell_id: str
@@ -66,6 +68,7 @@ class Row(Record):
     net_high: float | None = None
     verdict: Verdict
     reason: str
+    one_visit: bool = False
     absent: tuple[str, str] = ("", "")
     differences: tuple[Difference, ...] = ()
 
@@ -172,6 +175,7 @@ def _measured(
         "net_low": net and net.low,
         "net_high": net and net.high,
         "verdict": verdict,
+        "one_visit": net is None and min(len(cell.visits) for cell in pair) < FEWEST_VISITS,
         "reason": "; ".join(
             [reason, *_moved(shift, foreign), *_attention(pair), *_warnings(figures)]
         ),

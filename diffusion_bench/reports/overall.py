@@ -44,6 +44,7 @@ class Overall(Record):
     the others. Cells of several devices at once count as any other. `only_other` counts what only
     the other report got through, by how it ended in the baseline; `only_baseline` the reverse.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
+    `one_visit` counts the cells with a name whose interval is of one visit.
     """
 
     baseline: str
@@ -58,6 +59,7 @@ class Overall(Record):
     best_name: str = ""
     worst_name: str = ""
     machine_ratio: float | None = None
+    one_visit: int = 0
     environment: tuple[Difference, ...] = ()
 
     def words(self) -> list[str]:
@@ -77,6 +79,12 @@ class Overall(Record):
             )
             if ended
         ]
+        if self.one_visit:
+            were = "was" if self.one_visit == 1 else "were"
+            lines.append(
+                f"{self.one_visit} of the named cells {were} measured in one visit on a side: what "
+                "a machine does from minute to minute is not in their intervals; that takes rounds"
+            )
         if self.machine_ratio is not None and (moved := shift_words(self.machine_ratio)):
             lines.append(f"{moved}, in the mean of the cells")
         named = [difference.words() for difference in self.environment[:MOST_NAMED]]
@@ -128,6 +136,7 @@ def _judge(
         best_name=name(ratios[0]) if ratios else "",
         worst_name=name(ratios[-1]) if ratios else "",
         machine_ratio=_mean(paces),
+        one_visit=sum(row.one_visit and row.verdict in CELL_ERROR for row in alone),
         environment=tuple(environment_differences(reports[0].header, reports[1].header)),
     )
 
