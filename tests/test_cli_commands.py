@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import socket
 import subprocess
@@ -15,7 +17,7 @@ import typer
 from fakes import make_cell, make_header
 from rich.text import Text
 
-from diffusion_bench import __version__
+from diffusion_bench import __version__, cli
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.cli import app, main
 from diffusion_bench.records import BUNDLED_MODEL
@@ -236,6 +238,49 @@ def test_what_nobody_reads_ends_as_sigpipe_ends_a_program_and_in_silence(
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_complaint_that_nobody_reads_ends_so_too() -> None:
     assert nobody_reads("doctor", "nowhere.jsonl", stderr=True).returncode == 141
+
+
+class Closed(io.StringIO):
+    """An output whose reader has gone, as Windows tells it."""
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_windows_own_word_for_a_reader_that_has_gone_is_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_end_quietly", lambda: None)  # of no use here: it has no descriptor
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Closed())
+        assert run("--version") == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_another_invalid_argument_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument", "what?.csv")
+
+    monkeypatch.setattr(cli, "app", refuse)
+    assert "what?.csv" in complaint(capsys, "--version")
+
+
+def test_what_is_typed_arrives_as_it_is_and_reports_by_pattern_where_the_shell_knows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows typer would take `$$`, `%name%`, `~` and `?` in words for something else."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jsonl", "a.jsonl", "a big cat.png"):
+        Path(name).write_bytes(b"")
+    words = ["~", "a *big* cat", "Pa$$w0rd", "100%% $HOME", "none*.jsonl", "a.jsonl"]
+    ran: list[list[str]] = []
+    monkeypatch.setattr(cli, "app", lambda *, args, standalone_mode: ran.append(args))
+    monkeypatch.setattr(sys, "argv", ["diffusion-bench", "compare", *words, "*.jsonl"])
+    with pytest.raises(SystemExit):
+        main()
+    assert ran == [["compare", *words, "a.jsonl", "b.jsonl"]]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")

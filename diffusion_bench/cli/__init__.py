@@ -17,7 +17,8 @@ import codecs
 import os
 import sys
 from collections.abc import Sequence
-from errno import EPIPE
+from errno import EINVAL, EPIPE
+from glob import glob
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -103,6 +104,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        if _is_unread(error):
+            raise BrokenPipeError from error
         code = _complain(_one_line(error))
     if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
         typer.echo("interrupted", err=True)
@@ -112,7 +115,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _told(arguments: Sequence[str] | None) -> object:
     """Run a command and hand over all that it printed; raise as `_run` does, and what it raises."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=_typed() if arguments is None else arguments, standalone_mode=False)
     except SystemExit as end:
         # So rich and typer answer a closed pipe, while they handle it.
         if isinstance(end.__context__, OSError) and end.__context__.errno == EPIPE:
@@ -121,6 +124,19 @@ def _told(arguments: Sequence[str] | None) -> object:
     for stream in _outputs():
         stream.flush()
     return code
+
+
+def _typed() -> list[str]:
+    """Return the arguments as they were typed, but for reports that a pattern names.
+
+    Windows' shells leave that to programs. Typer would do it there to every word, and take `$$`,
+    `%name%`, `~` and `?` of prompts and passwords for something else.
+    """
+    return [name for word in sys.argv[1:] for name in _named_reports(word) or [word]]
+
+
+def _named_reports(word: str) -> list[str]:
+    return sorted(glob(word)) if "*" in word and word.endswith(".jsonl") else []
 
 
 def _outputs() -> list[TextIO]:
@@ -150,6 +166,17 @@ def _end_quietly() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _is_unread(error: Exception) -> bool:
+    """Return whether an error is Windows' own of a pipe whose reader has gone: EINVAL."""
+    if not isinstance(error, OSError) or error.errno != EINVAL:
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _one_line(error: Exception) -> str:
