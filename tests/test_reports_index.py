@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -141,6 +144,38 @@ def test_a_file_that_is_no_report_is_complained_of_each_time_and_stops_no_other(
         assert any("gone.jsonl" in line for line in asked.complaints)
         assert any("bad.jsonl" in line for line in asked.complaints)
     assert sorted(reads) == ["bad.jsonl", "good.jsonl"]
+
+
+def test_a_report_that_could_not_be_read_once_is_read_when_it_can_be(tmp_path, monkeypatch):
+    path, known = write(tmp_path / "a.jsonl"), ReportIndex(tmp_path / "index")
+
+    def refuse(*_args, **_kwargs):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", refuse)
+        (complaint,) = known.ask([path]).complaints
+    assert "Permission denied" in complaint
+
+    asked = known.ask([path])
+    assert (len(asked.digests), asked.complaints) == (1, ())
+
+
+def test_a_report_too_new_for_an_index_is_read_by_the_version_that_knows_its_format(tmp_path):
+    path = write(tmp_path / "a.jsonl")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from diffusion_bench.reports import schema\n"
+        "schema.SCHEMA_VERSION -= 1\n"
+        "from diffusion_bench.reports.index import ReportIndex\n"
+        "print(*ReportIndex(Path(sys.argv[1])).ask([Path(sys.argv[2])]).complaints)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "index"), str(path)]
+    older = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert "update Diffusion Bench to open it" in older.stdout
+
+    assert len(ReportIndex(tmp_path / "index").ask([path]).digests) == 1
 
 
 def test_without_patience_a_few_are_read_the_newest_first_and_the_rest_next_time(tmp_path, reads):

@@ -27,7 +27,13 @@ from diffusion_bench.reports.digests import (
     SharedDigest,
     digest_of,
 )
-from diffusion_bench.reports.read import UnreadableReport, path_text, read_report
+from diffusion_bench.reports.read import (
+    UnopenedReport,
+    UnreadableReport,
+    path_text,
+    read_report,
+)
+from diffusion_bench.reports.schema import SCHEMA_VERSION
 
 __all__ = [
     "Asked",
@@ -40,7 +46,8 @@ __all__ = [
 ]
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
-VERSION = 7  # of what is kept; an index of another one is thrown away
+# Of what is kept, with the newest format that was read: a report too new for then may be read now.
+VERSION = 800 + SCHEMA_VERSION  # an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000
@@ -91,10 +98,11 @@ class _File(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What is known of a file: its digest, or the complaint of the reader."""
+    """What is known of a file: its digest, or the complaint of the reader; whether that lasts."""
 
     digest: ReportDigest | None
     complaint: str | None
+    lasts: bool = True
 
 
 class ReportIndex:
@@ -281,7 +289,8 @@ def _read(
         if patience_s is not None and number >= ALWAYS_READ and spent_s > patience_s:
             break
         entry = _digest_file(Path(file.folder, file.name))
-        fresh.append((file, entry))
+        if entry.lasts:
+            fresh.append((file, entry))
         if len(fresh) >= AT_ONCE:
             _keep(connection, fresh)
             fresh = []
@@ -293,7 +302,7 @@ def _digest_file(path: Path) -> _Entry:
     try:
         return _Entry(digest_of(read_report(path)), None)
     except UnreadableReport as error:
-        return _Entry(None, str(error))
+        return _Entry(None, str(error), lasts=not isinstance(error, UnopenedReport))
 
 
 def _keep(connection: sqlite3.Connection, fresh: Iterable[tuple[_File, _Entry]]) -> None:

@@ -50,6 +50,10 @@ class UnreadableReport(ValueError):
     """A file that is not a report this version can read, in one line that names it."""
 
 
+class UnopenedReport(UnreadableReport):
+    """A file whose bytes cannot be had now; they may be later, though it stays as it is."""
+
+
 class _Damaged(Exception):
     """A line that is not JSON."""
 
@@ -66,21 +70,21 @@ def path_text(path: str | Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return a report file's bytes, at most `MAX_REPORT_BYTES`. Raise `UnreadableReport`."""
+    """Return a report file's bytes, at most `MAX_REPORT_BYTES`. Raise `UnopenedReport`."""
     try:
         if path.is_dir():
-            raise UnreadableReport(f"{path_text(path)}: is a folder, not a report file")
+            raise UnopenedReport(f"{path_text(path)}: is a folder, not a report file")
         if path.exists() and not path.is_file():
-            raise UnreadableReport(f"{path_text(path)}: is a device or pipe, not a report file")
+            raise UnopenedReport(f"{path_text(path)}: is a device or pipe, not a report file")
         with path.open("rb") as file:
             data = file.read(MAX_REPORT_BYTES + 1)
     except FileNotFoundError:
-        raise UnreadableReport(f"{path_text(path)}: no such file") from None
+        raise UnopenedReport(f"{path_text(path)}: no such file") from None
     except (OSError, ValueError) as error:
         if isinstance(error, UnreadableReport):
             raise
         reason = getattr(error, "strerror", None) or error
-        raise UnreadableReport(f"{str(path)!r}: cannot be read: {reason}") from None
+        raise UnopenedReport(f"{str(path)!r}: cannot be read: {reason}") from None
     return data
 
 
