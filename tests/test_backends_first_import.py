@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -99,3 +101,23 @@ def test_whatever_may_be_first_waits_for_its_turn_to_import(
         entry()
 
     assert library in sys.modules
+
+
+# As in a container that runs as some number: `docker run --user 12345`.
+NAMELESS = """
+import os, pwd
+for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+    os.environ.pop(name, None)
+def none(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = none
+import diffusion_bench.backends
+from torch._inductor.runtime.cache_dir_utils import cache_dir
+print(cache_dir())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="users have numbers on POSIX")
+def test_a_user_without_a_name_can_import_the_libraries() -> None:
+    done = subprocess.run([sys.executable, "-c", NAMELESS], capture_output=True, text=True)
+    assert f"torchinductor_{os.getuid()}" in done.stdout, done.stderr
