@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +190,31 @@ def test_what_is_remembered_is_recalled_and_the_oldest_goes_first() -> None:
     assert recall("key 2") == (None, None)
     assert recall("key 3") == (a_choice(), None)
     assert recall(f"key {MAX_CHOICES + 2}") == (a_choice(), None)
+
+
+REMEMBER = """
+import sys
+from diffusion_bench.backends.speed.remembered import Choice, remember
+choice = Choice(speed="packed", seconds={"packed": 1.0}, differences={}, measured_utc="now")
+print("up", flush=True)
+sys.stdin.readline()
+for number in range(10):
+    remember(f"{sys.argv[1]}-{number}", choice)
+"""
+
+
+def test_what_two_processes_choose_at_once_is_remembered_of_both() -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", REMEMBER, each], **pipes) for each in "ab"]
+    for process in both:
+        assert process.stdout.readline() == "up\n"
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate()
+    kept = [recall(f"{each}-{number}")[0] for each in "ab" for number in range(10)]
+    assert None not in kept
 
 
 def chosen_by(load: Scripted) -> Chosen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,13 +21,16 @@ from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.voices import (
     UnknownVoice,
     VoiceUnavailable,
+    check_free,
     check_name,
     delete_voice,
     find_voice,
     list_voices,
     save_voice,
+    unlisted_voices,
     voices_folder,
 )
+from diffusion_bench.whole_file import NotWritten
 from tests.fake_voices import RATE, make_reference
 
 STATE = VoiceState(
@@ -153,6 +157,70 @@ def test_a_taken_name_is_kept_unless_it_is_to_be_replaced() -> None:
     assert isinstance(find_voice("mum", "echo"), VoiceState)
     save_voice("mum", make_reference(), replace=True)
     assert isinstance(find_voice("mum", "echo"), Reference)
+
+
+SAVE_ONE = """
+import sys
+import torch
+from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.voices import save_voice
+state = VoiceState("echo", {"embedding": torch.full((256,), float(sys.argv[1]))}, {})
+print("up", flush=True)
+sys.stdin.readline()
+try:
+    save_voice("mum", state)
+    print("saved")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_of_two_that_save_a_voice_under_one_name_at_once_one_is_refused() -> None:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([sys.executable, "-c", SAVE_ONE, each], **pipes) for each in "12"]
+    for process in both:
+        assert process.stdout.readline() == "up\n"
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate()[0].strip() for process in both]
+    assert told.count("saved") == 1
+    assert any("there is a saved voice 'mum' already" in words for words in told)
+    kept = find_voice("mum", "echo")
+    assert isinstance(kept, VoiceState)
+    assert kept.tensors["embedding"][0] == 1 + told.index("saved")
+
+
+def test_a_voice_that_could_not_be_saved_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DIFFUSION_BENCH_VOICES", str(tmp_path / "file"))
+    for use in (check_free, lambda name: save_voice(name, STATE, replace=True)):
+        with pytest.raises(NotWritten, match=r"^cannot make the folder .*file: File exists$"):
+            use("mum")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="its home folder is asked of the system")
+def test_without_a_home_folder_there_are_the_bundled_voices(
+    sample_voices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DIFFUSION_BENCH_VOICES")
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    assert [voice.name for voice in list_voices()] == ["ida"]
+    with pytest.raises(ValueError, match="no home folder; DIFFUSION_BENCH_VOICES names one"):
+        save_voice("mum", STATE)
+
+
+def test_a_saved_voice_that_cannot_be_read_is_told_of_with_the_reason() -> None:
+    save_voice("mum", STATE)
+    (voices_folder() / "torn.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{")
+    (voices_folder() / "loop.safetensors").symlink_to("loop.safetensors")
+    loop, torn = unlisted_voices()
+    assert loop == "loop.safetensors cannot be read: Too many levels of symbolic links"
+    assert torn.startswith("torn.safetensors cannot be read: ")
 
 
 def test_a_deleted_voice_is_gone_and_cannot_be_deleted_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -27,16 +28,47 @@ OUT_OF_MEMORY = (
 )
 
 
+class CacheUnusable(ValueError):
+    """The cache folder is none or cannot be written."""
+
+
 class DeviceBusy(RuntimeError):
     """Another generation or benchmark holds the device."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of locks and remembered settings, made if it is not there."""
+    """Return the folder of locks and remembered settings, made if it is not there.
+
+    Raises `CacheUnusable` where it cannot be made or written.
+    """
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"diffusion-bench-{_user()}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it cannot be written")
+    except OSError as error:
+        raise CacheUnusable(
+            f"the cache folder {folder} cannot be used: {error.strerror or error}; "
+            f"{CACHE_VARIABLE} names another"
+        ) from error
     return folder
+
+
+def cached_file(name: str) -> Path | None:
+    """Return the path of a file that can be done without, `None` where the cache cannot be used."""
+    try:
+        return cache_folder() / name
+    except CacheUnusable:
+        return None
+
+
+def cache_lock(name: str) -> filelock.BaseFileLock:
+    """Return a lock that processes share, not taken yet. Raises `CacheUnusable`.
+
+    Not of one thread: a generator that holds it may be closed in another than it ran in.
+    """
+    return filelock.FileLock(cache_folder() / name, thread_local=False)
 
 
 def _user() -> str:
@@ -92,9 +124,7 @@ def hold_device(
 def _lock_card(
     card: str, give_up_at: float, on_wait: Callable[[], None] | None
 ) -> filelock.BaseFileLock:
-    path = cache_folder() / f"{re.sub(r'[^a-z0-9]', '-', card)}.lock"
-    # Not of one thread: a generator that holds it may be closed in another than it ran in.
-    lock = filelock.FileLock(path, thread_local=False)
+    lock = cache_lock(f"{re.sub(r'[^a-z0-9]', '-', card)}.lock")
     waited = False
     while True:
         try:

@@ -141,7 +141,7 @@ def voices(
 
     diffusion-bench voices --delete mum
     """
-    from diffusion_bench.backends.voice.voices import delete_voice, list_voices
+    from diffusion_bench.backends.voice.voices import delete_voice, list_voices, unlisted_voices
 
     if delete is not None:
         delete_voice(delete)
@@ -156,3 +156,5 @@ def voices(
             voice.licence or "",
         )
         typer.echo(f"{voice.name}: {', '.join(filter(None, facts))}")
+    for complaint in unlisted_voices():
+        typer.echo(f"note: left out: {complaint}", err=True)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from diffusion_bench.backends.device import cache_folder
+from diffusion_bench.backends.device import cache_folder, cache_lock
 from diffusion_bench.records import Record, Speed, parse_speed
 from diffusion_bench.whole_file import NotWritten, write_whole
 
@@ -71,12 +71,13 @@ def recall(key: str) -> tuple[Choice | None, str | None]:
 def remember(key: str, choice: Choice) -> str | None:
     """Keep a choice, the newest of a limited number; return why it could not be kept if so."""
     path = cache_folder() / NAME
-    kept, _ = _read(path)
-    others = [item for item in kept.choices.items() if item[0] != key]
-    choices = dict([*others[-(MAX_CHOICES - 1) :], (key, choice)])
     try:
-        write_whole(path, _File(choices=choices).model_dump_json(indent=1).encode())
-    except NotWritten as error:
+        with cache_lock(f"{NAME}.lock"):  # what another process remembers meanwhile is kept, too
+            kept, _ = _read(path)
+            others = [item for item in kept.choices.items() if item[0] != key]
+            choices = dict([*others[-(MAX_CHOICES - 1) :], (key, choice)])
+            write_whole(path, _File(choices=choices).model_dump_json(indent=1).encode())
+    except (NotWritten, OSError) as error:
         # Goes into reports, which tell nobody's folders.
         return str(error).replace(str(path), f"{NAME} in the cache folder")
     return None

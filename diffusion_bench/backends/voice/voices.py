@@ -23,10 +23,11 @@ from safetensors import SafetensorError, safe_open
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.backends.device import cache_lock
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.catalog import encodes_alike
 from diffusion_bench.records import Record, explain
-from diffusion_bench.whole_file import write_whole
+from diffusion_bench.whole_file import NotWritten, check_writable, write_whole
 
 VOICES_VARIABLE = "DIFFUSION_BENCH_VOICES"
 BUNDLED_FOLDER = MODELS_FOLDER / "voices"
@@ -76,11 +77,19 @@ class _SavedFacts(Record):
 
 
 def voices_folder() -> Path:
-    """Return the folder of saved voices, which need not be there."""
+    """Return the folder of saved voices, which need not be there.
+
+    Raises ValueError where none is named and the user has no home folder.
+    """
     chosen = os.environ.get(VOICES_VARIABLE)
     if chosen:
         return Path(chosen)
-    return platformdirs.user_data_path("diffusion-bench", appauthor=False) / "voices"
+    try:
+        return platformdirs.user_data_path("diffusion-bench", appauthor=False) / "voices"
+    except RuntimeError:
+        raise ValueError(
+            f"no folder for saved voices: there is no home folder; {VOICES_VARIABLE} names one"
+        ) from None
 
 
 def check_name(name: str) -> str:
@@ -106,7 +115,7 @@ def list_voices() -> list[VoiceListing]:
         found.append(
             VoiceListing(name=name, source="bundled", title=facts.title, licence=facts.licence)
         )
-    for path in sorted(voices_folder().glob("*.safetensors")):
+    for path in _saved_files():
         with contextlib.suppress(VoiceUnavailable):
             saved = _read(path)[0]
             found.append(
@@ -121,6 +130,25 @@ def list_voices() -> list[VoiceListing]:
     return found
 
 
+def unlisted_voices() -> list[str]:
+    """Return for each saved voice that `list_voices` leaves out why, in a line that names it."""
+    told = []
+    for path in _saved_files():
+        try:
+            _read(path)
+        except VoiceUnavailable as error:
+            told.append(str(error))
+    return told
+
+
+def _saved_files() -> list[Path]:
+    """Return the files of saved voices; none where no folder can be."""
+    try:
+        return sorted(voices_folder().glob("*.safetensors"))
+    except ValueError:
+        return []
+
+
 def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = False) -> Path:
     """Save a voice under a name and return its file.
 
@@ -129,7 +157,6 @@ def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = Fals
     import torch
     from safetensors.torch import save
 
-    path = _saved_path(name) if replace else check_free(name)
     created_utc = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(voice, VoiceState):
         facts = _SavedFacts(
@@ -144,17 +171,32 @@ def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = Fals
             transcript=voice.transcript,
         )
         tensors = {SAMPLES: torch.from_numpy(np.ascontiguousarray(voice.samples))}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # voices are personal
-    write_whole(path, save(tensors, {"diffusion_bench": facts.model_dump_json()}))
+    content = save(tensors, {"diffusion_bench": facts.model_dump_json()})
+    with cache_lock("voices.lock"):  # or two that begin at once would both find the name free
+        path = _saved_path(name) if replace else check_free(name)
+        _make_folder(path.parent)
+        write_whole(path, content)
     return path
 
 
 def check_free(name: str) -> Path:
-    """Return the file that a new voice goes to; raise ValueError for a bad or taken name."""
+    """Return the file that a new voice goes to, its folder made.
+
+    Raises ValueError for a bad or taken name; `NotWritten` for a file that cannot be written.
+    """
     path = _saved_path(name)
-    if path.exists():
+    if os.path.lexists(path):
         raise ValueError(f"there is a saved voice {name!r} already; delete it or choose another")
+    _make_folder(path.parent)
+    check_writable(path)
     return path
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # voices are personal
+    except OSError as error:
+        raise NotWritten(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def delete_voice(name: str) -> None:
@@ -241,13 +283,15 @@ def _bundled(name: str) -> Reference:
 def _read(path: Path) -> tuple[_SavedFacts, dict[str, Any]]:
     """Return what a saved voice's file says of itself, and its tensors."""
     try:
+        path.open("rb").close()  # safetensors takes what may not be read for what is not there
         with safe_open(path, framework="pt") as file:
             facts = _SavedFacts.model_validate_json((file.metadata() or {})["diffusion_bench"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except KeyError:
         raise VoiceUnavailable(f"{path.name} is no voice of Diffusion Bench") from None
     except (SafetensorError, OSError) as error:
-        raise VoiceUnavailable(f"{path.name} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise VoiceUnavailable(f"{path.name} cannot be read: {reason}") from None
     except ValidationError as error:
         raise VoiceUnavailable(f"{path.name} is damaged: {explain(error):.200}") from None
     if facts.kind == RECORDING and (SAMPLES not in tensors or facts.sample_rate < 1):
