@@ -17,9 +17,11 @@ import pytest
 
 from diffusion_bench.backends.device import (
     CACHE_VARIABLE,
+    CacheUnusable,
     DeviceBusy,
     asked_mib,
     cache_folder,
+    cached_file,
     cap_memory,
     hold_device,
     is_out_of_memory,
@@ -169,6 +171,28 @@ def test_locks_lie_where_the_user_wants_them_or_under_no_users_name(
     monkeypatch.setenv("USER", "ann-the-tester")
     assert cache_folder().parent == tmp_path
     assert "ann" not in cache_folder().name
+
+
+def test_a_cache_folder_that_cannot_be_used_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
+    words = "file cannot be used: File exists; DIFFUSION_BENCH_CACHE names another"
+    with pytest.raises(CacheUnusable, match=words), hold_device("cpu"):
+        pass
+    assert cached_file("reports-index.sqlite") is None  # done without
+
+
+def test_a_cache_folder_that_is_somebody_elses_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs").mkdir(mode=0o555)
+    if os.access(tmp_path / "theirs", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "theirs"))
+    with pytest.raises(CacheUnusable, match="theirs cannot be used: it cannot be written"):
+        cache_folder()
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:

@@ -21,6 +21,7 @@ from diffusion_bench.ui.launch import (
     is_loopback,
     is_shared,
     parse_auth,
+    reports_folder,
     serving,
 )
 
@@ -65,6 +66,16 @@ def test_reports_in_a_file_are_refused_before_anything_is_started(tmp_path, monk
     said = r"reports cannot lie in .*: .*cat\.png is a file, not a folder"
     with pytest.raises(ValueError, match=said), serving(reports=reports):
         pass
+
+
+def test_reports_that_may_not_be_read_are_refused_before_anything_is_started(tmp_path):
+    for mode in (0o444, 0o000):
+        folder = tmp_path / f"reports-{mode}"
+        folder.mkdir(mode=mode)
+        if os.access(folder, os.X_OK):
+            pytest.skip("this user may read everything")
+        with pytest.raises(ValueError, match=f"{mode} cannot be read: no permission"):
+            reports_folder(folder)
 
 
 def test_a_busy_port_is_one_line_that_names_another():

@@ -97,11 +97,11 @@ def _pictures_room(
 
 def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:
     """Return the digests of reports, through the index that all commands and the page share."""
-    from diffusion_bench.backends.device import cache_folder
+    from diffusion_bench.backends.device import cached_file
     from diffusion_bench.reports.index import INDEX_NAME, ReportIndex
 
     files = files_of(paths)
-    asked = ReportIndex(cache_folder() / INDEX_NAME).ask(files, patience_s=patience_s)
+    asked = ReportIndex(cached_file(INDEX_NAME)).ask(files, patience_s=patience_s)
     if asked.complaints and len(files) == len(paths) <= NAMED_COMPLAINTS:
         raise ValueError(asked.complaints[0])
     for line in asked.complaints[:NAMED_COMPLAINTS]:

@@ -143,11 +143,13 @@ def is_shared(host: str, *, share: bool, login: tuple[str, str] | None) -> bool:
 
 
 def reports_folder(reports: Path | None) -> Path:
-    """Return where reports lie, there or not; raise ValueError where no folder can be."""
+    """Return where reports lie, there or not; ValueError where none can be or can be read."""
     folder = reports or Path(os.environ.get(REPORTS_VARIABLE) or "reports")
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise ValueError(f"reports cannot lie in {folder}: {place} is a file, not a folder")
+    if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
+        raise ValueError(f"the reports in {folder} cannot be read: no permission")
     return folder
 
 
@@ -181,7 +183,7 @@ def free_port(host: str, port: int) -> int:
 
 def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
     outbox = _outbox(stack)  # before Gradio is imported: it makes a folder where uploads go
-    from diffusion_bench.backends.device import cache_folder
+    from diffusion_bench.backends.device import cached_file
     from diffusion_bench.backends.engine import Engine
     from diffusion_bench.hardware.sensors import open_sensor
     from diffusion_bench.hardware.shared_sampler import SharedSampler
@@ -200,7 +202,7 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
     stack.callback(jobs.close, _say_waiting)
     return build(
         Engine(device),
-        reports_folder=ReportFolder(reports, ReportIndex(cache_folder() / INDEX_NAME)),
+        reports_folder=ReportFolder(reports, ReportIndex(cached_file(INDEX_NAME))),
         machine=Machine(sensor, sampler),
         jobs=jobs,
         outbox=outbox,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from diffusion_bench.backends.device import cache_folder
+from diffusion_bench.backends.device import cache_lock
 
 PREFIX = "diffusion-bench-app-"
 LOCK = "in-use.lock"
@@ -26,7 +26,7 @@ def own_folder(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         # Of all apps that begin: a folder without its lock would be taken for a dead one's.
-        with FileLock(cache_folder() / "app-folders.lock"):
+        with cache_lock("app-folders.lock"):
             _remove_left_behind(parent)
             temporary = tempfile.TemporaryDirectory(
                 prefix=PREFIX, dir=parent, ignore_cleanup_errors=True
