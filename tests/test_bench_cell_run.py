@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -52,6 +54,20 @@ def test_a_card_that_others_use_is_contended_also_right_after_a_cell() -> None:
     second = run(card, bench, first, seed=1)
     assert "contended" in second.labels
     assert second.before.gpu_utilization_percent == 30.0
+
+
+class CardOfTheApp(Card):
+    """A card on which the app has drawn: its process stays listed when it has let the model go."""
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        return len({os.getpid()} - set(own_pids)), ""
+
+
+def test_the_program_that_runs_a_sweep_is_no_other_program() -> None:
+    card = CardOfTheApp()
+    cell = run(card, open_bench(card, REQUEST))
+    assert cell.before.other_gpu_processes == 0
+    assert "contended" not in cell.labels
 
 
 def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(

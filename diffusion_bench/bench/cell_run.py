@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -117,7 +118,8 @@ class CellRun:
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
         others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
         if gpu_index is not None:
-            others = self._bench.sensor.other_processes(gpu_index, {workers.pid})
+            own = {workers.pid, os.getpid()}  # an app that has drawn stays listed on the card
+            others = self._bench.sensor.other_processes(gpu_index, own)
         self._before = look_before(self._idle, gpu_index, others, on_battery())
 
     def events(self) -> Iterator[int]:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -116,6 +117,7 @@ class SharedRun:
         """Look at the quiet machine."""
         crew, sampler = self._bench.crew, self._bench.sampler
         pids = {workers.pid for workers in crew.each}
+        own = {*pids, os.getpid()}
         sampler.watch(min(pids))
         idle_from_s = self._clock()
         self._rest(IDLE_S)
@@ -126,7 +128,7 @@ class SharedRun:
             job.gpu_index = find_gpu(self._idle, job.uuid)
             others: tuple[int | None, str] = (None, "the job runs on no GPU that can be read")
             if job.gpu_index is not None:
-                others = self._bench.sensor.other_processes(job.gpu_index, pids)
+                others = self._bench.sensor.other_processes(job.gpu_index, own)
             self._looks.append(look_before(self._idle, job.gpu_index, others, on_battery()))
 
     def _alone(self, index: int) -> Iterator[int]:
