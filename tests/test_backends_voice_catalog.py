@@ -23,6 +23,8 @@ from diffusion_bench.backends.voice.catalog import (
     voice_catalog,
 )
 from diffusion_bench.backends.voice.describe import describe, is_cached
+from diffusion_bench.bench.axes import VoiceAxes
+from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -65,6 +67,13 @@ def test_the_bundled_model_comes_first() -> None:
     first = next(iter(voice_catalog().values()))
     assert (first.name, first.source) == (BUNDLED_VOICE_MODEL, "bundled")
     assert first.location == str(MODELS_FOLDER / BUNDLED_VOICE_MODEL)
+
+
+def test_a_sweep_and_a_bare_request_speak_as_the_bundled_model_usually_does() -> None:
+    usual = find_voice_model(BUNDLED_VOICE_MODEL)
+    (swept, *_) = Sweep(name="speech", voice_axes=VoiceAxes()).requests()
+    for said in (VoiceRequest(text="Hi."), swept):
+        assert (said.temperature, said.steps) == (usual.temperature, usual.steps)
 
 
 @pytest.mark.parametrize("name", NAMES)

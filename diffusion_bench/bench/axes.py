@@ -143,7 +143,7 @@ class VoiceAxes(Record):
     batch: Annotated[tuple[int, ...], Field(min_length=1)] = (1,)
     precision: Annotated[tuple[PrecisionName, ...], Field(min_length=1)] = ("fp32",)
     guidance_scale: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0,)
-    temperature: Annotated[tuple[float, ...], Field(min_length=1)] = (0.5,)
+    temperature: Annotated[tuple[float, ...], Field(min_length=1)] = (0.2,)
     speed: Annotated[tuple[float, ...], Field(min_length=1)] = (1.0,)
     vocoder: Annotated[tuple[str, ...], Field(min_length=1)] = ("native",)
     seed: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)

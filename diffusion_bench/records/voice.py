@@ -51,7 +51,7 @@ class VoiceRequest(Record):
     eta: Annotated[float, Field(ge=0, le=1)] = 0.0
     steps: Annotated[int, Field(ge=1, le=1000)] = 25
     guidance_scale: Annotated[float, Field(ge=0, le=50)] = 1.0
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.5
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.2
     speed: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     batch: Annotated[int, Field(ge=1, le=16)] = 1
     precision: PrecisionName = "fp32"

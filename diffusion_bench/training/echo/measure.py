@@ -52,7 +52,7 @@ def main(
     model: Annotated[str, typer.Argument(help="A voice model: a name or a folder.")] = "echo",
     speakers: Annotated[int, typer.Option(help="Held-out speakers.")] = 24,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
-    temperature: Annotated[float, typer.Option(help="Scale of the noise.")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Scale of the noise.")] = 0.2,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
     only: Annotated[str, typer.Option(help="Figures to measure, comma separated.")] = "",
 ) -> None:
