@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from diffusion_bench.charts.tier_bars import bars_numbers
 from diffusion_bench.charts.tier_limits import held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_runnable import shown_workloads
 from diffusion_bench.charts.tier_steps import predicted_rate
 from diffusion_bench.charts.tier_study import study
+from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.two_gpus import WAYS, TwoGpus
 from diffusion_bench.tiers.workload import parse_workload
@@ -42,6 +44,19 @@ def test_a_pair_with_a_card_that_has_no_bf16_is_what_its_other_card_does(cards) 
             assert way.images_per_hour is not None or way.reason
             if row.workload.precision == "bf16":
                 assert way.reason == "RTX 2080 Ti has no bf16; it takes fp16 or fp32"
+
+
+def test_two_cards_are_predicted_with_the_interval_of_one_of_them() -> None:
+    row = pair("sd15 512x512 b4 fp16 20", "RTX 4090", count=2)
+    jobs = ways(row)["two jobs"]
+    assert row.seconds_per_image_high is not None
+    assert jobs.images_per_hour_low == pytest.approx(2 * 3600 / row.seconds_per_image_high)
+    assert jobs.images_per_hour_high == pytest.approx(2 * 3600 / row.seconds_per_image_low)
+    between = f"({figure_words(jobs.images_per_hour_low)} to"
+    assert between in jobs.words
+    bars = bars_numbers([row], "images an hour").bars
+    (bar,) = [bar for bar in bars if bar.way == "2 GPUs, two jobs"]
+    assert (bar.low, bar.high) == (jobs.images_per_hour_low, jobs.images_per_hour_high)
 
 
 def test_a_card_that_does_not_fit_it_goes_before_one_that_cannot_be_told() -> None:

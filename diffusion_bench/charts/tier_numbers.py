@@ -86,6 +86,14 @@ class TierRow(Record):
         )
 
     @property
+    def predicted_margin(self) -> float | None:
+        """Return the factor from a predicted time, remedies paid, to its interval's high end."""
+        one = next((one for one in self.evidence if one.kind == "predicted"), None)
+        if one is None or one.seconds_high is None:
+            return None
+        return one.seconds_high * self.slower_high / (one.seconds * self.slower)
+
+    @property
     def verdict(self) -> str:
         """Return the verdict as tables show it."""
         return verdict_words(self.fit, self.fit_kind)
@@ -128,6 +136,8 @@ def _row(
         return best.model_copy(update={"card": names})
     untold = next((row.reason for row in alone if row.fit is None), None)
     ways = untold_ways(untold) if untold else ways_of_two(found, workload, findings, tier.ram_gib)
+    if best.predicted_margin is not None:
+        ways = tuple(way.within(best.predicted_margin) for way in ways)
     pair = {
         "card": f"{best.card} of {names}",
         "two_gpus": ways,

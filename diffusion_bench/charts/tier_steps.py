@@ -142,9 +142,8 @@ def _reach(row: TierRow) -> float:
 
     Of the two parts of a time with remedies one is the card's and the other the bus's.
     """
-    one = next((one for one in row.evidence if one.kind == "predicted"), None)
-    if row.slower != 1 and one is not None and one.seconds_high is not None:
-        return math.log(one.seconds_high * row.slower_high / (one.seconds * row.slower))
+    if row.slower != 1 and row.predicted_margin is not None:
+        return math.log(row.predicted_margin)
     return Z_80 * shipped_efficiency().spreads.in_ratio(row.faster_card)
 
 

@@ -41,14 +41,17 @@ JobOfBatch = Callable[[int], Job | None]
 class TwoGpus(Record):
     """One way of using two cards, and what it comes to. `None`: it cannot be used, see `reason`.
 
-    `seconds` is of the whole batch, `images_per_hour` when such batches follow one another,
-    `speedup` over the faster card alone, `None` where neither can do the whole. `share`: pictures
-    of the batch on each. `remedies` are those that either card takes.
+    `seconds` is of the whole batch, `images_per_hour` when such batches follow one another, with
+    the ends of its 80 percent interval where one was told. `speedup` is over the faster card alone,
+    `None` where neither can do the whole. `share`: pictures of the batch on each. `remedies` are
+    those that either card takes.
     """
 
     way: Way
     seconds: float | None = None
     images_per_hour: float | None = None
+    images_per_hour_low: float | None = None
+    images_per_hour_high: float | None = None
     speedup: float | None = None
     share: tuple[int, int] | None = None
     remedies: tuple[str, ...] = ()
@@ -60,12 +63,24 @@ class TwoGpus(Record):
         if self.images_per_hour is None:
             return f"{self.way}: {self.reason}"
         share = f" ({' + '.join(map(str, self.share))} pictures)" if self.share else ""
-        told = [f"{self.way}{share}: {figure_words(self.images_per_hour)} images/h"]
+        low, high = figure_words(self.images_per_hour_low), figure_words(self.images_per_hour_high)
+        between = f" ({low} to {high})" if low and high else ""
+        told = [f"{self.way}{share}: {figure_words(self.images_per_hour)} images/h{between}"]
         if self.remedies:
             told.append(f"with {' and '.join(self.remedies)}")
         if self.speedup is not None:
             told.append(f"{self.speedup:.2f} times the faster card")
         return ", ".join([*told, "predicted"])
+
+    def within(self, margin: float) -> TwoGpus:
+        """Return it with an interval that is a factor of `margin` to either side, if it has a rate.
+
+        Of equal cards two predictions are off alike, and of others for the most part.
+        """
+        rate = self.images_per_hour
+        ends = (None, None) if rate is None else (rate / margin, rate * margin)
+        names = ("images_per_hour_low", "images_per_hour_high")
+        return self.model_copy(update=dict(zip(names, ends, strict=True)))
 
 
 class SplitModel(Record):
