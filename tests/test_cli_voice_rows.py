@@ -94,6 +94,15 @@ def test_a_batch_without_failures_ends_well_and_needs_consent_for_recordings_onl
     assert capsys.readouterr().err.endswith("1 of 1 rows spoken\n")
 
 
+def test_a_batch_of_a_spreadsheet_with_decimal_commas_is_parted_by_semicolons(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch.write_text('\ufefftext;out;seed\r\n"Three, short words.";größe.wav;4\r\n', "utf-8")
+    assert clone("--batch", batch) == 0
+    request = read_recipe(batch.parent / "größe.wav").request
+    assert (request.text, request.seed) == ("Three, short words.", 4)
+
+
 def test_a_batch_begun_again_keeps_what_is_there_unless_told(
     batch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,17 @@ def test_answering_a_table_twice_gives_the_same_table() -> None:
     assert predict_rows(once) == once
 
 
+def test_a_table_parted_by_semicolons_is_answered_in_its_own_kind() -> None:
+    whole = predict_rows(table(ROW))
+    parted = io.StringIO()
+    csv.writer(parted, delimiter=";").writerows(csv.reader(io.StringIO(table(ROW))))
+    answered = predict_rows(parted.getvalue())
+    assert list(csv.reader(io.StringIO(answered), delimiter=";")) == list(
+        csv.reader(io.StringIO(whole))
+    )
+    assert predict_rows(answered) == answered
+
+
 def test_a_report_corrects_the_rows_of_other_cards_too() -> None:
     card = find_card("RTX 4070 Ti").card
     assert card is not None

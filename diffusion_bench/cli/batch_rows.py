@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from diffusion_bench.cli.telling import about
+from diffusion_bench.records.csv_text import separator_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +76,9 @@ def read_rows(
     if content is None:
         raise ValueError(f"--batch {path}: larger than {MAX_BYTES // 2**20} MiB")
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        text = content.decode("utf-8-sig")
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, delimiter=separator_of(text), strict=True)
         _check_head(path, reader.fieldnames or (), needed, optional)
         rows = list(_rows(reader, path.parent, files_of))
     except (UnicodeDecodeError, csv.Error) as error:

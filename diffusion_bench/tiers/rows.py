@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 
 from diffusion_bench.records import explain
+from diffusion_bench.records.csv_text import separator_of
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
@@ -44,7 +45,10 @@ def predict_rows(
         )
     out = io.StringIO()
     names = [*(name for name in columns if name not in ANSWERED), *ANSWERED]
-    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
+    parted = separator_of(text)
+    writer = csv.DictWriter(
+        out, names, delimiter=parted, lineterminator="\n", extrasaction="ignore"
+    )
     writer.writeheader()
     for row in rows:
         writer.writerow(row | answer(row, cards, knowledge))
@@ -53,7 +57,7 @@ def predict_rows(
 
 def _read(text: str) -> tuple[list[str], list[dict[str, str]]]:
     """Return a table's columns and rows; raise ValueError, with the line, for what is no CSV."""
-    reader = csv.DictReader(io.StringIO(text), strict=True)
+    reader = csv.DictReader(io.StringIO(text), delimiter=separator_of(text), strict=True)
     rows, begins = [], 1
     try:
         columns = list(reader.fieldnames or ())
