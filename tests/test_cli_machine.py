@@ -45,6 +45,17 @@ def reading_of(line: str) -> Reading:
     return Reading.model_validate_json(json.dumps(told), strict=True)
 
 
+def test_what_the_machine_is_stands_on_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("hardware", "--interval", "0.2") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "GiB RAM" in first
+    with closing(open_sensor()) as sensor:
+        assert first.endswith(describe_machine(sensor).os)
+
+
 def test_a_json_line_says_when_it_was_read(capsys: pytest.CaptureFixture[str]) -> None:
     before = datetime.now(UTC)
     assert run("hardware", "--json", "--count", "2", "--interval", "0.3") == 0

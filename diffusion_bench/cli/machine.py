@@ -182,9 +182,10 @@ def _show(
         f"{machine.cpu}, {machine.cores_logical} threads, "
         f"{machine.ram_mib / 1024:.1f} GiB RAM, {machine.os}",
         markup=False,
+        soft_wrap=True,
     )
     if machine.no_gpu:
-        console.print(f"no GPU: {machine.no_gpu}", markup=False)
+        console.print(f"no GPU: {machine.no_gpu}", markup=False, soft_wrap=True)
     if hidden := _hidden_words(sensor):
         console.print(hidden, markup=False, soft_wrap=True)
     if show_live is None:
