@@ -56,7 +56,8 @@ class Handler(BaseHTTPRequestHandler):
             return _file(folder / file[2])
         if api and "/tree/" in (api[2] or ""):
             return 200, _listing(folder), {}
-        return 200, json.dumps({"id": model, "sha": COMMIT}).encode(), {}
+        names = [{"rfilename": file["path"]} for file in json.loads(_listing(folder))]
+        return 200, json.dumps({"id": model, "sha": COMMIT, "siblings": names}).encode(), {}
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

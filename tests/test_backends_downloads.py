@@ -130,8 +130,23 @@ def test_a_gated_an_unknown_and_an_unreachable_model_are_one_line_each(sd: Path)
     assert "agreeing to Stability AI's licence" in gated
     assert f"Log in at https://huggingface.co/{model}" in gated
     assert unknown.startswith("model 'tiny/other' is not on the hub, or is private")
-    assert unreachable.startswith("model 'tiny/sd' could not be fetched from the hub: ")
+    assert unreachable.startswith("model 'tiny/sd' is not on this machine and could not be fetched")
     assert not [text for text in (gated, unknown, unreachable) if "\n" in text]
+
+
+def test_what_is_no_pipeline_or_has_pickles_only_is_told_before_weights_are_fetched(
+    sd: Path, tmp_path: Path
+) -> None:
+    pickled = shutil.copytree(sd, tmp_path / "pickled")
+    for file in (pickled / "unet").glob("*.safetensors"):
+        file.unlink()
+    (lora := tmp_path / "lora").mkdir()
+    (lora / "pytorch_lora_weights.safetensors").touch()
+    with hub_of({"tiny/pickled": pickled, "tiny/lora": lora}) as address:
+        pickles = fetched("tiny/pickled", address)["error"]
+        no_pipeline = fetched("tiny/lora", address)["error"]
+    assert "weights in pickles (unet/diffusion_pytorch_model.bin)" in pickles
+    assert "has no model_index.json on the hub, so it is no pipeline of diffusers" in no_pipeline
 
 
 def test_a_folder_without_a_part_or_a_shard_is_not_whole(sd: Path, tmp_path: Path) -> None:

@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hub_server import hub_of
 from tiny_models import save_tiny_sd
 from tiny_pipelines import save_flux
+
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.downloads import gate_words
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -36,15 +40,36 @@ def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def generate(home: Path, model: str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def generate(
+    home: Path, model: str, out: Path, *options: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "diffusion_bench", "generate", "a cat", "--model", model]
     return subprocess.run(
         [*command, "--size", "32", "--steps", "2", "--out", str(out), *options],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", **variables},
     )
+
+
+@pytest.mark.slow
+def test_a_model_that_only_the_hub_has_is_drawn_as_its_files_tell_also_the_first_time(
+    tmp_path: Path,
+) -> None:
+    folder = save_flux(tmp_path / "made")  # DDIM is not defined for it
+    for file in folder.rglob("*.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    first, again, other = (tmp_path / f"{name}.png" for name in ("first", "again", "other"))
+    gated = "tiny/gated"
+    with hub_of({"tiny/flux": folder, gated: folder}, gated=frozenset({gated})) as address:
+        online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1"}
+        fetched = generate(tmp_path, "tiny/flux", first, **online)
+        refused = generate(tmp_path, gated, other, **online)
+    assert fetched.returncode == 0, fetched.stderr
+    assert generate(tmp_path, "tiny/flux", again).returncode == 0
+    assert again.read_bytes() == first.read_bytes()
+    assert refused.stderr == f"error: {gate_words(find_model(gated))}\n"
 
 
 def test_a_cached_hub_model_draws_without_a_network(hub_home: Path, tmp_path: Path) -> None:

@@ -147,37 +147,59 @@ def fetch(
     return Path(folder)
 
 
+def fetch_settings(entry: ModelEntry) -> None:
+    """Fetch what tells of a hub model without its weights: its index, its parts' settings.
+
+    Raises `ModelUnavailable`.
+    """
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    silent = _bar_class(lambda count: None)
+
+    def ask() -> None:
+        HfApi().model_info(entry.location, timeout=ANSWER_S)  # as in `_files`
+        hf_hub_download(entry.location, INDEX, tqdm_class=silent)
+        snapshot_download(entry.location, allow_patterns="*/*config.json", tqdm_class=silent)
+
+    _asking(entry, ask)
+
+
 def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
     """Return the hub's word on each file that is needed; only the small index is fetched."""
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
 
     silent = _bar_class(lambda count: None)
 
-    def ask() -> list[Any]:
+    def ask() -> tuple[Any, list[str]]:
         # It does not try again for half a minute, as the others do where there is no network.
         HfApi().model_info(entry.location, timeout=ANSWER_S)
         index = Path(hf_hub_download(entry.location, INDEX, tqdm_class=silent))
-        listed: Any = snapshot_download(entry.location, dry_run=True, tqdm_class=silent)
-        wanted = set(
-            chosen_files(
-                [file.filename for file in listed], _components(index), _variant(entry, precision)
-            )
-        )
-        return [file for file in listed if file.filename in wanted]
+        listed = snapshot_download(entry.location, dry_run=True, tqdm_class=silent)
+        return listed, _components(index)
 
-    files: list[Any] = _asking(entry, ask)
-    return files
+    listed, components = _asking(entry, ask)
+    names = [file.filename for file in listed]
+    for own in (_of_part(names, component) for component in components):
+        pickles = [name for name in own if name.endswith(PICKLES)]
+        if pickles and not any(name.endswith(".safetensors") for name in own):
+            raise ModelUnavailable(pickle_words(entry, pickles[0]))
+    wanted = set(chosen_files(names, components, _variant(entry, precision)))
+    return [file for file in listed if file.filename in wanted]
 
 
 def chosen_files(names: Sequence[str], components: Iterable[str], variant: str | None) -> list[str]:
     """Return which files of a repository a pipeline of those components is loaded from."""
     chosen = [name for name in names if "/" not in name and name.endswith((".json", ".txt"))]
     for component in components:
-        own = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
+        own = _of_part(names, component)
         chosen += [name for name in own if not WEIGHTS.search(name)]
         weights = set(_weights([PurePosixPath(name).name for name in own], variant))
         chosen += [name for name in own if PurePosixPath(name).name in weights]
     return chosen
+
+
+def _of_part(names: Sequence[str], component: str) -> list[str]:
+    return [name for name in names if PurePosixPath(name).parent.as_posix() == component]
 
 
 def _weights(names: Sequence[str], variant: str | None) -> list[str]:
@@ -232,6 +254,15 @@ def pickled_weights(entry: ModelEntry) -> list[str]:
     ]
 
 
+def pickle_words(entry: ModelEntry, pickle: str) -> str:
+    """Return in one line why a model whose weights are pickles, such as that, is not read."""
+    return (
+        f"model {entry.name!r} has its weights in pickles ({pickle}), which can run code when they "
+        "are read; only safetensors are: convert it where you trust it, with diffusers' "
+        "save_pretrained"
+    )
+
+
 def _variant(entry: ModelEntry, precision: PrecisionName) -> str | None:
     return entry.variant if precision != "fp32" else None
 
@@ -250,11 +281,17 @@ def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
         raise ModelUnavailable(
             f"model {entry.name!r} is not on the hub, or is private: check the name at {entry.page}"
         ) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise ModelUnavailable(
+            f"model {entry.name!r} has no {INDEX} on the hub, so it is no pipeline of diffusers: "
+            f"see {entry.page}"
+        ) from error
     except (http_error, OSError, ValueError) as error:
         said = str(error).strip().splitlines()
         reason = said[0] if said else type(error).__name__
         raise ModelUnavailable(
-            f"model {entry.name!r} could not be fetched from the hub: {reason:.{LONGEST}}"
+            f"model {entry.name!r} is not on this machine and could not be fetched from the hub: "
+            f"{reason:.{LONGEST}}"
         ) from error
 
 

@@ -11,6 +11,7 @@ from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_
 from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.downloads import (
     gate_words,
+    pickle_words,
     pickled_weights,
     presence,
     variant_to_read,
@@ -99,11 +100,7 @@ def _why_not_loaded(entry: ModelEntry, precision: PrecisionName, error: Exceptio
     if is_gated(error):
         return gate_words(entry)
     if pickles := pickled_weights(entry):
-        return (
-            f"model {entry.name!r} has its weights in pickles ({pickles[0]}), which can run code "
-            "when they are read; only safetensors are: convert it where you trust it, with "
-            "diffusers' save_pretrained"
-        )
+        return pickle_words(entry, pickles[0])
     reason = reason_of(error)
     if presence(entry, precision) == "here":
         return f"model {entry.name!r} cannot be loaded: {reason}"

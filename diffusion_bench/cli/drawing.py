@@ -21,6 +21,7 @@ from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting, warn
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 if TYPE_CHECKING:
+    from diffusion_bench.backends.catalog import ModelEntry
     from diffusion_bench.backends.input_pictures import InputPictures
     from diffusion_bench.backends.picture_recipes import PictureRecipe
     from diffusion_bench.cli.batch_rows import Row
@@ -62,12 +63,11 @@ class Settings:
         """
         import secrets
 
-        from diffusion_bench.backends.catalog import find_model
         from diffusion_bench.backends.input_pictures import check_inputs
         from diffusion_bench.backends.model_sizes import check_sides
 
         model = self.model or BUNDLED_MODEL
-        entry = find_model(model)
+        entry = _entry(model)
         width, height = parse_size(self.size) if self.size else (entry.side, entry.side)
         check_sides(entry.multiple, width, height)
         seed = self.seed or 0
@@ -178,6 +178,7 @@ class Drawing:
             raise ValueError(f"{file.name} was drawn from {drawn_from}; {other}")
 
     def _generate(self, request: ImageRequest) -> Generation:
+        _fetch(request)
         with step_bar(request) as on_step:
             return self._engine.generate(
                 request, on_step, inputs=self._inputs, wait_s=WAIT_S, on_wait=waiting()
@@ -190,6 +191,40 @@ class Drawing:
         recipe = recipe_of(generation, index) if self._parameters else None
         save_png(generation.images[index], path, recipe)
         typer.echo(path)
+
+
+def _entry(model: str) -> ModelEntry:
+    """Return a model's entry; of a hub model that is no catalog row, its settings are fetched."""
+    from diffusion_bench.backends.catalog import cached_folder, catalog, find_model
+    from diffusion_bench.backends.downloads import fetch_settings
+
+    entry = find_model(model)
+    if model in catalog() or cached_folder(entry) is not None:
+        return entry
+    fetch_settings(entry)
+    return find_model(model)
+
+
+def _fetch(request: ImageRequest) -> None:
+    """Fetch the model of a request if it is not here whole, as the page does."""
+    from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+    from diffusion_bench.backends.downloads import Progress, fetch, presence
+
+    entry = find_model(request.model)
+    before = presence(entry, request.precision)
+    if before == "here":
+        return
+    with moving_bar() as moved:
+
+        def on_progress(progress: Progress) -> None:
+            moved(round(progress.done_mib) - 1, round(progress.total_mib), "fetching, MiB")
+
+        try:
+            fetch(entry, request.precision, on_progress)
+        except ModelUnavailable:
+            if before == "not here":
+                raise
+            # What is here may be enough; if it is not, loading says what is wrong with it.
 
 
 def parse_size(size: str) -> tuple[int, int]:
