@@ -211,3 +211,24 @@ def test_files_are_written_whoever_leaves_while_the_tables_are_printed(
     subprocess.run(command, stdout=write, stderr=subprocess.DEVNULL, check=False)
     os.close(write)
     assert [path.exists() for path in outputs] == [True] * 3
+
+
+@pytest.mark.parametrize("command", ["compare", "explain", "doctor", "tiers"])
+def test_nothing_in_a_report_gives_a_terminal_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    orders = "\x1b]0;owned\x07\x9b2J\r\u202e"
+    paths = []
+    for name in ("mine", "friend"):
+        cells = [make_cell(model=f"{orders}{word}", rss_mib=800.0) for word in ("a", "b")]
+        cells.append(make_cell(status="failed", message=orders))
+        head = make_header(cells=[cell.request for cell in cells], cpu=f"{name}{orders}")
+        path = tmp_path / f"{name}.jsonl"
+        path.write_bytes(b"".join(map(to_line, (head, *cells))))
+        paths.append(path)
+
+    assert run(command, *paths) in (0, 1)
+    captured = capsys.readouterr()
+    said = captured.out + captured.err
+    assert not set("\x1b\x07\x9b\r\u202e") & set(said)
+    assert command not in ("compare", "explain") or r"\x1b]0;owned\x07\x9b2J\r\u202e" in said

@@ -30,6 +30,7 @@ from diffusion_bench.cli.looking import show
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import compare, sweep
+from diffusion_bench.cli.tables import printable
 from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.voices import clone, voices
 from diffusion_bench.cli.watermark import watermark
@@ -189,5 +190,5 @@ def _one_line(error: Exception) -> str:
 
 def _complain(text: str) -> int:
     line = " ".join(text.split()) or "something went wrong and did not say what"
-    typer.echo(f"error: {line}", err=True)
+    typer.echo(f"error: {printable(line)}", err=True)
     return MISTAKE

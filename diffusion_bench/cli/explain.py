@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.tables import printable
 from diffusion_bench.records.figures import figure
 
 if TYPE_CHECKING:
@@ -46,9 +47,11 @@ def explain(
         if not as_json:
             typer.echo(f"{report.source}: {len(report.measured)} cells")
         for cell in report.cells:
-            typer.echo(_as_json(cell, report) if as_json else _as_words(cell, report, steps))
+            words = _as_json(cell, report) if as_json else _as_words(cell, report, steps)
+            typer.echo(printable(words))
         for shared in report.shared:
-            typer.echo(_shared_json(shared, report) if as_json else _shared_words(shared, report))
+            words = _shared_json(shared, report) if as_json else _shared_words(shared, report)
+            typer.echo(printable(words))
 
 
 def _as_json(cell: Cell, report: Report) -> str:

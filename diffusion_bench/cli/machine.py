@@ -146,11 +146,11 @@ def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[Finding]:
 
 
 def _print_findings(findings: Sequence[Finding], path: Path | None, heading: str | None) -> None:
-    from rich.console import Console
+    from diffusion_bench.cli.tables import table_console
 
     if heading:
         typer.echo(heading)
-    console = Console()
+    console = table_console()
     for finding in findings:
         console.print(f"{finding.level}: {finding.title}", markup=False, soft_wrap=True)
         for line in filter(None, (finding.detail, finding.advice)):
