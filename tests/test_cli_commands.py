@@ -185,6 +185,14 @@ def test_a_port_in_use_is_one_line_that_offers_another(
     assert "--port" in line
 
 
+@pytest.mark.parametrize("command", [("generate",), ("show", "guidance"), ("clone", "--text")])
+def test_an_argument_that_is_no_text_is_told_by_the_encoding_it_was_read_in(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = complaint(capsys, *command, "caf\udce9 cat")  # Latin 1, where UTF-8 is read
+    assert f" is no text in {sys.getfilesystemencoding()} (got 'caf\\udce9 cat')" in said
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_reader_that_has_enough_ends_the_command_in_silence() -> None:
     command = [sys.executable, "-m", "diffusion_bench", "hardware", "--json", "--watch"]

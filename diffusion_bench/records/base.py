@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -129,6 +130,8 @@ def complaints_of(error: ValidationError) -> list[Complaint]:
         told = item["type"] in ("missing", "value_error")
         given = "" if told else f" (got {item['input']!r:.80})"
         what = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_unicode":
+            what = f"is no text in {sys.getfilesystemencoding()}"  # of a command's arguments
         found.append(Complaint(item["type"], item["loc"], f"{what}{given}", given))
     return found
 
