@@ -16,11 +16,11 @@ from diffusion_bench.bench.cells import (
 )
 from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.worker import Failed, Loaded
-from diffusion_bench.hardware.state import MachineLook
 from diffusion_bench.records import (
     GpuReading,
     HostReading,
     ImageRequest,
+    MachineState,
     Memory,
     Reading,
     SpeedProbe,
@@ -62,7 +62,7 @@ def watched(**seen: Any) -> Watched:
         "header": header(),
         "order": 4,
         "started_utc": STARTED,
-        "before": MachineLook(cpu_percent=1.0),
+        "before": MachineState(cpu_percent=1.0),
         "idle": (),
         "during": tuple(reading(at_s) for at_s in (8.0, 10.0, 11.0, 12.0, 13.0, 14.0)),
         "gpu_uuid": None,
@@ -130,7 +130,7 @@ def test_the_identity_of_a_cell_measured_or_failed_is_of_the_models_revision() -
 
 
 def test_what_the_machine_did_before_is_kept_and_what_it_should_not_have_done_is_a_label() -> None:
-    busy = MachineLook(cpu_percent=90.0, on_battery=True, missing={"gpu_power_w": "no GPU"})
+    busy = MachineState(cpu_percent=90.0, on_battery=True, missing={"gpu_power_w": "no GPU"})
     for row in (cell(before=busy), failed(before=busy)):
         assert row.before is not None
         assert row.before.model_dump() == busy.model_dump()

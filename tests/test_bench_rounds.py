@@ -15,9 +15,9 @@ from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.records import ImageRequest, Memory, SpeedProbe
+from diffusion_bench.records import ImageRequest, MachineState, Memory, SpeedProbe
 from diffusion_bench.reports.read import read_report
-from diffusion_bench.reports.schema import Cell, Energy, MachineState, Visit
+from diffusion_bench.reports.schema import Cell, Energy, Visit
 from diffusion_bench.reports.store import finished_ids
 
 pytestmark = pytest.mark.usefixtures("warm_workers")

@@ -16,8 +16,7 @@ from diffusion_bench.backends import stage_clock
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.bench.cells import Watched, measured_cell
 from diffusion_bench.bench.measure import Effort, measure
-from diffusion_bench.hardware.state import MachineLook
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, MachineState
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.plausible import step_counts
 from diffusion_bench.reports.schema import Cell
@@ -67,7 +66,7 @@ class Model:
             clock=lambda: self.now_s,
             on_repeat=lambda done: None,
         )
-        watched = Watched(header, 0, header.created_utc, MachineLook(), (), (), None)
+        watched = Watched(header, 0, header.created_utc, MachineState(), (), (), None)
         return measured_cell(
             request, watched, found, loaded=None, attention="any", first_of_shape=True
         )

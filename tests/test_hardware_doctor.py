@@ -24,8 +24,8 @@ from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo, NoGpu, is_wsl
-from diffusion_bench.hardware.state import IDLE_S, MachineLook, is_contended
-from diffusion_bench.records import Finding, GpuReading, HostReading
+from diffusion_bench.hardware.state import IDLE_S, is_contended
+from diffusion_bench.records import Finding, GpuReading, HostReading, MachineState
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)
 IDLE = GpuReading(
@@ -239,7 +239,7 @@ def test_each_fault_has_one_finding_with_advice(
 def test_a_processor_is_warned_of_from_the_load_on_that_labels_a_cell_contended(
     cores: int, load: float
 ) -> None:
-    contended = is_contended(MachineLook(cpu_percent=load), cores) is not None
+    contended = is_contended(MachineState(cpu_percent=load), cores) is not None
     found = bad(make_facts(cores_logical=cores, cpu_percent=load))
     titles = [f"the processor is {load:.0f} % busy with other programs"] if contended else []
     assert [finding.title for finding in found] == titles

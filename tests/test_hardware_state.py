@@ -7,15 +7,13 @@ from typing import Any
 import pytest
 
 from diffusion_bench.hardware.state import (
-    MachineLook,
     is_contended,
     is_throttled,
     look_before,
     on_battery,
     throttle_share,
 )
-from diffusion_bench.records import GpuReading, HostReading, Reading
-from diffusion_bench.reports.schema import MachineState
+from diffusion_bench.records import GpuReading, HostReading, MachineState, Reading
 
 NOBODY = (0, "")
 
@@ -40,7 +38,7 @@ def test_loads_are_means_and_the_rest_is_the_last_that_was_told() -> None:
         make_reading(0.2, 6.0, power_w=20.0, sm_clock_mhz=210.0, throttle_reasons=("gpu_idle",)),
     ]
     look = look_before(readings, 1, (2, ""), on_battery=False)
-    assert look == MachineLook(
+    assert look == MachineState(
         cpu_percent=5,
         on_battery=False,
         other_gpu_processes=2,
@@ -75,11 +73,6 @@ def test_a_cell_without_a_gpu_has_no_gpu_before_it_even_if_the_machine_has_one()
 def test_the_other_cards_of_the_machine_are_not_looked_at() -> None:
     look = look_before([make_reading(0.0, 3.0, power_w=30.0)], 0, NOBODY, on_battery=False)
     assert look.gpu_power_w is None
-
-
-def test_a_look_is_what_a_report_stores() -> None:
-    look = look_before(throttled(("gpu_idle",)), 1, NOBODY, on_battery=None)
-    assert MachineState.model_validate(look.model_dump()).model_dump() == look.model_dump()
 
 
 def test_the_share_of_a_reason_is_of_the_looks_that_told() -> None:
@@ -129,7 +122,7 @@ def test_heat_and_brakes_label_a_cell_and_the_stock_power_limit_does_not(
 def test_a_machine_at_work_is_named_with_the_reason_and_one_at_rest_is_not(
     state: dict[str, Any], cores: int, reason: str | None
 ) -> None:
-    assert is_contended(MachineLook(**state), cores) == reason
+    assert is_contended(MachineState(**state), cores) == reason
 
 
 def test_the_battery_is_told_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

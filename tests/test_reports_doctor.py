@@ -14,6 +14,7 @@ from diffusion_bench.hardware.trace import to_trace
 from diffusion_bench.records import (
     BUNDLED_SIDE,
     HostReading,
+    MachineState,
     Memory,
     Reading,
     Trace,
@@ -28,7 +29,6 @@ from diffusion_bench.reports.schema import (
     Energy,
     Extrapolation,
     GpuCard,
-    MachineState,
     Report,
     Sample,
 )

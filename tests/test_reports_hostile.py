@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
 
-from diffusion_bench.records import ImageRequest, SpeedProbe
+from diffusion_bench.records import ImageRequest, MachineState, SpeedProbe
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
 from diffusion_bench.reports.fits import fit_lines
@@ -29,7 +29,6 @@ from diffusion_bench.reports.read import UnreadableReport, parse_report
 from diffusion_bench.reports.schema import (
     Energy,
     Extrapolation,
-    MachineState,
     Report,
     Sustained,
     Visit,

@@ -15,7 +15,15 @@ from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
 from diffusion_bench.charts.tier_why import why
-from diffusion_bench.records import DevicesPlan, ImageRequest, Memory, Speed, Trace, digest
+from diffusion_bench.records import (
+    DevicesPlan,
+    ImageRequest,
+    MachineState,
+    Memory,
+    Speed,
+    Trace,
+    digest,
+)
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_markdown
 from diffusion_bench.reports.index import ReportIndex, digest_of
@@ -26,7 +34,6 @@ from diffusion_bench.reports.schema import (
     Energy,
     GpuCard,
     Header,
-    MachineState,
     ModelFacts,
     Report,
     SharedCell,

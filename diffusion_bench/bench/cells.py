@@ -10,14 +10,13 @@ from diffusion_bench.bench.worker import Failed, Judged, Loaded
 from diffusion_bench.hardware.energy import measure_energy
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import (
-    MachineLook,
     is_contended,
     is_throttled,
     joined_shares,
     throttle_share,
 )
 from diffusion_bench.hardware.trace import peak_nvml_mib, split, to_trace
-from diffusion_bench.records import Memory, Reading, Request
+from diffusion_bench.records import MachineState, Memory, Reading, Request
 from diffusion_bench.reports.labels import card_numbered
 from diffusion_bench.reports.schema import (
     Cell,
@@ -25,7 +24,6 @@ from diffusion_bench.reports.schema import (
     Extrapolation,
     Header,
     Label,
-    MachineState,
     Sample,
     Visit,
 )
@@ -64,7 +62,7 @@ class Watched(NamedTuple):
     header: Header
     order: int
     started_utc: str
-    before: MachineLook
+    before: MachineState
     idle: tuple[Reading, ...]
     during: tuple[Reading, ...]
     gpu_uuid: str | None
@@ -168,7 +166,7 @@ def _common(request: Request, watched: Watched) -> dict[str, Any]:
         "request": request,
         "order": watched.order,
         "started_utc": watched.started_utc,
-        "before": MachineState(**watched.before.model_dump()),
+        "before": watched.before,
     }
 
 

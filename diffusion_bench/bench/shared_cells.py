@@ -9,11 +9,12 @@ from diffusion_bench.bench.crew import Ended
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.bench.worker import Failed
 from diffusion_bench.hardware.energy import EnergyFound, measure_energy
-from diffusion_bench.hardware.state import MachineLook, is_contended, is_throttled, throttle_share
+from diffusion_bench.hardware.state import is_contended, is_throttled, throttle_share
 from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
 from diffusion_bench.records import (
     DeviceShare,
     ImageRequest,
+    MachineState,
     Memory,
     Reading,
     is_one_processor,
@@ -23,7 +24,6 @@ from diffusion_bench.reports.schema import (
     DeviceJob,
     Energy,
     Header,
-    MachineState,
     SharedCell,
     SharedLabel,
 )
@@ -69,7 +69,7 @@ class Seen(NamedTuple):
     header: Header
     order: int
     started_utc: str
-    looks: Sequence[MachineLook]
+    looks: Sequence[MachineState]
     idle: tuple[Reading, ...]
     during: tuple[Reading, ...]
     windows: tuple[tuple[float, float], ...]
@@ -91,7 +91,7 @@ def shared_cell(
         status=failed.status if failed else "ok",
         message=message,
         labels=_labels(seen, jobs),
-        before=MachineState(**(busy or seen.looks)[0].model_dump()),
+        before=(busy or seen.looks)[0],
         jobs=tuple(_job(job, share, seen, jobs) for job in jobs),
         trace=to_trace(seen.during, seen.windows[0][0] if seen.windows else 0.0),
     )

@@ -12,12 +12,12 @@ from statistics import fmean
 from typing import Literal
 
 from diffusion_bench.charts.reached import Reached, rate, reached
-from diffusion_bench.hardware.state import SLOWING, THROTTLED_SHARE, MachineLook, is_contended
-from diffusion_bench.records import Record
+from diffusion_bench.hardware.state import SLOWING, THROTTLED_SHARE, is_contended
+from diffusion_bench.records import MachineState, Record
 from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.memory_fit import fit_verdict
-from diffusion_bench.reports.schema import Cell, MachineState, Report, SharedCell
+from diffusion_bench.reports.schema import Cell, Report, SharedCell
 from diffusion_bench.reports.stage_readings import (
     MIN_READINGS,
     UTILIZATION_WINDOW_S,
@@ -108,7 +108,7 @@ def contended_rule(cell: Cell | SharedCell, report: Report) -> HeldBack | None:
     """Return that others used the machine, by the cell's label."""
     if "contended" not in cell.labels:
         return None
-    before = MachineLook(**(cell.before or MachineState()).model_dump())
+    before = cell.before or MachineState()
     why = is_contended(before, report.header.machine.cores_logical)
     return HeldBack(verdict="contended", evidence=why or "the report marks the cell as contended")
 

@@ -1,6 +1,6 @@
 """The state of the machine around a cell: whether it rested before, and was slowed during it.
 
-look_before > MachineLook > is_contended        throttle_share > is_throttled
+look_before > MachineState > is_contended        throttle_share > is_throttled
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from diffusion_bench.hardware.slow_host import NO_BATTERY, ask_battery
-from diffusion_bench.records import GpuReading, Reading, Record
+from diffusion_bench.records import GpuReading, MachineState, Reading
 
 # Reasons that mean the card cannot hold its speed. Left out: "sw_power_cap", which a GeForce at its
 # stock limit shows in all heavy work, and the clocks that somebody set.
@@ -26,28 +26,6 @@ BUSY_CPU_PERCENT = 10.0
 
 NO_READINGS = "there was no reading of the machine before the cell"
 NO_GPU_USED = "the cell runs on no GPU that can be read"
-
-
-class MachineLook(Record):
-    """What the machine did just before a cell, with the fields of a report's `MachineState`.
-
-    `gpu_*` are of the GPU that the cell runs on. `cpu_percent`, `gpu_utilization_percent` and
-    `gpu_power_w` are means, the other figures the last ones. `missing` maps each field that is
-    `None` to its reason.
-    """
-
-    cpu_percent: float | None = None
-    on_battery: bool | None = None
-    other_gpu_processes: int | None = None
-    gpu_utilization_percent: float | None = None
-    gpu_temperature_c: float | None = None
-    gpu_power_w: float | None = None
-    gpu_power_limit_w: float | None = None
-    gpu_sm_clock_mhz: float | None = None
-    gpu_throttle_reasons: tuple[str, ...] | None = None
-    missing: dict[str, str] = {}
-
-
 MEANS = ("utilization_percent", "power_w")
 LATEST = ("temperature_c", "power_limit_w", "sm_clock_mhz", "throttle_reasons")
 
@@ -57,7 +35,7 @@ def look_before(
     gpu_index: int | None,
     other_processes: tuple[int | None, str],
     on_battery: bool | None,
-) -> MachineLook:
+) -> MachineState:
     """Return what the readings of the idle moment before a cell say together.
 
     `other_processes` is the answer of the sensor's question of that name.
@@ -72,7 +50,7 @@ def look_before(
         "other_gpu_processes": no_others if others is None else "",
     }
     gpu, gpu_missing = _gpu_before(readings, gpu_index)
-    host = MachineLook(
+    host = MachineState(
         cpu_percent=fmean(loads) if loads else None,
         on_battery=on_battery,
         other_gpu_processes=others,
@@ -107,7 +85,7 @@ def is_throttled(shares: Mapping[str, float]) -> bool:
     return any(share > THROTTLED_SHARE for name, share in shares.items() if name in SLOWING)
 
 
-def is_contended(before: MachineLook, cores: int) -> str | None:
+def is_contended(before: MachineState, cores: int) -> str | None:
     """Return why the machine was not at rest before the cell, `None` if nothing speaks for it.
 
     `cores` are the logical ones, of which `cpu_percent` is a share.

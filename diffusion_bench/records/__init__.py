@@ -51,6 +51,7 @@ from diffusion_bench.records.machine import (
     GpuReading,
     GpuTrace,
     HostReading,
+    MachineState,
     Reading,
     Trace,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "HostReading",
     "ImageRequest",
     "Level",
+    "MachineState",
     "Memory",
     "MemoryBytes",
     "ModelDevice",

@@ -108,3 +108,23 @@ class Trace(Record):
     rss_mib: tuple[float | None, ...] = ()
     gpus: tuple[GpuTrace, ...] = ()
     no_gpu: str | None = None
+
+
+class MachineState(Record):
+    """What the machine did just before a cell, when it should have done nothing.
+
+    `gpu_*` are of the GPU that the cell runs on; `other_gpu_processes` are those on it that are not
+    this program's. `cpu_percent`, `gpu_utilization_percent` and `gpu_power_w` are means, the other
+    figures the last ones. `missing` maps each field that is `None` to its reason.
+    """
+
+    cpu_percent: float | None = None
+    on_battery: bool | None = None
+    other_gpu_processes: int | None = None
+    gpu_utilization_percent: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_power_w: float | None = None
+    gpu_power_limit_w: float | None = None
+    gpu_sm_clock_mhz: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] | None = None
+    missing: dict[str, str] = {}

@@ -28,6 +28,7 @@ from diffusion_bench.records import (
     MAX_PROBES,
     DeviceShare,
     ImageRequest,
+    MachineState,
     Memory,
     Quality,
     Record,
@@ -58,7 +59,6 @@ __all__ = [
     "Label",
     "Limit",
     "Machine",
-    "MachineState",
     "ModelFacts",
     "Plan",
     "Report",
@@ -174,25 +174,6 @@ class Energy(Record):
     idle_power_w: Annotated[float, Field(ge=0)] | None = None
     net_j: float | None = None
     uncertainty_j: Annotated[float, Field(ge=0)] | None = None
-
-
-class MachineState(Record):
-    """What the machine did just before a cell, when it should have done nothing.
-
-    `gpu_*` are of the GPU that the cell ran on; `other_gpu_processes` are those on it that are not
-    this program's. `missing` maps each field that is `None` to its reason.
-    """
-
-    cpu_percent: float | None = None
-    on_battery: bool | None = None
-    other_gpu_processes: int | None = None
-    gpu_utilization_percent: float | None = None
-    gpu_temperature_c: float | None = None
-    gpu_power_w: float | None = None
-    gpu_power_limit_w: float | None = None
-    gpu_sm_clock_mhz: float | None = None
-    gpu_throttle_reasons: tuple[str, ...] | None = None
-    missing: dict[str, str] = {}
 
 
 class Extrapolation(Record):
