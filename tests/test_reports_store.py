@@ -359,6 +359,42 @@ def test_a_second_writer_is_refused_until_the_first_closes(tmp_path):
         writer.append(make_cell())
 
 
+def lose(path):
+    path.unlink()
+
+
+def save_in_an_editor(path):
+    path.with_suffix(".new").write_bytes(path.read_bytes())
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows replaces no file that is open")
+@pytest.mark.parametrize("disturb", [lose, save_in_an_editor])
+def test_a_report_removed_or_replaced_while_it_is_written_loses_no_cell(tmp_path, disturb):
+    path = tmp_path / "report.jsonl"
+    (tmp_path / "report-kept1.jsonl").touch()  # somebody's
+    with ReportWriter.create(path, make_header()) as writer:
+        writer.append(make_cell(seed=0))
+        disturb(path)
+        with pytest.raises(ReportNotWritten, match=r"replaced .* is in .*report-kept2\.jsonl"):
+            writer.append(make_cell(seed=1))
+    kept = read_report(tmp_path / "report-kept2.jsonl")
+    assert [cell.request.seed for cell in kept.cells] == [0, 1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows replaces no file that is open")
+def test_a_report_removed_before_its_sweep_is_interrupted_is_kept(tmp_path):
+    path = tmp_path / "report.jsonl"
+    writer = ReportWriter.create(path, make_header())
+    writer.append(make_cell(seed=0))
+    path.unlink()
+    with pytest.raises(ReportNotWritten, match=r"report-kept1\.jsonl"):
+        writer.close()
+    writer.close()
+    assert len(read_report(tmp_path / "report-kept1.jsonl").cells) == 1
+    ReportWriter.create(path, make_header()).close()  # the lock is free
+
+
 def test_finished_cells_are_those_that_ended_by_themselves():
     cells = [
         make_cell(steps=number, status=status)

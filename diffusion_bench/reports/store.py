@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from filelock import FileLock, Timeout
 
@@ -145,6 +146,8 @@ class ReportWriter:
         line = to_line(record)
         if why := why_unreadable(line):
             raise ReportNotWritten(f"{self.path}: not written: the cell makes {why}; {UNHARMED}")
+        if not self._is_in_place():
+            self._keep_beside(line)
         size = os.fstat(self._file).st_size
         if not is_readable(size + len(line), self._num_lines + 1):
             self._write_shorter(line)
@@ -160,11 +163,18 @@ class ReportWriter:
         self._num_lines += 1
 
     def close(self) -> None:
-        """Close the file and let others write it. A second call does nothing."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-        self._lock.release()
+        """Close the file and let others write it. A second call does nothing.
+
+        Raise `ReportNotWritten`, as `append` does, where another file lies in its place.
+        """
+        try:
+            if self._file is not None and not self._is_in_place():
+                self._keep_beside(b"")
+        finally:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+            self._lock.release()
 
     def __enter__(self) -> Self:
         """Return this writer."""
@@ -173,6 +183,34 @@ class ReportWriter:
     def __exit__(self, *_: object) -> None:
         """Close the report."""
         self.close()
+
+    def _is_in_place(self) -> bool:
+        """Return whether the open file is still the one at its path."""
+        assert self._file is not None
+        try:
+            return os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _keep_beside(self, line: bytes) -> NoReturn:
+        """Write all that was measured, and a line, beside the report; raise `ReportNotWritten`.
+
+        Where an editor saves a file it puts another in its place: ours has no name any more.
+        """
+        assert self._file is not None
+        names = (f"{self.path.stem}-kept{number}.jsonl" for number in itertools.count(1))
+        kept = next(path for path in map(self.path.with_name, names) if not path.exists())
+        with os.fdopen(self._file, "rb") as file:
+            self._file = None
+            file.seek(0)
+            try:
+                write_whole(kept, file.read() + line)
+            except NotWritten as error:
+                raise ReportNotWritten(str(error)) from error
+        raise ReportNotWritten(
+            f"{self.path}: removed or replaced by another program while it was written; all that "
+            f"was measured is in {kept}: go on with that by --resume"
+        )
 
     def _write_shorter(self, line: bytes) -> None:
         """Write the report anew with one more line, without those that later ones replace.
