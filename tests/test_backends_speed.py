@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,6 +304,24 @@ def test_compiling_without_a_compiler_is_refused_before_the_weights_are_read(
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ValueError, match=r"needs a C\+\+ compiler; there is no no-such-compiler"):
         load("compile")
+
+
+def test_what_compiling_for_a_gpu_lacks_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh Ubuntu, as that of WSL, has neither compiler nor headers."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(sys, "platform", "linux")
+    (tmp_path / "Python.h").write_text("")
+    monkeypatch.setenv("CC", sys.executable)
+    for header, words in ((tmp_path, None), (tmp_path / "none", "Python.h: install python3-dev")):
+        monkeypatch.setattr(sysconfig, "get_path", lambda _, found=header: str(found))
+        why = why_no_compiling("cuda:0", cuda_graphs=False)
+        assert (why is None) if words is None else words in why
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    assert "needs a C compiler; there is no" in why_no_compiling("cuda", cuda_graphs=True)
+    monkeypatch.setattr(sys, "platform", "win32")  # where triton brings its own
+    assert why_no_compiling("cuda", cuda_graphs=True) is None
 
 
 @pytest.mark.long

@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,15 +24,30 @@ def why_no_compiling(device: str, *, cuda_graphs: bool) -> str | None:
     if device.startswith("cuda"):
         if importlib.util.find_spec("triton") is None:
             return "compiling for a GPU needs the package triton, which is not installed"
-        return None
+        return None if sys.platform == "win32" else _why_no_launchers()
     if cuda_graphs:
         return f"cuda graphs need an NVIDIA card; the device is {device}"
     if device != "cpu":
         return f"nothing is compiled for {device} here; leave compile out"
-    wanted = (os.environ["CXX"],) if os.environ.get("CXX") else COMPILERS
-    if not any(map(shutil.which, wanted)):
-        return f"compiling for a CPU needs a C++ compiler; there is no {', '.join(wanted)}"
+    return _why_no_compiler("CPU", "C++", "CXX", COMPILERS)
+
+
+def _why_no_launchers() -> str | None:
+    """Return why triton cannot build what starts its kernels; on Windows it brings a compiler."""
+    if no_compiler := _why_no_compiler("GPU", "C", "CC", ("gcc", "clang")):
+        return no_compiler
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return (
+            "compiling for a GPU needs Python's headers; there is no Python.h: install python3-dev"
+        )
     return None
+
+
+def _why_no_compiler(of: str, language: str, variable: str, usual: tuple[str, ...]) -> str | None:
+    wanted = (os.environ[variable],) if os.environ.get(variable) else usual
+    if any(map(shutil.which, wanted)):
+        return None
+    return f"compiling for a {of} needs a {language} compiler; there is no {', '.join(wanted)}"
 
 
 def compile_denoiser(denoiser: nn.Module, device: str, *, cuda_graphs: bool) -> None:
