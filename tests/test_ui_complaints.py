@@ -9,6 +9,7 @@ from ui_server import served
 
 from diffusion_bench.records import Cancelled, ImageRequest
 from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.report_files import ReportFolder, open_reports
 
 
 def test_pydantics_complaint_becomes_one_line_about_the_field():
@@ -20,6 +21,30 @@ def test_pydantics_complaint_becomes_one_line_about_the_field():
     assert line.startswith("steps: ")
     assert "\n" not in line
     assert "pydantic" not in line
+
+
+def test_what_a_guest_reads_does_not_say_whose_the_machine_is(tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "ann"))
+    reports = ReportFolder(tmp_path / "ann" / "reports")
+    (tmp_path / "ann").touch()  # no folder can be made in it
+    with pytest.raises(OSError, match="ann") as raised:
+        reports.new_path("quick", "2026-01-02T03:04:05Z")
+
+    assert "ann" not in in_one_line(raised.value)
+    assert "~" in in_one_line(raised.value)
+
+
+def test_a_report_that_is_gone_is_named_and_its_owner_is_not(tmp_path, monkeypatch):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "ann"))
+    path = tmp_path / "ann" / "gone.jsonl"
+    monkeypatch.setattr(ReportFolder, "path", lambda *_: path)
+
+    (complaint,) = open_reports(ReportFolder(path.parent), ["gone.jsonl"], []).complaints
+
+    assert "gone.jsonl" in complaint
+    assert str(tmp_path) not in complaint
 
 
 def test_out_of_memory_comes_with_advice():

@@ -6,7 +6,7 @@ from diffusion_bench.audio.speech_measures import judge_speech
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
-from diffusion_bench.records import VoiceRequest, VoiceStep
+from diffusion_bench.records import MAX_TEXT, VoiceRequest, VoiceStep
 from diffusion_bench.ui.voice_words import (
     candidate_label,
     measures_table,
@@ -22,6 +22,14 @@ def step(**fields):
     return VoiceStep(
         **{"chunk": 0, "num_chunks": 1, "index": 4, "num_steps": 10, "elapsed_s": 5.0, **fields}
     )
+
+
+def test_a_text_that_nobody_could_have_said_is_counted_only(monkeypatch):
+    monkeypatch.setattr("diffusion_bench.ui.voice_words.split_to_hear", pytest.fail)
+
+    line = text_line("A" * (MAX_TEXT + 1), find_voice_model("echo"))
+
+    assert line == "20001 characters; at most 20000 are said."
 
 
 def test_a_text_is_counted_in_characters_and_chunks():

@@ -57,6 +57,12 @@ def without_names(value: Any) -> Any:
     return value if names is None else _walk(value, names, told=False)
 
 
+def words_without_names(words: str) -> str:
+    """Return words with `~` for the home folder."""
+    names = _names()
+    return words if names is None else names.sub("~", words)
+
+
 def _walk(value: Any, names: re.Pattern[str], *, told: bool) -> Any:
     if isinstance(value, dict):
         return {name: _walk(each, names, told=told or name in TOLD) for name, each in value.items()}

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.records import Cancelled, explain
+from diffusion_bench.reports.privacy import words_without_names
 
 # A user's mistake, or what a machine may refuse; anything else is a bug and keeps its traceback.
 FAULTS = (ValueError, RuntimeError, OSError, MemoryError)
@@ -25,9 +26,12 @@ T = TypeVar("T")
 
 
 def in_one_line(error: BaseException, advice: str = LESS_WORK) -> str:
-    """Return what an error says as one line; `advice` is what helps where memory has run out."""
+    """Return what an error says as one line; `advice` is what helps where memory has run out.
+
+    A guest may read it: whose home folder it is is not in it.
+    """
     text = explain(error) if isinstance(error, ValidationError) else str(error)
-    line = " ".join(text.split()) or type(error).__name__
+    line = words_without_names(" ".join(text.split())) or type(error).__name__
     if is_out_of_memory(error):
         line = f"out of memory: {advice} ({line})"
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffusion_bench.reports.index import ReportIndex
+from diffusion_bench.reports.privacy import words_without_names
 from diffusion_bench.reports.read import path_text, read_bytes
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.store import parse_report, read_report
@@ -117,14 +118,14 @@ def open_reports(folder: ReportFolder, names: Sequence[str], uploads: Sequence[s
             reports.append(folder.read(name))
             uploaded.append(False)
         except (ValueError, OSError) as error:
-            complaints.append(str(error))
+            complaints.append(words_without_names(str(error)))
     for upload in uploads:
         try:
             # An upload's own name, not the folder that Gradio put it in.
             reports.append(parse_report(read_bytes(Path(upload)), Path(upload).name))
             uploaded.append(True)
         except (ValueError, OSError) as error:
-            complaints.append(str(error))
+            complaints.append(words_without_names(str(error)))
     return Opened(tuple(reports), tuple(complaints), tuple(uploaded))
 
 

@@ -21,6 +21,7 @@ from diffusion_bench.charts.tier_study import Study, card_notes, price_lines, st
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
+from diffusion_bench.reports.privacy import words_without_names
 from diffusion_bench.tiers.cards import find_card, known_cards, named_card
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
 from diffusion_bench.tiers.voice_cost import told_voices
@@ -249,7 +250,7 @@ def status_lines(found: Study, asked: Asked) -> list[str]:
     )
     without = left_out_words(left_out_of(asked.digests))
     lines = [rests, *([f"{without}."] if without else [])]
-    lines += (f"Left out: {line}" for line in asked.complaints[:3])
+    lines += (f"Left out: {words_without_names(line)}" for line in asked.complaints[:3])
     if len(asked.complaints) > 3:
         lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
     lines += found.bottlenecks

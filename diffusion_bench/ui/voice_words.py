@@ -16,7 +16,7 @@ from diffusion_bench.backends.voice.voices import REFERENCE
 from diffusion_bench.pronunciation.characters import left_out
 from diffusion_bench.pronunciation.front_end import NOTHING_TO_SAY, is_speakable
 from diffusion_bench.pronunciation.sentences import split_to_hear
-from diffusion_bench.records import Speech, VoiceStep
+from diffusion_bench.records import MAX_TEXT, Speech, VoiceStep
 
 if TYPE_CHECKING:  # they import torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
@@ -29,6 +29,8 @@ NO_PROOF = (
 
 def text_line(text: str, entry: VoiceEntry) -> str:
     """Return how long a text is and how a model will say it, in one line."""
+    if len(text) > MAX_TEXT:  # not looked at: a page asks for this line at each key
+        return f"{len(text)} characters; at most {MAX_TEXT} are said."
     if not any(letter.isalnum() for letter in text):
         return "Write what is to be said."
     if entry.english_only and left_out(text) and not is_speakable(text):
