@@ -88,11 +88,6 @@ def voice_workload_of(*, model: str, length: str | None = None, **given: Any) ->
     return VoiceWorkload.model_validate(usual | given)
 
 
-def usual_speech(model: str) -> VoiceWorkload:
-    """Return 10 s of speech as a model usually makes it."""
-    return parse_voice_workload(model)
-
-
 def chunks_of(workload: VoiceWorkload) -> int:
     """Return in how many chunks, of equal length, a speech is made."""
     found = voice_counts()[workload.model]

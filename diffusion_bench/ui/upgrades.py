@@ -25,7 +25,7 @@ from diffusion_bench.reports.privacy import words_without_names
 from diffusion_bench.tiers.cards import find_card, known_cards, named_card
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
 from diffusion_bench.tiers.voice_cost import told_voices
-from diffusion_bench.tiers.voice_workload import usual_speech
+from diffusion_bench.tiers.voice_workload import parse_voice_workload
 from diffusion_bench.ui.figures import Chart, Table, to_table
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import PATIENCE_S, ReportFolder
@@ -214,7 +214,7 @@ def _unknown_cards(path: UpgradePath) -> list[str]:
 def workload_choices() -> list[str]:
     """Return the workloads to choose from; others can be typed."""
     usual = [workload.name.removesuffix(" steps") for workload in usual_workloads()]
-    spoken = [usual_speech(name).name.removesuffix(" steps") for name in told_voices()]
+    spoken = [parse_voice_workload(name).name.removesuffix(" steps") for name in told_voices()]
     return list(dict.fromkeys([*SHOWN, *usual, *spoken]))
 
 

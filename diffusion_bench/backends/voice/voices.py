@@ -31,7 +31,6 @@ from diffusion_bench.whole_file import NotWritten, check_writable, write_whole
 
 VOICES_VARIABLE = "DIFFUSION_BENCH_VOICES"
 BUNDLED_FOLDER = MODELS_FOLDER / "voices"
-FORMAT = "diffusion_bench voice 1"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # Names that Windows keeps for devices, with any suffix.
 RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
