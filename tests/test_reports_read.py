@@ -67,6 +67,12 @@ def test_files_from_windows_editors_are_read():
     assert (len(report.cells), report.notes) == (1, ())
 
 
+def test_what_powershell_made_of_a_report_is_named() -> None:
+    """In version 5 its `>` writes UTF-16."""
+    with pytest.raises(UnreadableReport, match=r"^r.jsonl: is text in UTF-16; save it as UTF-8$"):
+        parse_report((HEADER + CELL).decode().encode("utf-16"), "r.jsonl")
+
+
 HOSTILE = {
     "huge number": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e20'), "above 1e.19"),
     "huge in header": (changed(HEADER, protocol_version=10**30), "line 1: a number above"),

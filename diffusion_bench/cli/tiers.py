@@ -233,7 +233,7 @@ def _predict_rows(
         raise ValueError("say with --out where the predictions go")
     refuse_over([out], {"the table of --rows": rows})
     refuse_unwritable("--out", out, (".csv",))
-    text = read_text(rows, "CSV file in UTF-8")
+    text = read_text(rows, "CSV file")
     knowledge = read_reports(reports, cards, patience_s=patience or None).findings.knowledge
     try:
         answered = predict_rows(text, cards, knowledge)

@@ -7,6 +7,7 @@ holds was not written by this program, and the whole file is refused.
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import json
 import os
@@ -153,6 +154,8 @@ def _refuse_other_files(data: bytes, source: str) -> None:
     newline = data.find(b"\n")
     first = data[: newline if newline >= 0 else None][: MAX_LINE_BYTES + 1]
     starts_well = first.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{")
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's `>`
+        raise UnreadableReport(f"{source}: is text in UTF-16; save it as UTF-8")
     if not starts_well or b"\0" in first:
         raise UnreadableReport(f"{source}: not a report (a report is JSON Lines with a header)")
     if newline < 0:
