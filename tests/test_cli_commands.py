@@ -348,3 +348,13 @@ def test_no_help_loses_its_brackets_to_markup() -> None:
     for name, text in texts:
         shown = Text.from_markup(text)  # as typer shows it
         assert shown.plain == text.replace("\\[", "["), name
+
+
+def test_a_library_that_cannot_be_loaded_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)  # so Python refuses to import it
+    said = complaint(capsys, "generate", "a cat", "--out", str(tmp_path / "cat.png"))
+    assert "a library cannot be loaded: " in said
+    assert "diffusers" in said
+    assert "requirements.txt" in said

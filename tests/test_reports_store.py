@@ -359,6 +359,20 @@ def test_a_second_writer_is_refused_until_the_first_closes(tmp_path):
         writer.append(make_cell())
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room and"), (errno.EACCES, r"unharmed: continue .* can be written$")],
+)
+def test_room_is_asked_for_only_where_it_is_lacking(tmp_path, monkeypatch, number, remedy):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    with ReportWriter.create(tmp_path / "report.jsonl", make_header()) as writer:
+        monkeypatch.setattr(store, "_write", refuse)
+        with pytest.raises(ReportNotWritten, match=remedy):
+            writer.append(make_cell())
+
+
 def lose(path):
     path.unlink()
 

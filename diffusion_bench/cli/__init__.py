@@ -104,6 +104,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = _complain(text) if (text := error.format_message()) else MISTAKE
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except ImportError as error:  # not installed, or the system maps no more memory
+        code = _complain(
+            f"a library cannot be loaded: {error}; install what requirements.txt names, and see "
+            "that memory is free"
+        )
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if _is_unread(error):
             raise BrokenPipeError from error

@@ -282,12 +282,11 @@ def _write(file: int, content: bytes) -> None:
 
 
 def _not_written(path: Path, error: OSError) -> ReportNotWritten:
-    reason = error.strerror or str(error)
+    reason, remedy = error.strerror or str(error), "continue with --resume when it can be written"
     if error.errno in NO_ROOM:
         reason = f"the disk is full, or its quota used up ({reason})"
-    return ReportNotWritten(
-        f"{path}: not written: {reason}; {UNHARMED}: make room and continue with --resume"
-    )
+        remedy = "make room and continue with --resume"
+    return ReportNotWritten(f"{path}: not written: {reason}; {UNHARMED}: {remedy}")
 
 
 def _refuse_another_sweep(report: Report, header: Header) -> None:
