@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fake_voices import make_reference
+from gradio import Markdown
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_of, wait_until
@@ -15,6 +16,7 @@ from ui_server import VALUES, busy_device, is_free, read_bytes, served, status_o
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER, delete_voice, save_voice
+from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui import launch
 
@@ -240,6 +242,16 @@ def test_a_report_is_opened_by_name_only(client, tmp_path):
     words = client.predict([str(secret), "../x.jsonl"], None, api_name="/open_reports")[0]
 
     assert words.count("there is no report") == 2
+
+
+def test_what_the_bars_boxes_and_lines_of_charts_stand_for_is_said_in_every_tab(page):
+    texts = [block.value for block in page.blocks.values() if isinstance(block, Markdown)]
+    said = "\n".join(filter(None, texts))
+    times = {"latency": 2, "throughput": 2, "memory": 2}  # the tab Benchmark has them too
+    for name in ("latency", "throughput", "memory", "step-times", "roofline", "quality"):
+        assert said.count(CAPTIONS[name]) == times.get(name, 1), name
+    assert CAPTIONS["bars"] in said
+    assert CAPTIONS["gains"] in said
 
 
 def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(tmp_path):

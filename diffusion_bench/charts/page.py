@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
+from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.charts.document import Section, Table, details, document, section_html
 from diffusion_bench.charts.held_back import in_words
 from diffusion_bench.charts.latency import latency_figure, latency_numbers, latency_table
@@ -64,7 +65,7 @@ CHARTS = (
     Chart(
         "latency",
         "Latency against steps",
-        "The whole call: median of the samples, and their range.",
+        CAPTIONS["latency"],
         latency_numbers,
         latency_figure,
         latency_table,
@@ -72,7 +73,7 @@ CHARTS = (
     Chart(
         "throughput",
         "Throughput",
-        "Images a second of the whole call.",
+        CAPTIONS["throughput"],
         throughput_numbers,
         throughput_figure,
         throughput_table,
@@ -81,7 +82,7 @@ CHARTS = (
     Chart(
         "real-time",
         "Real-time factor",
-        "Seconds of work for a second of speech: below 1 it is made faster than it is heard.",
+        CAPTIONS["real-time"],
         real_time_numbers,
         real_time_figure,
         real_time_table,
@@ -90,9 +91,7 @@ CHARTS = (
     Chart(
         "quality",
         "Quality against time",
-        "Pictures drawn for it after the timed calls, judged by a scorer; bars are 95 percent "
-        "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
-        "chance.",
+        CAPTIONS["quality"],
         quality_numbers,
         quality_figure,
         quality_table,
@@ -101,7 +100,7 @@ CHARTS = (
     Chart(
         "memory",
         "Peak memory",
-        "The largest peak of a workload's cells.",
+        CAPTIONS["memory"],
         memory_numbers,
         memory_figure,
         memory_table,
@@ -109,7 +108,7 @@ CHARTS = (
     Chart(
         "step-times",
         "Time of single steps",
-        "Boxes are quartiles, whiskers the 5th and 95th percentile, or the range of few steps.",
+        CAPTIONS["step-times"],
         step_times_numbers,
         step_times_figure,
         step_times_table,
@@ -117,7 +116,7 @@ CHARTS = (
     Chart(
         "roofline",
         "What held it back",
-        "Steps under the roof of their device: counted FLOPs and bytes over measured seconds.",
+        CAPTIONS["roofline"],
         roofline_numbers,
         roofline_figure,
         roofline_table,

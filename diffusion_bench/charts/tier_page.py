@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.charts.document import Section, details, document, section_html
 from diffusion_bench.charts.tier_bars import METRICS, bars_numbers, bars_table, row_key
 from diffusion_bench.charts.tier_evidence import bars_figure
@@ -20,17 +21,6 @@ KINDS = (
     "Measured here, measured in an imported report, published and predicted are four kinds of "
     "evidence; they look different and are never averaged. Imported reports are unverified."
 )
-CAPTIONS = {
-    "vram": (
-        "Lines are what a workload needs without any remedy, bands how sure that is. Needs and "
-        "verdicts are predicted here; what reports measured is under What fits."
-    ),
-    "gains": (
-        "Images an hour over those of the step before, predicted, of the tier's two cards used the "
-        "best way, or of one of them alone where that is faster. Lines at the ends of bars are 80 "
-        "percent intervals; there is none where no card is another than before."
-    ),
-}
 
 
 def tiers_html(study: Study, room: Room | None = None) -> str:
@@ -71,7 +61,9 @@ def _sections(study: Study, room: Room | None) -> list[Section]:
             study.rows, metric, currency=currency, prices=study.prices, cards=study.cards
         )
         name, title = metric.replace(" ", "-"), metric.capitalize()
-        found.append(Section(name, title, "", bars_figure(numbers), bars_table(numbers)))
+        found.append(
+            Section(name, title, CAPTIONS["bars"], bars_figure(numbers), bars_table(numbers))
+        )
     found.append(
         Section(
             "gains",

@@ -10,7 +10,7 @@ import gradio as gr
 
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.events import HIDDEN
-from diffusion_bench.ui.figures import CELL_HEADERS, TITLES
+from diffusion_bench.ui.figures import CELL_HEADERS, TITLES, chart_words
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning, sweep_files, sweep_text
 from diffusion_bench.ui.readouts import announce, readout
@@ -101,7 +101,7 @@ def _results() -> Shown:
             min_width=120,
         )
     for name in CHARTS:
-        gr.Markdown(f"### {TITLES[name]}")
+        gr.Markdown(f"### {TITLES[name]}\n{chart_words(name)}")
         shown[name] = gr.Plot(show_label=False, elem_id=f"bench-{name}")
     with gr.Accordion("Cells", open=True):
         shown["cells"] = gr.Dataframe(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.export import OTHER_SETTINGS, is_worth_showing, to_rows
 from diffusion_bench.reports.schema import Cell, Report
@@ -55,6 +56,12 @@ class Chart(NamedTuple):
 
     figure: Any
     table: Table
+
+
+def chart_words(name: str) -> str:
+    """Return what a chart's bars, boxes and lines stand for, "" where its title says it."""
+    names = ("throughput", "real-time") if name == "throughput" else (name,)
+    return " ".join(CAPTIONS[each] for each in names if each in CAPTIONS)
 
 
 def draw_chart(name: str, reports: Sequence[Report]) -> Chart:

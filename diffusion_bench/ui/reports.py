@@ -23,6 +23,7 @@ from diffusion_bench.ui.figures import (
     Chart,
     Table,
     cell_table,
+    chart_words,
     draw_chart,
     draw_quality,
     draw_trace,
@@ -245,7 +246,7 @@ def _downloads() -> list[gr.DownloadButton]:
 
 
 def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.Plot, gr.Dataframe]:
-    gr.Markdown(f"### {title}")
+    gr.Markdown("\n".join(filter(None, (f"### {title}", chart_words(name)))))
     for part in above:
         part.render()
     plot = gr.Plot(show_label=False, elem_id=f"reports-{name}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.charts.tier_bars import METRICS
 from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_runnable import SHOWN
@@ -180,7 +181,8 @@ def _summary() -> Parts:
 
 def _details() -> Parts:
     shown: Parts = {}
-    gr.Markdown("### By tier and workload\nA bar a piece of evidence; click one to see behind it.")
+    words = "A bar a piece of evidence; click one to see behind it."
+    gr.Markdown(f"### By tier and workload\n{words} {CAPTIONS['bars']}")
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
             shown["metric"] = gr.Dropdown(
@@ -193,7 +195,7 @@ def _details() -> Parts:
                 label="The evidence", show_label=False, lines=8, elem_id="tiers-why"
             )
             shown["clicked"] = gr.Textbox(visible="hidden", elem_id="tiers-clicked")
-            gr.Markdown("### What each step buys for its price")
+            gr.Markdown(f"### What each step buys for its price\n{CAPTIONS['gains']}")
             shown |= _chart("gains")
     gr.Markdown(f"### What fits\n{TIGHT}")
     shown["fits"] = gr.Dataframe(

@@ -1,0 +1,37 @@
+"""What the bars, boxes and lines of a chart stand for: below its title on the page and in files."""
+
+from __future__ import annotations
+
+CAPTIONS = {
+    "latency": ("The whole call: median of the samples, and their range."),
+    "throughput": ("Images a second of the whole call."),
+    "real-time": (
+        "Seconds of work for a second of speech, median and range of the calls: below 1 it is made "
+        "faster than it is heard."
+    ),
+    "quality": (
+        "Pictures drawn for it after the timed calls, judged by a scorer; bars are 95 percent "
+        "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
+        "chance."
+    ),
+    "memory": ("The largest peak of a workload's cells."),
+    "step-times": (
+        "Boxes are quartiles, whiskers the 5th and 95th percentile, or the range of few steps."
+    ),
+    "roofline": (
+        "Steps under the roof of their device: counted FLOPs and bytes over measured seconds."
+    ),
+    "vram": (
+        "Lines are what a workload needs without any remedy, bands how sure that is. Needs and "
+        "verdicts are predicted here; what reports measured is under What fits."
+    ),
+    "bars": (
+        "Lines at the ends of bars are intervals: 80 percent of a prediction, 95 of one report's "
+        "median, and the spread of several reports."
+    ),
+    "gains": (
+        "Images an hour over those of the step before, predicted, of the tier's two cards used the "
+        "best way, or of one of them alone where that is faster. Lines at the ends of bars are 80 "
+        "percent intervals; there is none where no card is another than before."
+    ),
+}
