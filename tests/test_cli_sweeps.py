@@ -301,9 +301,13 @@ def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
         assert describe(progress) == words
 
 
-def test_in_a_pipe_each_end_of_a_round_is_a_line_with_the_time_left(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("dumb", [False, True], ids=["pipe", "TERM=dumb"])
+def test_where_no_bar_is_drawn_each_end_of_a_round_is_a_line_with_the_time_left(
+    dumb: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if dumb:
+        monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich's own way to say that it is a terminal
+        monkeypatch.setenv("TERM", "dumb")
     request = ImageRequest(prompt="a cat", steps=20)
 
     def events() -> Generator[Progress]:

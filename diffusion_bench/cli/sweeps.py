@@ -260,8 +260,8 @@ def _watch(events: Generator[Progress]) -> None:
         TextColumn("{task.fields[left]}"),
     )
     console = Console(stderr=True)
-    # In a pipe rich would draw no bar and end it with an empty line.
-    screen = console if console.is_terminal else Console(quiet=True)
+    # In a pipe and on TERM=dumb rich would draw no bar and end it with an empty line.
+    screen = console if console.is_interactive else Console(quiet=True)
     with closing(events), Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("starting the worker", total=None, unit="", left="")
         for event in events:
@@ -277,7 +277,7 @@ def _watch(events: Generator[Progress]) -> None:
             ended = event.cell or event.shared
             if ended is not None and ended.status != "ok":
                 console.print(f"{ended.status}: {ended.message}", markup=False)
-            elif event.kind in ("cell", "round_done") and not console.is_terminal:
+            elif event.kind in ("cell", "round_done") and not console.is_interactive:
                 done = describe(event)
                 if event.kind == "cell":
                     done = f"{event.num_done}/{event.num_cells} {done}"

@@ -57,12 +57,12 @@ class Moved(Protocol):
 
 @contextmanager
 def moving_bar(total: int | None = None) -> Iterator[Moved]:
-    """Yield what moves a bar on a terminal, and does nothing in a pipe."""
+    """Yield what moves a bar on a terminal, and does nothing in a pipe or on TERM=dumb."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_interactive:
         yield lambda index, total, what="": None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

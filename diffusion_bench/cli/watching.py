@@ -72,7 +72,7 @@ def show_live(readings: Iterator[Reading], console: Console) -> None:
 
     from diffusion_bench.cli.machine_table import SHOWN_S, extremes, fitting_table, machine_line
 
-    if not console.is_terminal:
+    if not console.is_interactive:
         with until_the_pipe_closes():
             for reading in readings:
                 print(machine_line([reading]), flush=True)
