@@ -55,6 +55,7 @@ def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hou
         ("time_limit_s = 86400\n[axes]\nsteps = [2]", r"1800 s at most \(time_limit_s\)"),
         ("[axes]\npacked = [true]", "speeds of its list only: plain, auto"),
         ("[axes]\nsteps = [2]\n" + "#" * 20_000, "a sweep has 20000 characters at most"),
+        (f"[axes]\nseed = {list(range(501))}", "has more than 1000 cells"),
         ("[axes]\nspeed = ['plain', 'bf16']", "speeds of its list only: plain, auto"),
         ("[axes]\nresolution = [1024]\nsteps = [250]\nbatch = [4]", "is 3.0 times that"),
     ],
@@ -198,6 +199,7 @@ def test_visitors_sweep_no_speech_of_another_model_voice_or_size(tmp_path):
     for changed, said in (
         ({"model": str(tmp_path)}, "voice models of its list only"),
         ({"voice": ["eve"]}, "sample voices only"),
+        ({"voice": ["reference:0123456789abcdef"]}, "sample voices only"),
         ({"steps": [1000]}, "steps 1000 is too much"),
         ({"text": ["a" * 700]}, "too long for a shared app"),
         ({"vocoder": ["native", "some/body"]}, "vocoders of its list only"),

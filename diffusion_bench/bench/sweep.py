@@ -97,18 +97,18 @@ class Sweep(Record):
         """Return how many cells a report of the sweep will have."""
         return len(self.requests()) * (len(self.devices.share) if self.devices else 1)
 
-    def requests(self) -> tuple[Request, ...]:
+    def requests(self, most: int = MAX_CELLS) -> tuple[Request, ...]:
         """Return the cells, each once.
 
         The sampler varies fastest, so that a slow drift of the machine favours none. `eta` belongs
         to DDIM alone. A model in the home folder is named by a path from `~`. Raises ValueError
-        for values that no request may have.
+        for values that no request may have, and for axes of more than `most` combinations.
         """
         axes = self.voice_axes or self.axes
         names = axes.slowest_first()
         # Counted before they are made: a few long axes multiply to more than memory holds.
-        if math.prod(map(axes.count, names)) > MAX_CELLS:
-            raise ValueError(f"the sweep has more than {MAX_CELLS} cells; shorten an axis")
+        if math.prod(map(axes.count, names)) > most:
+            raise ValueError(f"the sweep has more than {most} cells; shorten an axis")
         values = [axes.values(name) for name in names]
         grid = (dict(zip(names, each, strict=True)) for each in itertools.product(*values))
         make = self._image_request if self.voice_axes is None else _voice_request
@@ -203,12 +203,12 @@ def _bytes(mib: float | None) -> ByteSize | None:
     return None if mib is None else ByteSize(mib * 2**20)
 
 
-def parse_sweep(text: str, source: str = "sweep") -> Sweep:
+def parse_sweep(text: str, source: str = "sweep", *, most_cells: int = MAX_CELLS) -> Sweep:
     """Return the sweep a TOML text describes, its cells checked; raise ValueError in one line."""
     document = parse_toml(text, source)
     try:
         sweep = Sweep.model_validate(document)
-        sweep.requests()
+        sweep.requests(most_cells)
     except ValidationError as error:
         raise ValueError(f"{source}: {explain_toml(error, Sweep, document)}") from None
     except ValueError as error:  # too many cells

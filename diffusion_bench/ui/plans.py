@@ -22,7 +22,7 @@ from diffusion_bench.bench.estimate import (
     timed_calls,
 )
 from diffusion_bench.bench.measure import warmup_call
-from diffusion_bench.bench.sweep import TIME_LIMIT_S, Sweep, parse_sweep
+from diffusion_bench.bench.sweep import MAX_CELLS, TIME_LIMIT_S, Sweep, parse_sweep
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import BUNDLED_SIDE, Request, VoiceRequest
@@ -41,6 +41,7 @@ from diffusion_bench.ui.voice_limits import (
     check_voice_is_here,
     check_voice_limits,
     check_voice_model,
+    check_voice_name,
 )
 from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
 
@@ -55,6 +56,7 @@ NOT_FOR_GUESTS = {
 }
 MAX_SHARED_SWEEP = 20_000  # characters of a guest's sweep: each key that is typed reads them
 MAX_SHARED_CALLS = 200
+MAX_SHARED_CELLS = 1000  # made to be counted: some are the same, and each takes half a millisecond
 LARGEST_SHARED = 8  # a guest's sweep may be as much work as so many of the largest requests
 
 SMALLEST_SWEEP = f"""name = "mine"
@@ -161,7 +163,7 @@ def read_plan(text: str, *, shared: bool) -> Sweep:
     """
     if shared and len(text) > MAX_SHARED_SWEEP:
         raise ValueError(f"this app is shared: a sweep has {MAX_SHARED_SWEEP} characters at most")
-    sweep = parse_sweep(text)
+    sweep = parse_sweep(text, most_cells=MAX_SHARED_CELLS if shared else MAX_CELLS)
     if shared:
         sweep = sweep.model_copy(update={"stop": None})
     check_plan(sweep, shared=shared)
@@ -193,6 +195,7 @@ def _check_shared(sweep: Sweep) -> None:
     for cell in cells:
         if isinstance(cell, VoiceRequest):
             check_voice_limits(cell)
+            check_voice_name(cell.voice)  # a sweep has no recording of its own
         else:
             check_limits(cell)
     warmups = _warmups(sweep)
