@@ -57,6 +57,13 @@ def test_three_samples_can_be_the_same_and_never_faster_or_slower():
     assert verdict((1.0,) * 4, (9.0,) * 4)[0] == "slower"
 
 
+def test_a_side_with_many_samples_asks_for_no_more_of_them_where_the_other_has_one():
+    found, reason = verdict((1.0,) * 10, (9.0,))
+    assert found == "cannot tell"
+    assert "repeat 2 times or more" in reason
+    assert verdict((1.0,) * 10, (9.0,) * 2)[0] == "slower"
+
+
 def test_a_row_that_cannot_tell_says_how_many_repeats_would_settle_it():
     assert "repeats would settle it" in verdict(SLOW, (0.90, 1.01, 1.08, 1.20, 1.30))[1]
     assert "too close" in verdict(SLOW, (0.97, 1.03, 1.069, 1.11, 1.17))[1]

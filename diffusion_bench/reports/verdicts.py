@@ -89,5 +89,9 @@ def _advice(ratio: Ratio, n: int) -> str:
 
 
 def _fewest(counts: tuple[int, int]) -> int:
-    """Return the least number of repeats on both sides from which a difference can be clear."""
-    return next(n for n in range(max(2, *counts), MOST_REPEATS) if misses((n, n), 0.05))
+    """Return the least number of repeats from which a difference can be clear.
+
+    A side that has more of them keeps those.
+    """
+    tries = range(2, MOST_REPEATS)
+    return next(n for n in tries if misses((max(n, counts[0]), max(n, counts[1])), 0.05))
