@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from diffusion_bench.backends.scoring.distance import diversity, frechet_distance
+from diffusion_bench.backends.scoring.distance import Moments, distance_from, diversity
 
 
 def gaussian(count: int, mean: list[float], deviation: list[float], seed: int) -> torch.Tensor:
@@ -16,6 +16,10 @@ def gaussian(count: int, mean: list[float], deviation: list[float], seed: int) -
     rows = rows - rows.mean(dim=0)
     white = rows @ torch.linalg.inv(torch.linalg.cholesky(rows.T.cov())).T
     return white * torch.tensor(deviation) + torch.tensor(mean)
+
+
+def frechet_distance(features: torch.Tensor, reference: torch.Tensor) -> float:
+    return distance_from(Moments.of(reference, "reference"))(Moments.of(features))
 
 
 def test_a_set_is_at_no_distance_from_itself() -> None:

@@ -38,26 +38,14 @@ class Moments:
         return cls(mean, covariance, int(count))
 
 
-def frechet_distance(features: Tensor, reference: Tensor) -> float:
-    """Return the Frechet distance of two sets of features, (n, d) and (m, d).
-
-    Values compare only within one scorer. The distance is biased upwards for few pictures: compare
-    sets of one size. Raises ValueError for fewer than two pictures.
-    """
-    return moments_distance(Moments.of(features), Moments.of(reference, "reference"))
-
-
-def moments_distance(first: Moments, second: Moments) -> float:
-    """Return the Frechet distance of two Gaussians.
-
-    |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2). Source: Heusel et al. (2017), "GANs trained by a
-    two time-scale update rule", eq. 6, where the features are Inception's.
-    """
-    return distance_from(second)(first)
-
-
 def distance_from(reference: Moments) -> Callable[[Moments], float]:
-    """Return what measures distances from one reference, whose root is taken only once."""
+    """Return what measures Frechet distances from one reference, whose root is taken only once.
+
+    |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^1/2), of two Gaussians. Source: Heusel et al. (2017),
+    "GANs trained by a two time-scale update rule", eq. 6, where the features are Inception's.
+    Values compare only within one scorer, and are biased upwards for few pictures: compare sets of
+    one size.
+    """
     root = _root(reference.covariance)
     trace = reference.covariance.trace()
 
