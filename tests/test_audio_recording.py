@@ -194,9 +194,21 @@ def test_stereo_and_an_offset_make_no_difference():
         (padded(speech_like(0.25)), "s of speech in the recording"),
         (np.eye(1, 80000, 30000, dtype=np.float32)[0], "0 s of speech"),
         (np.full(80000, np.nan, np.float32), "not numbers"),
+        ((speech_like(2) * 32767).astype(np.int16), "samples are int16; floats of -1 to 1"),
         (np.zeros((0, 2), np.float32), "0 s of speech"),
     ],
-    ids=["zeros", "constant", "faint", "0.2 s", "nothing", "short", "click", "nan", "no stereo"],
+    ids=[
+        "zeros",
+        "constant",
+        "faint",
+        "0.2 s",
+        "nothing",
+        "short",
+        "click",
+        "nan",
+        "whole numbers",
+        "no stereo",
+    ],
 )
 def test_what_holds_no_voice_is_refused_in_one_line(samples, complaint):
     with pytest.raises(ValueError, match=complaint) as caught:

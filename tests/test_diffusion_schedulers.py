@@ -215,6 +215,16 @@ def test_native_is_the_models_own_scheduler_with_its_own_settings() -> None:
     assert native.config.set_alpha_to_one is True
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "ddpm-large"])
+def test_more_steps_than_a_model_was_trained_on_are_refused_before_it_is_loaded(sampler) -> None:
+    few = {**EPSILON, "num_train_timesteps": 100}
+    assert build_scheduler(sampler, few, 100)
+    with pytest.raises(
+        ValueError, match=f"^{sampler} takes at most the model's 100 steps, not 101$"
+    ):
+        build_scheduler(sampler, few, 101)
+
+
 def test_a_configuration_that_names_no_scheduler_has_no_native_one() -> None:
     """diffusers writes the name when a scheduler is saved: one that was just made has none."""
     with pytest.raises(ValueError, match="names no scheduler"):

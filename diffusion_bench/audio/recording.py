@@ -74,8 +74,12 @@ def prepare_reference(
     `samples`: (samples,) or (samples, channels), any level. Longer than `max_s` seconds, it is cut
     at a pause, and a transcript, which then says more than is heard, is left out: a model would
     speak the rest. Raises ValueError, in one line, for silence, less than 0.5 s of speech, and
-    samples that are not numbers.
+    samples that are no floats or not numbers.
     """
+    if not np.issubdtype(samples.dtype, np.floating):  # whose loudness and peak would be nonsense
+        raise ValueError(
+            f"the recording's samples are {samples.dtype}; floats of -1 to 1 are taken"
+        )
     if not np.isfinite(samples).all():
         raise ValueError("the recording has samples that are not numbers (NaN or infinite)")
     mono = samples.mean(axis=1) if samples.ndim == 2 else samples

@@ -40,6 +40,7 @@ SCHEDULERS: dict[str, Any] = {
 }
 DDPM_VARIANCES = {"ddpm": "fixed_small", "ddpm-large": "fixed_large"}
 NATIVE = "native"
+TRAINED_STEPS = 1000  # where a configuration does not say, as diffusers has it
 LCM_STEPS = 50  # of the schedule that latent consistency models are distilled on
 
 # x0 of a latent model is not bounded by 1, so clipping or thresholding it would destroy pictures.
@@ -106,8 +107,16 @@ def why_not(sampler: str, config: Mapping[str, Any], steps: int = 0) -> str | No
             f"this model's scheduler ({name}) has no noise schedule in betas, so {sampler} is not "
             "defined for it; take native"
         )
+    return _too_many(sampler, config, steps)
+
+
+def _too_many(sampler: str, config: Mapping[str, Any], steps: int) -> str | None:
+    """Return that a sampler does not take so many steps, `None` where it does."""
     if sampler == "lcm" and steps > LCM_STEPS:
         return f"lcm takes at most {LCM_STEPS} steps, not {steps}; 4 to 8 are usual"
+    trained = config.get("num_train_timesteps", TRAINED_STEPS)
+    if sampler in ("ddim", *DDPM_VARIANCES) and steps > trained:
+        return f"{sampler} takes at most the model's {trained} steps, not {steps}"
     return None
 
 
@@ -137,7 +146,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
 
 def _settings(sampler: str, config: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """Return what a scheduler needs to be told apart from the model's own settings."""
-    trained = config.get("num_train_timesteps", 1000)
+    trained = config.get("num_train_timesteps", TRAINED_STEPS)
     settings: dict[str, Any] = {}
     if sampler in DDPM_VARIANCES:
         settings["variance_type"] = DDPM_VARIANCES[sampler]
