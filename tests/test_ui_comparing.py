@@ -205,6 +205,8 @@ def test_settings_that_a_sweep_does_not_hold_are_told_in_it_and_eta_stays_with_d
 def test_an_axis_is_a_list_or_numbers_each_once():
     assert axis_values("steps", "5; 10,5  20") == (5, 10, 20)
     assert axis_values("guidance_scale", "1.5") == (1.5,)
+    assert axis_values("guidance_scale", "3,5; 7; 1.5") == (3.5, 7.0, 1.5)
+    assert axis_values("guidance_scale", "3,5") == (3.0, 5.0)
     assert axis_values("sampler", ["ddim", "ddim"]) == ("ddim",)
     assert axis_values("seed", None) == axis_values("seed", " ") == ()
 

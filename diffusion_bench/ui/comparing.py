@@ -156,12 +156,17 @@ class Comparing:
 
 
 def axis_values(name: str, given: Any) -> tuple[Any, ...]:
-    """Return the values of an axis, each once: from a list, or from the numbers in a text."""
+    """Return the values of an axis, each once: from a list, or from the numbers in a text.
+
+    Where semicolons part numbers that have fractions, a comma is a decimal one: "3,5; 7".
+    """
     if not isinstance(given, str):
         return tuple(dict.fromkeys(given or ()))
     if len(given) > MAX_AXIS_TEXT:
         raise ValueError(f"{name}: a list of more than {MAX_AXIS_TEXT} characters; shorten it")
     make = float if name == "guidance_scale" else int
+    if make is float and ";" in given:
+        given = re.sub(r"(?<=\d),(?=\d)", ".", given)
     words = [word for word in re.split(r"[,;\s]+", given) if word]
     try:
         return tuple(dict.fromkeys(make(word) for word in words))
