@@ -64,6 +64,9 @@ def test_a_model_that_only_the_hub_has_is_drawn_as_its_files_tell_also_the_first
     gated = "tiny/gated"
     with hub_of({"tiny/flux": folder, gated: folder}, gated=frozenset({gated})) as address:
         online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1"}
+        excluded = generate(tmp_path, "tiny/flux", other, "--sampler", "ddim", **online)
+        assert "ddim is not defined for it" in excluded.stderr
+        assert not list((tmp_path / "hub").rglob("*.safetensors"))
         fetched = generate(tmp_path, "tiny/flux", first, **online)
         refused = generate(tmp_path, gated, other, **online)
     assert fetched.returncode == 0, fetched.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from PIL import Image
 from tiny_models import save_tiny_sd, save_tiny_sdxl
@@ -267,6 +268,18 @@ def test_memory_that_cannot_be_told_has_a_reason(bundled: ImageBackend) -> None:
     if sys.platform == "linux":
         assert memory.rss_mib is not None
         assert 100 < memory.rss_mib < 20_000
+
+
+def test_a_u_net_with_a_scheduler_of_transformers_is_drawn_with_the_others_it_can_have(
+    tmp_path: Path,
+) -> None:
+    own = FlowMatchEulerDiscreteScheduler()
+    backend = ImageBackend.load(str(save_tiny_sd(tmp_path, own)), device="cpu")
+    for sampler in ("native", "euler"):
+        with pytest.raises(ValueError, match=r"cannot be run with FlowMatchEuler.* take dpm"):
+            backend.generate(ask(sampler=sampler))
+    for sampler in ("dpm++", "unipc"):
+        assert pixels(backend.generate(ask(sampler=sampler))).std() > 0
 
 
 def test_a_picture_that_a_safety_checker_made_black_is_told(sd_folder: Path) -> None:

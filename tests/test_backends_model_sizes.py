@@ -62,7 +62,7 @@ def test_another_size_is_refused_in_one_line_by_pipeline_page_and_command(
 
 
 def test_a_side_that_is_too_small_to_draw_has_one_nearest_below_and_above() -> None:
-    with pytest.raises(ValueError, match=r"height 8 is not .* the nearest are 16 and 16$"):
+    with pytest.raises(ValueError, match=r"height 8 is not .* the nearest is 16$"):
         check_sides(16, 16, 8)
     check_sides(16, 16, 0)  # a request says what is wrong with nothing
 

@@ -166,6 +166,7 @@ def test_a_model_that_is_not_here_is_fetched_with_its_progress_said(make_drawing
         on_progress(Progress(done_mib=512.0, total_mib=2048.0))
         raise ModelUnavailable(f"{entry.name} could not be fetched: the line is cut")
 
+    monkeypatch.setattr("diffusion_bench.ui.drawing.fetch_settings", lambda entry: None)
     monkeypatch.setattr("diffusion_bench.ui.drawing.fetch", fetch)
     views = make_drawing().draw(VALUES | {"model": SD15, "sampler": "ddim"})
 
@@ -174,6 +175,22 @@ def test_a_model_that_is_not_here_is_fetched_with_its_progress_said(make_drawing
     assert told.status.endswith(": 512 MiB of 2.0 GiB.")
     with pytest.raises(ModelUnavailable, match="the line is cut"):
         list(views)
+    assert is_free()
+
+
+def test_a_sampler_that_the_fetched_settings_exclude_is_refused_before_the_weights(
+    make_drawing, monkeypatch, tmp_path
+):
+    schedule = tmp_path / "scheduler_config.json"
+    schedule.write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
+
+    def fetch_settings(entry):
+        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(schedule))
+
+    monkeypatch.setattr("diffusion_bench.ui.drawing.fetch_settings", fetch_settings)
+    monkeypatch.setattr("diffusion_bench.ui.drawing.fetch", pytest.fail)
+    with pytest.raises(ValueError, match="ddim is not defined for it"):
+        list(make_drawing().draw(VALUES | {"model": "owner/name", "sampler": "ddim"}))
     assert is_free()
 
 

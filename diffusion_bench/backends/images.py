@@ -18,6 +18,7 @@ from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.pipeline_calls import (
     call_arguments,
     check_request,
+    check_scheduler,
     is_interruptible,
     parameters_of,
     pipeline_for,
@@ -143,6 +144,7 @@ class ImageBackend:
         pipeline = pipeline_for(self._pipeline, request)
         check_request(pipeline, request)
         pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
+        check_scheduler(pipeline)
         clock = self._clock = StageClock(self.device)
         arguments = call_arguments(
             pipeline,

@@ -49,9 +49,10 @@ def check_sides(multiple: int, width: int, height: int) -> None:
     for name, side in (("width", width), ("height", height)):
         if side > 0 and side % multiple:
             below = side // multiple * multiple
+            nearest = f"are {below} and {below + multiple}" if below else f"is {multiple}"
             raise ValueError(
                 f"{name} {side} is not a multiple of {multiple}, as this model needs; "
-                f"the nearest are {below or multiple} and {below + multiple}"
+                f"the nearest {nearest}"
             )
 
 

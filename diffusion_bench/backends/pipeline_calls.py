@@ -93,6 +93,19 @@ def check_request(pipeline: Any, request: ImageRequest) -> None:
         )
 
 
+def check_scheduler(pipeline: Any) -> None:
+    """Raise ValueError, in one line, for a scheduler that a U-Net's pipeline cannot be run with.
+
+    Those of flow matching are made for transformers' pipelines; a solver of it runs in both.
+    """
+    scheduler = pipeline.scheduler
+    if hasattr(pipeline, "unet") and not hasattr(scheduler, "scale_model_input"):
+        raise ValueError(
+            f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}; take dpm++ "
+            "or unipc, which solve the same"
+        )
+
+
 def _is_guided_inside(pipeline: Any) -> bool:
     """Return whether guidance was distilled into the network, as in FLUX.1-dev."""
     return bool(denoiser_of(pipeline).config.get("guidance_embeds"))

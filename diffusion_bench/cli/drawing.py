@@ -209,11 +209,13 @@ def _fetch(request: ImageRequest) -> None:
     """Fetch the model of a request if it is not here whole, as the page does."""
     from diffusion_bench.backends.catalog import ModelUnavailable, find_model
     from diffusion_bench.backends.downloads import Progress, fetch, presence
+    from diffusion_bench.backends.samplers import check_sampler
 
     entry = find_model(request.model)
     before = presence(entry, request.precision)
     if before == "here":
         return
+    check_sampler(entry, request.sampler, request.steps)
     with moving_bar() as moved:
 
         def on_progress(progress: Progress) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from diffusion_bench.backends.catalog import ModelEntry
-from diffusion_bench.backends.downloads import Progress, fetch, presence
+from diffusion_bench.backends.downloads import Progress, fetch, fetch_settings, presence
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
+from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.asked import Asked, asked, to_request
 from diffusion_bench.ui.drawing_words import notes, step_line, summary
@@ -177,6 +178,8 @@ class Drawing:
         if self.shared:
             check_is_here(entry, request.precision)
         elif presence(entry, request.precision) != "here":
+            fetch_settings(entry)
+            check_sampler(entry, request.sampler, request.steps)  # may only now be known
             fetch(entry, request.precision, on_progress)
 
     def _work(self, asked: Asked, job: Job) -> None:
