@@ -122,6 +122,7 @@ def _replace(path: Path, content: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         file = os.open(draft, flags, 0o666)
         with os.fdopen(file, "wb") as stream:
+            _keep_mode(path, file)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -143,6 +144,14 @@ def _rename(old: Path, new: Path) -> None:
             if time.monotonic() >= give_up_at_s:
                 raise
         time.sleep(LOOK_EVERY_S)
+
+
+def _keep_mode(path: Path, draft: int) -> None:
+    """Let those read a file who could read the one it replaces: it may be its owner's alone."""
+    before = _status(path)
+    if before is not None and hasattr(os, "fchmod"):  # Windows has no such modes
+        with contextlib.suppress(OSError):  # a file system may have none either
+            os.fchmod(draft, stat.S_IMODE(before.st_mode))
 
 
 def sync_folder(folder: Path) -> None:

@@ -36,6 +36,15 @@ def test_the_content_arrives_and_replaces_what_was_there(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_a_file_of_its_owner_alone_stays_so_when_it_is_replaced(tmp_path: Path) -> None:
+    for mode in (0o600, 0o640):
+        path = tmp_path / f"{mode:o}.jsonl"
+        path.touch(mode=mode)
+        write_whole(path, b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit is POSIX")
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
