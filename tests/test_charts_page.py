@@ -141,6 +141,7 @@ def test_a_chart_that_is_added_as_its_page_says_is_exported(monkeypatch):
         dedent(example),
         {
             "Chart": page.Chart,
+            "CAPTIONS": {"energy": "Joules of each cell."},
             "energy_numbers": lambda reports: [len(report.cells) for report in reports],
             "energy_figure": lambda numbers: go.Figure(go.Bar(y=numbers)),
             "energy_table": lambda numbers: (["cells of it"], [[number] for number in numbers]),
