@@ -174,6 +174,15 @@ def test_a_bad_report_is_named_and_the_others_open(tmp_path):
     assert "gone.jsonl" in opened.complaints[1]
 
 
+def test_more_reports_than_a_page_can_show_are_refused_before_one_is_read(tmp_path):
+    upload = str(write_report(tmp_path / "uploads", "a.jsonl", make_cell()))
+    folder = ReportFolder(tmp_path)
+
+    assert len(open_reports(folder, [], [upload] * REMEMBERED).reports) == REMEMBERED
+    with pytest.raises(ValueError, match=f"{REMEMBERED + 1} reports; the page opens {REMEMBERED}"):
+        open_reports(folder, ["b.jsonl"], [upload] * REMEMBERED)
+
+
 def test_the_outbox_keeps_the_name_and_drops_what_is_old(tmp_path):
     outbox = Outbox(tmp_path)
     old = outbox.place("../old.csv", "a")

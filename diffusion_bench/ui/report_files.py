@@ -111,7 +111,14 @@ def read_cached(path: Path) -> Report:
 
 
 def open_reports(folder: ReportFolder, names: Sequence[str], uploads: Sequence[str]) -> Opened:
-    """Open reports of the folder by name and uploaded files by path; a bad one stops no other."""
+    """Open reports of the folder by name and uploaded files by path; a bad one stops no other.
+
+    Raises ValueError for more than `REMEMBERED`: a hundred small ones are drawn for a minute.
+    """
+    if (count := len(names) + len(uploads)) > REMEMBERED:
+        raise ValueError(
+            f"{count} reports; the page opens {REMEMBERED} at once, and the command compare more"
+        )
     reports, complaints, uploaded = [], [], []
     for name in names:
         try:
