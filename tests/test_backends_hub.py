@@ -115,6 +115,15 @@ def test_a_hub_model_that_is_not_cached_is_one_line(hub_home: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
+TOLD = """
+from diffusion_bench.backends.catalog import ModelUnavailable, find_model
+from diffusion_bench.backends.downloads import expected_size, fetch
+print(expected_size(find_model("tiny/sd")).total_mib)
+try:
+    fetch(find_model("tiny/pickled"))
+except ModelUnavailable as error:
+    print(error)
+"""
 LOAD = """
 import sys
 from diffusion_bench.backends.catalog import ModelUnavailable
@@ -138,3 +147,14 @@ def test_a_hub_model_is_loaded_at_the_revision_asked_for_and_no_other(hub_home: 
         text=True,
     )
     assert done.stdout == "loaded\nunavailable\n", done.stderr
+
+
+def test_of_what_is_here_the_size_on_disk_is_told_and_what_it_lacks(hub_home: Path) -> None:
+    environment = {**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", TOLD]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    size_mib, pickles = done.stdout.splitlines()
+    folder = hub_home / "hub" / "models--tiny--sd" / "snapshots"
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert float(size_mib) == pytest.approx(size / 2**20)
+    assert pickles.startswith("model 'tiny/pickled' has its weights in pickles (unet/")

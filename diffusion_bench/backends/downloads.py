@@ -90,8 +90,9 @@ def _is_whole(part: Path, variant: str | None) -> bool:
 
 def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> DownloadSize:
     """Return a model's size without asking the hub: parameters times bytes, or what is on disk."""
-    if entry.source != "hub":
-        files = [path for path in Path(entry.location).rglob("*") if path.is_file()]
+    folder = cached_folder(entry)
+    if folder is not None and presence(entry, precision) == "here":
+        files = [path for path in folder.rglob("*") if path.is_file()]
         total_mib = sum(path.stat().st_size for path in files) / MIB
         return DownloadSize(total_mib=total_mib, left_mib=0.0, source="the files on disk")
     try:
@@ -287,6 +288,8 @@ def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
             f"see {entry.page}"
         ) from error
     except (http_error, OSError, ValueError) as error:
+        if pickles := pickled_weights(entry):  # what is here is not what was to be fetched
+            raise ModelUnavailable(pickle_words(entry, pickles[0])) from error
         said = str(error).strip().splitlines()
         reason = said[0] if said else type(error).__name__
         raise ModelUnavailable(
