@@ -14,19 +14,15 @@ from hub_server import COMMIT, hub_of
 from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.catalog import catalog, find_model
-from diffusion_bench.backends.downloads import (
-    chosen_files,
-    expected_size,
-    gate_words,
-    missing_parts,
-    presence,
-)
+from diffusion_bench.backends.downloads import expected_size, gate_words
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import BUNDLED_MODEL
 
 FETCH = """
 import json, sys
 from diffusion_bench.backends.catalog import ModelUnavailable, find_model
-from diffusion_bench.backends.downloads import exact_size, fetch, presence
+from diffusion_bench.backends.downloads import exact_size, fetch
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import Cancelled
 entry = find_model(sys.argv[1])
 heard = []
@@ -147,46 +143,6 @@ def test_what_is_no_pipeline_or_has_pickles_only_is_told_before_weights_are_fetc
         no_pipeline = fetched("tiny/lora", address)["error"]
     assert "weights in pickles (unet/diffusion_pytorch_model.bin)" in pickles
     assert "has no model_index.json on the hub, so it is no pipeline of diffusers" in no_pipeline
-
-
-def test_a_folder_without_a_part_or_a_shard_is_not_whole(sd: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(sd, folder)
-    assert missing_parts(folder) == []
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.rename(weights.with_name("diffusion_pytorch_model-00001-of-00002.safetensors"))
-    shutil.rmtree(folder / "tokenizer")
-    assert missing_parts(folder) == ["tokenizer", "unet"]
-    assert missing_parts(folder, "fp16") == ["tokenizer"]
-
-
-def test_of_weights_the_variant_is_chosen_where_there_is_one_and_never_a_pickle() -> None:
-    names = [
-        "model_index.json",
-        "README.md",
-        "sd.safetensors",
-        "unet/config.json",
-        "unet/diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.fp16.safetensors",
-        "unet/diffusion_pytorch_model.non_ema.safetensors",
-        "unet/diffusion_pytorch_model.bin",
-        "text/config.json",
-        "text/model-00001-of-00002.safetensors",
-        "text/model-00002-of-00002.safetensors",
-        "text/model.safetensors.index.json",
-        "vae_decoder/model.onnx",
-    ]
-    rest = {
-        "model_index.json",
-        "unet/config.json",
-        "text/config.json",
-        "text/model-00001-of-00002.safetensors",
-        "text/model-00002-of-00002.safetensors",
-        "text/model.safetensors.index.json",
-    }
-    for variant, weights in ((None, "model"), ("fp16", "model.fp16")):
-        chosen = chosen_files(names, ["unet", "text"], variant)
-        assert set(chosen) == rest | {f"unet/diffusion_pytorch_{weights}.safetensors"}
 
 
 def test_sizes_are_predicted_with_their_source_before_the_hub_is_asked() -> None:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.catalog import ModelUnavailable, UnknownModel, find_model
-from diffusion_bench.backends.downloads import presence
 from diffusion_bench.backends.loading import DTYPES, load_pipeline
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import PrecisionName
 
 INDEX = "model_index.json"

@@ -1,34 +1,30 @@
-"""Fetching a hub model with progress, and whether it is on this machine already.
-
-Files are chosen as diffusers chooses them, so that what was fetched here loads without a network:
-all that is no weight of the folders that the pipeline names, and of weights the 16-bit variant or
-the plain safetensors.
-"""
+"""Fetching a hub model with progress; which files those are is said in `model_files.py`."""
 
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, cached_folder
-from diffusion_bench.backends.model_sizes import INDEX, read_settings
+from diffusion_bench.backends.model_files import (
+    PICKLES,
+    chosen_files,
+    components_of,
+    files_of,
+    pickle_words,
+    pickled_weights,
+    presence,
+    wanted_variant,
+)
+from diffusion_bench.backends.model_sizes import INDEX
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import counts, short_name
 
 MIB = 2**20
-HALVES = ("fp16", "bf16")  # variants that are read where there is no plain file
-WEIGHTS = re.compile(
-    r"\.(safetensors|bin|ckpt|pth?|msgpack|h5|onnx|onnx_data|pb|xml|gguf|flashpack|npz)$"
-)
-PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-PLAIN = re.compile(r"^(diffusion_pytorch_)?model(-\d{5}-of-\d{5})?\.safetensors$")
 ANSWER_S = 20.0
 LONGEST = 300  # characters of what the hub said
-
-Presence = Literal["here", "partly here", "not here"]
 
 
 class Progress(Record):
@@ -61,33 +57,6 @@ def ignore_progress(progress: Progress) -> None:
     """Do nothing: the callback of a caller that does not watch."""
 
 
-def presence(entry: ModelEntry, precision: PrecisionName = "fp32") -> Presence:
-    """Return whether a model's files are on this machine, without asking the hub."""
-    if entry.source != "hub":
-        return "here"
-    folder = cached_folder(entry)
-    if folder is None:
-        return "not here"
-    return "partly here" if missing_parts(folder, _variant(entry, precision)) else "here"
-
-
-def missing_parts(folder: Path, variant: str | None = None) -> list[str]:
-    """Return the parts of a pipeline whose files a folder lacks, all shards of weights counted."""
-    names = _components(folder / INDEX)
-    return [name for name in names if not _is_whole(folder / name, variant)]
-
-
-def _is_whole(part: Path, variant: str | None) -> bool:
-    if not part.is_dir():
-        return False
-    files = [path.name for path in part.iterdir() if path.is_file()]
-    if "config.json" not in files:  # a tokenizer, a scheduler, a feature extractor
-        return bool(files)
-    weights = _weights(files, variant)
-    shards = {int(found[1]) for name in weights if (found := re.search(r"-of-(\d{5})", name))}
-    return len(weights) >= max(shards, default=1)
-
-
 def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> DownloadSize:
     """Return a model's size without asking the hub: parameters times bytes, or what is on disk."""
     folder = cached_folder(entry)
@@ -99,7 +68,7 @@ def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> Downl
         parts = counts()[short_name(entry.location)].parts.values()
     except ValueError as error:
         return DownloadSize(total_mib=None, source=f"not known before the hub is asked: {error}")
-    value = 2 if _variant(entry, precision) else entry.stored_bytes
+    value = 2 if wanted_variant(entry, precision) else entry.stored_bytes
     params = sum(part.params for part in parts) + entry.unlisted_params
     return DownloadSize(
         total_mib=params * value / MIB,
@@ -176,96 +145,16 @@ def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
         HfApi().model_info(entry.location, timeout=ANSWER_S)
         index = Path(hf_hub_download(entry.location, INDEX, tqdm_class=silent))
         listed = snapshot_download(entry.location, dry_run=True, tqdm_class=silent)
-        return listed, _components(index)
+        return listed, components_of(index)
 
     listed, components = _asking(entry, ask)
     names = [file.filename for file in listed]
-    for own in (_of_part(names, component) for component in components):
+    for own in (files_of(names, component) for component in components):
         pickles = [name for name in own if name.endswith(PICKLES)]
         if pickles and not any(name.endswith(".safetensors") for name in own):
             raise ModelUnavailable(pickle_words(entry, pickles[0]))
-    wanted = set(chosen_files(names, components, _variant(entry, precision)))
+    wanted = set(chosen_files(names, components, wanted_variant(entry, precision)))
     return [file for file in listed if file.filename in wanted]
-
-
-def chosen_files(names: Sequence[str], components: Iterable[str], variant: str | None) -> list[str]:
-    """Return which files of a repository a pipeline of those components is loaded from."""
-    chosen = [name for name in names if "/" not in name and name.endswith((".json", ".txt"))]
-    for component in components:
-        own = _of_part(names, component)
-        chosen += [name for name in own if not WEIGHTS.search(name)]
-        weights = set(_weights([PurePosixPath(name).name for name in own], variant))
-        chosen += [name for name in own if PurePosixPath(name).name in weights]
-    return chosen
-
-
-def _of_part(names: Sequence[str], component: str) -> list[str]:
-    return [name for name in names if PurePosixPath(name).parent.as_posix() == component]
-
-
-def _weights(names: Sequence[str], variant: str | None) -> list[str]:
-    safe = [name for name in names if name.endswith(".safetensors")]
-    of_variant = {
-        half: [name for name in safe if re.search(rf"\.{half}[.-]", name)]
-        for half in (*([variant] if variant else []), *HALVES)
-    }
-    if variant is not None and of_variant[variant]:
-        return of_variant[variant]
-    plain = [name for name in safe if PLAIN.match(name)]
-    return plain or next(filter(None, of_variant.values()), [])
-
-
-def _components(index: Path) -> list[str]:
-    """Return the parts that a pipeline's index names, without those it does without."""
-    return [
-        name
-        for name, value in read_settings(index).items()
-        if not name.startswith("_") and isinstance(value, list) and value and value[0] is not None
-    ]
-
-
-def variant_to_read(entry: ModelEntry, precision: PrecisionName) -> str | None:
-    """Return the variant among the weights that a model is read from, `None` for the plain files.
-
-    Of one that is not here whole, the one to fetch.
-    """
-    wanted = _variant(entry, precision)
-    folder = cached_folder(entry)
-    if folder is None or missing_parts(folder, wanted):
-        return wanted
-    weights = [
-        name
-        for part in _components(folder / INDEX)
-        for name in _weights([path.name for path in (folder / part).iterdir()], wanted)
-    ]
-    variants = (*([wanted] if wanted else []), *HALVES)
-    return next((own for own in variants if any(f".{own}" in name for name in weights)), None)
-
-
-def pickled_weights(entry: ModelEntry) -> list[str]:
-    """Return the pickles among a model's files here, by part, where there are no safetensors."""
-    folder = cached_folder(entry)
-    if folder is None:
-        return []
-    return [
-        f"{part}/{file.name}"
-        for part in missing_parts(folder)
-        for file in sorted((folder / part).glob("*"))
-        if file.suffix in PICKLES
-    ]
-
-
-def pickle_words(entry: ModelEntry, pickle: str) -> str:
-    """Return in one line why a model whose weights are pickles, such as that, is not read."""
-    return (
-        f"model {entry.name!r} has its weights in pickles ({pickle}), which can run code when they "
-        "are read; only safetensors are: convert it where you trust it, with diffusers' "
-        "save_pretrained"
-    )
-
-
-def _variant(entry: ModelEntry, precision: PrecisionName) -> str | None:
-    return entry.variant if precision != "fp32" else None
 
 
 def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:

@@ -9,14 +9,14 @@ import torch
 
 from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
 from diffusion_bench.backends.device import is_out_of_memory
-from diffusion_bench.backends.downloads import (
-    gate_words,
+from diffusion_bench.backends.downloads import gate_words
+from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
+from diffusion_bench.backends.model_files import (
     pickle_words,
     pickled_weights,
     presence,
     variant_to_read,
 )
-from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
 from diffusion_bench.backends.pipeline_calls import parameters_of
 from diffusion_bench.records import PrecisionName
 

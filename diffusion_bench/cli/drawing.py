@@ -208,7 +208,8 @@ def _entry(model: str) -> ModelEntry:
 def _fetch(request: ImageRequest) -> None:
     """Fetch the model of a request if it is not here whole, as the page does."""
     from diffusion_bench.backends.catalog import ModelUnavailable, find_model
-    from diffusion_bench.backends.downloads import Progress, fetch, presence
+    from diffusion_bench.backends.downloads import Progress, fetch
+    from diffusion_bench.backends.model_files import presence
     from diffusion_bench.backends.samplers import check_sampler
 
     entry = find_model(request.model)

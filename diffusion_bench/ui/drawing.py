@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from diffusion_bench.backends.catalog import ModelEntry
-from diffusion_bench.backends.downloads import Progress, fetch, fetch_settings, presence
+from diffusion_bench.backends.downloads import Progress, fetch, fetch_settings
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.input_pictures import InputPictures
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
 from diffusion_bench.backends.samplers import check_sampler

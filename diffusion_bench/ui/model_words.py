@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from diffusion_bench.backends.catalog import ModelEntry, UnknownModel, find_model
-from diffusion_bench.backends.downloads import Progress, expected_size, gate_words, presence
+from diffusion_bench.backends.downloads import Progress, expected_size, gate_words
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import PrecisionName
 
 GIB_MIB = 1024

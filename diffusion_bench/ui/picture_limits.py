@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
-from diffusion_bench.backends.downloads import presence
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import ImageRequest, PrecisionName
 from diffusion_bench.ui.guests import check_here, check_most
 
