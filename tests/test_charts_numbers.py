@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import plotly.graph_objects as go
 import pytest
 from fakes import NO_GPU, make_cell, make_report, make_sweep_cells, make_trace
 
@@ -211,6 +212,18 @@ def test_memory_that_was_not_measured_is_a_row_with_its_reason():
     numbers = memory_numbers([make_report(make_cell())], kind="nvml_used_mib")
     assert memory_table(numbers)[1] == [[f"ddim, {SIZE}", 20, None, "ok", NO_GPU]]
     assert len(memory_figure(numbers).data) == 0
+
+
+def test_each_of_many_boxes_has_its_name_and_none_is_copied_for_the_next(monkeypatch):
+    # Plotly validates all that are there again for each one added: a minute for 500 cells.
+    monkeypatch.setattr(go.Figure, "add_annotation", pytest.fail)
+    cells = [make_cell(seed=seed, step_s=(0.01, 0.02)) for seed in range(40)]
+
+    boxes = step_times_numbers([make_report(*cells)])
+    names = step_times_figure(boxes).layout.annotations
+
+    assert [name.text for name in names] == [box.name for box in boxes]
+    assert [name.y for name in names] == list(range(len(cells)))
 
 
 def test_step_times_are_in_milliseconds_with_percentiles_only_of_enough_steps():
