@@ -9,7 +9,7 @@ from statistics import mean, median
 from typing import NamedTuple
 
 from diffusion_bench.tiers.cost import STAGES, counts, value_width
-from diffusion_bench.tiers.memory import StageNeed, Workload, stage_needs
+from diffusion_bench.tiers.stage_memory import StageNeed, Workload, stage_needs
 
 VRAM = Path(__file__).parents[1] / "benchmarks" / "published" / "vram.csv"
 MODELS = {"SD1.4": "sd15", "SDXL": "sdxl", "SD3-medium": "sd3-medium", "FLUX.1-dev": "flux1-dev"}

@@ -13,8 +13,9 @@ import pytest
 
 from diffusion_bench.tiers import remedy_price
 from diffusion_bench.tiers.cards import find_card
-from diffusion_bench.tiers.memory import REMEDIES, MemoryNeed, fit_of, memory_of, weights_of
+from diffusion_bench.tiers.memory import MemoryNeed, fit_of, memory_of, weights_of
 from diffusion_bench.tiers.predict import Z_80, predict
+from diffusion_bench.tiers.remedies import REMEDIES
 from diffusion_bench.tiers.remedy_price import crossing_s, layers_of, price_of, remedied
 from diffusion_bench.tiers.rows import fit_on
 from diffusion_bench.tiers.workload import Software, parse_workload

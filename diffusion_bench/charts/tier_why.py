@@ -11,7 +11,7 @@ from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.figures import figure_words
-from diffusion_bench.tiers.memory import REMEDIES
+from diffusion_bench.tiers.remedies import REMEDIES
 
 BEST_FIRST = "Evidence, best first; the first one gives the figures, kinds are not averaged:"
 

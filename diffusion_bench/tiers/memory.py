@@ -2,9 +2,7 @@
 
     peak = context + the largest, over the stages, of weights resident + factor * activations alive
 
-Weights are parameters by precision. Activations alive are traced, not guessed (`cost.py`,
-`live_bytes`). The factors stand for what a trace cannot see: the workspace of convolutions and what
-the allocator holds and cannot give back. They are fitted on published rows, see `FACTORS`.
+What a stage holds is in `stage_memory.py`, what may be done about it in `remedies.py`.
 """
 
 from __future__ import annotations
@@ -12,119 +10,14 @@ from __future__ import annotations
 from typing import Literal
 
 from diffusion_bench.records import PrecisionName, Record
-from diffusion_bench.tiers.cost import (
-    STAGES,
-    Attention,
-    ModelCounts,
-    Part,
-    StageName,
-    Width,
-    counts,
-    latent_cells,
-    short_name,
-    value_width,
-)
+from diffusion_bench.tiers.cost import Attention, StageName, counts, short_name
+from diffusion_bench.tiers.remedies import OFFLOADS, REMEDIES
+from diffusion_bench.tiers.stage_memory import Workload, part_bytes, stage_needs
 
 MIB = 2**20
-Measure = Literal["least", "allocated", "reserved", "most"]
 FitName = Literal["fits", "tight", "fits with", "tight with", "does not fit"]
 
-PART_OF: dict[StageName, str] = {
-    "text encoder": "text encoder",
-    "denoising step": "denoiser",
-    "decoder": "decoder",
-}
 CONTEXT_MIB = 450.0  # CUDA's context and its libraries' kernels; our estimate, 300 to 600 are usual
-
-
-class Factor(Record):
-    """Memory held over bytes alive: what is least, torch's two measures, and what is most.
-
-    `allocated` is what `max_memory_allocated` sees, `reserved` what `memory_reserved` does.
-    """
-
-    least: float
-    allocated: float
-    reserved: float
-    most: float
-
-
-DECODER_32 = Factor(least=1.0, allocated=1.5, reserved=2.1, most=2.4)
-# cuDNN reorders the channels of 16-bit convolutions, in workspace of the size of their tensors.
-DECODER_16 = Factor(least=1.0, allocated=2.5, reserved=2.8, most=3.2)
-OTHERS = Factor(least=1.08, allocated=1.2, reserved=1.2, most=1.6)
-# Fitted on benchmarks/published/vram.csv as tests/test_tiers_memory.py does it.
-FACTORS: dict[tuple[StageName, Width], Factor] = {
-    ("text encoder", "32"): OTHERS,
-    ("text encoder", "16"): OTHERS,
-    ("denoising step", "32"): OTHERS,
-    ("denoising step", "16"): OTHERS,
-    ("decoder", "32"): DECODER_32,
-    ("decoder", "16"): DECODER_16,
-}
-
-
-class Remedy(Record):
-    """A way to need less memory. `slower`: the call's time over what it was without.
-
-    What offloaded weights take to cross the bus comes on top of it, see `remedy_price.py`.
-    """
-
-    saves: str
-    price: str
-    slower: float
-    source: str
-
-
-SDXL_BLOG = "HF blog, simple_sdxl_optimizations.md (SDXL, 4 pictures, A100 40GB)"
-QUANTIZATION_BLOG = "HF blog, diffusers-quantization.md (FLUX.1-dev, H100)"
-
-REMEDIES: dict[str, Remedy] = {
-    "attention slicing": Remedy(
-        saves="half of the attention's scores; nothing where attention is fused",
-        price="about 10 percent",
-        slower=1.1,
-        source="diffusers docs, optimization/fp16.mdx",
-    ),
-    "VAE slicing": Remedy(
-        saves="decodes one picture at a time",
-        price="nothing measurable: 11.2 s, and 11.4 s without",
-        slower=1.0,
-        source=SDXL_BLOG,
-    ),
-    "VAE tiling": Remedy(
-        saves="decodes pictures larger than a tile in tiles that overlap by a quarter",
-        price="the overlap: up to 1.8 times the decoder's time",
-        slower=1.05,
-        source="our estimate, from the overlap",
-    ),
-    "model offload": Remedy(
-        saves="only the network at work is on the card; the rest is in the machine's memory",
-        price="every network crosses the bus once a generation: 16.1 s, and 11.4 s without",
-        slower=1.0,
-        source=SDXL_BLOG,
-    ),
-    "sequential offload": Remedy(
-        saves="only the layer at work is on the card",
-        price="every layer crosses the bus at every step: 67 s, and 11.4 s without",
-        slower=1.0,
-        source=SDXL_BLOG,
-    ),
-    "8-bit weights": Remedy(
-        saves="linear layers of the denoiser and the text encoders at 1.07 bytes a parameter",
-        price="15 s, and 12 s without; pictures change a little",
-        slower=1.25,
-        source=QUANTIZATION_BLOG,
-    ),
-    "4-bit weights": Remedy(
-        saves="linear layers of the denoiser and the text encoders at 0.77 bytes a parameter",
-        price="12 s, as without, on a fast card; pictures change",
-        slower=1.0,
-        source=QUANTIZATION_BLOG,
-    ),
-}
-# GiB after loading: 17.0 (8-bit, torchao) and 12.3 (4-bit, quanto), 0.39 of them not quantised.
-QUANTISED_BYTES = {"8-bit weights": 1.07, "4-bit weights": 0.77}
 # Tried in this order, cheapest in time first; what an attempt does without is left out of it again.
 SLICED = ("attention slicing", "VAE slicing", "VAE tiling")
 # The picture stays what it is, and the weights stay where they are.
@@ -144,22 +37,7 @@ DEARER: tuple[tuple[str, ...], ...] = (
     ("4-bit weights", "model offload", *SLICED),
     ("sequential offload", *SLICED),
 )
-OFFLOADS = frozenset({"model offload", "sequential offload"})
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
-LAYERS_RESIDENT = 2  # one at work and the next on its way
-TILES_KEPT = 3  # a picture's bytes, while tiles that overlap are kept and joined
-
-
-class Workload(Record):
-    """What a need was asked for."""
-
-    model: str
-    width: int
-    height: int
-    batch: int
-    precision: PrecisionName
-    guided: bool
-    attention: Attention = "fused"
 
 
 class MemoryNeed(Record):
@@ -184,20 +62,6 @@ class MemoryNeed(Record):
     low_mib: float
     high_mib: float
     basis: str
-
-
-class StageNeed(Record):
-    """One stage's bytes: weights on the card while it runs, activations alive, and its factor."""
-
-    stage: StageName
-    weights: float
-    live: float
-    factor: Factor
-
-    def held(self, which: Measure) -> float:
-        """Return the bytes that torch holds at this stage's peak."""
-        share: float = getattr(self.factor, which)
-        return self.weights + share * self.live
 
 
 class Fit(Record):
@@ -246,7 +110,7 @@ def memory_of(
     peak = max(stages, key=lambda stage: stage.held("reserved"))
     offloaded = bool(remedies & OFFLOADS)
     found = counts()[asked.model]
-    everything = sum(_part_bytes(part, name, asked, remedies) for name, part in found.parts.items())
+    everything = sum(part_bytes(part, name, asked, remedies) for name, part in found.parts.items())
     return MemoryNeed(
         workload=asked,
         remedies=tuple(sorted(remedies)),
@@ -335,70 +199,8 @@ def verdict(low_mib: float, high_mib: float, vram_mib: float) -> FitName:
     return "tight" if low_mib <= vram_mib else "does not fit"
 
 
-def stage_needs(asked: Workload, remedies: frozenset[str] = frozenset()) -> list[StageNeed]:
-    """Return what each stage needs, in the order of `cost.STAGES`."""
-    return [_stage_need(asked, stage, remedies) for stage in STAGES]
-
-
-def _stage_need(asked: Workload, stage: StageName, remedies: frozenset[str]) -> StageNeed:
-    found = counts()[asked.model]
-    width = value_width(found, stage, asked.precision)
-    live = _live_bytes(asked, found, stage, width, remedies)
-    return StageNeed(
-        stage=stage,
-        weights=_resident_bytes(asked, found, stage, remedies),
-        live=live,
-        factor=FACTORS[stage, width],
-    )
-
-
-def _live_bytes(
-    asked: Workload, found: ModelCounts, stage: StageName, width: Width, remedies: frozenset[str]
-) -> float:
-    cells = latent_cells(asked.model, asked.width, asked.height)
-    passes = asked.batch * (2 if asked.guided and stage == "denoising step" else 1)
-    kept = 0.0
-    if stage == "decoder":
-        picture = 3 * asked.width * asked.height * (4 if width == "32" else 2)
-        if "VAE tiling" in remedies and found.tile_pixels < max(asked.width, asked.height):
-            cells = min(cells, (found.tile_pixels / found.cell_pixels) ** 2)
-            kept += TILES_KEPT * picture * passes
-        if "VAE slicing" in remedies and passes > 1:
-            kept += picture * passes
-            passes = 1
-    lines = found.stages[stage][width].of(passes)
-    live = max(line.at(cells, passes) for line in lines.live_bytes)
-    if asked.attention == "plain":
-        plain = max(line.at(cells, passes) for line in lines.plain_live_bytes)
-        live += (plain - live) / (2 if "attention slicing" in remedies else 1)
-    return live + kept
-
-
-def _resident_bytes(
-    asked: Workload, found: ModelCounts, stage: StageName, remedies: frozenset[str]
-) -> float:
-    """Return the bytes of weights on the card while a stage runs."""
-    own_name = PART_OF[stage]
-    own = found.parts[own_name]
-    sizes = {name: _part_bytes(part, name, asked, remedies) for name, part in found.parts.items()}
-    if stage == "decoder" and value_width(found, stage, asked.precision) == "32":
-        sizes[own_name] = 4.0 * own.params
-    if "sequential offload" in remedies:
-        return min(sizes[own_name], LAYERS_RESIDENT * 4.0 * own.largest_layer)
-    return sizes[own_name] if "model offload" in remedies else sum(sizes.values())
-
-
 def weights_of(need: MemoryNeed) -> dict[str, float]:
     """Return the bytes of each part's weights, as a need's remedies leave them."""
     asked, remedies = need.workload, frozenset(need.remedies)
     parts = counts()[asked.model].parts
-    return {name: _part_bytes(part, name, asked, remedies) for name, part in parts.items()}
-
-
-def _part_bytes(part: Part, name: str, asked: Workload, remedies: frozenset[str]) -> float:
-    value = 4.0 if asked.precision == "fp32" else 2.0
-    for remedy, quantised in QUANTISED_BYTES.items():
-        if remedy in remedies and name != "decoder":
-            return quantised * part.linear + value * (part.params - part.linear)
-    kept = part.kept_fp32 if asked.precision == "fp16" else 0
-    return value * part.params + 2.0 * kept
+    return {name: part_bytes(part, name, asked, remedies) for name, part in parts.items()}

@@ -17,8 +17,10 @@ import re
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import STAGES, counts, value_width
-from diffusion_bench.tiers.memory import PART_OF, REMEDIES, Fit, MemoryNeed, weights_of
+from diffusion_bench.tiers.memory import Fit, MemoryNeed, weights_of
 from diffusion_bench.tiers.predict import Z_80, Prediction
+from diffusion_bench.tiers.remedies import REMEDIES
+from diffusion_bench.tiers.stage_memory import PART_OF
 
 GB = 1e9
 LANE_GBS = {"3.0": 0.985, "4.0": 1.969, "5.0": 3.938}  # by PCI-SIG's line rates, each way

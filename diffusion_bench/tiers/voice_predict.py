@@ -14,19 +14,10 @@ from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.efficiency import shipped_efficiency
 from diffusion_bench.tiers.evidence import EvidenceKind
-from diffusion_bench.tiers.memory import (
-    CONTEXT_MIB,
-    DECODER_16,
-    DECODER_32,
-    MIB,
-    OTHERS,
-    Factor,
-    FitName,
-    Measure,
-    verdict,
-)
+from diffusion_bench.tiers.memory import CONTEXT_MIB, MIB, FitName, verdict
 from diffusion_bench.tiers.predict import Z_80, Limit, limit_of_work, refuse_bf16
 from diffusion_bench.tiers.roofline import Pace, call_seconds, figures_of, work_of
+from diffusion_bench.tiers.stage_memory import DECODER_16, DECODER_32, OTHERS, Factor, Measure
 from diffusion_bench.tiers.voice_cost import VoiceStageCost, chunk_cost, voice_counts
 from diffusion_bench.tiers.voice_workload import VoiceWorkload, chunks_of
 
