@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, make_header
+from fakes import make_cell
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
@@ -20,8 +20,6 @@ from diffusion_bench.cli import main
 from diffusion_bench.cli.sweeps import _watch, _with_options, describe, time_left
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
-from diffusion_bench.reports.schema import Energy
-from diffusion_bench.reports.store import to_line
 from diffusion_bench.reports.sustained import LEAST_S
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -246,21 +244,6 @@ def test_two_reports_are_set_against_each_other(
     assert "1.00" in output
     assert "cannot compare" in output  # the cell that failed
     assert "differing beside the work: nothing" in output
-
-
-def test_a_tariff_gives_images_their_cost_and_a_bad_one_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = Energy(total_j=360.0, window_s=3.0, method="counter")
-    cell = make_cell().model_copy(update={"energy": whole})
-    report = tmp_path / "a.jsonl"
-    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
-    assert run("compare", report, "--tariff", "0.30", "--csv", tmp_path / "a.csv") == 0
-    assert "cost of 1000" in capsys.readouterr().out
-    assert ",0.01," in (tmp_path / "a.csv").read_text(encoding="utf-8")
-    assert run("compare", report) == 0
-    assert "cost of 1000" not in capsys.readouterr().out
-    assert run("compare", report, "--tariff", "-1") == 2
 
 
 def test_damage_is_said_and_the_rest_shown(

@@ -25,11 +25,12 @@ from typing import TextIO
 import typer
 
 from diffusion_bench import __version__
+from diffusion_bench.cli.comparing import compare
 from diffusion_bench.cli.explain import explain
 from diffusion_bench.cli.looking import show
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
-from diffusion_bench.cli.sweeps import compare, sweep
+from diffusion_bench.cli.sweeps import sweep
 from diffusion_bench.cli.tables import printable
 from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.voices import clone, voices

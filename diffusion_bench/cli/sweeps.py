@@ -1,14 +1,14 @@
-"""The commands that measure and compare: sweep, compare."""
+"""The command that measures: sweep."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable
+from diffusion_bench.cli.refusals import refuse_unwritable
+from diffusion_bench.cli.report_tables import print_reports
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -17,49 +17,6 @@ if TYPE_CHECKING:
 
     from diffusion_bench.bench.progress import Progress
     from diffusion_bench.bench.sweep import Sweep
-    from diffusion_bench.reports.schema import Report
-
-COLUMNS = {
-    "model": "model",
-    "sampler": "sampler",
-    "steps": "steps",
-    "resolution": "size",
-    "batch": "batch",
-    "speed": "speed",
-    "precision": "precision",
-    "guidance_scale": "guidance",
-    "seed": "seed",
-    "other_settings": "other settings",
-    "status": "status",
-    "median_s": "median s",
-    "iqr_s": "IQR s",
-    "images_per_s": "images/s",
-    "audio_s": "speech s",
-    "real_time_factor": "real-time factor",
-    "first_audio_s": "first sound s",
-    "steps_per_s": "steps/s",
-    "energy_per_image_j": "J/image",
-    "net_energy_per_image_j": "net J/image",
-    "cost_per_1000_images": "cost of 1000",
-    "energy_per_audio_s_j": "J/s of speech",
-    "energy_uncertainty_percent": "J ± %",
-    "burst_s": "burst s",
-    "sustained_s": "sustained s",
-    "fit": "fit",
-    "nvml_used_mib": "GPU MiB",
-    "rss_mib": "RSS MiB",
-    "quality": "quality",
-    "held_back_by": "held back by",
-    "warnings": "warnings",
-    "message": "message",
-}
-
-ENDINGS = {
-    "--csv": (".csv",),
-    "--markdown": (".md", ".markdown"),
-    "--html": HTML,
-}
-OFTEN_EQUAL = ("model", "status")
 
 
 def sweep(
@@ -117,7 +74,7 @@ def sweep(
         _watch(
             run_limit(plan, path, "batch" if find_limit == "batch" else "resolution", device=device)
         )
-    _print_reports([read_report(path)])
+    print_reports([read_report(path)])
     typer.echo(f"report: {path}")
 
 
@@ -174,75 +131,6 @@ def _note_too_short(plan: Sweep) -> None:
     if plan.sustain_s is not None and plan.sustain_s < LEAST_S:
         words = f"cells go on for {plan.sustain_s:g} s and will show neither figure"
         typer.echo(f"note: {words}: {too_short_words()}", err=True)
-
-
-def compare(
-    reports: Annotated[list[Path], typer.Argument(help="Reports to put side by side.")],
-    html: Annotated[
-        Path | None, typer.Option(help="Also write charts and tables, one HTML file.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write one row a cell as CSV.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Also write tables as Markdown.")] = None,
-    tariff: Annotated[
-        float | None,
-        typer.Option(help="Price of a kWh, to show what 1000 images cost.", min=0.0, max=1e6),
-    ] = None,
-) -> None:
-    """Show one report, or compare several cell by cell.
-
-    diffusion-bench compare quick.jsonl
-
-    diffusion-bench compare mine.jsonl friend.jsonl --html both.html --csv both.csv
-
-    diffusion-bench compare mine.jsonl --tariff 0.30
-    """
-    from diffusion_bench.reports.read import read_report
-
-    outputs = {"--csv": csv, "--markdown": markdown, "--html": html}
-    _refuse_own_files(reports, outputs)
-    opened = [read_report(path) for path in reports]
-    _write_files(opened, outputs, tariff)  # first: who reads the tables may leave, as `head` does
-    _print_reports(opened, tariff)
-    if len(opened) > 1:
-        _print_verdicts(opened)
-    for path in filter(None, outputs.values()):
-        typer.echo(f"wrote {path}")
-
-
-def _refuse_own_files(reports: list[Path], outputs: dict[str, Path | None]) -> None:
-    """Raise ValueError if an output, by its option, is a report that is read or another output.
-
-    Also for one that cannot be written.
-    """
-    taken = {f"the report {path}": path for path in reports}
-    for option, path in outputs.items():
-        if path is not None:
-            refuse_over([path], taken, option=option)
-            taken[f"the file of {option}"] = path
-    for option, path in outputs.items():
-        if path is not None:
-            refuse_unwritable(option, path, ENDINGS[option])
-
-
-def _write_files(
-    reports: list[Report], outputs: dict[str, Path | None], tariff: float | None
-) -> None:
-    """Write the reports to the file of each option that names one."""
-    from diffusion_bench.charts.held_back import in_words
-    from diffusion_bench.reports.export import to_csv, to_markdown
-    from diffusion_bench.whole_file import write_whole
-
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        if option == "--html":
-            from diffusion_bench.charts.page import to_html
-
-            text = to_html(reports, tariff=tariff)
-        else:
-            export = to_csv if option == "--csv" else to_markdown
-            text = export(reports, tariff=tariff, explain=in_words)
-        write_whole(path, text.encode())
 
 
 def _watch(events: Generator[Progress]) -> None:
@@ -310,80 +198,3 @@ def time_left(remaining_s: float | None) -> str:
     from diffusion_bench.bench.wording import in_words
 
     return "" if remaining_s is None else f"about {in_words(remaining_s)} left"
-
-
-def _print_reports(reports: list[Report], tariff: float | None = None) -> None:
-    from diffusion_bench.charts.held_back import in_words
-    from diffusion_bench.cli.tables import print_table, table_console
-    from diffusion_bench.reports.export import describe as describe_report
-    from diffusion_bench.reports.export import is_worth_showing, to_rows
-    from diffusion_bench.reports.limits import limit_lines
-
-    console = table_console()
-    all_rows = to_rows(reports, tariff=tariff, explain=in_words)
-    left = iter(all_rows)
-    for report in reports:
-        for note in report.notes:
-            typer.echo(f"note: {report.source}: {note}", err=True)
-        console.print(f"{report.source}: {describe_report(report)}", markup=False)
-        if report.shared:
-            _print_shared(report)
-        rows = list(itertools.islice(left, len(report.cells)))
-        if not rows and report.shared:
-            continue
-        shown = [
-            name
-            for name in COLUMNS
-            if is_worth_showing(name, rows, all_rows)
-            and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
-        ]
-        heads = [COLUMNS[name] for name in shown]
-        print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
-        for line in limit_lines(report.limits):
-            console.print(line, markup=False, soft_wrap=True)
-
-
-def _print_shared(report: Report) -> None:
-    """Print what several devices did at once; columns that say nothing are left out."""
-    from diffusion_bench.cli.tables import print_table
-    from diffusion_bench.reports.shared import shared_table
-
-    header, rows = shared_table(report)
-    shown = [index for index in range(len(header)) if any(row[index] for row in rows)]
-    heads = [header[index] for index in shown]
-    print_table(heads, [[row[index] for index in shown] for row in rows])
-
-
-def _words(value: object) -> str:
-    from diffusion_bench.records.figures import figure
-
-    return figure(value) if isinstance(value, float) or value is None else str(value)
-
-
-def _print_verdicts(reports: list[Report]) -> None:
-    from diffusion_bench.cli.tables import print_table, table_console
-    from diffusion_bench.reports.compare import compare as compare_reports
-    from diffusion_bench.reports.labels import name_among
-    from diffusion_bench.reports.overall import overall
-    from diffusion_bench.reports.shared import compare_shared
-
-    heads = ("workload", "baseline", "other", "verdict", "ratio of times", "why")
-    rows = [
-        (both.cell, both.baseline, both.other, both.verdict, _ratio(both.ratio), both.reason)
-        for both in compare_shared(reports)
-    ]
-    compared = compare_reports(reports)
-    name = name_among([row.request for row in compared])
-    rows += [
-        (name(row.request), row.baseline, row.other, row.verdict, _ratio(row.ratio), row.reason)
-        for row in compared
-    ]
-    print_table(heads, rows)
-    console = table_console()
-    for whole in overall(reports):
-        for line in whole.words():
-            console.print(line, markup=False, soft_wrap=True)
-
-
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"

@@ -232,3 +232,18 @@ def test_nothing_in_a_report_gives_a_terminal_orders(
     said = captured.out + captured.err
     assert not set("\x1b\x07\x9b\r\u202e") & set(said)
     assert command not in ("compare", "explain") or r"\x1b]0;owned\x07\x9b2J\r\u202e" in said
+
+
+def test_a_tariff_gives_images_their_cost_and_a_bad_one_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Energy(total_j=360.0, window_s=3.0, method="counter")
+    cell = make_cell().model_copy(update={"energy": whole})
+    report = tmp_path / "a.jsonl"
+    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    assert run("compare", report, "--tariff", "0.30", "--csv", tmp_path / "a.csv") == 0
+    assert "cost of 1000" in capsys.readouterr().out
+    assert ",0.01," in (tmp_path / "a.csv").read_text(encoding="utf-8")
+    assert run("compare", report) == 0
+    assert "cost of 1000" not in capsys.readouterr().out
+    assert run("compare", report, "--tariff", "-1") == 2

@@ -1,0 +1,126 @@
+"""Reports as tables in a terminal: their cells, and the verdicts of a comparison."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from diffusion_bench.reports.schema import Report
+
+COLUMNS = {
+    "model": "model",
+    "sampler": "sampler",
+    "steps": "steps",
+    "resolution": "size",
+    "batch": "batch",
+    "speed": "speed",
+    "precision": "precision",
+    "guidance_scale": "guidance",
+    "seed": "seed",
+    "other_settings": "other settings",
+    "status": "status",
+    "median_s": "median s",
+    "iqr_s": "IQR s",
+    "images_per_s": "images/s",
+    "audio_s": "speech s",
+    "real_time_factor": "real-time factor",
+    "first_audio_s": "first sound s",
+    "steps_per_s": "steps/s",
+    "energy_per_image_j": "J/image",
+    "net_energy_per_image_j": "net J/image",
+    "cost_per_1000_images": "cost of 1000",
+    "energy_per_audio_s_j": "J/s of speech",
+    "energy_uncertainty_percent": "J ± %",
+    "burst_s": "burst s",
+    "sustained_s": "sustained s",
+    "fit": "fit",
+    "nvml_used_mib": "GPU MiB",
+    "rss_mib": "RSS MiB",
+    "quality": "quality",
+    "held_back_by": "held back by",
+    "warnings": "warnings",
+    "message": "message",
+}
+OFTEN_EQUAL = ("model", "status")
+
+
+def print_reports(reports: list[Report], tariff: float | None = None) -> None:
+    """Print each report's notes, its machine, its cells and its limits."""
+    from diffusion_bench.charts.held_back import in_words
+    from diffusion_bench.cli.tables import print_table, table_console
+    from diffusion_bench.reports.export import describe as describe_report
+    from diffusion_bench.reports.export import is_worth_showing, to_rows
+    from diffusion_bench.reports.limits import limit_lines
+
+    console = table_console()
+    all_rows = to_rows(reports, tariff=tariff, explain=in_words)
+    left = iter(all_rows)
+    for report in reports:
+        for note in report.notes:
+            typer.echo(f"note: {report.source}: {note}", err=True)
+        console.print(f"{report.source}: {describe_report(report)}", markup=False)
+        if report.shared:
+            _print_shared(report)
+        rows = list(itertools.islice(left, len(report.cells)))
+        if not rows and report.shared:
+            continue
+        shown = [
+            name
+            for name in COLUMNS
+            if is_worth_showing(name, rows, all_rows)
+            and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
+        ]
+        heads = [COLUMNS[name] for name in shown]
+        print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
+        for line in limit_lines(report.limits):
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_shared(report: Report) -> None:
+    """Print what several devices did at once; columns that say nothing are left out."""
+    from diffusion_bench.cli.tables import print_table
+    from diffusion_bench.reports.shared import shared_table
+
+    header, rows = shared_table(report)
+    shown = [index for index in range(len(header)) if any(row[index] for row in rows)]
+    heads = [header[index] for index in shown]
+    print_table(heads, [[row[index] for index in shown] for row in rows])
+
+
+def _words(value: object) -> str:
+    from diffusion_bench.records.figures import figure
+
+    return figure(value) if isinstance(value, float) or value is None else str(value)
+
+
+def print_verdicts(reports: list[Report]) -> None:
+    """Print how each report does against the first, cell by cell and over all."""
+    from diffusion_bench.cli.tables import print_table, table_console
+    from diffusion_bench.reports.compare import compare as compare_reports
+    from diffusion_bench.reports.labels import name_among
+    from diffusion_bench.reports.overall import overall
+    from diffusion_bench.reports.shared import compare_shared
+
+    heads = ("workload", "baseline", "other", "verdict", "ratio of times", "why")
+    rows = [
+        (both.cell, both.baseline, both.other, both.verdict, _ratio(both.ratio), both.reason)
+        for both in compare_shared(reports)
+    ]
+    compared = compare_reports(reports)
+    name = name_among([row.request for row in compared])
+    rows += [
+        (name(row.request), row.baseline, row.other, row.verdict, _ratio(row.ratio), row.reason)
+        for row in compared
+    ]
+    print_table(heads, rows)
+    console = table_console()
+    for whole in overall(reports):
+        for line in whole.words():
+            console.print(line, markup=False, soft_wrap=True)
+
+
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
