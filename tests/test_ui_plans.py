@@ -45,7 +45,7 @@ def test_a_guest_may_run_the_quick_sweep_and_none_that_keeps_the_machine_for_hou
         read_plan(sweep_text("ddpm_vs_ddim.toml"), shared=True)
     with pytest.raises(ValueError, match="may not sustain its cells"):
         read_plan('name = "x"\nsustain_s = 9\n[axes]\nsteps = [2]', shared=True)
-    with pytest.raises(ValueError, match=r"200 calls at most.*2000 \(2 cells, 999 repeats"):
+    with pytest.raises(ValueError, match=r"240 calls at most.*2000 \(2 cells, 999 repeats"):
         read_plan('name = "x"\nrepeats = 999\n[axes]\nsteps = [2]', shared=True)
 
 

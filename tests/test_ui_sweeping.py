@@ -157,7 +157,7 @@ def test_going_on_with_no_or_an_unknown_report_is_told(sweeping):
         ({"steps": 1000}, "steps 1000 is too much for a shared app"),
         ({"model": "some/body"}, "models of its list only"),
         ({"model": SD15}, "guests cannot fetch it"),
-        ({"repeats": 500}, "200 calls at most"),
+        ({"repeats": 500}, "240 calls at most"),
         ({"stop": StopRule()}, "may not go on until it is steady"),
         ({"sustain_s": 60.0}, "may not sustain its cells"),
         ({"time_limit_s": 86400.0}, "a call may take 1800 s at most"),
