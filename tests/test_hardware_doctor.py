@@ -118,6 +118,28 @@ def test_a_torch_for_amd_beside_an_nvidia_card_is_told_and_ends_no_examination()
     assert told.level == "note"
 
 
+def with_radeon(*, usable: bool, **figures: Any) -> dict[str, Any]:
+    """A Radeon with a torch that is built for it, on a machine without NVIDIA's library."""
+    card = GpuInfo(index=0, vendor="amd", name="AMD Radeon RX 7900 XTX", **figures)
+    says = TorchFacts(threads=4, cuda_usable=usable, architectures=("gfx1100",))
+    built = {"cuda_build": None, "rocm_build": "7.1", "torch_says": says}
+    return {**built, **NO_LIBRARY, "gpus": (card,)}
+
+
+def test_who_has_a_radeon_is_advised_nothing_of_nvidias() -> None:
+    assert bad(make_facts(**with_radeon(usable=True))) == []
+    limits = {"power_limit_w": 250.0, "power_limit_default_w": 300.0}
+    (limited,) = bad(make_facts(**with_radeon(usable=True, **limits)))
+    assert limited.advice == "as administrator: rocm-smi --resetpoweroverdrive"
+
+
+def test_a_radeon_that_its_torch_cannot_use_is_a_problem() -> None:
+    (found,) = bad(make_facts(**with_radeon(usable=False)))
+    assert found.level == "problem"
+    assert found.title == "torch cannot use the GPU (AMD Radeon RX 7900 XTX)"
+    assert "/dev/kfd" in found.advice
+
+
 @pytest.mark.parametrize(
     ("limit_mib", "used_mib", "level", "title"),
     [

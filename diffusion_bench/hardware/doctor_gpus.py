@@ -100,6 +100,8 @@ def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
         limit_w, default_w = card.power_limit_w, card.power_limit_default_w
         if limit_w is not None and default_w is not None and limit_w < default_w - LOW_LIMIT_W:
             cure = f"as administrator: nvidia-smi -i {card.index} -pl {default_w:.0f}"
+            if card.vendor == "amd":
+                cure = "as administrator: rocm-smi --resetpoweroverdrive"
             yield Finding(
                 level="warning",
                 title=f"GPU {card.index} may use {limit_w:.0f} W of its usual {default_w:.0f} W",

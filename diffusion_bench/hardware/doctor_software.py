@@ -133,6 +133,20 @@ def _driver_is_older(facts: Facts) -> bool:
     return facts.driver.cuda is not None and build.isdigit() and facts.driver.cuda[0] < int(build)
 
 
+def check_rocm(facts: Facts) -> Iterator[Finding]:
+    """Find an AMD GPU that a torch built for ROCm cannot use."""
+    cards = [gpu for gpu in facts.gpus if gpu.vendor == "amd"]
+    if facts.rocm_build and cards and facts.torch_says.cuda_usable is False:
+        yield Finding(
+            level="problem",
+            title=f"torch cannot use the GPU ({_names(cards)})",
+            detail=facts.torch_says.warning,
+            advice="see that this user may open /dev/kfd and /dev/dri/renderD* (groups render and "
+            "video), that HIP_VISIBLE_DEVICES and ROCR_VISIBLE_DEVICES hide no GPU, and that "
+            f"ROCm {facts.rocm_build} knows this GPU",
+        )
+
+
 def check_devices(facts: Facts) -> Iterator[Finding]:
     """Say which GPU each of torch's devices is: the two may be numbered in different orders."""
     found, reasons = match_torch(facts.torch_says.devices, facts.gpus)
@@ -254,7 +268,8 @@ def check_driver_library(facts: Facts) -> Iterator[Finding]:
     """Find a GPU that can be computed on and not read: NVML's library is missing beside it."""
     if facts.driver.start_code != LIBRARY_NOT_FOUND:
         return
-    if not (facts.nvidia_nodes or facts.torch_says.cuda_usable):
+    torchs = facts.torch_says.cuda_usable and not facts.rocm_build  # AMD's has no NVML
+    if not (facts.nvidia_nodes or torchs):
         return
     if facts.in_container:
         told = facts.driver_capabilities
@@ -294,6 +309,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_python,
     check_torch,
     check_cuda,
+    check_rocm,
     check_devices,
     check_hidden,
     check_driver,
