@@ -82,6 +82,17 @@ def test_what_ran_on_a_processor_is_named_after_it_whatever_cards_there_are() ->
     assert (digest_of(report).on_gpu, digest_of(report).gpu) == (False, None)
 
 
+def test_what_ran_on_apples_gpu_is_not_named_after_the_processor_nor_learnt_for_it() -> None:
+    made = make_header(gpu="Apple M3 GPU", cpu="Apple M3")
+    plan = made.plan.model_copy(update={"device": "mps"})
+    mac = made.model_copy(update={"plan": plan})
+    one = make_cell(rss_mib=900.0)
+    report = Report(header=mac, cells=(one,))
+    assert device_name(report) == "Apple M3 GPU"
+    assert (digest_of(report).on_gpu, digest_of(report).gpu) == (True, "Apple M3 GPU")
+    assert fit_verdict(one, mac).verdict is None  # the resident set lacks what Metal holds
+
+
 def test_a_cell_is_named_by_what_sweeps_vary() -> None:
     request = ImageRequest(prompt="a", steps=20, batch=4, width=96, height=64)
     assert name_request(request) == "ddim, 20 steps, 96x64, batch 4"

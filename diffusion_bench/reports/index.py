@@ -47,7 +47,7 @@ __all__ = [
 
 INDEX_NAME = "reports-index.sqlite"  # in the cache folder, for command and page alike
 # Of what is kept, with the newest format that was read: a report too new for then may be read now.
-VERSION = 800 + SCHEMA_VERSION  # an index of another one is thrown away
+VERSION = 900 + SCHEMA_VERSION  # an index of another one is thrown away
 AT_ONCE = 64  # reports read between two writes, so that a kill loses no more
 ALWAYS_READ = 16  # reports, however little patience there is
 MAX_REPORTS = 200_000

@@ -16,7 +16,7 @@ SETTINGS = ("precision", "guidance_scale", "seed", "speed")
 
 
 def is_gpu(header: Header) -> bool:
-    """Return whether a report was measured on a CUDA device."""
+    """Return whether a report was measured on a GPU: CUDA's, which ROCm's are too, or Apple's."""
     return _gpu_number(header) is not None
 
 
@@ -150,7 +150,7 @@ def other_parts(
 
 def _gpu_number(header: Header) -> int | None:
     """Return torch's number of the GPU, `None` on a processor."""
-    found = re.fullmatch(r"cuda(?::([0-9]{1,4}))?", header.plan.device)
+    found = re.fullmatch(r"mps|cuda(?::([0-9]{1,4}))?", header.plan.device)  # a Mac has one GPU
     return int(found[1] or 0) if found else None
 
 
