@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +36,7 @@ from diffusion_bench.records import (
     Stages,
     parse_speed,
 )
+from tests.at_once import told_at_once
 
 MIB = 2**20
 ANY = (0.0, math.inf)  # free memory
@@ -204,15 +203,7 @@ for number in range(10):
 
 
 def test_what_two_processes_choose_at_once_is_remembered_of_both() -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen([sys.executable, "-c", REMEMBER, each], **pipes) for each in "ab"]
-    for process in both:
-        assert process.stdout.readline() == "up\n"
-    for process in both:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    for process in both:
-        process.communicate()
+    told_at_once(REMEMBER, "ab")
     kept = [recall(f"{each}-{number}")[0] for each in "ab" for number in range(10)]
     assert None not in kept
 

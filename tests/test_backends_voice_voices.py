@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from diffusion_bench.backends.voice.voices import (
     voices_folder,
 )
 from diffusion_bench.whole_file import NotWritten
+from tests.at_once import told_at_once
 from tests.fake_voices import RATE, make_reference
 
 STATE = VoiceState(
@@ -176,14 +176,7 @@ except ValueError as error:
 
 
 def test_of_two_that_save_a_voice_under_one_name_at_once_one_is_refused() -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen([sys.executable, "-c", SAVE_ONE, each], **pipes) for each in "12"]
-    for process in both:
-        assert process.stdout.readline() == "up\n"
-    for process in both:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    told = [process.communicate()[0].strip() for process in both]
+    told = told_at_once(SAVE_ONE, "12")
     assert told.count("saved") == 1
     assert any("there is a saved voice 'mum' already" in words for words in told)
     kept = find_voice("mum", "echo")

@@ -11,6 +11,7 @@ from textwrap import dedent
 import plotly.graph_objects as go
 import pytest
 from fakes import make_cell, make_report, make_sweep_cells, make_trace
+from playwright.sync_api import expect, sync_playwright
 
 from diffusion_bench.charts import page
 from diffusion_bench.charts.page import to_html
@@ -65,34 +66,43 @@ def test_a_page_of_no_reports_and_of_empty_ones_can_be_made():
     assert "No cell" in to_html([make_report()])
 
 
+@pytest.fixture
+def chromium():
+    path = shutil.which("chromium")
+    if not path:
+        pytest.skip("no chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def exported(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(to_html([make_report(*make_sweep_cells())]), encoding="utf-8")
+    return path.as_uri()
+
+
 @pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_draws_with_no_network_on_a_phone(tmp_path, scheme):
-    chromium = shutil.which("chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not chromium:
-        pytest.skip("no chromium")
-    path = tmp_path / "page.html"
-    path.write_text(to_html([make_report(*make_sweep_cells())]), encoding="utf-8")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        context = browser.new_context(
-            color_scheme=scheme, viewport={"width": 393, "height": 850}, offline=True
-        )
-        page = context.new_page()
-        asked: list[str] = []
-        errors: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri())
-        sync_api.expect(page.locator("#chart-latency .scatterlayer .trace")).to_have_count(19)
-        sync_api.expect(page.locator("#chart-memory .bars .point path").first).to_be_visible()
-        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        browser.close()
+def test_the_page_draws_with_no_network_on_a_phone(chromium, exported, scheme):
+    context = chromium.new_context(
+        color_scheme=scheme, viewport={"width": 393, "height": 850}, offline=True
+    )
+    page = context.new_page()
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(exported)
+    expect(page.locator("#chart-latency .scatterlayer .trace")).to_have_count(19)
+    expect(page.locator("#chart-memory .bars .point path").first).to_be_visible()
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert errors == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert wide <= 0, "the page scrolls sideways"
@@ -101,34 +111,20 @@ def test_the_page_draws_with_no_network_on_a_phone(tmp_path, scheme):
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_paper_has_the_tables_and_dark_words_whatever_the_screen_shows(tmp_path):
-    chromium = shutil.which("chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not chromium:
-        pytest.skip("no chromium")
-    path = tmp_path / "page.html"
-    path.write_text(to_html([make_report(*make_sweep_cells())]), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        page = browser.new_context(color_scheme="dark", viewport={"width": 720, "height": 900})
-        page = page.new_page()
-        page.goto(path.as_uri())
-        first, whole = (page.locator("details table").nth(at) for at in (0, -1))
-        shown = "one => one.checkVisibility({contentVisibilityAuto: true})"
-        assert not first.evaluate(shown)
-        page.emulate_media(media="print")
-        assert first.evaluate(shown)
-        assert not whole.evaluate(shown)  # of all cells, wider than paper
-        words = page.locator("#chart-latency svg text").first
-        for each in (page.locator("body"), words):
-            style = each.evaluate(
-                "one => [getComputedStyle(one).fill, getComputedStyle(one).color]"
-            )
-            assert "rgb(31, 35, 40)" in style
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-        browser.close()
+def test_paper_has_the_tables_and_dark_words_whatever_the_screen_shows(chromium, exported):
+    page = chromium.new_page(color_scheme="dark", viewport={"width": 720, "height": 900})
+    page.goto(exported)
+    first, whole = (page.locator("details table").nth(at) for at in (0, -1))
+    shown = "one => one.checkVisibility({contentVisibilityAuto: true})"
+    assert not first.evaluate(shown)
+    page.emulate_media(media="print")
+    assert first.evaluate(shown)
+    assert not whole.evaluate(shown)  # of all cells, wider than paper
+    words = page.locator("#chart-latency svg text").first
+    for each in (page.locator("body"), words):
+        style = each.evaluate("one => [getComputedStyle(one).fill, getComputedStyle(one).color]")
+        assert "rgb(31, 35, 40)" in style
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_a_chart_that_is_added_as_its_page_says_is_exported(monkeypatch):
