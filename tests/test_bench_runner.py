@@ -225,6 +225,22 @@ def test_resuming_a_finished_sweep_measures_nothing_and_changes_nothing(
     assert path.read_bytes() == troubled.path.read_bytes()
 
 
+def test_a_cell_that_failed_is_tried_again_where_asked_and_no_line_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    for progress in run_sweep(SMALL, path, device="cpu"):
+        if progress.kind == "heartbeat" and running():
+            os.kill(worker().pid, signal.SIGKILL)
+    before = path.read_bytes()
+    assert [cell.status for cell in read_report(path).cells] == ["crashed"]
+
+    list(run_sweep(SMALL, path, resume=True, device="cpu"))
+    assert path.read_bytes() == before
+
+    list(run_sweep(SMALL, path, retry=True, device="cpu"))
+    assert path.read_bytes().startswith(before)
+    assert [cell.status for cell in read_report(path).cells] == ["ok"]
+
+
 def test_resuming_skips_what_is_there_and_measures_the_rest(troubled: Ran, tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     # The line over the steps and the last two cells are not there yet.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import shutil
 import sys
@@ -83,6 +84,18 @@ def test_resuming_shows_what_there_is_with_its_failures(
     assert all(word in output for word in ("model", "'broken'", "cannot"))
     assert "2 repeats after 1 warm-up," in " ".join(output.split())  # in as many lines as it takes
     assert output.endswith(f"report: {swept}\n")
+
+
+def test_what_failed_is_tried_again_by_the_command(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "again.jsonl"
+    path.write_bytes(swept.read_bytes())
+    plan = swept.with_name("tiny.toml")
+    assert run("sweep", plan, "--out", path, "--device", "cpu", "--retry") == 0
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert [line.get("status") for line in lines].count("failed") == 2  # it is as broken as before
+    assert len(read_report(path).cells) == len(read_report(swept).cells)
 
 
 @pytest.mark.parametrize(

@@ -36,23 +36,25 @@ def run_sweep(
     path: Path,
     *,
     resume: bool = False,
+    retry: bool = False,
     device: str | None = None,
     wait_s: float = 0.0,
 ) -> Generator[Progress]:
     """Measure a sweep into the report at `path`, yielding what happens.
 
-    With `resume`, cells that an interrupted run finished are skipped. Waits up to `wait_s` for a
-    device that another job holds. Raises `DeviceBusy`, `WorkerFailed`, and ValueError for a report
-    that exists, or that another machine began. A sweep of several devices names them itself.
+    With `resume`, cells that an interrupted run finished are skipped; with `retry` too, save those
+    that failed. Waits up to `wait_s` for a device that another job holds. Raises `DeviceBusy`,
+    `WorkerFailed`, and ValueError for a report that exists, or that another machine began. A sweep
+    of several devices names them itself.
     """
     if sweep.devices is not None:
-        yield from run_shared(sweep, path, resume=resume, wait_s=wait_s)
+        yield from run_shared(sweep, path, resume=resume, retry=retry, wait_s=wait_s)
         return
     with ExitStack() as stack:
         bench = yield from open_bench(
-            stack, sweep, path, resume=resume, device=device, wait_s=wait_s
+            stack, sweep, path, resume=resume or retry, device=device, wait_s=wait_s
         )
-        run = _Run(bench)
+        run = _Run(bench, retry=retry)
         for progress in run.events():
             if progress.cell is not None:
                 bench.writer.append(progress.cell)
@@ -65,10 +67,10 @@ def run_sweep(
 class _Run:
     """The cells of a plan, one after the other, round after round until none is left."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, *, retry: bool) -> None:
         self._bench = bench
         self._plan = bench.header.plan
-        self._finished = finished_ids(bench.before)
+        self._finished = finished_ids(bench.before, retry=retry)
         # What an interrupted run measured is gone on with, and says what the next cells take.
         self._cells = {cell.cell_id: cell for cell in bench.before.cells if cell.status == "ok"}
         self._timed = [timed for cell in self._cells.values() for timed in timed_calls(cell)]

@@ -25,15 +25,20 @@ from diffusion_bench.reports.store import finished_ids
 
 
 def run_shared(
-    sweep: Sweep, path: Path, *, resume: bool = False, wait_s: float = 0.0
+    sweep: Sweep,
+    path: Path,
+    *,
+    resume: bool = False,
+    retry: bool = False,
+    wait_s: float = 0.0,
 ) -> Generator[Progress]:
     """Measure a sweep of several devices into the report at `path`, as `runner.run_sweep` does.
 
     Raises what that raises; `WorkerFailed` also where the machine lacks one of the devices.
     """
     with ExitStack() as stack:
-        bench, before = yield from _open(stack, sweep, path, resume=resume, wait_s=wait_s)
-        run = _Run(bench, sweep, before)
+        bench, before = yield from _open(stack, sweep, path, resume=resume or retry, wait_s=wait_s)
+        run = _Run(bench, sweep, before, retry=retry)
         for progress in run.events():
             if progress.shared is not None:
                 bench.writer.append(progress.shared)
@@ -43,10 +48,10 @@ def run_shared(
 class _Run:
     """The cells of a plan that are not finished, one after the other, each measured once."""
 
-    def __init__(self, bench: SharedBench, sweep: Sweep, before: Report) -> None:
+    def __init__(self, bench: SharedBench, sweep: Sweep, before: Report, *, retry: bool) -> None:
         self._bench = bench
         self._num_cells = sweep.num_cells
-        finished = finished_ids(before)
+        finished = finished_ids(before, retry=retry)
         header = bench.header
         assert header.plan.devices is not None
         cells = [

@@ -27,6 +27,9 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with --out: skip the cells it already has.")
     ] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="As --resume, and try again the cells that failed.")
+    ] = False,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Time every step of long cells too.")
     ] = False,
@@ -62,12 +65,13 @@ def sweep(
     if plan.devices is not None and device is not None:
         raise ValueError("this sweep names its devices in the table [devices]; leave out --device")
     path = out or Path(f"{file.stem}.jsonl")
+    resume = resume or retry
     if not (resume and path.exists()):
         refuse_unwritable("--out", path, (".jsonl",))
     if resume and not path.exists():  # a run may be killed before its first line
         typer.echo(f"note: there is no report {path} yet; starting it", err=True)
     if find_limit is None:
-        _watch(run_sweep(plan, path, resume=resume, device=device))
+        _watch(run_sweep(plan, path, resume=resume, retry=retry, device=device))
     elif find_limit not in ("batch", "resolution") or resume:
         raise ValueError("--find-limit takes batch or resolution, and starts a new report")
     else:

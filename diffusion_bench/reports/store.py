@@ -54,13 +54,17 @@ class ReportNotWritten(OSError):
     """The disk did not take what was written; what was there before is unharmed."""
 
 
-def finished_ids(report: Report) -> frozenset[str]:
-    """Return the ids of cells that need no second run; a cancelled cell does."""
+def finished_ids(report: Report, *, retry: bool = False) -> frozenset[str]:
+    """Return the ids of cells that need no second run; a cancelled cell does.
+
+    With `retry` so do all that were not measured, whatever stopped them.
+    """
+    ended = ("ok",) if retry else FINISHED
     return frozenset(
         cell.cell_id
         for cell in report.cells
-        if cell.status in FINISHED and not is_partial(cell, report.header)
-    ) | {cell.cell_id for cell in report.shared if cell.status in FINISHED}
+        if cell.status in ended and not is_partial(cell, report.header)
+    ) | {cell.cell_id for cell in report.shared if cell.status in ended}
 
 
 def is_partial(cell: Cell, header: Header) -> bool:
