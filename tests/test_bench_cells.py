@@ -16,6 +16,7 @@ from diffusion_bench.bench.cells import (
 )
 from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.records import (
     GpuReading,
     HostReading,
@@ -269,6 +270,16 @@ def test_on_a_processor_the_energy_is_its_own_counters() -> None:
     assert row.energy is not None
     assert (row.energy.scope, row.energy.window_s) == ("cpu package", pytest.approx(4.0))
     assert row.energy.total_j == pytest.approx(120.0)
+
+
+def test_on_apples_gpu_the_energy_is_missing_for_its_own_reason() -> None:
+    def at(at_s: float) -> Reading:
+        return Reading(at_s=at_s, host=HostReading(package_energy_j=5.0 + 30 * at_s))
+
+    seen = tuple(at(9.5 + 0.5 * index) for index in range(11))
+    row = cell(header=header(device="mps"), during=seen)
+    assert row.energy is None  # the processor's is not the GPU's
+    assert row.missing["energy"] == row.missing["energy_j"] == ROOT_ONLY
 
 
 def test_an_exact_peak_is_kept_and_the_sampled_one_stands_in_where_there_is_none() -> None:

@@ -23,6 +23,7 @@ from diffusion_bench.reports.stage_readings import (
     NO_GPU_POWER,
     NO_STARTS,
     SPEECH,
+    UNTOLD,
     Seen,
     cut_trace,
     gpu_of,
@@ -204,6 +205,15 @@ def test_two_readings_are_no_mean() -> None:
     found = parts(cell_of(gpu_trace(12.0, by_stage, every_s=0.5), sample(0.0)))["text encoder"]
     assert (found.readings, found.power_w, found.peak_memory_mib) == (2, None, None)
     assert found.missing["power_w"] == "2 of 3 needed readings fell into it"
+
+
+def test_a_gpu_that_tells_no_power_is_not_said_to_have_been_looked_at_too_seldom() -> None:
+    trace = gpu_trace(12.0, by_stage, every_s=0.3)
+    silent = trace.gpus[0].model_copy(update={"power_w": (), "utilization_percent": ()})
+    told = parts(cell_of(trace.model_copy(update={"gpus": (silent,)}), sample(0.0)))
+    for found in told.values():
+        assert found.missing["power_w"] == found.missing["utilization_percent"] == UNTOLD
+        assert found.mean_memory_mib is not None
 
 
 def test_readings_that_could_not_be_taken_are_left_out_of_the_mean() -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker import Failed, Judged, Loaded
+from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.hardware.energy import measure_energy
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import (
@@ -231,8 +232,10 @@ def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:
 def _energy(
     watched: Watched, gpu_index: int | None, start_s: float, end_s: float
 ) -> tuple[Energy | None, str]:
+    if watched.header.plan.device == "mps":
+        return None, ROOT_ONLY
     if gpu_index is None and watched.gpu_uuid is not None:
-        return None, "NVML does not show the GPU that the cell ran on"
+        return None, "the driver does not show the GPU that the cell ran on"
     found, why = measure_energy(
         watched.during,
         gpu_index,

@@ -189,7 +189,7 @@ def _energy(job: JobSeen, seen: Seen, jobs: Sequence[JobSeen]) -> tuple[Energy |
     if not seen.windows or len(job.end_s) < len(seen.windows):
         return None, NOT_MEASURED
     if job.gpu_index is None and job.uuid is not None:
-        return None, "NVML does not show the GPU that the job ran on"
+        return None, "the driver does not show the GPU that the job ran on"
     if job.gpu_index is None and sum(one.gpu_index is None for one in jobs) > 1:
         return None, OF_SEVERAL_JOBS
     found: list[EnergyFound] = []

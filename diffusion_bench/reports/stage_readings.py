@@ -35,6 +35,7 @@ SENSOR_ERROR = 0.05  # of a card's power, as in hardware/energy.py
 TWO_SIGMA = 2.0
 
 NO_TRACE = "the report has no readings of this cell"
+UNTOLD = "no reading tells it"  # as none of Apple's GPU
 NO_STARTS = "a report before format 4 does not say when its calls began"
 SPEECH = "speech runs its stages chunk by chunk, so they have no one place in a call"
 NO_GPU_POWER = "the energy of a processor is counted for all calls together only"
@@ -300,7 +301,8 @@ def _seen(
         ("power_w", columns.power, columns.power_reach_s),
     ):
         values = [value for index in inside if (value := column[index]) is not None]
-        missing[field] = _why_not(values, read_s, reach_s)
+        is_told = any(value is not None for value in column)
+        missing[field] = _why_not(values, read_s, reach_s) if is_told else UNTOLD
         found[field] = None if missing[field] else fmean(values)
         if field == "mean_memory_mib" and not missing[field]:
             found["peak_memory_mib"] = max(values)
