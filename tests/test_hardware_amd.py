@@ -89,6 +89,21 @@ def test_the_card_says_what_it_can_do_and_how_its_power_is_had(tmp_path: Path) -
         assert untold == card.missing.keys()
 
 
+def test_a_radeon_that_does_not_tell_its_name_is_named_as_the_list_of_its_number_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "opt" / amd.IDS
+    listed.parent.mkdir(parents=True)
+    words = "# names\n1.0.0\n744C,\tC4,\tAMD Radeon other\n744C,\tC8,\tAMD Radeon RX 7900 XTX\n"
+    listed.write_text(words)
+    monkeypatch.setattr(amd, "PREFIXES", (tmp_path / "none", tmp_path / "opt"))
+    make_card(tmp_path / "sys", "card0", product_name=None, device="0x744c", revision="0xc8")
+    make_card(tmp_path / "sys", "card1", product_name=None, device="0x744c", revision="0x01")
+    known, unknown = AmdSensor(tmp_path / "sys").read()
+    assert (known.name, "name" in known.missing) == ("AMD Radeon RX 7900 XTX", False)
+    assert (unknown.name, unknown.missing["name"]) == (None, NO_FILE)
+
+
 def test_a_file_that_is_not_there_costs_only_its_field(tmp_path: Path) -> None:
     device = make_card(tmp_path, "card0", product_name="", unique_id=None, gpu_busy_percent="?")
     (device / "mem_busy_percent").unlink()

@@ -8,6 +8,7 @@ The files and their units are those of the kernel's "GPU amdgpu Thermal Controls
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,6 +18,11 @@ from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.records import GpuReading, trusted
 
 ROOT = Path("/sys/class/drm")
+# The products' names by the PCI device and revision: Radeons do not tell theirs, workstation cards
+# do. The file is libdrm's, which AMD's own driver and a torch for ROCm bring too.
+NUMBERS = ("device", "revision")
+IDS = "share/libdrm/amdgpu.ids"
+PREFIXES = (Path("/usr"), Path("/opt/amdgpu"))
 CARD = re.compile(r"card\d+")
 VENDOR = "0x1002"
 MIB = 2**20
@@ -111,6 +117,9 @@ class _Gpu:
         self._paths: dict[str, Path] = {}  # of files with a number of the system's in their path
         self._chosen: dict[str, str] = {}
         self._fixed, self._fixed_missing = self._ask(FIXED)
+        if "name" not in self._fixed and (name := self._listed_name()):
+            self._fixed["name"] = name
+            del self._fixed_missing["name"]
 
     def read(self) -> GpuReading:
         live, missing = self._ask(LIVE)
@@ -165,10 +174,33 @@ class _Gpu:
             return None, f"the driver's file cannot be read ({error})"
         return value, "" if value is not None else NO_FILE
 
+    def _listed_name(self) -> str | None:
+        numbers = [self._value(file, lambda text: int(text, 16))[0] for file in NUMBERS]
+        return None if None in numbers else listed_name(*numbers)
+
     def _path(self, file: str) -> Path:
         if file not in self._paths:
             self._paths[file] = next(iter(sorted(self._folder.glob(file))), self._folder / file)
         return self._paths[file]
+
+
+def listed_name(device: int, revision: int) -> str | None:
+    """Return the name of a product in the first list that has it: "744C, C8, AMD Radeon ..."."""
+    for prefix in (*PREFIXES, *_torchs_folder()):
+        try:
+            text = (prefix / IDS).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            words = [word.strip() for word in line.split(",", maxsplit=2)]
+            if [word.upper() for word in words[:2]] == [f"{device:04X}", f"{revision:02X}"]:
+                return words[-1] or None
+    return None
+
+
+def _torchs_folder() -> list[Path]:
+    spec = importlib.util.find_spec("torch")
+    return [Path(spec.origin).parent] if spec and spec.origin else []
 
 
 def _folders(root: Path) -> list[Path]:

@@ -25,7 +25,7 @@ from diffusion_bench.records import Record
 from diffusion_bench.records.toml_text import explain_toml, parse_tables, read_text
 
 GPUS = Path(__file__).parent / "gpus.csv"
-MAKERS = ("nvidia", "geforce", "tesla")
+MAKERS = ("nvidia", "geforce", "tesla", "amd", "radeon")
 MEMORY_TOLERANCE = 0.08  # ECC and the driver take some: NVML reports 15 of a T4's 16 GiB
 # Names that are near one that is none: they hold this much of it at least, or are as like it.
 LEAST_NEAR, MOST_NEAR, NEAR = 3, 3, 0.8
