@@ -230,6 +230,10 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
         OSError("[WinError 1455] Die Auslagerungsdatei ist zu klein"),
         RuntimeError("The paging file is too small for this operation (os error 1455)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError(
+            "CUDA error: HIPBLAS_STATUS_ALLOC_FAILED when calling `hipblasCreate(handle)`"
+        ),
+        RuntimeError("Invalid buffer size: 19.38 GiB"),
     ):
         assert is_out_of_memory(error), error
     for error in (
@@ -247,6 +251,8 @@ def test_out_of_memory_is_told_from_other_failures() -> None:
         ("CUDA out of memory. Tried to allocate 20.00 MiB (GPU 0; 8.00 GiB total)", 20.0),
         ("MPS backend out of memory (allocated: 8 GB). Tried to allocate 512.00 KiB on", 0.5),
         ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1048576 bytes.", 1.0),
+        ("HIP out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 24", 1536.0),
+        ("Invalid buffer size: 19.50 GiB", 19968.0),
         ("std::bad_alloc", None),
         ("out of memory", None),
     ],

@@ -18,13 +18,18 @@ from diffusion_bench.records import ModelDevice
 
 CACHE_VARIABLE = "DIFFUSION_BENCH_CACHE"
 POLL_S = 0.1
-# CUDA and MPS; torch's allocator on the host; the C library, through safetensors.
-ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMG]iB)", re.IGNORECASE)
+# CUDA, HIP and MPS, of which the last also refuses what no one buffer holds; torch's allocator on
+# the host; the C library, through safetensors.
+ASKED = re.compile(
+    r"(?:tried to allocate|invalid buffer size:) ([\d.]+) (bytes|[KMG]iB)", re.IGNORECASE
+)
 OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "cannot allocate memory"),
     *("not enough memory", "error 1455"),  # torch's words on Windows; its page file is full
     "bad_alloc",  # C++, of which torch makes a RuntimeError
-    *("cublas_status_alloc_failed", "cudnn_status_alloc_failed", "miopenstatusallocfailed"),
+    *("cublas_status_alloc_failed", "cudnn_status_alloc_failed"),
+    *("hipblas_status_alloc_failed", "miopenstatusallocfailed"),
+    "invalid buffer size",  # Metal's, of a tensor larger than the buffers of this Mac
 )
 
 

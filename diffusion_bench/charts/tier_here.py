@@ -24,7 +24,8 @@ def room_here(
     """Return what a machine can run, and what is to be known of which of its parts that is."""
     ram_gib = machine.ram_mib / 1024
     matches = [
-        find_card(gpu.name or "", cards, memory_mib=gpu.memory_total_mib) for gpu in machine.gpus
+        find_card(gpu.name or "unknown", cards, memory_mib=gpu.memory_total_mib)
+        for gpu in machine.gpus
     ]
     for gpu, match in zip(machine.gpus, matches, strict=True):
         if match.card is not None:
