@@ -6,6 +6,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+import torch
 
 from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.device import DeviceBusy, hold_device
@@ -63,6 +64,14 @@ def test_unloading_lets_the_model_go_and_may_be_done_twice(engine: Engine, tiny:
     engine.unload()
     engine.unload()
     assert held() is None
+
+
+def test_unloading_gives_back_what_metal_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[bool] = []
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: given_back.append(True))
+    Engine("mps").unload()
+    assert given_back == [True]
 
 
 def test_a_generation_holds_the_device_and_lets_it_go(engine: Engine, tiny: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+import torch
 
 from diffusion_bench.backends.catalog import ModelEntry, catalog, find_model
 from diffusion_bench.backends.counting.networks import configurations
@@ -111,3 +113,17 @@ def test_free_memory_of_a_cpu_is_the_machines() -> None:
     free = free_memory("cpu")
     assert free.device_mib == free.ram_mib
     assert 0 < free.ram_mib <= psutil.virtual_memory().total / 2**20
+
+
+def test_apples_gpu_has_what_the_machine_has_left_and_metal_recommends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gib = 2**30
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 2 * gib)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 3 * gib)
+    machine = SimpleNamespace(available=5 * gib)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: machine)
+    for most_gib, free_gib in ((12, 6), (4, 2), (1, 0)):  # a GiB is held for the next model
+        monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda most=most_gib: most * gib)
+        free = free_memory("mps")
+        assert (free.device_mib, free.ram_mib) == (free_gib * 1024, 5 * 1024)

@@ -224,3 +224,7 @@ class Engine:
             import torch
 
             torch.cuda.empty_cache()
+        elif self.device == "mps":
+            import torch
+
+            torch.mps.empty_cache()  # else it stays Metal's, and a Mac has one memory

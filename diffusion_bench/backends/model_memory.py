@@ -80,7 +80,12 @@ def free_memory(device: str) -> FreeMemory:
         # What this process's allocator holds and does not use is free for the next model.
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return FreeMemory(device=device, device_mib=(free + idle) / MIB, ram_mib=ram_mib)
-    # A CPU's and Apple's GPU's memory is the machine's.
+    if device == "mps":  # a part of the machine's memory, at most what Metal recommends
+        held = torch.mps.current_allocated_memory()
+        idle = torch.mps.driver_allocated_memory() - held
+        most_mib = (torch.mps.recommended_max_memory() - held) / MIB
+        free_mib = max(0.0, min(ram_mib + idle / MIB, most_mib))
+        return FreeMemory(device=device, device_mib=free_mib, ram_mib=ram_mib)
     return FreeMemory(device=device, device_mib=ram_mib, ram_mib=ram_mib)
 
 
