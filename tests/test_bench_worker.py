@@ -134,6 +134,17 @@ def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
     assert has_ended(worker.pid)
 
 
+def test_what_the_environment_sets_of_a_gpus_kernels_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apples, amds = "PYTORCH_MPS_FAST_MATH", "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
+    monkeypatch.setenv(apples, "1")
+    monkeypatch.delenv(amds, raising=False)
+    with WorkerProcess("cpu") as worker:
+        flags = result_of(worker.come_up()).flags
+    assert (flags[apples], amds in flags) == ("1", False)
+
+
 def test_what_is_no_event_is_a_failure_and_not_a_silence(
     at_start: Callable[[str], None], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from diffusion_bench.hardware import amd, machine
 from diffusion_bench.hardware.amd import NO_FILE, NOT_PERMITTED, AmdSensor
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.rocm import NOT_TOLD, RocmSensor
-from diffusion_bench.hardware.sensors import open_sensor
+from diffusion_bench.hardware.sensors import OTHER_TORCH, open_sensor
 
 FILES = {
     "vendor": "0x1002",
@@ -278,4 +278,6 @@ def test_a_torch_built_for_rocm_opens_amds_gpus_and_another_torch_does_not(
     monkeypatch.setattr(machine, "torch_build", lambda toolkit: None)
     sensor = open_sensor()
     assert "amd" not in [card.vendor for card in sensor.cards()]
+    if not sensor.cards():  # then it is told what would use it
+        assert (sensor.reason or "").startswith(OTHER_TORCH)
     sensor.close()

@@ -211,6 +211,23 @@ def test_the_card_names_gpu_driver_and_versions(gpu, line):
     assert "torch 2.11.0 for CUDA 13.0" in text
 
 
+@pytest.mark.parametrize(
+    ("vendor", "rocm", "words"),
+    [
+        ("amd", "7.1", "torch 2.11.0 for ROCm 7.1"),
+        ("apple", None, "torch 2.11.0 for Apple's Metal"),
+        ("nvidia", None, "torch 2.11.0 without CUDA"),
+    ],
+)
+def test_the_card_says_for_what_torch_is_built(vendor, rocm, words):
+    gpu = GpuInfo(index=0, vendor=vendor)
+    machine = MachineInfo(
+        os="any", architecture="any", cpu="CPU", cores_logical=4, ram_mib=8192.0, gpus=(gpu,)
+    )
+    software = SoftwareInfo(python="3.11", torch="2.11.0", rocm=rocm)
+    assert words in describe(machine, software)
+
+
 def test_the_card_says_which_gpus_the_program_cannot_use(tmp_path, monkeypatch):
     told = run_with_stub(
         build_stub(tmp_path),

@@ -40,6 +40,15 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
+# Of the environment: torch's allocators, and what chooses kernels on Apple's and AMD's GPUs.
+SETTINGS = (
+    *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"),
+    *("PYTORCH_MPS_HIGH_WATERMARK_RATIO", "PYTORCH_MPS_LOW_WATERMARK_RATIO"),
+    *("PYTORCH_ENABLE_MPS_FALLBACK", "PYTORCH_MPS_FAST_MATH", "PYTORCH_MPS_PREFER_METAL"),
+    *("TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "TORCH_BLAS_PREFER_HIPBLASLT"),
+    *("PYTORCH_TUNABLEOP_ENABLED", "MIOPEN_FIND_MODE", "HSA_OVERRIDE_GFX_VERSION"),
+)
+
 
 class Command(Record):
     """What the parent asks: measure one cell, a hub model at the revision that the plan names.
@@ -304,17 +313,16 @@ def _ready(asked_device: str | None, memory_cap_mib: float | None) -> Ready:
 
 
 def _flags() -> dict[str, str]:
-    """Return torch's switches that decide speed, and the settings of its allocator."""
+    """Return torch's switches that decide speed, and the settings of its environment that do."""
     import torch
 
-    settings = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "cudnn_allow_tf32": str(torch.backends.cudnn.allow_tf32),
         "cudnn_benchmark": str(torch.backends.cudnn.benchmark),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
         "mkldnn": str(torch.backends.mkldnn.enabled),
-        **{name: os.environ[name][:200] for name in settings if name in os.environ},
+        **{name: os.environ[name][:200] for name in SETTINGS if name in os.environ},
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from diffusion_bench.hardware.host import HostSensor
-from diffusion_bench.hardware.machine import describe_software, installed_version, torch_build
+from diffusion_bench.hardware.machine import describe_software, installed_version
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
@@ -148,7 +148,7 @@ def gather_facts(
         system=platform.system(),
         torch=software.torch,
         cuda_build=software.cuda,
-        rocm_build=torch_build("hip"),
+        rocm_build=software.rocm,
         torch_says=torch_says,
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),

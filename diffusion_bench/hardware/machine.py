@@ -33,11 +33,12 @@ class MachineInfo(Record):
 
 
 class SoftwareInfo(Record):
-    """Installed versions; `None` is not installed. `cuda` is what torch was built for."""
+    """Installed versions; `None` is not installed. `cuda` or `rocm` is what torch was built for."""
 
     python: str
     torch: str | None = None
     cuda: str | None = None
+    rocm: str | None = None
     diffusers: str | None = None
     transformers: str | None = None
     gradio: str | None = None
@@ -63,6 +64,7 @@ def describe_software() -> SoftwareInfo:
         python=platform.python_version(),
         torch=installed_version("torch"),
         cuda=torch_build("cuda"),
+        rocm=torch_build("hip"),
         diffusers=installed_version("diffusers"),
         transformers=installed_version("transformers"),
         gradio=installed_version("gradio"),

@@ -19,6 +19,7 @@ WSL_DRIVER = (
     "update the NVIDIA driver in Windows, remove any that was installed in here, and run "
     "`wsl --shutdown` in Windows"
 )
+OTHER_TORCH = "an AMD GPU is here, which a torch built for ROCm may use (the README says how)"
 
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux: the one that is no container's
 
@@ -138,7 +139,14 @@ def _open_driver() -> Sensor:
         return AppleSensor(f"{cpu_name()} GPU")
     if torch_build("hip") is not None:
         return _open_amd()
-    return _open_nvml()
+    sensor = _open_nvml()
+    if sensor.reason is None:
+        return sensor
+    from diffusion_bench.hardware.amd import ROOT, AmdSensor
+
+    if AmdSensor(ROOT).cards():
+        return NoGpu(f"{OTHER_TORCH}; {sensor.reason}")
+    return sensor
 
 
 def _open_amd() -> Sensor:

@@ -112,6 +112,10 @@ def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
     if not machine.gpus:
         lines.append(f"no GPU: {machine.no_gpu}")
     built = f" for CUDA {software.cuda}" if software.cuda else " without CUDA"
+    if software.rocm:
+        built = f" for ROCm {software.rocm}"
+    elif any(gpu.vendor == "apple" for gpu in machine.gpus):
+        built = " for Apple's Metal"
     lines.append(
         f"Python {software.python}, torch {software.torch or 'not installed'}{built}, "
         f"diffusers {software.diffusers or 'not installed'}"
