@@ -13,7 +13,8 @@ from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages, parse_speed
 from diffusion_bench.reports.compare import compare
-from diffusion_bench.reports.export import to_markdown, to_rows
+from diffusion_bench.reports.export import to_rows
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
 from tests.fakes import make_cell, make_report
 

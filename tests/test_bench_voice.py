@@ -20,7 +20,8 @@ from diffusion_bench.charts.real_time import real_time_figure, real_time_numbers
 from diffusion_bench.records import ImageRequest, Speed, VoiceRequest
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import to_csv, to_markdown
+from diffusion_bench.reports.export import to_csv
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.stats import summarise
 from tests.test_docs import ROOT

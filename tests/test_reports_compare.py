@@ -13,7 +13,7 @@ from diffusion_bench.charts.page import to_html
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.differences import environment_differences
-from diffusion_bench.reports.export import to_markdown
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import _by_chance, overall
 from diffusion_bench.reports.schema import Extrapolation, ModelFacts, Report, StopRule
 

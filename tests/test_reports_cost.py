@@ -8,7 +8,8 @@ import pytest
 from fakes import make_cell, make_report
 
 from diffusion_bench.reports.cost import Cost, cost_of
-from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
+from diffusion_bench.reports.export import to_csv, to_rows
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.schema import Cell, Energy
 from diffusion_bench.reports.stats import summarise
 from diffusion_bench.ui.figures import cell_table

@@ -8,8 +8,9 @@ import io
 import pytest
 from fakes import NO_GPU, make_cell, make_report
 
-from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
+from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.labels import report_labels
+from diffusion_bench.reports.markdown import to_markdown
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -66,20 +67,6 @@ def test_no_text_in_csv_is_a_formula(start):
 def test_a_negative_number_stays_a_number():
     cell = make_cell().model_copy(update={"load_s": -1.5})
     assert read_csv(to_csv([make_report(cell)]))[0]["load_s"] == "-1.5"
-
-
-def test_markdown_keeps_hostile_text_in_its_cell():
-    attack = "a|b\n# <img src=x> `c` [d](e)"
-    text = to_markdown([make_report(make_cell(status="failed", message=attack))])
-    (line,) = [line for line in text.splitlines() if "failed" in line]
-    assert r"a\|b \# &lt;img src=x&gt; \`c\` \[d\](e)" in line
-    assert "<img" not in text
-
-
-def test_markdown_of_two_reports_compares_them():
-    reports = [make_report(make_cell(wall_s=(wall,) * 5), source=f"{wall}") for wall in (2.0, 1.0)]
-    assert "| faster |" in to_markdown(reports)
-    assert "| faster |" not in to_markdown(reports[:1])
 
 
 def test_reports_without_cells_export_as_nothing():

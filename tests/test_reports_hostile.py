@@ -22,8 +22,9 @@ from fakes import make_cell, make_header, make_quality, make_report, make_sweep_
 
 from diffusion_bench.records import ImageRequest, MachineState, SpeedProbe
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
+from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.read import UnreadableReport, parse_report
 from diffusion_bench.reports.schema import (

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.records import Estimate, Quality, QualityPlan, Share
-from diffusion_bench.reports.export import to_csv, to_markdown, to_rows
+from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.intervals import wilson_interval
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.quality import in_words
 from diffusion_bench.reports.read import UnreadableReport, parse_report
 from diffusion_bench.reports.store import to_line

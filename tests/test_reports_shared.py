@@ -25,8 +25,9 @@ from diffusion_bench.records import (
     digest,
 )
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import to_csv, to_markdown
+from diffusion_bench.reports.export import to_csv
 from diffusion_bench.reports.index import ReportIndex, digest_of
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
 from diffusion_bench.reports.schema import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from fakes import make_cell, make_report
 
-from diffusion_bench.reports.export import to_markdown, to_rows
+from diffusion_bench.reports.export import to_rows
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.schema import Cell, Sustained
 from diffusion_bench.reports.sustained import LEAST_S, burst_and_sustained
 

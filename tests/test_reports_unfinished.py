@@ -4,7 +4,8 @@ from fakes import make_header, make_report
 from test_reports_doctor import measured_cell
 
 from diffusion_bench.charts.page import to_html
-from diffusion_bench.reports.export import describe, to_markdown
+from diffusion_bench.reports.export import describe
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.unfinished import unfinished_words
 

@@ -17,8 +17,9 @@ from diffusion_bench.cli import main
 from diffusion_bench.cli.sweeps import describe
 from diffusion_bench.records import Speed
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import to_csv, to_markdown
+from diffusion_bench.reports.export import to_csv
 from diffusion_bench.reports.labels import name_request
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.store import to_line

@@ -73,7 +73,8 @@ def _write_files(
 ) -> None:
     """Write the reports to the file of each option that names one."""
     from diffusion_bench.charts.held_back import in_words
-    from diffusion_bench.reports.export import to_csv, to_markdown
+    from diffusion_bench.reports.export import to_csv
+    from diffusion_bench.reports.markdown import to_markdown
     from diffusion_bench.whole_file import write_whole
 
     for option, path in outputs.items():

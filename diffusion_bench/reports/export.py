@@ -1,13 +1,12 @@
-"""Reports as flat rows, CSV and Markdown: a row a cell, failed cells with status and message.
+"""Reports as flat rows and CSV: a row a cell, failed cells with status and message.
 
-The self-contained HTML page is `charts/page.py`, since it needs figures.
+Markdown is `markdown.py`; the self-contained HTML page is `charts/page.py`, since it needs figures.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import itertools
 from collections.abc import Callable, Sequence
 
 from diffusion_bench.records import (
@@ -18,24 +17,14 @@ from diffusion_bench.records import (
     VoiceStages,
     by_reason,
 )
-from diffusion_bench.records.figures import figure
-from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import above_line, fit_lines
-from diffusion_bench.reports.labels import (
-    device_name,
-    other_parts,
-    report_labels,
-    sampler,
-    size,
-    work_columns,
-)
-from diffusion_bench.reports.limits import limit_lines, limit_rows
+from diffusion_bench.reports.labels import device_name, other_parts, report_labels, work_columns
+from diffusion_bench.reports.limits import limit_rows
 from diffusion_bench.reports.memory_fit import fit_verdict
-from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.quality import quality_row
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.shared import compare_shared, shared_rows, shared_table
+from diffusion_bench.reports.shared import shared_rows
 from diffusion_bench.reports.stats import Summary, summarise
 from diffusion_bench.reports.sustained import burst_and_sustained
 from diffusion_bench.reports.unfinished import unfinished_words
@@ -56,39 +45,6 @@ SETTINGS = {
 }
 OTHER_SETTINGS = {**SETTINGS, "other_settings": "other settings"}  # columns of all that may vary
 
-MARKDOWN_COLUMNS = {
-    "model": "model",
-    "sampler": "sampler",
-    "steps": "steps",
-    "resolution": "size",
-    "batch": "batch",
-    **OTHER_SETTINGS,
-    "status": "status",
-    "repeats": "n",
-    "median_s": "median (s)",
-    "iqr_s": "IQR (s)",
-    "images_per_s": "images/s",
-    "audio_s": "speech (s)",
-    "real_time_factor": "real-time factor",
-    "first_audio_s": "first sound (s)",
-    "steps_per_s": "denoising steps/s",
-    "energy_per_image_j": "energy (J/image)",
-    "net_energy_per_image_j": "net energy (J/image)",
-    "cost_per_1000_images": "cost of 1000 images",
-    "energy_per_audio_s_j": "energy (J/s of speech)",
-    "energy_uncertainty_percent": "energy ± (%)",
-    "burst_s": "burst (s)",
-    "sustained_s": "sustained (s)",
-    "fit": "fit",
-    "nvml_used_mib": "GPU memory (MiB)",
-    "rss_mib": "resident set (MiB)",
-    "quality": "quality",
-    "held_back_by": "held back by",
-    "evidence": "evidence",
-    "warnings": "warnings",
-    "message": "message",
-}
-
 
 def to_rows(
     reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
@@ -103,7 +59,7 @@ def to_rows(
     others = other_parts(requests, but=(*SETTINGS, "model", "batch"))
     for report, label in zip(reports, report_labels(reports), strict=True):
         slow = above_line(report.cells, fit_lines(report.cells))
-        where = {"report": _title(label, report), "device": device_name(report)}
+        where = {"report": report_title(label, report), "device": device_name(report)}
         for cell in report.cells:
             row = _row(report, where, cell, slow=cell.cell_id in slow, tariff=tariff)
             held_back_by, evidence = explain(cell, report) if explain else (None, None)
@@ -123,8 +79,8 @@ def to_csv(
     """
     rows = to_rows(reports, tariff=tariff, explain=explain)
     for report, label in zip(reports, report_labels(reports), strict=True):
-        rows += limit_rows(report, _title(label, report))
-        rows += shared_rows(report, _title(label, report))
+        rows += limit_rows(report, report_title(label, report))
+        rows += shared_rows(report, report_title(label, report))
     if not rows:
         return ""
     text = io.StringIO()
@@ -134,22 +90,6 @@ def to_csv(
     for row in rows:
         writer.writerow({key: _csv_value(value) for key, value in row.items()})
     return text.getvalue()
-
-
-def to_markdown(
-    reports: Sequence[Report], *, tariff: float | None = None, explain: Explain | None = None
-) -> str:
-    """Return a section a report, then the comparison where there are two reports or more."""
-    names = report_labels(reports)
-    rows = to_rows(reports, tariff=tariff, explain=explain)
-    left = iter(rows)
-    parts = [
-        _markdown_report(name, list(itertools.islice(left, len(report.cells))), report, rows)
-        for report, name in zip(reports, names, strict=True)
-    ]
-    if len(reports) > 1:
-        parts.append(_markdown_comparison(reports))
-    return "\n\n".join(parts) + "\n"
 
 
 def is_worth_showing(
@@ -179,7 +119,7 @@ def describe(report: Report) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _title(label: str, report: Report) -> str:
+def report_title(label: str, report: Report) -> str:
     """Return the label of a report among others, and the name of one that is alone."""
     return label or report.source or report.header.report_id
 
@@ -284,85 +224,3 @@ def _csv_value(value: Value) -> Value:
         return value
     value = value.replace("\r\n", "\n").replace("\r", "\n")  # a lone return ends no line
     return f"'{value}" if value.lstrip(" ").startswith(FORMULA_STARTS) else value
-
-
-def _markdown_report(
-    name: str,
-    rows: Sequence[dict[str, Value]],
-    report: Report,
-    among: Sequence[dict[str, Value]],
-) -> str:
-    lines = [f"## {_markdown_text(_title(name, report))}", "", _markdown_text(describe(report)), ""]
-    lines += [f"- note: {_markdown_text(note)}" for note in report.notes]
-    lines += [f"- {_markdown_text(line)}" for line in limit_lines(report.limits)]
-    lines += [""] if report.notes or report.limits else []
-    if report.shared:
-        header, shared = shared_table(report)
-        lines += _markdown_table(header, [[*map(_markdown_text, row)] for row in shared])
-        lines += [""]
-        if not rows:
-            return "\n".join(lines)
-    shown = [key for key in MARKDOWN_COLUMNS if is_worth_showing(key, rows, among)]
-    cells = [[_markdown_value(row[key]) for key in shown] for row in rows]
-    return "\n".join(lines + _markdown_table([MARKDOWN_COLUMNS[key] for key in shown], cells))
-
-
-def _markdown_comparison(reports: Sequence[Report]) -> str:
-    both = [
-        [row.cell, row.baseline, row.other, _markdown_value(row.ratio), row.verdict, row.reason]
-        for row in compare_shared(reports)
-    ]
-    compared = compare(reports)
-    others = other_parts([row.request for row in compared], but=("batch",))
-    header = ["sampler", "steps", "size", "batch", "other settings", "baseline (s)", "other (s)"]
-    header += ["ratio", "verdict", "reason", "other report"]
-    cells = [
-        [
-            _markdown_value(value)
-            for value in (
-                sampler(row.request),
-                row.request.steps,
-                size(row.request),
-                row.request.batch,
-                others(row.request),
-                row.baseline_s,
-                row.other_s,
-                row.ratio,
-                row.verdict,
-                row.reason,
-                row.other,
-            )
-        ]
-        for row in compared
-    ]
-    baseline = _markdown_text(report_labels(reports)[0])
-    lines = ["## Comparison", "", f"Baseline: {baseline}", ""]
-    for whole in overall(reports):
-        lines += [*(f"- {_markdown_text(line)}" for line in whole.words()), ""]
-    if both:
-        shared = ["cell", "baseline", "other report", "ratio", "verdict", "reason"]
-        lines += [*_markdown_table(shared, [[*map(_markdown_text, row)] for row in both]), ""]
-    return "\n".join(lines + _markdown_table(header, cells))
-
-
-def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
-    if not rows:
-        return ["No cells."]
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def _markdown_value(value: Value) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return figure(value)
-    return _markdown_text(str(value))
-
-
-def _markdown_text(text: str) -> str:
-    """Return a text that stays in its table cell and means nothing to Markdown or HTML."""
-    text = " ".join(text.split())
-    for special in "\\`*_[]|<>#":
-        text = text.replace(special, f"\\{special}" if special not in "<>" else special)
-    return text.replace("<", "&lt;").replace(">", "&gt;")

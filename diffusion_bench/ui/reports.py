@@ -10,9 +10,10 @@ import gradio as gr
 from diffusion_bench.charts.measured_here import was_measured_on
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.doctor import examine_report, imported_finding
-from diffusion_bench.reports.export import describe, to_csv, to_markdown
+from diffusion_bench.reports.export import describe, to_csv
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.limits import limit_lines
+from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.shared import compare_shared, shared_table
