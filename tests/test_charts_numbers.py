@@ -23,7 +23,7 @@ from diffusion_bench.charts.throughput import (
 from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, trace_table
 from diffusion_bench.records import BUNDLED_SIDE, VoiceRequest
 from diffusion_bench.reports.fits import fit_lines
-from diffusion_bench.reports.stage_readings import stage_spans
+from diffusion_bench.reports.stage_spans import stage_spans
 
 OOM = make_cell(steps=50, status="oom", message="no room")
 CHARTS = {

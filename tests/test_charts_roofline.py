@@ -16,7 +16,8 @@ from diffusion_bench.charts.reached import ceiling_of, rate, reached
 from diffusion_bench.charts.roofline import roofline_figure, roofline_numbers, roofline_table
 from diffusion_bench.charts.trace import BANDS, trace_figure, trace_numbers, trace_table
 from diffusion_bench.reports.schema import Ceiling, Cell, Report, Visit
-from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
+from diffusion_bench.reports.stage_readings import cut_trace
+from diffusion_bench.reports.stage_spans import stage_spans
 from diffusion_bench.tiers.cards import find_card
 
 CEILING = Ceiling(gflops=100.0, copy_gbs=10.0)

@@ -19,16 +19,8 @@ from diffusion_bench.reports.schema import (
     Sample,
     Visit,
 )
-from diffusion_bench.reports.stage_readings import (
-    NO_GPU_POWER,
-    NO_STARTS,
-    SPEECH,
-    UNTOLD,
-    Seen,
-    cut_trace,
-    gpu_of,
-    stage_spans,
-)
+from diffusion_bench.reports.stage_readings import NO_GPU_POWER, UNTOLD, Seen, cut_trace, gpu_of
+from diffusion_bench.reports.stage_spans import NO_STARTS, SPEECH, stage_spans
 
 TEXT_S, STEP_S, DECODER_S = 1.0, 2.0, 3.0  # of the usual call: 1 + 4 * 2 + 3 = 12 s
 STEPS = 4

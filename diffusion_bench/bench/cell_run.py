@@ -20,7 +20,7 @@ from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import Request
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.schema_plan import Plan
-from diffusion_bench.reports.stage_readings import UTILIZATION_WINDOW_S
+from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S
 
 FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
 TIME_LIMIT_S = 1800.0

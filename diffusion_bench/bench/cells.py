@@ -28,7 +28,7 @@ from diffusion_bench.reports.schema import (
     Sample,
     Visit,
 )
-from diffusion_bench.reports.stage_readings import power_reach_s
+from diffusion_bench.reports.sensor_reach import power_reach_s
 
 NO_GPU_USED = "the cell ran on no GPU that could be read"
 NOT_MEASURED = "the cell was not measured"

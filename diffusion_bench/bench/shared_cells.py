@@ -27,7 +27,7 @@ from diffusion_bench.reports.schema import (
     SharedCell,
     SharedLabel,
 )
-from diffusion_bench.reports.stage_readings import power_reach_s
+from diffusion_bench.reports.sensor_reach import power_reach_s
 
 NOT_MEASURED = "the devices were not started together"
 OF_SEVERAL_JOBS = "the processor's energy is of all jobs on it together"

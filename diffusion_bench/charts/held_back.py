@@ -18,13 +18,9 @@ from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Report, SharedCell
-from diffusion_bench.reports.stage_readings import (
-    MIN_READINGS,
-    UTILIZATION_WINDOW_S,
-    cut_trace,
-    gpu_of,
-    timed_to_s,
-)
+from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S
+from diffusion_bench.reports.stage_readings import MIN_READINGS, cut_trace, gpu_of
+from diffusion_bench.reports.stage_spans import timed_to_s
 
 Verdict = Literal[
     "compute-bound",

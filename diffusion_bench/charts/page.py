@@ -43,7 +43,8 @@ from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import SharedRow, compare_shared, shared_table
-from diffusion_bench.reports.stage_readings import cut_trace, readings_of, stage_spans
+from diffusion_bench.reports.stage_readings import cut_trace
+from diffusion_bench.reports.stage_spans import readings_of, stage_spans
 
 
 class Chart(NamedTuple):

@@ -22,7 +22,8 @@ from diffusion_bench.charts.style import (
 )
 from diffusion_bench.records import GpuTrace, Trace
 from diffusion_bench.reports.schema import Cell
-from diffusion_bench.reports.stage_readings import STAGES, Cut, Seen, Span
+from diffusion_bench.reports.stage_readings import Cut, Seen
+from diffusion_bench.reports.stage_spans import STAGES, Span
 
 WRAP_AT = 40  # characters of a line in the note, for a phone
 PANEL_PX = 130  # of a curve and the title over it
@@ -84,7 +85,7 @@ def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Fig
     """Return the panels that have lines, stacked over one time axis; the others are named below.
 
     Why they have none stands in the table, and where the page has room: see `absences`.
-    `spans` are the stages to be shown as bands, see `reports.stage_readings.stage_spans`.
+    `spans` are the stages to be shown as bands, see `reports.stage_spans.stage_spans`.
     """
     drawn = [panel for panel in panels if panel.lines]
     if not drawn:

@@ -35,7 +35,7 @@ from diffusion_bench.reports.plausible_quality import (
     unplanned_quality,
 )
 from diffusion_bench.reports.schema import Cell, Header, Report, Sample, SharedCell
-from diffusion_bench.reports.stage_readings import timed_to_s
+from diffusion_bench.reports.stage_spans import timed_to_s
 
 LARGE_GAP_S = 1.0
 GAP_FACTOR = 5

@@ -1,52 +1,41 @@
 """The readings of a cell's trace, cut by stage and by step.
 
-The trace says when it was looked, the samples say when each call began and how long its stages
-took. What lay between two stages is known only in sum (`other_s`), so a stage is cut where it ran
-for certain. A figure is told where enough readings fell into stages that last longer than the
-sensor's own memory, and else it is `None`, with the reason.
+Where a stage lies in it `stage_spans.py` says. A figure is told where enough readings fell into
+stages that last longer than the sensor's own memory, and else it is `None`, with the reason.
 
-The trace is of a cell's last visit only. Seconds are the median of all calls, as in every table;
-what was read is of the calls of that visit, and `Cut.readings_of` says so.
+Seconds are the median of all calls, as in every table; what was read is of the calls of the last
+visit, and `Cut.readings_of` says so.
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean, median, stdev
 from typing import Literal, NamedTuple
 
-from diffusion_bench.records import GpuTrace, Record, Stages
+from diffusion_bench.records import GpuTrace, Record
 from diffusion_bench.reports.labels import card_of, is_gpu
-from diffusion_bench.reports.schema import Cell, GpuCard, Header, Sample
-
-StageName = Literal["text encoder", "denoising", "decoder"]
-STAGES: tuple[StageName, ...] = ("text encoder", "denoising", "decoder")
+from diffusion_bench.reports.schema import Cell, Header, Sample
+from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S, power_reach_s
+from diffusion_bench.reports.stage_spans import (
+    STAGES,
+    Span,
+    StageName,
+    readings_of,
+    shown_samples,
+    stage_spans,
+    stages_of,
+    timed_to_s,
+)
 
 MIN_READINGS = 3  # a mean of two says nothing of its own error
-# How far back one look reaches. NVML's power register moves about every 0.1 s, and older drivers
-# tell the mean of about a second only; its utilisation is of "between 1 second and 1/6 second"
-# (nvmlUtilization_t), of which the longer is believed.
-POWER_REFRESH_S, POWER_MEAN_S = 0.1, 1.0
-UTILIZATION_WINDOW_S = 1.0
 SENSOR_ERROR = 0.05  # of a card's power, as in hardware/energy.py
 TWO_SIGMA = 2.0
 
-NO_TRACE = "the report has no readings of this cell"
 UNTOLD = "no reading tells it"  # as none of Apple's GPU
-NO_STARTS = "a report before format 4 does not say when its calls began"
-SPEECH = "speech runs its stages chunk by chunk, so they have no one place in a call"
 NO_GPU_POWER = "the energy of a processor is counted for all calls together only"
-
-
-class Span(NamedTuple):
-    """A stage or a step of one call, from when to when it ran for certain, on the trace's clock."""
-
-    name: str
-    start_s: float
-    end_s: float
 
 
 class Seen(Record):
@@ -111,14 +100,6 @@ class _Columns(NamedTuple):
     no_power: str
 
 
-def stage_spans(cell: Cell) -> tuple[tuple[Span, ...], str]:
-    """Return every stage of every call that the trace shows, or none and the reason."""
-    if not cell.trace.at_s:
-        return (), cell.missing.get("trace", NO_TRACE)
-    found = [span for sample in _shown(cell) for span in _stages_of(sample)]
-    return tuple(found), "" if found else _why_none(cell)
-
-
 def cut_trace(cell: Cell, header: Header) -> Cut:
     """Return what the readings say of each stage and step of a cell."""
     spans, reason = stage_spans(cell)
@@ -130,7 +111,7 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
             name,
             [span for span in spans if span.name == name],
             median(_stage_s(cell.samples, name)),
-            fmean(_stage_s(_shown(cell), name)),
+            fmean(_stage_s(shown_samples(cell), name)),
             columns,
         )
         for name in STAGES
@@ -148,14 +129,6 @@ def cut_trace(cell: Cell, header: Header) -> Cut:
     )
 
 
-def readings_of(cell: Cell) -> str:
-    """Return in words of which calls a cell's trace is, empty where it is of all."""
-    if len(cell.visits) < 2:
-        return ""
-    calls = f"{cell.visits[-1].calls} of {len(cell.samples)} calls"
-    return f"the last of {len(cell.visits)} visits, {calls}"
-
-
 def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
     """Return the trace of the GPU that a cell ran on, `None` where it ran on none or is unknown."""
     gpus = cell.trace.gpus
@@ -167,59 +140,18 @@ def gpu_of(cell: Cell, header: Header) -> GpuTrace | None:
     return next((gpu for gpu in gpus if card and gpu.index == card.index), None)
 
 
-def timed_to_s(cell: Cell) -> float:
-    """Return when the last timed call ended, by the trace's clock; infinity where unknown.
-
-    Of what is sustained after it a trace may hold fewer readings a second.
-    """
-    ends = [s.start_s + s.wall_s for s in _shown(cell) if s.start_s is not None]
-    return max(ends, default=math.inf)
-
-
-def power_reach_s(card: GpuCard | None) -> float:
-    """Return of how many of the last seconds a card's power is told."""
-    return POWER_MEAN_S if card and card.power_method == "average" else POWER_REFRESH_S
-
-
-def _shown(cell: Cell) -> list[Sample]:
-    """Return the calls that the trace shows, those of the last visit, with a known start."""
-    last = cell.visits[-1].calls if cell.visits else len(cell.samples)
-    return [s for s in cell.samples[len(cell.samples) - last :] if s.start_s is not None]
-
-
 def _of_steps(cell: Cell) -> str:
     """Return how many steps of a whole call were timed, empty where all were."""
     rule = cell.extrapolation
     return f"{rule.measured_steps} of {cell.whole_steps} steps" if rule else ""
 
 
-def _why_none(cell: Cell) -> str:
-    if any(not isinstance(sample.stages, Stages) for sample in cell.samples):
-        return SPEECH
-    return NO_STARTS if cell.samples else cell.missing.get("samples", "no call was timed")
-
-
-def _stages_of(sample: Sample) -> list[Span]:
-    """Return where each stage of a call ran for certain: `other_s` may be at either side."""
-    stages, start_s = sample.stages, sample.start_s
-    if start_s is None or not isinstance(stages, Stages):
-        return []
-    text_s = start_s + stages.text_encoder_s
-    denoised_s = text_s + stages.denoising_s
-    spans = [
-        Span("text encoder", start_s, text_s),
-        Span("denoising", text_s + stages.other_s, denoised_s),
-        Span("decoder", denoised_s + stages.other_s, denoised_s + stages.decoder_s),
-    ]
-    return [span for span in spans if span.end_s > span.start_s]
-
-
 def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
     """Return each step over all calls, or none and why they cannot be told apart."""
     calls = [
         (sample, span)
-        for sample in _shown(cell)
-        for span in _stages_of(sample)
+        for sample in shown_samples(cell)
+        for span in stages_of(sample)
         if span.name == "denoising"
     ]
     times = [step for sample, _ in calls for step in sample.step_s]

@@ -91,7 +91,8 @@ def draw_quality(reports: Sequence[Report]) -> Chart | None:
 def draw_trace(cell: Cell, report: Report) -> Chart:
     """Return what the machine did while a cell was measured, its stages as bands."""
     from diffusion_bench.charts.trace import trace_figure, trace_numbers, trace_table
-    from diffusion_bench.reports.stage_readings import cut_trace, stage_spans
+    from diffusion_bench.reports.stage_readings import cut_trace
+    from diffusion_bench.reports.stage_spans import stage_spans
 
     panels = trace_numbers(cell)
     table = trace_table(panels, cut_trace(cell, report.header))
