@@ -18,7 +18,7 @@ from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import ImageRequest, MachineState, Memory, SpeedProbe
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, Visit
-from diffusion_bench.reports.store import finished_ids
+from diffusion_bench.reports.unfinished import finished_ids
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 

@@ -24,7 +24,7 @@ from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
 from diffusion_bench.reports.stats import totals
-from diffusion_bench.reports.store import finished_ids
+from diffusion_bench.reports.unfinished import finished_ids
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory"),

@@ -19,7 +19,8 @@ from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import summarise_shared
-from diffusion_bench.reports.store import ReportRefused, finished_ids
+from diffusion_bench.reports.store import ReportRefused
+from diffusion_bench.reports.unfinished import finished_ids
 
 pytestmark = [
     pytest.mark.usefixtures("own_cache", "warm_workers"),

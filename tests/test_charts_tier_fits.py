@@ -15,7 +15,7 @@ from diffusion_bench.charts.tier_room import room_figure
 from diffusion_bench.charts.tier_runnable import runnable_on, runnable_table
 from diffusion_bench.charts.tier_steps import predicted_rate
 from diffusion_bench.charts.tier_why import fit_table, why
-from diffusion_bench.reports.index import ReportDigest, digest_of
+from diffusion_bench.reports.digests import ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.path import UpgradePath

@@ -16,7 +16,7 @@ from diffusion_bench.charts.tier_measured import (
     residuals_of,
     timed_cells,
 )
-from diffusion_bench.reports.index import ReportDigest, digest_of
+from diffusion_bench.reports.digests import ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 

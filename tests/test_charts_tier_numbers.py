@@ -8,7 +8,7 @@ from fakes import make_cell, make_header
 from diffusion_bench.charts import tier_pairs
 from diffusion_bench.charts.tier_measured import Here, findings_of
 from diffusion_bench.charts.tier_numbers import tier_rows
-from diffusion_bench.reports.index import ReportDigest, digest_of
+from diffusion_bench.reports.digests import ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.path import UpgradePath, shipped_path

@@ -15,8 +15,9 @@ from fakes import make_cell, make_header, make_report
 from test_reports_hostile import hostile_file, lines_of, originals
 
 from diffusion_bench.records import BUNDLED_MODEL, Speed
-from diffusion_bench.reports import index
-from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex, digest_of
+from diffusion_bench.reports import index, index_database
+from diffusion_bench.reports.digests import digest_of
+from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex
 from diffusion_bench.reports.store import to_line
 
 GPU = "NVIDIA GeForce RTX 4070 Ti"
@@ -223,7 +224,7 @@ def test_an_index_damaged_in_its_middle_still_answers(tmp_path, reads):
 def test_an_index_of_another_version_is_made_again(tmp_path, reads, monkeypatch):
     path = write(tmp_path / "a.jsonl")
     ReportIndex(tmp_path / "index").ask([path])
-    monkeypatch.setattr(index, "VERSION", index.VERSION + 1)
+    monkeypatch.setattr(index_database, "VERSION", index_database.VERSION + 1)
     assert len(ReportIndex(tmp_path / "index").ask([path]).digests) == 1
     assert reads == ["a.jsonl"] * 2
 
@@ -237,7 +238,7 @@ def test_a_place_where_nothing_can_be_written_costs_a_reading_and_no_more(tmp_pa
 
 
 def test_an_index_that_another_process_holds_is_done_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "WAIT_S", 0.01)
+    monkeypatch.setattr(index_database, "WAIT_S", 0.01)
     path, file = write(tmp_path / "a.jsonl"), tmp_path / "index"
     ReportIndex(file).ask([write(tmp_path / "b.jsonl")])
     holder = sqlite3.connect(file)

@@ -14,7 +14,8 @@ from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.privacy import short_path, without_home, without_names
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Header, ModelFacts
-from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
+from diffusion_bench.reports.store import ReportWriter, to_line
+from diffusion_bench.reports.unfinished import finished_ids
 
 NAME = "ann-the-tester"
 

@@ -16,7 +16,8 @@ from diffusion_bench.reports import read
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
 from diffusion_bench.reports.schema import Fit, ModelFacts
-from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
+from diffusion_bench.reports.store import ReportWriter, to_line
+from diffusion_bench.reports.unfinished import finished_ids
 
 HEADER = to_line(make_header())
 CELL = to_line(make_cell())

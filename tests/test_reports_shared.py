@@ -24,9 +24,10 @@ from diffusion_bench.records import (
     Trace,
     digest,
 )
+from diffusion_bench.reports.digests import digest_of
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv
-from diffusion_bench.reports.index import ReportIndex, digest_of
+from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
@@ -40,7 +41,8 @@ from diffusion_bench.reports.schema import (
     SharedCell,
 )
 from diffusion_bench.reports.shared import compare_shared, shared_table, summarise_shared
-from diffusion_bench.reports.store import ReportWriter, finished_ids, to_line
+from diffusion_bench.reports.store import ReportWriter, to_line
+from diffusion_bench.reports.unfinished import finished_ids
 from diffusion_bench.tiers.path import parse_path
 from diffusion_bench.tiers.workload import parse_workload
 

@@ -21,9 +21,9 @@ from diffusion_bench.reports.store import (
     ReportNotWritten,
     ReportRefused,
     ReportWriter,
-    finished_ids,
     to_line,
 )
+from diffusion_bench.reports.unfinished import finished_ids
 from diffusion_bench.whole_file import NotWritten
 
 TESTS = Path(__file__).parent
@@ -33,7 +33,8 @@ APPEND_FOR_EVER = """
 import itertools, sys
 sys.path[:0] = [sys.argv[2], sys.argv[3]]
 from fakes import make_cell, make_header
-from diffusion_bench.reports.store import ReportWriter, finished_ids
+from diffusion_bench.reports.store import ReportWriter
+from diffusion_bench.reports.unfinished import finished_ids
 writer, report = ReportWriter.resume(sys.argv[1], make_header())
 done = finished_ids(report)
 for seed in itertools.count():

@@ -15,8 +15,9 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest
+from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import StopRule
-from diffusion_bench.reports.store import ReportWriter, read_report
+from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.benchmark import CANCELLED, CANCELLED_EARLY, _to_handler
 from diffusion_bench.ui.giving_up import Cancel
 from diffusion_bench.ui.jobs import Jobs

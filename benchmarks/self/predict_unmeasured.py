@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from diffusion_bench.charts.tier_left_out import UNFAIR
 from diffusion_bench.charts.tier_measured import timed_cells
 from diffusion_bench.records import BUNDLED_MODEL
-from diffusion_bench.reports.index import ReportDigest, digest_of
+from diffusion_bench.reports.digests import ReportDigest, digest_of
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cost import cost_of

@@ -26,7 +26,7 @@ from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import Request
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.schema import Cell, Fit
-from diffusion_bench.reports.store import finished_ids, is_partial
+from diffusion_bench.reports.unfinished import finished_ids, is_partial
 
 __all__ = ["Progress", "run_sweep"]
 

@@ -21,7 +21,7 @@ from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import DeviceShare, ImageRequest
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.store import finished_ids
+from diffusion_bench.reports.unfinished import finished_ids
 
 
 def run_shared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from diffusion_bench.reports.index import CellDigest, FailedDigest, ReportDigest, SharedDigest
+from diffusion_bench.reports.digests import CellDigest, FailedDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.workload import Workload, guided_at, model_named
 

@@ -24,7 +24,7 @@ from diffusion_bench.charts.tier_cells import (
     asked_workload,
     source_names,
 )
-from diffusion_bench.reports.index import CellDigest, FailedDigest, ReportDigest
+from diffusion_bench.reports.digests import CellDigest, FailedDigest, ReportDigest
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.evidence import RANKS, EvidenceKind
 from diffusion_bench.tiers.memory import Fit, FitName, fit_of

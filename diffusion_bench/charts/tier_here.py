@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, left_out_here
 from diffusion_bench.charts.tier_runnable import Room, runnable_on, runnable_on_processor
 from diffusion_bench.hardware.machine import MachineInfo
-from diffusion_bench.reports.index import ReportDigest
+from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, CardMatch, find_card
 from diffusion_bench.tiers.workload import Workload
 

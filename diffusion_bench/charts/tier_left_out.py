@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from diffusion_bench.charts.tier_cells import KnownCards, asked_workload
-from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
+from diffusion_bench.reports.digests import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.cards import Card
 
 # What makes a cell no measure of the card it ran on, and of two cards together.

@@ -21,7 +21,7 @@ from diffusion_bench.charts.tier_cells import (
 from diffusion_bench.charts.tier_fits import MeasuredFit, fits_of
 from diffusion_bench.charts.tier_left_out import LeftOut, left_out_of, why_left_out
 from diffusion_bench.charts.tier_together import Together, merged
-from diffusion_bench.reports.index import CellDigest, ReportDigest, SharedDigest
+from diffusion_bench.reports.digests import CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.evidence import Evidence

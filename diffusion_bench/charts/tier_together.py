@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.index import SharedDigest
+from diffusion_bench.reports.digests import SharedDigest
 from diffusion_bench.tiers.evidence import EvidenceKind
 from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.workload import Workload

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from diffusion_bench.charts.tier_measured import Findings, Here
     from diffusion_bench.charts.tier_runnable import Room
     from diffusion_bench.hardware.machine import MachineInfo
-    from diffusion_bench.reports.index import Asked, ReportDigest
+    from diffusion_bench.reports.digests import ReportDigest
+    from diffusion_bench.reports.index import Asked
     from diffusion_bench.tiers.cards import Card
     from diffusion_bench.tiers.voice_workload import VoiceWorkload
     from diffusion_bench.tiers.workload import Workload

@@ -10,7 +10,7 @@ from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.stats import summarise
-from diffusion_bench.reports.store import finished_ids
+from diffusion_bench.reports.unfinished import finished_ids
 
 
 class CellDigest(NamedTuple):

@@ -21,26 +21,13 @@ from diffusion_bench.reports.compact import is_readable, why_unreadable, without
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.privacy import short_plan, without_names
 from diffusion_bench.reports.read import (
-    UnreadableReport,
     intact_bytes,
     parse_report,
     read_bytes,
-    read_report,
 )
 from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report, SharedCell
 from diffusion_bench.whole_file import NotWritten, write_whole
 
-__all__ = [
-    "ReportNotWritten",
-    "ReportRefused",
-    "ReportWriter",
-    "UnreadableReport",
-    "finished_ids",
-    "parse_report",
-    "read_report",
-]
-
-FINISHED = ("ok", "oom", "crashed", "timeout", "failed")
 MOST_TOLD = 12  # differences named one by one
 UNHARMED = "what was saved before is unharmed"
 NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -52,24 +39,6 @@ class ReportRefused(ValueError):
 
 class ReportNotWritten(OSError):
     """The disk did not take what was written; what was there before is unharmed."""
-
-
-def finished_ids(report: Report, *, retry: bool = False) -> frozenset[str]:
-    """Return the ids of cells that need no second run; a cancelled cell does.
-
-    With `retry` so do all that were not measured, whatever stopped them.
-    """
-    ended = ("ok",) if retry else FINISHED
-    return frozenset(
-        cell.cell_id
-        for cell in report.cells
-        if cell.status in ended and not is_partial(cell, report.header)
-    ) | {cell.cell_id for cell in report.shared if cell.status in ended}
-
-
-def is_partial(cell: Cell, header: Header) -> bool:
-    """Return whether more calls of a cell were to come; before protocol 2 there were no rounds."""
-    return cell.status == "ok" and cell.stop_reason is None and header.protocol_version > 1
 
 
 def to_line(record: Record) -> bytes:

@@ -1,11 +1,30 @@
-"""What a report lacks of its plan: cells that are absent, and cells with calls still to come."""
+"""What a report has and lacks of its plan: finished cells, absent ones, and those in between."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.store import is_partial
+from diffusion_bench.reports.schema import Cell, Header, Report
+
+FINISHED = ("ok", "oom", "crashed", "timeout", "failed")
+
+
+def finished_ids(report: Report, *, retry: bool = False) -> frozenset[str]:
+    """Return the ids of cells that need no second run; a cancelled cell does.
+
+    With `retry` so do all that were not measured, whatever stopped them.
+    """
+    ended = ("ok",) if retry else FINISHED
+    return frozenset(
+        cell.cell_id
+        for cell in report.cells
+        if cell.status in ended and not is_partial(cell, report.header)
+    ) | {cell.cell_id for cell in report.shared if cell.status in ended}
+
+
+def is_partial(cell: Cell, header: Header) -> bool:
+    """Return whether more calls of a cell were to come; before protocol 2 there were no rounds."""
+    return cell.status == "ok" and cell.stop_reason is None and header.protocol_version > 1
 
 
 def absent_ids(report: Report, planned: Sequence[str]) -> list[str]:

@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.privacy import words_without_names
-from diffusion_bench.reports.read import path_text, read_bytes
+from diffusion_bench.reports.read import parse_report, path_text, read_bytes, read_report
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.store import parse_report, read_report
 
 REMEMBERED = 32  # parsed reports kept while their files stay the same
 MAX_LISTED = 200  # reports to choose from, the newest

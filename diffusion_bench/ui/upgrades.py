@@ -20,7 +20,8 @@ from diffusion_bench.charts.tier_steps import prices_of
 from diffusion_bench.charts.tier_study import Study, card_notes, price_lines, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
-from diffusion_bench.reports.index import Asked, ReportDigest, ReportIndex
+from diffusion_bench.reports.digests import ReportDigest
+from diffusion_bench.reports.index import Asked, ReportIndex
 from diffusion_bench.reports.privacy import words_without_names
 from diffusion_bench.tiers.cards import find_card, known_cards, named_card
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
