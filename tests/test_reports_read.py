@@ -12,7 +12,7 @@ import pytest
 from fakes import make_cell, make_header, make_report
 
 from diffusion_bench.records import digest
-from diffusion_bench.reports import read
+from diffusion_bench.reports import impossible, read
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.read import UnreadableReport, parse_report, read_report
 from diffusion_bench.reports.schema import Fit, ModelFacts
@@ -183,7 +183,7 @@ def test_too_many_bytes_lines_and_samples_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(read, "MAX_LINES", 3)
     with pytest.raises(UnreadableReport, match="more than 3 lines"):
         read_report(path)
-    monkeypatch.setattr(read, "MAX_SAMPLES", 2)
+    monkeypatch.setattr(impossible, "MAX_SAMPLES", 2)
     with pytest.raises(UnreadableReport, match="more than 2 samples"):
         parse_report(HEADER + CELL, "r.jsonl")
     monkeypatch.setattr(read, "MAX_LINE_BYTES", len(HEADER + CELL) // 2)

@@ -13,11 +13,12 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from diffusion_bench.records import Record, explain
+from diffusion_bench.records import explain
+from diffusion_bench.reports.impossible import why_huge, why_impossible
 from diffusion_bench.reports.migrate import to_newest
 from diffusion_bench.reports.schema import (
     SCHEMA_VERSION,
@@ -35,14 +36,10 @@ MAX_LINES = 100_000
 # would take more memory than a small machine has: a complaint takes hundreds of bytes a value.
 MAX_LINE_BYTES = 32 * 2**20
 MAX_VALUES = 1_200_000  # of one line
-MAX_SAMPLES = 1_000  # of one cell; no sweep repeats more often
-SHORTEST_S, LONGEST_S = 1e-7, 1e9
-LARGEST = 1e19  # above every seed; products of a few such numbers are still finite
 MAX_COMPLAINT = 300  # characters of one error, so that a hostile file cannot flood a terminal
 MAX_ERRORS = 100  # explained one by one; each is a few hundred bytes before it is cut
 MAX_NOTES = 20
 Line = Cell | Fit | Limit | SharedCell
-AnyCell = TypeVar("AnyCell", Cell, SharedCell)
 LINES: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # editors on Windows put it in front of UTF-8
 
@@ -181,7 +178,7 @@ def _read_header(line: bytes, source: str) -> Header:
         raise UnreadableReport(f"{source}: line 1: {_complaint(error)}") from None
     except RecursionError:
         raise UnreadableReport(f"{source}: line 1: nested too deeply") from None
-    _refuse_huge(header, f"{source}: line 1")
+    _refuse(why_huge(header), f"{source}: line 1")
     return header
 
 
@@ -207,13 +204,12 @@ class _Body:
         except _Damaged:
             self.notes.append(f"line {number} is damaged and was skipped")
             return
-        if isinstance(found, Cell):
-            _refuse_impossible(found, where)
+        if isinstance(found, Cell | SharedCell):
+            if found.order > MAX_LINES:
+                raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
+            _refuse(why_impossible(found, self.header), where)
             found = self._named(found, where)
-        elif isinstance(found, SharedCell):
-            _refuse_impossible_starts(found, self.header, where)
-            found = self._named(found, where)
-        _refuse_huge(found, where)
+        _refuse(why_huge(found), where)
         if isinstance(found, Fit):
             off_line = tuple(self.renamed.get(name, name) for name in found.off_line)
             self.fits[found.shape] = found.model_copy(update={"off_line": off_line})
@@ -225,7 +221,7 @@ class _Body:
             self.cells.pop(found.cell_id, None)
             self.cells[found.cell_id] = found
 
-    def _named(self, cell: AnyCell, where: str) -> AnyCell:
+    def _named(self, cell: Cell | SharedCell, where: str) -> Cell | SharedCell:
         """Return a cell under today's name. Refuse one whose name is not of its request."""
         name = _name(cell, self.header)
         if cell.cell_id == name:
@@ -259,51 +255,9 @@ def _name(cell: Cell | SharedCell, header: Header, *, as_written: bool = False) 
     return header.shared_id(cell.request, cell.share, as_written=as_written)
 
 
-def _refuse_impossible(cell: Cell, where: str) -> None:
-    """Refuse counts no sweep reaches and times no clock gave, which would overflow later on."""
-    if cell.order > MAX_LINES:
-        raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
-    if len(cell.samples) > MAX_SAMPLES:
-        raise UnreadableReport(f"{where}: more than {MAX_SAMPLES} samples in one cell")
-    if cell.energy is not None and cell.energy.window_s < SHORTEST_S:
-        raise UnreadableReport(f"{where}: energy: a window that cannot have been measured")
-    for sample in cell.samples:
-        times = (sample.wall_s, *sample.step_s, *(time for _, time in sample.stages))
-        backwards = min(sample.step_s, default=0.0) < 0
-        if sample.wall_s < SHORTEST_S or backwards or any(abs(t) > LONGEST_S for t in times):
-            raise UnreadableReport(f"{where}: samples: a time that cannot have been measured")
-
-
-def _refuse_impossible_starts(cell: SharedCell, header: Header, where: str) -> None:
-    """Refuse jobs that are not those of the plan's devices, and times that no clock gave."""
-    plan = header.plan.devices
-    if plan is None or tuple(job.device for job in cell.jobs) != plan.names:
-        raise UnreadableReport(f"{where}: jobs: their devices are not those of the plan")
-    if cell.order > MAX_LINES:
-        raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
-    for job in cell.jobs:
-        times = (*job.alone_s, *job.begin_s, *job.end_s)
-        if len(times) > 3 * MAX_SAMPLES:
-            raise UnreadableReport(f"{where}: more than {MAX_SAMPLES} starts in one cell")
-        backwards = any(e <= b for b, e in zip(job.begin_s, job.end_s, strict=True))
-        if backwards or any(t > LONGEST_S for t in times):
-            raise UnreadableReport(f"{where}: jobs: a time that cannot have been measured")
-    if cell.status == "ok" and len({len(job.end_s) for job in cell.jobs}) > 1:
-        raise UnreadableReport(f"{where}: jobs: not every device has every start")
-
-
-def _refuse_huge(record: Record, where: str) -> None:
-    """Refuse numbers that arithmetic on them would carry past what a float holds."""
-    if _has_huge(record.model_dump()):
-        raise UnreadableReport(f"{where}: a number above {LARGEST:.0e}, which nothing measures")
-
-
-def _has_huge(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_huge, value.values()))
-    if isinstance(value, tuple | list):
-        return any(map(_has_huge, value))
-    return isinstance(value, int | float) and abs(value) > LARGEST
+def _refuse(why: str, where: str) -> None:
+    if why:
+        raise UnreadableReport(f"{where}: {why}")
 
 
 def _decode(line: bytes, where: str) -> Any:
