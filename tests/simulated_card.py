@@ -9,7 +9,7 @@ from fakes import make_header
 
 from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, Bench
-from diffusion_bench.bench.worker import Command, Event, Loaded, Measured, Ready, Repeated
+from diffusion_bench.bench.worker_messages import Command, Event, Loaded, Measured, Ready, Repeated
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu

@@ -15,7 +15,7 @@ from diffusion_bench.bench.cells import (
     measured_cell,
 )
 from diffusion_bench.bench.measure import Measurement, Timed
-from diffusion_bench.bench.worker import Failed, Loaded
+from diffusion_bench.bench.worker_messages import Failed, Loaded
 from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.records import (
     GpuReading,

@@ -11,7 +11,7 @@ import pytest
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.sweep import parse_sweep, sweep_of
-from diffusion_bench.bench.worker import Ready
+from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu, uuid_hash
 from diffusion_bench.records import BUNDLED_MODEL, GpuReading
 from diffusion_bench.reports.labels import gpu_card

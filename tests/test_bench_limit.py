@@ -12,7 +12,7 @@ import pytest
 from diffusion_bench.bench.limit import run_limit, search
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.bench.worker import Measured
+from diffusion_bench.bench.worker_messages import Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report

@@ -17,7 +17,8 @@ from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
-from diffusion_bench.bench.worker import Command, Failed, Judged, Measured, Worker
+from diffusion_bench.bench.worker import Worker
+from diffusion_bench.bench.worker_messages import Command, Failed, Judged, Measured
 from diffusion_bench.bench.workers import is_last
 from diffusion_bench.records import ImageRequest, QualityPlan
 from diffusion_bench.reports.read import read_report

@@ -14,7 +14,8 @@ from diffusion_bench.backends.speed import choosing
 from diffusion_bench.bench.cell_run import CellRun
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.setup import Bench
-from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Measured, Worker
+from diffusion_bench.bench.worker import Worker
+from diffusion_bench.bench.worker_messages import EVENTS, Command, Event, Failed, Measured
 from diffusion_bench.hardware.state import IDLE_S
 from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages
 from diffusion_bench.reports.schema import Cell

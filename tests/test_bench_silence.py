@@ -14,7 +14,8 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.speed import choosing
 from diffusion_bench.bench import worker, workers
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import EVENTS, Command, Event, Loaded, Measured, Repeated, Worker
+from diffusion_bench.bench.worker import Worker
+from diffusion_bench.bench.worker_messages import EVENTS, Command, Event, Loaded, Measured, Repeated
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import Generation, ImageRequest, Memory, Speed, Stages
 

@@ -17,7 +17,8 @@ from processes import has_ended, result_of, wait_until
 
 from diffusion_bench.bench import worker_process
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import (
+from diffusion_bench.bench.worker import Worker
+from diffusion_bench.bench.worker_messages import (
     EVENTS,
     Alive,
     Command,
@@ -27,7 +28,6 @@ from diffusion_bench.bench.worker import (
     Measured,
     Ready,
     Repeated,
-    Worker,
 )
 from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
 from diffusion_bench.records import ImageRequest

@@ -13,7 +13,7 @@ from processes import has_ended
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import Failed, Loaded, Measured
+from diffusion_bench.bench.worker_messages import Failed, Loaded, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import ImageRequest
 

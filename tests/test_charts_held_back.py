@@ -17,7 +17,7 @@ from nvml_fake import build_stub, run_with_stub
 
 from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured_cell
 from diffusion_bench.bench.measure import Measurement, Timed
-from diffusion_bench.bench.worker import Failed
+from diffusion_bench.bench.worker_messages import Failed
 from diffusion_bench.charts import held_back as rules
 from diffusion_bench.charts.held_back import HeldBack, held_back, in_words
 from diffusion_bench.charts.reached import rate

@@ -13,7 +13,8 @@ from diffusion_bench.bench.crew import Crew
 from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.bench.worker import Ready, Worker, _ready
+from diffusion_bench.bench.worker import Worker, _ready
+from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.records import DevicesPlan, ModelDevice
 
 BOTH = "cuda:0,cuda:1"

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, make_sampler
-from diffusion_bench.bench.worker import Failed, Measured
+from diffusion_bench.bench.worker_messages import Failed, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ImageRequest

@@ -42,7 +42,7 @@ from nvml_fake import build_stub, stub_environment
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.setup import make_sampler
-from diffusion_bench.bench.worker import Failed, Measured
+from diffusion_bench.bench.worker_messages import Failed, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import ImageRequest, Reading

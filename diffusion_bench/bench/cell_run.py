@@ -13,7 +13,7 @@ from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
-from diffusion_bench.bench.worker import Event, Failed, Judged, Loaded, Measured, Repeated
+from diffusion_bench.bench.worker_messages import Event, Failed, Judged, Loaded, Measured, Repeated
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch

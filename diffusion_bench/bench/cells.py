@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
-from diffusion_bench.bench.worker import Failed, Judged, Loaded
+from diffusion_bench.bench.worker_messages import Failed, Judged, Loaded
 from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.hardware.energy import measure_energy
 from diffusion_bench.hardware.matching import same_gpu

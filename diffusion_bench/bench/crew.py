@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import Command, Event, Failed, Measured
+from diffusion_bench.bench.worker_messages import Command, Event, Failed, Measured
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import DevicesPlan, ImageRequest, ModelDevice

@@ -10,7 +10,7 @@ from diffusion_bench import __version__
 from diffusion_bench.backends.model_facts import model_facts
 from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.bench.worker import Ready
+from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.hardware.machine import describe_machine, describe_software
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor, uuid_hash

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.bench.crew import Ended
 from diffusion_bench.bench.measure import largest_memory
-from diffusion_bench.bench.worker import Failed
+from diffusion_bench.bench.worker_messages import Failed
 from diffusion_bench.hardware.energy import EnergyFound, measure_energy
 from diffusion_bench.hardware.state import is_contended, is_throttled, throttle_share
 from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace

@@ -20,7 +20,7 @@ from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.shared_cells import JobSeen, Seen, shared_cell
 from diffusion_bench.bench.sharing import parts_of
-from diffusion_bench.bench.worker import Ready
+from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor

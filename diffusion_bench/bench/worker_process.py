@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import diffusion_bench
-from diffusion_bench.bench.worker import EVENTS, Command, Event, Failed, Ready
+from diffusion_bench.bench.worker_messages import EVENTS, Command, Event, Failed, Ready
 
 START_LIMIT_S = 300.0
 HEARTBEAT_S = 0.2

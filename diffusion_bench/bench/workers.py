@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterator
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.worker import Command, Event, Failed, Judged, Loaded, Measured, Ready
+from diffusion_bench.bench.worker_messages import (
+    Command,
+    Event,
+    Failed,
+    Judged,
+    Loaded,
+    Measured,
+    Ready,
+)
 from diffusion_bench.bench.worker_process import HEARTBEAT_S, WorkerProcess
 from diffusion_bench.records import QualityPlan, Request
 from diffusion_bench.reports.labels import size
