@@ -15,7 +15,8 @@ from diffusion_bench.reports.index import ReportIndex
 from diffusion_bench.reports.store import to_line
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.tiers import FIT_WIDTHS, to_updates
+from diffusion_bench.ui.tier_fields import FIT_WIDTHS
+from diffusion_bench.ui.tiers import to_updates
 from diffusion_bench.ui.upgrades import (
     ALL,
     CHOSEN,

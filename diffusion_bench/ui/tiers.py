@@ -8,37 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from diffusion_bench.charts.captions import CAPTIONS
-from diffusion_bench.charts.tier_bars import METRICS
-from diffusion_bench.charts.tier_fits import TIGHT
-from diffusion_bench.charts.tier_runnable import SHOWN
 from diffusion_bench.ui.complaints import FAULTS, complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.events import HIDDEN, QUIET
-from diffusion_bench.ui.readouts import announce, readout
+from diffusion_bench.ui.readouts import announce
 from diffusion_bench.ui.style import DOWNLOAD_TIERS
-from diffusion_bench.ui.upgrades import (
-    ALL,
-    HERE,
-    USES,
-    Upgrades,
-    View,
-    card_choices,
-    check_path,
-    shipped_text,
-    to_question,
-    workload_choices,
-)
-
-CLOUD_PRICE, TARIFF = 0.5, 0.3
-# Of the columns of `fit_table`, so that verdict and memory are seen at once and what is long wraps.
-FIT_WIDTHS = ["110px", "120px", "170px", "150px", "80px", "60px", "60px", "330px", "150px"]
-TABLES = {
-    "vram": "VRAM is king",
-    "bars": "By tier and workload",
-    "gains": "What each step buys for its price",
-    "room": "What can I run on my card?",
-}
-Parts = dict[str, Any]
+from diffusion_bench.ui.tier_fields import Parts, details, question_fields, room_fields, summary
+from diffusion_bench.ui.upgrades import Upgrades, View, check_path, to_question
 
 # gr.Plot tells of no click, so that plotly's own is passed on to a field that nobody sees. The
 # figure is drawn some time after its data came, and anew by every answer.
@@ -66,7 +41,7 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
     """Lay out the tab and wire it; `tab` is the one that it lies in."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
-            asked, check = _question_fields()
+            asked, check = question_fields()
             with gr.Row():
                 update = gr.Button("Update", variant="primary", elem_id="tiers-update", size="md")
                 download = gr.Button(
@@ -74,9 +49,9 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
                 )
                 page = gr.DownloadButton("Page", visible="hidden", elem_id="tiers-page")
         with gr.Column(scale=6, min_width=300):
-            shown = _summary()
-    shown |= _details()
-    card, room = _room_fields()
+            shown = summary()
+    shown |= details()
+    card, room = room_fields()
     fields = list(asked.values())
     _wire_answer(upgrades, (fields, shown), update, tab)
     _wire_why(upgrades, fields, shown)
@@ -95,144 +70,6 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
         show_progress="minimal",
         show_progress_on=shown["status"],
     ).success(None, js=DOWNLOAD_TIERS, **HIDDEN)
-
-
-def _question_fields() -> tuple[Parts, gr.Textbox]:
-    """Return the fields in the order of `Question`, and the line that says if the path is one."""
-    path = gr.Textbox(
-        shipped_text(),
-        label="Upgrade path (TOML)",
-        info="Your own parts and prices; other_gpu makes an unequal pair.",
-        lines=12,
-        max_lines=22,
-        max_length=20_000,
-        elem_id="tiers-path",
-        elem_classes=["code"],
-    )
-    check = readout(
-        check_path(shipped_text()),
-        label="Is it a path?",
-        show_label=False,
-        container=False,
-        elem_id="tiers-check",
-    )
-    workloads = gr.Dropdown(
-        workload_choices(),
-        value=list(SHOWN),
-        multiselect=True,
-        allow_custom_value=True,
-        label="Workloads",
-        info="Type others as sdxl 1024x1024 b4 fp16 30, speech as echo 10s b1 fp32 25 or echo "
-        "160chars.",
-        elem_id="tiers-workloads",
-    )
-    with gr.Row():
-        cloud = gr.Number(
-            CLOUD_PRICE,
-            label="Cloud, an hour",
-            info="Approximate: set your own.",
-            minimum=0,
-            step=0.01,
-            elem_id="tiers-cloud",
-            min_width=120,
-        )
-        tariff = gr.Number(
-            TARIFF,
-            label="Price of a kWh",
-            info="Approximate: set your own.",
-            minimum=0,
-            step=0.01,
-            elem_id="tiers-tariff",
-            min_width=120,
-        )
-    parts = {"path": path, "workloads": workloads, "cloud": cloud, "tariff": tariff}
-    return parts | _report_fields(), check
-
-
-def _report_fields() -> Parts:
-    with gr.Accordion("Reports that correct the predictions", open=False, elem_id="tiers-more"):
-        return {
-            "use": gr.Radio(list(USES), value=ALL, label="Use", elem_id="tiers-use"),
-            "names": gr.Dropdown(
-                [],
-                value=[],
-                multiselect=True,
-                allow_custom_value=True,  # the list is filled later; names are checked when used
-                label="Saved reports, newest first",
-                elem_id="tiers-names",
-            ),
-            "uploads": gr.File(
-                label="Of other machines (.jsonl)",
-                file_count="multiple",
-                file_types=[".jsonl"],
-                height=120,
-                elem_id="tiers-uploads",
-            ),
-        }
-
-
-def _summary() -> Parts:
-    shown: Parts = {
-        "status": readout(label="What holds each step back", lines=4, elem_id="tiers-status")
-    }
-    gr.Markdown("### VRAM is king\nLines: what a workload needs as it is. Bands: how sure that is.")
-    return shown | _chart("vram")
-
-
-def _details() -> Parts:
-    shown: Parts = {}
-    words = "A bar a piece of evidence; click one to see behind it."
-    gr.Markdown(f"### By tier and workload\n{words} {CAPTIONS['bars']}")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=6, min_width=300):
-            shown["metric"] = gr.Dropdown(
-                list(METRICS), value=METRICS[0], label="Show", elem_id="tiers-metric"
-            )
-            shown |= _chart("bars")
-        with gr.Column(scale=5, min_width=300):
-            shown["key"] = gr.Dropdown([], value=None, label="Why?", elem_id="tiers-key")
-            shown["why"] = readout(
-                label="The evidence", show_label=False, lines=8, elem_id="tiers-why"
-            )
-            shown["clicked"] = gr.Textbox(visible="hidden", elem_id="tiers-clicked")
-            gr.Markdown(f"### What each step buys for its price\n{CAPTIONS['gains']}")
-            shown |= _chart("gains")
-    gr.Markdown(f"### What fits\n{TIGHT}")
-    shown["fits"] = gr.Dataframe(
-        label="What fits",
-        show_label=False,
-        interactive=False,
-        wrap=True,
-        column_widths=FIT_WIDTHS,
-        elem_id="tiers-fits",
-    )
-    shown["speech"] = gr.Dataframe(
-        label="Speech. A real-time factor below 1 is faster than it is heard. All predicted.",
-        visible=False,  # until there is some
-        interactive=False,
-        wrap=True,
-        elem_id="tiers-speech",
-    )
-    return shown
-
-
-def _chart(name: str) -> Parts:
-    plot = gr.Plot(show_label=False, elem_id=f"tiers-{name}")
-    with gr.Accordion("As a table", open=False, elem_id=f"tiers-{name}-more"):
-        table = gr.Dataframe(
-            label=f"{TABLES[name]}, as a table",
-            show_label=False,
-            interactive=False,
-            elem_id=f"tiers-{name}-table",
-        )
-    return {name: plot, f"{name}_table": table}
-
-
-def _room_fields() -> tuple[gr.Dropdown, list[Any]]:
-    gr.Markdown("### What can I run on my card?")
-    card = gr.Dropdown(card_choices(), value=HERE, label="Card", elem_id="tiers-card")
-    words = readout(label="What it runs", show_label=False, elem_id="tiers-room-words")
-    return card, [words, *_chart("room").values()]
 
 
 def _wire_answer(
