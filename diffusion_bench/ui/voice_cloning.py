@@ -40,7 +40,6 @@ from diffusion_bench.ui.voice_fields import (
     file_fields,
     for_model,
     model_fields,
-    result_fields,
     text_fields,
     voice_fields,
     voices_now,
@@ -49,6 +48,7 @@ from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
 from diffusion_bench.ui.voice_limits import check_voice_model
 from diffusion_bench.ui.voice_recordings import Heard
 from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
+from diffusion_bench.ui.voice_results import result_fields
 from diffusion_bench.ui.voice_words import text_line
 
 KEEP_RECORDING_S = 1800.0
