@@ -23,6 +23,7 @@ from diffusion_bench.charts.held_back import HeldBack, held_back, in_words
 from diffusion_bench.charts.reached import rate
 from diffusion_bench.hardware.state import look_before
 from diffusion_bench.records import ImageRequest, Memory, Reading, Speed, Stages
+from diffusion_bench.reports import timed_readings
 from diffusion_bench.reports.schema import Ceiling, Cell, Report
 from diffusion_bench.reports.store import to_line
 
@@ -240,8 +241,10 @@ def test_power_and_load_are_of_the_timed_calls_not_of_what_is_sustained_after_th
         }
     )
     longer = cell.model_copy(update={"trace": sustained})
-    assert rules._power_w(longer, report) == pytest.approx(rules._power_w(cell, report), rel=0.01)
-    assert rules._timed(longer, sustained.gpus[0].utilization_percent)[-1] == 97
+    assert timed_readings.power_w(longer, report) == pytest.approx(
+        timed_readings.power_w(cell, report), rel=0.01
+    )
+    assert timed_readings._timed(longer, sustained.gpus[0].utilization_percent)[-1] == 97
 
 
 def test_a_card_that_waits_for_something_else_than_launches_cannot_be_told(stub: Path) -> None:

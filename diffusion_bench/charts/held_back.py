@@ -6,9 +6,7 @@ import each other. docs/methodology.md explains each rule and where its threshol
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from statistics import fmean
+from collections.abc import Callable
 from typing import Literal
 
 from diffusion_bench.charts.reached import Reached, rate, reached
@@ -18,9 +16,8 @@ from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Report, SharedCell
-from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S
-from diffusion_bench.reports.stage_readings import MIN_READINGS, cut_trace, gpu_of
-from diffusion_bench.reports.stage_spans import timed_to_s
+from diffusion_bench.reports.stage_readings import gpu_of
+from diffusion_bench.reports.timed_readings import busy_percent, power_w
 
 Verdict = Literal[
     "compute-bound",
@@ -127,7 +124,7 @@ def power_rule(cell: Cell, report: Report) -> HeldBack | None:
     if brake is not None:
         evidence = f"the power supply's brake lowered the clocks in {brake:.0%} of the readings"
         return HeldBack(verdict="power-limited", evidence=evidence)
-    drawn_w, limit_w = _power_w(cell, report), _limit_w(cell)
+    drawn_w, limit_w = power_w(cell, report), _limit_w(cell)
     watts = f"; it drew {drawn_w:.0f} W" if drawn_w is not None else ""
     watts += f" of {limit_w:.0f} W allowed" if watts and limit_w is not None else ""
     share = cell.throttle_share.get(POWER_CAP, 0.0)
@@ -154,7 +151,7 @@ def launch_rule(cell: Cell, report: Report) -> HeldBack | None:
     """Return that the GPU waited for the processor, or that it waited and nobody knows for what."""
     if not is_gpu(report.header):
         return None
-    busy, point = _busy_percent(cell, report), reached(cell, report)[0]
+    busy, point = busy_percent(cell, report), reached(cell, report)[0]
     launching = point and point.host_s is not None and point.host_s / point.step_s
     if busy is None:
         if launching and launching >= EXPLAINED:
@@ -287,29 +284,3 @@ def _heat(cell: Cell, report: Report) -> str:
 
 def _limit_w(cell: Cell) -> float | None:
     return cell.before.gpu_power_limit_w if cell.before else None
-
-
-def _power_w(cell: Cell, report: Report) -> float | None:
-    """Return the mean power of the card during the timed calls."""
-    gpu = gpu_of(cell, report.header)
-    told = _timed(cell, gpu.power_w) if gpu else []
-    return fmean(told) if len(told) >= MIN_READINGS else None
-
-
-def _busy_percent(cell: Cell, report: Report) -> float | None:
-    """Return the GPU's utilisation while it denoised, or in all calls where that is too short."""
-    cut = cut_trace(cell, report.header)
-    for stage in cut.stages:
-        if stage.name == "denoising" and stage.utilization_percent is not None:
-            return stage.utilization_percent
-    gpu, at_s = gpu_of(cell, report.header), cell.trace.at_s
-    told = _timed(cell, gpu.utilization_percent) if gpu else []
-    if len(told) < MIN_READINGS or min(at_s[-1], timed_to_s(cell)) - at_s[0] < UTILIZATION_WINDOW_S:
-        return None
-    return fmean(told)
-
-
-def _timed(cell: Cell, values: Sequence[float | None]) -> list[float]:
-    """Return what was read of a value during the timed calls: sustained ones are read thinner."""
-    timed = bisect_right(cell.trace.at_s, timed_to_s(cell))
-    return [value for value in values[:timed] if value is not None]
