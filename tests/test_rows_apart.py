@@ -24,7 +24,7 @@ from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.store import to_line
 from diffusion_bench.ui.figures import CELL_HEADERS, cell_table
-from diffusion_bench.ui.reports import trace_choices
+from diffusion_bench.ui.reading import trace_choices
 
 # Each with the words that tell its second cell.
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {

@@ -11,8 +11,8 @@ from diffusion_bench.reports.schema import DeviceJob, Limit, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.figures import TITLES, cell_table
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.reading import NOTHING, Reading
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.reports import NOTHING, Reading
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.picture_limits import SHARED_LIMITS, SHARED_PICTURES
 from diffusion_bench.ui.plans import Planning
+from diffusion_bench.ui.reading import Reading
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.reports import Reading
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
 from diffusion_bench.ui.upgrades import Upgrades
