@@ -20,8 +20,8 @@ from diffusion_bench.backends.words import doubts
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.training.picturebook import export
 from diffusion_bench.ui.known_words import HOW, with_word, word_choices, word_groups, words_info
-from diffusion_bench.ui.model_choices import choices_for
-from diffusion_bench.ui.model_words import download_words, model_words, room_words
+from diffusion_bench.ui.model_choices import choice_updates, choices_for
+from diffusion_bench.ui.model_words import about_words, download_words, model_words, room_words
 from diffusion_bench.ui.picture_fields import (
     EXAMPLES,
     NEGATIVE_OFF,
@@ -35,7 +35,7 @@ from diffusion_bench.ui.picture_limits import check_rounds
 from diffusion_bench.ui.picture_sizes import size_presets
 from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
 from diffusion_bench.ui.starting_picture import starting_pictures
-from diffusion_bench.ui.text_to_image import about_words, choice_updates, for_guidance
+from diffusion_bench.ui.text_to_image import for_guidance
 
 FLUX = "black-forest-labs/FLUX.1-schnell"
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"

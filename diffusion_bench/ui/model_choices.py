@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
+
+import gradio as gr
 
 from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.samplers import TITLES, SamplerChoice, allowed_samplers
 from diffusion_bench.records import SamplerName
-from diffusion_bench.ui.known_words import word_choices
+from diffusion_bench.ui.known_words import word_choices, words_info
 from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.picture_limits import check_model
 from diffusion_bench.ui.picture_sizes import size_presets
-from diffusion_bench.ui.prompt_styles import styles_for
+from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
 
 ALL_SAMPLERS: list[tuple[str, str]] = [(TITLES[name], name) for name in get_args(SamplerName)]
 
@@ -50,4 +52,24 @@ def choices_for(model: str, *, shared: bool) -> ModelChoices:
         styles_for(model),
         list(size_presets(entry)),
         word_choices(model),
+    )
+
+
+def choice_updates(model: str, *, shared: bool, side: int | None = None) -> tuple[Any, ...]:
+    """Return what can be chosen with a model: sampler, style, size, words, width and height.
+
+    Both become `side` if it is given, and stay as they are if not.
+    """
+    choices = choices_for(model, shared=shared)
+    sides = {} if side is None else {"value": side}
+    return (
+        gr.Dropdown(
+            choices=choices.samplers, value=choices.entry.sampler, info=choices.excluded or None
+        ),
+        gr.Dropdown(choices=choices.styles, value=NO_STYLE),
+        gr.Dropdown(choices=choices.sizes, value=None),
+        gr.Dropdown(
+            choices=choices.words, value=None, info=words_info(model), visible=bool(choices.words)
+        ),
+        *(gr.Number(**sides, step=choices.entry.multiple) for _ in ("width", "height")),
     )

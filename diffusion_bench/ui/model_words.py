@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from diffusion_bench.backends.catalog import ModelEntry, UnknownModel, find_model
 from diffusion_bench.backends.downloads import Progress, expected_size, gate_words
 from diffusion_bench.backends.model_files import presence
@@ -9,6 +11,22 @@ from diffusion_bench.records import PrecisionName
 
 GIB_MIB = 1024
 MAX_SIDE = 8192  # of a size that is still being typed
+
+
+def about_words(
+    model: str,
+    device: str,
+    *,
+    size: tuple[float | None, float | None],
+    batch: float | None,
+    precision: Any,
+) -> str:
+    """Return what is said of a model and of its memory at a size; empty for a half-typed name."""
+    entry = entry_or_none(model)
+    if entry is None:
+        return ""
+    room = room_words(entry, device, size=size, batch=batch, precision=precision)
+    return f"{model_words(entry, precision)} {room}".strip()
 
 
 def model_words(entry: ModelEntry, precision: PrecisionName = "fp32") -> str:

@@ -15,9 +15,9 @@ from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_an
 from diffusion_bench.ui.drawing import Drawing, Picture, View
 from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
-from diffusion_bench.ui.known_words import with_word, words_info
-from diffusion_bench.ui.model_choices import choices_for
-from diffusion_bench.ui.model_words import entry_or_none, model_words, room_words
+from diffusion_bench.ui.known_words import with_word
+from diffusion_bench.ui.model_choices import choice_updates, choices_for
+from diffusion_bench.ui.model_words import about_words, model_words
 from diffusion_bench.ui.picture_fields import (
     NEGATIVE_OFF,
     NEGATIVE_ON,
@@ -43,7 +43,6 @@ from diffusion_bench.ui.picture_results import (
     with_finished,
 )
 from diffusion_bench.ui.picture_sizes import size_presets
-from diffusion_bench.ui.prompt_styles import NO_STYLE
 from diffusion_bench.ui.readouts import announce
 from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
@@ -182,44 +181,8 @@ def _wire_model(drawing: Drawing, fields: Fields, about: gr.Markdown) -> None:
     fields["model"].change(start_updates, fields["model"], start, **HIDDEN)
 
 
-def about_words(
-    model: str,
-    device: str,
-    *,
-    size: tuple[float | None, float | None],
-    batch: float | None,
-    precision: Any,
-) -> str:
-    """Return what is said of a model and of its memory at a size; empty for a half-typed name."""
-    entry = entry_or_none(model)
-    if entry is None:
-        return ""
-    room = room_words(entry, device, size=size, batch=batch, precision=precision)
-    return f"{model_words(entry, precision)} {room}".strip()
-
-
 def _choice_fields(fields: Fields) -> list[Any]:
     return [fields[name] for name in CHOICES]
-
-
-def choice_updates(model: str, *, shared: bool, side: int | None = None) -> tuple[Any, ...]:
-    """Return what can be chosen with a model: sampler, style, size, words, width and height.
-
-    Both become `side` if it is given, and stay as they are if not.
-    """
-    choices = choices_for(model, shared=shared)
-    sides = {} if side is None else {"value": side}
-    return (
-        gr.Dropdown(
-            choices=choices.samplers, value=choices.entry.sampler, info=choices.excluded or None
-        ),
-        gr.Dropdown(choices=choices.styles, value=NO_STYLE),
-        gr.Dropdown(choices=choices.sizes, value=None),
-        gr.Dropdown(
-            choices=choices.words, value=None, info=words_info(model), visible=bool(choices.words)
-        ),
-        *(gr.Number(**sides, step=choices.entry.multiple) for _ in ("width", "height")),
-    )
 
 
 def _wire_helpers(fields: Fields) -> None:
