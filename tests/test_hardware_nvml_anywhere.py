@@ -7,7 +7,7 @@ import pytest
 from nvml_stand_in import standing_in
 
 from diffusion_bench.hardware.nvml import NvmlSensor
-from diffusion_bench.hardware.nvml_gpu import NOT_SUPPORTED
+from diffusion_bench.hardware.nvml_errors import NOT_SUPPORTED
 from diffusion_bench.hardware.sensors import open_sensor
 
 

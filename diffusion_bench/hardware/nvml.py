@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Iterator
 import pynvml
 
 from diffusion_bench.hardware.energy_counter import find_update_periods
-from diffusion_bench.hardware.nvml_gpu import NOT_TEXT, NvmlGpu, why
+from diffusion_bench.hardware.nvml_errors import ANSWERLESS, why
+from diffusion_bench.hardware.nvml_gpu import NvmlGpu
 from diffusion_bench.hardware.nvml_questions import Handle, as_text
 from diffusion_bench.hardware.sensors import GpuInfo, count_others, sees_every_process
 from diffusion_bench.records import GpuReading
@@ -114,7 +115,5 @@ def _driver_version() -> tuple[str | None, str | None]:
     """Return the driver's version, or `None` and the reason."""
     try:
         return as_text(pynvml.nvmlSystemGetDriverVersion()), None
-    except pynvml.NVMLError as error:
+    except ANSWERLESS as error:
         return None, why(error)
-    except UnicodeDecodeError:
-        return None, NOT_TEXT

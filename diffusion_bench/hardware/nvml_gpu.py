@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pynvml
 
 from diffusion_bench.hardware.energy_counter import STANDS
+from diffusion_bench.hardware.nvml_errors import ANSWERLESS, LOST, NOT_SUPPORTED, UNKNOWN, why
 from diffusion_bench.hardware.nvml_questions import (
     CARD,
     FIXED,
@@ -31,22 +32,8 @@ UPDATE = "energy_update_s"  # found by watching the counter, not by asking
 SELDOM_S = 1.0
 RETRY_S = 5.0  # a lost GPU is asked for again: a reset or a rescan of the bus can bring it back
 
-LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
-NOT_TEXT = "the driver's answer is not text"  # seen on WSL 2
-UNKNOWN = "the driver answers with an unknown error"
-NOT_SUPPORTED = "this GPU or its driver does not support it"
-REASONS = {
-    pynvml.NVML_ERROR_NOT_SUPPORTED: NOT_SUPPORTED,
-    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND: "this driver is too old to tell",
-    pynvml.NVML_ERROR_NO_PERMISSION: "the driver does not permit it to this user",
-    pynvml.NVML_ERROR_GPU_IS_LOST: f"{GPU_IS_LOST}: it fell off the bus; reboot",
-    pynvml.NVML_ERROR_RESET_REQUIRED: f"{GPU_IS_LOST}: it needs a reset; reboot",
-    pynvml.NVML_ERROR_UNKNOWN: UNKNOWN,
-}
-ANSWERLESS = (pynvml.NVMLError, UnicodeDecodeError)
 OTHER_CARD = f"{GPU_IS_LOST}: another one is in its place"
 NO_SHARE = "the driver does not tell what a program holds; Windows' driver model (WDDM) never does"
-
 
 Answers = tuple[dict[str, Any], dict[str, str]]  # by field, and the reason for each without one
 
@@ -293,7 +280,7 @@ class NvmlGpu:
     ) -> str:
         """Remember what an error means for later looks, and return it in words."""
         code = None if isinstance(error, UnicodeDecodeError) else error.value
-        reason = NOT_TEXT if code is None else why(error)
+        reason = why(error)
         if code is None or code in REFUSALS:
             self._refused[name, way] = reason
             self._plans.clear()
@@ -305,8 +292,3 @@ class NvmlGpu:
         self.lost = reason
         self._asked_at_s = self._clock()
         self._seldom_at_s = None
-
-
-def why(error: pynvml.NVMLError) -> str:
-    """Return what an error of NVML means, in words."""
-    return REASONS.get(error.value, f"NVML: {error}")
