@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
-import ipaddress
 import os
 import secrets
 import signal
-import socket
 import tempfile
 import threading
 import time
@@ -17,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from diffusion_bench.ui.address import free_port, is_loopback
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -30,7 +29,6 @@ KEPT_READINGS = 300
 QUEUE_SIZE = 32
 SESSIONS = 400  # that the server remembers, a megabyte each; who was away longest is forgotten
 GUEST = "guest"
-LOOPBACK_NAMES = ("localhost", "")
 
 
 def launch(
@@ -151,34 +149,6 @@ def reports_folder(reports: Path | None) -> Path:
     if folder.exists() and not os.access(folder, os.R_OK | os.X_OK):
         raise ValueError(f"the reports in {folder} cannot be read: no permission")
     return folder
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only programs on this machine can reach that address."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host in LOOPBACK_NAMES
-
-
-def free_port(host: str, port: int) -> int:
-    """Return the port, or a free one for 0; raise ValueError where nothing can listen there."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]") or "127.0.0.1", port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            if os.name == "posix":  # on Windows it would take a port that is in use
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            return int(listener.getsockname()[1])
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise ValueError(
-                f"port {port} is in use, perhaps by another Diffusion Bench; choose another with "
-                f"--port {port + 1 if port < 65535 else 7861}, or --port 0 for any"
-            ) from None
-        raise ValueError(f"cannot listen on {host}, port {port}: {error.strerror}") from None
 
 
 def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool) -> gr.Blocks:
