@@ -253,8 +253,8 @@ def check_memory_errors(facts: Facts) -> Iterator[Finding]:
                 advice="reboot; if they come back, have the card replaced "
                 "(nvidia-smi -q -d ECC,PAGE_RETIREMENT,ROW_REMAPPER)",
             )
-    for card in _whole(facts.gpus):
-        if card.ecc_enabled:
+    for card in facts.gpus:
+        if card.ecc_enabled and card.parent_index is None:
             detail = "on cards with GDDR memory it costs some memory and bandwidth"
             title = f"GPU {card.index} corrects memory errors (ECC)"
             yield Finding(level="ok", title=title, detail=detail)
@@ -284,10 +284,6 @@ def _called(gpu: GpuReading) -> str:
 def _is_soldered(card: GpuInfo) -> bool:
     """Return whether a card is a laptop's, which sets its power limit itself, too."""
     return any(word in (card.name or "") for word in ("Laptop", "Max-Q", "Mobile"))
-
-
-def _whole(cards: Sequence[GpuInfo]) -> list[GpuInfo]:
-    return [card for card in cards if card.parent_index is None]
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
