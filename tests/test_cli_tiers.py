@@ -111,7 +111,7 @@ def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
     assert run(*ONE, "--json", "--report", str(mine)) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["seconds"] == pytest.approx(2 * alone["seconds"], rel=0.05)
-    assert "corrected by 1" in told["basis"]
+    assert "corrected by 1" in told["evidence"]["source"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_table_is_corrected_by_reports(tmp_path, capsys) -> None:
         (found,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
         rates.append(float(found["predicted_image_steps_per_s"]))
     assert rates[1] < 0.9 * rates[0]
-    assert "corrected by 1" in found["basis"]
+    assert "corrected by 1" in found["evidence"]["source"]
     assert run(*arguments, "--report", str(tmp_path / "none.jsonl")) == 2
     assert "none.jsonl" in capsys.readouterr().err
 
@@ -371,7 +371,7 @@ def test_cells_that_are_left_out_are_noted_with_the_reason(tmp_path, capsys) -> 
     mine = write_report(tmp_path / "mine.jsonl", 8.0, labels=("contended",))
     assert run(*ONE, "--report", str(mine), "--json") == 0
     output, errors = capsys.readouterr()
-    assert "corrected by" not in json.loads(output)["basis"]
+    assert "corrected by" not in json.loads(output)["evidence"]["source"]
     assert errors == "note: 1 measured cell left out: 1 contended\n"
 
 
@@ -513,6 +513,27 @@ def test_a_machine_without_a_gpu_is_asked_for_the_very_workloads_in_fp32(
     assert "in fp32, not fp16, on a processor" in changed["reason"]
     assert kept["workload"]["model"] == "sd15"
     assert "fp32" not in kept["reason"]
+
+
+def test_an_apple_chip_of_a_users_file_has_the_memory_that_metal_may_take(
+    capsys, monkeypatch, tmp_path
+) -> None:
+    gpu = GpuInfo(index=0, vendor="apple", name="Apple M3 GPU", memory_total_mib=24576.0)
+    about = {"os": "macOS", "architecture": "arm64", "cpu": "Apple M3", "cores_logical": 8}
+    machine = MachineInfo(**about, ram_mib=24_576, gpus=(gpu,))
+    monkeypatch.setattr(tier_reports, "this_machine", lambda: (machine, Here()))
+    own = tmp_path / "mine.toml"
+    own.write_text(
+        '[[card]]\nname = "Apple M3 GPU"\nmemory_gib = 24\nusable_mib = 16384\n'
+        "bandwidth_gbs = 100\nfp32_tflops = 3.5\ntensor_tflops = 3.5\nl2_mib = 8\n"
+        'tdp_w = 25\ncompute_capability = "8.9"\n',
+        encoding="utf-8",
+    )
+    asked = ("--card", "here", "--cards", str(own), "--workload", "sd15 512x512 b1 fp16 20")
+    assert run("tiers", *asked, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["name"], answer["memory_gib"]) == ("Apple M3 GPU", 16)
+    assert "NVIDIA cards' " in answer["runs"][0]["evidence"]["source"]
 
 
 def test_the_card_in_here_has_the_memory_that_its_driver_reports(capsys, monkeypatch) -> None:

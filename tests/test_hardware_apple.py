@@ -45,7 +45,9 @@ def test_every_figure_it_lacks_has_a_reason() -> None:
     for record in (*sensor.read(), *sensor.cards()):
         untold = {name for name, value in record if value is None} - {"parent_index"}
         assert untold == record.missing.keys()
-    assert sensor.read()[0].missing["power_w"] == ROOT_ONLY
+    missing = sensor.read()[0].missing
+    assert missing["power_w"] == ROOT_ONLY
+    assert "ioreg" in missing["utilization_percent"]  # which needs no root
 
 
 def test_a_mac_with_an_apple_chip_opens_it(monkeypatch: pytest.MonkeyPatch) -> None:

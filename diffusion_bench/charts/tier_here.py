@@ -29,7 +29,9 @@ def room_here(
     ]
     for gpu, match in zip(machine.gpus, matches, strict=True):
         if match.card is not None:
-            card = match.card.giving(gpu.memory_total_mib)
+            # Of Apple's the machine's memory is told: a user's `usable_mib` knows better.
+            told_mib = None if gpu.vendor == "apple" else gpu.memory_total_mib
+            card = match.card.giving(told_mib)
             room = runnable_on(card, findings, ram_gib=ram_gib, workloads=workloads)
             return room, _one_of(matches, card.name)
     room = runnable_on_processor(

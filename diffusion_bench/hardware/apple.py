@@ -15,14 +15,14 @@ from diffusion_bench.records import GpuProcess, GpuReading
 MIB = 2**20
 
 ROOT_ONLY = "macOS tells it only to root, through powermetrics"
+IOREG = "macOS tells it through ioreg, which this program does not read"
 NO_SUCH = "Apple's GPU has no such thing"
 NOT_TOLD = "macOS does not tell it"
 NO_TORCH = "torch is not loaded in this process, or does not use the GPU"
 
 NO_FIGURES = {
-    **dict.fromkeys(
-        ("utilization_percent", "power_w", "sm_clock_mhz", "throttle_reasons"), ROOT_ONLY
-    ),
+    **dict.fromkeys(("power_w", "sm_clock_mhz", "throttle_reasons"), ROOT_ONLY),
+    "utilization_percent": IOREG,
     **dict.fromkeys(("energy_j", "energy_update_s", "power_scope", "temperature_c"), ROOT_ONLY),
     **dict.fromkeys(("pcie_generation_now", "pcie_width_now", "uuid"), NO_SUCH),
     **dict.fromkeys(

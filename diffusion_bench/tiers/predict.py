@@ -152,7 +152,7 @@ def residual_of(card: Card, workload: Workload, measured_s: float) -> Residual:
 
 
 def _basis(efficiency: Efficiency, residuals: Sequence[Residual], used: int) -> str:
-    text = f"the card's specification and a fit to {efficiency.rows} published speeds"
+    text = f"the card's specification and a fit to NVIDIA cards' {efficiency.rows} published speeds"
     if not residuals:
         return text
     cards = ", ".join(sorted({one.card for one in residuals}))
