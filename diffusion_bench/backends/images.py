@@ -41,8 +41,6 @@ from diffusion_bench.records import (
     ignore_step,
 )
 
-__all__ = ["DTYPES", "ImageBackend", "Stopped"]
-
 
 class Stopped(Exception):
     """Ends the call of a pipeline that cannot be told to leave out its other steps."""
@@ -182,7 +180,7 @@ class ImageBackend:
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
             warnings=(
-                *self._warnings(request),
+                *doubts(self.model, request.prompt, request.negative_prompt),
                 *cut_off(self.model, pipeline, arguments),
                 *blackened,
             ),
@@ -252,9 +250,6 @@ class ImageBackend:
             for name in ("prompt", "negative_prompt")
         }
         return request.model_copy(update=prompts)
-
-    def _warnings(self, request: ImageRequest) -> tuple[str, ...]:
-        return doubts(self.model, request.prompt, request.negative_prompt)
 
 
 def one_each(captions: Sequence[str], request: ImageRequest) -> list[str]:

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.device import pick_device
-from diffusion_bench.backends.images import DTYPES
+from diffusion_bench.backends.loading import DTYPES
 from diffusion_bench.backends.tortoise import latents as prior
 from diffusion_bench.backends.tortoise.conditioning import (
     LEAST_S,

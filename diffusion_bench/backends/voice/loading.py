@@ -10,8 +10,8 @@ from typing import Any
 
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.device import is_out_of_memory
-from diffusion_bench.backends.images import DTYPES
 from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
+from diffusion_bench.backends.loading import DTYPES
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.records import PrecisionName
 
