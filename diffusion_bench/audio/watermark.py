@@ -230,13 +230,11 @@ def _depth_db(size: int, sample_rate: int) -> Grid:
     return np.asarray(np.interp(hertz, DEPTH_HZ, DEPTH_DB), np.float64)
 
 
-def _spectra(
-    samples: Samples, sample_rate: int
-) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.complex64]]]:
-    """Yield blocks of frames: index of the first, their starts, their spectra.
+def _spectra(samples: Samples, sample_rate: int) -> Iterator[NDArray[np.complex64]]:
+    """Yield the spectra of frames, a block after the other: (frames, bins).
 
-    A start counts in samples padded by half a frame in front. Frames lie every `HOP_S`, to the
-    nearest sample, so that tiles are equally long at every sample rate.
+    Frames lie every `HOP_S`, to the nearest sample, so that tiles are equally long at every sample
+    rate.
     """
     size = _frame_size(sample_rate)
     window = np.hanning(size + 1)[:size].astype(np.float32)
@@ -246,7 +244,7 @@ def _spectra(
         index = np.arange(first, min(first + BLOCK_FRAMES, count))
         starts = np.rint(index * HOP_S * sample_rate).astype(np.intp)
         frames = np.lib.stride_tricks.sliding_window_view(padded, size)[starts]
-        yield first, starts, np.fft.rfft(frames * window, axis=1).astype(np.complex64)
+        yield np.fft.rfft(frames * window, axis=1).astype(np.complex64)
 
 
 def _tile_energy(samples: Samples, sample_rate: int) -> Grid:
@@ -257,7 +255,7 @@ def _tile_energy(samples: Samples, sample_rate: int) -> Grid:
     bins = np.diff(np.append(edges, inside.sum()))
     blocks = [
         np.add.reduceat(np.abs(spectra[:, inside]) ** 2, edges, axis=1) / bins
-        for _, _, spectra in _spectra(samples, sample_rate)
+        for spectra in _spectra(samples, sample_rate)
     ]
     energy = np.concatenate(blocks).astype(np.float64)
     return (energy[:-1] + energy[1:]) / FRAMES_A_TILE

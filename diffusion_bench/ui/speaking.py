@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.audio.recording import LONG_S
 from diffusion_bench.audio.reference import Reference
@@ -59,7 +59,6 @@ if TYPE_CHECKING:  # it imports torch, which the page does without until it spea
     from diffusion_bench.audio.speech_measures import SpeechMeasures
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
-T = TypeVar("T")
 TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
 OWN_RECORDING = ""  # of the list of voices: the recording above it, or the x-vector
@@ -81,12 +80,6 @@ class VoiceView(NamedTuple):
     measures: str | None = None
     chart: Chart | None = None
     warnings: tuple[str, ...] = ()
-
-
-class _Stepped(NamedTuple):
-    """A step has ended."""
-
-    step: VoiceStep
 
 
 class _Result(NamedTuple):
@@ -222,7 +215,7 @@ class Speaking:
             job.check()
             if step.elapsed_s - told_s >= TELL_EVERY_S:  # steps of speech take milliseconds
                 told_s = step.elapsed_s
-                job.tell(_Stepped(step))
+                job.tell(step)
 
         with self._jobs.turn(job, "speech") as turn:
             return self._engine.speak(
@@ -230,19 +223,21 @@ class Speaking:
             )
 
     def look(
-        self, request: VoiceRequest, looking: Callable[[VoiceBackend, Job], T]
+        self, request: VoiceRequest, looking: Callable[[VoiceBackend, Job], object]
     ) -> Generator[object | None]:
         """Look into the model that says a request, once it is its turn.
 
         Yields words while it waits, what `looking` tells its job, and `Done` with what it returned.
         """
 
-        def work(job: Job) -> T:
-            def use(backend: VoiceBackend) -> T:
-                return looking(backend, job)
-
+        def work(job: Job) -> object:
             with self._jobs.turn(job, "speech") as turn:
-                return self._engine.look_at_voice(request, use, wait_s=WAIT_S, on_wait=turn.on_wait)
+                return self._engine.look_at_voice(
+                    request,
+                    lambda backend: looking(backend, job),
+                    wait_s=WAIT_S,
+                    on_wait=turn.on_wait,
+                )
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:
@@ -281,9 +276,9 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
     match event:
         case Waiting():
             return VoiceView(status=waiting_words(event))
-        case _Stepped(step):
-            done, total = progress_of(step)
-            return VoiceView(done=done, total=total, status=step_line(step))
+        case VoiceStep():
+            done, total = progress_of(event)
+            return VoiceView(done=done, total=total, status=step_line(event))
         case Audible(path, seconds):
             return VoiceView(audio=path, status=f"{seconds:.1f} s can be heard already.")
         case Piece(sound, seconds):
