@@ -95,6 +95,16 @@ def test_a_gpu_that_is_not_nvidias_asks_for_no_cuda() -> None:
 
 
 @pytest.mark.parametrize(
+    ("usable", "titles"), [(True, []), (False, ["torch cannot use Apple's GPU"])]
+)
+def test_a_mac_whose_torch_leaves_the_gpu_alone_is_told(usable: bool, titles: list[str]) -> None:
+    apple = GpuInfo(index=0, vendor="apple", name="Apple M3 GPU")
+    says = TorchFacts(threads=4, cuda_usable=False, mps_usable=usable)
+    found = bad(make_facts(system="Darwin", gpus=(apple,), cuda_build=None, torch_says=says))
+    assert [finding.title for finding in found] == titles
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"cuda_build": "13.0"}, "built for CUDA 13.0"),

@@ -135,6 +135,17 @@ def check_rocm(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def check_metal(facts: Facts) -> Iterator[Finding]:
+    """Find an Apple GPU that torch leaves alone, so that all is done on the processor."""
+    if facts.torch_says.mps_usable is False and any(gpu.vendor == "apple" for gpu in facts.gpus):
+        yield Finding(
+            level="problem",
+            title="torch cannot use Apple's GPU",
+            detail="all is done on the processor",
+            advice="update macOS: each torch needs a newer one for Metal",
+        )
+
+
 def check_devices(facts: Facts) -> Iterator[Finding]:
     """Say which GPU each of torch's devices is: the two may be numbered in different orders."""
     found, reasons = match_torch(facts.torch_says.devices, facts.gpus)
@@ -216,6 +227,7 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_torch,
     check_cuda,
     check_rocm,
+    check_metal,
     check_devices,
     check_hidden,
 )
