@@ -40,7 +40,12 @@ from diffusion_bench.reports.schema import (
     Report,
     SharedCell,
 )
-from diffusion_bench.reports.shared import compare_shared, shared_table, summarise_shared
+from diffusion_bench.reports.shared import (
+    compare_shared,
+    device_names,
+    shared_table,
+    summarise_shared,
+)
 from diffusion_bench.reports.store import ReportWriter, to_line
 from diffusion_bench.reports.unfinished import finished_ids
 from diffusion_bench.tiers.path import parse_path
@@ -136,6 +141,12 @@ def test_every_card_has_a_part_in_the_pictures_of_a_split_model() -> None:
     assert found.pictures == 8
     assert found.efficiency is None
     assert found.alone_per_hour == (None, None)
+
+
+def test_a_job_on_apples_gpu_has_its_name_beside_the_processors() -> None:
+    mac = header(gpus=("Apple M3 GPU",))
+    jobs = (job(0, device="mps", gpu_index=None), job(1, device="cpu", gpu_index=None))
+    assert device_names(cell(*jobs), mac) == ("Apple M3 GPU", "Test CPU")
 
 
 def test_a_device_that_could_not_work_alone_leaves_efficiency_untold() -> None:

@@ -90,12 +90,11 @@ def summarise_shared(cell: SharedCell) -> SharedSummary | None:
 def device_names(cell: SharedCell, header: Header) -> tuple[str, ...]:
     """Return the hardware of each job: the card's name, or the processor's."""
     cards = {card.index: card.name for card in header.machine.gpus}
+    untold = {"cpu": header.machine.cpu, "mps": cards.get(0, "mps")}  # a Mac has one GPU
     return tuple(
-        cards.get(job.gpu_index, job.device)
-        if job.gpu_index is not None
-        else header.machine.cpu
-        if job.device == "cpu"
-        else job.device
+        untold.get(job.device, job.device)
+        if job.gpu_index is None
+        else cards.get(job.gpu_index, job.device)
         for job in cell.jobs
     )
 
