@@ -191,7 +191,7 @@ def test_the_sweep_of_speech_can_be_chosen_and_says_what_it_will_do(tmp_path):
         planning = Planning(Engine("cpu"), jobs, ReportFolder(tmp_path), lambda: HERE, shared=False)
         said = planning.describe(sweep_text("voice_ddpm_vs_ddim.toml"))
 
-    assert said.startswith("40 cells, 5 repeats or more each")
+    assert said.startswith("40 cells, 6 repeats or more each")
 
 
 def test_visitors_sweep_no_speech_of_another_model_voice_or_size(tmp_path):
