@@ -106,7 +106,7 @@ def test_whatever_may_be_first_waits_for_its_turn_to_import(
 # As in a container that runs as some number: `docker run --user 12345`.
 NAMELESS = """
 import os, pwd
-for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "TORCHINDUCTOR_CACHE_DIR"):
     os.environ.pop(name, None)
 def none(number):
     raise KeyError(f"getpwuid(): uid not found: {number}")

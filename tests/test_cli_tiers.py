@@ -111,7 +111,7 @@ def test_a_report_corrects_a_prediction(capsys, tmp_path) -> None:
     assert run(*ONE, "--json", "--report", str(mine)) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["seconds"] == pytest.approx(2 * alone["seconds"], rel=0.05)
-    assert "corrected by 1" in told["evidence"]["source"]
+    assert "corrected by 1" in told["basis"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_table_is_corrected_by_reports(tmp_path, capsys) -> None:
         (found,) = csv.DictReader(io.StringIO(out.read_text(encoding="utf-8")))
         rates.append(float(found["predicted_image_steps_per_s"]))
     assert rates[1] < 0.9 * rates[0]
-    assert "corrected by 1" in found["evidence"]["source"]
+    assert "corrected by 1" in found["basis"]
     assert run(*arguments, "--report", str(tmp_path / "none.jsonl")) == 2
     assert "none.jsonl" in capsys.readouterr().err
 
@@ -371,7 +371,7 @@ def test_cells_that_are_left_out_are_noted_with_the_reason(tmp_path, capsys) -> 
     mine = write_report(tmp_path / "mine.jsonl", 8.0, labels=("contended",))
     assert run(*ONE, "--report", str(mine), "--json") == 0
     output, errors = capsys.readouterr()
-    assert "corrected by" not in json.loads(output)["evidence"]["source"]
+    assert "corrected by" not in json.loads(output)["basis"]
     assert errors == "note: 1 measured cell left out: 1 contended\n"
 
 

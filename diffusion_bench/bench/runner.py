@@ -67,7 +67,7 @@ def run_sweep(
 class _Run:
     """The cells of a plan, one after the other, round after round until none is left."""
 
-    def __init__(self, bench: Bench, *, retry: bool) -> None:
+    def __init__(self, bench: Bench, *, retry: bool = False) -> None:
         self._bench = bench
         self._plan = bench.header.plan
         self._finished = finished_ids(bench.before, retry=retry)
