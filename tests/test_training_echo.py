@@ -30,7 +30,6 @@ from diffusion_bench.training.echo.data import (
     mel_of,
 )
 from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
-from diffusion_bench.training.echo.heldout import SENTENCES
 from diffusion_bench.training.echo.pictures import main as draw_pictures
 from diffusion_bench.training.echo.recordings import record
 from diffusion_bench.training.echo.sentences import TEMPLATES, WORDS, Sentences
@@ -118,6 +117,9 @@ def test_every_name_of_espeak_s_phones_is_one_of_ours():
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng")
 def test_every_phone_that_espeak_says_in_a_measured_sentence_has_a_name():
     """Half an hour of measuring ended at "stories", whose vowel had none."""
+    pytest.importorskip("pyworld")
+    from diffusion_bench.training.echo.heldout import SENTENCES
+
     for text in SENTENCES:
         assert speak_espeak(text, "en-us+f2").phones
 
