@@ -132,9 +132,8 @@ class ImageBackend:
         counts for no step. With `stop_after` the steps after that many are left out and what there
         is is decoded: for timing; the pictures are unfinished, and `step_s` is so long. With
         `captions`, each picture of the batch is drawn from its own instead of the prompt. The call
-        runs inside the context that `watching` makes of the pipeline. Raises
-        ValueError for a request that this model cannot fulfil, or that asks for another speed than
-        it was loaded for.
+        runs inside the context that `watching` makes of the pipeline. Raises ValueError for a
+        request that this model cannot fulfil or that asks for another speed than it was loaded for.
         """
         if isinstance(request.speed, Speed) and request.speed != self.speed:
             raise ValueError(f"asked for speed {request.speed}, loaded for speed {self.speed}")

@@ -47,12 +47,13 @@ def run_sweep(
     `WorkerFailed`, and ValueError for a report that exists, or that another machine began. A sweep
     of several devices names them itself.
     """
+    resume = resume or retry
     if sweep.devices is not None:
         yield from run_shared(sweep, path, resume=resume, retry=retry, wait_s=wait_s)
         return
     with ExitStack() as stack:
         bench = yield from open_bench(
-            stack, sweep, path, resume=resume or retry, device=device, wait_s=wait_s
+            stack, sweep, path, resume=resume, device=device, wait_s=wait_s
         )
         run = _Run(bench, retry=retry)
         for progress in run.events():

@@ -37,7 +37,7 @@ def run_shared(
     Raises what that raises; `WorkerFailed` also where the machine lacks one of the devices.
     """
     with ExitStack() as stack:
-        bench, before = yield from _open(stack, sweep, path, resume=resume or retry, wait_s=wait_s)
+        bench, before = yield from _open(stack, sweep, path, resume=resume, wait_s=wait_s)
         run = _Run(bench, sweep, before, retry=retry)
         for progress in run.events():
             if progress.shared is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from diffusion_bench.ui.chart_fields import chart_fields
 from diffusion_bench.ui.complaints import complaining
 from diffusion_bench.ui.events import HIDDEN, QUIET
 from diffusion_bench.ui.figures import TITLES, chart_words
@@ -86,15 +87,7 @@ def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.
     gr.Markdown("\n".join(filter(None, (f"### {title}", chart_words(name)))))
     for part in above:
         part.render()
-    plot = gr.Plot(show_label=False, elem_id=f"reports-{name}")
-    with gr.Accordion("As a table", open=False, elem_id=f"reports-{name}-more"):
-        table = gr.Dataframe(
-            label=f"{title}, as a table",
-            show_label=False,
-            interactive=False,
-            elem_id=f"reports-{name}-table",
-        )
-    return plot, table
+    return chart_fields(f"reports-{name}", title)
 
 
 def _wire_opening(

@@ -10,6 +10,7 @@ from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.charts.tier_bars import METRICS
 from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_runnable import SHOWN
+from diffusion_bench.ui.chart_fields import chart_fields
 from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.upgrades import (
     ALL,
@@ -155,14 +156,7 @@ def details() -> Parts:
 
 
 def _chart(name: str) -> Parts:
-    plot = gr.Plot(show_label=False, elem_id=f"tiers-{name}")
-    with gr.Accordion("As a table", open=False, elem_id=f"tiers-{name}-more"):
-        table = gr.Dataframe(
-            label=f"{TABLES[name]}, as a table",
-            show_label=False,
-            interactive=False,
-            elem_id=f"tiers-{name}-table",
-        )
+    plot, table = chart_fields(f"tiers-{name}", TABLES[name])
     return {name: plot, f"{name}_table": table}
 
 
