@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from statistics import median, quantiles
 
 import pytest
 from fakes import make_cell, make_report
@@ -17,6 +19,8 @@ import startup
 
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import BUNDLED_MODEL
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_torchs_timer_times_the_very_call_that_ours_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,6 +45,27 @@ def test_a_sweep_of_which_nothing_was_extrapolated_is_refused_in_a_sentence() ->
         adaptive_vs_exhaustive.judge(report, report)
 
 
+def test_the_rule_is_told_apart_from_a_machine_that_moved_between_the_two_sweeps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    steady, slowing = [0.02] * 50, [0.02] * 20 + [0.024] * 30
+    short = {"steps": 10, "wall_s": [0.5] * 5}
+    long = {"steps": 50, "wall_s": [2.0] * 5}
+    for steps, off in ((steady, 0.0), (slowing, 0.12 / 2.0)):
+        adaptive = make_report(make_cell(**short))
+        header = adaptive.header
+        plan = header.plan.model_copy(update={"measured_steps": 20})
+        adaptive = adaptive.model_copy(update={"header": header.model_copy(update={"plan": plan})})
+        later = {**short, "wall_s": [0.55] * 5}
+        exhaustive = make_report(make_cell(**later), make_cell(**long, step_s=steps))
+        errors, _ = adaptive_vs_exhaustive.judge_rule(exhaustive, 20)
+        assert errors == [pytest.approx(off)]
+        adaptive_vs_exhaustive.show_apart(adaptive, exhaustive)
+        told = capsys.readouterr().out
+        assert "+10.0% to +10.0% the second time" in told
+        assert f"errors of 1 cells {off:.2%} in the median" in told
+
+
 def test_the_two_halves_of_a_cells_calls_tell_what_no_prediction_can_beat(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -54,6 +79,25 @@ def test_the_two_halves_of_a_cells_calls_tell_what_no_prediction_can_beat(
     told = report.model_copy(update={"cells": (cell.model_copy(update={"samples": tuple(walls)}),)})
     predict_unmeasured.show_repeatability(told)
     assert "n 1, median 9.1%" in capsys.readouterr().out
+
+
+def test_the_errors_that_the_methodology_states_are_those_of_the_report_it_names() -> None:
+    text = " ".join((ROOT / "docs" / "methodology.md").read_text(encoding="utf-8").split())
+    said = re.search(
+        r"`(benchmarks/results/\S+)`\)\. (\d+) were contended .*? the median error is ([\d.]+) "
+        r"percent, the 90th percentile ([\d.]+), and (\d+) percent lie",
+        text,
+    )
+    assert said
+    [(_, cells, on_gpu)] = predict_unmeasured.measured_cells([ROOT / said[1]])
+    tried = list(predict_unmeasured.left_out_in_turn(cells, on_gpu=on_gpu))
+    off = [100 * abs(one.error) for one in tried]
+    inside = 100 * sum(one.inside for one in tried) / len(tried)
+    assert 54 - len(cells) == int(said[2])
+    assert median(off) == pytest.approx(float(said[3]), abs=0.05)
+    assert quantiles(off, n=10, method="inclusive")[-1] == pytest.approx(float(said[4]), abs=0.05)
+    assert inside == pytest.approx(float(said[5]), abs=0.5)
+    assert median(off) <= 100 * predict_unmeasured.LIMIT
 
 
 @pytest.mark.parametrize(("app_s", "verdict", "code"), [(6.0, "within", 0), (8.0, "NOT within", 1)])
