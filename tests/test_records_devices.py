@@ -22,16 +22,22 @@ CARD = SimpleNamespace(total_memory=24 * 2**30, uuid="1-2-3")
 
 
 @pytest.fixture
-def two_cards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
+def two_cards(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
     """Two CUDA cards for torch to tell of, not to work on; the result holds what caps were set."""
-    caps: list[tuple[float, str]] = []
+    caps: list[tuple[float, int]] = []
     for name, told in {
-        "is_available": lambda: True,
-        "device_count": lambda: 2,
-        "get_device_properties": lambda device: CARD,
-        "set_per_process_memory_fraction": lambda share, device: caps.append((share, device)),
+        "cuda.is_available": lambda: True,
+        "cuda.device_count": lambda: 2,
+        "cuda.get_device_properties": lambda device: CARD,
+        "cuda.memory._lazy_init": lambda: None,
     }.items():
-        monkeypatch.setattr(f"torch.cuda.{name}", told)
+        monkeypatch.setattr(f"torch.{name}", told)
+    # What torch takes for a device is its own to say; a build for CPUs has no allocator to cap.
+    monkeypatch.setattr(
+        "torch._C._cuda_setMemoryFraction",
+        lambda share, index: caps.append((share, index)),
+        raising=False,
+    )
     return caps
 
 
@@ -84,11 +90,19 @@ def test_a_card_that_is_not_there_is_named_alone(two_cards: object) -> None:
 
 
 def test_a_cap_is_on_each_card_and_the_identity_of_one_only(
-    two_cards: list[tuple[float, str]],
+    two_cards: list[tuple[float, int]],
 ) -> None:
     assert _ready(BOTH, 12 * 1024).gpu_uuid is None
-    assert two_cards == [(0.5, "cuda:0"), (0.5, "cuda:1")]
+    assert two_cards == [(0.5, 0), (0.5, 1)]
     assert _ready("cuda:1", None).gpu_uuid == "GPU-1-2-3"
+
+
+@pytest.mark.parametrize("asked", [None, "cuda"])
+def test_a_card_without_a_number_can_be_capped(
+    two_cards: list[tuple[float, int]], asked: str | None
+) -> None:
+    assert _ready(asked, 6 * 1024).device == "cuda"
+    assert two_cards == [(0.25, 0)]
 
 
 def test_a_worker_looks_at_the_speed_of_one_card_and_of_no_several(

@@ -177,7 +177,8 @@ def cap_memory(device: str, cap_mib: float) -> None:
             raise ValueError(
                 f"cannot emulate {cap_mib:.0f} MiB of GPU memory on a card of {total_mib:.0f} MiB"
             )
-        torch.cuda.set_per_process_memory_fraction(cap_mib / total_mib, device)
+        # Alone of the functions used here, this one takes no card without a number.
+        torch.cuda.set_per_process_memory_fraction(cap_mib / total_mib, _numbered(device))
         return
     if device != "cpu" or not sys.platform.startswith("linux"):
         raise ValueError(f"memory cannot be capped on {device} on {sys.platform}")
