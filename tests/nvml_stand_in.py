@@ -30,6 +30,8 @@ NUMBERS = {
     "nvmlDeviceGetDisplayActive": 0,
     "nvmlDeviceGetComputeRunningProcesses_v3": 0,
     "nvmlDeviceGetGraphicsRunningProcesses_v3": 0,
+    "nvmlDeviceGetComputeRunningProcesses_v2": 0,
+    "nvmlDeviceGetGraphicsRunningProcesses_v2": 0,
 }
 TEXTS = {
     "nvmlSystemGetDriverVersion": b"999.99",

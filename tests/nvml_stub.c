@@ -19,7 +19,8 @@
  *   NVML_STUB_ENERGY_MS how often the energy counter moves (default: at every call)
  * A running test changes it with nvmlStubError, nvmlStubAdvanceMs, nvmlStubHang (a function that
  * keeps its caller) and nvmlStubSwap (another card in a place), and counts nvmlStubCalls.
- * -DNVML_STUB_OLD leaves out what drivers before about 2020 did not have.
+ * -DNVML_STUB_OLD leaves out what drivers before about 2020 did not have, and version 3 of the lists
+ * of processes, which drivers before 510 have not.
  * The layouts are those of nvml.h; only what this project calls is here.
  */
 #include <stdio.h>
@@ -291,18 +292,28 @@ static int list_processes(const char *variable, const char *held, unsigned *coun
     return found > room ? TOO_SMALL : OK;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+int nvmlDeviceGetComputeRunningProcesses_v2(Gpu *gpu, unsigned *count, Process *processes) {
     int code = begin("nvmlDeviceGetComputeRunningProcesses", gpu);
     const char *held = getenv("NVML_STUB_PROCESS_MIB");
     return code ? code : list_processes("NVML_STUB_COMPUTE", held, count, processes);
 }
 
-int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+int nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu *gpu, unsigned *count, Process *processes) {
     int code = begin("nvmlDeviceGetGraphicsRunningProcesses", gpu);
     const char *held = getenv("NVML_STUB_DRAWING_MIB");
     if (!held) held = getenv("NVML_STUB_PROCESS_MIB");
     return code ? code : list_processes("NVML_STUB_GRAPHICS", held, count, processes);
 }
+
+#ifndef NVML_STUB_OLD
+int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+    return nvmlDeviceGetComputeRunningProcesses_v2(gpu, count, processes);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
+    return nvmlDeviceGetGraphicsRunningProcesses_v2(gpu, count, processes);
+}
+#endif
 
 int nvmlDeviceGetMaxPcieLinkGeneration(Gpu *gpu, unsigned *generation) {
     *generation = 4;

@@ -58,6 +58,27 @@ def test_a_driver_without_the_newer_functions_is_asked_the_older() -> None:
     assert (reading.memory_used_mib, reading.power_w) == (768, 140)
 
 
+TOO_OLD = "this driver is too old to tell"
+LISTS = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses")
+
+
+@pytest.mark.parametrize(("versions", "processes"), [((3,), ()), ((3, 2), None)])
+def test_a_driver_that_lists_processes_by_no_newer_version_keeps_its_other_figures(
+    versions: tuple[int, ...], processes: tuple[()] | None
+) -> None:
+    """The bindings have an error of their own for this, which is none of NVML's."""
+    lacking = [f"{name}_v{version}" for name in LISTS for version in versions]
+    with standing_in(dict.fromkeys(lacking)):
+        sensor = open_sensor()
+        (reading,) = sensor.read()
+        _, no_others = sensor.other_processes(0, ())
+        sensor.close()
+    assert reading.processes == processes
+    assert (reading.missing.get("processes") == TOO_OLD) is (processes is None)
+    assert (no_others == TOO_OLD) is (processes is None)
+    assert (reading.power_w, reading.fan_percent) == (150, 30)
+
+
 @pytest.mark.parametrize(
     ("code", "words"), [(9, "not loaded"), (18, "reboot"), (12, "driver"), (999, "NVML error 999")]
 )

@@ -184,9 +184,10 @@ def test_a_driver_without_the_newer_questions_is_asked_the_older_ones(
 ) -> None:
     """The symbols are really not in the library: what the bindings say then is their own."""
     old = build_stub(tmp_path, "-DNVML_STUB_OLD")
-    readings, cards = run_with_stub(old, BOTH, reasons="0x20")
+    readings, cards = run_with_stub(old, BOTH, reasons="0x20", compute="4000", graphics="5000")
     assert (readings[0]["memory_used_mib"], readings[0]["power_w"]) == (768, 140)
     assert readings[0]["throttle_reasons"] == ["sw_thermal"]
+    assert [process["pid"] for process in readings[0]["processes"]] == [4000, 5000]
     assert readings[0]["missing"] == {}
     assert cards[0]["missing"] == {"mig_enabled": "this driver is too old to tell"}
     assert cards[0]["methods"] == {

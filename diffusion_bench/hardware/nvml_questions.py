@@ -138,42 +138,54 @@ def _mig_enabled(handle: Handle) -> bool:
     return bool(pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def _performance_state(handle: Handle) -> int | None:
+def _performance_state(handle: Handle) -> int:
     state = int(pynvml.nvmlDeviceGetPerformanceState(handle))
     if state == pynvml.NVML_PSTATE_UNKNOWN:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_DATA)
     return state
 
 
-def _compute_pids(handle: Handle) -> set[int]:
-    return {process.pid for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+def _pids(listed: Question) -> Question:
+    return lambda handle: {process.pid for process in listed(handle)}
 
 
-def _graphics_pids(handle: Handle) -> set[int]:
-    return {process.pid for process in pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle)}
+def _processes(computing: Question, drawing: Question) -> Question:
+    """Return the question who computes or draws on the GPU; who does both is listed once."""
+
+    def ask(handle: Handle) -> tuple[GpuProcess, ...]:
+        listed = list(computing(handle))
+        # A data-centre card may refuse the question who draws: then who computes is all there is.
+        try:
+            listed += drawing(handle)
+        except pynvml.NVMLError as error:
+            if error.value not in REFUSALS:
+                raise
+        held: dict[int, int | None] = {}
+        for process in listed:
+            if held.get(process.pid) is None:
+                held[process.pid] = process.usedGpuMemory
+        return tuple(
+            GpuProcess(pid=pid, memory_mib=None if memory is None else memory / MIB)
+            for pid, memory in sorted(held.items())
+        )
+
+    return ask
 
 
-def _processes(handle: Handle) -> tuple[GpuProcess, ...]:
-    """Return who computes or draws on the GPU; who does both is listed once."""
-    listed = list(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
-    # A data-centre card may refuse the question who draws: then who computes is all there is.
-    try:
-        listed += pynvml.nvmlDeviceGetGraphicsRunningProcesses(handle)
-    except pynvml.NVMLError as error:
-        if error.value not in REFUSALS:
-            raise
-    held: dict[int, int | None] = {}
-    for process in listed:
-        if held.get(process.pid) is None:
-            held[process.pid] = process.usedGpuMemory
-    return tuple(
-        GpuProcess(pid=pid, memory_mib=None if memory is None else memory / MIB)
-        for pid, memory in sorted(held.items())
-    )
+# By their versions: asked without one, the bindings meet a driver that lacks the third (before 510)
+# with an error that is none of NVML's.
+COMPUTING: Ways = (
+    ("nvml v3", pynvml.nvmlDeviceGetComputeRunningProcesses_v3),
+    ("nvml v2", pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
+)
+DRAWING: Ways = (
+    ("nvml v3", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3),
+    ("nvml v2", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
+)
 
 
 # On WSL 2, version 2 of the memory question fails and version 1 answers. Chips with one memory for
-# processor and GPU (GB10, Jetson) refuse both; the last way is for them only, see `_Gpu`.
+# processor and GPU (GB10, Jetson) refuse both; the last way is for them only, see `NvmlGpu`.
 FIXED: dict[str, Ways] = {
     "name": (("nvml", lambda handle: as_text(pynvml.nvmlDeviceGetName(handle))),),
     "uuid": (("nvml", lambda handle: as_text(pynvml.nvmlDeviceGetUUID(handle))),),
@@ -222,7 +234,10 @@ SELDOM: dict[str, Ways] = {
     ),
     "pcie_width_now": (("nvml", lambda h: int(pynvml.nvmlDeviceGetCurrPcieLinkWidth(h))),),
     "fan_percent": (("nvml", lambda handle: float(pynvml.nvmlDeviceGetFanSpeed(handle))),),
-    "processes": (("nvml", _processes),),
+    "processes": tuple(
+        (way, _processes(computing, drawing))
+        for (way, computing), (_, drawing) in zip(COMPUTING, DRAWING, strict=True)
+    ),
 }
 # A link idles at generation 1 to save power: here is what it can do, under SELDOM what it does.
 CARD: dict[str, Ways] = {
@@ -234,8 +249,8 @@ CARD: dict[str, Ways] = {
     "mig_enabled": (("nvml", _mig_enabled),),
 }
 PROCESSES: dict[str, Ways] = {
-    "compute": (("nvml", _compute_pids),),
-    "graphics": (("nvml", _graphics_pids),),
+    "compute": tuple((way, _pids(listed)) for way, listed in COMPUTING),
+    "graphics": tuple((way, _pids(listed)) for way, listed in DRAWING),
 }
 INSTANCE = frozenset(
     {"name", "uuid", "memory_total_mib", "memory_used_mib", "utilization_percent", "processes"}
