@@ -57,6 +57,10 @@ class Stuck:
         self.closed += 1
 
 
+class Unforeseen(Exception):
+    """An error of the bindings' own, or a bug of ours."""
+
+
 @pytest.fixture
 def stuck() -> Iterator[Stuck]:
     driver = Stuck()
@@ -132,7 +136,7 @@ def test_a_question_that_was_given_up_is_not_asked_later(
     assert stuck.asked_for_others == 0
 
 
-@pytest.mark.parametrize("kind", [ValueError, TimeoutError])
+@pytest.mark.parametrize("kind", [ValueError, TimeoutError, Unforeseen])
 def test_what_a_driver_raises_reaches_who_asked(stuck: Stuck, kind: type[Exception]) -> None:
     patient = PatientSensor(lambda: stuck, limit_s=LONG_S)
 

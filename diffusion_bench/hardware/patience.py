@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from diffusion_bench.hardware.sensors import FAULTS, GpuInfo, HungDriver, NoGpu, Sensor
+from diffusion_bench.hardware.sensors import HANGS, GpuInfo, HungDriver, NoGpu, Sensor
 from diffusion_bench.records import GpuReading
 
 LIMIT_S = 1.0  # a look at a healthy card takes milliseconds
@@ -45,7 +45,9 @@ class Question:
         """Ask, in the driver's thread."""
         try:
             self._answer.put((self._ask(), None))
-        except FAULTS as error:  # raised again where the question was asked
+        # Raised again where the question was asked: a thread that ended of it would be told as a
+        # driver that hangs.
+        except Exception as error:  # noqa: BLE001
             self._answer.put((None, error))
 
     def wait(self, limit_s: float) -> Any:
@@ -155,7 +157,7 @@ def _open(open_sensor: Callable[[], Sensor]) -> tuple[Sensor, tuple[GpuInfo, ...
 
 
 def _silent(seconds: float) -> str:
-    return f"the driver hangs: it has not answered for {seconds:.1f} s"
+    return f"{HANGS}: it has not answered for {seconds:.1f} s"
 
 
 def _empty(card: GpuInfo, reason: str) -> GpuReading:

@@ -31,6 +31,7 @@ DRIVER_NOT_LOADED = 9  # NVML's return codes, nvml.h
 LIBRARY_NOT_FOUND = 12
 VERSION_MISMATCH = 18
 GPU_IS_LOST = "the GPU is lost"  # how a reason begins that says so
+HANGS = "the driver hangs"  # the same of a driver
 
 
 class GpuInfo(Record):
