@@ -96,6 +96,7 @@ def test_every_share_is_a_cell_with_a_job_a_device(ran: Interrupted) -> None:
     assert (jobs.pictures, batch.pictures) == (6, 3)
     for cell in (jobs, batch):
         assert "one processor" in cell.labels
+        assert all(cell.trace.rss_mib)  # of a process that was there all the while
         for job in cell.jobs:
             assert len(job.alone_s) == len(job.begin_s) == len(job.end_s) == 2
             assert job.memory.rss_mib

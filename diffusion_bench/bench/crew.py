@@ -14,7 +14,7 @@ from diffusion_bench.records import DevicesPlan, ImageRequest, ModelDevice
 class Crew:
     """A worker for each device, and one more where a model lies on all of them together.
 
-    Use as a context manager: leaving it ends them. `pids` are of those that there are.
+    Use as a context manager: leaving it ends them.
     """
 
     def __init__(self, plan: DevicesPlan, memory_cap_mib: float | None = None) -> None:

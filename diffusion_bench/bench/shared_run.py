@@ -80,6 +80,8 @@ class SharedRun:
             for index in range(len(self._jobs)):
                 yield from self._alone(index)
         yield from self._warm()
+        if not any(job.failed for job in self._jobs):  # the memory of the first that is started
+            self._bench.sampler.watch(self._working()[0][0].pid)
         during = Stretch(self._bench.sampler, self._clock())
         for start in range(self._plan.repeats):
             if any(job.failed for job in self._jobs):
@@ -116,9 +118,7 @@ class SharedRun:
     def _look_before(self) -> None:
         """Look at the quiet machine."""
         crew, sampler = self._bench.crew, self._bench.sampler
-        pids = {workers.pid for workers in crew.each}
-        own = {*pids, os.getpid()}
-        sampler.watch(min(pids))
+        own = {*(workers.pid for workers in crew.each), os.getpid()}
         idle_from_s = self._clock()
         self._rest(IDLE_S)
         self._started_utc = utc_now()
