@@ -110,6 +110,30 @@ def test_ten_hours_at_10_hz_keep_their_pace_and_their_bounds() -> None:
     assert all(gap_s == pytest.approx(1.6, abs=0.05) for gap_s in late)
 
 
+def test_a_gap_is_told_by_whoever_looks_first_after_it() -> None:
+    """At the end of a cell that is not the sampler's own thread."""
+    sensor, goes_on = Flaky(enough=3), threading.Event()
+    read = sensor.read
+
+    def hang_once() -> tuple[GpuReading, ...]:
+        gpus = read()
+        if sensor.looks == 3:
+            assert goes_on.wait(60)
+        return gpus
+
+    sensor.read = hang_once  # type: ignore[method-assign]
+    with Sampler(sensor, interval_s=0.05) as sampler:
+        assert sensor.had_enough.wait(60)
+        end = threading.Thread(target=sampler.look)
+        end.start()
+        time.sleep(0.3)
+        goes_on.set()
+        end.join(60)
+    hung, first = sampler.history()[2:4]
+    assert first.gap_s == first.at_s - hung.at_s
+    assert first.gap_s >= 0.3
+
+
 def test_a_sensor_that_fails_is_said_in_the_reading_and_the_next_look_works() -> None:
     sensor = Flaky(failing=(2,), enough=3)
     with Sampler(sensor, interval_s=0.01) as sampler:

@@ -26,7 +26,7 @@ class Ticking(NoGpu):
     def __init__(self) -> None:
         super().__init__("")
         self.now_s = 0.0
-        self.sampler = Sampler(self, clock=self.tick, host=Still(), keep=20)
+        self.sampler = Sampler(self, 1.0, clock=self.tick, host=Still(), keep=20)
 
     def tick(self) -> float:
         self.now_s += 1.0
@@ -71,8 +71,10 @@ def test_of_more_than_can_be_kept_an_even_choice_is_with_the_peaks_and_the_newes
 def test_the_longest_time_without_a_look_is_kept_too() -> None:
     card = Ticking()
     stretch = Stretch(card.sampler, 0.0, keep=10)
+    card.sampler._paced_from_s = 0.0  # as the sampler's own thread has it
     card.look(150, stretch)
-    late = card.sampler._look(missed=3)  # as the sampler's own thread does after a hang
+    card.now_s += 3.0  # a hang
+    late = card.sampler.look()
     card.look(150, stretch)
     assert late in stretch.readings()
 

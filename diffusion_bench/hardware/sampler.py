@@ -24,6 +24,7 @@ from diffusion_bench.records import GpuReading, HostReading, Reading, trusted
 
 SHORTEST_S, LONGEST_S = 0.01, 1.0  # between two looks: 100 and 1 Hz
 STOP_S = 5.0
+EARLY = 0.01  # of an interval, by which a rest may end too soon
 HOST_FAULTS = (*FAULTS, psutil.Error)
 HOST_FIELDS = tuple(name for name in HostReading.model_fields if name != "missing")
 
@@ -70,10 +71,12 @@ class Sampler:
         self._looking = threading.Lock()  # one look at a time
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._paced_from_s = math.inf  # since when there is a pace
         self.watch(pid)
 
     def __enter__(self) -> Self:
         self._stop.clear()
+        self._paced_from_s = self._clock()
         self._thread = threading.Thread(target=self._run, name="hardware-sampler", daemon=True)
         self._thread.start()
         return self
@@ -85,6 +88,7 @@ class Sampler:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
+        self._paced_from_s = math.inf
         if self._thread is not None:
             self._thread.join(STOP_S)  # a hung driver keeps its thread, not the program
 
@@ -94,13 +98,8 @@ class Sampler:
 
     def look(self) -> Reading:
         """Take one reading now and keep it: for the exact start and end of what is measured."""
-        return self._look(missed=0)
-
-    def _look(self, missed: int) -> Reading:
-        """Take one reading, which `missed` looks of the pace should have come before."""
         with self._looking:
             at_s = self._clock()
-            before = self.latest()
             gpus, no_gpu = self._read_gpus()
             reading = trusted(
                 Reading,
@@ -108,7 +107,7 @@ class Sampler:
                 host=self._read_host(),
                 gpus=gpus,
                 no_gpu=no_gpu,
-                gap_s=at_s - before.at_s if missed and before else None,
+                gap_s=self._gap_s(at_s),
             )
             with self._keeping:
                 self._readings.append(reading)
@@ -135,12 +134,25 @@ class Sampler:
         return tuple(reversed(newer))
 
     def _run(self) -> None:
-        start_s, tick, missed = self._clock(), 0, 0
+        start_s, tick = self._paced_from_s, 0
         while not self._stop.is_set():
-            self._look(missed)
-            due = next_tick(tick, start_s, self._interval_s, self._clock())
-            tick, missed = due, due - tick - 1
+            self.look()
+            tick = next_tick(tick, start_s, self._interval_s, self._clock())
             self._wait(self._stop, max(0.0, start_s + tick * self._interval_s - self._clock()))
+
+    def _gap_s(self, at_s: float) -> float | None:
+        """Return how long there was no look, where a look of the pace was missed meanwhile.
+
+        Whoever looks first after it tells it: the thread itself may be the second.
+        """
+        before, start_s = self.latest(), self._paced_from_s
+        if before is None or before.at_s < start_s:
+            return None
+        first, now = (
+            math.floor((look_s - start_s) / self._interval_s + EARLY)
+            for look_s in (before.at_s, at_s)
+        )
+        return at_s - before.at_s if now - first > 1 else None
 
     def _read_gpus(self) -> tuple[tuple[GpuReading, ...], str | None]:
         try:
