@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffusion_bench.hardware.energy import EnergyFound, energy_j, measure_energy
+from diffusion_bench.hardware.energy import EnergyFound, measure_energy
 from diffusion_bench.records import GpuReading, HostReading, Reading
 
 
@@ -17,24 +17,30 @@ def make_reading(at_s: float, rss_mib: float | None = None, **gpu: Any) -> Readi
     return Reading(at_s=at_s, host=HostReading(rss_mib=rss_mib), gpus=gpus, no_gpu=no_gpu)
 
 
+def joules(readings: list[Reading], start_s: float, end_s: float) -> tuple[float | None, str]:
+    """Return the joules that GPU 0 used in a window and how they were had, or why not."""
+    energy, how = measure_energy(readings, 0, start_s, end_s, [])
+    return (energy.total_j if energy else None), how
+
+
 def at_10_hz(seconds: float, start_s: float = 0.0) -> Iterable[float]:
     return (start_s + i / 10 for i in range(round(seconds * 10) + 1))
 
 
 def test_energy_is_the_counters_move_over_the_window_alone() -> None:
     readings = [make_reading(t, energy_j=5000 + 150 * t, power_w=1.0) for t in at_10_hz(10)]
-    value, how = energy_j(readings, 0, 3.0, 5.0)
+    value, how = joules(readings, 3.0, 5.0)
     assert (value, how) == (pytest.approx(300), "counter")
 
 
 def test_a_windows_edges_between_two_looks_are_interpolated() -> None:
     readings = [make_reading(t, energy_j=150 * t) for t in at_10_hz(10)]
-    assert energy_j(readings, 0, 3.05, 5.08)[0] == pytest.approx(150 * 2.03)
+    assert joules(readings, 3.05, 5.08)[0] == pytest.approx(150 * 2.03)
 
 
 def test_a_power_that_rises_is_integrated() -> None:
     readings = [make_reading(t, power_w=100 * t) for t in at_10_hz(4)]
-    value, how = energy_j(readings, 0, 1.0, 3.0)
+    value, how = joules(readings, 1.0, 3.0)
     assert (value, how) == (pytest.approx(400), "integrated power")  # 100 * (9 - 1) / 2
 
 
@@ -48,12 +54,12 @@ def test_a_counter_that_stands_or_falls_is_not_believed(
     counter: Callable[[float], float],
 ) -> None:
     readings = [make_reading(t, energy_j=counter(t), power_w=50.0) for t in at_10_hz(4)]
-    assert energy_j(readings, 0, 1.0, 3.0) == (pytest.approx(100), "integrated power")
+    assert joules(readings, 1.0, 3.0) == (pytest.approx(100), "integrated power")
 
 
 def test_a_counter_that_fell_before_the_window_is_believed_in_it() -> None:
     readings = [make_reading(t, energy_j=10 * t if t > 2 else 99.0) for t in at_10_hz(10)]
-    assert energy_j(readings, 0, 4.0, 8.0) == (pytest.approx(40), "counter")
+    assert joules(readings, 4.0, 8.0) == (pytest.approx(40), "counter")
 
 
 @pytest.mark.parametrize(
@@ -69,22 +75,22 @@ def test_a_counter_that_fell_before_the_window_is_believed_in_it() -> None:
 def test_energy_that_cannot_be_told_is_none_with_a_reason(
     times: Iterable[float], window: tuple[float, float], reason: str
 ) -> None:
-    value, why = energy_j([make_reading(t, power_w=50.0) for t in times], 0, *window)
+    value, why = joules([make_reading(t, power_w=50.0) for t in times], *window)
     assert value is None
     assert reason in why
 
 
 def test_a_gpu_that_tells_no_power_has_no_energy() -> None:
     readings = [make_reading(t, power_w=None, temperature_c=50) for t in at_10_hz(4)]
-    assert energy_j(readings, 0, 0.0, 4.0)[0] is None
-    assert energy_j(readings, 1, 0.0, 4.0)[0] is None
+    assert joules(readings, 0.0, 4.0)[0] is None
+    assert measure_energy(readings, 1, 0.0, 4.0, [])[0] is None
 
 
 def test_a_power_that_is_never_told_is_the_reason_however_short_the_window() -> None:
     missing = {"power_w": "an older card"}
     readings = [make_reading(t, temperature_c=50, missing=missing) for t in at_10_hz(4)]
     for end_s in (1.5, 4.0):
-        assert energy_j(readings, 0, 1.0, end_s) == (None, "an older card")
+        assert joules(readings, 1.0, end_s) == (None, "an older card")
 
 
 def gpu_at_rest(seconds: float, **gpu: float) -> list[Reading]:

@@ -353,7 +353,7 @@ def test_the_outdated_pynvml_package_is_named_with_the_cure(stub: Path, tmp_path
 
 MEASURE_2_S = """
 from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.energy import energy_j
+from diffusion_bench.hardware.energy import measure_energy
 
 now_s = 0.0
 sampler = Sampler(open_sensor(), clock=lambda: now_s)
@@ -362,7 +362,8 @@ for _ in range(40):  # 20 Hz
     stub().nvmlStubAdvanceMs(50)
     now_s += 0.05
     sampler.look()
-answer = energy_j(sampler.history(), 0, 0.0, 2.0)
+energy, method = measure_energy(sampler.history(), 0, 0.0, 2.0, [])
+answer = energy.total_j, method
 """
 
 

@@ -26,7 +26,8 @@ from diffusion_bench.charts.style import (
     plain,
     style_figure,
 )
-from diffusion_bench.hardware.quantities import GPU, HOST, gpu_of, gpu_title, limit_of, value_of
+from diffusion_bench.hardware.quantities import GPU, HOST, gpu_title, limit_of, value_of
+from diffusion_bench.hardware.trace import find_look
 from diffusion_bench.records import GpuReading, Reading
 
 SHOWN_S = 180.0
@@ -112,7 +113,7 @@ def gpu_numbers(readings: Sequence[Reading], interval_s: float) -> LiveNumbers:
     for quantity in (each for each in GPU if each.field in GPU_DRAWN):
         lines, tops, reasons = [], [], []
         for index, gpu in sorted(known.items()):
-            looks = [None if reading is None else gpu_of(reading, index) for reading in columns]
+            looks = [None if reading is None else find_look(reading, index) for reading in columns]
             values = _floats([value_of(look, quantity) for look in looks])
             lines.append((gpu_title(gpu), values))
             tops.append(limit_of(gpu, quantity) or 0.0)

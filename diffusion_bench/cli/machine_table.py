@@ -11,7 +11,6 @@ from diffusion_bench.hardware.quantities import (
     HOST,
     Quantity,
     Shown,
-    gpu_of,
     gpu_rows,
     gpu_title,
     host_rows,
@@ -19,6 +18,7 @@ from diffusion_bench.hardware.quantities import (
     spread,
     value_of,
 )
+from diffusion_bench.hardware.trace import find_look
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -121,7 +121,7 @@ def _all(pick: Callable[..., Any], readings: Sequence[Reading]) -> Reading:
     if cores:
         host = host.model_copy(update={"core_percents": pick(cores, key=max)})
     gpus = [
-        _each(pick, [same for each in readings if (same := gpu_of(each, gpu.index))], GPU)
+        _each(pick, [same for each in readings if (same := find_look(each, gpu.index))], GPU)
         for gpu in newest.gpus
     ]
     return newest.model_copy(update={"host": host, "gpus": tuple(gpus)})

@@ -49,18 +49,6 @@ class EnergyFound(Record):
     net_j: float | None = None
 
 
-def energy_j(
-    readings: Sequence[Reading], gpu_index: int, start_s: float, end_s: float
-) -> tuple[float | None, str]:
-    """Return the joules one GPU used in a window and how they were had, or `None` and why not.
-
-    The driver's counter where it moves, else its power integrated by the trapezoid rule. Give the
-    readings around the window too, so that its edges are interpolated.
-    """
-    running, how = _gpu_joules(readings, gpu_index, start_s, end_s)
-    return (_advance(running, start_s, end_s), how) if running else (None, how)
-
-
 def measure_energy(
     readings: Sequence[Reading],
     gpu_index: int | None,
@@ -71,6 +59,9 @@ def measure_energy(
     power_reach_s: float = GPU_REFRESH_S,
 ) -> tuple[EnergyFound | None, str]:
     """Return the energy of a window, or `None` and the reason.
+
+    By the counter where it moves, else a GPU by its power and the trapezoid rule. Give the readings
+    around the window too, so that its edges are interpolated.
 
     Of one GPU, or of the processor's packages where `gpu_index` is `None`. `idle` are readings of
     the machine at rest just before; half a second of looks gives the idle power. A power is of the
@@ -112,7 +103,7 @@ def _gpu_joules(
             return [], told
     if end_s - start_s < MIN_WINDOW_S:
         return [], _too_short(start_s, end_s, MIN_WINDOW_S)
-    if _counted(_around(counter, start_s, end_s), start_s, end_s) is not None:
+    if _counts(_around(counter, start_s, end_s), start_s, end_s):
         return _around(counter, start_s - MARGIN_S, end_s + MARGIN_S), COUNTER
     reason = _why_not(_around(power, start_s, end_s), start_s, end_s)
     if reason:
@@ -131,7 +122,7 @@ def _package_joules(
         return [], told
     if end_s - start_s < MIN_RAPL_WINDOW_S:
         return [], _too_short(start_s, end_s, MIN_RAPL_WINDOW_S)
-    if _counted(_around(counter, start_s, end_s), start_s, end_s) is not None:
+    if _counts(_around(counter, start_s, end_s), start_s, end_s):
         return _around(counter, start_s - MARGIN_S, end_s + MARGIN_S), RAPL
     stood = "the processor's energy counter does not move, or its readings leave out the window"
     return [], told or stood
@@ -195,13 +186,12 @@ def _around(points: Sequence[Point], start_s: float, end_s: float) -> list[Point
     return list(points[first : last + 1])
 
 
-def _counted(points: Sequence[Point], start_s: float, end_s: float) -> float | None:
-    """Return how far the counter moved; `None` where it stood, fell or leaves the window."""
+def _counts(points: Sequence[Point], start_s: float, end_s: float) -> bool:
+    """Return whether a counter moved in the window, did not fall, and was read to its edges."""
     fell = any(later[1] < earlier[1] for earlier, later in pairwise(points))
     if len(points) < 2 or fell or _unseen(points, start_s, end_s) > MAX_UNSEEN:
-        return None
-    moved_j = _advance(points, start_s, end_s)
-    return moved_j if moved_j > 0 else None
+        return False
+    return _advance(points, start_s, end_s) > 0
 
 
 def _why_not(points: Sequence[Point], start_s: float, end_s: float) -> str:

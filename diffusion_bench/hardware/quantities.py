@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from diffusion_bench.hardware.trace import find_look
 from diffusion_bench.records import GpuReading, HostReading, Reading
 
 CANNOT_TELL = "cannot tell"
@@ -72,11 +73,6 @@ def limit_of(record: HostReading | GpuReading | None, quantity: Quantity) -> flo
     return None if limit is None else limit / quantity.per_unit
 
 
-def gpu_of(reading: Reading, index: int) -> GpuReading | None:
-    """Return what a reading says of one GPU, `None` where it says nothing."""
-    return next((gpu for gpu in reading.gpus if gpu.index == index), None)
-
-
 def gpu_title(gpu: GpuReading) -> str:
     """Return what a GPU is called; an instance of MIG is named with its card."""
     part = "" if gpu.parent_index is None else f" of GPU {gpu.parent_index}"
@@ -100,7 +96,7 @@ def host_rows(readings: Sequence[Reading]) -> list[Shown]:
 
 def gpu_rows(readings: Sequence[Reading], index: int) -> list[Shown]:
     """Return every quantity of one GPU at the newest reading, which must have it."""
-    gpus = [gpu_of(reading, index) for reading in readings]
+    gpus = [find_look(reading, index) for reading in readings]
     newest = gpus[-1]
     if newest is None:
         return []
