@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from diffusion_bench.hardware.slow_host import NO_BATTERY, ask_battery
+from diffusion_bench.hardware.slow_host import ask_battery
 from diffusion_bench.records import GpuReading, MachineState, Reading
 
 # Reasons that mean the card cannot hold its speed. Left out: "sw_power_cap", which a GeForce at its
@@ -25,6 +25,7 @@ BUSY_CORES = 0.25
 BUSY_CPU_PERCENT = 10.0
 
 NO_READINGS = "there was no reading of the machine before the cell"
+NO_MAINS = "the system shows no battery, or not whether it is charged"
 NO_GPU_USED = "the cell runs on no GPU that can be read"
 MEANS = ("utilization_percent", "power_w")
 LATEST = ("temperature_c", "power_limit_w", "sm_clock_mhz", "throttle_reasons")
@@ -46,7 +47,7 @@ def look_before(
     loads = [r.host.cpu_percent for r in readings if r.host.cpu_percent is not None]
     reasons = {
         "cpu_percent": "" if loads else _why_no_load(readings),
-        "on_battery": NO_BATTERY if on_battery is None else "",
+        "on_battery": NO_MAINS if on_battery is None else "",
         "other_gpu_processes": no_others if others is None else "",
     }
     gpu, gpu_missing = _gpu_before(readings, gpu_index)
