@@ -44,6 +44,19 @@ def _own_folders(tmp_path_factory, monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
 
 
+@pytest.fixture
+def without_proc(monkeypatch):
+    """This machine as a program sees it that is shown no /proc."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has a /proc")
+    import psutil
+
+    from diffusion_bench.hardware.host_counters import HostCounters
+
+    monkeypatch.setattr(psutil, "PROCFS_PATH", "/there is no such folder")
+    monkeypatch.setattr(HostCounters.__init__, "__defaults__", (None,))
+
+
 @pytest.fixture(scope="module")
 def own_cache(tmp_path_factory):
     """Do the same for the fixtures of a module: those of each test come after them."""

@@ -254,6 +254,18 @@ def test_a_card_that_cuda_programs_cannot_see_is_told_beside_its_readings(tmp_pa
         assert "GPU 0 A" in done.stdout  # its readings are there all the same
 
 
+@pytest.mark.usefixtures("without_proc")
+def test_a_machine_without_proc_is_shown_with_what_is_unknown_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run("hardware", "--interval", "0.05") == 0
+    shown, errors = capsys.readouterr()
+    assert "GiB RAM" in shown
+    assert "cannot tell: the system does not tell its memory" in shown
+    assert errors == ""
+
+
 def test_the_doctor_says_what_it_found_and_fails_for_problems_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -86,6 +87,31 @@ def test_what_a_sweep_does_not_keep_is_not_asked_and_says_so(
     assert {name for name, value in reading if value is None} == reading.missing.keys()
     assert reading.missing["disk_free_mib"] == reading.missing["core_percents"]
     assert "a sweep keeps none of it" in reading.missing["disk_free_mib"]
+
+
+@pytest.mark.usefixtures("without_proc")
+def test_without_proc_what_it_would_tell_has_a_reason_and_the_rest_is_told() -> None:
+    sensor = HostSensor()
+    sensor.read()
+    reading = sensor.read()
+    assert {name for name, value in reading if value is None} == reading.missing.keys()
+    told = ("cpu_percent", "core_percents", "ram_used_mib", "ram_total_mib")
+    for field in told:
+        assert "the system does not tell" in reading.missing[field]
+        assert "No such file or directory" in reading.missing[field]
+    assert reading.disk_free_mib is not None
+
+
+@pytest.mark.usefixtures("without_proc")
+def test_memory_that_is_told_is_told_where_the_processors_time_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on Android and in containers that are locked up."""
+    memory = SimpleNamespace(total=4 * 2**20, available=2**20)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    reading = HostSensor().read()
+    assert (reading.ram_used_mib, reading.ram_total_mib) == (3, 4)
+    assert reading.cpu_percent is None
 
 
 def test_the_resident_set_is_of_the_process_asked_about(child: subprocess.Popen[bytes]) -> None:

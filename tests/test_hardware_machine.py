@@ -28,6 +28,15 @@ def test_the_machine_is_described_without_its_name() -> None:
     assert platform.node() not in machine.model_dump_json()
 
 
+@pytest.mark.usefixtures("without_proc")
+def test_without_proc_the_machine_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glob.glob", lambda pattern: [])  # nor does /sys tell of the cores
+    machine = describe_machine(NoGpu("there is none"))
+    assert machine.ram_mib > 0
+    assert machine.cores_physical is None
+    assert machine.cores_logical == psutil.cpu_count()
+
+
 def test_the_fields_are_those_of_a_report() -> None:
     assert MachineInfo.model_fields.keys() == Machine.model_fields.keys()
     untold = {"gradio", "rocm"}  # the name of a torch's version has its ROCm

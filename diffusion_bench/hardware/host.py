@@ -9,12 +9,14 @@ from pathlib import Path
 
 import psutil
 
-from diffusion_bench.hardware.host_counters import HostCounters
+from diffusion_bench.hardware.host_counters import HostCounters, Memory
 from diffusion_bench.hardware.powercap import ROOT, PackageEnergy
 from diffusion_bench.hardware.slow_host import (
     FIRST_LOOK,
     LEFT_OUT,
+    NO_CPU,
     TOO_SHORT,
+    UNTOLD,
     SlowHost,
     SlowLook,
     busy_percent,
@@ -62,30 +64,40 @@ class HostSensor:
 
     def read(self, process: psutil.Process | None = None) -> HostReading:
         """Return one look at the host, and at `process` if there is one. Never waits."""
-        memory = self._counters.memory()
+        memory, no_memory = self._memory()
         cpu_percent, no_cpu = self._cpu_percent()
         rss_mib, no_rss = self._counters.rss_mib(process)
         package_energy_j, no_energy = self._energy.read_j()
         slow, no_slow = self._slow_look()
-        parts = (no_cpu, no_energy, no_rss, no_slow)
+        parts = (no_memory, no_cpu, no_energy, no_rss, no_slow)
         if parts != self._missing_of:
             reasons = {"cpu_percent": no_cpu, "package_energy_j": no_energy, "rss_mib": no_rss}
+            reasons |= {"ram_used_mib": no_memory, "ram_total_mib": no_memory}
             told = {name: reason for name, reason in reasons.items() if reason}
             self._missing, self._missing_of = told | no_slow, parts
         return trusted(
             HostReading,
             cpu_percent=cpu_percent,
             package_energy_j=package_energy_j,
-            ram_used_mib=memory.used_mib,
-            ram_total_mib=memory.total_mib,
+            ram_used_mib=memory and memory.used_mib,
+            ram_total_mib=memory and memory.total_mib,
             rss_mib=rss_mib,
             **slow,
             missing=self._missing,
         )
 
+    def _memory(self) -> tuple[Memory | None, str | None]:
+        try:
+            return self._counters.memory(), None
+        except UNTOLD as error:
+            return None, f"the system does not tell its memory ({error})"
+
     def _cpu_percent(self) -> tuple[float | None, str | None]:
         """Return the busy share since the last look. psutil's own answers 0 to a first look."""
-        now = self._counters.cpu_seconds()
+        try:
+            now = self._counters.cpu_seconds()
+        except UNTOLD as error:
+            return None, f"{NO_CPU} ({error})"
         before, self._busy_before = self._busy_before, now
         if before is None:
             return None, FIRST_LOOK

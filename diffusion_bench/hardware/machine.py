@@ -16,6 +16,7 @@ import psutil
 from diffusion_bench.hardware.sensors import GpuInfo, Sensor
 from diffusion_bench.records import Record
 
+MIB = 2**20
 UNKNOWN_CPU = "unknown processor"
 
 
@@ -50,12 +51,29 @@ def describe_machine(sensor: Sensor) -> MachineInfo:
         os=_os_name(),
         architecture=platform.machine(),
         cpu=cpu_name(),
-        cores_physical=psutil.cpu_count(logical=False),
+        cores_physical=physical_cores(),
         cores_logical=psutil.cpu_count() or os.cpu_count() or 1,
-        ram_mib=psutil.virtual_memory().total / 2**20,
+        ram_mib=memory_mib(),
         gpus=sensor.cards(),
         no_gpu=sensor.reason,
     )
+
+
+def physical_cores() -> int | None:
+    """Return the number of cores, `None` where the system does not tell it."""
+    try:
+        cores: int | None = psutil.cpu_count(logical=False)
+    except OSError:
+        return None
+    return cores
+
+
+def memory_mib() -> float:
+    """Return all memory of the host."""
+    try:
+        return float(psutil.virtual_memory().total) / MIB
+    except OSError:  # no /proc: the C library asks the kernel itself
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / MIB
 
 
 def describe_software() -> SoftwareInfo:

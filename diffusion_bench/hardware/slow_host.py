@@ -15,6 +15,7 @@ MIB = 2**20
 
 FIRST_LOOK = "processor use is counted between two looks; this is the first"
 TOO_SHORT = "the previous look was too short ago"
+NO_CPU = "the system does not tell the processor's time"
 NO_CLOCK = "the system does not tell the clock"
 NO_DISK = "the system does not tell the disk's counters"
 NOT_KEPT = "a sweep keeps none of it and does not ask"
@@ -23,6 +24,9 @@ DISK_LIMIT_S = 0.5
 DISK_HANGS = "the working folder's disk does not answer"
 NO_BATTERY = "the system shows no battery"
 NO_MAINS = "the battery does not tell whether it is charged"
+
+# What psutil raises where a file of the system is not there, or says other things than usual.
+UNTOLD = (OSError, RuntimeError, ValueError, LookupError)
 
 SlowLook = tuple[dict[str, Any], dict[str, str]]  # the fields, and the reason for each without one
 CpuSeconds = tuple[float, float]  # busy, all
@@ -62,7 +66,10 @@ class SlowHost:
 
     def _cores(self) -> SlowLook:
         """Return the busy share of each logical core since the last look."""
-        now = [cpu_seconds(times) for times in psutil.cpu_times(percpu=True)]
+        try:
+            now = [cpu_seconds(times) for times in psutil.cpu_times(percpu=True)]
+        except UNTOLD as error:
+            return {}, {"core_percents": f"{NO_CPU} ({error})"}
         before, self._cores_before = self._cores_before, now
         if len(before) != len(now):  # the first look, or a core was taken off line
             return {}, {"core_percents": FIRST_LOOK}
@@ -120,7 +127,7 @@ def ask_cpu_clock_mhz() -> tuple[float | None, str | None]:
         return None, "this system tells the nominal clock, not the current one"
     try:
         clock = psutil.cpu_freq()
-    except (OSError, NotImplementedError) as error:
+    except UNTOLD as error:
         return None, f"{NO_CLOCK} ({error})"
     if clock is None or not clock.current:
         return None, NO_CLOCK
@@ -130,7 +137,7 @@ def ask_cpu_clock_mhz() -> tuple[float | None, str | None]:
 def _swap() -> SlowLook:
     try:
         swap = psutil.swap_memory()
-    except (OSError, RuntimeError) as error:
+    except UNTOLD as error:
         reason = f"the system does not tell its swap ({error})"
         return {}, dict.fromkeys(("swap_used_mib", "swap_total_mib"), reason)
     return {"swap_used_mib": swap.used / MIB, "swap_total_mib": swap.total / MIB}, {}
@@ -140,7 +147,7 @@ def _disk_traffic() -> SlowLook:
     names = ("disk_read_mib", "disk_written_mib")
     try:
         counters = psutil.disk_io_counters()
-    except (OSError, RuntimeError, NotImplementedError) as error:
+    except UNTOLD as error:
         return {}, dict.fromkeys(names, f"{NO_DISK} ({error})")
     if counters is None:
         return {}, dict.fromkeys(names, NO_DISK)
@@ -165,5 +172,5 @@ def ask_battery() -> Any:
     ask: Callable[[], Any] | None = getattr(psutil, "sensors_battery", None)
     try:
         return None if ask is None else ask()
-    except (OSError, RuntimeError, ValueError):  # some containers
+    except UNTOLD:  # some containers
         return None
