@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from diffusion_bench.hardware.doctor import examine
-from diffusion_bench.hardware.facts import Facts, TorchFacts
+from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.matching import TorchDevice
 from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth
 from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.torch_facts import TorchFacts
 from diffusion_bench.records import Finding, GpuReading
 
 CARD = GpuInfo(index=0, name="RTX 3060", memory_total_mib=12288)

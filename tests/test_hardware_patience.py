@@ -170,19 +170,44 @@ def test_a_driver_that_does_not_start_is_no_gpu_with_the_reason() -> None:
         held.set()
 
 
-@pytest.mark.parametrize("sensor", [HungDriver("it hangs"), NoGpu("the driver hangs: not it")])
-def test_only_a_driver_that_hangs_is_not_asked_by_the_doctor(
-    sensor: NoGpu, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[bool] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Whom the doctor asked what may hang with the driver."""
+    found: set[str] = set()
 
-    def ask() -> DriverHealth:
-        asked.append(True)
+    def ask_driver() -> DriverHealth:
+        found.add("driver")
         return DriverHealth()
 
-    monkeypatch.setattr(facts, "ask_driver", ask)
-    assert facts.gather_facts(sensor).no_gpu == sensor.reason
-    assert bool(asked) != isinstance(sensor, HungDriver)
+    def is_available() -> bool:
+        found.add("torch")
+        return False
+
+    monkeypatch.setattr(facts, "ask_driver", ask_driver)
+    monkeypatch.setattr("torch.cuda.is_available", is_available)
+    return found
+
+
+@pytest.mark.parametrize("sensor", [HungDriver("it hangs"), NoGpu("the driver hangs: not it")])
+def test_only_a_driver_that_hangs_is_not_asked_by_the_doctor(
+    sensor: NoGpu, asked: set[str]
+) -> None:
+    seen = facts.gather_facts(sensor)
+    hangs = isinstance(sensor, HungDriver)
+    assert (seen.no_gpu, seen.driver_hangs) == (sensor.reason, sensor.reason if hangs else None)
+    assert asked == (set() if hangs else {"driver", "torch"})
+    assert seen.torch_says.threads  # which it can tell without
+
+
+def test_a_driver_that_hangs_since_it_was_opened_is_not_asked_by_the_doctor_either(
+    stuck: Stuck, patient: PatientSensor, asked: set[str]
+) -> None:
+    stuck.hang()
+    seen = facts.gather_facts(patient)
+    assert seen.driver_hangs is not None
+    assert "it has not answered for" in seen.driver_hangs
+    assert [card.name for card in seen.gpus] == ["RTX"]
+    assert asked == set()
 
 
 def test_closing_neither_waits_for_a_hanging_driver_nor_leaves_a_thread(stuck: Stuck) -> None:

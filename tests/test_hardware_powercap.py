@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import as_nobody
 
 from diffusion_bench.hardware import powercap
 from diffusion_bench.hardware.host import HostSensor
@@ -17,7 +15,6 @@ from diffusion_bench.hardware.powercap import PackageEnergy
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="folder names with a colon")
 
 RANGE_UJ = 262_143_328_850
-NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
@@ -36,19 +33,6 @@ def add_domain(root: Path, folder: str, name: str, energy_uj: int = 0) -> Path:
 def count(file: Path, energy_uj: int) -> Path:
     file.write_text(f"{energy_uj}\n")
     return file
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Drop what root may do: root reads every file."""
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
 
 
 def test_the_counter_is_in_joules_since_the_first_look(tmp_path: Path) -> None:

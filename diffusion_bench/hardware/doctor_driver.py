@@ -7,12 +7,25 @@ from collections.abc import Callable, Iterator
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import (
     DRIVER_NOT_LOADED,
+    HANGS,
     INSTALL_NVML,
     LIBRARY_NOT_FOUND,
     VERSION_MISMATCH,
     WSL_DRIVER,
 )
 from diffusion_bench.records import Finding
+
+
+def check_hang(facts: Facts) -> Iterator[Finding]:
+    """Find a driver that does not answer."""
+    if facts.driver_hangs:
+        why = facts.driver_hangs.removeprefix(f"{HANGS}: ")
+        yield Finding(
+            level="problem",
+            title="the GPU's driver hangs",
+            detail=f"{why}; what uses the GPU may hang too, so torch was not asked about it",
+            advice=f"reboot; if it hangs again, see what {facts.drivers_log} says",
+        )
 
 
 def check_driver(facts: Facts) -> Iterator[Finding]:
@@ -98,6 +111,7 @@ def check_nvml_package(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    check_hang,
     check_driver,
     check_driver_library,
     check_nvml_package,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from diffusion_bench.hardware.doctor_software import WHEELS, seen_by_torch
+from diffusion_bench.hardware.doctor_software import seen_by_torch
 from diffusion_bench.hardware.facts import Facts
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import BUSY_GPU_PERCENT, SLOWING
@@ -17,8 +16,6 @@ CLOSE_OTHERS = "close what else uses the GPU before measuring"
 SLOWER_BY_LINK = "loading models and offloading to memory are slower; drawing hardly"
 SEAT = "seat the card in its slot anew, see that the slot has as many lanes and the BIOS gives them"
 LAPTOP_POWER = "plug it in, and choose full power in its maker's program"
-
-Capability = tuple[int, int]
 
 
 def check_lost(facts: Facts) -> Iterator[Finding]:
@@ -35,6 +32,8 @@ def check_lost(facts: Facts) -> Iterator[Finding]:
 
 def check_gpus(facts: Facts) -> Iterator[Finding]:
     """Name the GPUs with what they cannot tell, or say why there are none."""
+    if facts.driver_hangs:  # which says all that can be said of them
+        return
     if facts.no_gpu:
         yield Finding(
             level="note",
@@ -108,54 +107,6 @@ def check_gpu_speed(facts: Facts) -> Iterator[Finding]:
                 detail="figures measured so are not those of an untouched card",
                 advice=LAPTOP_POWER if _is_soldered(card) else cure,
             )
-
-
-def check_capability(facts: Facts) -> Iterator[Finding]:
-    """Compare each card's compute capability with those that torch has kernels for."""
-    built = facts.torch_says.architectures
-    known = [version for version in map(_architecture, built) if version]  # ROCm's are none
-    seen, _ = seen_by_torch(facts)
-    for card in facts.driver.cards:
-        if seen is not None and card.index not in seen:
-            continue  # an old card that only drives a display, say
-        capability = card.compute_capability
-        if capability is None or not known or can_run(capability, built):
-            continue
-        version = ".".join(map(str, capability))
-        oldest = min(known)
-        if capability < oldest:
-            title = f"GPU {card.index} (compute capability {version}) is too old for this torch"
-            advice = f"install an older build of torch that has it; {WHEELS} gives the command"
-        else:
-            title = f"GPU {card.index} (compute capability {version}) is too new for this torch"
-            advice = f"install a newer build of torch; {WHEELS} gives the command"
-        yield Finding(
-            level="problem", title=title, detail=f"built for {', '.join(built)}", advice=advice
-        )
-
-
-def can_run(capability: Capability, built: Sequence[str]) -> bool:
-    """Return whether a build with these architectures runs on a card of this capability.
-
-    Machine code (sm_86) runs on its own major version from its minor version on, and with a
-    letter (sm_90a) on that very version only; intermediate code (compute_90) on any newer card.
-    Source: NVIDIA, CUDA C++ Programming Guide, "Application Compatibility".
-    """
-    for name in built:
-        needs = _architecture(name)
-        if needs is None or needs > capability:
-            continue
-        if name.startswith("compute_") or needs == capability:
-            return True
-        if name[-1].isdigit() and needs[0] == capability[0]:
-            return True
-    return False
-
-
-def _architecture(name: str) -> Capability | None:
-    """Return (9, 0) of "sm_90", "sm_90a" or "compute_90"."""
-    found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)[a-z]?", name)
-    return (int(found[1]), int(found[2])) if found else None
 
 
 def check_links(facts: Facts) -> Iterator[Finding]:
@@ -290,7 +241,6 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_gpus,
     check_gpu_processes,
     check_gpu_speed,
-    check_capability,
     check_links,
     check_slots,
     check_display,

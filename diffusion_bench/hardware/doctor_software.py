@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.hardware.facts import Facts
@@ -11,6 +12,8 @@ from diffusion_bench.records import Finding
 
 OLDEST_PYTHON = (3, 11)
 WHEELS = "https://pytorch.org/get-started/locally"
+
+Capability = tuple[int, int]
 
 
 def check_python(facts: Facts) -> Iterator[Finding]:
@@ -210,6 +213,55 @@ def seen_by_torch(facts: Facts) -> tuple[set[int] | None, str]:
     return {card.index for card in _cards(facts)} - set(hidden), ""
 
 
+def check_capability(facts: Facts) -> Iterator[Finding]:
+    """Compare each card's compute capability with those that torch has kernels for."""
+    built = facts.torch_says.architectures
+    known = [version for version in map(_architecture, built) if version]  # ROCm's are none
+    seen, _ = seen_by_torch(facts)
+    for card in facts.driver.cards:
+        if seen is not None and card.index not in seen:
+            continue  # an old card that only drives a display, say
+        capability = card.compute_capability
+        if capability is None or not known or can_run(capability, built):
+            continue
+        version = ".".join(map(str, capability))
+        oldest = min(known)
+        if capability < oldest:
+            title = f"GPU {card.index} (compute capability {version}) is too old for this torch"
+            advice = f"install an older build of torch that has it; {WHEELS} gives the command"
+        else:
+            title = f"GPU {card.index} (compute capability {version}) is too new for this torch"
+            advice = f"install a newer build of torch; {WHEELS} gives the command"
+        yield Finding(
+            level="problem", title=title, detail=f"built for {', '.join(built)}", advice=advice
+        )
+
+
+def can_run(capability: Capability, built: Sequence[str]) -> bool:
+    """Return whether a build with these architectures runs on a card of this capability.
+
+    Machine code (sm_86, sm_120f) runs on its own major version from its minor version on, and
+    intermediate code (compute_90) on any newer card; either with an "a" (sm_90a) on that very
+    version only, and with an "f" as machine code. Source: NVIDIA, CUDA C++ Programming Guide,
+    "Application Compatibility" and "Family-Specific Features".
+    """
+    for name in built:
+        needs = _architecture(name)
+        if needs is None or needs > capability:
+            continue
+        newer = name.startswith("compute_") and name[-1].isdigit()
+        family = needs[0] == capability[0] and not name.endswith("a")
+        if needs == capability or newer or family:
+            return True
+    return False
+
+
+def _architecture(name: str) -> Capability | None:
+    """Return (9, 0) of "sm_90", "sm_90a" or "compute_90"."""
+    found = re.fullmatch(r"(?:sm|compute)_(\d+)(\d)[a-z]?", name)
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _nvidia(facts: Facts) -> list[GpuInfo]:
     return [gpu for gpu in facts.gpus if gpu.vendor == "nvidia"]
 
@@ -230,4 +282,5 @@ CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     check_metal,
     check_devices,
     check_hidden,
+    check_capability,
 )

@@ -9,21 +9,25 @@ import re
 import shutil
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from diffusion_bench.hardware.host import HostSensor
-from diffusion_bench.hardware.machine import describe_software, installed_version
-from diffusion_bench.hardware.matching import TorchDevice
+from diffusion_bench.hardware.machine import (
+    describe_software,
+    installed_version,
+    memory_mib,
+    physical_cores,
+)
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sampler import HostLook
 from diffusion_bench.hardware.sensors import (
     GPU_IS_LOST,
+    HANGS,
     GpuInfo,
     HungDriver,
     Sensor,
@@ -31,6 +35,7 @@ from diffusion_bench.hardware.sensors import (
     is_wsl,
 )
 from diffusion_bench.hardware.state import IDLE_S, on_battery
+from diffusion_bench.hardware.torch_facts import TorchFacts, ask_torch
 from diffusion_bench.records import GpuReading, Record
 
 MIB = 2**20
@@ -47,26 +52,12 @@ MEMORY_GROUPS = (
 )
 
 
-class TorchFacts(Record):
-    """What torch says once imported. `error` says why it could not be, `warning` what it warned.
-
-    `architectures` are those that it has GPU kernels for, such as "sm_90".
-    """
-
-    threads: int | None = None
-    devices: tuple[TorchDevice, ...] = ()
-    cuda_usable: bool | None = None
-    mps_usable: bool | None = None
-    architectures: tuple[str, ...] = ()
-    warning: str = ""
-    error: str = ""
-
-
 class Facts(Record):
     """Everything that `doctor.examine` looks at.
 
     `other_gpu_processes` counts the other programs that compute on each GPU, by its index; a GPU
     that cannot tell is not in it. `loaded_readings` were taken while data were copied to the GPUs.
+    `driver_hangs` says so, and then neither the driver nor torch was asked about the GPUs.
     `nvidia_nodes`: whether the system shows an NVIDIA device, which a container may without the
     driver's library. `ram_limit_mib` is what a control group leaves of `ram_mib`, and
     `ram_group_used_mib` what of it is in use, files kept in memory included. `cores` are physical;
@@ -85,6 +76,7 @@ class Facts(Record):
     gpu_readings: tuple[GpuReading, ...] = ()
     loaded_readings: tuple[GpuReading, ...] = ()
     driver: DriverHealth = DriverHealth()
+    driver_hangs: str | None = None
     kernel_driver: str | None = None
     nvidia_nodes: bool = False
     in_container: bool = False
@@ -142,7 +134,10 @@ def gather_facts(
     cpu_percent = _load_percent(host or HostSensor(slow=False), rest)  # before torch makes its own
     software = describe_software()
     major, minor, _ = platform.python_version_tuple()
-    torch_says = _ask_torch() if software.torch else TorchFacts()
+    gpus = _gpu_facts(sensor)  # before torch too: what it takes of a GPU is no other program's
+    of_gpus = gpus["driver_hangs"] is None
+    torch_says = ask_torch(of_gpus=of_gpus) if software.torch else TorchFacts()
+    nvidia = any(card.vendor == "nvidia" for card in gpus["gpus"])
     return Facts(
         python=(int(major), int(minor)),
         system=platform.system(),
@@ -152,13 +147,14 @@ def gather_facts(
         torch_says=torch_says,
         nvml_package=installed_version("nvidia-ml-py"),
         wrong_nvml_package=_wrong_nvml_package(),
-        cores=psutil.cpu_count(logical=False),
+        cores=physical_cores(),
         cores_logical=psutil.cpu_count(),
         cpu_percent=cpu_percent,
         folder=str(folder),
         folder_fault=_folder_fault(folder),
         on_battery=on_battery(),
-        **_gpu_facts(sensor, usable=bool(torch_says.cuda_usable)),
+        loaded_readings=read_under_load(sensor) if torch_says.cuda_usable and nvidia else (),
+        **gpus,
         **_system_facts(),
         **_room_facts(folder),
     )
@@ -171,15 +167,17 @@ def _load_percent(host: HostLook, rest: Callable[[float], object]) -> float | No
     return host.read().cpu_percent
 
 
-def _gpu_facts(sensor: Sensor, *, usable: bool) -> dict[str, Any]:
-    cards = sensor.cards()
+def _gpu_facts(sensor: Sensor) -> dict[str, Any]:
+    cards, readings = sensor.cards(), sensor.read()
     others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
-    loads = usable and any(card.vendor == "nvidia" for card in cards)
+    hangs = sensor.reason if isinstance(sensor, HungDriver) else None
+    for reading in readings:  # it may have begun to hang after it was opened
+        hangs = hangs or next((w for w in reading.missing.values() if w.startswith(HANGS)), None)
     return {
         "gpus": cards,
-        "gpu_readings": sensor.read(),
-        "loaded_readings": read_under_load(sensor) if loads else (),
-        "driver": DriverHealth() if isinstance(sensor, HungDriver) else ask_driver(),
+        "gpu_readings": readings,
+        "driver": DriverHealth() if hangs else ask_driver(),
+        "driver_hangs": hangs,
         "other_gpu_processes": {index: n for index, n in others.items() if n is not None},
         "no_gpu": sensor.reason,
     }
@@ -200,18 +198,24 @@ def _system_facts() -> dict[str, Any]:
 def _room_facts(folder: Path) -> dict[str, Any]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    memory = psutil.virtual_memory()
     groups = ((memory_limit_mib(_text(limit)), used) for limit, used in MEMORY_GROUPS)
     limit_mib, used = next((group for group in groups if group[0] is not None), (None, None))
     return {
-        "ram_mib": memory.total / MIB,
-        "ram_free_mib": memory.available / MIB,
+        "ram_mib": memory_mib(),
+        "ram_free_mib": _free_memory_mib(),
         "ram_limit_mib": limit_mib,
         "ram_group_used_mib": None if used is None else memory_limit_mib(_text(used)),
         "disk_free_mib": _disk_free_mib(folder),
         "cache_folder": str(HF_HUB_CACHE),
         "cache_free_mib": _disk_free_mib(existing_parent(Path(HF_HUB_CACHE))),
     }
+
+
+def _free_memory_mib() -> float | None:
+    try:
+        return float(psutil.virtual_memory().available) / MIB
+    except OSError:
+        return None
 
 
 def kernel_driver(text: str) -> str | None:
@@ -230,8 +234,9 @@ def memory_limit_mib(text: str) -> float | None:
 
 
 def existing_parent(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that exists: they share a disk."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    """Return the folder, or the nearest one above it that is seen to exist: they share a disk."""
+    # Not Path.exists, which raises for a folder in one that this user may not enter.
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
 
 
 def _text(path: Path) -> str:
@@ -239,41 +244,6 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def _ask_torch() -> TorchFacts:
-    """Return torch's own word. Its device count also asks NVML; only `is_available` is CUDA's."""
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        return TorchFacts(error=f"{type(error).__name__}: {error}")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        usable = torch.cuda.is_available()
-    said = "; ".join(str(warning.message) for warning in caught)
-    # torch.cuda.get_arch_list() is empty where CUDA cannot be used: just where it is asked why.
-    flags = getattr(torch._C, "_cuda_getArchFlags", lambda: None)() or ""
-    return TorchFacts(
-        threads=torch.get_num_threads(),
-        devices=tuple(_devices(torch.cuda)) if usable else (),
-        cuda_usable=usable,
-        mps_usable=torch.backends.mps.is_available(),
-        architectures=tuple(flags.split()),
-        warning=said,
-    )
-
-
-def _devices(cuda: Any) -> Iterator[TorchDevice]:
-    """Yield the devices torch can use, in its order; an older torch tells no UUID."""
-    for index in range(cuda.device_count()):
-        card = cuda.get_device_properties(index)
-        uuid = getattr(card, "uuid", None)
-        yield TorchDevice(
-            index=index,
-            name=card.name,
-            memory_mib=card.total_memory / 2**20,
-            uuid=None if uuid is None else str(uuid),
-        )
 
 
 def _wrong_nvml_package() -> str | None:
@@ -286,7 +256,7 @@ def _wrong_nvml_package() -> str | None:
 
 def _disk_free_mib(folder: Path) -> float | None:
     try:
-        return shutil.disk_usage(folder).free / 2**20
+        return shutil.disk_usage(folder).free / MIB
     except OSError:
         return None
 
