@@ -32,32 +32,36 @@ _ANYWHERE = {
 }  # fmt: skip
 _WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
 # Words in their own right without the capital: "a max.", "they wed.", "the rep."
-_CAPITAL_ONLY = word_set("gen rep col hon pres mon wed thu fri jan mar apr dec nov sen rev maj")
+_CAPITAL_ONLY = word_set("gen rep col hon pres mon wed thu fri jan apr dec nov sen rev maj")
+# Names or words too, where the sentence ends: "I met Max.", "The name is apt."
+_WORDS_AT_ENDS = word_set("max apt")
 # Something always follows, so the stop ends no sentence.
 _BEFORE_MORE = word_set("vs approx cf esp incl excl")
 # Only before a number.
 _NUMBERED = {
     "no": "number", "nos": "numbers", "fig": "figure", "figs": "figures", "vol": "volume",
     "p": "page", "pp": "pages", "ch": "chapter", "sec": "section", "eq": "equation",
-    "art": "article",    "ver": "version", "approx": "approximately", "ca": "circa",
+    "art": "article", "ver": "version", "approx": "approximately", "ca": "circa",
 }  # fmt: skip
 _WITHOUT_STOP = {
-    "Mr": "mister",
-    "Mrs": "missus",
-    "Dr": "doctor",
-    "vs": "versus",
-    "etc": "et cetera",
-}
+    "Mr": "mister", "Mrs": "missus", "vs": "versus", "etc": "et cetera", "eg": "for example",
+    "ie": "that is",
+}  # fmt: skip
+# Before a name, or after one, the stop is often left out.
+_TITLES_WITHOUT_STOP = "Ms|Dr|Prof|Gov|Capt|Lt|Col|Sgt|Maj|Cmdr|Mt|Ft"
+_ROADS_WITHOUT_STOP = {"Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Hwy": "highway"}
 
 _ENDS = re.compile(r"['\")\]]*(?:$|\s+['\"(]*[A-Z])")
 _LATIN = re.compile(r"\b([eE])\.\s?g\.,?|\b([iI])\.\s?e\.,?")
 _BEFORE_NUMBER = re.compile(rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d)", re.IGNORECASE)
-_SAINT = re.compile(r"(?P<before>[A-Za-z\d']+ )?\bSt\.(?P<name>(?= ?[A-Z]))?")
+_SAINT = re.compile(r"(?P<before>[A-Za-z\d']+ )?\bSt\b\.?(?P<name>(?= ?[A-Z]))?")
 _DRIVE = re.compile(r"(?<=[a-z] )Dr\.(?! ?[A-Z])")
 _STOPPED = re.compile(
     rf"\b({'|'.join(sorted(_TITLES | _ANYWHERE, key=len, reverse=True))})\.", re.IGNORECASE
 )
-_UNSTOPPED = re.compile(rf"\b({'|'.join(_WITHOUT_STOP)})\b(?!\.)")
+_UNSTOPPED = re.compile(rf"(?<![\w.])({'|'.join(_WITHOUT_STOP)})\b(?![.\w])")
+_TITLE = re.compile(rf"\b({_TITLES_WITHOUT_STOP})(?= [A-Z])")
+_ROAD = re.compile(rf"(?<=[a-z\d] )({'|'.join(_ROADS_WITHOUT_STOP)})\b(?!\.)")
 _DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]*day|s|r|rs)?\b\.?"
 _DAYS = re.compile(rf"\b{_DAY}[ ]?[-–][ ]?{_DAY}")
 _DEGREE = re.compile(r"\bPh\.? ?D\b\.?")
@@ -70,12 +74,14 @@ _NOT_NAMES = word_set("on at in near from to of the by and")
 def say_abbreviations(text: str) -> str:
     """Return a text with its abbreviations in full, and only the full stops that end sentences."""
     text = _DAYS.sub(_days, _UNSTOPPED.sub(lambda m: _WITHOUT_STOP[m[0]], text))
+    text = _ROAD.sub(lambda m: _ROADS_WITHOUT_STOP[m[0]], text)
+    text = _TITLE.sub(lambda m: _TITLES[m[0].lower()], _SAINT.sub(_saint, text))
     if "." not in text:
         return text
     text = _INITIAL.sub(_initial, text)
     text = _LATIN.sub(lambda m: "for example," if m[1] else "that is,", text)
     text = _BEFORE_NUMBER.sub(lambda m: f"{_NUMBERED[m[1].lower()]} ", text)
-    text = _DRIVE.sub(lambda m: f"drive{_stop(m)}", _SAINT.sub(_saint, text))
+    text = _DRIVE.sub(lambda m: f"drive{_stop(m)}", text)
     text = _STOPPED.sub(_full, text)
     text = _DEGREE.sub(lambda m: f"{initials('phd')}{_stop(m)}", text)
     return _INITIALS.sub(lambda m: f"{initials(m[0].replace('.', ''))}{_last_stop(m)}", text)
@@ -136,6 +142,8 @@ def _days(match: re.Match[str]) -> str:
 def _full(match: re.Match[str]) -> str:
     short = match[1].lower()
     if short in _CAPITAL_ONLY and match[1].islower():
+        return match[0]
+    if short in _WORDS_AT_ENDS and _stop(match):
         return match[0]
     if short in _TITLES:
         return _TITLES[short]

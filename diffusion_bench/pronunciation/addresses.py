@@ -36,16 +36,21 @@ _PHONES = (
     # Numbers of things rather than of people: ISBN 978-3-16-148410-0.
     re.compile(r"(?<![\w.-])\d{1,9}(?:-\d{1,9}){3,8}(?![\w-])"),
 )
+# After the letters of a state.
+_ZIP = re.compile(r"(?<=\b[A-Z]{2} )\d{5}(?:-\d{4})?(?![\w,]|\.\d)")
+_CALLED = re.compile(
+    r"(?<=\b(?:call|dial) )(?:911|112|999|988|211|311|411|511|611|711|811|000)(?![\w,.-]\w)"
+)
 
 
 def say_addresses(text: str) -> str:
-    """Return a text with its addresses, hashtags, handles and phone numbers in words."""
+    """Return a text with its addresses, hashtags, handles, phone numbers and ZIP codes in words."""
     if "@" in text:
         text = _EMAIL.sub(lambda m: _spoken(m[0]), text)
         text = _HANDLE.sub(lambda m: f"at {_spoken(m[1])}", text)
     text = _BARE.sub(_web, _WEB.sub(_web, text))
     text = _HASHTAG.sub(lambda m: f"hashtag {m[1].replace('_', ' ')}", text)
-    for pattern in _PHONES:
+    for pattern in (*_PHONES, _ZIP, _CALLED):
         text = pattern.sub(_phone, text)
     return text
 

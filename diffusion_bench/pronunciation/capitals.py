@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from diffusion_bench.pronunciation.initials import LETTER, initials
 from diffusion_bench.pronunciation.numbers import cardinal, digits, ordinal, pairs, roman
+from diffusion_bench.pronunciation.supplement import is_word
 from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
 # Words too, but not in capitals.
 _LETTERED = word_set(
-    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia cpi cpu csi cv dc "
-    "diy dj dna dvd ed eod er eta eu eula faq fbi fda fyi gdp gi gmo gps gpu hd hiv hr html "
-    "id ide ieee ip iq ir irs it jfk jpg kpi la lan lcd llm lol lp md mit ml mp mri ms msn "
-    "mtv nba nbc nfl nlp nyc oem omg os pa pc pdf pe phd pi pm pr ps qa rna rsvp rv sf sms "
-    "sos sp sql ssd suv tb tbd tts tv uefi ufo ui uk ul un url us usa usb ux va vip vr wan "
-    "who xl xml"
+    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia co cpi cpu csi ct cv dc "
+    "dea diy dj dna dob dvd ed eeg ein ent eod er est eta eu eula ev fao faq fbi fda fyi gao gdp "
+    "ged gi gmo gps gpu hd hiv hr html id ide ieee il ip iq ir ira irs it jfk jpg ko kpi la lan "
+    "lax lcd led llm lol lp md mia mit ml mp mri ms msn mtv nba nbc nfl nlp nyc oem omg os ot pa "
+    "pc pdf pe phd pi pm pos pr ps qa rip rna roi rsvp rv sat sec sf sms sos sp sql ssd suv tb tbd "
+    "tts tv uefi ufo ui uk ul un ups url us usa usb ux va vip vr wan who xl xml"
 )
 _REGNAL = word_list(
     "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "
@@ -33,7 +33,13 @@ _AFTER_NAME = re.compile(
 _AFTER_NOUN = re.compile(
     rf"\b(?P<name>{'|'.join(_NUMBERED)}) (?P<roman>[IVXLC]{{1,8}})\b(?!')", re.I
 )
-_PLAIN_ROMAN = re.compile(r"(?<=[A-Za-z] )(?:II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV)\b(?!')")
+_CENTURY = re.compile(r"\b(?P<roman>[IVX]{1,5})(?:st|nd|rd|th)?(?= centur(?:y|ies)\b)")
+_PLAIN_ROMAN = re.compile(
+    r"(?<=[A-Za-z] )(?:II|III|IV|VI|VII|VIII|IX|XI|XII|XIII|XIV|XV|XVI|XVII|XVIII|XIX)\b(?!')"
+)
+_AFTER_FIRST = re.compile(r"$|[.,;:!?)\"]| (?:of|is|was|and|or|to|errors?|diabetes|trials?)\b")
+_DRIP = re.compile(r" (?:drips?|lines?|bags?|fluids?|antibiotics|therapy|infusions?|injections?)\b")
+_BEFORE_DRIPS = word_set("a an the by via with on per")
 _MODEL = re.compile(
     rf"(?P<maker>\b[A-Z]{{2,5}}|{LETTER})[ -](?P<number>[1-9]\d{{2,3}})(?![\w,]|\.\d)"
 )
@@ -52,20 +58,15 @@ _LETTER_NOUNS = word_set(
 _PLAIN_WORDS = word_set("the is are was to of and in on for this that you not be with at by my")
 _VOWEL_LETTERS = set("aeiouy")
 
-Known = Callable[[str], bool]
 
-
-def say_capitals(text: str, known: Known) -> str:
-    """Return a text in small letters, with initialisms, numerals and mixtures as they are said.
-
-    `known` tells whether a word in small letters can be said as a word: NASA is, GPU is not.
-    """
+def say_capitals(text: str) -> str:
+    """Return a text in small letters, with initialisms, numerals and mixtures as they are said."""
     text = _SENTENCE.sub(_calm, text)
-    text = _AFTER_NAME.sub(_reign, text)
+    text = _AFTER_NAME.sub(_reign, _CENTURY.sub(_century, text))
     text = _AFTER_NOUN.sub(_counted, text)
-    text = _PLAIN_ROMAN.sub(lambda m: cardinal(roman(m[0]) or 0), text)
-    text = _MIXED.sub(lambda m: _mixed(m[0], known), _HYPHENED.sub(" ", text))
-    return _WORD.sub(lambda m: _word(m, known), text)
+    text = _PLAIN_ROMAN.sub(_plain_roman, text)
+    text = _MIXED.sub(_mixed, _HYPHENED.sub(" ", text))
+    return _WORD.sub(_word, text)
 
 
 def say_models(text: str) -> str:
@@ -81,8 +82,19 @@ def _calm(match: re.Match[str]) -> str:
     loud = len(words) >= 3 and len(shouted) >= 0.8 * len(words)
     # A list of initialisms has no such word.
     if loud and _PLAIN_WORDS.intersection(map(str.lower, shouted)):
-        return match[0].lower()
+        return re.sub(r"[A-Za-z']+", _small, match[0])
     return match[0]
+
+
+def _small(match: re.Match[str]) -> str:
+    """Return a shouted word in small letters, but for an initialism: THE GPU IS HERE."""
+    small = match[0].lower()
+    return match[0] if small in _LETTERED and not is_word(small) else small
+
+
+def _century(match: re.Match[str]) -> str:
+    value = roman(match["roman"])
+    return match[0] if value is None else ordinal(value)
 
 
 def _reign(match: re.Match[str]) -> str:
@@ -95,40 +107,59 @@ def _reign(match: re.Match[str]) -> str:
 
 
 def _counted(match: re.Match[str]) -> str:
-    numeral = match["roman"]
+    name, numeral = match["name"], match["roman"]
+    # "Part I" is the first, "the part I like" is not; a class C is no hundredth.
+    pronoun = (
+        numeral == "I" and name.islower() and not _AFTER_FIRST.match(match.string, match.end())
+    )
     value = roman(numeral) if numeral.isupper() else None
-    return match[0] if value is None else f"{match['name']} {cardinal(value)}"
+    if value is None or pronoun or numeral in ("C", "L"):
+        return match[0]
+    return f"{name} {cardinal(value)}"
 
 
-def _mixed(token: str, known: Known) -> str:
+def _plain_roman(match: re.Match[str]) -> str:
+    before = match.string[: match.start()].rstrip().rpartition(" ")[2].lower()
+    drips = before in _BEFORE_DRIPS or _DRIP.match(match.string, match.end())
+    if match[0] == "IV" and drips:  # intravenous
+        return match[0]
+    return cardinal(roman(match[0]) or 0)
+
+
+def _mixed(match: re.Match[str]) -> str:
     """Return RTX4090, MP3, 4K, B2B, x86 and 1080p in words and letters."""
-    return " ".join(_run(run, place, token, known) for place, run in enumerate(_RUN.findall(token)))
+    return " ".join(_run(run, place) for place, run in enumerate(_RUN.findall(match[0])))
 
 
-def _run(run: str, place: int, token: str, known: Known) -> str:
+def _run(run: str, place: int) -> str:
     if run.isdigit():
         if run.startswith("0") or len(run) > 4:
             return digits(run)
         return pairs(run) if len(run) > 2 else cardinal(int(run))
     if run == "s" and place:
         return "s"
-    whole_word = len(run) > 2 and known(run.lower()) and run.lower() not in _LETTERED
-    return run.lower() if whole_word or (len(run) > 3 and not run.isupper()) else initials(run)
+    small = run.lower()
+    whole_word = len(run) > 2 and is_word(small) and small not in _LETTERED
+    return small if whole_word or (len(run) > 3 and not run.isupper()) else initials(run)
 
 
-def _word(match: re.Match[str], known: Known) -> str:
+def _word(match: re.Match[str]) -> str:
     word = match[0]
-    if not word[0].isascii() or word.islower():
+    if not word[0].isascii():
         return word
+    if word.islower():
+        return _lettered(word) or word
     if word == "A":
         return _article(match)
     if word == "I" or word.startswith("I'"):
         return word.lower()
     if len(word) == 1:
         return initials(word)
+    if len(word) == 2 and word[1] == "s" and not is_word(word.lower()):  # two Cs
+        return f"{initials(word[0])}'s"
     if word[1:].islower() or "'" in word[:2]:
         return word.lower()
-    return _capitals(word, known)
+    return _capitals(word)
 
 
 def _article(match: re.Match[str]) -> str:
@@ -138,25 +169,39 @@ def _article(match: re.Match[str]) -> str:
     return "a" if goes_on and before not in _LETTER_NOUNS else initials("a")
 
 
-def _capitals(word: str, known: Known) -> str:
+def _lettered(word: str) -> str:
+    """Return the letters of "gpu", "urls" or "api's"; nothing of what is a word."""
+    if is_word(word):
+        return ""
+    stem, _, ending = word.partition("'")
+    plural = "" if stem in _LETTERED else "s"
+    stem = stem.removesuffix(plural)
+    if stem not in _LETTERED or is_word(stem) or ending not in ("", "s"):
+        return ""
+    return initials(stem) + ("'s" if plural or ending else "")
+
+
+def _capitals(word: str) -> str:
     """Return GPU, GPUs, NASA's, OpenAI, iPhone and McDonald as they are said."""
+    if "'" in word and is_word(word.lower()):  # IT'S
+        return word.lower()
     stem, apostrophe, suffix = word.partition("'")
     ending = f"'{suffix.lower()}" if apostrophe else ""
     if stem.isupper():
-        return f"{_initialism(stem, known)}{ending}"
-    if known(stem.lower()):
+        return f"{_initialism(stem)}{ending}"
+    if is_word(stem.lower()):
         return f"{stem.lower()}{ending}"
     if stem[:-1].isupper() and stem.endswith("s"):
-        return f"{_initialism(stem[:-1], known)}'s"
+        return f"{_initialism(stem[:-1])}'s"
     pieces = _CAMEL.findall(stem)
-    said = [_initialism(p, known) if p.isupper() else p.lower() for p in pieces]
+    said = [_initialism(p) if p.isupper() else p.lower() for p in pieces]
     return f"{' '.join(said)}{ending}"
 
 
-def _initialism(letters: str, known: Known) -> str:
+def _initialism(letters: str) -> str:
     """Return a string of capitals as a word when it is one, else its letters marked."""
     small = letters.lower()
-    if small not in _LETTERED and known(small):
+    if small not in _LETTERED and is_word(small):
         return small
     sayable = len(small) > 4 and _VOWEL_LETTERS & set(small[1:-1])
     return small if sayable and small not in _LETTERED else initials(letters)

@@ -12,16 +12,15 @@ _FRACTIONS = {
 }
 _NAMED = {
     "’": "'", "‘": "'", "‛": "'", "´": "'", "`": "'", "′": "'", "“": '"', "”": '"', "„": '"',
-    "«": '"', "»": '"', "″": '"', "‐": "-", "‑": "-", "‒": "-", "−": "-", "–": "–", "—": "—",
-    "―": "—", "…": "...", "²": "^2 ", "³": "^3 ", "·": " ", "•": ", ", "™": "", "®": "", "©": "",
+    "«": '"', "»": '"', "″": '"', "‐": "-", "‑": "-", "‒": "-", "−": "-", "―": "—",
+    "…": "...", "²": "^2 ", "³": "^3 ", "·": " ", "•": ", ", "™": "", "®": "", "©": "",
     "ª": "", "ß": "ss", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ø": "o", "Ø": "O", "ł": "l",
     "Ł": "L", "đ": "d", "Đ": "D", "þ": "th", "Þ": "Th", "ð": "d", "Ð": "D", "ı": "i",
     "×": " x ", "÷": " divided by ", "±": " plus or minus ", "≈": " about ", "≠": " is not ",
     "≤": " at most ", "≥": " at least ", "∞": " infinity ", "√": " root of ", "№": " number ",
-    "§": " section ", "º": "°", "µ": "µ", "°": "°", "€": "€", "£": "£", "¥": "¥", "￥": "¥",
-    "₹": "₹", "¢": "¢", "。": ". ", "、": ", ", "，": ", ", "！": "! ", "？": "? ",
-    "¿": "", "¡": "", "⁄": "/", "‰": " per thousand ", "ẞ": "SS", "㎠": "cm^2 ", "㎡": "m^2 ",
-    "㎢": "km^2 ", "㎥": "m^3 ",
+    "§": " section ", "º": "°", "￥": "¥", "。": ". ", "、": ", ", "，": ", ", "！": "! ",
+    "？": "? ", "ʼ": "'", "ʻ": "'", "→": " to ", "‽": "?!", "¿": "", "¡": "", "⁄": "/",
+    "‰": " per thousand ", "ẞ": "SS", "㎠": "cm^2 ", "㎡": "m^2 ", "㎢": "km^2 ", "㎥": "m^3 ",
 }  # fmt: skip
 # What the characters alone would turn into other numbers: 10⁶ into 106, 1 000 with a space that no
 # line ends at into two numbers; and units into other words.
@@ -33,7 +32,7 @@ _OHM = re.compile(r"(?<=[\d ])([kM]?)[Ω\u2126](?!\w)")
 _ANGSTROM = re.compile(r"(?<=\d)(\s?)[Å\u212b](?!\w)")
 _SPOKEN = str.maketrans(_FRACTIONS | _NAMED)
 # What survives beyond ASCII: dashes, currencies, degrees and micro, which later rules read.
-_KEPT = frozenset("–—€£¥₹¢°µ")
+_KEPT = frozenset("–—€£¥₹₩₽₿¢°µ")
 _LONE_GREEK = re.compile(r"(?<![\u0370-\u03ff])[\u0391-\u03c9](?![\u0370-\u03ff])")
 _GREEK_NAME = re.compile(r"GREEK (?:SMALL|CAPITAL) LETTER (?:FINAL )?(\w+)")
 _IN_WORDS = "'’-‐·"
@@ -45,7 +44,7 @@ _ENDED = re.compile(r"[.?!,:;]\s*$")
 
 
 def plain(text: str) -> str:
-    """Return text in ASCII and `–—€£¥₹¢°µ`, spaces single, paragraphs ended by a full stop.
+    """Return text in ASCII and `–—€£¥₹₩₽₿¢°µ`, spaces single, paragraphs ended by a full stop.
 
     Accents are folded, lone Greek letters named, and what has no place in English is a space.
     """

@@ -24,6 +24,11 @@ _ISO = re.compile(
     r"(?P<day>0[1-9]|[12]\d|3[01])(?:T(?=\d\d:)|(?![\w/-]))"
 )
 _SLASHED = re.compile(r"(?<![\d/])(\d{1,2})/(\d{1,2})/(\d{4}|\d{2})(?![\d/])")
+# Not the fraction of "on 1/2 acre", nor 9/11, which has a name.
+_ON_DAY = re.compile(
+    r"(?<=\b[Oo]n )(?!9/11)(0?[1-9]|1[0-2])/(0?[1-9]|[12]\d|3[01])"
+    r"(?=$|[.,;!?)](?!\d)| (?:at|and|from)\b)"
+)
 _DOTTED = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})\.([12]\d{3})(?!\.?\d)")
 _MONTH_FIRST = re.compile(rf"\b{_MONTH}[ ]{_DAY}(?:st|nd|rd|th)?(?!\d|[.:/]\d|\w)(?:,?[ ]{_YEAR})?")
 _DAY_FIRST = re.compile(
@@ -34,24 +39,26 @@ _MONTH_YEAR = re.compile(rf"\b{_MONTH},?[ ]{_YEAR}")
 _CLOCK = re.compile(
     r"(?<![\d:.])(?P<hour>[01]?\d|2[0-3]|24(?=:00)):(?P<minute>[0-5]\d)"
     r"(?::(?P<second>[0-5]\d))?(?![\d:])Z?"
-    r"(?:[ ]?(?P<half>[AaPp])(?:\.[ ]?[Mm]\.|[Mm]\b))?"
+    r"(?:[ ]?(?P<half>[AaPp])(?:\.[ ]?[Mm]\b\.?|[Mm]\b))?"
 )
 _HOUR = re.compile(
-    r"(?<![\d:.])(?P<hour>1[0-2]|0?[1-9])[ ]?(?P<half>[AaPp])(?:\.[ ]?[Mm]\.|[Mm]\b)"
+    r"(?<![\d:.])(?P<hour>1[0-2]|0?[1-9])[ ]?(?P<half>[AaPp])(?:\.[ ]?[Mm]\b\.?|[Mm]\b)"
 )
 _DECADE = re.compile(r"(?<![\w.,])(?P<century>1\d|20)(?P<tens>\d)0'?s\b")
 _SHORT_DECADE = re.compile(r"(?<![\w.,])'?(?P<tens>[2-9])0'?s\b")
+_ROUND_OF = re.compile(r"(?<![\w.,])(10{1,3})s(?= of\b)")
 _YEARS = re.compile(r"(?<![\w.,:/$€£-])(1\d{3}|20\d\d)[ ]?[-–][ ]?(1\d{3}|20\d\d|\d\d)(?![\d-])")
 _PLAIN_YEAR = re.compile(
-    r"(?P<before>\b[A-Za-z]+[ ]|\()?(?<![\w.,:/$€£-])(?P<year>1\d{3}|20\d\d)"
-    r"(?![\w/:%-]|[.,]\d)(?P<after>[ ][a-z]+)?"
+    r"(?P<before>\b[A-Za-z]+[ -]|\()?(?:(?<![\w.,:/$€£-])|(?<=[a-z]-))(?P<year>1\d{3}|20\d\d)"
+    r"(?![\w/%]|:\S|-(?![a-z])|[.,]\d)(?P<after>[ ][a-z]+)?"
 )
 _BEFORE_YEARS = word_set(
-    "in since until till before after during year years circa early mid late spring summer autumn "
-    "fall winter copyright"
+    "in since until till before after during year years circa early mid late pre post spring "
+    "summer autumn fall winter copyright"
 )
-_OFTEN_BEFORE_YEARS = word_set("by from to around of class and between")
+_OFTEN_BEFORE_YEARS = word_set("by from to around of class and between the")
 _NOT_PLURAL = word_set("was is as has this his its always across perhaps")
+_ROUND = {"10": "tens", "100": "hundreds", "1000": "thousands"}
 
 
 def say_dates(text: str) -> str:
@@ -60,12 +67,13 @@ def say_dates(text: str) -> str:
         return text
     text = _ISO.sub(_iso, text)
     text = _SLASHED.sub(_slashed, text)
+    text = _ON_DAY.sub(lambda m: _dated(MONTHS[int(m[1]) - 1], int(m[2]), None), text)
     text = _DOTTED.sub(lambda m: _numeric(m, int(m[2]), int(m[1])), text)
     text = _MONTH_FIRST.sub(_named, text)
     text = _DAY_FIRST.sub(_day_first, text)
     text = _MONTH_YEAR.sub(lambda m: f"{_month(m['month'])} {pairs(m['year'])}", text)
     text = _HOUR.sub(_clock, _CLOCK.sub(_clock, text))
-    text = _DECADE.sub(_decade, text)
+    text = _DECADE.sub(_decade, _ROUND_OF.sub(lambda m: _ROUND[m[1]], text))
     return _SHORT_DECADE.sub(lambda m: plural(cardinal(int(m["tens"]) * 10)), text)
 
 
@@ -81,7 +89,7 @@ def say_years(text: str) -> str:
 
 def _year(match: re.Match[str]) -> str:
     before, year, after = match["before"] or "", match["year"], match["after"] or ""
-    word = before.strip().lower()
+    word = before.strip(" -").lower()
     told = word in _BEFORE_YEARS
     counted = after.endswith("s") and after.strip() not in _NOT_PLURAL
     likely = year >= "1900" or word == "(" or word in _OFTEN_BEFORE_YEARS
@@ -135,7 +143,9 @@ def _clock(match: re.Match[str]) -> str:
     # The full stop of "p.m." may end the sentence as well.
     ends = match[0].endswith(".") and re.match(r" [A-Z]|$", match.string[match.end() :])
     words = cardinal(hour)
-    if minute and minute != "00":
+    if (hour, minute) == (0, "00") and not half:
+        words = "midnight"
+    elif minute and minute != "00":
         words += f" {'oh ' if minute < '10' else ''}{cardinal(int(minute))}"
     elif minute and not half:
         words += " hundred" if hour > 12 else " o'clock"

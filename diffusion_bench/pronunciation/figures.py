@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from diffusion_bench.pronunciation.initials import initials
 from diffusion_bench.pronunciation.numbers import (
     NUMBER,
     cardinal,
@@ -16,15 +17,26 @@ from diffusion_bench.pronunciation.numbers import (
 )
 
 _LONG = re.compile(r"\d{37,}")
-_RANGE = re.compile(rf"(?<![\w.,–-])({NUMBER})\s?[-–]\s?({NUMBER})(?![\d–-]|[.,]\d)")
+_RANGE = re.compile(rf"(?<![\w.,–-])({NUMBER})\s?[-–]\s?({NUMBER})(?![\d–-]|[.,/]\d)")
+# 5 - 3 = 2, 3 x 4 = 12 and 6 / 2 are sums, and no ranges or sizes.
+_DIFFERENCE = re.compile(r"(?<=\d) [-–] (?=[\d.,]+(?: [-+–] [\d.,]+){0,8} ?=)")
+_QUOTIENT = re.compile(r"(?<=\d) / (?=\d)")
+_PRODUCT = re.compile(r"(?<=\d) ?x ?(?=[\d.,]+(?: ?x ?[\d.,]+){0,8} ?=)")
+# Paragraphs of American law, known by their names.
+_PLAN = re.compile(r"(?<![\w.])(401|403|457|501|503|529)(?:\(([a-zA-Z])\)|(?<=401)([kK]))(?!\w)")
 _MINUS = re.compile(r"(?<![\w)\]%°–-])[-–](?=\.?\d)")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
 _POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
 _RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
 _TIMES = re.compile(rf"(?<![\w.,])({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
 _FOLD = re.compile(rf"(?<![\w.,])({NUMBER})[xX](?!\w)")
-_FRACTION = re.compile(r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(\d{1,3})(?![\w/]|[.,]\d)")
-_PAIRED = {"24/7": "twenty four seven", "9/11": "nine eleven", "50/50": "fifty fifty"}
+_FRACTION = re.compile(r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(10{3,6}|\d{1,3})(?![\w/]|[.,]\d)")
+_PAIRED = {
+    "24/7": "twenty four seven",
+    "9/11": "nine eleven",
+    "50/50": "fifty fifty",
+    "20/20": "twenty twenty",
+}
 _MAGNITUDE = re.compile(rf"(?<![\w.,])({NUMBER})[ ]?(k|K|M|mn|bn|B|tn)(?!\w)")
 _MAGNITUDES = {"k": "thousand", "M": "million", "mn": "million", "bn": "billion", "B": "billion"}
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,15})(?:st|nd|rd|th)\b", re.IGNORECASE)
@@ -37,11 +49,14 @@ _REST = re.compile(r"(?<![A-Za-z\d])\d+(?![A-Za-z\d])")
 def say_ranges(text: str) -> str:
     """Return a text with "to" in its ranges and "minus" before negative numbers."""
     text = _LONG.sub(lambda m: f" {digits(m[0])} ", text)
+    text = _QUOTIENT.sub(" divided by ", text)
+    text = _PRODUCT.sub(" times ", _DIFFERENCE.sub(" minus ", text))
     return _MINUS.sub(" minus ", _RANGE.sub(r"\1 to \2", text))
 
 
 def say_figures(text: str) -> str:
     """Return a text with its numbers in words, but for those mixed with letters."""
+    text = _PLAN.sub(lambda m: f"{pairs(m[1])} {initials(m[2] or m[3])} ", text)
     text = _SCIENTIFIC.sub(lambda m: f"{number(m[1])} times ten to the {_signed(m[2])}", text)
     text = _POWER.sub(_power, text)
     text = _RATIO.sub(r"\1 to \2", text)
@@ -77,7 +92,9 @@ def _fraction(match: re.Match[str]) -> str:
     whole, over, under = match[1], int(match[2]), int(match[3])
     if match[0] in _PAIRED:
         return _PAIRED[match[0]]
-    if not 0 < over < under or under > 100:
+    if over == under and not whole:
+        return f"{cardinal(over)} out of {cardinal(under)}"
+    if not 0 < over < under or (under > 100 and under % 1000):
         joined = f"{cardinal(over)} over {cardinal(under)}"
         return f"{cardinal(int(whole))} {joined}" if whole else joined
     said = f"{cardinal(over)} {_part(over, under)}"

@@ -6,22 +6,15 @@ text > normalise > words, letters and marks > lexicons, rules, letter-to-sound n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from diffusion_bench.pronunciation.capitals import Known
 from diffusion_bench.pronunciation.heteronyms import way_of
 from diffusion_bench.pronunciation.letters import spell
 from diffusion_bench.pronunciation.lexicon import look_up
 from diffusion_bench.pronunciation.normalise import normalise
 from diffusion_bench.pronunciation.phones import PAUSE, Mark, Phone, phone
-from diffusion_bench.pronunciation.supplement import is_word, lightly
-from diffusion_bench.pronunciation.words import (
-    Lexicon,
-    add_s,
-    pronounce,
-    read_lexicon,
-    starts_with_vowel,
-)
+from diffusion_bench.pronunciation.supplement import lightly, supplement
+from diffusion_bench.pronunciation.words import add_s, pronounce, starts_with_vowel
 
 NOTHING_TO_SAY = "the text has no English word to say; write some, as in 'Hello there.'"
 
@@ -30,19 +23,17 @@ _MARK: dict[str, Mark] = {",": ",", ".": ".", "?": "?", "!": "!"}
 _STRENGTH = {",": 0, ".": 1, "!": 2, "?": 3}
 
 
-def phonemes(text: str, *, extra: Mapping[str, str] | None = None) -> tuple[Phone, ...]:
+def phonemes(text: str) -> tuple[Phone, ...]:
     """Return the phones of a text, with pauses at both ends and at its marks.
 
-    A text without a mark at its end is taken to end in ".". `extra` is a lexicon of the user's,
-    {"gif": "JH IH1 F"}, which comes before all others. Raises ValueError when there is nothing to
-    say, or when `extra` holds what is no word or no phone.
+    A text without a mark at its end is taken to end in ".". Raises ValueError when there is nothing
+    to say.
     """
-    lexicon = read_lexicon(extra)
     phones: list[Phone] = []
-    for words, mark in _phrases(_TOKEN.findall(normalise(text, _known_with(lexicon)))):
+    for words, mark in _phrases(_TOKEN.findall(normalise(text))):
         if not phones:
             phones.append(phone(PAUSE, phrase_end=mark))
-        for said in _say(words, lexicon):
+        for said in _say(words):
             phones += [phone(p.symbol, p.stress, i == 0, mark) for i, p in enumerate(said)]
         phones.append(phone(PAUSE, phrase_end=mark))
     if not phones:
@@ -53,11 +44,6 @@ def phonemes(text: str, *, extra: Mapping[str, str] | None = None) -> tuple[Phon
 def is_speakable(text: str) -> bool:
     """Return whether a text holds anything that `phonemes` can say."""
     return any(token not in _MARK for token in _TOKEN.findall(normalise(text)))
-
-
-def _known_with(extra: Lexicon) -> Known:
-    """Return what tells whether a word in capitals is said as a word."""
-    return lambda word: word in extra or is_word(word)
 
 
 def _phrases(tokens: list[str]) -> Iterator[tuple[list[str], Mark]]:
@@ -77,7 +63,7 @@ def _phrases(tokens: list[str]) -> Iterator[tuple[list[str], Mark]]:
         yield words, mark or "."
 
 
-def _say(words: Sequence[str], extra: Lexicon) -> list[tuple[Phone, ...]]:
+def _say(words: Sequence[str]) -> list[tuple[Phone, ...]]:
     """Return the phones of each word of a phrase, from the last to the first and back in order.
 
     What follows decides between "dh ax" and "dh iy".
@@ -85,23 +71,24 @@ def _say(words: Sequence[str], extra: Lexicon) -> list[tuple[Phone, ...]]:
     said: list[tuple[Phone, ...]] = []
     for place in reversed(range(len(words))):
         following = said[-1] if said else None
-        said.append(_say_word(words, place, following, extra))
+        said.append(_say_word(words, place, following))
     return said[::-1]
 
 
 def _say_word(
-    words: Sequence[str], place: int, following: tuple[Phone, ...] | None, extra: Lexicon
+    words: Sequence[str], place: int, following: tuple[Phone, ...] | None
 ) -> tuple[Phone, ...]:
     word = words[place]
     if word[0].isupper():
         name = spell(word[0].lower())
         return add_s(name) if len(word) > 1 else name
-    if word in extra:
-        return extra[word]
     # The last word of a phrase is said in full: "What is it for?"
     if following is not None:
         light = lightly(word, starts_with_vowel(following))
         if light:
             return light
-    way = way_of(words, place)
-    return (look_up(way) if way != word else None) or pronounce(word, extra)
+    way, takes_s = way_of(words, place)
+    said = None if way == word else supplement(way) or look_up(way)
+    if said is None:
+        return pronounce(word)
+    return add_s(said) if takes_s else said

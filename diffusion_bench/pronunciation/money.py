@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from diffusion_bench.pronunciation.numbers import NUMBER, cardinal, is_one, number
+from diffusion_bench.pronunciation.numbers import NUMBER, cardinal, is_adjective, is_one, number
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ _CURRENCIES = {
     "¥": _YEN,
     "JPY": _YEN,
     "₹": _Currency("rupee", "rupees"),
+    "₩": _Currency("won", "won"),
+    "₽": _Currency("ruble", "rubles"),
+    "₿": _Currency("bitcoin", "bitcoins"),
     "INR": _Currency("rupee", "rupees"),
     "CHF": _Currency("swiss franc", "swiss francs"),
     "CNY": _Currency("yuan", "yuan"),
@@ -42,6 +45,8 @@ _COUNTRY = {
     "C": "canadian ",
     "AU": "australian ",
     "A": "australian ",
+    "NZ": "new zealand ",
+    "HK": "hong kong ",
 }
 _SCALES = {
     "k": "thousand",
@@ -53,26 +58,30 @@ _SCALES = {
     "tn": "trillion",
 }
 MAGNITUDES = "thousand|million|billion|trillion|mn|bn|tn|[kKmMbBT]"
-SIGNS = "$£€¥₹"
+SIGNS = "$£€¥₹₩₽₿"
+COUNTRIES = "|".join(_COUNTRY)
 _MAGNITUDE = rf"(?:[ ]?(?P<magnitude>{MAGNITUDES})\b)?"
 _CODE = "|".join(code for code in _CURRENCIES if code.isalpha())
-_AMOUNT = rf"(?P<amount>{NUMBER}){_MAGNITUDE}"
+_AMOUNT = rf"(?P<amount>{NUMBER}|\.\d\d(?!\d)){_MAGNITUDE}"
+# "$5 dollars" says it twice.
+_AGAIN = r"(?: (?:dollars?|euros?|pounds?|yen|rupees?)\b)?"
 _RANGE = re.compile(
-    rf"(?P<symbol>[$£€¥₹])(?P<low>{NUMBER})[ ]?[-–][ ]?(?P=symbol)?(?P<amount>{NUMBER}){_MAGNITUDE}"
+    rf"(?P<symbol>[{SIGNS}])(?P<low>{NUMBER})[ ]?[-–][ ]?(?P=symbol)?"
+    rf"(?P<amount>{NUMBER}){_MAGNITUDE}"
 )
 _BEFORE = re.compile(
-    r"(?<![\w.])(?P<minus>-)?(?P<country>US|CA|AU|[AC])?"
-    rf"(?P<symbol>[$£€¥₹])(?P<minus_after>-)?[ ]?{_AMOUNT}"
+    rf"(?<![\w.])(?P<minus>-)?(?P<country>{COUNTRIES})?"
+    rf"(?P<symbol>[{SIGNS}])(?P<minus_after>-)?[ ]?{_AMOUNT}{_AGAIN}"
 )
 _CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
-_AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[$£€¥₹](?!\d)|(?:{_CODE})\b)")
+_AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[{SIGNS}](?!\d)|(?:{_CODE})\b)")
 _EACH = re.compile(r"\b(dollars?|euros?|pounds?|yen|cents?|rupees?)/(?=[A-Za-z])")
 _CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")
 
 
 def say_money(text: str) -> str:
     """Return a text with its sums of money in words."""
-    if not re.search(rf"[$£€¥₹¢]|{_CODE}", text):
+    if not re.search(rf"[{SIGNS}¢]|{_CODE}", text):
         return text
     text = _RANGE.sub(_range, text)
     for pattern in (_BEFORE, _CODE_BEFORE, _AFTER):
@@ -92,12 +101,12 @@ def _range(match: re.Match[str]) -> str:
 def _sum(match: re.Match[str]) -> str:
     found = match.groupdict()
     minus = "minus " if found.get("minus") or found.get("minus_after") else ""
-    said = _words(match["amount"], match["magnitude"], _CURRENCIES[match["symbol"]])
-    country = _COUNTRY.get(found.get("country") or "", "")
-    if country:
-        amount, _, unit = said.rpartition(" ")
-        said = f"{amount} {country}{unit}"
-    return f"{minus}{said}"
+    usual = _CURRENCIES[match["symbol"]]
+    one = f"{_COUNTRY.get(found.get('country') or '', '')}{usual.one}"
+    currency = replace(usual, one=one, many=one.removesuffix(usual.one) + usual.many)
+    if is_adjective(match):  # a $20 bill
+        currency = replace(currency, many=one, small_many=usual.small_one)
+    return f"{minus}{_words(match['amount'], match['magnitude'], currency)}"
 
 
 def _words(amount: str, magnitude: str | None, currency: _Currency) -> str:
@@ -110,6 +119,6 @@ def _words(amount: str, magnitude: str | None, currency: _Currency) -> str:
     small = int(fraction)
     big_words = f"{number(whole)} {currency.one if is_one(whole) else currency.many}"
     small_words = f"{cardinal(small)} {currency.small_one if small == 1 else currency.small_many}"
-    if not small:
+    if not small and whole:
         return big_words
-    return small_words if whole == "0" else f"{big_words} and {small_words}"
+    return small_words if whole in ("", "0") else f"{big_words} and {small_words}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from diffusion_bench.pronunciation.abbreviations import say_abbreviations
 from diffusion_bench.pronunciation.addresses import say_addresses
-from diffusion_bench.pronunciation.capitals import Known, say_capitals, say_models
+from diffusion_bench.pronunciation.capitals import say_capitals, say_models
 from diffusion_bench.pronunciation.characters import plain
 from diffusion_bench.pronunciation.dates import say_dates, say_years
 from diffusion_bench.pronunciation.figures import say_figures, say_ranges
@@ -22,7 +22,6 @@ from diffusion_bench.pronunciation.initials import LETTER, unmark
 from diffusion_bench.pronunciation.money import say_money
 from diffusion_bench.pronunciation.ranges import mark_ranges
 from diffusion_bench.pronunciation.separators import english_separators
-from diffusion_bench.pronunciation.supplement import is_word
 from diffusion_bench.pronunciation.units import say_units
 
 Step = Callable[[str], str]
@@ -35,10 +34,17 @@ _SIGNS = (
     (re.compile(r"\bN/A\b"), "not applicable"),
     (re.compile(r"\bWW(?:II|2)\b"), "world war two"),
     (re.compile(r"\bWW[I1]\b"), "world war one"),
-    (re.compile(r"\b([CF])\+\+"), r"\1 plus plus"),
+    (re.compile(r"(?<=\w)\+\+(?!\+)"), " plus plus"),
     (re.compile(r"\b([CF])#"), r"\1 sharp"),
     (re.compile(r"(?<=\w)\s?'n'\s?(?=\w)"), " and "),
+    (re.compile(r"\bWi-?Fi\b", re.IGNORECASE), "wifi"),
+    (re.compile(r"\bc/o\b"), "care of"),
     (re.compile(r"&"), " and "),
+    (re.compile(r"(?<=[\w)])\s?>=\s?(?=[\w-])"), " at least "),
+    (re.compile(r"(?<=[\w)])\s?<=\s?(?=[\w-])"), " at most "),
+    (re.compile(r"(?<=[\w)])\s?!=\s?(?=[\w-])"), " is not "),
+    (re.compile(r"(?<=[\w)])\s?[-=]>\s?(?=[\w(])"), " to "),
+    (re.compile(r"(?<=\d)\s?\*\s?(?=\d)"), " times "),
     (re.compile(r"(?<=[\w)])\s?\+\s?(?=[\w(])|\+(?=\d)"), " plus "),
     (re.compile(r"(?<=\w)\+(?!\w)"), " plus "),
     (re.compile(r"(?<=[\w)])\s?==?\s?(?=[\w(-])"), " equals "),
@@ -81,11 +87,10 @@ _BEFORE_SIGNS: tuple[Step, ...] = (
 )
 
 
-def normalise(text: str, known: Known = is_word) -> str:
+def normalise(text: str) -> str:
     """Return the words to say in small letters, a letter to be named as a capital, and marks.
 
-    `known` tells which words in capitals are said as words. The result is empty when there is
-    nothing to say.
+    The result is empty when there is nothing to say.
     """
     text = say_addresses(plain(text))
     for step in _BEFORE_SIGNS:
@@ -94,7 +99,7 @@ def normalise(text: str, known: Known = is_word) -> str:
     for pattern, said in _SIGNS:
         text = pattern.sub(said, text)
     text = _SLASH.sub(" slash ", say_figures(text))
-    text = say_capitals(text, known)
+    text = say_capitals(text)
     for pattern, said in _MARKS:
         text = pattern.sub(said, text)
     return " ".join(unmark(text).split())

@@ -36,6 +36,9 @@ _ROMAN_VALUE = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 MAX_CARDINAL_DIGITS = 36
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+# What stands around a measure that is said as an adjective; "a 5 to 10 km run" is one too.
+_ARTICLE = re.compile(r"\b(?:an?|another|every)\s(?:[\d.,]+ to )?$", re.IGNORECASE)
+_NOUN = re.compile(r"[ -][A-Za-z]|-\d")
 
 
 def cardinal(value: int) -> str:
@@ -131,3 +134,11 @@ def roman(text: str) -> int | None:
 def is_one(text: str) -> bool:
     """Return whether a number as written is exactly one, and so takes the singular."""
     return text.replace(",", "") == "1"
+
+
+def is_adjective(match: re.Match[str]) -> bool:
+    """Return whether a measure stands before what it measures, in the singular: "a 5 km run"."""
+    start, end = match.span()
+    return bool(
+        _ARTICLE.search(match.string, max(0, start - 20), start) and _NOUN.match(match.string, end)
+    )

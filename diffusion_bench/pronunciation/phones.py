@@ -98,19 +98,13 @@ def merge(symbol: str) -> tuple[str, ...]:
 
 
 def read_arpabet(text: str) -> tuple[Phone, ...]:
-    """Return the phones of a word written as in CMUdict, "HH AH0 L OW1", or as flite names them.
+    """Return the phones of a word written as in CMUdict, "HH AH0 L OW1"; AH0 is `ax`.
 
-    Stress digits may be left out: then the first vowel but `ax` is stressed. AH0 is `ax`. Raises
-    ValueError for what is no phone.
+    Raises ValueError for what is no phone.
     """
     phones = [found for symbol in text.split() for found in _read_symbol(symbol)]
     if not phones:
         raise ValueError("a word needs at least one phone, as in 'HH AH0 L OW1'")
-    if not any(character.isdigit() for character in text):
-        for place, found in enumerate(phones):
-            if found.symbol in VOWELS and found.symbol != "ax":
-                phones[place] = phone(found.symbol, 1)
-                break
     return tuple(phones)
 
 

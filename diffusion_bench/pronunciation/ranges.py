@@ -9,17 +9,18 @@ from __future__ import annotations
 import re
 
 from diffusion_bench.pronunciation.dates import MONTH_NAME
-from diffusion_bench.pronunciation.money import MAGNITUDES, SIGNS
+from diffusion_bench.pronunciation.money import COUNTRIES, MAGNITUDES, SIGNS
 from diffusion_bench.pronunciation.numbers import NUMBER, ordinal
 from diffusion_bench.pronunciation.units import UNIT
 
 _JOIN = r"(?:[-–]|[ ][-–][ ])"
-_HALF = r"[ ]?[AaPp](?:\.[ ]?[Mm]\.|[Mm]\b)"
+_HALF = r"[ ]?[AaPp](?:\.[ ]?[Mm]\b\.?|[Mm]\b)"
 _HOUR = r"(?:1[0-2]|0?[1-9])"
 _TIME = rf"(?:(?:[01]?\d|2[0-3]|24(?=:00)):[0-5]\d(?::[0-5]\d)?(?:{_HALF})?|{_HOUR}{_HALF})"
 _SCALE = rf"(?:[ ]?(?:{MAGNITUDES})\b)?"
-_CURRENCY = rf"(?P<currency>(?:US|CA|AU|[AC])?[{SIGNS}])"
+_CURRENCY = rf"(?P<currency>(?:{COUNTRIES})?[{SIGNS}])"
 _COUNT = rf"{NUMBER}[ ]?(?:k|K|M|mn|bn|B|tn)"
+_ORDINAL = r"\d{1,15}(?:st|nd|rd|th)\b"
 # What stands before the join, and what has to follow it.
 _SIDES = (
     (_TIME, rf"{_TIME}(?![\d:])"),
@@ -29,6 +30,7 @@ _SIDES = (
     (rf"{_CURRENCY}{NUMBER}{_SCALE}", rf"(?P=currency){NUMBER}"),
     (rf"{NUMBER}{_SCALE}[ ]?{_CURRENCY}", rf"{NUMBER}{_SCALE}[ ]?(?P=currency)"),
     (_COUNT, rf"{_COUNT}(?!\w)"),
+    (_ORDINAL, _ORDINAL),
     # Of one unit: an adapter of 12V-5A is no range.
     (rf"{NUMBER}[ ]?(?P<unit>{UNIT})(?:/(?:{UNIT}))?", rf"{NUMBER}[ ]?(?P=unit)(?![\w^])"),
 )

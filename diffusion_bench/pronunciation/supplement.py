@@ -29,7 +29,12 @@ _WORDS = {
     "kilovolt": "K IH1 L AH0 V OW2 L T", "milliwatt": "M IH1 L AH0 W AA2 T",
     "terawatt": "T EH1 R AH0 W AA2 T", "petabyte": "P EH1 T AH0 B AY2 T",
     "kilobit": "K IH1 L AH0 B IH2 T", "microsecond": "M AY1 K R OW0 S EH2 K AH0 N D",
-    "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D", "hashtag": "HH AE1 SH T AE2 G",
+    "wifi": "W AY1 F AY2", "vram": "V IY1 R AE2 M", "id": "AY1 D IY1", "ids": "AY1 D IY1 Z",
+    "re": "R IY1", "github": "G IH1 T HH AH2 B", "readme": "R IY1 D M IY2",
+    "jpeg": "JH EY1 P EH2 G", "nginx": "EH1 N JH IH2 N EH1 K S", "numpy": "N AH1 M P AY2",
+    "psst": "P S T", "brr": "B ER1", "tsk": "T IH1 S K", "sci": "S AY1", "ios": "AY2 OW0 EH1 S",
+    "used(2)": "Y UW1 S T", "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D",
+    "hashtag": "HH AE1 SH T AE2 G",
 }  # fmt: skip
 # Said without stress inside a sentence; the vowels are those of flite, which aligned the training
 # speech ("of" is ah v, "and" ae n d), so that the model hears what it learned.

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 
-from diffusion_bench.pronunciation.numbers import NUMBER, is_one
+from diffusion_bench.pronunciation.numbers import NUMBER, is_adjective, is_one
 
 # The singular; the plural where it is not the singular with an s. Case counts: mW is not MW.
 _SIMPLE = {
-    "mm": "millimeter", "cm": "centimeter", "km": "kilometer", "nm": "nanometer",
+    "mm": "millimeter", "cm": "centimeter", "CM": "centimeter", "km": "kilometer",
+    "kms": "kilometer", "Km": "kilometer", "KM": "kilometer", "nm": "nanometer",
     "µm": "micrometer", "m": "meter", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile",
-    "kg": "kilogram", "g": "gram", "mg": "milligram", "µg": "microgram", "lb": "pound",
+    "kg": "kilogram", "Kg": "kilogram", "KG": "kilogram",
+    "g": "gram", "mg": "milligram", "µg": "microgram", "lb": "pound",
     "lbs": "pound", "oz": "ounce", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter",
     "l": "liter", "L": "liter", "gal": "gallon", "ha": "hectare",
     "s": "second", "sec": "second", "secs": "second", "ms": "millisecond", "µs": "microsecond",
     "us": "microsecond", "ns": "nanosecond", "min": "minute", "mins": "minute", "h": "hour",
-    "hr": "hour", "hrs": "hour", "yr": "year", "yrs": "year",
+    "hr": "hour", "hrs": "hour", "wk": "week", "wks": "week", "yr": "year", "yrs": "year",
+    "hz": "hertz", "khz": "kilohertz", "mhz": "megahertz", "ghz": "gigahertz",
     "Hz": "hertz", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz", "THz": "terahertz",
     "tbsp": "tablespoon", "tsp": "teaspoon",
     "kB": "kilobyte", "KB": "kilobyte", "MB": "megabyte", "GB": "gigabyte",
     "TB": "terabyte", "PB": "petabyte", "KiB": "kibibyte", "MiB": "mebibyte", "GiB": "gibibyte",
-    "TiB": "tebibyte", "kbit": "kilobit", "Mbit": "megabit", "Gbit": "gigabit", "Gb": "gigabit",
+    "TiB": "tebibyte", "kbit": "kilobit", "Mbit": "megabit", "Gbit": "gigabit",
+    "kb": "kilobyte", "Mb": "megabit", "Gb": "gigabit", "mb": "megabyte", "gb": "gigabyte",
+    "tb": "terabyte",
     "W": "watt", "mW": "milliwatt", "kW": "kilowatt", "MW": "megawatt", "GW": "gigawatt",
     "TW": "terawatt", "Wh": "watt hour", "kWh": "kilowatt hour", "MWh": "megawatt hour",
     "J": "joule", "kJ": "kilojoule", "MJ": "megajoule", "V": "volt", "mV": "millivolt",
@@ -39,25 +44,40 @@ _SAME_IN_PLURAL = ("hertz", "flops", "horsepower")
 _WHOLE_WORDS = {"foot": "feet"}
 # Too short to be told from other things without the space or the digit right before them.
 UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
+_POWER = r"\^[23] ?|(?<=m)[23](?!\w)"  # m^2, m2
 _QUANTITY = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{UNIT})"
-    rf"(?P<power>\^[23] ?)?(?:/(?P<per>{UNIT})(?P<per_power>\^[23] ?)?)?(?![\w^'])"
+    rf"(?P<power>{_POWER})?(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?)?(?![\w^'])"
     r"(?:\.(?=\s+[a-z\d]))?"
 )
 _INCHES = re.compile(
-    rf"(?<![\w.,])(?P<amount>{NUMBER})[ -]?in\.(?:(?=\s+[a-z\d])|(?=(\s+[A-Z]|$)))"
+    rf"(?<![\w.,])(?P<amount>{NUMBER})"
+    r"(?:[ -]?in\.(?:(?=\s+[a-z\d])|(?P<ends>(?=\s+[A-Z]|$)))|-?in(?![\w.-]))"
+)
+_QUOTE = re.compile(r"(\d)?\"")
+_MORE_INCHES = re.compile(r"(?<=\d)([ -]?(?:ft|foot|feet)\.? \d{1,2}) in\b(?!\.)")
+_SQUARE = re.compile(r"(?<=\d)[ -](sq|cu)\.? ?(ft|m|km|cm|mi|yd)\b(?:\.(?=\s+[a-z\d]))?")
+# 3 m x 4 m: said before words take the place of the first unit.
+_BY = re.compile(rf"(?<=\d)([ -]?(?:{UNIT}|in\b\.?)) ?x ?(?={NUMBER}[ -]?(?:{UNIT}|in)(?!\w))")
+_CLOCKED = (
+    (re.compile(r"\b(\d+) ?h ?(\d+) ?m\b"), r"\1 h \2 min"),
+    (re.compile(r"\b(\d+) ?m(?:in)? ?(\d+) ?s\b"), r"\1 min \2 s"),
 )
 _KELVIN = re.compile(rf"(?<![\w.,])(?P<amount>{NUMBER}) K(?!\w)")
 _HEIGHT = re.compile(r"(?<![\w.])(\d)'[ ]?(\d{1,2})\"")
 # Without a number before them: "dollars per kg", "in km/h".
 _PER = re.compile(rf"\bper ({UNIT})\b")
 _ALONE = re.compile(r"\b(km|m|mi|kB|MB|GB|TB|Mbit|Gbit)/(h|s|min)\b")
-_POWERS = {"^2": "square ", "^3": "cubic "}
+_POWERS = {"2": "square ", "3": "cubic "}
 
 
 def say_units(text: str) -> str:
     """Return a text with the units of its quantities in words; the numbers stay as they are."""
-    text = _HEIGHT.sub(r"\1 foot \2", text)
+    text = _MORE_INCHES.sub(r"\1 inches", _HEIGHT.sub(r"\1 foot \2", text))
+    text = _BY.sub(r"\1 by ", _with_inches(text))
+    for pattern, written in _CLOCKED:
+        text = pattern.sub(written, text)
+    text = _SQUARE.sub(lambda m: f" {m[2]}^{2 if m[1] == 'sq' else 3} ", text)
     text = _INCHES.sub(_inches, text)
     text = _KELVIN.sub(lambda m: f"{m['amount']} kelvin", text)
     text = _QUANTITY.sub(_say, text)
@@ -65,23 +85,44 @@ def say_units(text: str) -> str:
     return _ALONE.sub(lambda m: f"{_plural(_SIMPLE[m[1]])} per {_SIMPLE[m[2]]}", text)
 
 
+def _with_inches(text: str) -> str:
+    """Return a text with "in" for its inch marks: a mark after a digit that closes no quotation."""
+    is_open = False
+
+    def written(match: re.Match[str]) -> str:
+        nonlocal is_open
+        if match[1] and not is_open:
+            return f"{match[1]}in"
+        is_open = not is_open
+        return match[0]
+
+    return _QUOTE.sub(written, text)
+
+
 def _inches(match: re.Match[str]) -> str:
-    said = "inch" if is_one(match["amount"]) else "inches"
-    return f"{match['amount']} {said}{'' if match[2] is None else '.'}"
+    said = "inch" if is_one(match["amount"]) or is_adjective(match) else "inches"
+    return f"{match['amount']} {said}{'' if match['ends'] is None else '.'}"
 
 
 def _say(match: re.Match[str]) -> str:
     unit, per = match["unit"], match["per"]
     if match["gap"] == "-" and len(unit) == 1 and unit not in "mgVWsh":
         return match[0]
-    singular = match["gap"] == "-" or is_one(match["amount"])
+    singular = match["gap"] == "-" or is_one(match["amount"]) or is_adjective(match)
     said = _SIMPLE[unit] if singular else _plural(_SIMPLE[unit])
     words = f"{match['amount']} {_power(match['power'])}{said}"
-    return f"{words} per {_power(match['per_power'])}{_SIMPLE[per]}" if per else words
+    return f"{words} per {_per(_SIMPLE[per], match['per_power'])}" if per else words
+
+
+def _per(unit: str, power: str | None) -> str:
+    """Return "second squared" as of an acceleration, "square meter" as of a pressure."""
+    if power and unit.endswith("second"):
+        return f"{unit} {'squared' if '2' in power else 'cubed'}"
+    return f"{_power(power)}{unit}"
 
 
 def _power(text: str | None) -> str:
-    return _POWERS[text.strip()] if text else ""
+    return _POWERS[text.strip(" ^")] if text else ""
 
 
 def _plural(unit: str) -> str:

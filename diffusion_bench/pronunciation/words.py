@@ -1,17 +1,15 @@
-"""One word's phones: of the user's lexicon, ours, CMUdict, built from those, or from letters."""
+"""One word's phones: of our lexicon, CMUdict, built from those, or from letters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from functools import lru_cache
 
 from diffusion_bench.pronunciation.letters import say_letters
 from diffusion_bench.pronunciation.lexicon import look_up
-from diffusion_bench.pronunciation.phones import VOWELS, Phone, phone, read_arpabet
+from diffusion_bench.pronunciation.phones import VOWELS, Phone, phone
 from diffusion_bench.pronunciation.supplement import supplement
 from diffusion_bench.pronunciation.word_lists import word_set
-
-Lexicon = Mapping[str, tuple[Phone, ...]]
 
 _VOICELESS = word_set("p t k f th s sh ch hh")
 _SIBILANTS = word_set("s z sh zh ch jh")
@@ -22,47 +20,20 @@ _CONTRACTIONS = {
     "'re": "er",
     "'m": "m",
 }
+_STRETCHED = re.compile(r"([a-z])\1{2,}")
 _LEAST_STEM = 3
 _LONGEST_BUILT = 30
 _MOST_APOSTROPHES = 3
 
 
-def read_lexicon(extra: Mapping[str, str] | None) -> dict[str, tuple[Phone, ...]]:
-    """Return a user's lexicon, {"gif": "JH IH1 F"}, with its phones.
-
-    Words are letters and apostrophes; phones are ARPAbet as CMUdict or flite writes them. Raises
-    ValueError with the word that is at fault.
-    """
-    lexicon = {}
-    for word, said in (extra or {}).items():
-        small = word.lower().replace("’", "'")
-        if not (small.isascii() and small.replace("'", "").isalpha()):
-            raise ValueError(
-                f"the lexicon's word {word!r} is not of letters a to z and apostrophes"
-            )
-        try:
-            lexicon[small] = read_arpabet(said)
-        except ValueError as error:
-            raise ValueError(f"the lexicon's word {word!r}: {error}") from None
-    return lexicon
-
-
-def pronounce(word: str, extra: Lexicon) -> tuple[Phone, ...]:
-    """Return the phones of a word in small letters."""
-    known = extra.get(word)
-    if known is None and extra and "'" in word:
-        stem, _, ending = word.rpartition("'")
-        if stem in extra and ending in ("s", ""):
-            known = add_s(extra[stem]) if ending else extra[stem]
-    return _pronounce(word) if known is None else known
-
-
 @lru_cache(maxsize=50_000)
-def _pronounce(word: str) -> tuple[Phone, ...]:
-    built = _known(word) or (_built(word) if len(word) <= _LONGEST_BUILT else None)
+def pronounce(word: str) -> tuple[Phone, ...]:
+    """Return the phones of a word in small letters."""
+    built = _known(word) or _unstretched(word)
+    built = built or (_built(word) if len(word) <= _LONGEST_BUILT else None)
     if built is None and 0 < word.count("'") <= _MOST_APOSTROPHES:
         stem, _, ending = word.rpartition("'")
-        built = _pronounce(stem) if stem else ()
+        built = pronounce(stem) if stem else ()
         built = add_s(built) if ending == "s" and built else built + _letters(ending)
     return built or _letters(word)
 
@@ -74,6 +45,13 @@ def _letters(word: str) -> tuple[Phone, ...]:
 
 def _known(word: str) -> tuple[Phone, ...] | None:
     return supplement(word) or look_up(word)
+
+
+def _unstretched(word: str) -> tuple[Phone, ...] | None:
+    """Return the phones of "sooo" and "hellooo", said as "so" and "hello", or `None`."""
+    if not _STRETCHED.search(word):
+        return None
+    return _first([_STRETCHED.sub(kept, word) for kept in (r"\1\1", r"\1")])
 
 
 def _built(word: str) -> tuple[Phone, ...] | None:
