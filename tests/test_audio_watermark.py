@@ -14,7 +14,8 @@ import torch
 import torchaudio.functional as AF
 from speech_like import speech_like
 
-from diffusion_bench.audio.watermark import FALSE_ALARM, Detection, Marker, detect, embed
+from diffusion_bench.audio.watermark.marking import Marker, embed
+from diffusion_bench.audio.watermark.search import FALSE_ALARM, Detection, detect
 
 RATES = (16000, 22050, 24000, 44100)
 

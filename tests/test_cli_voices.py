@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from diffusion_bench.audio.files import write_sound
-from diffusion_bench.audio.watermark import detect
+from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from diffusion_bench.audio.files import read_sound, write_sound
-from diffusion_bench.audio.watermark import detect
+from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe

@@ -24,7 +24,7 @@ from fake_voices import (
 from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
-from diffusion_bench.audio.watermark import detect
+from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice import catalog
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe

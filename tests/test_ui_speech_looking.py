@@ -11,7 +11,7 @@ from PIL import Image
 from ui_server import is_free, wait_until
 
 from diffusion_bench.audio.files import read_sound
-from diffusion_bench.audio.watermark import detect
+from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.records import VoiceRequest

@@ -35,7 +35,8 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from speech_like import speech_like
 
-from diffusion_bench.audio.watermark import FALSE_ALARM, Detection, detect, embed
+from diffusion_bench.audio.watermark.marking import embed
+from diffusion_bench.audio.watermark.search import FALSE_ALARM, Detection, detect
 
 NUM_MARKED, NUM_CLEAN = 50, 500
 LEAST_SNR_DB, MOST_CHANGE_DB, MOST_S = 20.0, 1.5, 0.05

@@ -10,7 +10,7 @@ import typer
 from diffusion_bench.cli.refusals import refuse_unwritable
 
 if TYPE_CHECKING:
-    from diffusion_bench.audio.watermark import Detection
+    from diffusion_bench.audio.watermark.search import Detection
 
 LONGEST_S = 1800.0
 NOT_FOUND, MISTAKE = 1, 2
@@ -68,8 +68,8 @@ def embed(
     diffusion-bench watermark embed speech.wav marked.flac
     """
     from diffusion_bench.audio.files import WRITABLE, read_recipe, read_sound, write_sound
-    from diffusion_bench.audio.watermark import DEFAULT_KEY
-    from diffusion_bench.audio.watermark import embed as put
+    from diffusion_bench.audio.watermark.marking import embed as put
+    from diffusion_bench.audio.watermark.pattern import DEFAULT_KEY
 
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file to mark itself; write to another one")
@@ -83,8 +83,8 @@ def embed(
 
 def _detect(file: Path, key: str | None) -> Detection:
     from diffusion_bench.audio.files import read_sound
-    from diffusion_bench.audio.watermark import DEFAULT_KEY
-    from diffusion_bench.audio.watermark import detect as look
+    from diffusion_bench.audio.watermark.pattern import DEFAULT_KEY
+    from diffusion_bench.audio.watermark.search import detect as look
 
     sound = read_sound(file, max_s=LONGEST_S)
     return look(sound.samples, sound.sample_rate, key=DEFAULT_KEY if key is None else key)

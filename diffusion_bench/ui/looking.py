@@ -136,7 +136,7 @@ def _saved(
 def save_sounds(name: str, found: Found, folder: Path) -> dict[str, str]:
     """Write each sound, marked as generated; return the files, whose names say what is heard."""
     from diffusion_bench.audio.files import write_sound
-    from diffusion_bench.audio.watermark import embed
+    from diffusion_bench.audio.watermark.marking import embed
 
     saved = {}
     for number, (words, (samples, rate)) in enumerate(found.sounds.items(), 1):

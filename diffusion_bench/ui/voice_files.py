@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffusion_bench.audio.files import read_sound
-from diffusion_bench.audio.watermark import detect
+from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe, save_speech
 from diffusion_bench.records import Speech

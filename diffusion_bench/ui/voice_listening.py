@@ -13,7 +13,7 @@ import soundfile
 
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.joining import Samples
-from diffusion_bench.audio.watermark import Marker, embed
+from diffusion_bench.audio.watermark.marking import Marker, embed
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.pronunciation.sentences import split_to_hear

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.recording import ReferenceReport
-from diffusion_bench.audio.watermark import Detection
+from diffusion_bench.audio.watermark.search import Detection
 from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, own_voice_of

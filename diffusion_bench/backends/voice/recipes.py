@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from diffusion_bench.audio.files import read_recipe as read_text
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.audio.watermark import embed
+from diffusion_bench.audio.watermark.marking import embed
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.backends.voice.voices import REFERENCE, voice_digest
@@ -32,7 +32,7 @@ class Recipe(Record):
     """
 
     request: VoiceRequest
-    candidate: int = 0
+    candidate: Annotated[int, Field(ge=0)] = 0
     watermark: bool = True
     voice_digest: str | None = None
     transcript: str | None = None
