@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -214,6 +215,18 @@ def test_a_saved_voice_that_cannot_be_read_is_told_of_with_the_reason() -> None:
     loop, torn = unlisted_voices()
     assert loop == "loop.safetensors cannot be read: Too many levels of symbolic links"
     assert torn.startswith("torn.safetensors cannot be read: ")
+
+
+def test_voices_are_listed_without_torch() -> None:
+    save_voice("mum", STATE)
+    script = (
+        "import sys; from diffusion_bench.backends.voice.voices import list_voices;"
+        "print([v.name for v in list_voices() if v.source == 'saved'], 'torch' in sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert told.stdout.split("\n")[0] == "['mum'] False"
 
 
 def test_a_deleted_voice_is_gone_and_cannot_be_deleted_again() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +18,12 @@ from speech_like import speech_like
 from tiny_voices_ar import save_tiny_speecht5
 
 from diffusion_bench.audio.files import read_sound, write_sound
-from diffusion_bench.audio.watermark import embed
+from diffusion_bench.audio.watermark.marking import embed
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice import catalog
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
-from diffusion_bench.backends.voice.voices import name_of_state, save_voice
+from diffusion_bench.backends.voice.voices import name_of_state, save_voice, voices_folder
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.held_voice import HELD
 from diffusion_bench.ui.jobs import Jobs
@@ -495,3 +496,21 @@ def test_saved_voices_are_told_apart_and_are_their_owners_only():
     assert voices_now("eve", shared=False)["value"] == "eve"
     assert voices_now("eve", shared=True)["value"] == "ada", "a visitor of a shared app has it not"
     assert voices_now(None, shared=False)["value"] == "ada"
+
+
+def test_a_saved_voice_that_cannot_be_read_is_told_of_beside_the_list():
+    save_voice("eve", make_reference())
+    assert "Left out" not in voices_now("eve", shared=False)["info"]
+    (voices_folder() / "torn.safetensors").write_bytes(b"torn")
+    told = voices_now("eve", shared=False)["info"]
+    assert re.search(
+        r"one that you saved\. Left out: torn\.safetensors cannot be read: .+\.$", told
+    )
+    assert "Left out" not in voices_now("ada", shared=True)["info"], "it is its owner's"
+
+
+def test_where_no_recording_can_be_given_none_is_in_the_list():
+    names = [name for _, name in voice_choices(shared=False, own=False)]
+    assert names[:1] == ["ada"]
+    assert OWN_RECORDING not in names
+    assert "recording" not in voices_now("ada", shared=False, own=False)["info"]

@@ -23,7 +23,7 @@ from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
-from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voices_now
+from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voice_info, voices_now
 
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
 TITLES = {
@@ -165,15 +165,15 @@ def _speech_fields(*, shared: bool) -> Fields:
             elem_id="look-text",
         )
         voice = gr.Dropdown(
-            voice_choices(shared=shared),
+            voice_choices(shared=shared, own=False),
             value=BUNDLED_VOICE,
             label="Voice",
-            info="Samples, and the voices that you saved.",
+            info=voice_info(shared=shared, own=False),
             scale=2,
             min_width=200,
             elem_id="look-voice",
         )
-    voice.focus(partial(voices_now, shared=shared), voice, voice, **HIDDEN)
+    voice.focus(partial(voices_now, shared=shared, own=False), voice, voice, **HIDDEN)
     with gr.Row():
         steps = gr.Number(
             STEPS,

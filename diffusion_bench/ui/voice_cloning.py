@@ -108,10 +108,11 @@ def _wire_list(speaking: Speaking, fields: Fields, page: gr.Blocks, tab: gr.Tab)
     listed = fields["voice"]
 
     def on_arrive(voice: str | None, request: gr.Request) -> Any:
-        shown = page.state_holder[request.session_hash][listed._id].choices
+        shown = page.state_holder[request.session_hash][listed._id]
         now = voices_now(voice, shared=speaking.shared)
         # A list that is open already is not put back at its beginning for nothing.
-        return gr.skip() if [*map(tuple, shown)] == now["choices"] else now
+        is_shown = [*map(tuple, shown.choices)] == now["choices"] and shown.info == now["info"]
+        return gr.skip() if is_shown else now
 
     page.load(on_arrive, listed, listed, **HIDDEN)
     tab.select(on_arrive, listed, listed, **HIDDEN)

@@ -10,7 +10,7 @@ from diffusion_bench.backends.samplers import TITLES
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
 from diffusion_bench.backends.voice.describe import describe
-from diffusion_bench.backends.voice.voices import VoiceListing, list_voices
+from diffusion_bench.backends.voice.voices import VoiceListing, list_voices, unlisted_voices
 from diffusion_bench.records import (
     BUNDLED_VOICE,
     BUNDLED_VOICE_MODEL,
@@ -33,9 +33,12 @@ SOUNDS = [".wav", ".flac", ".ogg", ".mp3"]  # that can carry a recipe
 Fields = dict[str, Any]
 
 
-def voice_choices(*, shared: bool) -> list[tuple[str, str]]:
-    """Return the voices to choose from, each with its name; saved ones are their owner's only."""
-    found = [("My recording or x-vector, above", OWN_RECORDING)]
+def voice_choices(*, shared: bool, own: bool = True) -> list[tuple[str, str]]:
+    """Return the voices to choose from, each with its name; saved ones are their owner's only.
+
+    With `own`, the recording or x-vector that the page was given comes first.
+    """
+    found = [("My recording or x-vector, above", OWN_RECORDING)] if own else []
     return found + [
         (_title(voice), voice.name)
         for voice in list_voices()
@@ -43,11 +46,24 @@ def voice_choices(*, shared: bool) -> list[tuple[str, str]]:
     ]
 
 
-def voices_now(chosen: str | None, *, shared: bool) -> Fields:
+def voice_info(*, shared: bool, own: bool = True) -> str:
+    """Return what the list of voices holds, and of which saved voice it cannot be read, and why."""
+    kinds = ["your recording"] * own + ["a sample voice that is nobody's"]
+    if shared:
+        return f"{', or '.join(kinds).capitalize()}."
+    told = f"{', '.join(kinds).capitalize()}, or one that you saved."
+    return " ".join([told, *(f"Left out: {complaint}." for complaint in unlisted_voices())])
+
+
+def voices_now(chosen: str | None, *, shared: bool, own: bool = True) -> Fields:
     """Return the list of voices as it is now and the one that was chosen, if it is in it still."""
-    choices = voice_choices(shared=shared)
+    choices = voice_choices(shared=shared, own=own)
     here = chosen in [name for _, name in choices]
-    now: Fields = gr.update(choices=choices, value=chosen if here else BUNDLED_VOICE)
+    now: Fields = gr.update(
+        choices=choices,
+        value=chosen if here else BUNDLED_VOICE,
+        info=voice_info(shared=shared, own=own),
+    )
     return now
 
 
@@ -79,9 +95,7 @@ def voice_fields(*, shared: bool) -> Fields:
             voice_choices(shared=shared),
             value=BUNDLED_VOICE,
             label="Voice",
-            info="Your recording, or a sample voice that is nobody's."
-            if shared
-            else "Your recording, a sample voice that is nobody's, or one that you saved.",
+            info=voice_info(shared=shared),
             elem_id="voice-voice",
         ),
         "consent": gr.Checkbox(

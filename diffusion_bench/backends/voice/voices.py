@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +117,7 @@ def list_voices() -> list[VoiceListing]:
         )
     for path in _saved_files():
         with contextlib.suppress(VoiceUnavailable):
-            saved = _read(path)[0]
+            saved = _facts(path)
             found.append(
                 VoiceListing(
                     name=path.stem,
@@ -134,7 +135,7 @@ def unlisted_voices() -> list[str]:
     told = []
     for path in _saved_files():
         try:
-            _read(path)
+            _facts(path)
         except VoiceUnavailable as error:
             told.append(str(error))
     return told
@@ -279,13 +280,29 @@ def _bundled(name: str) -> Reference:
     return Reference(sound.samples, sound.sample_rate, _bundled_facts(name).transcript)
 
 
+def _facts(path: Path) -> _SavedFacts:
+    """Return what a saved voice's file says of itself; without torch, as the page does."""
+    with _opened(path, "np") as (facts, _):
+        return facts
+
+
 def _read(path: Path) -> tuple[_SavedFacts, dict[str, Any]]:
     """Return what a saved voice's file says of itself, and its tensors."""
+    with _opened(path, "pt") as (facts, file):
+        return facts, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _opened(path: Path, framework: str) -> Iterator[tuple[_SavedFacts, Any]]:
+    """Open a saved voice's file; safetensors imports the library of the framework."""
     try:
         path.open("rb").close()  # safetensors takes what may not be read for what is not there
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework=framework) as file:
             facts = _SavedFacts.model_validate_json((file.metadata() or {})["diffusion_bench"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            has_samples = SAMPLES in set(file.keys()) and facts.sample_rate > 0
+            if facts.kind == RECORDING and not has_samples:
+                raise VoiceUnavailable(f"{path.name} is damaged: it holds no recording")
+            yield facts, file
     except KeyError:
         raise VoiceUnavailable(f"{path.name} is no voice of Diffusion Bench") from None
     except (SafetensorError, OSError) as error:
@@ -293,6 +310,3 @@ def _read(path: Path) -> tuple[_SavedFacts, dict[str, Any]]:
         raise VoiceUnavailable(f"{path.name} cannot be read: {reason}") from None
     except ValidationError as error:
         raise VoiceUnavailable(f"{path.name} is damaged: {explain(error):.200}") from None
-    if facts.kind == RECORDING and (SAMPLES not in tensors or facts.sample_rate < 1):
-        raise VoiceUnavailable(f"{path.name} is damaged: it holds no recording")
-    return facts, tensors
