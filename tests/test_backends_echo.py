@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import voice_pitch
@@ -394,6 +395,14 @@ def test_a_damaged_weights_file_is_told_in_one_line(tmp_path):
     with pytest.raises(ModelUnavailable, match="cannot be loaded") as caught:
         EchoModel.load(entry_of(damaged), device="cpu", precision="fp32")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_lacks_a_weight_is_told_in_one_line(tmp_path):
+    folder = save_tiny_echo(tmp_path / "echo")
+    weights = folder / "prior" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v for k, v in load_file(weights).items() if k != "mel.bias"}, weights)
+    with pytest.raises(ModelUnavailable, match=r"^[^\n]+its prior lacks 1 weights[^\n]+$"):
+        EchoModel.load(entry_of(folder), device="cpu", precision="fp32")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -11,7 +11,6 @@ from transformers.audio_utils import mel_filter_bank
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.tortoise.conditioning import (
-    RandomLatentConverter,
     check_reference,
     clips_of,
     code_latent,
@@ -122,29 +121,3 @@ def test_a_recording_without_a_voice_is_refused_in_one_line(
     with pytest.raises(ValueError, match=complaint) as caught:
         check_reference(Reference(samples, 24_000))
     assert "\n" not in str(caught.value)
-
-
-def test_the_converters_have_the_sizes_of_the_published_ones() -> None:
-    with torch.device("meta"):
-        converters = [RandomLatentConverter(1024), RandomLatentConverter(2048)]
-    sizes = [sum(p.numel() for p in converter.parameters()) / 1e6 for converter in converters]
-    assert sizes == pytest.approx([6.30, 25.18], abs=0.01)
-    assert set(converters[0].state_dict()) == {
-        f"layers.{index}.{kind}" for index in range(6) for kind in ("weight", "bias")
-    }
-
-
-def test_a_random_voice_is_five_equalised_layers_and_a_plain_one() -> None:
-    torch.manual_seed(0)
-    converter = RandomLatentConverter(8)
-    for layer in converter.layers:
-        torch.nn.init.normal_(layer.bias)
-    state = {name: value.numpy() for name, value in converter.state_dict().items()}
-    noise = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
-    x = noise
-    for index in range(5):
-        weight, bias = state[f"layers.{index}.weight"], state[f"layers.{index}.bias"]
-        x = x @ (weight * 0.1 / np.sqrt(8)).T + 0.1 * bias
-        x = np.where(x > 0, x, 0.2 * x) * np.sqrt(2)
-    x = x @ state["layers.5.weight"].T + state["layers.5.bias"]
-    assert np.allclose(converter(torch.from_numpy(noise)).detach().numpy(), x, atol=1e-4)

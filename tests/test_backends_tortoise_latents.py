@@ -19,12 +19,10 @@ from diffusion_bench.backends.tortoise.latents import (
     latents_of_codes,
     most_codes,
     prefix_of,
-    seeded,
     tokens_of,
     without_silence,
 )
-
-CPU = torch.device("cpu")
+from diffusion_bench.backends.voice.candidates import seeded
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +78,7 @@ def test_the_limits_of_the_full_model_are_the_originals() -> None:
     decoder = SimpleNamespace(max_position_embeddings=608, max_text_tokens=404)
     text = SimpleNamespace(eos_token_id=0)
     full = SimpleNamespace(
-        config=SimpleNamespace(decoder_config=decoder, text_config=text), device=CPU
+        config=SimpleNamespace(decoder_config=decoder, text_config=text), device=torch.device("cpu")
     )
     read = SimpleNamespace(unk_token_id=1)
     assert most_codes(full) == 500
@@ -146,7 +144,7 @@ def test_drawing_reads_the_prefix_as_the_latents_do(clvp, prefix) -> None:
 
 
 def test_drawn_codes_have_one_length_and_only_stops_after_a_stop(clvp, prefix) -> None:
-    with seeded(0, CPU):
+    with seeded(0, "cpu"):
         codes = draw_codes(clvp, prefix, count=24)
     assert codes.shape == (24, 40)
     ended = (codes == STOP).cumsum(dim=1) > 0
@@ -162,7 +160,7 @@ def test_the_seed_decides_the_codes_and_torchs_own_numbers_go_on(clvp, prefix) -
     first = torch.rand(1)
     drawn = []
     for seed in (3, 3, 4):
-        with seeded(seed, CPU):
+        with seeded(seed, "cpu"):
             drawn.append(draw_codes(clvp, prefix, count=2))
     assert torch.equal(torch.cat([first, torch.rand(1)]), expected)
     assert torch.equal(drawn[0], drawn[1])
@@ -178,7 +176,7 @@ def test_a_watcher_stops_the_drawing_at_a_code(clvp, prefix) -> None:
             raise InterruptedError
 
     state = torch.get_rng_state()
-    with pytest.raises(InterruptedError), seeded(0, CPU):
+    with pytest.raises(InterruptedError), seeded(0, "cpu"):
         draw_codes(clvp, prefix, count=16, on_code=stop_at_four)
     assert told == [0, 1, 2, 3]
     assert torch.equal(torch.get_rng_state(), state)

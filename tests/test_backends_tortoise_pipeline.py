@@ -10,12 +10,12 @@ import torch
 from tiny_tortoise import STOP, WIDTH, hum, save_tiny_tortoise
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.tortoise import latents as prior
-from diffusion_bench.backends.tortoise.pipeline import TortoiseModel, tortoise_entry
-from diffusion_bench.backends.tortoise.presets import PRESETS, find_preset
+from diffusion_bench.backends.tortoise.conditioning import voice_latents
+from diffusion_bench.backends.tortoise.pipeline import SAMPLES, TortoiseModel
 from diffusion_bench.backends.tortoise.sampling import LOUDEST, QUIETEST
 from diffusion_bench.backends.voice.base import Utterance, VoiceModel, VoiceState
+from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
 from diffusion_bench.records import VoiceRequest
 
 TEXT = "Hello there, world."
@@ -27,9 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_tortoise(tmp_path_factory.mktemp("tortoise"))
 
 
+def load(folder: Path, preset: str = "ultra_fast", precision: str = "fp32") -> TortoiseModel:
+    entry = find_voice_model(str(folder)).model_copy(update={"preset": preset})
+    return TortoiseModel.load(entry, device="cpu", precision=precision)
+
+
 @pytest.fixture(scope="module")
 def tortoise(folder: Path) -> TortoiseModel:
-    return TortoiseModel.load(str(folder), device="cpu", preset="ultra_fast")
+    return load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +115,7 @@ def test_the_first_candidate_is_what_a_batch_of_one_says(
 def test_the_candidates_are_those_that_clvp_finds_closest(
     folder: Path, voice: VoiceState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tortoise = TortoiseModel.load(str(folder), device="cpu", preset="fast")
+    tortoise = load(folder, "fast")
     seen, kept = [], []
     whole, cut = prior.closeness, prior.without_silence
 
@@ -223,24 +228,17 @@ def test_every_stage_is_timed(tortoise: TortoiseModel, voice: VoiceState) -> Non
     ],
 )
 def test_a_preset_is_the_originals(preset: str, samples: int, steps: int, scale: float) -> None:
-    assert find_preset(preset).samples == samples
-    request = find_preset(preset).of(VoiceRequest(text="Hi.", seed=4))
-    assert (request.steps, request.guidance_scale, request.temperature) == (steps, scale, 1.0)
-    assert request.seed == 4
-    entry = tortoise_entry(preset=preset)
-    assert (entry.steps, entry.guidance_scale, entry.source) == (steps, scale, "hub")
+    (entry,) = (one for one in voice_catalog().values() if one.preset == preset)
+    assert SAMPLES[entry.preset] == samples
+    assert (entry.steps, entry.guidance_scale, entry.temperature) == (steps, scale, 1.0)
+    assert f"draws {samples} readings" in entry.note
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", SAMPLES)
 def test_a_preset_decides_how_many_sequences_are_drawn(folder: Path, preset: str) -> None:
-    tortoise = TortoiseModel.load(str(folder), device="cpu", preset=preset)
-    assert sum(tortoise._drawings(1)) == PRESETS[preset].samples
+    tortoise = load(folder, preset)
+    assert sum(tortoise._drawings(1)) == SAMPLES[preset]
     assert max(tortoise._drawings(1)) == 16
-
-
-def test_an_unknown_preset_is_one_line(folder: Path) -> None:
-    with pytest.raises(ValueError, match="known: ultra_fast, fast, standard, high_quality"):
-        TortoiseModel.load(str(folder), device="cpu", preset="best")
 
 
 @pytest.mark.parametrize(
@@ -260,37 +258,19 @@ def test_recordings_of_any_length_and_rate_give_a_voice(
     assert all(torch.equal(again.tensors[name], state.tensors[name]) for name in state.tensors)
 
 
-def test_several_recordings_give_their_mean(tortoise: TortoiseModel) -> None:
-    clips = [hum(5, pitch=100), hum(5, pitch=200)]
-    both = tortoise.encode_clips(clips)
-    alone = [tortoise.encode_clips([clip]) for clip in clips]
-    for name, tensor in both.tensors.items():
-        mean = (alone[0].tensors[name] + alone[1].tensors[name]) / 2
-        assert torch.allclose(tensor, mean, atol=1e-5)
-    assert both.facts["clips"] == "2"
-    with pytest.raises(ValueError, match="no recording"):
-        tortoise.encode_clips([])
+def test_several_clips_give_their_mean(tortoise: TortoiseModel) -> None:
+    parts = tortoise._parts
+    both, one, other = (
+        voice_latents(clips, parts.clvp, parts.decoder, parts.mel_norms)
+        for clips in ([hum(5), hum(5, pitch=200)], [hum(5)], [hum(5, pitch=200)])
+    )
+    for name, tensor in both.items():
+        assert torch.allclose(tensor, (one[name] + other[name]) / 2, atol=1e-5)
 
 
 def test_a_recording_without_a_voice_is_refused(tortoise: TortoiseModel) -> None:
     with pytest.raises(ValueError, match="silent"):
         tortoise.encode_voice(Reference(np.zeros(48_000, np.float32), 24_000))
-
-
-def test_a_random_voice_speaks_and_its_seed_decides_it(tortoise: TortoiseModel) -> None:
-    first, again, other = (tortoise.random_voice(seed) for seed in (1, 1, 2))
-    for name in ("codes", "diffusion"):
-        assert torch.equal(first.tensors[name], again.tensors[name])
-        assert not torch.equal(first.tensors[name], other.tensors[name])
-    assert say(tortoise, first).audio.std() > 0
-
-
-def test_a_random_voice_without_its_networks_is_one_line(folder: Path, tmp_path: Path) -> None:
-    for piece in ("clvp", "univnet", "decoder"):
-        (tmp_path / piece).symlink_to(folder / piece)
-    tortoise = TortoiseModel.load(str(tmp_path), device="cpu")
-    with pytest.raises(ModelUnavailable, match=r"rlg_auto\.pth"):
-        tortoise.random_voice(0)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +314,7 @@ def test_unknown_letters_and_endless_speech_are_told(
 
 
 def test_bf16_speaks(folder: Path) -> None:
-    tortoise = TortoiseModel.load(str(folder), device="cpu", precision="bf16", preset="ultra_fast")
+    tortoise = load(folder, precision="bf16")
     voice = tortoise.encode_voice(hum(6))
     assert {tensor.dtype for tensor in voice.tensors.values()} == {torch.float32}
     said = say(tortoise, voice, sampler="ddpm", guidance_scale=3.0)

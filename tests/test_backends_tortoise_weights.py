@@ -18,7 +18,6 @@ from diffusion_bench.backends.tortoise.weights import (
     Parts,
     load_decoder_file,
     load_parts,
-    load_random_voice,
 )
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -83,14 +82,6 @@ def test_its_sizes_are_read_from_its_tensors(tmp_path: Path) -> None:
     assert (config["model_channels"], config["mel_channels"]) == (WIDTH, 100)
 
 
-def test_a_random_voice_has_a_network_for_each_latent(saved: Path) -> None:
-    converters = load_random_voice(str(saved))
-    assert {name: converter.channels for name, converter in converters.items()} == {
-        "codes": WIDTH,
-        "diffusion": 2 * WIDTH,
-    }
-
-
 def test_mel_norms_come_from_the_originals_file_where_the_settings_have_none(folder: Path) -> None:
     ClvpFeatureExtractor().save_pretrained(folder / "clvp")
     torch.save(torch.full((80,), 3.0), folder / "mel_norms.pth")
@@ -121,15 +112,6 @@ def test_a_missing_file_is_named(folder: Path, gone: str, named: str) -> None:
     path = folder / gone
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert named in complaint(lambda: load(folder))
-
-
-@pytest.mark.parametrize("name", ["rlg_auto.pth", "rlg_diffuser.pth"])
-def test_a_missing_file_of_the_random_voice_is_named_when_it_is_asked_for(
-    folder: Path, name: str
-) -> None:
-    (folder / name).unlink()
-    assert load(folder)
-    assert name in complaint(lambda: load_random_voice(str(folder)))
 
 
 @pytest.mark.parametrize("weights", ["clvp/model.safetensors", f"decoder/{WEIGHTS}"])
@@ -249,4 +231,3 @@ def test_from_the_hub_each_piece_comes_from_its_own_repository(
     parts = load("someone/tortoise")
     assert same(parts.decoder, tiny_decoder(seed=7))
     assert same(parts.clvp, tiny_clvp())
-    assert "rlg_auto.pth" in complaint(lambda: load_random_voice("someone/tortoise"))

@@ -127,18 +127,12 @@ def test_what_a_model_has_can_be_asked_for_and_nothing_else(name: str) -> None:
                 refuse_unfit(entry, changed)
 
 
-def test_every_preset_of_tortoise_is_offered_with_its_own_facts() -> None:
-    from diffusion_bench.backends.tortoise.pipeline import tortoise_entry
-    from diffusion_bench.backends.tortoise.presets import PRESETS
+def test_every_preset_of_tortoise_is_offered() -> None:
+    from diffusion_bench.backends.tortoise.pipeline import SAMPLES
 
-    offered = {
-        entry.preset: entry for entry in voice_catalog().values() if entry.family == "tortoise"
-    }
-    assert set(offered) == set(PRESETS)
-    for preset, entry in offered.items():
-        own = tortoise_entry(preset=preset, name=entry.name)
-        unsaid = {"companions": entry.companions, "preset": preset}
-        assert own.model_copy(update=unsaid) == entry
+    rows = [entry for entry in voice_catalog().values() if entry.family == "tortoise"]
+    assert [entry.preset for entry in rows] == ["fast", "ultra_fast", "standard", "high_quality"]
+    assert {entry.preset for entry in rows} == set(SAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -189,6 +183,15 @@ def test_a_folder_is_loaded_by_its_family(tiny_csm: Path) -> None:
     model = load_voice_model(str(tiny_csm), device="cpu", precision="fp32")
     assert isinstance(model, VoiceModel)
     assert model.entry == find_voice_model(str(tiny_csm))
+
+
+def test_a_model_that_is_here_and_damaged_is_not_said_to_be_elsewhere(
+    hub_cache: Path, tiny_csm: Path
+) -> None:
+    weights = download(hub_cache, "tiny/csm", *tiny_csm.iterdir()) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelUnavailable, match=r"^voice model 'tiny/csm' cannot be loaded: .+$"):
+        load_voice_model("tiny/csm", device="cpu", precision="fp32")
 
 
 def test_a_bundled_model_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:

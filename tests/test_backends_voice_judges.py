@@ -103,7 +103,16 @@ def test_a_file_that_lacks_a_tensor_is_refused(speaker_folder, tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     del state["projector.weight"]
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelUnavailable, match=r"its file lacks projector\.weight"):
+    with pytest.raises(ModelUnavailable, match=r"lacks \d+ weights .* as projector\.weight"):
+        SpeakerJudge.load(str(tmp_path))
+
+
+def test_a_file_that_was_cut_off_is_one_line(speaker_folder, tmp_path):
+    for path in speaker_folder.iterdir():
+        whole = path.read_bytes()
+        cut = whole[:-100] if path.suffix == ".safetensors" else whole
+        (tmp_path / path.name).write_bytes(cut)
+    with pytest.raises(ModelUnavailable, match=r"^speaker encoder .+ cannot be loaded: [^\n]+$"):
         SpeakerJudge.load(str(tmp_path))
 
 

@@ -161,7 +161,7 @@ def test_a_file_of_transformers_that_lacks_a_tensor_is_refused(tmp_path):
     state = load_file(folder / "model.safetensors")
     del state["conv_post.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelUnavailable, match=r"its file lacks conv_post\.weight"):
+    with pytest.raises(ModelUnavailable, match=r"lacks \d+ weights .* as conv_post\.weight"):
         load_vocoder(str(folder), device="cpu")
 
 

@@ -20,7 +20,6 @@ from transformers import (
 )
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.tortoise.conditioning import RandomLatentConverter
 from diffusion_bench.backends.tortoise.decoder import DiffusionDecoder
 
 WIDTH = 32  # of the autoregressive model and of the decoder
@@ -77,13 +76,10 @@ def tiny_univnet(seed: int = 0) -> UnivNetModel:
 
 
 def save_tiny_tortoise(folder: Path) -> Path:
-    """Save the four pieces in the folders, and the files of the random voice beside them."""
+    """Save the pieces in their folders."""
     save_tiny_clvp(folder / "clvp")
     tiny_univnet().save_pretrained(folder / "univnet")
     tiny_decoder().save_pretrained(folder / "decoder")
-    torch.manual_seed(0)
-    torch.save(RandomLatentConverter(WIDTH).state_dict(), folder / "rlg_auto.pth")
-    torch.save(RandomLatentConverter(2 * WIDTH).state_dict(), folder / "rlg_diffuser.pth")
     return folder
 
 

@@ -13,10 +13,10 @@ from diffusion_bench.audio.vocoders import Resynthesis, Vocoder
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.echo.pipeline import EchoPipeline, Plan, Voice
 from diffusion_bench.backends.echo.vocoder import EchoVocoder
-from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
+from diffusion_bench.backends.loading import refuse_missing_weights
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
-from diffusion_bench.backends.voice.loading import weight_options
+from diffusion_bench.backends.voice.loading import fetching, weight_options
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.backends.voice.vocoders import load_vocoder
 from diffusion_bench.diffusion.taken_step import TakenStep
@@ -39,13 +39,11 @@ class EchoModel:
     @classmethod
     def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName) -> EchoModel:
         """Load the folder of an entry; `ModelUnavailable` where it is no Echo."""
-        quiet_libraries()
         if not (Path(entry.location) / "model_index.json").is_file():
             raise ModelUnavailable(f"{entry.location} is no folder of an Echo model")
-        try:
+        with fetching(entry):
             pipeline = EchoPipeline.from_pretrained(entry.location, **weight_options(precision))
-        except (OSError, ValueError) as error:
-            raise ModelUnavailable(f"{entry.name} cannot be loaded: {reason_of(error)}") from error
+            refuse_missing_weights(pipeline)
         # The vocoder's phase comes of long sums, which half precision does not hold.
         pipeline.to(device)
         pipeline.vocoder.float()

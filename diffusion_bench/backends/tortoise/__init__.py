@@ -2,8 +2,7 @@
 
 pipeline.py       the voice model: voice in, text in, speech out
 weights.py        where the pieces come from
-presets.py        how much work: samples to choose from, denoising steps, guidance
-conditioning.py   a recording becomes the two latents of its voice, or a seed does
+conditioning.py   a recording becomes the two latents of its voice
 latents.py        text becomes codes, the best are kept, codes become latents
 decoder.py        the diffusion decoder, with the names and shapes of the original's tensors
 sampling.py       latents become a mel spectrogram, by DDPM or DDIM

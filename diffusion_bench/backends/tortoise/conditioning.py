@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 import torchaudio
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
@@ -107,42 +106,6 @@ def voice_latents(
         "diffusion": decoder.voice_latent(seen.to(decoder.device, decoder.dtype)),
     }
     return {name: latent.float().cpu() for name, latent in latents.items()}
-
-
-class RandomLatentConverter(nn.Module):
-    """Noise to a latent of a voice that nobody has; the mapping network of StyleGAN2.
-
-    Karras et al. (2020), arXiv 1912.04958: five equalised layers of learning rate 0.1, then a
-    plain one. Names and shapes are those of `rlg_auto.pth` and `rlg_diffuser.pth`.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        equalised = (EqualisedLinear(channels) for _ in range(5))
-        self.layers = nn.Sequential(*equalised, nn.Linear(channels, channels))
-
-    def forward(self, noise: Tensor) -> Tensor:
-        """Return (batch, channels) latents of (batch, channels) noise."""
-        latents: Tensor = self.layers(noise)
-        return latents
-
-
-class EqualisedLinear(nn.Module):
-    """A linear layer whose weights are scaled as it runs, and a leaky rectifier of gain √2."""
-
-    RATE = 0.1
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, channels) / self.RATE)
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (batch, channels) of the same."""
-        scale = self.RATE / math.sqrt(x.shape[-1])
-        linear = F.linear(x, self.weight * scale, self.bias * self.RATE)
-        return F.leaky_relu(linear, 0.2) * math.sqrt(2)
 
 
 def _at_rate(clip: Reference, rate: int, length: int) -> Tensor:

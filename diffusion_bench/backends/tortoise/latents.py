@@ -9,8 +9,7 @@ latents > without_silence        cut where the speech has ended
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,8 +96,8 @@ def draw_codes(
 ) -> Tensor:
     """Return (count, `most_codes`) sequences of codes, the stop code after the end of each.
 
-    Draws from torch's global generators, as transformers does: see `seeded`. `on_code` is called
-    after each code and may raise.
+    Draws from torch's global generators, as transformers does, so that it belongs within `seeded`.
+    `on_code` is called after each code and may raise.
     """
     model = clvp.speech_decoder_model
     stop, longest = model.config.eos_token_id, most_codes(clvp)
@@ -178,20 +177,6 @@ def without_silence(codes: Tensor, latents: Tensor) -> Tensor:
         if run > KEPT_CALM:
             return latents[:index]
     return latents
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators that drawing on `device` uses, and restore them afterwards."""
-    on_cuda = device.type == "cuda"
-    index = device.index if device.index is not None else 0
-    with torch.random.fork_rng(devices=[index] if on_cuda else []):
-        torch.default_generator.manual_seed(seed)
-        if on_cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        elif device.type == "mps":
-            torch.mps.manual_seed(seed)
-        yield
 
 
 class _Watch(StoppingCriteria):

@@ -8,26 +8,20 @@ James Betker, "Better speech synthesis through scaling", 2023, arXiv 2305.07243.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.loading import DTYPES
 from diffusion_bench.backends.tortoise import latents as prior
 from diffusion_bench.backends.tortoise.conditioning import (
-    LEAST_S,
-    MOST_CLIPS,
     check_reference,
     clips_of,
     voice_latents,
 )
-from diffusion_bench.backends.tortoise.presets import DEFAULT_PRESET, GUIDANCE_SCALE, find_preset
 from diffusion_bench.backends.tortoise.progress import Laps, Progress
 from diffusion_bench.backends.tortoise.sampling import (
     QUIETEST,
@@ -36,111 +30,46 @@ from diffusion_bench.backends.tortoise.sampling import (
     mel_from_unit,
     sample_mel,
 )
-from diffusion_bench.backends.tortoise.vocoder import SAMPLE_RATE, speak_mel
-from diffusion_bench.backends.tortoise.weights import (
-    ORIGINAL_ID,
-    Parts,
-    load_parts,
-    load_random_voice,
-)
+from diffusion_bench.backends.tortoise.vocoder import speak_mel
+from diffusion_bench.backends.tortoise.weights import Parts, load_parts
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
-from diffusion_bench.backends.voice.candidates import refuse_unfit
+from diffusion_bench.backends.voice.candidates import refuse_unfit, seeded
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
 DRAWN_AT_ONCE = 16
-SAMPLERS: tuple[Sampler, ...] = ("ddpm", "ddim")
-
-
-def tortoise_entry(
-    location: str = ORIGINAL_ID, *, preset: str = DEFAULT_PRESET, name: str = "tortoise"
-) -> VoiceEntry:
-    """Return what is known of Tortoise in a folder or at a hub id, with a preset's settings."""
-    work = find_preset(preset)
-    return VoiceEntry(
-        name=name,
-        title=f"Tortoise TTS ({preset.replace('_', ' ')})",
-        family="tortoise",
-        source="folder" if os.path.isdir(location) else "hub",
-        location=location,
-        licence="Apache-2.0",
-        sample_rate=SAMPLE_RATE,
-        samplers=SAMPLERS,
-        steps=work.steps,
-        guidance_scale=GUIDANCE_SCALE if work.guided else 1.0,
-        temperature=1.0,
-        reference_s=(LEAST_S, 6.0 * MOST_CLIPS),
-        max_chars=200,
-        download_gib=3.6,
-        parameters_m=973,
-        preset=preset,
-        has_guidance=True,
-        candidates_alone=False,
-        note=f"English; draws {work.samples} readings of a text and keeps the best; slow on a CPU",
-    )
+# Sequences of codes that the original's presets draw, for the best to be chosen from. Their steps
+# and guidance are those of their rows in the catalog.
+SAMPLES = {"ultra_fast": 16, "fast": 96, "standard": 256, "high_quality": 256}
 
 
 class TortoiseModel:
     """Tortoise on one device in one precision; UnivNet always runs in fp32.
 
-    A preset decides how many sequences of codes are drawn; a request's own steps and guidance
+    Its preset decides how many sequences of codes are drawn; a request's own steps and guidance
     scale hold, 1 plus the original's `cond_free_k`. The candidates of a batch are the best of the
     sequences drawn from its one seed, best first, so that a candidate cannot be spoken on its own.
     """
 
-    def __init__(self, parts: Parts, *, entry: VoiceEntry, device: str, preset: str) -> None:
+    def __init__(self, entry: VoiceEntry, parts: Parts, *, device: str) -> None:
         self.entry = entry
         self.device = device
-        self.preset = find_preset(preset)
         self._parts = parts
 
     @classmethod
-    def load(
-        cls,
-        location: str = ORIGINAL_ID,
-        *,
-        device: str | None = None,
-        precision: PrecisionName = "fp32",
-        preset: str = DEFAULT_PRESET,
-        name: str = "tortoise",
-    ) -> TortoiseModel:
+    def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName) -> Self:
         """Load Tortoise from a folder or a hub id; see `weights.py` for what lies where.
 
         Raises `ModelUnavailable`, in one line, where something is missing or does not fit.
         """
-        entry = tortoise_entry(location, preset=preset, name=name)
-        device = pick_device(device)
-        parts = load_parts(location, device=device, dtype=DTYPES[precision])
-        return cls(parts, entry=entry, device=device, preset=preset)
+        parts = load_parts(entry.location, device=device, dtype=DTYPES[precision])
+        return cls(entry, parts, device=device)
 
     def encode_voice(self, reference: Reference) -> VoiceState:
         """Return the voice of a recording: of up to 30 s of it, cut into clips of 6 s."""
         check_reference(reference)
-        return self.encode_clips(clips_of(reference))
-
-    def encode_clips(self, clips: Sequence[Reference]) -> VoiceState:
-        """Return the mean voice of several recordings, of which each gives its first 6 s."""
-        if not clips:
-            raise ValueError("no recording was given: a voice needs one at least")
-        for clip in clips:
-            check_reference(clip)
-        parts = self._parts
-        tensors = voice_latents(list(clips), parts.clvp, parts.decoder, parts.mel_norms)
+        clips, parts = clips_of(reference), self._parts
+        tensors = voice_latents(clips, parts.clvp, parts.decoder, parts.mel_norms)
         return VoiceState(self.entry.name, tensors, {"clips": str(len(clips))})
-
-    @torch.inference_mode()
-    def random_voice(self, seed: int) -> VoiceState:
-        """Return a voice that nobody has. Its networks are fetched at the first call.
-
-        Raises `ModelUnavailable` where they are not to be had.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        tensors = {
-            name: converter(torch.randn((1, converter.channels), generator=generator))
-            for name, converter in load_random_voice(self.entry.location).items()
-        }
-        state = VoiceState(self.entry.name, tensors, {"seed": str(seed)})
-        self._check_voice(state)
-        return state
 
     @torch.inference_mode()
     def speak(
@@ -197,7 +126,7 @@ class TortoiseModel:
 
     def _drawings(self, candidates: int) -> list[int]:
         """Return how many sequences each drawing makes: those of the preset, or of the batch."""
-        samples = max(self.preset.samples, candidates)
+        samples = max(SAMPLES[self.entry.preset], candidates)
         return [min(DRAWN_AT_ONCE, samples - done) for done in range(0, samples, DRAWN_AT_ONCE)]
 
     def _best_codes(
@@ -212,7 +141,7 @@ class TortoiseModel:
         clvp = self._parts.clvp
         stop = clvp.config.decoder_config.eos_token_id
         drawn, scores = [], []
-        with prior.seeded(request.seed, prefix.device):
+        with seeded(request.seed, self.device):
             for count in drawings:
                 codes = prior.draw_codes(clvp, prefix, count=count, on_code=progress.code_drawn)
                 progress.drawing_ended()

@@ -13,27 +13,25 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffusion_bench.backends.catalog import HUB_ID, ModelUnavailable
 from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
-from diffusion_bench.backends.tortoise.conditioning import CODE_MELS, RandomLatentConverter
+from diffusion_bench.backends.tortoise.conditioning import CODE_MELS
 from diffusion_bench.backends.tortoise.decoder import DiffusionDecoder
 
-ORIGINAL_ID = "jbetker/tortoise-tts-v2"
 CLVP_ID = "susnato/clvp_dev"
 UNIVNET_ID = "dg845/univnet-dev"
 # The original's repository keeps its files in the second place, its mirror in the first.
 PLACES = ("", ".models/")
 DECODER_FILE = "diffusion_decoder.pth"
 NORMS_FILE = "mel_norms.pth"
-RANDOM_FILES = {"codes": "rlg_auto.pth", "diffusion": "rlg_diffuser.pth"}
 NAMED = 3  # tensors that a complaint names
 
 NOT_LOADED = (
@@ -46,7 +44,6 @@ NOT_LOADED = (
     SafetensorError,
 )
 
-Module = TypeVar("Module", bound=nn.Module)
 State = Mapping[str, Tensor]
 
 
@@ -82,23 +79,26 @@ def load_parts(location: str, *, device: str, dtype: torch.dtype) -> Parts:
     )
 
 
-def load_random_voice(location: str) -> dict[str, RandomLatentConverter]:
-    """Load the networks that make a voice of noise, by the latent each makes.
-
-    Raises `ModelUnavailable` where a file is missing or does not fit.
-    """
-    return {
-        name: _by_name(RandomLatentConverter, _random_settings, _needed(location, file))
-        for name, file in RANDOM_FILES.items()
-    }
-
-
 def load_decoder_file(path: Path) -> DiffusionDecoder:
     """Load the original's `diffusion_decoder.pth` by name; its sizes are read from its tensors.
 
     Raises `ModelUnavailable` for a file that holds other tensors.
     """
-    decoder: DiffusionDecoder = _by_name(DiffusionDecoder, _decoder_settings, path)
+    state = _tensors(path)
+    what = DiffusionDecoder.__name__
+    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise _unavailable(what, str(path), "no mapping of names to tensors")
+    try:
+        settings = _decoder_settings(state)
+    except KeyError as error:
+        raise _unavailable(what, str(path), f"no {error.args[0]}") from error
+    with torch.device("meta"):
+        decoder: DiffusionDecoder = DiffusionDecoder(**settings)
+    problem = _misfit(decoder.state_dict(), state)
+    if problem:
+        raise _unavailable(what, str(path), problem)
+    decoder.load_state_dict(state, assign=True)
+    decoder.requires_grad_(False).eval()
     return decoder
 
 
@@ -196,25 +196,6 @@ def _from_hub(repository: str, name: str) -> Path | None:
     return None
 
 
-def _by_name(module_class: type[Module], settings_of: Any, path: Path) -> Module:
-    """Return a module filled with a file's tensors, each of the name and shape it must have."""
-    state = _tensors(path)
-    what = module_class.__name__
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise _unavailable(what, str(path), "no mapping of names to tensors")
-    try:
-        settings = settings_of(state)
-    except KeyError as error:
-        raise _unavailable(what, str(path), f"no {error.args[0]}") from error
-    with torch.device("meta"):
-        module = module_class(**settings)
-    problem = _misfit(module.state_dict(), state)
-    if problem:
-        raise _unavailable(what, str(path), problem)
-    module.load_state_dict(state, assign=True)
-    return module.eval().requires_grad_(False)
-
-
 def _tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -233,10 +214,6 @@ def _decoder_settings(state: State) -> dict[str, int]:
         "latent_channels": _side(state, "latent_conditioner.0.weight", 1),
         "num_codes": _side(state, "code_embedding.weight", 0),
     }
-
-
-def _random_settings(state: State) -> dict[str, int]:
-    return {"channels": _side(state, "layers.5.weight", 0)}
 
 
 def _side(state: State, name: str, axis: int) -> int:

@@ -125,17 +125,7 @@ def load_voice_model(
         )
     family = FAMILIES[entry.family]
     loader = getattr(import_module(family.module), family.name)
-    if entry.family == "tortoise":
-        loaded = loader.load(
-            entry.location,
-            device=device,
-            precision=precision,
-            preset=entry.preset,
-            name=entry.name,
-        )
-    else:
-        loaded = loader.load(entry, device=device, precision=precision)
-    return cast(VoiceModel, loaded)
+    return cast(VoiceModel, loader.load(entry, device=device, precision=precision))
 
 
 def is_bundled(entry: VoiceEntry) -> bool:

@@ -6,11 +6,8 @@ an ECAPA head, which transformers has not; ours is WavLM's x-vectors. `clone --j
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -20,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.catalog import ModelUnavailable
-from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
+from diffusion_bench.backends.voice.loading import load_whole, loading
 from diffusion_bench.pronunciation.normalise import normalise
 
 RATE = 16_000
@@ -29,8 +25,6 @@ SPEAKER_MODEL = "microsoft/wavlm-base-plus-sv"
 SPEECH_MODEL = "openai/whisper-tiny.en"
 LEAST_SPEAKER_S, MOST_SPEAKER_S = 0.5, 30.0  # attention grows by the square of the length
 WHISPER_WINDOW_S = 30.0
-# KeyError: a configuration without a field of its class; ImportError: a tokenizer's package.
-NOT_LOADED = (OSError, ValueError, KeyError, ImportError)
 
 Samples = NDArray[np.float32]
 
@@ -48,9 +42,9 @@ class SpeakerJudge:
         """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
         from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
 
-        with _loading("speaker encoder", location):
+        with loading(f"speaker encoder {location!r}"):
             features = Wav2Vec2FeatureExtractor.from_pretrained(location)
-            model = _complete(WavLMForXVector, location)
+            model = load_whole(WavLMForXVector, location, pickles=True)
         return cls(model.to(device), features, device=device)
 
     @torch.inference_mode()
@@ -96,9 +90,9 @@ class SpeechJudge:
         """Load from a folder or the hub; raises `ModelUnavailable` without its weights."""
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-        with _loading("recogniser", location):
+        with loading(f"recogniser {location!r}"):
             processor = WhisperProcessor.from_pretrained(location)
-            model = _complete(WhisperForConditionalGeneration, location)
+            model = load_whole(WhisperForConditionalGeneration, location, pickles=True)
         return cls(model.to(device), processor, device=device)
 
     @torch.inference_mode()
@@ -186,34 +180,11 @@ def normalised(text: str) -> str:
     return " ".join(re.findall(r"\w+(?:'\w+)*", folded))
 
 
-def _complete(library_class: Any, location: str) -> Any:
-    """Return a network of transformers in fp32; ValueError where its file lacks a tensor."""
-    # Else transformers asks the hub to convert a repository that has no safetensors.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    model, info = library_class.from_pretrained(
-        location, dtype=torch.float32, output_loading_info=True
-    )
-    if info["missing_keys"]:
-        raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-    return model.eval()
-
-
 def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise ValueError("a recording to judge has one channel of finite samples")
     wave = torch.as_tensor(samples, dtype=torch.float32)
     return wave if sample_rate == RATE else torchaudio.functional.resample(wave, sample_rate, RATE)
-
-
-@contextmanager
-def _loading(what: str, location: str) -> Iterator[None]:
-    """Turn what loading raises inside the block into `ModelUnavailable`, in one line."""
-    quiet_libraries()
-    try:
-        yield
-    except NOT_LOADED as error:
-        reason = reason_of(error)
-        raise ModelUnavailable(f"{what} {location!r} cannot be loaded: {reason}") from error
 
 
 def _cut_at_pauses(wave: Tensor) -> list[Tensor]:

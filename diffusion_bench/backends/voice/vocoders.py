@@ -10,42 +10,21 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import yaml  # type: ignore[import-untyped]
 from huggingface_hub.errors import EntryNotFoundError
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, refuse_other_shapes, vocoder_for
-from diffusion_bench.backends.catalog import (
-    HUB_ID,
-    MODELS_FOLDER,
-    ModelUnavailable,
-    UnknownModel,
-)
-from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
-from diffusion_bench.backends.voice.loading import file_of
+from diffusion_bench.backends.catalog import HUB_ID, MODELS_FOLDER, UnknownModel
+from diffusion_bench.backends.voice.loading import file_of, load_whole, loading
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import Record
 
-NOT_LOADED = (
-    OSError,
-    ValueError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    EOFError,
-    pickle.UnpicklingError,
-    EntryNotFoundError,
-    SafetensorError,
-    yaml.YAMLError,
-)
 # Frames of silence after the end: UnivNet would click where its input stops.
 TAIL_FRAMES = 10
 
@@ -155,13 +134,8 @@ def load_vocoder(
         raise UnknownModel(
             f"unknown vocoder {name!r}; known: {known}; or give a folder or a hub id (owner/name)"
         )
-    quiet_libraries()
-    # Else transformers asks the hub to convert a repository that has no safetensors.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    try:
+    with loading(f"vocoder {name!r}"):
         vocoder = _load(name, entry.family if entry else _family_of(location), location, device)
-    except NOT_LOADED as error:
-        raise ModelUnavailable(f"vocoder {name!r} cannot be loaded: {reason_of(error)}") from error
     return vocoder_for(settings, vocoder, first=first) if settings else vocoder
 
 
@@ -200,7 +174,7 @@ def _load_hifi_gan(name: str, family: str, location: str, device: str) -> Vocode
 
     of_espnet = family == "fastspeech2_conformer_hifigan"
     library_class = FastSpeech2ConformerHifiGan if of_espnet else SpeechT5HifiGan
-    network = _from_library(library_class, location).to(device)
+    network = load_whole(library_class, location, pickles=True).to(device)
     config = network.config
     usual = ESPNET_MEL if of_espnet else SPEECHT5_MEL
     hop_length = 1
@@ -220,7 +194,7 @@ def _load_hifi_gan(name: str, family: str, location: str, device: str) -> Vocode
 def _load_univnet(name: str, family: str, location: str, device: str) -> Vocoder:
     from transformers import UnivNetModel
 
-    network = _from_library(UnivNetModel, location).to(device)
+    network = load_whole(UnivNetModel, location, pickles=True).to(device)
     config = network.config
     settings = UNIVNET_MEL.model_copy(update={"n_mels": config.num_mel_bins})
     silence = torch.tensor(settings.log_floor).log().item()
@@ -239,7 +213,11 @@ def _load_univnet(name: str, family: str, location: str, device: str) -> Vocoder
 
 
 def _load_vocos(name: str, family: str, location: str, device: str) -> Vocoder:
-    tree = yaml.safe_load(file_of(location, "config.yaml").read_text(encoding="utf-8"))
+    text = file_of(location, "config.yaml").read_text(encoding="utf-8")
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"its config.yaml is none: {error}") from error
     network = Vocos(VocosConfig.from_published(tree))
     try:
         state = load_file(file_of(location, "model.safetensors"))
@@ -251,13 +229,3 @@ def _load_vocos(name: str, family: str, location: str, device: str) -> Vocoder:
     state = {key: value for key, value in state.items() if not key.startswith(constants)}
     network.load_state_dict(state)
     return NeuralVocoder(name, network.settings, network.to(device).eval(), device=device)
-
-
-def _from_library(library_class: Any, location: str) -> Any:
-    """Return a network that transformers saved, in fp32; every tensor must be there."""
-    network, info = library_class.from_pretrained(
-        location, dtype=torch.float32, output_loading_info=True
-    )
-    if info["missing_keys"]:
-        raise ValueError(f"its file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-    return network.eval()
