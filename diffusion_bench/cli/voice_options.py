@@ -71,8 +71,8 @@ SaveVoice = Annotated[
 Batch = Annotated[
     Path | None,
     typer.Option(
-        help="A CSV of reference, text, out (and voice, seed): a row each, the model loaded once. "
-        "Its paths are from its own folder."
+        help="A CSV of text and out, and reference or voice, transcript, seed: a row each, the "
+        "model loaded once. Its paths are from its own folder."
     ),
 ]
 Overwrite = Annotated[
