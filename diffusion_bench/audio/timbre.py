@@ -49,12 +49,11 @@ class TimbreEvidence(Record):
 
 
 class TimbreScale(Record):
-    """What timbre.json holds. `different` and `same`: percentiles 0 to 100 of similarities."""
+    """What timbre.json holds. `different`: percentiles 0 to 100 of similarities of two speakers."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     different: tuple[float, ...]
-    same: tuple[float, ...]
     evidence: TimbreEvidence
 
 
@@ -83,13 +82,16 @@ def timbre(samples: NDArray[np.float32] | Tensor, sample_rate: int) -> Tensor | 
 
 
 def share_of_others_below(similarity: float) -> float:
-    """Return the share of pairs of different speakers that are less alike than that: 0 to 1."""
-    return _share_below(_scale().different, similarity)
+    """Return the share of pairs of different speakers that are less alike than that: 0 to 1.
 
-
-def share_of_same_below(similarity: float) -> float:
-    """Return the share of pairs of clips of one speaker that are less alike than that: 0 to 1."""
-    return _share_below(_scale().same, similarity)
+    It is read between the percentiles in a straight line.
+    """
+    percentiles = _scale().different
+    place = bisect_left(percentiles, similarity)
+    if place in (0, len(percentiles)):
+        return float(place > 0)
+    low, high = percentiles[place - 1], percentiles[place]
+    return (place - 1 + (similarity - low) / (high - low)) / (len(percentiles) - 1)
 
 
 def evidence() -> TimbreEvidence:
@@ -138,12 +140,3 @@ def _transforms() -> tuple[Any, Tensor]:
 def _scale() -> TimbreScale:
     text = resources.files(__package__).joinpath("timbre.json").read_text(encoding="utf-8")
     return TimbreScale.model_validate_json(text)
-
-
-def _share_below(percentiles: tuple[float, ...], value: float) -> float:
-    """Return where a value lies among percentiles, read between them in a straight line."""
-    place = bisect_left(percentiles, value)
-    if place in (0, len(percentiles)):
-        return float(place > 0)
-    low, high = percentiles[place - 1], percentiles[place]
-    return (place - 1 + (value - low) / (high - low)) / (len(percentiles) - 1)

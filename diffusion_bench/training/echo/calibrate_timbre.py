@@ -118,7 +118,6 @@ def calibrate(background: Iterable[Clip], held_out: Iterable[Clip]) -> TimbreSca
         mean=_rounded(mean.numpy()),
         deviation=_rounded(deviation.numpy()),
         different=_percentiles([table[different] for table in tables]),
-        same=_percentiles([table[same] for table in tables]),
         evidence=TimbreEvidence(
             speakers=len(set(names)),
             same_pairs=int(same.sum()),
