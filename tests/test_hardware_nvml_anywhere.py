@@ -8,6 +8,7 @@ from nvml_stand_in import standing_in
 
 from diffusion_bench.hardware.nvml import NvmlSensor
 from diffusion_bench.hardware.nvml_errors import NOT_SUPPORTED
+from diffusion_bench.hardware.nvml_health import CardHealth, DriverHealth, ask_driver
 from diffusion_bench.hardware.sensors import open_sensor
 
 
@@ -96,3 +97,17 @@ def test_a_driver_that_is_gone_when_it_is_let_go_of_is_no_error() -> None:
         sensor.close()
         with pytest.raises(pynvml.NVMLError):  # so that what is let go of is really gone
             pynvml.nvmlShutdown()
+
+
+OF_THE_DOCTOR = (
+    "nvmlSystemGetCudaDriverVersion_v2",
+    "nvmlDeviceGetCudaComputeCapability",
+    "nvmlDeviceGetPersistenceMode",
+    "nvmlDeviceGetTotalEccErrors",
+    "nvmlDeviceGetGpuMaxPcieLinkGeneration",
+)
+
+
+def test_a_driver_that_is_gone_when_the_doctor_has_asked_is_no_error() -> None:
+    with standing_in({**dict.fromkeys(OF_THE_DOCTOR, 3), "nvmlShutdown": 1}):
+        assert ask_driver() == DriverHealth(start_code=0, cards=(CardHealth(index=0),))

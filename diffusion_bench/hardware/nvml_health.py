@@ -56,7 +56,7 @@ def ask_driver() -> DriverHealth:
             cards=tuple(_card(pynvml, index) for index in range(count)),
         )
     finally:
-        pynvml.nvmlShutdown()
+        _told(pynvml.nvmlShutdown)
 
 
 def _card(pynvml: Any, index: int) -> CardHealth:
