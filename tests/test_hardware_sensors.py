@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from diffusion_bench.hardware import sensors
 from diffusion_bench.hardware.sensors import NoGpu, count_others, explain_no_driver
 
 
@@ -57,6 +58,15 @@ def test_each_missing_driver_has_its_own_advice(
     code: int, system: str, in_container: bool, words: str
 ) -> None:
     assert words in explain_no_driver(code, system, in_container=in_container)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_pod_of_kubernetes_is_a_container(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    monkeypatch.setattr(sensors, "CONTAINER_MARKS", ())
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    if told:  # as every pod is
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert sensors.is_in_container() is told
 
 
 def test_the_package_imports_nothing_heavy() -> None:

@@ -7,6 +7,7 @@ gets a `NoGpu` that says why and what to do.
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Collection
 from pathlib import Path
@@ -21,6 +22,7 @@ WSL_DRIVER = (
 )
 OTHER_TORCH = "an AMD GPU is here, which a torch built for ROCm may use (the README says how)"
 
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of Linux: the one that is no container's
 
 # What a broken driver or a vanishing file raises. Anything else is a bug, and ends the thread that
@@ -220,8 +222,9 @@ def is_wsl(release: str) -> bool:
 
 
 def is_in_container() -> bool:
-    """Return whether this looks like a Docker or Podman container."""
-    return any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    """Return whether this looks like a container of Docker, Podman or Kubernetes."""
+    marked = any(Path(mark).exists() for mark in CONTAINER_MARKS)
+    return marked or "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def sees_every_process() -> bool:
