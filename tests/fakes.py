@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from diffusion_bench.records import (
@@ -28,6 +29,7 @@ from diffusion_bench.reports.schema import (
     Sample,
     Software,
 )
+from diffusion_bench.reports.store import to_line
 
 NO_GPU = "no NVIDIA GPU: the driver is not installed"
 
@@ -144,6 +146,13 @@ def make_report(*cells: Cell, source: str = "report.jsonl", **header: Any) -> Re
     """Return a report of those cells, planned in their order; other names go to `make_header`."""
     plan = make_header(cells=[cell.request for cell in cells], **header)
     return Report(header=plan, cells=cells, source=source)
+
+
+def write_report(path: Path, *cells: Cell) -> Path:
+    """Write the file of a report of those cells, planned in their order; return its path."""
+    header = make_header(cells=[cell.request for cell in cells])
+    path.write_bytes(b"".join(map(to_line, (header, *cells))))
+    return path
 
 
 def make_sweep_cells(gpu: str | None = None, speed: float = 1.0) -> list[Cell]:

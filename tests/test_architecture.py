@@ -239,9 +239,7 @@ def heavy_imports(modules: Sequence[str], path: Path) -> list[str]:
 
 def light_modules() -> list[str]:
     """Return the modules that must import without anything heavy, as they are on disk."""
-    found = [PACKAGE / "cli", PACKAGE / "records.py"]
-    for part in LIGHT_PARTS:
-        found += sorted((PACKAGE / part).rglob("*.py"))
+    found = [path for part in LIGHT_PARTS for path in (PACKAGE / part).rglob("*.py")]
     names = {".".join(p.relative_to(ROOT).with_suffix("").parts) for p in found}
     return sorted(name.removesuffix(".__init__") for name in names)
 

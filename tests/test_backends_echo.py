@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_echo import VOICE, WIDTH, save_tiny_echo, tiny_pipeline, tiny_prior, tiny_unet
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.pitch import voice_pitch
@@ -27,7 +28,6 @@ from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.pronunciation.front_end import phonemes
 from diffusion_bench.records import Cancelled, VoiceRequest
-from tests.tiny_echo import VOICE, WIDTH, save_tiny_echo, tiny_pipeline, tiny_prior, tiny_unet
 
 RATE = 16_000
 TEXT = "The river was quiet."

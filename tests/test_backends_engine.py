@@ -5,17 +5,17 @@ from __future__ import annotations
 import weakref
 from pathlib import Path
 
+import fake_voices
 import pytest
 import torch
+from fake_voices import FakeVoiceModel, make_entry, make_reference
+from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import Cancelled, ImageRequest, Step, VoiceRequest, VoiceStep
-from tests import fake_voices
-from tests.fake_voices import FakeVoiceModel, make_entry, make_reference
-from tests.tiny_models import save_tiny_sd
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from at_once import told_at_once
 from PIL import Image
 from tiny_models import save_tiny_sd
 
@@ -36,7 +37,6 @@ from diffusion_bench.records import (
     Stages,
     parse_speed,
 )
-from tests.at_once import told_at_once
 
 MIB = 2**20
 ANY = (0.0, math.inf)  # free memory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_voices import RATE, FakeVoiceModel, make_reference
 from speech_like import speech_like
 
 from diffusion_bench.backends.voice.measuring import (
@@ -14,7 +15,6 @@ from diffusion_bench.backends.voice.measuring import (
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.records import VoiceRequest
-from tests.fake_voices import RATE, FakeVoiceModel, make_reference
 
 TWICE = 'They sang "row your boat", and "row your boat!" again.'
 

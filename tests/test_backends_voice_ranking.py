@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of
 
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.records import Speech, VoiceRequest
-from tests.fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of
 
 REFERENCE = make_reference(160)
 

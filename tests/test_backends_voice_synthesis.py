@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.voice import synthesis
-from diffusion_bench.backends.voice.base import Utterance, VoiceState
-from diffusion_bench.backends.voice.doubts import expected_duration_s
-from diffusion_bench.backends.voice.ranking import rank_candidates
-from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
-from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
-from tests.fake_voices import (
+from fake_voices import (
     LETTER_S,
     RATE,
     FakeVoiceModel,
@@ -26,6 +18,14 @@ from tests.fake_voices import (
     make_reference,
     pitch_of,
 )
+
+from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.voice import synthesis
+from diffusion_bench.backends.voice.base import Utterance, VoiceState
+from diffusion_bench.backends.voice.doubts import expected_duration_s
+from diffusion_bench.backends.voice.ranking import rank_candidates
+from diffusion_bench.backends.voice.synthesis import VoiceBackend, ends_sentence
+from diffusion_bench.records import Cancelled, Speech, VoiceRequest, VoiceStep
 
 LONG = "One bird sang in the old tree. Two more came to listen. A third one flew away again."
 

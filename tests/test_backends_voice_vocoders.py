@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_voices import make_entry, make_reference
 from safetensors.torch import load_file, save_file
 from tiny_echo import tiny_pipeline
+from tiny_vocoders import SAVED, save_hifi_gan, save_vocos, vocos_config
 
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Resynthesis, Vocoder
@@ -14,8 +16,6 @@ from diffusion_bench.backends.echo.voice import EchoModel
 from diffusion_bench.backends.voice.vocoders import VOCODERS, load_vocoder
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import VoiceRequest
-from tests.fake_voices import make_entry, make_reference
-from tests.tiny_vocoders import SAVED, save_hifi_gan, save_vocos, vocos_config
 
 # Read by hand from the published vocos-mel-24khz; `i` stands for 0 to 7.
 PUBLISHED_VOCOS = {

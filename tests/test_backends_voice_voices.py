@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from at_once import told_at_once
+from fake_voices import RATE, make_reference
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice import voices
@@ -31,8 +33,6 @@ from diffusion_bench.backends.voice.voices import (
     voices_folder,
 )
 from diffusion_bench.whole_file import NotWritten
-from tests.at_once import told_at_once
-from tests.fake_voices import RATE, make_reference
 
 STATE = VoiceState(
     "echo", {"embedding": torch.arange(6.0).reshape(2, 3).T, "count": torch.tensor(7)}, {"f0": "98"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import make_cell, make_report
 
 from diffusion_bench.bench.measure import Effort, measure
 from diffusion_bench.bench.rounds import joined
@@ -16,7 +17,6 @@ from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.export import to_rows
 from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
-from tests.fakes import make_cell, make_report
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 

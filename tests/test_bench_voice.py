@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
+from tiny_echo import save_tiny_echo
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.axes import Axes, SpeedAxes, VoiceAxes
@@ -24,11 +26,10 @@ from diffusion_bench.reports.export import to_csv
 from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.stats import summarise
-from tests.test_docs import ROOT
-from tests.tiny_echo import save_tiny_echo
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
 
+ROOT = Path(__file__).parents[1]
 TEXTS = ("The river was quiet.", "Nobody knew why the old clock had stopped.")
 
 

@@ -14,39 +14,20 @@ from typing import Any
 
 import pytest
 import typer
-from fakes import make_cell, make_header
+from command_line import complaint, run
+from fakes import make_cell, write_report
 from rich.text import Text
 
 from diffusion_bench import __version__, cli
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.cli import app, main
 from diffusion_bench.records import BUNDLED_MODEL
-from diffusion_bench.reports.store import to_line
 
 STEP = find_model(BUNDLED_MODEL).multiple
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("generate", "clone", "voices", "sweep", "compare", "hardware", "doctor", "app")
 HEAVY = ("torch", "gradio", "diffusers", "transformers", "plotly", "pandas", "numpy")
-
-
-def run(*arguments: str) -> int:
-    """Run a command in this process; return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return ended.value.code
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the one line that a mistake is told by; check that there is nothing else."""
-    code = run(*arguments)
-    output, errors = capsys.readouterr()
-    assert code == 2, errors
-    assert output == ""
-    assert errors.startswith("error: ")
-    assert errors.endswith("\n")
-    assert errors.count("\n") == 1
-    return errors
 
 
 @pytest.mark.parametrize(
@@ -235,9 +216,8 @@ def nobody_reads(*arguments: str, stderr: bool = False) -> subprocess.CompletedP
 def test_what_nobody_reads_ends_as_sigpipe_ends_a_program_and_in_silence(
     arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    report = tmp_path / "report.jsonl"  # its calls all took the same: a problem
-    cell = make_cell(wall_s=(1.0,) * 5)
-    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    # Its calls all took the same: a problem.
+    report = write_report(tmp_path / "report.jsonl", make_cell(wall_s=(1.0,) * 5))
     of_reports = arguments[0] in ("doctor", "compare")
     done = nobody_reads(*arguments, *([str(report)] if of_reports else []))
     assert (done.returncode, done.stderr) == (141, "")
@@ -303,8 +283,7 @@ def test_what_is_typed_arrives_as_it_is_and_reports_by_pattern_where_the_shell_k
 def test_a_file_whose_name_the_output_cannot_hold_is_written_and_named(
     name: bytes, encoding: str, said: bytes, tmp_path: Path
 ) -> None:
-    cell = make_cell()
-    (tmp_path / "a.jsonl").write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    write_report(tmp_path / "a.jsonl", make_cell())
     done = subprocess.run(
         [sys.executable, "-m", "diffusion_bench", "compare", "a.jsonl", b"--csv", name],
         cwd=tmp_path,

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, make_header
+from command_line import run
+from fakes import make_cell, make_header, write_report
 
-from diffusion_bench.cli import main
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, VoiceRequest, VoiceStages
 from diffusion_bench.reports.schema import Cell, Energy, Limit, Sample
 from diffusion_bench.reports.store import to_line
@@ -21,18 +21,10 @@ from diffusion_bench.reports.store import to_line
 SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
 
 
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code
-
-
 @pytest.fixture
 def report(tmp_path: Path) -> Path:
     """Return a report of one cell."""
-    path, cell = tmp_path / "mine.jsonl", make_cell()
-    path.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
-    return path
+    return write_report(tmp_path / "mine.jsonl", make_cell())
 
 
 def test_limits_are_told_wherever_a_report_is_shown(
@@ -100,8 +92,7 @@ def spoken(num_steps: int, denoising_s: float) -> Cell:
 def test_speech_is_printed_with_its_own_figures_and_pictures_without(
     report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, cell = tmp_path / "voice.jsonl", spoken(30, 3.0)
-    path.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    path = write_report(tmp_path / "voice.jsonl", spoken(30, 3.0))
     own = ("speech s", "real-time factor", "first sound s", "J/s of speech")
     assert run("compare", path) == 0
     table = columns(capsys.readouterr().out)
@@ -139,10 +130,7 @@ def wide(tmp_path: Path) -> Path:
     message = "out of memory: " + "some words of the allocator " * 8
     model = "a" * 30 + "/" + "b" * 30
     other = make_cell(status="oom", message=message, order=1, model=model)
-    path = tmp_path / "wide.jsonl"
-    head = make_header(cells=[cell.request, other.request])
-    path.write_bytes(b"".join(map(to_line, (head, cell, other))))
-    return path
+    return write_report(tmp_path / "wide.jsonl", cell, other)
 
 
 @pytest.mark.parametrize("screen", [None, 20, 40, 80, 130, 400])
@@ -239,8 +227,7 @@ def test_a_tariff_gives_images_their_cost_and_a_bad_one_is_one_line(
 ) -> None:
     whole = Energy(total_j=360.0, window_s=3.0, method="counter")
     cell = make_cell().model_copy(update={"energy": whole})
-    report = tmp_path / "a.jsonl"
-    report.write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    report = write_report(tmp_path / "a.jsonl", cell)
     assert run("compare", report, "--tariff", "0.30", "--csv", tmp_path / "a.csv") == 0
     assert "cost of 1000" in capsys.readouterr().out
     assert ",0.01," in (tmp_path / "a.csv").read_text(encoding="utf-8")

@@ -8,21 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import run
 from PIL import Image
 
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_recipe, read_request, save_png
-from diffusion_bench.cli import main
 from diffusion_bench.cli.drawing import Settings
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 SIDE = 32
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return ended.value.code
 
 
 def generate(*arguments: str) -> int:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import complaint, run
 from fakes import make_cell, make_header, make_trace
 
-from diffusion_bench.cli import main
 from diffusion_bench.records import DevicesPlan, ImageRequest
 from diffusion_bench.reports.schema import (
     Ceiling,
@@ -45,9 +45,7 @@ def report(tmp_path: Path) -> Path:
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
-    with pytest.raises(SystemExit) as ended:
-        main(["explain", *map(str, arguments)])
-    assert ended.value.code == 0
+    assert run("explain", *arguments) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -168,7 +166,4 @@ def test_a_file_that_is_no_report_is_one_line_and_exit_2(
 ) -> None:
     path = tmp_path / "no.jsonl"
     path.write_text("hello\n", encoding="utf-8")
-    with pytest.raises(SystemExit) as ended:
-        main(["explain", str(path)])
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    assert complaint(capsys, "explain", path)

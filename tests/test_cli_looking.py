@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 
 import pytest
+from command_line import run
 from PIL import Image
-
-from diffusion_bench.cli import main
 
 PROMPT = "a cat on a blue background"
 
@@ -16,13 +15,6 @@ PROMPT = "a cat on a blue background"
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def run(*arguments: str) -> int:
-    """Run a command and return its exit status."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(ended.value.code or 0)
 
 
 def test_show_writes_a_sheet_a_film_and_the_numbers(here, capsys):

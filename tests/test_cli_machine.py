@@ -17,12 +17,12 @@ from typing import Any
 
 import psutil
 import pytest
+from command_line import run
 from fakes import make_cell, make_header
 from nvml_fake import build_stub, stub_environment
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from diffusion_bench.cli import main
 from diffusion_bench.hardware.machine import describe_machine
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import Reading
@@ -30,12 +30,6 @@ from diffusion_bench.reports.schema import GpuCard, Machine
 from diffusion_bench.reports.store import to_line
 
 LIMIT_S = 60
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return ended.value.code
 
 
 def reading_of(line: str) -> Reading:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import make_cell, make_header
+from command_line import complaint
+from fakes import make_cell, write_report
 
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench import runner
 from diffusion_bench.charts import tier_study
 from diffusion_bench.cli import main
-from diffusion_bench.reports.store import to_line
 from diffusion_bench.tiers import rows
 
 COMMANDS = {
@@ -37,12 +37,6 @@ each_output = pytest.mark.parametrize(
 )
 
 
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return ended.value.code
-
-
 def work(*_: object, **__: object) -> None:
     raise AssertionError("it began to work")
 
@@ -51,8 +45,7 @@ def work(*_: object, **__: object) -> None:
 def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Lay out what the commands read, and let none of them work; return the files' names."""
     monkeypatch.chdir(tmp_path)
-    cell = make_cell()
-    Path("a.jsonl").write_bytes(to_line(make_header(cells=[cell.request])) + to_line(cell))
+    write_report(Path("a.jsonl"), make_cell())
     Path("a.toml").write_text('name = "a"', encoding="utf-8")
     Path("a.csv").write_text("card,model\nRTX 4090,sd15\n", encoding="utf-8")
     write_sound(Path("a.wav"), np.full(16_000, 0.1, np.float32), 16_000)
@@ -61,14 +54,6 @@ def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module, name in ((runner, "run_sweep"), (tier_study, "study"), (rows, "predict_rows")):
         monkeypatch.setattr(module, name, work)
     return sorted(os.listdir())
-
-
-def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Return the one line that a command refuses with; check that it said nothing else."""
-    assert run(*arguments) == 2
-    output, errors = capsys.readouterr()
-    assert (output, errors.count("\n")) == ("", 1)
-    return errors
 
 
 @each_output

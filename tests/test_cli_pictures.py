@@ -11,24 +11,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from command_line import run
 from PIL import Image
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_recipe, read_request, save_png
-from diffusion_bench.cli import main
 from diffusion_bench.cli.drawing import Settings, parse_size
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--steps", "2", "--device", "cpu")
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    return ended.value.code
 
 
 def generate(*arguments: str) -> int:

@@ -12,12 +12,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from command_line import run
 from fakes import make_cell
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.cli import main
 from diffusion_bench.cli.sweeps import _watch, _with_options, describe, time_left
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.reports.read import read_report
@@ -30,12 +30,6 @@ PLAN = (
     f'name = "tiny"\nrepeats = 2\n[axes]\nmodel = ["broken", "{BUNDLED_MODEL}"]\n'
     'sampler = ["ddim"]\nsteps = [2]\n'
 )
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from command_line import run
 from ui_server import busy_device
 
-from diffusion_bench.cli import cloning, drawing, looking, main
+from diffusion_bench.cli import cloning, drawing, looking
 from diffusion_bench.cli.telling import waiting
 
 WAITING = "waiting for the device, at most 10 minutes: another job is on it"
@@ -26,8 +27,8 @@ def test_a_command_says_once_that_it_waits_for_the_device(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "WAIT_S", 0.5)  # then it gives up
-    with busy_device(), pytest.raises(SystemExit):
-        main([*command, "--device", "cpu"])
+    with busy_device():
+        assert run(*command, "--device", "cpu") == 2
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == WAITING

@@ -11,23 +11,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run
 from fakes import make_cell, make_header
 
 from diffusion_bench.charts.tier_fits import TIGHT
 from diffusion_bench.charts.tier_measured import Here
-from diffusion_bench.cli import main, tier_reports
+from diffusion_bench.cli import tier_reports
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.reports.store import to_line
 
 ONE = ("predict", "--card", "RTX 4070 Ti", "--model", "sd15", "--size", "512x512", "--batch", "4")
 SLOW = ("torch", "gradio", "diffusers", "plotly", "numpy", "pandas")
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    return ended.value.code
 
 
 def write_report(path: Path, seconds: float, labels: tuple[str, ...] = ()) -> Path:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import fake_voices
 import pytest
 import soundfile
+from command_line import complaint, run
+from fake_voices import FakeVoiceModel, make_reference, pitch_of, write_wav
 
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.cli import main
 from diffusion_bench.cli.cloning import Cloning
-from tests import fake_voices
-from tests.fake_voices import FakeVoiceModel, make_reference, pitch_of, write_wav
 
 CONSENT = "--yes-i-have-consent"
 
@@ -30,18 +30,7 @@ def reference(tmp_path: Path) -> Path:
 
 
 def clone(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", *map(str, arguments)])
-    return ended.value.code
-
-
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line on standard error; check that nothing else was said."""
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1, said.err
-    return said.err.strip()
+    return run("clone", "--device", "cpu", *arguments)
 
 
 @pytest.fixture

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import fake_voices
 import numpy as np
 import pytest
 import soundfile
 import torch
+from command_line import complaint, run
+from fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of, write_wav
 
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.recipes import read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice
-from diffusion_bench.cli import cloning, main
-from tests import fake_voices
-from tests.fake_voices import RATE, FakeVoiceModel, make_reference, pitch_of, write_wav
+from diffusion_bench.cli import cloning
 
 TEXT = "Three short words. And then a few more of them to fill a second chunk."
 CONSENT = "--yes-i-have-consent"
@@ -42,23 +43,8 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(command: str, *arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([command, *map(str, arguments)])
-    return ended.value.code
-
-
 def clone(*arguments: object) -> int:
     return run("clone", "--device", "cpu", "--steps", "2", *arguments)
-
-
-def complaint(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one line on standard error; check that nothing else was said."""
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("error: ")
-    assert said.err.count("\n") == 1, said.err
-    return said.err.strip()
 
 
 def heard(path: Path) -> np.ndarray:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import fake_voices
 import numpy as np
 import pytest
+from command_line import run
+from fake_voices import RATE, FakeVoiceModel, make_reference, write_wav
 from speech_like import speech_like
 from tiny_judges import save_tiny_speaker_encoder, save_tiny_whisper
 
 from diffusion_bench.backends.voice import judges
-from diffusion_bench.cli import main
-from tests import fake_voices
-from tests.fake_voices import RATE, FakeVoiceModel, make_reference, write_wav
 
 CONSENT = "--yes-i-have-consent"
 JUDGED = re.compile(
@@ -44,9 +44,7 @@ def weights(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def clone(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", "--steps", "1", *map(str, arguments)])
-    return ended.value.code
+    return run("clone", "--device", "cpu", "--steps", "1", *arguments)
 
 
 def shares(told: str) -> list[float]:
@@ -145,15 +143,11 @@ def test_a_recipe_is_judged_too_and_a_batch_loads_the_judges_once(
     monkeypatch.setattr(judges.Judges, "load", counted)
     rows = tmp_path / "rows.csv"
     rows.write_text("text,out\nThe river was quiet.,one.wav\nIt was not.,two.wav\n")
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", "--batch", str(rows), "--judge"])
-    assert ended.value.code == 0
+    assert run("clone", "--device", "cpu", "--batch", rows, "--judge") == 0
     assert capsys.readouterr().err.count("word errors (Whisper)") == 2
     assert loaded == [1]
-    again = ["--from", str(tmp_path / "one.wav"), "--out", str(tmp_path / "again.wav"), "--judge"]
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", *again])
-    assert ended.value.code == 0
+    again = ("--from", tmp_path / "one.wav", "--out", tmp_path / "again.wav", "--judge")
+    assert run("clone", "--device", "cpu", *again) == 0
     assert "word errors (Whisper)" in capsys.readouterr().err
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from command_line import run
+from fake_voices import write_wav
+from tiny_echo import save_tiny_echo
+from tiny_vocoders import save_hifi_gan
 
 from diffusion_bench.audio.files import read_sound, write_sound
 from diffusion_bench.audio.watermark.search import detect
@@ -20,11 +24,8 @@ from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.vocoders import VOCODERS
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
-from diffusion_bench.cli import main, voice_options
+from diffusion_bench.cli import voice_options
 from diffusion_bench.records import VoiceRequest
-from tests.fake_voices import write_wav
-from tests.tiny_echo import save_tiny_echo
-from tests.tiny_vocoders import save_hifi_gan
 
 ROOT = Path(__file__).parents[1]
 TEXT = "The river was quiet that morning. A thin mist lay over the fields, and nobody spoke."
@@ -39,9 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clone(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", *map(str, arguments)])
-    return ended.value.code
+    return run("clone", "--device", "cpu", *arguments)
 
 
 # A command a line of its input, as JSON: another process, started once.

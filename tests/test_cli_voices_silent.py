@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from command_line import run
+from fake_voices import FakeVoiceModel, install_world
 
 from diffusion_bench.backends.voice import recipes
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.cli import main
-from tests.fake_voices import FakeVoiceModel, install_world
 
 TEXT = "Three short words."
 
@@ -27,9 +27,7 @@ def mute(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 
 
 def clone(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["clone", "--device", "cpu", *map(str, arguments)])
-    return ended.value.code
+    return run("clone", "--device", "cpu", *arguments)
 
 
 def test_a_model_that_says_nothing_writes_nothing_and_says_so(

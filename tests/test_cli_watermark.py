@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import soundfile as sf
+from command_line import run
 from speech_like import speech_like
 
 from diffusion_bench.audio.files import read_recipe, read_sound, write_sound
-from diffusion_bench.cli import main
 
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["watermark", *map(str, arguments)])
-    return ended.value.code
+watermark = partial(run, "watermark")
 
 
 @pytest.fixture
@@ -29,8 +26,8 @@ def speech(tmp_path):
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_what_is_marked_is_found(tmp_path, speech, suffix, capsys):
     out = tmp_path / f"marked{suffix}"
-    assert run("embed", speech, out) == 0
-    assert run("detect", out) == 0
+    assert watermark("embed", speech, out) == 0
+    assert watermark("detect", out) == 0
     told = capsys.readouterr()
     assert f"{out}: marked (agreement " in told.out
     assert "from 0.0 to 4.0 s" in told.out
@@ -40,23 +37,23 @@ def test_what_is_marked_is_found(tmp_path, speech, suffix, capsys):
 
 
 def test_what_is_not_marked_ends_with_1(speech, capsys):
-    assert run("detect", speech) == 1
+    assert watermark("detect", speech) == 1
     assert f"{speech}: no mark found (agreement " in capsys.readouterr().out
 
 
 def test_a_mark_of_another_key_needs_the_key(tmp_path, speech):
     out = tmp_path / "marked.flac"
-    assert run("embed", speech, out, "--key", "ours") == 0
-    assert run("detect", out) == 1
-    assert run("detect", out, "--key", "ours") == 0
+    assert watermark("embed", speech, out, "--key", "ours") == 0
+    assert watermark("detect", out) == 1
+    assert watermark("detect", out, "--key", "ours") == 0
 
 
 def test_json_is_a_line_a_file_and_a_mistake_hides_no_other(tmp_path, speech, capsys):
     marked, no_sound = tmp_path / "marked.flac", tmp_path / "text.wav"
-    run("embed", speech, marked)
+    watermark("embed", speech, marked)
     no_sound.write_text("text " * 100)
     capsys.readouterr()
-    assert run("detect", "--json", no_sound, speech, marked) == 2
+    assert watermark("detect", "--json", no_sound, speech, marked) == 2
     told = capsys.readouterr()
     first, second = map(json.loads, told.out.splitlines())
     assert (first["file"], first["found"]) == (str(speech), False)
@@ -69,9 +66,9 @@ def test_json_is_a_line_a_file_and_a_mistake_hides_no_other(tmp_path, speech, ca
 
 def test_one_file_without_the_mark_among_others_ends_with_1(tmp_path, speech):
     marked = tmp_path / "marked.flac"
-    run("embed", speech, marked)
-    assert run("detect", speech, marked) == 1
-    assert run("detect", marked, marked) == 0
+    watermark("embed", speech, marked)
+    assert watermark("detect", speech, marked) == 1
+    assert watermark("detect", marked, marked) == 0
 
 
 @pytest.mark.parametrize(
@@ -87,7 +84,7 @@ def test_one_file_without_the_mark_among_others_ends_with_1(tmp_path, speech):
 def test_what_cannot_be_marked_ends_with_2(tmp_path, speech, names, complaint, capsys):
     sf.write(tmp_path / "low.wav", np.zeros(4000), 4000)
     before = speech.read_bytes()
-    assert run("embed", *(tmp_path / name for name in names)) == 2
+    assert watermark("embed", *(tmp_path / name for name in names)) == 2
     told = capsys.readouterr()
     assert complaint in told.err
     assert told.err.count("\n") == 1
@@ -96,5 +93,5 @@ def test_what_cannot_be_marked_ends_with_2(tmp_path, speech, names, complaint, c
 
 
 def test_help_lists_both(capsys):
-    assert run("--help") == 0
+    assert watermark("--help") == 0
     assert {"detect", "embed"} < set(capsys.readouterr().out.split())

@@ -13,6 +13,7 @@ from statistics import mean, median
 import numpy as np
 import pytest
 import torch
+from recogniser import word_errors
 
 from diffusion_bench.audio.joining import speech_span
 from diffusion_bench.audio.mel import MelSettings, log_mel
@@ -26,7 +27,6 @@ from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
 from diffusion_bench.records import VoiceRequest
-from tests.recogniser import word_errors
 
 FOLDER = MODELS_FOLDER / "echo"
 TEXTS = (

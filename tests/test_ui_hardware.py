@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 
 import gradio as gr
 import pytest
+from nvml_fake import build_stub, run_with_stub
 
 from diffusion_bench.hardware.machine import MachineInfo, SoftwareInfo
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
@@ -21,7 +22,6 @@ from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import GpuReading, HostReading, Reading
 from diffusion_bench.ui import hardware
 from diffusion_bench.ui.hardware import Machine, describe, now_table, render
-from tests.nvml_fake import build_stub, run_with_stub
 
 WHY = "no driver"
 LIMIT_S = 60.0

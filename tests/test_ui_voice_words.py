@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from fake_voices import RATE, make_reference
 
 from diffusion_bench.audio.speech_measures import judge_speech
 from diffusion_bench.backends.voice.catalog import find_voice_model
@@ -15,7 +16,6 @@ from diffusion_bench.ui.voice_words import (
     step_line,
     text_line,
 )
-from tests.fake_voices import RATE, make_reference
 
 
 def step(**fields):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import yaml
+from tiny_echo import tiny_pipeline
 
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
-from tests.tiny_echo import tiny_pipeline
 
 
 def vocos_config(**features):
