@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import fake_voices
@@ -12,6 +14,7 @@ from command_line import complaint, run
 from fake_voices import FakeVoiceModel, make_reference, pitch_of, write_wav
 
 from diffusion_bench.backends.voice.recipes import read_recipe
+from diffusion_bench.cli.batch_rows import Row
 from diffusion_bench.cli.cloning import Cloning
 
 CONSENT = "--yes-i-have-consent"
@@ -215,6 +218,27 @@ def test_an_interrupted_batch_ends_as_interrupted(
     monkeypatch.setattr(Cloning, "speak_row", interrupt)
     assert clone("--batch", batch, CONSENT) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_batch_ends_with_who_read_its_output_and_blames_no_row(
+    batch: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` has left
+    asked: list[int] = []
+
+    def speak(_: Cloning, row: Row, *__: object) -> None:
+        asked.append(row.number)
+        os.write(writer, b"one.wav\n")
+
+    monkeypatch.setattr(Cloning, "speak_row", speak)
+    for name in ("stdout", "stderr"):  # typer puts others in their place, where a pipe is closed
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    assert clone("--batch", batch, CONSENT) == 141
+    os.close(writer)
+    assert asked == [1]
+    assert capsys.readouterr().err == ""
 
 
 def test_each_warning_of_a_batch_names_the_row_it_is_about(

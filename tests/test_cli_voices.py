@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import fake_voices
@@ -278,6 +279,15 @@ def test_a_text_comes_from_a_file_too(tmp_path: Path, model: FakeVoiceModel) -> 
     file.write_text("\ufeffBonjour, déjà vu.\n", encoding="utf-8")
     assert clone("--text-file", file, "--out", tmp_path / "out.wav") == 0
     assert model.spoken == ["Bonjour, déjà vu."]
+
+
+def test_a_text_from_a_standard_input_that_is_closed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], empty_folder: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after `<&-`
+    told = complaint(capsys, "clone", "--text-file", "-")
+    assert told == "error: --text-file -: the standard input is closed\n"
+    assert list(empty_folder.iterdir()) == []
 
 
 def test_a_saved_voice_speaks_without_its_recording(

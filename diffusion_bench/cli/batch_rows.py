@@ -121,6 +121,8 @@ def perform_rows(
                 )
             with about(row.name):
                 perform(row)
+        except BrokenPipeError:  # nobody reads what is told, which is no fault of the row
+            raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
             failed += 1
             why = " ".join(str(error).split()) or type(error).__name__

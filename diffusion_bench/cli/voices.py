@@ -92,6 +92,8 @@ def _text(text: str | None, file: Path | None) -> str:
         raise ValueError("say what to speak by --text or by --text-file, one of them")
     if file is None:
         return text or ""
+    if str(file) == "-" and sys.stdin is None:  # as `<&-` leaves it
+        raise ValueError("--text-file -: the standard input is closed")
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         return content.decode("utf-8-sig")
