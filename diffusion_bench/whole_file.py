@@ -28,9 +28,10 @@ def write_whole(path: Path, content: bytes) -> None:
     (`/dev/stdout`) are written into as they are: they are no files that could be replaced.
 
     Raises `NotWritten` when it cannot be done (no such folder, no permission, disk full); nothing
-    half-written stays.
+    half-written stays. Raises BrokenPipeError where who read our own output has gone.
     """
     _refuse_dash(path)
+    output = None
     try:
         found = _status(path)
         output = _own_output(found)
@@ -42,6 +43,8 @@ def write_whole(path: Path, content: bytes) -> None:
         else:
             _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
+        if output is not None and isinstance(error, BrokenPipeError):
+            raise
         raise NotWritten(f"cannot write {path}: {error.strerror or error}") from error
 
 
@@ -127,7 +130,7 @@ def _replace(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         _rename(draft, path)
-        sync_folder(path.parent)
+        _sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
@@ -154,12 +157,18 @@ def _keep_mode(path: Path, draft: int) -> None:
             os.fchmod(draft, stat.S_IMODE(before.st_mode))
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside a folder durable. Windows cannot open a folder, and need not."""
+def _sync_folder(folder: Path) -> None:
+    """Make a rename inside a folder durable, where that can be.
+
+    The file is there already: a folder that may be written and not listed, or of a file system
+    that syncs none (a virtual machine's share), is no reason to call it not written. Windows opens
+    no folder, and need not.
+    """
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

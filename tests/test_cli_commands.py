@@ -223,6 +223,13 @@ def test_what_nobody_reads_ends_as_sigpipe_ends_a_program_and_in_silence(
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.skipif(not Path("/dev/fd/1").exists(), reason="no names of open files here")
+def test_a_file_that_is_the_output_nobody_reads_ends_so_too(tmp_path: Path) -> None:
+    report = write_report(tmp_path / "report.jsonl", make_cell())
+    done = nobody_reads("compare", str(report), "--csv", "/dev/fd/1")
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_complaint_that_nobody_reads_ends_so_too() -> None:
     assert nobody_reads("doctor", "nowhere.jsonl", stderr=True).returncode == 141

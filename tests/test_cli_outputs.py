@@ -93,3 +93,26 @@ def test_a_pipe_may_be_called_anything_but_where_its_ending_says_the_format(
         main(["generate", "a cat", "--out", "pipe"])
     told = complaint(capsys, "clone", "--text", "Good morning.", "--out", "pipe")
     assert "--out pipe does not end in one of .wav" in told
+    assert "--out pipe-0 does not end in .png" in complaint(
+        capsys, "generate", "a cat", "--pictures", "2", "--out", "pipe"
+    )
+    assert sorted(os.listdir()) == sorted([*idle, "pipe"])
+
+
+@pytest.mark.parametrize(
+    ("command", "in_the_way"),
+    [
+        (("generate", "a cat", "--pictures", "2", "--out", "b.png"), "b-1.png"),
+        (("clone", "--text", "Good morning.", "--candidates", "2", "--out", "b.wav"), "b-2.wav"),
+    ],
+    ids=["pictures", "candidates"],
+)
+def test_each_of_several_files_is_looked_at_before_any_work(
+    idle: list[str],
+    command: tuple[str, ...],
+    in_the_way: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path(in_the_way).mkdir()
+    told = complaint(capsys, *command)
+    assert told == f"error: cannot write {in_the_way}: Is a directory\n"

@@ -191,8 +191,10 @@ def _check_out(
     from diffusion_bench.audio.files import WRITABLE
 
     path = out or DEFAULT_OUT
-    refuse_unwritable(called, path, WRITABLE, ending_says_format=True)
-    refuse_over(candidate_files(path, count), {"the reference": reference})
+    files = candidate_files(path, count)
+    for file in files:
+        refuse_unwritable(called, file, WRITABLE, ending_says_format=True)
+    refuse_over(files, {"the reference": reference})
     return path
 
 

@@ -246,7 +246,10 @@ def _paths(out: Path, batch: int, *, called: str = "--out") -> list[Path]:
     refuse_unwritable(called, out, (".png",))
     if batch == 1:
         return [out]
-    return [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]
+    paths = [out.with_stem(f"{out.stem}-{index}") for index in range(batch)]
+    for path in paths:
+        refuse_unwritable(called, path, (".png",))
+    return paths
 
 
 @contextmanager
