@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 from command_line import run
-from fakes import make_cell, make_header
+from fakes import make_cell, make_header, write_report
 from nvml_fake import build_stub, stub_environment
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -29,6 +29,7 @@ from diffusion_bench.records import Reading
 from diffusion_bench.reports.schema import GpuCard, Machine
 from diffusion_bench.reports.store import to_line
 
+ROOT = Path(__file__).parents[1]
 LIMIT_S = 60
 
 
@@ -318,3 +319,19 @@ def test_the_doctor_tells_other_tools_a_json_line_a_finding(
     assert {finding["report"] for finding in findings} == {str(forged)}
     assert findings[0]["level"] == "problem"
     assert set(findings[0]) == {"report", "level", "title", "detail", "advice"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any letters")
+def test_json_is_json_whatever_the_encoding_of_the_output(tmp_path: Path) -> None:
+    """Of cp1252, as in a pipe of Windows: `\\xfc` and `\\U0001f642` would be no JSON."""
+    name = "f\u00fcr \U0001f642.jsonl"
+    write_report(tmp_path / name, make_cell())
+    for encoding in ("ascii", "cp1252"):
+        done = subprocess.run(
+            [sys.executable, "-m", "diffusion_bench", "doctor", "--json", name],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=True,
+        )
+        assert {json.loads(line)["report"] for line in done.stdout.splitlines()} == {name}

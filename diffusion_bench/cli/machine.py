@@ -163,7 +163,7 @@ def _print_json_findings(
     """Print each finding with the report that it is about, `null` for the machine."""
     for finding in findings:
         about = {"report": None if path is None else str(path)}
-        typer.echo(dumps(about | finding.model_dump(mode="json"), ensure_ascii=False))
+        typer.echo(dumps(about | finding.model_dump(mode="json")))
 
 
 def _show(

@@ -54,7 +54,7 @@ def print_json(readings: Iterator[Reading]) -> None:
     with until_the_pipe_closes():
         for reading in readings:
             line = {"at_utc": _utc(reading.at_s), **reading.model_dump(mode="json")}
-            print(json.dumps(line, ensure_ascii=False, separators=(",", ":")), flush=True)
+            print(json.dumps(line, separators=(",", ":")), flush=True)
 
 
 def _utc(at_s: float) -> str:
