@@ -314,6 +314,13 @@ def test_where_no_bar_is_drawn_each_end_of_a_round_is_a_line_with_the_time_left(
     ]
 
 
+def test_a_cell_that_failed_is_one_line_of_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "; ".join(["memory that the allocator asked for"] * 4)
+    ended = make_cell(status="oom", message=message)
+    _watch(each for each in [Progress(kind="cell", num_cells=1, num_done=1, cell=ended)])
+    assert capsys.readouterr().err == f"oom: {message}\n"
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [

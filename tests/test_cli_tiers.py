@@ -391,6 +391,10 @@ def test_reports_for_which_there_is_no_patience_are_counted(tmp_path, capsys, mo
         (("--tariff", "nan"), "price of a kWh"),
         (("--path", "nowhere.toml"), "nowhere.toml"),
         (("--html", "no such folder/page.html"), "there is no folder no such folder"),
+        (
+            ("--html", "page.html", "--json"),
+            "--html writes a page and prints none: leave out --json",
+        ),
         (("--card", "RTX 4090", "--tariff", "0.3"), "--card shows one card and no path: leave out"),
         (
             ("--card", "RTX 4090", "--path", "mine.toml", "--cloud-price", "1"),

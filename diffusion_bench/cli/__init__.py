@@ -3,7 +3,8 @@
 pictures.py    generate
 voices.py      clone, voices
 looking.py     show noising, denoising, unet, guidance, speech
-sweeps.py      sweep, compare
+sweeps.py      sweep
+comparing.py   compare
 explain.py     explain
 machine.py     hardware, doctor
 tiers.py       predict, tiers

@@ -168,7 +168,7 @@ def _watch(events: Generator[Progress]) -> None:
             )
             ended = event.cell or event.shared
             if ended is not None and ended.status != "ok":
-                console.print(f"{ended.status}: {ended.message}", markup=False)
+                console.print(f"{ended.status}: {ended.message}", markup=False, soft_wrap=True)
             elif event.kind in ("cell", "round_done") and not console.is_interactive:
                 done = describe(event)
                 if event.kind == "cell":

@@ -43,6 +43,7 @@ SAMPLER_HELP = (
     "ddim, ddpm, ddpm-large, dpm++, euler, unipc, lcm or native; or heun, dpm2, dpm2-a, "
     "dpm++-2s-a or dpm++-sde, which call the model twice a step."
 )
+PATH_HELP = "Your own upgrade path, a TOML file: a copy of tiers/path.toml, changed."
 PATIENCE_HELP = "Seconds to spend on reports that were not read before; 0: as long as it takes."
 
 
@@ -113,7 +114,7 @@ def predict(
 def tiers(
     context: typer.Context,
     reports: Annotated[list[Path] | None, typer.Argument(help=REPORTS_HELP)] = None,
-    path: Annotated[Path | None, typer.Option(help="Your own upgrade path, a TOML file.")] = None,
+    path: Annotated[Path | None, typer.Option(help=PATH_HELP)] = None,
     workload: Annotated[
         list[str] | None,
         typer.Option(
@@ -156,6 +157,7 @@ def tiers(
     from diffusion_bench.tiers.path import read_path, shipped_path
 
     if html is not None:
+        _refuse_typed(context, ("json",), "--html writes a page and prints none")
         refuse_unwritable("--html", html, HTML)
     if card is not None and html is None:
         _refuse_typed(context, OF_A_PATH, "--card shows one card and no path")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffusion_bench.cli.refusals import refuse_unwritable
+from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.watermark.search import Detection
@@ -42,7 +42,7 @@ def detect(
 
     diffusion-bench watermark detect clone.wav
 
-    diffusion-bench watermark detect *.mp3 --json
+    diffusion-bench watermark detect one.mp3 two.mp3 --json
     """
     code = 0
     for file in files:
@@ -71,8 +71,7 @@ def embed(
     from diffusion_bench.audio.watermark.marking import embed as put
     from diffusion_bench.audio.watermark.pattern import DEFAULT_KEY
 
-    if out.resolve() == source.resolve():
-        raise ValueError(f"{out} is the file to mark itself; write to another one")
+    refuse_over([out], {"the file to mark": source}, option="OUT")
     refuse_unwritable("OUT", out, WRITABLE, ending_says_format=True)
     sound = read_sound(source, max_s=LONGEST_S)
     recipe = read_recipe(source) if source.suffix.lower() in WRITABLE else None
