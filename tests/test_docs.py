@@ -24,11 +24,12 @@ from diffusion_bench.tiers.workload import KNOWN_SAMPLERS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+CARDS = sorted((ROOT / "diffusion_bench").rglob("*.md"))  # of the bundled models
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 COMMANDS = typer.main.get_command(app).commands
 
-# [text](target), ![text](target); an anchor within the page is not a file.
-LINK = re.compile(r"\]\((?!\w+://|#)([^)#\s]+)[^)]*\)")
+# [text](target), ![text](target#anchor), [text](#anchor)
+LINK = re.compile(r"\]\((?!\w+://)([^)#\s]*)(?:#([\w-]+))?[^)]*\)")
 FENCED = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -48,8 +49,22 @@ def parse(words: list[str]) -> typer.Context:
 
 
 def broken_links(path: Path) -> list[str]:
-    links = LINK.findall(path.read_text(encoding="utf-8"))
-    return [link for link in links if not (path.parent / link).exists()]
+    """Return the links to files that are not there, and to headings that they lack."""
+    broken = []
+    for link, anchor in LINK.findall(path.read_text(encoding="utf-8")):
+        target = path.parent / link if link else path
+        if not target.exists():
+            broken.append(link)
+        elif anchor and anchor not in anchors(target):
+            broken.append(f"{link}#{anchor}")
+    return broken
+
+
+def anchors(path: Path) -> set[str]:
+    """Return what the headings of a page are linked by."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    heads = [line.lstrip("#").strip().lower() for line in lines if line.startswith("#")]
+    return {re.sub(r"[^\w -]", "", head).replace(" ", "-") for head in heads}
 
 
 def pins(name: str) -> dict[str, str]:
@@ -86,6 +101,13 @@ def test_an_example_with_an_unknown_option_or_command_is_found():
         parse(["draw", "a cat"])
 
 
+def test_no_example_of_a_sweep_in_the_readme_finds_its_report_there_already():
+    asked = [parse(words).params for words in examples(README) if words[0] == "sweep"]
+    begun = [each["out"] for each in asked if not (each["resume"] or each["retry"])]
+    assert None not in begun  # it would be named after the sweep, as others are
+    assert len(set(begun)) == len(begun)
+
+
 def test_every_command_has_an_example_in_the_readme():
     assert set(COMMANDS) == {words[0] for words in examples(README)}
 
@@ -111,15 +133,18 @@ def test_the_program_lists_its_commands():
     assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", done.stdout)] == []
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *CARDS], ids=lambda path: path.name)
 def test_every_link_to_a_file_leads_somewhere(path):
     assert broken_links(path) == []
 
 
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("[a](page.md#part) [b](https://x.org/y) ![c](gone.png) [d](#part)")
-    assert broken_links(page) == ["gone.png"]
+    page.write_text(
+        "# One part\n[a](page.md#one-part) [b](https://x.org/y) ![c](gone.png) [d](#one-part) "
+        "[e](page.md#gone) [f](#gone)"
+    )
+    assert broken_links(page) == ["gone.png", "page.md#gone", "#gone"]
 
 
 def test_every_path_in_the_readme_table_exists():
