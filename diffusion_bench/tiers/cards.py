@@ -26,6 +26,8 @@ from diffusion_bench.records.toml_text import explain_toml, parse_tables, read_t
 
 GPUS = Path(__file__).parent / "gpus.csv"
 MAKERS = ("nvidia", "geforce", "tesla", "amd", "radeon")
+APART = re.compile(r"\((tm|r)\)|[™®\s_()-]+")  # what people put between words
+USUAL_CAPABILITY = "8.9"  # other makers have none, and NVIDIA's newer cards do as these
 MEMORY_TOLERANCE = 0.08  # ECC and the driver take some: NVML reports 15 of a T4's 16 GiB
 # Names that are near one that is none: they hold this much of it at least, or are as like it.
 LEAST_NEAR, MOST_NEAR, NEAR = 3, 3, 0.8
@@ -57,7 +59,7 @@ class Card(Record):
     l2_mib: Positive
     tdp_w: Positive
     price_usd: Positive | None = None
-    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = USUAL_CAPABILITY
     bf16: bool = True
     pcie: str = ""
     launch_year: int | None = None
@@ -96,6 +98,14 @@ class OwnCards(Record):
     """The cards of a user's file."""
 
     cards: Annotated[tuple[Card, ...], Field(alias="card")]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        keys = [_key(card.name) for card in self.cards]
+        twice = [card.name for card in self.cards if keys.count(_key(card.name)) > 1]
+        if twice:
+            raise ValueError(f"two cards are called {twice[0]!r}; give each its own name")
+        return self
 
 
 class CardMatch(Record):
@@ -137,8 +147,8 @@ def find_card(
 ) -> CardMatch:
     """Return what a card's name means, as NVML reports it or as people write it.
 
-    The whole name must match, but for case, spaces and the maker's name. `memory_mib`: what NVML
-    reports; a card that has another amount is another card.
+    The whole name must match, but for case, what stands between its words, the maker's name and
+    the memory that the card has. `memory_mib`: what NVML reports; another amount is another card's.
     """
     key = _key(name)
     named = [card for card in cards or known_cards() if key in _keys(card)]
@@ -146,8 +156,8 @@ def find_card(
         return CardMatch(reason=f"no card is called {name!r}; {_what_then(key, cards)}")
     if memory_mib is not None:
         return _by_memory(name, named, memory_mib / 1024)
-    whole = [card for card in named if _key(card.name) == key]
-    return _first_sold(name, whole or named)
+    whole = next((card for card in named if _key(card.name) == key), None)
+    return CardMatch(card=whole) if whole else _first_sold(name, named)
 
 
 def named_card(name: str, cards: Sequence[Card] | None = None) -> tuple[Card, str | None]:
@@ -196,11 +206,12 @@ def _either(words: Iterable[str]) -> str:
 
 
 def _keys(card: Card) -> set[str]:
-    return {_key(name) for name in (card.name, *card.also)}
+    keys = {_key(name) for name in (card.name, *card.also)}
+    return keys | {f"{key}{card.memory_gib:g}gb" for key in keys}
 
 
 def _key(name: str) -> str:
-    words = name.casefold().replace("(", " ").replace(")", " ").split()
+    words = APART.sub(" ", name.casefold()).split()
     while words and words[0] in MAKERS:
         words.pop(0)
     return "".join(words)
