@@ -84,6 +84,27 @@ def test_what_is_unknown_cannot_be_told_and_the_rest_is_answered(changed, reason
     assert float(known["predicted_image_steps_per_s"]) > 0
 
 
+@pytest.mark.parametrize("cells", ["1,024", "1024", ""])
+def test_a_number_with_a_comma_that_nothing_quotes_moves_no_other_column(cells: str) -> None:
+    """Read on, a width of 1,024 would be one of 1, and a step count of 1,000 a single step."""
+    names = [*NEEDED, "card", "notes"]
+    plain = ROW | {"card": "RTX 4090", "notes": "", "batch": "1"}
+    text = ",".join(cells if name == "notes" else plain[name] for name in names)
+    (found,) = csv.DictReader(io.StringIO(predict_rows(",".join(names) + f"\n{text},\n")))
+    whole = cells != "1,024"
+    assert (found["fit"] == "cannot tell") != whole
+    assert ("more values than the table has columns" in found["basis"]) != whole
+
+
+def test_a_table_may_be_typed_with_spaces_and_in_any_order_of_its_columns() -> None:
+    plain = predict_rows(table(ROW))
+    typed = table(ROW).replace(",", ", ")
+    assert predict_rows(typed) == plain
+    backwards = {name: ROW[name] for name in reversed(ROW)}
+    answered = csv.DictReader(io.StringIO(predict_rows(table(backwards))))
+    assert list(answered) == list(csv.DictReader(io.StringIO(plain)))
+
+
 def test_a_rate_of_the_loop_alone_is_higher_than_that_of_the_call() -> None:
     whole, loop, no_steps = answers(
         ROW | {"metric": "s/run"}, ROW | {"metric": "it/s"}, ROW | {"metric": "it/s", "steps": ""}
@@ -183,6 +204,8 @@ def test_a_table_is_asked_no_more_than_a_single_prediction() -> None:
     assert {name: short[name] for name in ANSWERED} == {name: long[name] for name in ANSWERED}
     (published,) = answers(ROW | {"card": "as its owner calls it"})
     assert published["fit"] == long["fit"]
+    (blank,) = answers(ROW | {"gpu_canonical": "", "card": "RTX 4090"})
+    assert {name: blank[name] for name in ANSWERED} == {name: long[name] for name in ANSWERED}
 
 
 def test_every_column_is_in_the_help_and_in_the_methodology() -> None:

@@ -43,6 +43,11 @@ def test_the_parameters_are_those_of_the_published_weights():
     assert longcat * 4 == pytest.approx(LONGCAT_FILE_BYTES, rel=1e-4)
 
 
+def test_a_voice_model_is_found_in_capitals_too():
+    assert voice_name("Echo") == "echo"
+    assert is_voice_workload("LongCat 10s")
+
+
 def test_every_counted_model_is_in_the_catalog_with_its_steps_and_guidance():
     for name, row in voice_counts().items():
         entry = voice_catalog()[name]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 
 from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.tiers.table_words import precision_named, software_named
 from diffusion_bench.tiers.workload import (
     KNOWN_SAMPLERS,
     TWICE_NAMES,
     Workload,
     model_named,
     parse_workload,
-    precision_named,
-    software_named,
     told_apart,
 )
 
@@ -26,6 +25,14 @@ from diffusion_bench.tiers.workload import (
         ("sdxl", "sdxl"),
         (BUNDLED_MODEL, BUNDLED_MODEL),
         ("stable-diffusion-v1-5/stable-diffusion-v1-5", "sd15"),
+        ("SD15", "sd15"),
+        ("SD 1.5", "sd15"),
+        ("Stable Diffusion v1.5", "sd15"),
+        ("SDXL 1.0", "sdxl"),
+        ("SDXL Turbo", "sdxl-turbo"),
+        ("SD3.5 Medium", "sd35-medium"),
+        ("FLUX.1 [dev]", "flux1-dev"),
+        ("Flux Schnell", "flux1-schnell"),
     ],
 )
 def test_tables_and_the_catalog_name_our_models(words: str, name: str) -> None:
@@ -40,13 +47,35 @@ def test_a_model_that_only_looks_like_one_of_ours_is_unknown(words: str) -> None
 
 @pytest.mark.parametrize(
     ("words", "precision"),
-    [("fp16", "fp16"), ("fp16/bf16", "fp16"), ("fp16 (not stated)", "fp16"), ("fp32/TF32", "fp32")],
+    [
+        ("fp16", "fp16"),
+        ("fp16/bf16", "fp16"),
+        ("fp16 (not stated)", "fp16"),
+        ("fp32/TF32", "fp32"),
+        ("torch.float16", "fp16"),
+        ("half precision", "fp16"),
+        ("fp16 autocast (bf16 VAE)", "fp16"),
+        ("bfloat16", "bf16"),
+        ("FP32 ", "fp32"),
+    ],
 )
 def test_precisions_of_tables_are_read(words: str, precision: str) -> None:
     assert precision_named(words) == precision
 
 
-@pytest.mark.parametrize("words", ["", "fp8", "int8wo", "bnb nf4", "fp16/int8", "svdq nvfp4"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "fp8",
+        "int8wo",
+        "bnb nf4",
+        "fp16/int8",
+        "svdq nvfp4",
+        "fp16 (int8 weights)",
+        "bf16 (GGUF)",
+    ],
+)
 def test_quantised_weights_are_not_taken_for_fp16(words: str) -> None:
     with pytest.raises(ValueError, match="known: fp32, bf16, fp16"):
         precision_named(words)
@@ -67,6 +96,16 @@ def test_quantised_weights_are_not_taken_for_fp16(words: str) -> None:
             True,
         ),
         ("diffusers / TensorRT (AUTO1111 WebUI)", "", "engine", True),
+        ("diffusers", "without torch.compile", "eager", False),
+        ("diffusers", "not compiled, channels_last", "eager", False),
+        ("diffusers", "torch.compile: off", "eager", False),
+        ("diffusers", "no CPU offload", "eager", False),
+        ("diffusers", "no offload, compiled", "compiled", False),
+        ("diffusers", "customer build, SDPA", "eager", False),
+        ("diffusers, PyTorch 2.1", "no xformers", "eager", False),
+        ("diffusers, torch 1.13", "xformers=False", "plain attention", False),
+        ("TRT 8.6", "", "engine", False),
+        ("Stable Diffusion Web UI", "", "eager", True),
     ],
 )
 def test_software_is_told_by_its_words(backend, variant, name, web_ui) -> None:
@@ -75,7 +114,20 @@ def test_software_is_told_by_its_words(backend, variant, name, web_ui) -> None:
 
 
 @pytest.mark.parametrize(
-    "variant", ["model offload", "medvram", "FBCache rdt=0.08", "quant=fp8dq", "tiny VAE"]
+    "variant",
+    [
+        "model offload",
+        "medvram",
+        "FBCache rdt=0.08",
+        "quant=fp8dq",
+        "tiny VAE",
+        "TAESD",
+        "ToMe 0.5",
+        "int8 weights",
+        "8 steps, LoRA",
+        "no compile, CPU offload",
+        "SageAttention",
+    ],
 )
 def test_what_changes_the_work_is_not_taken_for_plain_software(variant: str) -> None:
     with pytest.raises(ValueError, match="not counted"):

@@ -13,14 +13,8 @@ from pathlib import Path
 
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
-from diffusion_bench.tiers.workload import (
-    Software,
-    Workload,
-    guided_by_default,
-    model_named,
-    precision_named,
-    software_named,
-)
+from diffusion_bench.tiers.table_words import precision_named, software_named
+from diffusion_bench.tiers.workload import Software, Workload, guided_by_default, model_named
 
 SPEEDS = Path(__file__).parent / "published_speed.csv"
 LOOP_ONLY = "it/s"

@@ -14,14 +14,17 @@ from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
 from diffusion_bench.tiers.published import LOOP_ONLY, workload_of_row
-from diffusion_bench.tiers.workload import Software, Workload, software_named
+from diffusion_bench.tiers.table_words import software_named
+from diffusion_bench.tiers.workload import Software, Workload
 
-CARD_COLUMNS = ("gpu_canonical", "card")  # the first of them that a table has names the card
+CARD_COLUMNS = ("gpu_canonical", "card")  # the first of them that says something names the card
 NEEDED = ("model", "precision", "steps", "width", "height", "batch")
 # What `predict --card` is not asked: without them diffusers as it is, and one call a step.
 OPTIONAL = ("app_backend", "variant", "sampler")
 ANSWERED = ("predicted_image_steps_per_s", "low", "high", "memory_gib", "fit", "basis")
 CANNOT_TELL = "cannot tell"
+# As where a number has a comma that is not quoted: 1,024.
+MORE_VALUES = "the row has more values than the table has columns"
 
 
 def predict_rows(
@@ -50,20 +53,27 @@ def predict_rows(
         out, names, delimiter=parted, lineterminator="\n", extrasaction="ignore"
     )
     writer.writeheader()
-    for row in rows:
-        writer.writerow(row | answer(row, cards, knowledge))
+    for row, is_whole in rows:
+        told = answer(row, cards, knowledge) if is_whole else _untold(MORE_VALUES)
+        writer.writerow(row | told)
     return out.getvalue()
 
 
-def _read(text: str) -> tuple[list[str], list[dict[str, str]]]:
-    """Return a table's columns and rows; raise ValueError, with the line, for what is no CSV."""
-    reader = csv.DictReader(io.StringIO(text), delimiter=separator_of(text), strict=True)
+def _read(text: str) -> tuple[list[str], list[tuple[dict[str, str], bool]]]:
+    """Return a table's columns, and each row with whether it has no more values than those.
+
+    Raise ValueError, with the line, for what is no CSV.
+    """
+    reader = csv.DictReader(
+        io.StringIO(text), delimiter=separator_of(text), strict=True, skipinitialspace=True
+    )
     rows, begins = [], 1
     try:
         columns = list(reader.fieldnames or ())
         begins = reader.line_num + 1
         for row in reader:
-            rows.append({name: (row[name] or "") for name in columns})
+            more = any(row.get(None) or ())  # a comma behind a row adds an empty one
+            rows.append(({name: (row[name] or "") for name in columns}, not more))
             begins = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"no CSV: in the row that begins in line {begins}: {error}") from None
@@ -80,6 +90,10 @@ def answer(
         reason = explain(error)
     except ValueError as error:
         reason = str(error)
+    return _untold(reason)
+
+
+def _untold(reason: str) -> dict[str, str]:
     unknown = dict.fromkeys(ANSWERED, "")
     return unknown | {"fit": CANNOT_TELL, "basis": f"{CANNOT_TELL}: {reason}"}
 
@@ -100,14 +114,15 @@ def need_of(workload: Workload, software: Software) -> MemoryNeed:
 def _answer(
     row: Mapping[str, str], cards: Sequence[Card] | None, knowledge: Knowledge
 ) -> dict[str, str]:
-    match = find_card(next(row[name] for name in CARD_COLUMNS if name in row), cards)
+    names = (row.get(name, "").strip() for name in CARD_COLUMNS)
+    match = find_card(next(filter(None, names), ""), cards)
     if match.card is None:
         raise ValueError(match.reason)
     if row.get("gpu_count", "1").strip() not in ("", "1", "1.0"):
         raise ValueError("several GPUs at one picture depend on software that is not modelled")
     workload = workload_of_row(row)
     software = software_named(row.get("app_backend", ""), row.get("variant", ""))
-    loop_only = row.get("metric", "").strip() == LOOP_ONLY or not row["steps"].strip()
+    loop_only = row.get("metric", "").strip().casefold() == LOOP_ONLY or not row["steps"].strip()
     found = knowledge.predict(match.card, workload, software, loop_only=loop_only)
     fit = fit_on(match.card, workload, software)
     return {

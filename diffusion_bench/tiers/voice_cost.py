@@ -81,7 +81,7 @@ def told_voices() -> tuple[str, ...]:
 def voice_name(model: str) -> str | None:
     """Return the name in the catalog of a counted voice model's name or hub id, if it is one."""
     for name, row in voice_counts().items():
-        if model == name or model.lower() in (alias.lower() for alias in row.aliases):
+        if model.casefold() in (known.casefold() for known in (name, *row.aliases)):
             return name
     return None
 

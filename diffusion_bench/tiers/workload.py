@@ -1,39 +1,46 @@
-"""A workload as a row of a table names it, and which of those names we know.
+"""A workload: what is drawn, how often the network is called for it, and what tables call that.
 
-The words are those of the published tables: "SD1.5 (base or same-architecture fine-tune)",
-"fp16/bf16", "diffusers 0.13, torch.compile". What they mean is decided here once, for the fit, for
-`predict --rows` and for published evidence.
+What they say of its precision and of the software is read in `table_words.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 from diffusion_bench.records import MAX_SIDE, PrecisionName, Record, SamplerName
-from diffusion_bench.tiers.cost import short_name
+from diffusion_bench.tiers.cost import counts, short_name
 
 SoftwareName = Literal["eager", "plain attention", "compiled", "engine"]
 
-# The whole name, folded, of a model in published tables: our short name.
+# The whole name of a model, as people write it: our short name. It is folded, as are short names
+# and hub ids: case and what stands between words say nothing.
 TABLE_NAMES = {
     "sd1.4": "sd15",
-    "sd1.5": "sd15",
     "sd1.x": "sd15",
+    "sd v1.4": "sd15",
+    "sd v1.5": "sd15",
+    "stable diffusion 1.4": "sd15",
+    "stable diffusion 1.5": "sd15",
+    "stable diffusion v1.4": "sd15",
+    "stable diffusion v1.5": "sd15",
     "sd1.5 (base or same-architecture fine-tune)": "sd15",
-    "sd2.1": "sd21",
-    "sdxl": "sdxl",
+    "sd2.0": "sd21",
+    "stable diffusion 2.1": "sd21",
+    "stable diffusion v2.1": "sd21",
     "sdxl base": "sdxl",
-    "sdxl-turbo": "sdxl-turbo",
-    "ssd-1b": "ssd-1b",
-    "pixart-sigma": "pixart-sigma",
-    "sd3-medium": "sd3-medium",
-    "sd3.5-medium": "sd35-medium",
-    "flux.1-dev": "flux1-dev",
-    "flux.1-schnell": "flux1-schnell",
+    "sdxl 1.0": "sdxl",
+    "sdxl base 1.0": "sdxl",
+    "stable diffusion xl": "sdxl",
+    "stable diffusion xl base 1.0": "sdxl",
+    "stable diffusion 3 medium": "sd3-medium",
+    "stable diffusion 3.5 medium": "sd35-medium",
+    "flux dev": "flux1-dev",
+    "flux schnell": "flux1-schnell",
 }
 # Distilled to draw without guidance, or with a guidance that is an input of the network.
 UNGUIDED = ("sdxl-turbo", "flux1-schnell", "flux1-dev")
@@ -42,21 +49,10 @@ GUIDED_INSIDE = ("flux1-dev",)  # whatever the scale is, it is an input of the o
 # and a plain "2S" (diffusers' single-step solver) spreads its calls over the steps. Folded names.
 TWICE = re.compile(r"(?<!2msde)heun|dpm2(?!m)|dpm(\+\+|pp)(2sa|sde)|dpmsolversde")
 BETWEEN = re.compile(r"[\s_-]+")
+BETWEEN_WORDS = re.compile(r"[\s._()\[\]-]+")
 # What `predict` takes: what can be drawn with here, and those that call the network twice a step.
 TWICE_NAMES = ("heun", "dpm2", "dpm2-a", "dpm++-2s-a", "dpm++-sde")
 KNOWN_SAMPLERS: tuple[str, ...] = (*get_args(SamplerName), *TWICE_NAMES)
-
-ENGINE = re.compile(r"tensorrt|aitemplate|oneflow|stable.?fast|onnx|nvfuser", re.IGNORECASE)
-NOT_COMPILED = re.compile(r"no compile|compile=false", re.IGNORECASE)
-PLAIN_ATTENTION = re.compile(r"vanilla attention|no xformers|without xformers", re.IGNORECASE)
-WEB_UI = re.compile(r"a1111|auto1111|automatic1111|sd\.next|forge|webui", re.IGNORECASE)
-# What changes the work or the traffic in a way that nothing here counts.
-UNCOUNTED = re.compile(
-    r"offload|fbcache|teacache|deepcache|tome|token merging|tiny vae|consistency decoder"
-    r"|medvram|lowvram|quant=(?!none)|tensor parallel|pipefusion",
-    re.IGNORECASE,
-)
-NOT_UNCOUNTED = re.compile(r"no medvram/lowvram", re.IGNORECASE)
 
 EXAMPLE = "sdxl 1024x1024 b1 fp16 30"
 LEAST_SIDE = 256  # a bare number from here on may be meant for a side
@@ -146,7 +142,18 @@ class Software(Record):
 
 def model_named(name: str) -> str:
     """Return our short name of a model in anybody's words; raise ValueError for an unknown one."""
-    return short_name(TABLE_NAMES.get(name.strip().casefold(), name.strip()))
+    return _known_names().get(_plain(name)) or short_name(name.strip())
+
+
+@cache
+def _known_names() -> dict[str, str]:
+    """Return our short names by every name of their models, folded."""
+    own = {name: short for short, row in counts().items() for name in (short, *row.aliases)}
+    return {_plain(name): short for name, short in (own | TABLE_NAMES).items()}
+
+
+def _plain(name: str) -> str:
+    return BETWEEN_WORDS.sub("", name.casefold())
 
 
 def sampler_named(name: str) -> str:
@@ -175,32 +182,6 @@ def guided_at(model: str, guidance_scale: float) -> bool:
     Models distilled to do without guidance do it twice as well when they are given one.
     """
     return guidance_scale > 1 and model not in GUIDED_INSIDE
-
-
-def precision_named(text: str) -> PrecisionName:
-    """Return the precision a table's words begin with; raise ValueError for a quantised one."""
-    found = re.fullmatch(r"(fp16|bf16|fp32)(/bf16|/tf32| autocast| \(.*\))?", text.strip().lower())
-    if not found:
-        said = f"precision {text!r}" if text.strip() else "no precision"
-        raise ValueError(f"{said}; known: fp32, bf16, fp16")
-    names: dict[str, PrecisionName] = {"fp16": "fp16", "bf16": "bf16", "fp32": "fp32"}
-    return names[found[1]]
-
-
-def software_named(backend: str, variant: str) -> Software:
-    """Return what a table's words say of the software; raise ValueError for what is not counted."""
-    words = f"{backend} {variant}"
-    uncounted = UNCOUNTED.search(NOT_UNCOUNTED.sub("", words))
-    if uncounted:
-        raise ValueError(f"{uncounted[0]!r} changes the work in a way that is not counted")
-    web_ui = bool(WEB_UI.search(words))
-    if ENGINE.search(words):
-        return Software(name="engine", web_ui=web_ui)
-    if "compile" in NOT_COMPILED.sub("", words).casefold():
-        return Software(name="compiled", web_ui=web_ui)
-    if PLAIN_ATTENTION.search(words):
-        return Software(name="plain attention", web_ui=web_ui)
-    return Software(web_ui=web_ui)
 
 
 def parse_workload(text: str) -> Workload:
