@@ -10,6 +10,7 @@ from diffusion_bench.charts.tier_measured import (
     MANY,
     Here,
     cells_on,
+    cells_on_gpu,
     findings_of,
     left_out_here,
     measured_of,
@@ -147,6 +148,12 @@ def test_own_cells_are_of_the_card_asked_for() -> None:
     assert len(cells_on([mine], here, find_card("RTX 4070 Ti").card)) == 1
     assert cells_on([mine], here, find_card("RTX 4090").card) == []
     assert cells_on([digest()], here, find_card("RTX 4070 Ti").card) == []
+
+
+def test_cells_of_a_gpu_are_its_own_whatever_card_it_is() -> None:
+    mine = digest()._replace(gpu_hash="abc", gpu="NVIDIA GeForce RTX 4090 Laptop GPU")
+    assert len(cells_on_gpu([mine, digest()], "abc")) == 1
+    assert cells_on_gpu([mine._replace(on_gpu=False)], "abc") == []
 
 
 def test_own_cells_of_a_card_predict_its_others() -> None:

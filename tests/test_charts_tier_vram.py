@@ -15,13 +15,13 @@ from diffusion_bench.charts.tier_runnable import (
     Room,
     largest_batch,
     runnable_on,
-    runnable_on_processor,
     runnable_table,
     shown_workloads,
     usual_workloads,
 )
 from diffusion_bench.charts.tier_steps import Prices
 from diffusion_bench.charts.tier_study import study
+from diffusion_bench.charts.tier_unlisted import runnable_on_processor, runnable_on_unknown_card
 from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import find_card, is_geforce, known_cards
@@ -104,12 +104,12 @@ def test_every_model_that_was_counted_is_tried_on_a_card() -> None:
 
 def test_the_largest_batch_fits_and_the_next_does_not() -> None:
     asked = parse_workload("sd15 512x512 b1 fp16 20")
-    most = largest_batch(card("RTX 4070 Ti"), asked)
+    most = largest_batch(card("RTX 4070 Ti").vram_mib, asked)
     assert 1 < most < LARGEST_BATCH
     vram_mib = card("RTX 4070 Ti").vram_mib
     needs = [need_of(asked.model_copy(update={"batch": n}), Software()) for n in (most, most + 1)]
     assert needs[0].high_mib <= vram_mib < needs[1].high_mib
-    assert largest_batch(card("H200 SXM"), asked) == LARGEST_BATCH
+    assert largest_batch(card("H200 SXM").vram_mib, asked) == LARGEST_BATCH
 
 
 def test_a_card_is_judged_by_what_it_gives_of_its_memory_everywhere() -> None:
@@ -175,6 +175,20 @@ def test_a_processor_is_told_from_its_own_cells_only() -> None:
     assert "0 of its cells were measured here" in by_model["sd15"].reason
     assert by_model["flux1-dev"].fit == "does not fit"
     assert room_figure(room).data
+
+
+def test_a_card_that_no_table_has_is_told_from_its_own_cells_only() -> None:
+    works = [Workload(model="sd15", batch=b, steps=n) for b in (1, 2, 4) for n in (10, 50)]
+    cells = [TimedCell(w, 0.1 + 0.02 * w.batch * w.steps, 0.02 * w.batch * w.steps) for w in works]
+    asked = [parse_workload("sd15 512x512 b2 fp16 20"), parse_workload("sdxl 512x512")]
+    room = runnable_on_unknown_card("RTX X", 12_000.0, cells, ram_gib=32, workloads=asked)
+    sd15, sdxl = room.runs
+    assert sd15.seconds_per_image == pytest.approx(0.45, rel=0.05)
+    assert sd15.evidence.source == "6 cells that this machine measured on its card"
+    assert (sd15.fit, sd15.largest_batch) == ("fits", largest_batch(12_000.0, asked[0]))
+    assert (sdxl.seconds_per_image, sdxl.evidence) == (None, None)
+    assert room_figure(room).data
+    assert room_figure(room).layout.shapes[0].x0 == 12_000 / 1024
 
 
 def test_a_processor_whose_cells_were_left_out_says_how_many_and_why() -> None:

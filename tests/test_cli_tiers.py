@@ -544,6 +544,29 @@ def test_the_card_in_here_has_the_memory_that_its_driver_reports(capsys, monkeyp
     assert json.loads(capsys.readouterr().out)["memory_gib"] == 15109 / 1024
 
 
+def test_a_card_in_here_that_no_table_has_is_judged_by_the_memory_that_its_driver_reports(
+    capsys, monkeypatch
+) -> None:
+    name = "NVIDIA GeForce RTX 4090 Laptop GPU"
+    gpu = GpuInfo(index=0, name=name, uuid="GPU-1", memory_total_mib=16376.0)
+    about = {"os": "Linux", "architecture": "x86_64", "cpu": "Test CPU", "cores_logical": 4}
+    machine = MachineInfo(**about, ram_mib=64_000, gpus=(gpu,))
+    monkeypatch.setattr(tier_reports, "this_machine", lambda: (machine, Here()))
+    asked = ("--workload", "sd15 512x512 b1 fp16 20", "--workload", "flux1-dev 1024x1024 bf16 28")
+    assert run("tiers", "--card", "Here", *asked, "--json") == 0
+    output, errors = capsys.readouterr()
+    answer = json.loads(output)
+    small, large = answer["runs"]
+    assert (answer["name"], answer["memory_gib"]) == (name, 16376 / 1024)
+    assert (small["fit"], small["seconds_per_image"]) == ("fits", None)
+    assert 4 < small["largest_batch"] < 64
+    assert "0 of its cells were measured here, 4 are needed" in small["reason"]
+    assert large["fit"].split(" with ")[0] in ("fits", "tight")
+    assert "took no remedy" in large["reason"]
+    assert f"no card is called {name!r}" in errors
+    assert "this goes by its memory" in errors
+
+
 def test_bottlenecks_and_break_even_are_printed(capsys) -> None:
     assert run("tiers", "--cloud-price", "0.5") == 0
     shown = capsys.readouterr().out

@@ -347,7 +347,7 @@ def test_of_two_cards_in_here_it_is_said_which_one_is_shown(tmp_path, folder, na
 def test_a_card_by_a_known_name_with_other_memory_is_no_known_card(tmp_path, folder) -> None:
     upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4090")  # with 12 GiB
     words, _ = upgrades.room(ask(), HERE)
-    assert words.startswith("Test CPU")
+    assert words.startswith("NVIDIA GeForce RTX 4090 (12 GiB) runs sd15")
     assert "it is another card" in words
 
 

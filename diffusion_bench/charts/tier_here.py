@@ -1,12 +1,23 @@
-"""What the machine at hand can run: on the first of its GPUs that is known, or on its processor."""
+"""What the machine at hand can run: on the first of its GPUs that is known, else on the first.
+
+Without a GPU it runs on its processor, and so it does on one whose memory is not told.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffusion_bench.charts.tier_measured import Findings, Here, cells_on, left_out_here
-from diffusion_bench.charts.tier_runnable import Room, runnable_on, runnable_on_processor
+from diffusion_bench.charts.tier_measured import (
+    Findings,
+    Here,
+    cells_on,
+    cells_on_gpu,
+    left_out_here,
+)
+from diffusion_bench.charts.tier_runnable import Room, runnable_on
+from diffusion_bench.charts.tier_unlisted import runnable_on_processor, runnable_on_unknown_card
 from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, CardMatch, find_card
 from diffusion_bench.tiers.workload import Workload
@@ -34,6 +45,11 @@ def room_here(
             card = match.card.giving(told_mib)
             room = runnable_on(card, findings, ram_gib=ram_gib, workloads=workloads)
             return room, _one_of(matches, card.name)
+    reasons = [match.reason for match in matches] or [machine.no_gpu]
+    why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+    unknown = _unknown_room(machine, digests, workloads)
+    if unknown is not None:
+        return unknown, f"{why}; this goes by its memory, and by what was measured on it"
     room = runnable_on_processor(
         machine.cpu,
         cells_on(digests, here),
@@ -41,9 +57,24 @@ def room_here(
         workloads=workloads,
         left_out=left_out_here(digests, here),
     )
-    reasons = [match.reason for match in matches] or [machine.no_gpu]
-    why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     return room, f"{why}; this is what the processor can run" if why else ""
+
+
+def _unknown_room(
+    machine: MachineInfo, digests: Sequence[ReportDigest], workloads: Sequence[Workload]
+) -> Room | None:
+    """Return what the first GPU can run whose memory is its own and told, `None` without one."""
+    for gpu in machine.gpus:
+        if gpu.memory_total_mib is None or gpu.vendor == "apple":
+            continue
+        return runnable_on_unknown_card(
+            gpu.name or "unknown",
+            gpu.memory_total_mib,
+            cells_on_gpu(digests, uuid_hash(gpu.uuid)) if gpu.uuid else [],
+            ram_gib=machine.ram_mib / 1024,
+            workloads=workloads,
+        )
+    return None
 
 
 def _one_of(matches: Sequence[CardMatch], shown: str) -> str:

@@ -185,6 +185,12 @@ def cells_on(
     return found
 
 
+def cells_on_gpu(digests: Iterable[ReportDigest], gpu_hash: str) -> list[TimedCell]:
+    """Return the cells that were measured on one GPU, whether or not its card is known."""
+    mine = (digest for digest in digests if digest.on_gpu and digest.gpu_hash == gpu_hash)
+    return [cell for digest in mine for cell in timed_cells(digest)]
+
+
 def left_out_here(digests: Iterable[ReportDigest], here: Here) -> list[LeftOut]:
     """Return the cells this machine measured on its processor that were left out."""
     return left_out_of(digest for digest in digests if _of_this_processor(digest, here))

@@ -1,8 +1,4 @@
-"""What a card can run: a row a model at its usual size, with verdict, time and largest batch.
-
-For a processor, or a card that nobody knows, there is no prediction but from what this machine has
-measured on it.
-"""
+"""What a card can run: a row a model at its usual size, with verdict, time and largest batch."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.charts.tier_fits import verdict_words
-from diffusion_bench.charts.tier_left_out import LeftOut, left_out_words
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import TierRow, alone_on
 from diffusion_bench.charts.tier_speech import SpeechRow
@@ -18,8 +13,6 @@ from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import known_models
 from diffusion_bench.tiers.evidence import Evidence, EvidenceKind
-from diffusion_bench.tiers.knowledge import MIN_OWN_CELLS
-from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE
 from diffusion_bench.tiers.roofline import AMPERE
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.voice_workload import (
@@ -27,7 +20,7 @@ from diffusion_bench.tiers.voice_workload import (
     is_voice_workload,
     parse_voice_workload,
 )
-from diffusion_bench.tiers.workload import Software, TimedCell, Workload, parse_workload
+from diffusion_bench.tiers.workload import Software, Workload, parse_workload
 
 # Each model as its makers use it; those in bf16 are fp16's size, and overflow in fp16.
 USUAL = {
@@ -170,77 +163,21 @@ def _on_its_precision(workload: Workload, card: Card) -> tuple[Workload, str]:
     return workload.model_copy(update={"precision": "fp16"}), note
 
 
-def runnable_on_processor(
-    name: str,
-    cells: Sequence[TimedCell],
-    ram_gib: float,
-    *,
-    workloads: Sequence[Workload] = (),
-    left_out: Sequence[LeftOut] = (),
-) -> Room:
-    """Return what a machine without a known card can run, in fp32, from its own cells.
-
-    `left_out` are those of them that say nothing.
-    """
-    found = []
-    for asked in workloads or usual_workloads():
-        workload = asked.model_copy(update={"precision": "fp32"})
-        note = "" if asked == workload else f"in fp32, not {asked.precision}, on a processor"
-        need = need_of(workload, Software())
-        low, peak, high = (
-            (mib - CONTEXT_MIB) / 1024 for mib in (need.low_mib, need.peak_mib, need.high_mib)
-        )
-        fit = "fits" if high <= RAM_SHARE * ram_gib else "tight" if peak <= ram_gib else NO_ROOM
-        base = Runnable(workload, fit, peak, low, high, None, None, None, None, None, note)
-        found.append(_timed(base, cells, left_out) if fit != NO_ROOM else base)
-    return Room(name, ram_gib, tuple(found))
-
-
-def _timed(base: Runnable, cells: Sequence[TimedCell], left_out: Sequence[LeftOut]) -> Runnable:
-    """Return a row with the time that this machine's own cells predict."""
-    own = [cell for cell in cells if cell.workload.precision == "fp32"]
-    of_model = {cell.workload for cell in own if cell.workload.model == base.workload.model}
-    if len(of_model) < MIN_OWN_CELLS:
-        lacking = f"{len(of_model)} of its cells were measured here, {MIN_OWN_CELLS} are needed"
-        without = left_out_words([one for one in left_out if one.model == base.workload.model])
-        reasons = (f"no time: {lacking}", without, base.reason)
-        return base._replace(reason="; ".join(filter(None, reasons)))
-    from diffusion_bench.tiers.own_cells import fit_cells, predict_cell
-
-    told = predict_cell(fit_cells(own, on_gpu=False), base.workload)
-    each = 1 / base.workload.batch
-    evidence = Evidence(
-        kind="predicted",
-        card="the processor",
-        workload=base.workload,
-        seconds=told.seconds,
-        seconds_low=told.seconds_low,
-        seconds_high=told.seconds_high,
-        source=f"{told.cells} cells that this machine measured on its processor",
-    )
-    return base._replace(
-        seconds_per_image=told.seconds * each,
-        seconds_per_image_low=told.seconds_low * each,
-        seconds_per_image_high=told.seconds_high * each,
-        evidence=evidence,
-    )
-
-
 def _largest_batch(card: Card, row: TierRow) -> int | None:
     """Return the largest batch of a row's workload, unless what was measured contradicts it."""
     if row.fit is None:
         return None
-    found = largest_batch(card, row.workload)
+    found = largest_batch(card.vram_mib, row.workload)
     enough = found >= min(row.workload.batch, LARGEST_BATCH)
     return found if row.ran in (None, enough) else None
 
 
-def largest_batch(card: Card, workload: Workload) -> int:
-    """Return the most pictures at once that a card surely holds, at most `LARGEST_BATCH`."""
+def largest_batch(vram_mib: float, workload: Workload) -> int:
+    """Return the most pictures that so much memory surely holds at once, to `LARGEST_BATCH`."""
 
     def fits(batch: int) -> bool:
         asked = workload.model_copy(update={"batch": batch})
-        return need_of(asked, Software()).high_mib <= card.vram_mib
+        return need_of(asked, Software()).high_mib <= vram_mib
 
     low, high = 0, LARGEST_BATCH + 1
     while high - low > 1:

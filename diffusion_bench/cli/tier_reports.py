@@ -59,8 +59,8 @@ def room_of(
 ) -> Room:
     """Return what a card can run, by its name, or by "here" the one of this machine.
 
-    A machine without a known card runs on its processor. Raises ValueError for an unknown name, and
-    for speech on a processor.
+    A machine without a GPU runs on its processor. Raises ValueError for an unknown name, and for
+    speech on what is no known card.
     """
     from diffusion_bench.charts.tier_speech import speech_on
     from diffusion_bench.tiers.cards import find_card
@@ -82,7 +82,7 @@ def _pictures_room(
     from diffusion_bench.charts.tier_runnable import runnable_on
     from diffusion_bench.tiers.cards import named_card
 
-    if card == HERE:
+    if card.strip().casefold() == HERE:
         machine, here = this_machine()
         room, note = room_here(
             machine, here, told.findings, told.digests, cards=cards, workloads=workloads
