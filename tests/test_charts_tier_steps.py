@@ -49,8 +49,8 @@ def test_how_many_times_as_fast_another_card_is_has_an_interval_and_the_same_car
     first, other, twice = steps_bought(chosen, tier_rows(chosen, [SD15]))
     assert (first.times_low, twice.times_low, twice.times_high) == (None, None, None)
     assert other.times_before is not None
-    assert other.times_low == pytest.approx(other.times_before / 1.263, rel=0.001)
-    assert other.times_high == pytest.approx(other.times_before * 1.263, rel=0.001)
+    assert other.times_low == pytest.approx(other.times_before / 1.261, rel=0.001)
+    assert other.times_high == pytest.approx(other.times_before * 1.261, rel=0.001)
     header, rows = gains_table([first, other, twice], "USD")
     told = dict(zip(header, rows[1], strict=True))
     assert (told["80 % from"], told["80 % to"]) == (other.times_low, other.times_high)
@@ -130,6 +130,15 @@ def test_what_does_not_run_breaks_even_with_nothing() -> None:
 )
 def test_what_holds_a_tier_back_is_said(gpu: str, workload: str, words: str) -> None:
     assert words in held_back_by(row(gpu, parse_workload(workload)))
+
+
+def test_a_tier_is_rented_at_its_own_price_where_it_has_one() -> None:
+    tiers = ({"gpu": "RTX 4090", "price": 1800}, {"gpu": "RTX 4090", "count": 2, "price": 2600})
+    chosen = path(tiers[0], tiers[1] | {"cloud_price": 1.3})
+    rows = tier_rows(chosen, [SD15])
+    for told, hours in ((0.5, [3600, 2000]), (None, [None, 2000])):
+        steps = steps_bought(chosen, rows, prices=prices_of(told, None))
+        assert [step.break_even_hours for step in steps] == hours
 
 
 def test_electricity_makes_the_step_pay_later_and_dear_electricity_never() -> None:

@@ -52,6 +52,7 @@ def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
         (TIER.replace('name = "now"', ""), "mine.toml: tier 1: name is missing$"),
         ("colour = 1\n" + TIER, "mine.toml: colour is no setting; there are currency, tier$"),
         (TIER + "price = nan\n", "price"),
+        (TIER + "cloud_price = 0\n", "cloud_price"),
         ("[[tier", "is no TOML file"),
         ("a = " + "[" * 5000, "nested too deeply"),
         (TIER.replace("cores = ", f"cores = {'9' * 5000}"), "Exceeds the limit"),

@@ -13,16 +13,17 @@ from diffusion_bench.charts.tier_numbers import TierRow
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.efficiency import shipped_efficiency
-from diffusion_bench.tiers.path import Tier, UpgradePath
+from diffusion_bench.tiers.path import MOST_PRICE, CloudPrice, Tier, UpgradePath
 from diffusion_bench.tiers.predict import Z_80
-
-MOST_PRICE = 1e6
 
 
 class Prices(Record):
-    """What a user pays: an hour of a rented GPU, and a kilowatt-hour. `None`: not told."""
+    """What a user pays: an hour of a rented GPU, and a kilowatt-hour. `None`: not told.
 
-    cloud_per_hour: Annotated[float, Field(gt=0, lt=MOST_PRICE)] | None = None
+    A tier's own `cloud_price` goes before `cloud_per_hour`.
+    """
+
+    cloud_per_hour: CloudPrice | None = None
     per_kwh: Annotated[float, Field(ge=0, lt=MOST_PRICE)] | None = None
 
 
@@ -86,20 +87,18 @@ def steps_bought(
     for row in rows:
         place = places[row.tier]
         before = by_work.get((path.tiers[place - 1].name, row.workload)) if place else None
-        step = _step(path.tiers[place], row, before)
-        told: dict[str, object] = {
-            "held_back_by": held_back_by(row, cards, path.tiers[place].ram_gib)
-        }
+        tier = path.tiers[place]
+        step = _step(tier, row, before)
+        told: dict[str, object] = {"held_back_by": held_back_by(row, cards, tier.ram_gib)}
         # What is rented is as fast as the tier, which is nothing where it has no rate.
         rate = best_rate(row)
         if rate is not None:
-            at_work = [row.faster_card] if rate.alone else path.tiers[place].gpus
-            hours = break_even_hours(path.tiers[place].price, at_work, prices or Prices(), cards)
+            at_work = [row.faster_card] if rate.alone else tier.gpus
+            hours = break_even_hours(tier, at_work, prices or Prices(), cards)
             told["break_even_hours"] = hours
             told["break_even_images"] = hours and hours * rate.images_per_hour
         if before is not None and step.times_before is not None:
-            tiers = (path.tiers[place - 1], path.tiers[place])
-            margin = _margin(tiers, (before, row))
+            margin = _margin((path.tiers[place - 1], tier), (before, row))
             told["times_low"] = margin and step.times_before / margin
             told["times_high"] = margin and step.times_before * margin
         found.append(step.model_copy(update=told))
@@ -148,22 +147,23 @@ def _reach(row: TierRow) -> float:
 
 
 def break_even_hours(
-    price: float | None,
+    tier: Tier,
     at_work: Sequence[str],
     prices: Prices,
     cards: Sequence[Card] | None = None,
 ) -> float | None:
     """Return the hours at which renting has cost as much; `None` if it never does or is unknown.
 
-    `price` is the tier's, `at_work` names the cards that take power. What is rented is as fast as
-    they are; without a price of a kilowatt-hour power is free.
+    `at_work` names the cards that take power. What is rented is as fast as they are, at the tier's
+    own price of the cloud if it has one; without a price of a kilowatt-hour power is free.
     """
-    if prices.cloud_per_hour is None or price is None:
+    rent = prices.cloud_per_hour if tier.cloud_price is None else tier.cloud_price
+    if rent is None or tier.price is None:
         return None
     found = [find_card(name, cards).card for name in at_work]
     kilowatts = sum(card.tdp_w for card in found if card is not None) / 1000
-    saved = prices.cloud_per_hour - kilowatts * (prices.per_kwh or 0.0)
-    return price / saved if saved > 0 else None
+    saved = rent - kilowatts * (prices.per_kwh or 0.0)
+    return tier.price / saved if saved > 0 else None
 
 
 def predicted_rate(row: TierRow) -> float | None:

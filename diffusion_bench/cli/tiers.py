@@ -128,7 +128,10 @@ def tiers(
     ] = None,
     cards: Annotated[Path | None, typer.Option(help=CARDS_HELP)] = None,
     cloud_price: Annotated[
-        float | None, typer.Option(help="Price of an hour in the cloud, to break even against.")
+        float | None,
+        typer.Option(
+            help="Price of an hour in the cloud, of tiers that say no cloud_price of their own."
+        ),
     ] = None,
     tariff: Annotated[
         float | None, typer.Option(help="Price of a kilowatt-hour, for the money of an image.")

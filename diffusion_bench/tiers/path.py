@@ -12,14 +12,17 @@ from diffusion_bench.records import Record
 from diffusion_bench.records.toml_text import explain_toml, parse_tables, read_text
 
 PATH = Path(__file__).parent / "path.toml"
+MOST_PRICE = 1e6
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
+CloudPrice = Annotated[float, Field(gt=0, lt=MOST_PRICE)]
 
 
 class Tier(Record):
     """One step of the path. `price` is what the step costs; `approximate`: nobody has set it.
 
-    `count` cards called `gpu`, or one of them and one called `other_gpu`.
+    `count` cards called `gpu`, or one of them and one called `other_gpu`. `cloud_price`: of an hour
+    of a rented machine that is as fast, `None` for the one that is told for all tiers.
     """
 
     name: Name
@@ -30,6 +33,7 @@ class Tier(Record):
     cores: Annotated[int, Field(ge=1, le=1024)]
     price: Annotated[float, Field(ge=0, le=1e9)] | None = None
     approximate: bool = False
+    cloud_price: CloudPrice | None = None
 
     @model_validator(mode="after")
     def _two_of_one_kind_or_a_pair(self) -> Self:

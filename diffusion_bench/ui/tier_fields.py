@@ -67,7 +67,7 @@ def question_fields() -> tuple[Parts, gr.Textbox]:
         cloud = gr.Number(
             CLOUD_PRICE,
             label="Cloud, an hour",
-            info="Approximate: set your own.",
+            info="Of tiers without a cloud_price. Approximate: set your own.",
             minimum=0,
             step=0.01,
             elem_id="tiers-cloud",
