@@ -217,7 +217,7 @@ def only_split() -> TierRow:
         calls=20,
         crossing_mib=0,
         needed_mib=9000,
-        activations_mib=1000,
+        beside_mib=1000,
         memory_mib=(6144, 6144),
     )
     return row.model_copy(update={"two_gpus": (one_model(halves, 1),)})

@@ -6,14 +6,19 @@ import pytest
 
 from diffusion_bench.charts.tier_bars import bars_numbers
 from diffusion_bench.charts.tier_limits import held_back_by
+from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
+from diffusion_bench.charts.tier_pairs import ways_of_two
 from diffusion_bench.charts.tier_runnable import shown_workloads
 from diffusion_bench.charts.tier_steps import predicted_rate
 from diffusion_bench.charts.tier_study import study
+from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.figures import figure_words
+from diffusion_bench.tiers.memory import CONTEXT_MIB
 from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import WAYS, TwoGpus
-from diffusion_bench.tiers.workload import parse_workload
+from diffusion_bench.tiers.workload import Software, parse_workload
 
 
 def path(gpu: str, **given: object) -> UpgradePath:
@@ -101,6 +106,20 @@ def test_a_batch_is_split_where_the_whole_takes_a_remedy_and_the_halves_take_non
     assert (halves.share, halves.remedies) == ((2, 2), ())
     assert halves.seconds == pytest.approx(2 * half.seconds_per_image)
     assert ways(row)["two jobs"].remedies == ("VAE slicing",)
+
+
+def test_each_of_two_cards_that_share_a_model_has_a_context_and_activations_of_its_own() -> None:
+    flux = parse_workload("flux1-dev 1024x1024 b1 bf16 28")
+    need = need_of(flux, Software())
+    beside_mib = need.activations_mib + CONTEXT_MIB
+    just_mib = (need.peak_mib - beside_mib) / 2 + beside_mib
+    known = find_card("RTX 4090").card
+    assert known is not None
+    for usable_mib, runs in ((just_mib - 1, False), (just_mib + 1, True)):
+        card = known.model_copy(update={"usable_mib": usable_mib})
+        split = ways_of_two([card, card], flux, Findings(), 64)[-1]
+        assert split.way == "one model split"
+        assert (split.images_per_hour is not None) == runs, split.reason
 
 
 def test_a_share_pays_for_its_remedies() -> None:

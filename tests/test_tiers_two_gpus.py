@@ -15,7 +15,7 @@ def split(**given: object) -> SplitModel:
         "calls": 10,
         "crossing_mib": 0.0,
         "needed_mib": 20_000.0,
-        "activations_mib": 2000.0,
+        "beside_mib": 2000.0,
         "memory_mib": (12_000.0, 12_000.0),
     }
     return SplitModel.model_validate(values | given)

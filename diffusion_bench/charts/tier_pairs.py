@@ -9,7 +9,7 @@ from diffusion_bench.charts.tier_fits import told_fit
 from diffusion_bench.charts.tier_measured import Findings
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import crossing_bytes
-from diffusion_bench.tiers.memory import MIB, RAM_SHARE
+from diffusion_bench.tiers.memory import CONTEXT_MIB, MIB, RAM_SHARE
 from diffusion_bench.tiers.remedy_price import remedied
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import (
@@ -72,6 +72,6 @@ def _split(workload: Workload, cards: Sequence[Card], findings: Findings) -> Spl
         calls=workload.calls,
         crossing_mib=crossing_bytes(**workload.work) / MIB,
         needed_mib=needed_mib,
-        activations_mib=need.activations_mib,
+        beside_mib=need.activations_mib + CONTEXT_MIB,
         memory_mib=(cards[0].vram_mib, cards[1].vram_mib),
     )

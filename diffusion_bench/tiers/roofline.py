@@ -22,6 +22,8 @@ TURING, AMPERE = (7, 5), (8, 0)
 # Where the two exponents have no effect: about an RTX 3090 and an RTX 4060.
 WATTS_PER_TFLOP = 4.0
 L2_MIB = 6.0
+# The most of any card of gpus.csv: cards without tensor cores have far more, and no use for it.
+MOST_WATTS_PER_TFLOP = 7.2
 
 
 class Rates(Record):
@@ -95,11 +97,16 @@ def figures_of(card: Card, bits: int) -> Figures:
         peak={operator: 1e12 * _peak_tflops(card, operator, bits) for operator in OPERATORS},
         bandwidth=1e9 * card.bandwidth_gbs,
         l2_mib=card.l2_mib,
-        # Plain fp32 is slow enough to be paid for.
-        watts_per_tflop=card.tdp_w / card.tensor_tflops if bits == 16 else WATTS_PER_TFLOP,
+        watts_per_tflop=_watts_per_tflop(card, bits),
         turing=float(card.capability == TURING),
         plain=float(bits == 32),
     )
+
+
+def _watts_per_tflop(card: Card, bits: int) -> float:
+    if bits == 32:  # plain fp32 is slow enough to be paid for
+        return WATTS_PER_TFLOP
+    return min(card.tdp_w / card.tensor_tflops, MOST_WATTS_PER_TFLOP)
 
 
 def _peak_tflops(card: Card, operator: str, bits: int) -> float:

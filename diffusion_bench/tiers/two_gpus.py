@@ -87,14 +87,15 @@ class SplitModel(Record):
     """A model over two cards: seconds of a call were each alone, its weights, what is handed over.
 
     `crossing_mib`: activations that one call of the denoiser sends there and back; `memory_mib` of
-    each card, `needed_mib` what the workload needs of one.
+    each card, `needed_mib` what the workload needs of one, `beside_mib` what of that each of them
+    holds: activations, and its context.
     """
 
     alone_s: tuple[Seconds, Seconds]
     calls: Annotated[int, Field(ge=1)]
     crossing_mib: Annotated[float, Field(ge=0)]
     needed_mib: Annotated[float, Field(gt=0)]
-    activations_mib: Annotated[float, Field(ge=0)]
+    beside_mib: Annotated[float, Field(ge=0)]
     memory_mib: tuple[float, float]
 
 
@@ -190,9 +191,9 @@ def one_model(split: SplitModel, batch: int) -> TwoGpus:
     """Return what two cards do that hold a half each of a model that fits neither alone."""
     if max(split.memory_mib) >= split.needed_mib:
         return TwoGpus(way="one model split", reason="it fits one card; splitting only slows it")
-    # The activations are needed on whichever card is at work.
-    weights = split.needed_mib - split.activations_mib
-    room = [max(memory - split.activations_mib, 0) for memory in split.memory_mib]
+    # Each card has a context of its own, and is at work in turn.
+    weights = split.needed_mib - split.beside_mib
+    room = [max(memory - split.beside_mib, 0) for memory in split.memory_mib]
     if sum(room) < weights:
         return TwoGpus(way="one model split", reason="it does not fit the two cards together")
     part = min(room[0] / weights, 1.0)
