@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -186,6 +187,19 @@ def cap_memory(device: str, cap_mib: float) -> None:
 
     limit = int(cap_mib * 2**20)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def release_unused(device: str) -> None:
+    """Give back what the allocators of torch and of the C library keep and nothing uses."""
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()  # else it stays Metal's, and a Mac has one memory
+    if sys.platform.startswith("linux"):
+        with suppress(AttributeError):  # only glibc has it
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def asked_mib(message: str) -> float | None:

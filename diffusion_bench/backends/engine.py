@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from diffusion_bench.backends.device import hold_device, pick_device
+from diffusion_bench.backends.device import hold_device, pick_device, release_unused
 from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.records import (
     Generation,
@@ -220,11 +220,4 @@ class Engine:
         """Let go of the loaded model, so that its memory is free for a benchmark."""
         self._loaded = None
         gc.collect()
-        if self.device.startswith("cuda"):
-            import torch
-
-            torch.cuda.empty_cache()
-        elif self.device == "mps":
-            import torch
-
-            torch.mps.empty_cache()  # else it stays Metal's, and a Mac has one memory
+        release_unused(self.device)

@@ -83,6 +83,7 @@ class Worker:
 
         # The parent holds the device's lock for the whole sweep, so `backend` is used without it.
         self._engine = Engine(device)
+        self._device = device
         self._events = events
         # Under a cap the test's own memory might be what the model lacks; several cards have no one
         # ceiling.
@@ -119,6 +120,8 @@ class Worker:
         return self._backend.stage if self._backend is not None else "load"
 
     def _measure(self, command: Command) -> Measured:
+        from diffusion_bench.backends.device import release_unused
+
         request = command.request
         if command.speed is not None:
             request = request.model_copy(update={"speed": parse_speed(command.speed)})
@@ -128,6 +131,8 @@ class Worker:
             if isinstance(request, VoiceRequest)
             else self._painter(request, command.revision)
         )
+        if command.effort.warmups:  # else it is to begin warm, as it was left
+            release_unused(self._device)  # a larger cell's would stand in this one's peaks
         measurement = measure(
             request,
             generate,
