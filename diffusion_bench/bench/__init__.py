@@ -1,10 +1,14 @@
 """Sweeps: what to measure, how one cell is measured, and the process that measures it.
 
-sweep       a TOML file of axes becomes a list of requests      estimate   how long it will take
-measure     one cell: warm-up, timed calls, when to stop        worker     the process of the model
-workers     one worker at a time, ended where it hangs          isolation  which cells get their own
-setup       the device, the open report, the sampler            cell_run   one cell, row and all
-cells       the row a cell becomes                              runner     a sweep from end to end
-rounds      what visits of a cell add up to
-limit       the largest resolution or batch that fits           progress   what a run tells
+axes, sweep      a TOML file of axes becomes a list of requests
+estimate         how long it will take
+fetching, setup  the models that are not here, the device, the open report, the sampler
+workers          one worker at a time, ended where it hangs
+worker           the process of the model, and what it says (worker_process, worker_messages)
+measure          one cell: warm-up, timed calls, when to stop (kept_calls: those that are sustained)
+isolation        which cells get a process of their own
+cell_run, cells  one cell, row and all; rounds: what visits of it add up to
+runner           a sweep from end to end; progress, wording: what it tells
+limit            the largest resolution or batch that fits
+shared           the same on several devices at once (crew, sharing, shared_run, shared_cells)
 """

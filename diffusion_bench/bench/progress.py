@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from diffusion_bench.backends import downloads
+from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.records import DeviceShare, Record, Request
 from diffusion_bench.reports.schema import Cell, Limit, SharedCell
 
 Kind = Literal[
+    "fetching",
     "starting",
     "waiting",
     "ready",
@@ -23,6 +26,13 @@ Kind = Literal[
 ]
 
 
+class Fetching(Record):
+    """How far the download of a hub model is."""
+
+    model: ModelEntry
+    progress: downloads.Progress
+
+
 class Progress(Record):
     """What just happened. `heartbeat` is nothing new, so that a watcher can look up.
 
@@ -30,8 +40,8 @@ class Progress(Record):
     After `round_done` every cell that is left has been visited `rounds_done` times, of the planned
     `rounds` or more. `visits_done` are those of all cells together: a cell that is done counts as
     its planned ones, and so does one that needs more than those.
-    `starting` is a process that measures, `waiting` is for the device; the number of cells is not
-    told before the first and the device are had.
+    Models are `fetching` before anything else. `starting` is a process that measures, `waiting` is
+    for the device; the number of cells is not told before the first and the device are had.
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.
 
@@ -51,10 +61,17 @@ class Progress(Record):
     share: DeviceShare | None = None
     shared: SharedCell | None = None
     remaining_s: float | None = None
+    fetching: Fetching | None = None
 
     @property
     def bar(self) -> tuple[int, int]:
-        """Return how much is done, and of how much: visits where there are rounds, else cells."""
+        """Return how much is done, and of how much: visits where there are rounds, else cells.
+
+        Of a model that is fetched, MiB.
+        """
+        if self.fetching is not None:
+            fetched = self.fetching.progress
+            return round(fetched.done_mib), round(fetched.total_mib)
         if self.rounds == 1:
             return self.num_done, self.num_cells
         return self.visits_done, self.num_cells * self.rounds

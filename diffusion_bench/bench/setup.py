@@ -13,6 +13,7 @@ import psutil
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
@@ -23,7 +24,7 @@ from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ModelDevice, Request, VoiceRequest
 from diffusion_bench.reports.schema import Header, Report
-from diffusion_bench.reports.store import ReportWriter
+from diffusion_bench.reports.store import ReportWriter, refuse_taken
 
 SAMPLE_INTERVAL_S = 0.05
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
@@ -51,7 +52,7 @@ def open_bench(
     cells: Sequence[Request] | None = None,
     host_share: float | None = None,
 ) -> Generator[Progress, None, Bench]:
-    """Start a worker, wait for the device, open the report; all of it ends with `stack`.
+    """Fetch models, start a worker, wait for the device, open the report; all ends with `stack`.
 
     Yields all the while, and once more before there is a report.
     `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
@@ -60,7 +61,7 @@ def open_bench(
     raises.
     """
     _refuse_several(device)
-    check_models(sweep)
+    yield from prepare(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     for _ in workers.start():
@@ -78,6 +79,14 @@ def open_bench(
     sampler = stack.enter_context(make_sampler(sensor))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
+
+
+def prepare(sweep: Sweep, path: Path, *, resume: bool) -> Iterator[Progress]:
+    """Fetch the models that are not here; before, raise what could be raised after all the work."""
+    check_models(sweep)
+    if not resume:
+        refuse_taken(path)
+    yield from fetch_models(sweep)
 
 
 def check_models(sweep: Sweep) -> None:

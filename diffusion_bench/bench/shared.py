@@ -11,10 +11,10 @@ from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import (
     STARTING,
-    check_models,
     hold,
     make_sampler,
     open_report,
+    prepare,
 )
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
@@ -94,9 +94,9 @@ class _Run:
 def _open(
     stack: ExitStack, sweep: Sweep, path: Path, *, resume: bool, wait_s: float
 ) -> Generator[Progress, None, tuple[SharedBench, Report]]:
-    """Start the workers, hold their devices, open the report; all of it ends with `stack`."""
+    """Do as `open_bench`, with a worker and a lock for each device."""
     assert sweep.devices is not None
-    check_models(sweep)
+    yield from prepare(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
     for _ in crew.start():

@@ -156,31 +156,43 @@ def _watch(events: Generator[Progress]) -> None:
     screen = console if console.is_interactive else Console(quiet=True)
     with closing(events), Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("starting the worker", total=None, unit="", left="")
+        fetched = ""
         for event in events:
             part, whole = event.bar
+            words = describe(event)
             bar.update(
                 task,
                 total=whole or None,
                 completed=part,
-                description=describe(event),
-                unit="" if not whole else "cells" if event.rounds == 1 else "visits to cells",
+                description=words,
+                unit=_unit(event) if whole else "",
                 left=time_left(event.remaining_s),
             )
+            if event.kind == "fetching" and words != fetched and not console.is_interactive:
+                fetched = words
+                console.print(words, markup=False, soft_wrap=True)
             ended = event.cell or event.shared
             if ended is not None and ended.status != "ok":
                 console.print(f"{ended.status}: {ended.message}", markup=False, soft_wrap=True)
             elif event.kind in ("cell", "round_done") and not console.is_interactive:
-                done = describe(event)
                 if event.kind == "cell":
-                    done = f"{event.num_done}/{event.num_cells} {done}"
+                    words = f"{event.num_done}/{event.num_cells} {words}"
                 left = time_left(event.remaining_s)
-                console.print(f"{done}; {left}" if left else done, markup=False, soft_wrap=True)
+                console.print(f"{words}; {left}" if left else words, markup=False, soft_wrap=True)
+
+
+def _unit(event: Progress) -> str:
+    if event.fetching is not None:
+        return "MiB"
+    return "cells" if event.rounds == 1 else "visits to cells"
 
 
 def describe(event: Progress) -> str:
     """Return in a few words what a run is at."""
     from diffusion_bench.reports.labels import name_request
 
+    if event.fetching is not None:
+        return f"fetching {event.fetching.model.title}"
     waits = {"starting": "starting the worker", "waiting": "waiting for the device"}
     if event.kind in waits:
         return waits[event.kind]

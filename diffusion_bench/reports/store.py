@@ -20,11 +20,7 @@ from diffusion_bench.records import Record
 from diffusion_bench.reports.compact import is_readable, why_unreadable, without_replaced
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.privacy import short_plan, without_names
-from diffusion_bench.reports.read import (
-    intact_bytes,
-    parse_report,
-    read_bytes,
-)
+from diffusion_bench.reports.read import intact_bytes, parse_report, read_bytes
 from diffusion_bench.reports.schema import Cell, Fit, Header, Limit, Report, SharedCell
 from diffusion_bench.whole_file import NotWritten, write_whole
 
@@ -51,6 +47,14 @@ def to_line(record: Record) -> bytes:
     return text.encode() + b"\n"
 
 
+def refuse_taken(path: Path) -> None:
+    """Raise `ReportRefused` where there is a file with content, or what is no file."""
+    if path.exists() and not path.is_file():
+        raise ReportRefused(f"{path}: is a folder, device or pipe; a report is a file")
+    if path.exists() and path.stat().st_size:
+        raise ReportRefused(f"{path}: exists; use --resume or another name")
+
+
 class ReportWriter:
     """The one writer of a report file; a context manager. Make it by `create` or `resume`."""
 
@@ -70,10 +74,7 @@ class ReportWriter:
         path = Path(path)
         lock = _hold(path)
         try:
-            if path.exists() and not path.is_file():
-                raise ReportRefused(f"{path}: is a folder, device or pipe; a report is a file")
-            if path.exists() and path.stat().st_size:
-                raise ReportRefused(f"{path}: exists; use --resume or another name")
+            refuse_taken(path)
             line = to_line(header)
             if why := why_unreadable(line):
                 raise ReportRefused(f"{path}: not begun: the plan makes {why}; make it shorter")

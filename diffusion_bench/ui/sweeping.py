@@ -17,6 +17,7 @@ from diffusion_bench.bench.wording import in_words
 from diffusion_bench.reports.labels import name_request
 from diffusion_bench.ui.figures import Table, cell_table, draw_chart
 from diffusion_bench.ui.jobs import Done, Job, Jobs
+from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.plans import check_plan, read_plan
 from diffusion_bench.ui.report_files import ReportFolder, read_cached
@@ -155,6 +156,8 @@ class _Charts:
 
 def describe(progress: Progress) -> str:
     """Return how far a sweep is, in one line."""
+    if progress.fetching is not None:
+        return download_words(progress.fetching.model, progress.fetching.progress)
     parts = [f"{progress.num_done} of {progress.num_cells} cells done"]
     if progress.rounds > 1:
         parts[0] += " and {} of {} visits to them".format(*progress.bar)

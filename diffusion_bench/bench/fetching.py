@@ -1,0 +1,75 @@
+"""Hub models that a sweep needs and this machine lacks: fetched before anything is measured.
+
+A worker that fetched one would have the download in the cell's `load_s`, and be ended by its time
+limit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+
+from diffusion_bench.backends import downloads
+from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
+from diffusion_bench.backends.model_files import presence
+from diffusion_bench.backends.samplers import check_sampler
+from diffusion_bench.bench.progress import Fetching, Progress
+from diffusion_bench.bench.sweep import Sweep
+from diffusion_bench.bench.worker_process import HEARTBEAT_S
+from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName
+
+
+def fetch_models(sweep: Sweep) -> Iterator[Progress]:
+    """Fetch the models of pictures that are not here whole, yielding how far that is.
+
+    One that cannot be fetched is left to its cells, which say why. Closing it stops the download.
+    """
+    asked: dict[tuple[str, PrecisionName], list[ImageRequest]] = {}
+    for cell in sweep.requests():
+        if isinstance(cell, ImageRequest):
+            asked.setdefault((cell.model, cell.precision), []).append(cell)
+    for (model, precision), cells in asked.items():
+        entry = find_model(model)
+        if presence(entry, precision) != "here":
+            with suppress(ModelUnavailable):
+                yield from _fetch(entry, precision, cells)
+
+
+def _fetch(
+    entry: ModelEntry, precision: PrecisionName, cells: Sequence[ImageRequest]
+) -> Iterator[Progress]:
+    unwanted = threading.Event()
+    latest = downloads.Progress(done_mib=0.0, total_mib=0.0)
+
+    def on_progress(progress: downloads.Progress) -> None:
+        nonlocal latest
+        if unwanted.is_set():
+            raise Cancelled("cancelled")
+        latest = progress
+
+    def work() -> None:
+        downloads.fetch_settings(entry)  # which samplers it excludes may only then be known
+        if any(_is_drawn(entry, cell) for cell in cells):
+            downloads.fetch(entry, precision, on_progress)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fetching") as threads:
+        done = threads.submit(work)
+        try:
+            while not done.done():
+                now = Fetching(model=entry, progress=latest)
+                yield Progress(kind="fetching", num_cells=0, num_done=0, fetching=now)
+                wait([done], HEARTBEAT_S)
+        finally:
+            unwanted.set()
+    done.result()
+
+
+def _is_drawn(entry: ModelEntry, cell: ImageRequest) -> bool:
+    """Return whether a cell's sampler is one that the model allows."""
+    try:
+        check_sampler(entry, cell.sampler, cell.steps)
+    except ValueError:
+        return False
+    return True
