@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from diffusion_bench.bench import cell_run
 from diffusion_bench.bench.cell_run import CellRun
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
+from diffusion_bench.bench.worker_messages import Event, Failed
 from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
@@ -103,11 +104,7 @@ def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(
 def test_the_first_start_of_several_devices_keeps_its_readings_whatever_starts_after_it() -> None:
     """The sampler remembers 5 s, and each of three starts takes 4 s."""
     card = Card(keep=100)
-    header = open_bench(card, REQUEST, repeats=3).header
-    both = (OnCard(card), OnCard(card))
-    crew = SimpleNamespace(each=both, whole=both[0])
-    bench = SharedBench(header, None, crew, tuple(each.ready for each in both), card.sampler, card)
-    run = SharedRun(bench, REQUEST, "jobs", 0, clock=card.clock, rest=card.pass_time)
+    run = shared_run(card, OnCard(card), OnCard(card), repeats=3)
     card.used_mib = 9000.0
     for start in run.events():
         if start:
@@ -119,3 +116,48 @@ def test_the_first_start_of_several_devices_keeps_its_readings_whatever_starts_a
         assert job.energy.window_s == pytest.approx(sum(cell.wall_s))
         assert job.memory.nvml_used_mib == 9000.0
     assert cell.trace.at_s[0] < 0.1
+
+
+class FailsLater(OnCard):
+    """Workers whose second start fails at once."""
+
+    starts = 0
+
+    def events(self, time_limit_s: float) -> Iterator[Event | None]:
+        self.starts += self._command.effort.start_at_s is not None
+        if self.starts == 2:
+            return iter((Failed(status="crashed", message="killed"),))
+        return super().events(time_limit_s)
+
+
+def shared_run(card: Card, *both: OnCard, repeats: int) -> SharedRun:
+    header = open_bench(card, REQUEST, repeats=repeats).header
+    crew = SimpleNamespace(each=both, whole=both[0])
+    bench = SharedBench(header, None, crew, tuple(each.ready for each in both), card.sampler, card)
+    return SharedRun(bench, REQUEST, "jobs", 0, clock=card.clock, rest=card.pass_time)
+
+
+def test_a_start_that_one_device_fails_lasts_until_the_others_are_done() -> None:
+    """The one that fails was done with the start before later than the other one with this."""
+    card = Card()
+    run = shared_run(card, OnCard(card), FailsLater(card), repeats=2)
+    assert [start for start in run.events() if start] == [1, 2]
+    cell = run.cell()
+    first, second = cell.jobs
+    assert (cell.status, first.status, second.status) == ("crashed", "ok", "crashed")
+    assert first.end_s[1] < second.end_s[0]
+    assert first.energy is not None, first.missing
+    lasted_s = max(first.end_s[0], second.end_s[0]) + first.end_s[1]
+    assert first.energy.window_s == pytest.approx(lasted_s)
+    assert second.missing["energy"] == "it did not end every start"
+
+
+def test_a_card_that_the_driver_did_not_read_in_time_is_no_missing_card() -> None:
+    card = Card()
+    card.used_mib = None  # type: ignore[assignment]
+    run = shared_run(card, OnCard(card), OnCard(card), repeats=1)
+    for _ in run.events():
+        pass
+    for job in run.cell().jobs:
+        assert job.gpu_index == 0
+        assert job.memory.missing["nvml_used_mib"] == "NVML gave no reading in time"

@@ -134,7 +134,7 @@ def measured_cell(
         warmup_s=measurement.warmup_s,
         machine_speed=() if measurement.machine_speed is None else (measurement.machine_speed,),
         samples=samples,
-        memory=_with_gpu_memory(measurement.memory, during, watched.idle, gpu_index),
+        memory=_with_readings(measurement.memory, during, watched.idle, gpu_index),
         energy=energy,
         quality=judged.quality if judged else None,
         trace=to_trace(during, start_s, apart_s=sustained_from_s),
@@ -247,10 +247,21 @@ def _energy(
     return (None if found is None else Energy(**found.model_dump())), why
 
 
-def _with_gpu_memory(
+def _with_readings(
     memory: Memory, during: tuple[Reading, ...], idle: tuple[Reading, ...], gpu_index: int | None
 ) -> Memory:
-    """Add NVML's peak and idle memory, and the sampled resident set where no exact peak is had."""
+    """Add NVML's memory, and the sampled resident set where no exact peak is had."""
+    resident = [r.host.rss_mib for r in during if r.host.rss_mib is not None]
+    if memory.rss_mib is None and resident:
+        missing = {name: why for name, why in memory.missing.items() if name != "rss_mib"}
+        memory = memory.model_copy(update={"rss_mib": max(resident), "missing": missing})
+    return with_gpu_memory(memory, during, idle, gpu_index)
+
+
+def with_gpu_memory(
+    memory: Memory, during: tuple[Reading, ...], idle: tuple[Reading, ...], gpu_index: int | None
+) -> Memory:
+    """Return the memory with NVML's peak, and what it read before and after."""
     update: dict[str, Any] = {}
     missing = dict(memory.missing)
     looks = {
@@ -265,9 +276,4 @@ def _with_gpu_memory(
             missing.pop(name, None)
         else:
             missing[name] = NO_GPU_USED if gpu_index is None else "NVML gave no reading in time"
-    if memory.rss_mib is None:
-        resident = [r.host.rss_mib for r in during if r.host.rss_mib is not None]
-        if resident:
-            update["rss_mib"] = max(resident)
-            missing.pop("rss_mib", None)
     return memory.model_copy(update={**update, "missing": missing})

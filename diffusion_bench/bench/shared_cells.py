@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from diffusion_bench.bench.cells import with_gpu_memory
 from diffusion_bench.bench.crew import Ended
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.bench.worker_messages import Failed
 from diffusion_bench.hardware.energy import EnergyFound, measure_energy
 from diffusion_bench.hardware.state import is_contended, is_throttled, throttle_share
-from diffusion_bench.hardware.trace import peak_nvml_mib, to_trace
+from diffusion_bench.hardware.trace import to_trace
 from diffusion_bench.records import (
     DeviceShare,
     ImageRequest,
@@ -160,25 +161,12 @@ def _memory(job: JobSeen, share: DeviceShare, seen: Seen) -> Memory:
     if not job.memories:
         names = [name for name in Memory.model_fields if name != "missing"]
         return Memory(missing=dict.fromkeys(names, NOT_MEASURED))
-    found = largest_memory(job.memories)
-    update: dict[str, Any] = {}
-    missing = dict(found.missing)
-    if share == "model":
-        for name in ("torch_allocated_mib", "torch_reserved_mib", "alloc_retries"):
-            update[name], missing[name] = None, ON_SEVERAL_CARDS
-    looks = {
-        "nvml_used_mib": seen.during,
-        "nvml_idle_mib": seen.idle[-1:],
-        "nvml_idle_after_mib": seen.during[-1:],
-    }
-    for name, readings in looks.items():
-        used = None if job.gpu_index is None else peak_nvml_mib(readings, job.gpu_index)
-        update[name] = used
-        if used is None:
-            missing[name] = "the job ran on no GPU that could be read"
-        else:
-            missing.pop(name, None)
-    return found.model_copy(update={**update, "missing": missing})
+    found = with_gpu_memory(largest_memory(job.memories), seen.during, seen.idle, job.gpu_index)
+    if share != "model":
+        return found
+    untold = ("torch_allocated_mib", "torch_reserved_mib", "alloc_retries")
+    missing = found.missing | dict.fromkeys(untold, ON_SEVERAL_CARDS)
+    return found.model_copy(update={**dict.fromkeys(untold), "missing": missing})
 
 
 def _energy(job: JobSeen, seen: Seen, jobs: Sequence[JobSeen]) -> tuple[Energy | None, str]:
@@ -186,8 +174,10 @@ def _energy(job: JobSeen, seen: Seen, jobs: Sequence[JobSeen]) -> tuple[Energy |
 
     Each start is a window of its own, until its last device is done; between starts all rest.
     """
-    if not seen.windows or len(job.end_s) < len(seen.windows):
+    if not seen.windows:
         return None, NOT_MEASURED
+    if len(job.end_s) < len(seen.windows):
+        return None, "it did not end every start"
     if job.gpu_index is None and job.uuid is not None:
         return None, "the driver does not show the GPU that the job ran on"
     if job.gpu_index is None and sum(one.gpu_index is None for one in jobs) > 1:

@@ -195,8 +195,8 @@ class SharedRun:
         for (_, jobs), end in zip(working, ended, strict=True):
             for job in jobs:
                 job.take(end, at_s)
-        last_s = max((job.end_s[-1] for job in self._jobs if job.end_s), default=0.0)
-        self._windows.append((at_s, at_s + last_s))
+        ends_s = [job.end_s[-1] for job in self._jobs if job.failed is None]
+        self._windows.append((at_s, at_s + max(ends_s, default=0.0)))
 
     def _working(self) -> list[tuple[Workers, tuple[JobSeen, ...]]]:
         """Return the workers that are started together, each with the jobs that it does."""
