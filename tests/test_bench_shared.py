@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from processes import has_ended
 from tiny_models import save_tiny_sd
 from warm_workers import running
 
@@ -73,15 +74,19 @@ def ran(text: str, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 
 @pytest.fixture(scope="module")
 def killed(text: str, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """Return the report of jobs of which the second is killed in its second start."""
+    """Return the report of jobs of which the second is killed in its second start.
+
+    It is stopped before that, since its few steps may else be done before it is killed.
+    """
     path = tmp_path_factory.mktemp("killed") / "killed.jsonl"
     sweep = parse_sweep(text + 'share = ["jobs"]\n')
-    started = False
+    second: int | None = None
     for progress in run_sweep(sweep, path):
-        if progress.kind == "repeated":
-            started = True
-        elif progress.kind == "heartbeat" and started and len(running()) == 2:
-            os.kill(running()[-1].pid, signal.SIGKILL)
+        if progress.kind == "repeated" and second is None:
+            second = running()[-1].pid
+            os.kill(second, signal.SIGSTOP)
+        elif progress.kind == "heartbeat" and second is not None and not has_ended(second):
+            os.kill(second, signal.SIGKILL)
     return read_report(path)
 
 
