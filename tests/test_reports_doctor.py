@@ -180,6 +180,12 @@ def test_a_cell_that_failed_in_a_later_round_accuses_no_other_of_a_clock_set_bac
     assert titles(report) == ["1 cells started before the one they follow"]
 
 
+def test_a_cell_that_was_tried_again_accuses_no_other_of_a_clock_set_back():
+    """It has its place in the plan and its new time; its line stands behind the others."""
+    again = measured_cell(10, 0, started_utc="2026-01-02T04:00:00Z")
+    assert titles(make_report(measured_cell(20, 1), again)) == ["nothing implausible in 2 cells"]
+
+
 def test_frames_of_a_voice_that_are_no_steps_of_a_denoiser_do_not_contradict_the_call():
     """Models that speak frame by frame take steps outside of the denoising, or have none."""
     said = VoiceRequest(text="a word")

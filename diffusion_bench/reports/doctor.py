@@ -18,8 +18,7 @@ from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.plausible import CELL_CHECKS
-from diffusion_bench.reports.schema import Cell, Fit, Report
-from diffusion_bench.reports.stats import without_steps
+from diffusion_bench.reports.schema import Fit, Report
 from diffusion_bench.reports.unfinished import absent_ids, partial_cells
 
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
@@ -90,8 +89,12 @@ def check_order(report: Report) -> Iterator[Finding]:
     ordered = sorted(report.measured, key=lambda cell: cell.order)
     # One that failed in a later round has its place from the first and may have that round's time.
     well = [cell for cell in ordered if cell.status == "ok" or report.header.plan.rounds == 1]
+    # One that was tried again later on stands in the file behind those that follow it.
+    lines = {cell.cell_id: line for line, cell in enumerate(report.measured)}
     backwards = [
-        later for earlier, later in pairwise(well) if later.started_utc < earlier.started_utc
+        later
+        for earlier, later in pairwise(well)
+        if later.started_utc < earlier.started_utc and lines[later.cell_id] > lines[earlier.cell_id]
     ]
     if backwards:
         yield Finding(
@@ -139,7 +142,8 @@ def check_fits(report: Report) -> Iterator[Finding]:
             detail=f"shapes {', '.join(fit.shape[:20] for fit in wrong[:5])}",
             advice="the samples or the lines were changed after they were measured",
         )
-    far = [cell for cell in report.cells if any(_is_off(cell, fit) for fit in computed.values())]
+    off = {name for fit in computed.values() for name in fit.off_line}
+    far = [cell for cell in report.cells if cell.cell_id in off]
     if far:
         spilled = "spilled over the GPU's memory" if is_gpu(report.header) else "had to swap memory"
         yield Finding(
@@ -161,10 +165,6 @@ def _agrees(stored: Fit, computed: Fit | None) -> bool:
     scale = max(abs(computed.fixed_s), abs(computed.per_step_s))
     within = all(abs(old - new) <= FIT_AGREES_WITHIN * max(scale, abs(new)) for old, new in pairs)
     return within and set(stored.off_line) == set(computed.off_line)
-
-
-def _is_off(cell: Cell, fit: Fit) -> bool:
-    return cell.cell_id in fit.off_line and without_steps(cell) == fit.shape
 
 
 REPORT_CHECKS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
