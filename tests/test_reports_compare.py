@@ -188,13 +188,16 @@ def test_the_whole_names_the_verdict_the_mean_ratio_and_what_else_differs():
 
 def test_a_setting_that_nobody_made_is_not_set_and_a_fact_that_nobody_could_tell_is_unknown():
     old = make_header(gpu="NVIDIA L4")
-    plan = old.plan.model_copy(update={"stop": StopRule(noise=0.01)})
+    measured = {"stop": StopRule(noise=0.01), "rounds": 3, "sustain_s": 600.0}
+    plan = old.plan.model_copy(update=measured)
     (gpu,) = old.machine.gpus
     gpus = (gpu.model_copy(update={"driver": "580.65"}),)
     machine = old.machine.model_copy(update={"gpus": gpus})
     new = old.model_copy(update={"plan": plan, "machine": machine})
     found = {one.field: one for one in environment_differences(old, new)}
     assert found["plan.stop"].baseline == "not set"
+    assert found["plan.rounds"].words() == "plan.rounds: 1 and 3"
+    assert found["plan.sustain_s"].words() == "plan.sustain_s: not set and 600.0"
     assert found["machine.gpus.0.driver"].words().endswith("unknown and 580.65")
 
 

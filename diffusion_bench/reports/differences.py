@@ -10,7 +10,10 @@ from diffusion_bench.reports.schema import Header
 LONGEST_VALUE = 60
 
 # The plan's part in the environment: how it was measured, not what.
-PLAN_SETTINGS = ("device", "warmups", "repeats", "stop", "measured_steps", "emulated_memory_mib")
+PLAN_SETTINGS = (
+    *("device", "warmups", "repeats", "rounds", "stop", "measured_steps", "sustain_s"),
+    "emulated_memory_mib",
+)
 
 CHOICES = {"plan", "request"}  # what somebody set, or left out
 FACTS = {"gpu_uuid_hash", "models"}  # of a plan: what the machine and its models are
