@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from fakes import make_header
+from simulated_card import Card, OnCard, open_bench
 
-from diffusion_bench.bench.limit import run_limit, search
+from diffusion_bench.bench.limit import SearchFailed, _search_one, run_limit, search
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.bench.worker_messages import Measured
+from diffusion_bench.bench.worker_messages import Event, Failed, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
@@ -44,6 +48,28 @@ def test_every_edge_is_found_and_nothing_is_tried_twice(count: int) -> None:
         assert len(tried) <= 2 * math.log2(fitting + 1) + 2, (fitting, tried)
         # Both sides of the edge were really tried.
         assert set(edge) - {None} <= set(tried)
+
+
+class TooSlow(OnCard):
+    """Workers of which no call ends in time."""
+
+    def events(self, time_limit_s: float) -> Iterator[Event | None]:
+        yield Failed(status="timeout", message="no call or loading ended within 1800 s")
+
+
+def test_what_takes_too_long_does_not_fit_a_gpu_and_is_only_slow_on_a_processor() -> None:
+    request = ImageRequest(prompt="a cat", steps=2)
+    card, written = Card(), []
+    bench = open_bench(card, request)._replace(
+        workers=TooSlow(card), writer=SimpleNamespace(append=written.append)
+    )
+    list(_search_one(bench, request, "batch", (0, 1), 0))
+    *cells, limit = written
+    assert [cell.status for cell in cells] == ["timeout"]
+    assert (limit.largest_fit, limit.smallest_misfit) == (None, 1)
+    on_processor = bench._replace(header=make_header(cells=[request]))
+    with pytest.raises(SearchFailed, match="batch 1 timeout: no call"):
+        list(_search_one(on_processor, request, "batch", (0, 1), 0))
 
 
 @pytest.fixture(scope="module")
