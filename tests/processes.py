@@ -48,10 +48,14 @@ def result_of(work: Generator[object, None, T]) -> T:
             return end.value
 
 
-def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or a zombie that nobody has waited for."""
+def has_ended(process: int | psutil.Process) -> bool:
+    """Return whether a process is gone, or a zombie that nobody has waited for.
+
+    A number may be that of another process by then.
+    """
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        found = psutil.Process(process) if isinstance(process, int) else process
+        return not found.is_running() or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 

@@ -28,12 +28,12 @@ ROOT = Path(__file__).parents[1]
 STARTED = "import sys; from tests.warm_workers import serve; serve(int(sys.argv[1]))"
 LARGEST_MESSAGE = 1 << 20
 ENDING_S = 30.0
-_started: list[int] = []
+_started: list[psutil.Process] = []  # by more than their numbers, which are used again
 
 
 def running() -> list[psutil.Process]:
     """Return the warm workers that have not ended, the oldest first."""
-    return [psutil.Process(pid) for pid in _started if not has_ended(pid)]
+    return [process for process in _started if not has_ended(process)]
 
 
 class WarmStart:
@@ -56,7 +56,8 @@ class WarmStart:
             for pipe in theirs:
                 os.close(pipe)
             worker = WarmWorker(to_worker, output, errors, ended)
-            _started.append(worker.pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended already
+                _started.append(psutil.Process(worker.pid))
             return worker
 
     def close(self) -> None:
