@@ -297,6 +297,7 @@ def test_a_picture_that_a_safety_checker_made_black_is_told(sd_folder: Path) -> 
         drawn = backend.generate(ask(steps=1, batch=2))
         assert (pixels(drawn).max() == 0) == bool(told)
         assert [told in warning for warning in drawn.warnings] == ([True] if told else [])
+        assert drawn.blackened == ((0, 1) if told else ())
 
 
 def test_a_model_that_is_not_here_and_cannot_be_fetched_says_so() -> None:

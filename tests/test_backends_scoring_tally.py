@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fakes import make_cell, make_header
 from PIL import Image
 from tiny_models import save_tiny_sd
 from tiny_scorer import CAPTIONS, save_tiny_clip, save_tiny_scorer
@@ -20,11 +21,21 @@ from diffusion_bench.backends.scoring.quality import (
     captions_of,
     knows_all,
     measure_quality,
+    own_request,
     scorer_of,
 )
 from diffusion_bench.backends.scoring.resampling import bootstrap
 from diffusion_bench.backends.scoring.tally import JUDGED, NO_REFERENCE, ONE_CAPTION, Tally
-from diffusion_bench.records import BUNDLED_MODEL, Estimate, ImageRequest, Quality, QualityPlan
+from diffusion_bench.records import (
+    BUNDLED_MODEL,
+    Estimate,
+    Generation,
+    ImageRequest,
+    Quality,
+    QualityPlan,
+)
+from diffusion_bench.reports.plausible_quality import unplanned_quality
+from diffusion_bench.reports.quality import in_words
 
 ONE = torch.zeros(400, dtype=torch.long)
 
@@ -176,6 +187,51 @@ def test_a_batch_of_several_captions_is_drawn_as_each_would_be_alone(
     assert apart.max() <= 2
     with pytest.raises(ValueError, match="1 captions for a batch of 2"):
         painter.generate(request, captions=["a cat"])
+
+
+def test_pictures_that_a_safety_checker_made_black_are_not_judged_and_that_is_told(
+    painter: ImageBackend, scorer: ClipScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = ImageBackend.generate
+    black = (1,)
+
+    def checked(self: ImageBackend, request: ImageRequest, **named: object) -> Generation:
+        drawn = generate(self, request, **named)
+        images = [
+            Image.new("RGB", image.size) if index in black else image
+            for index, image in enumerate(drawn.images)
+        ]
+        return drawn.model_copy(update={"images": tuple(images), "blackened": black})
+
+    monkeypatch.setattr(ImageBackend, "generate", checked)
+    request = ImageRequest(prompt="unused", model=painter.model, steps=1, batch=2)
+    found = measure_quality(
+        painter, request, QualityPlan(pictures=8, prompts="captions"), scorer=scorer
+    )
+    monkeypatch.undo()
+    each_first = Tally(scorer, knows_all=knows_all(request.model, scorer))
+    for number, caption in enumerate(CAPTIONS):
+        alone = own_request(request, 2 * number, 2)
+        drawn = painter.generate(alone, captions=[caption, caption])
+        each_first.add(drawn.images[:1], [caption])
+    why = "the model's own safety checker made 4 of 8 black; they are left out"
+    assert found == each_first.quality(QualityPlan(prompts="captions"), why_fewer=why)
+    assert (found.pictures, found.missing["pictures"]) == (4, why)
+    assert why in in_words(found)
+    asked = QualityPlan(pictures=8, prompts="captions")
+    header = make_header()
+    plan = header.plan.model_copy(update={"quality": asked})
+    header = header.model_copy(update={"plan": plan})
+    judged = make_cell().model_copy(update={"quality": found})
+    assert unplanned_quality(judged, header) == ""
+    untold = found.model_copy(update={"missing": {}})
+    judged = judged.model_copy(update={"quality": untold})
+    assert unplanned_quality(judged, header) == "4 pictures, planned 8"
+
+    black = (0, 1)
+    monkeypatch.setattr(ImageBackend, "generate", checked)
+    with pytest.raises(ValueError, match=r"too few pictures are left .* made 8 of 8 black"):
+        measure_quality(painter, request, QualityPlan(pictures=8), scorer=scorer)
 
 
 def test_a_scorer_without_captions_says_so(painter: ImageBackend, stock: ClipScorer) -> None:

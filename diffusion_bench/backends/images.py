@@ -178,10 +178,11 @@ class ImageBackend:
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
+            blackened=blackened,
             warnings=(
                 *doubts(self.model, request.prompt, request.negative_prompt),
                 *cut_off(self.model, pipeline, arguments),
-                *blackened,
+                *_black_words(blackened, request.batch),
             ),
             notes=self.notes,
         )
@@ -258,18 +259,19 @@ def one_each(captions: Sequence[str], request: ImageRequest) -> list[str]:
     return list(captions)
 
 
-def _blackened(output: Any) -> tuple[str, ...]:
-    """Return which pictures of a pipeline's output its safety checker has made black, if any."""
+def _blackened(output: Any) -> tuple[int, ...]:
+    """Return which pictures of a pipeline's output, from 0, its safety checker has made black."""
     # `None` where it has none; not every pipeline's output has the field.
     found = getattr(output, "nsfw_content_detected", None) or ()
-    numbers = [str(number) for number, is_black in enumerate(found, 1) if is_black]
-    if not numbers:
-        return ()
-    which = f"picture {', '.join(numbers)} of {len(found)}" if len(found) > 1 else "the picture"
-    return (
-        f"the model's own safety checker made {which} black, as not safe for work; try another "
-        "seed or prompt",
-    )
+    return tuple(index for index, is_black in enumerate(found) if is_black)
+
+
+def _black_words(blackened: Sequence[int], count: int) -> tuple[str, ...]:
+    """Return in words which of so many pictures were made black, nothing where none was."""
+    numbers = ", ".join(str(index + 1) for index in blackened)
+    which = f"picture {numbers} of {count}" if count > 1 else "the picture"
+    words = f"the model's own safety checker made {which} black, as not safe for work"
+    return (f"{words}; try another seed or prompt",) if blackened else ()
 
 
 def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:

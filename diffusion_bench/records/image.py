@@ -176,7 +176,8 @@ class Generation(Record):
     part of `wall_s` in which torch compiled, `None` where it was not to. `notes` say how the speed
     was chosen. `input_size` is width and height of the picture it started from, as that came.
     `num_steps` are those of the whole call, some of which `step_s` may lack; `None` where they are
-    as many as asked for.
+    as many as asked for. `blackened` are the pictures, from 0, that the model's own safety checker
+    made black.
     """
 
     request: ImageRequest
@@ -189,5 +190,6 @@ class Generation(Record):
     num_steps: int | None = None
     compile_s: float | None = None
     input_size: tuple[int, int] | None = None
+    blackened: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

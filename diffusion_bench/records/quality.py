@@ -74,7 +74,8 @@ class Quality(Record):
     `caption_score` is the mean cosine of a picture's and its caption's features, `frechet` the
     distance from the `reference`, both within this scorer only; `diversity` the mean of 1 - cosine
     between pictures of one caption. `scorer_digest` names the scorer's files, or its commit.
-    `missing` gives the reason for every figure that is `None`.
+    `missing` gives the reason for every figure that is `None` and, as that of `pictures`, why there
+    are fewer than planned.
     """
 
     scorer: Name

@@ -29,7 +29,8 @@ def unplanned_quality(cell: Cell, header: Header) -> str:
         return ""
     if plan is None:
         return "the plan asks for none"
-    if found.pictures != plan.pictures:
+    fewer = found.pictures < plan.pictures and "pictures" in found.missing
+    if found.pictures != plan.pictures and not fewer:
         return f"{found.pictures} pictures, planned {plan.pictures}"
     if found.prompts != plan.prompts:
         return f"of each {found.prompts}, planned of each {plan.prompts}"

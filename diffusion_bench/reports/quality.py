@@ -50,7 +50,10 @@ def quality_row(quality: Quality | None) -> dict[str, str | float | int | None]:
 
 
 def in_words(quality: Quality) -> str:
-    """Return every figure with its interval and number of pictures, in one line."""
+    """Return every figure with its interval and number of pictures, in one line.
+
+    Behind them why there are fewer pictures than planned, where there are.
+    """
     parts = []
     for name in SHARES:
         if figure := figure_of(getattr(quality, name)):
@@ -60,7 +63,7 @@ def in_words(quality: Quality) -> str:
         if figure := figure_of(getattr(quality, name)):
             value, low, high = (f"{each:.3g}" for each in figure[:3])
             parts.append(f"{words} {value} ({low} to {high}, n {figure.n})")
-    return "; ".join(parts)
+    return "; ".join(filter(None, (*parts, quality.missing.get("pictures"))))
 
 
 def _missing(quality: Quality) -> str:

@@ -14,6 +14,7 @@ from diffusion_bench.records import AUTO_SCORER, ImageRequest, Quality, QualityP
 HUB_SCORER = "openai/clip-vit-base-patch32"
 PER_CAPTION = 2  # pictures of each held-out caption: what diversity needs at least
 LEAST_CAPTIONS = 2  # of different ones, for a distance
+LEAST_PICTURES = 2
 
 
 def measure_quality(
@@ -26,8 +27,10 @@ def measure_quality(
 ) -> Quality:
     """Draw the plan's pictures as the request says, and return what the scorer makes of them.
 
-    The scorer is loaded if none is given, and let go of at the end. Raises ValueError, in one line,
-    for a scorer that cannot be had or that has no captions where they are asked for.
+    The scorer is loaded if none is given, and let go of at the end. A picture that the model's
+    safety checker made black says nothing of the settings and is left out. Raises ValueError, in
+    one line, for a scorer that cannot be had or that has no captions where they are asked for, and
+    where too few pictures are left.
     """
     if scorer is None:
         # On the CPU: nothing of it may stay in the device's memory, which the next cell measures.
@@ -35,12 +38,19 @@ def measure_quality(
     captions = captions_of(plan, request, scorer)
     tally = Tally(scorer, knows_all=knows_all(request.model, scorer))
     at_once = plan.batch or request.batch
+    black = 0
     for start in range(0, plan.pictures, at_once):
         told = captions[start : start + at_once]
         drawn = backend.generate(own_request(request, start, len(told)), captions=told)
-        tally.add(drawn.images, told)
+        seen = [index for index in range(len(told)) if index not in drawn.blackened]
+        if seen:
+            tally.add([drawn.images[index] for index in seen], [told[index] for index in seen])
+        black += len(drawn.blackened)
         on_batch()
-    return tally.quality(plan)
+    why = f"the model's own safety checker made {black} of {plan.pictures} black"
+    if plan.pictures - black < LEAST_PICTURES:
+        raise ValueError(f"too few pictures are left to be judged: {why}")
+    return tally.quality(plan, why_fewer=f"{why}; they are left out" if black else "")
 
 
 def scorer_of(plan: QualityPlan, model: str) -> str:

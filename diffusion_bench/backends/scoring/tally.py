@@ -54,11 +54,16 @@ class Tally:
                 if asked is not None:
                     self._verdicts.append(judge(asked, sight))
 
-    def quality(self, plan: QualityPlan) -> Quality:
-        """Return what all pictures come to; each figure that cannot be had has its reason."""
+    def quality(self, plan: QualityPlan, *, why_fewer: str = "") -> Quality:
+        """Return what all pictures come to; each figure that cannot be had has its reason.
+
+        `why_fewer` is why there are fewer pictures than planned.
+        """
         features = torch.cat(self._features)
         groups = _groups(self._captions)
         shares, missing = self._shares()
+        if why_fewer:
+            missing["pictures"] = why_fewer
         frechet, reference, why_no_distance = self._frechet(features, groups)
         varied, why_no_diversity = _diversity(features, groups)
         if frechet is None:
