@@ -18,7 +18,7 @@ from diffusion_bench.reports.labels import (
 )
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.plausible_energy import over_the_limit
-from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Report
+from diffusion_bench.reports.schema import Cell, Energy, GpuCard, Header, Report, StopRule
 
 # What torch calls cuda:0 is the faster card, which the driver numbers second.
 SMALL = GpuCard(index=0, name="small", uuid_hash="aa", memory_total_mib=8e3, power_limit_w=72.0)
@@ -110,6 +110,14 @@ def test_a_request_alone_is_named_by_unusual_settings_and_one_of_many_by_what_di
     several = [asked, asked.model_copy(update={"model": "other"})]
     assert name_among(several)(several[1]).endswith("batch 1, other")
     assert name_among(several, with_model=True)(several[1]).startswith("other, ddim, ")
+
+
+def test_a_report_says_how_many_repeats_its_cells_have_and_with_a_stop_rule_that_it_is_the_least():
+    fixed = header()
+    plan = fixed.plan.model_copy(update={"stop": StopRule()})
+    ruled = fixed.model_copy(update={"plan": plan})
+    assert ", 3 repeats after 1 warm-up, " in describe(Report(header=fixed))
+    assert ", at least 3 repeats after 1 warm-up, " in describe(Report(header=ruled))
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def describe(report: Report) -> str:
         f"Python {software.python}",
         f"torch {software.torch or 'unknown'}",
         f"diffusers {software.diffusers or 'unknown'}",
-        f"{_count(plan.repeats, 'repeat')} after {_count(plan.warmups, 'warm-up')}",
+        f"{least}{_count(plan.repeats, 'repeat')} after {_count(plan.warmups, 'warm-up')}",
         f"protocol {report.header.protocol_version}",
         f"measured {report.header.created_utc}",
         unfinished_words(report),
@@ -139,6 +139,7 @@ def _row(
         "speed": _speed(cell),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
+    least = "at least " if plan.stop else ""
         "status": cell.status,
         "message": cell.message,
         **_figures(summary),
