@@ -73,7 +73,9 @@ def to_csv(
 ) -> str:
     """Return CSV with a header; texts that a spreadsheet would run as formulas are disarmed.
 
-    `not_measured` has the columns without a figure and the reason of each, parted by " | ".
+    No byte order mark, for Excel, stands before it: to most other readers that is the beginning of
+    the first column's name. `not_measured` has the columns without a figure and the reason of each,
+    parted by " | ".
     Limits and cells of several devices follow, with columns of their own, which the other rows
     leave empty.
     """
