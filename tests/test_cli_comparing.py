@@ -93,15 +93,16 @@ def test_speech_is_printed_with_its_own_figures_and_pictures_without(
     report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_report(tmp_path / "voice.jsonl", spoken(30, 3.0))
-    own = ("speech s", "real-time factor", "first sound s", "J/s of speech")
+    own = ("speech (s)", "real-time factor", "first sound (s)", "energy (J/s of speech)")
     assert run("compare", path) == 0
     table = columns(capsys.readouterr().out)
-    assert {name: table[name] for name in (*own, "steps/s")} == {
-        "speech s": "8",
+    assert {name: table[name] for name in (*own, "denoising steps/s", "n")} == {
+        "speech (s)": "8",
         "real-time factor": "0.5",
-        "first sound s": "0.25",
-        "J/s of speech": "4",
-        "steps/s": "10",
+        "first sound (s)": "0.25",
+        "energy (J/s of speech)": "4",
+        "denoising steps/s": "10",
+        "n": "2",
     }
     assert run("compare", report) == 0
     assert not set(own) & set(columns(capsys.readouterr().out))

@@ -49,7 +49,7 @@ def test_every_export_says_how_far_an_energy_may_be_off_and_how_it_was_had():
     assert "| energy ± (%) |" in to_markdown([report])
     assert "energy ±" not in to_markdown([make_report(powered_cell())])
     table = cell_table([report])
-    assert dict(zip(table["headers"], table["data"][0], strict=True))["J ± %"] == "25"
+    assert dict(zip(table["headers"], table["data"][0], strict=True))["energy ± (%)"] == "25"
 
 
 def test_without_energy_or_tariff_there_is_no_cost():

@@ -10,40 +10,7 @@ import typer
 if TYPE_CHECKING:
     from diffusion_bench.reports.schema import Report
 
-COLUMNS = {
-    "model": "model",
-    "sampler": "sampler",
-    "steps": "steps",
-    "resolution": "size",
-    "batch": "batch",
-    "speed": "speed",
-    "precision": "precision",
-    "guidance_scale": "guidance",
-    "seed": "seed",
-    "other_settings": "other settings",
-    "status": "status",
-    "median_s": "median s",
-    "iqr_s": "IQR s",
-    "images_per_s": "images/s",
-    "audio_s": "speech s",
-    "real_time_factor": "real-time factor",
-    "first_audio_s": "first sound s",
-    "steps_per_s": "steps/s",
-    "energy_per_image_j": "J/image",
-    "net_energy_per_image_j": "net J/image",
-    "cost_per_1000_images": "cost of 1000",
-    "energy_per_audio_s_j": "J/s of speech",
-    "energy_uncertainty_percent": "J ± %",
-    "burst_s": "burst s",
-    "sustained_s": "sustained s",
-    "fit": "fit",
-    "nvml_used_mib": "GPU MiB",
-    "rss_mib": "RSS MiB",
-    "quality": "quality",
-    "held_back_by": "held back by",
-    "warnings": "warnings",
-    "message": "message",
-}
+ELSEWHERE = ("report", "evidence")  # in the line above, and told by `explain`
 OFTEN_EQUAL = ("model", "status")
 
 
@@ -51,8 +18,8 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     """Print each report's notes, its machine, its cells and its limits."""
     from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.cli.tables import print_table, table_console
+    from diffusion_bench.reports.export import HEADS, is_worth_showing, to_rows
     from diffusion_bench.reports.export import describe as describe_report
-    from diffusion_bench.reports.export import is_worth_showing, to_rows
     from diffusion_bench.reports.limits import limit_lines
 
     console = table_console()
@@ -69,11 +36,12 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
             continue
         shown = [
             name
-            for name in COLUMNS
-            if is_worth_showing(name, rows, all_rows)
+            for name in HEADS
+            if name not in ELSEWHERE
+            and is_worth_showing(name, rows, all_rows)
             and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
         ]
-        heads = [COLUMNS[name] for name in shown]
+        heads = [HEADS[name] for name in shown]
         print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
         for line in limit_lines(report.limits):
             console.print(line, markup=False, soft_wrap=True)

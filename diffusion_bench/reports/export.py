@@ -37,13 +37,46 @@ Value = str | float | int | bool | None
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 # Settings, as the request has them, that tell rows apart where they vary and else say nothing.
-SETTINGS = {
+SETTINGS = ("speed", "precision", "guidance_scale", "seed")
+OTHER_SETTINGS = (*SETTINGS, "other_settings")  # columns of all that may vary
+# What columns are called in tables that people read, in the order in which they stand there.
+HEADS = {
+    "report": "report",
+    "model": "model",
+    "sampler": "sampler",
+    "steps": "steps",
+    "resolution": "size",
+    "batch": "batch",
     "speed": "speed",
     "precision": "precision",
     "guidance_scale": "guidance",
     "seed": "seed",
+    "other_settings": "other settings",
+    "status": "status",
+    "repeats": "n",
+    "median_s": "median (s)",
+    "iqr_s": "IQR (s)",
+    "images_per_s": "images/s",
+    "audio_s": "speech (s)",
+    "real_time_factor": "real-time factor",
+    "first_audio_s": "first sound (s)",
+    "steps_per_s": "denoising steps/s",
+    "energy_per_image_j": "energy (J/image)",
+    "net_energy_per_image_j": "net energy (J/image)",
+    "cost_per_1000_images": "cost of 1000 images",
+    "energy_per_audio_s_j": "energy (J/s of speech)",
+    "energy_uncertainty_percent": "energy ± (%)",
+    "burst_s": "burst (s)",
+    "sustained_s": "sustained (s)",
+    "fit": "fit",
+    "nvml_used_mib": "GPU memory (MiB)",
+    "rss_mib": "resident set (MiB)",
+    "quality": "quality",
+    "held_back_by": "held back by",
+    "evidence": "evidence",
+    "warnings": "warnings",
+    "message": "message",
 }
-OTHER_SETTINGS = {**SETTINGS, "other_settings": "other settings"}  # columns of all that may vary
 
 
 def to_rows(
@@ -106,6 +139,7 @@ def is_worth_showing(
 def describe(report: Report) -> str:
     """Return the machine and software of a report in one line, and what it lacks of its plan."""
     machine, software, plan = report.header.machine, report.header.software, report.header.plan
+    least = "at least " if plan.stop else ""
     together = f" (the sweep measures on {plan.devices.words} at once)" if plan.devices else ""
     parts = [
         device_name(report) + together,
@@ -141,7 +175,6 @@ def _row(
         "speed": _speed(cell),
         "guidance_scale": request.guidance_scale,
         "seed": request.seed,
-    least = "at least " if plan.stop else ""
         "status": cell.status,
         "message": cell.message,
         **_figures(summary),

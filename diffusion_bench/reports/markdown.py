@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.export import (
-    OTHER_SETTINGS,
+    HEADS,
     Explain,
     Value,
     describe,
@@ -22,38 +22,7 @@ from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.reports.shared import compare_shared, shared_table
 
-COLUMNS = {
-    "model": "model",
-    "sampler": "sampler",
-    "steps": "steps",
-    "resolution": "size",
-    "batch": "batch",
-    **OTHER_SETTINGS,
-    "status": "status",
-    "repeats": "n",
-    "median_s": "median (s)",
-    "iqr_s": "IQR (s)",
-    "images_per_s": "images/s",
-    "audio_s": "speech (s)",
-    "real_time_factor": "real-time factor",
-    "first_audio_s": "first sound (s)",
-    "steps_per_s": "denoising steps/s",
-    "energy_per_image_j": "energy (J/image)",
-    "net_energy_per_image_j": "net energy (J/image)",
-    "cost_per_1000_images": "cost of 1000 images",
-    "energy_per_audio_s_j": "energy (J/s of speech)",
-    "energy_uncertainty_percent": "energy ± (%)",
-    "burst_s": "burst (s)",
-    "sustained_s": "sustained (s)",
-    "fit": "fit",
-    "nvml_used_mib": "GPU memory (MiB)",
-    "rss_mib": "resident set (MiB)",
-    "quality": "quality",
-    "held_back_by": "held back by",
-    "evidence": "evidence",
-    "warnings": "warnings",
-    "message": "message",
-}
+COLUMNS = tuple(name for name in HEADS if name != "report")
 
 
 def to_markdown(
@@ -90,7 +59,7 @@ def _report(
             return "\n".join(lines)
     shown = [key for key in COLUMNS if is_worth_showing(key, rows, among)]
     cells = [[_value(row[key]) for key in shown] for row in rows]
-    return "\n".join(lines + _table([COLUMNS[key] for key in shown], cells))
+    return "\n".join(lines + _table([HEADS[key] for key in shown], cells))
 
 
 def _comparison(reports: Sequence[Report]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.records import VoiceRequest
-from diffusion_bench.reports.export import OTHER_SETTINGS, is_worth_showing, to_rows
+from diffusion_bench.reports.export import HEADS, OTHER_SETTINGS, is_worth_showing, to_rows
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.tiers.figures import table_words
 
@@ -19,31 +19,17 @@ TITLES = {
     "roofline": "What held it back: steps under the roof of their device",
 }
 
-# Columns of an export and their heads; "peak" is found among the kinds of memory.
-CELL_COLUMNS = {
-    "model": "model",
-    "sampler": "sampler",
-    "steps": "steps",
-    "resolution": "size",
-    "batch": "batch",
-    **OTHER_SETTINGS,
-    "status": "status",
-    "median_s": "median (s)",
-    "images_per_s": "images/s",
-    "real_time_factor": "real-time factor",
-    "first_audio_s": "first sound (s)",
-    "peak": "peak (MiB)",
-    "fit": "fit",
-    "energy_per_image_j": "J/image",
-    "net_energy_per_image_j": "net J/image",
-    "energy_uncertainty_percent": "J ± %",
-    "cost_per_1000_images": "cost of 1000",
-    "warnings": "warnings",
-    "held_back_by": "held back by",
-    "message": "message",
-}
+# Columns of an export; "peak" is found among the kinds of memory.
+CELL_COLUMNS: tuple[str, ...] = (
+    *("model", "sampler", "steps", "resolution", "batch", *OTHER_SETTINGS, "status"),
+    *("repeats", "median_s", "iqr_s"),
+    *("images_per_s", "real_time_factor", "first_audio_s", "peak", "fit"),
+    *("energy_per_image_j", "net_energy_per_image_j", "energy_uncertainty_percent"),
+    *("cost_per_1000_images", "warnings", "held_back_by", "message"),
+)
+CELL_HEADS = {**HEADS, "peak": "peak (MiB)"}
 OFTEN_EQUAL = {"model", *OTHER_SETTINGS}  # columns that are shown where their values differ
-CELL_HEADERS = [head for name, head in CELL_COLUMNS.items() if name not in OFTEN_EQUAL]
+CELL_HEADERS = [CELL_HEADS[name] for name in CELL_COLUMNS if name not in OFTEN_EQUAL]
 PEAKS = ("nvml_used_mib", "torch_reserved_mib", "rss_mib")  # the first that was measured
 
 NOTHING_OPEN = "No report is open."
@@ -112,20 +98,20 @@ def cell_table(reports: Sequence[Report], *, tariff: float | None = None) -> Tab
 
     `tariff` is money per kilowatt-hour; without one there is no cost.
     """
-    columns = CELL_COLUMNS if len(reports) < 2 else {"report": "report", **CELL_COLUMNS}
+    columns = CELL_COLUMNS if len(reports) < 2 else ("report", *CELL_COLUMNS)
     if any(cell.quality for report in reports for cell in report.cells):
-        columns = {**columns, "quality": "quality"}
+        columns = (*columns, "quality")
     from diffusion_bench.charts.held_back import in_words
 
     rows = []
     all_rows = to_rows(reports, tariff=tariff, explain=in_words)
     unsaid = {name for name in OTHER_SETTINGS if not is_worth_showing(name, all_rows, all_rows)}
     unsaid |= {"model"} if len({row["model"] for row in all_rows}) < 2 else set()
-    columns = {name: head for name, head in columns.items() if name not in unsaid}
+    columns = tuple(name for name in columns if name not in unsaid)
     for row in all_rows:
         peak_mib = next((row[name] for name in PEAKS if row[name] is not None), None)
         rows.append([{**row, "peak": peak_mib}[name] for name in columns])
-    return to_table(list(columns.values()), rows)
+    return to_table([CELL_HEADS[name] for name in columns], rows)
 
 
 def to_table(headers: list[str], rows: Sequence[Sequence[Any]]) -> Table:
