@@ -59,5 +59,8 @@ def _has_huge(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_has_huge, value.values()))
     if isinstance(value, tuple | list):
-        return any(map(_has_huge, value))
+        try:  # of numbers alone, as most of a report is
+            return max(map(abs, value), default=0) > LARGEST
+        except TypeError:
+            return any(map(_has_huge, value))
     return isinstance(value, int | float) and abs(value) > LARGEST
