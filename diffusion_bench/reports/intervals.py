@@ -42,7 +42,7 @@ def interquartile_range(values: Sequence[float]) -> float | None:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Return a percentile, 1 to 99, interpolated between the two values or more it lies among."""
+    """Return a percentile, 1 to 99, of 2 values or more, interpolated between its neighbours."""
     return quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
