@@ -23,7 +23,7 @@ from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.shared import run_shared
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.records import Request
+from diffusion_bench.records import Request, Trace
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.schema import Cell, Fit
 from diffusion_bench.reports.unfinished import finished_ids, is_partial
@@ -73,12 +73,13 @@ class _Run:
         self._plan = bench.header.plan
         self._finished = finished_ids(bench.before, retry=retry)
         # What an interrupted run measured is gone on with, and says what the next cells take.
-        self._cells = {cell.cell_id: cell for cell in bench.before.cells if cell.status == "ok"}
+        measured = (_without_trace(cell) for cell in bench.before.cells if cell.status == "ok")
+        self._cells = {cell.cell_id: cell for cell in measured}
         self._timed = [timed for cell in self._cells.values() for timed in timed_calls(cell)]
-        self._orders = {request: order for order, request in enumerate(self._plan.cells)}
-        self._left = [
-            cell for cell in self._plan.cells if bench.header.cell_id(cell) not in self._finished
-        ]
+        names = bench.header.planned_ids()  # once: a name is a digest of all of a request
+        self._orders = {name: order for order, name in enumerate(names)}
+        planned = zip(names, self._plan.cells, strict=True)
+        self._left = {name: cell for name, cell in planned if name not in self._finished}
         # A round in which no cell has a call left is never run.
         self._rounds = visits_of(self._plan.repeats, self._plan.rounds)
         self._visits_done = self._count_visits()
@@ -88,8 +89,8 @@ class _Run:
     def events(self) -> Iterator[Progress]:
         yield self._progress("skipped" if self._finished else "ready")
         while self._left:
-            for request in tuple(self._left):
-                yield from self._visit(request)
+            for name, request in tuple(self._left.items()):
+                yield from self._visit(name, request)
             if self._left:
                 yield self._progress("round_done", rounds_done=self._rounds_done())
         yield self._progress("done")
@@ -99,20 +100,20 @@ class _Run:
         found = fit_lines(tuple(self._cells.values()))
         return [fit for fit in found if fit not in self._bench.before.fits]
 
-    def _visit(self, request: Request) -> Iterator[Progress]:
-        earlier = self._cells.get(self._bench.header.cell_id(request))
-        run = CellRun(self._bench, request, self._orders[request], earlier)
+    def _visit(self, name: str, request: Request) -> Iterator[Progress]:
+        earlier = self._cells.get(name)
+        run = CellRun(self._bench, request, self._orders[name], earlier)
         for _ in run.prepare(tuple(self._cells.values())):
             yield self._progress("starting", request)
         yield self._progress("cell_started", request)
         for repeat in run.events():
             yield self._progress("repeated" if repeat else "heartbeat", request, repeat=repeat)
         cell = run.cell()
-        self._cells[cell.cell_id] = cell
+        self._cells[name] = _without_trace(cell)
         self._timed += timed_calls(cell)[len(earlier.samples) if earlier else 0 :]
         done = not is_partial(cell, self._bench.header)
         if done:
-            self._left.remove(request)
+            del self._left[name]
         self._visits_done = self._count_visits()
         self._estimate_remaining()
         yield self._progress("cell" if done else "round", request, cell=cell)
@@ -150,7 +151,7 @@ class _Run:
 
     def _visits_left(self) -> list[int]:
         """Return the visits that each cell had which is not done."""
-        cells = (self._cells.get(self._bench.header.cell_id(request)) for request in self._left)
+        cells = map(self._cells.get, self._left)
         return [len(cell.visits) if cell else 0 for cell in cells]
 
     def _estimate_remaining(self) -> None:
@@ -159,20 +160,26 @@ class _Run:
         After a visit only: a heartbeat that fits lines would take time from what is measured.
         """
         plan, self._remaining_s = self._plan, None
-        once = [timed_call(request, plan.measured_steps) for request in self._left]
+        left = self._left.values()
+        once = [timed_call(request, plan.measured_steps) for request in left]
         calls_s = call_estimates_s(once, self._timed)
-        warmups_s = call_estimates_s(map(warmup_call, self._left), self._timed)
+        warmups_s = call_estimates_s(map(warmup_call, left), self._timed)
         if calls_s is None or warmups_s is None or not self._timed:
             return
         ended = [len(c.samples) for c in self._cells.values() if c.samples and c.stop_reason]
         expected = fmean(ended) if ended else float(plan.repeats)
         # Pictures are judged once a cell, after its last call, and of all its steps.
-        self._remaining_s = judging_s(self._left, plan.quality, self._timed)
+        self._remaining_s = judging_s(left, plan.quality, self._timed)
         on_gpu = plan.device.startswith("cuda")
-        for request, call_s, warmup_s in zip(self._left, calls_s, warmups_s, strict=True):
-            cell = self._cells.get(self._bench.header.cell_id(request))
+        for name, call_s, warmup_s in zip(self._left, calls_s, warmups_s, strict=True):
+            cell = self._cells.get(name)
             calls = max(1.0, expected - (len(cell.samples) if cell else 0))
             visits = visits_of(calls, plan.rounds - (len(cell.visits) if cell else 0))
             self._remaining_s += calls * call_s + visits * plan.warmups * warmup_s
             self._remaining_s += rest_s(visits, on_gpu=on_gpu)
             self._remaining_s += 0.0 if cell else plan.sustain_s or 0.0
+
+
+def _without_trace(cell: Cell) -> Cell:
+    """Return a cell without its readings, which are most of its memory and of no use to others."""
+    return cell.model_copy(update={"trace": Trace()})
