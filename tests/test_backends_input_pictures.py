@@ -44,6 +44,15 @@ def test_a_photograph_is_turned_as_its_camera_was(tmp_path: Path) -> None:
     assert read_inputs(tmp_path / "turned.png").image.size == (8, 12)
 
 
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
+def test_greys_of_sixteen_bits_are_those_of_eight(name: str, tmp_path: Path) -> None:
+    greys = np.arange(0, 2**16, 2**8, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(greys).save(tmp_path / name)
+    read = read_inputs(tmp_path / name, tmp_path / name)
+    assert np.array_equal(np.asarray(read.mask), greys >> 8)
+    assert np.array_equal(np.asarray(read.image)[..., 0], greys >> 8)
+
+
 def test_what_is_transparent_is_white() -> None:
     layer = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     layer.putpixel((1, 1), (255, 0, 0, 255))

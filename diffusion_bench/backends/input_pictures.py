@@ -111,10 +111,17 @@ def read_inputs(image: Path | Any, mask: Path | Any | None = None) -> InputPictu
 
 def _upright(source: Path | Any, what: str) -> Any:
     if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source)
+        return _of_eight_bits(ImageOps.exif_transpose(source))
     with opened(Path(source), what) as picture:
         picture.load()
-        return ImageOps.exif_transpose(picture)
+        return _of_eight_bits(ImageOps.exif_transpose(picture))
+
+
+def _of_eight_bits(picture: Any) -> Any:
+    """Return a picture of 16-bit greys in 8 bits: Pillow's own conversion cuts them off at 255."""
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
 
 
 @contextmanager
