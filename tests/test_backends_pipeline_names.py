@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+
 import diffusers
 import pytest
 
 from diffusion_bench.backends.catalog import catalog
 from diffusion_bench.backends.pipeline_calls import IMAGE_TO_IMAGE, INPAINTING, task_class
-from diffusion_bench.backends.pipeline_names import has_image_to_image
+from diffusion_bench.backends.pipeline_names import has_image_to_image, why_not_drawn
 
 
 @pytest.mark.parametrize("pipeline", sorted({entry.pipeline for entry in catalog().values()}))
@@ -21,3 +23,29 @@ def test_the_name_tells_of_every_catalog_model_what_the_table_says(pipeline):
 @pytest.mark.parametrize("pipeline", ["", "NoSuchPipeline", "DDIMScheduler"])
 def test_of_an_unknown_class_nothing_is_said(pipeline):
     assert has_image_to_image(pipeline) is None
+    assert why_not_drawn(pipeline) is None
+
+
+@pytest.mark.parametrize("pipeline", sorted({entry.pipeline for entry in catalog().values()}))
+def test_every_class_of_the_catalog_is_drawn_with(pipeline):
+    assert why_not_drawn(pipeline) is None
+
+
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        *("StableDiffusionUpscalePipeline", "StableDiffusionXLInstructPix2PixPipeline"),
+        *("FluxControlPipeline", "StableDiffusionControlNetPipeline", "AnimateDiffPipeline"),
+        *("AudioLDM2Pipeline", "KandinskyPipeline", "DiTPipeline"),
+    ],
+)
+def test_what_draws_no_picture_from_words_alone_is_told_by_its_class(pipeline):
+    assert why_not_drawn(pipeline) == f"is no text-to-image pipeline over latents, but {pipeline}"
+
+
+@pytest.mark.parametrize("pipeline", ["Flux2Pipeline", "QwenImagePipeline"])
+def test_latents_that_are_not_made_here_are_told_by_the_autoencoder(pipeline):
+    vae = inspect.signature(getattr(diffusers, pipeline).__init__).parameters["vae"].annotation
+    assert why_not_drawn(pipeline) == (
+        f"is a {pipeline}, whose latents ({vae.__name__}) are of a kind not known here"
+    )

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from PIL import Image, ImageChops
 from ui_server import VALUES, busy_device, is_free, wait_until
 
@@ -178,18 +180,30 @@ def test_a_model_that_is_not_here_is_fetched_with_its_progress_said(make_drawing
     assert is_free()
 
 
-def test_a_sampler_that_the_fetched_settings_exclude_is_refused_before_the_weights(
-    make_drawing, monkeypatch, tmp_path
+@pytest.mark.parametrize(
+    ("pipeline", "said"),
+    [
+        ("FluxPipeline", "ddim is not defined for it"),
+        ("Flux2Pipeline", "whose latents .* are of a kind not known here"),
+    ],
+)
+def test_what_the_fetched_settings_exclude_is_refused_before_the_weights(
+    make_drawing, monkeypatch, tmp_path, pipeline, said
 ):
-    schedule = tmp_path / "scheduler_config.json"
-    schedule.write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
-
     def fetch_settings(entry):
-        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(schedule))
+        cached = tmp_path / "models--owner--name"
+        snapshot = cached / "snapshots" / ("0" * 40)
+        (snapshot / "scheduler").mkdir(parents=True)
+        (cached / "refs").mkdir()
+        (cached / "refs" / "main").write_text(snapshot.name)
+        (snapshot / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+        schedule = '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'
+        (snapshot / "scheduler" / "scheduler_config.json").write_text(schedule)
 
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("diffusion_bench.ui.drawing.fetch_settings", fetch_settings)
     monkeypatch.setattr("diffusion_bench.ui.drawing.fetch", pytest.fail)
-    with pytest.raises(ValueError, match="ddim is not defined for it"):
+    with pytest.raises(ValueError, match=said):
         list(make_drawing().draw(VALUES | {"model": "owner/name", "sampler": "ddim"}))
     assert is_free()
 

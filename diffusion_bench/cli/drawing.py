@@ -210,12 +210,14 @@ def _fetch(request: ImageRequest) -> None:
     from diffusion_bench.backends.catalog import ModelUnavailable, find_model
     from diffusion_bench.backends.downloads import Progress, fetch
     from diffusion_bench.backends.model_files import presence
+    from diffusion_bench.backends.pipeline_names import check_pipeline
     from diffusion_bench.backends.samplers import check_sampler
 
     entry = find_model(request.model)
     before = presence(entry, request.precision)
     if before == "here":
         return
+    check_pipeline(entry)
     check_sampler(entry, request.sampler, request.steps)
     with moving_bar() as moved:
 

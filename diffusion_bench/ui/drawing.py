@@ -15,6 +15,7 @@ from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.picture_recipes import PictureRecipe, recipe_of
 from diffusion_bench.backends.pictures import save_png
+from diffusion_bench.backends.pipeline_names import check_pipeline
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import Generation, ImageRequest, Step
 from diffusion_bench.ui.asked import Asked, asked, to_request
@@ -180,7 +181,8 @@ class Drawing:
             check_is_here(entry, request.precision)
         elif presence(entry, request.precision) != "here":
             fetch_settings(entry)
-            check_sampler(entry, request.sampler, request.steps)  # may only now be known
+            check_pipeline(entry)  # these may only now be known
+            check_sampler(entry, request.sampler, request.steps)
             fetch(entry, request.precision, on_progress)
 
     def _work(self, asked: Asked, job: Job) -> None:
