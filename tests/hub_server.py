@@ -14,7 +14,8 @@ from threading import Thread
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 API = re.compile(r"/api/models/([\w.-]+/[\w.-]+)(/[^?]*)?")
 Answer = tuple[int, bytes, dict[str, str]]
-FILE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/[^/]+/([^?]+)")
+FILE = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/([^/]+)/([^?]+)")
+REVISION = re.compile(r"/(?:revision|tree|resolve)/([^/?]+)")
 
 
 class Hub(ThreadingHTTPServer):
@@ -49,11 +50,14 @@ class Handler(BaseHTTPRequestHandler):
         model = (file or api or [""] * 2)[1]
         if model not in self.server.models:
             return _error(404, "RepoNotFound")
+        revision = REVISION.search(self.path)
+        if revision and revision[1] not in ("main", COMMIT):
+            return _error(404, "RevisionNotFound")
         if file and model in self.server.gated:
             return _error(403, "GatedRepo")
         folder = self.server.models[model]
         if file:
-            return _file(folder / file[2])
+            return _file(folder / file[3])
         if api and "/tree/" in (api[2] or ""):
             return 200, _listing(folder), {}
         names = [{"rfilename": file["path"]} for file in json.loads(_listing(folder))]

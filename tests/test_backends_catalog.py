@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from diffusion_bench.backends.catalog import (
     MODELS_FOLDER,
@@ -17,6 +18,8 @@ from diffusion_bench.backends.catalog import (
     unknown_words,
 )
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def test_the_bundled_model_comes_first_and_its_folder_is_there() -> None:
@@ -64,6 +67,37 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_owner_and_name_is_a_hub_id() -> None:
     entry = find_model("runwayml/stable-diffusion_v1.5")
     assert (entry.source, entry.location) == ("hub", "runwayml/stable-diffusion_v1.5")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../mine", "./mine", "mine/..", "-a/b", "a/b-", "a/.b"),
+        *("a--b/c", "a/b..c", "a/b.git", "ä/b", f"a/{'b' * 97}", "a/b"),
+    ],
+)
+def test_a_hub_id_is_what_the_hubs_own_client_takes_for_one(name: str) -> None:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        with pytest.raises(UnknownModel, match="or a hub id"):
+            find_model(name)
+    else:
+        assert find_model(name).location == name
+
+
+def test_a_hub_model_is_asked_for_at_a_commit() -> None:
+    entry = find_model(f"owner/name@{COMMIT}")
+    assert (entry.source, entry.location, entry.revision) == ("hub", "owner/name", COMMIT)
+    known = next(entry for entry in catalog().values() if entry.source == "hub")
+    pinned = find_model(f"{known.name}@{COMMIT}")
+    assert pinned == known.model_copy(update={"name": pinned.name, "revision": COMMIT})
+
+
+@pytest.mark.parametrize("commit", ["", "main", COMMIT[:12], f"{COMMIT}0", COMMIT.upper(), "a@b"])
+def test_what_is_no_whole_commit_behind_a_hub_id_is_refused_with_what_one_is(commit: str) -> None:
+    with pytest.raises(UnknownModel, match="a whole commit, 40 hexadecimal digits"):
+        find_model(f"owner/name@{commit}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,22 +10,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_server import hub_of
+from hub_server import COMMIT, hub_of
 from tiny_models import save_tiny_sd
 from tiny_pipelines import save_flux
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.downloads import gate_words
+from diffusion_bench.backends.pictures import read_recipe
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+OLD = "e" * 40
 
 
-def cache(home: Path, hub_id: str, folder: Path) -> Path:
+def cache(home: Path, hub_id: str, folder: Path, revision: str = REVISION) -> Path:
     """Let a folder be in the cache of a HF_HOME as a download would have left it."""
     cached = home / "hub" / f"models--{hub_id.replace('/', '--')}"
     (cached / "refs").mkdir(parents=True)
-    (cached / "refs" / "main").write_text(REVISION)
-    return shutil.copytree(folder, cached / "snapshots" / REVISION)
+    (cached / "refs" / "main").write_text(revision)
+    return shutil.copytree(folder, cached / "snapshots" / revision)
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +66,61 @@ def test_a_model_that_only_the_hub_has_is_drawn_as_its_files_tell_also_the_first
     first, again, other = (tmp_path / f"{name}.png" for name in ("first", "again", "other"))
     gated = "tiny/gated"
     with hub_of({"tiny/flux": folder, gated: folder}, gated=frozenset({gated})) as address:
-        online = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1"}
-        excluded = generate(tmp_path, "tiny/flux", other, "--sampler", "ddim", **online)
+        connected = online(address)
+        excluded = generate(tmp_path, "tiny/flux", other, "--sampler", "ddim", **connected)
         assert "ddim is not defined for it" in excluded.stderr
         assert not list((tmp_path / "hub").rglob("*.safetensors"))
-        fetched = generate(tmp_path, "tiny/flux", first, **online)
-        refused = generate(tmp_path, gated, other, **online)
+        fetched = generate(tmp_path, "tiny/flux", first, **connected)
+        refused = generate(tmp_path, gated, other, **connected)
     assert fetched.returncode == 0, fetched.stderr
     assert generate(tmp_path, "tiny/flux", again).returncode == 0
     assert again.read_bytes() == first.read_bytes()
     assert refused.stderr == f"error: {gate_words(find_model(gated))}\n"
+
+
+def online(address: str) -> dict[str, str]:
+    return {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HUB_DISABLE_XET": "1"}
+
+
+@pytest.mark.slow
+def test_what_is_here_is_drawn_with_though_the_hub_has_a_newer_commit(tmp_path: Path) -> None:
+    made = save_tiny_sd(tmp_path / "made")
+    cache(tmp_path, "tiny/sd", made, OLD)
+    with hub_of({"tiny/sd": made}) as address:
+        done = generate(tmp_path, "tiny/sd", tmp_path / "cat.png", **online(address))
+        assert done.returncode == 0, done.stderr
+        assert commits(tmp_path, "tiny/sd") == {OLD}
+        assert read_recipe(tmp_path / "cat.png").model_revision == OLD
+
+        pinned = f"tiny/sd@{COMMIT}"
+        done = generate(tmp_path, pinned, tmp_path / "new.png", **online(address))
+        assert done.returncode == 0, done.stderr
+        none = generate(tmp_path, f"tiny/sd@{'f' * 40}", tmp_path / "no.png", **online(address))
+    assert commits(tmp_path, "tiny/sd") == {OLD, COMMIT}
+    recipe = read_recipe(tmp_path / "new.png")
+    assert (recipe.request.model, recipe.model_revision) == (pinned, COMMIT)
+    assert none.stderr.startswith(f"error: model 'tiny/sd' has no commit {'f' * 40} on the hub")
+    # What was fetched at a commit is drawn with again without a network.
+    assert generate(tmp_path, pinned, tmp_path / "again.png").returncode == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "new.png").read_bytes()
+
+
+def commits(home: Path, hub_id: str) -> set[str]:
+    """Return the commits that the cache of a HF_HOME has of a model."""
+    folder = home / "hub" / f"models--{hub_id.replace('/', '--')}" / "snapshots"
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_of_a_pipeline_that_is_not_drawn_with_no_weights_are_fetched(tmp_path: Path) -> None:
+    folder = save_tiny_sd(tmp_path / "made")
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "Flux2Pipeline"}))
+    with hub_of({"tiny/flux2": folder}) as address:
+        for _ in range(2):  # the second time its index is here
+            done = generate(tmp_path, "tiny/flux2", tmp_path / "cat.png", **online(address))
+            assert done.stderr.startswith("error: 'tiny/flux2' is a Flux2Pipeline, whose latents")
+    assert not list((tmp_path / "hub").rglob("*.safetensors"))
 
 
 def test_a_cached_hub_model_draws_without_a_network(hub_home: Path, tmp_path: Path) -> None:

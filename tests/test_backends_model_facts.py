@@ -145,10 +145,12 @@ def test_a_hub_model_in_the_cache_is_its_commit(
     facts = model_facts("tiny/sd")
     assert (facts.revision, facts.pipeline) == (COMMIT, "StableDiffusionPipeline")
     assert facts.schedule == model_facts(str(made)).schedule
+    at = f"tiny/sd@{COMMIT}"
+    assert model_facts(at) == facts.model_copy(update={"name": at})
     assert not facts.missing
 
 
-@pytest.mark.parametrize("name", ["nobody/no-such-model", "nope", "x" * 500])
+@pytest.mark.parametrize("name", ["nobody/no-such-model", "nope", "x" * 500, "../mine", "a--b/c"])
 def test_a_model_that_is_not_here_has_a_reason_for_every_gap_and_raises_nothing(name: str) -> None:
     facts = model_facts(name)
     assert (facts.revision, facts.pipeline, facts.schedule) == (None, None, None)

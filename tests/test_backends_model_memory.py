@@ -93,7 +93,7 @@ def test_what_cannot_be_told_has_its_reason() -> None:
 def save_denoiser(folder: Path, **changed: object) -> ModelEntry:
     """Save the settings of a fine-tuned SDXL, without weights."""
     config = {**configurations()["sdxl"].denoiser.config, "_class_name": "UNet2DConditionModel"}
-    (folder / "unet").mkdir()
+    (folder / "unet").mkdir(parents=True)
     (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
     (folder / "unet" / "config.json").write_text(json.dumps({**config, **changed}))
     return find_model(str(folder))
@@ -107,6 +107,14 @@ def test_a_folder_of_a_counted_models_networks_is_counted_as_it(tmp_path: Path) 
 
 def test_a_folder_of_other_networks_is_not(tmp_path: Path) -> None:
     assert counted_as(save_denoiser(tmp_path, layers_per_block=3)) is None
+
+
+def test_a_folder_is_not_counted_by_what_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_denoiser(tmp_path / "sdxl", layers_per_block=3)
+    assert counted_as(find_model("sdxl")) is None
 
 
 def test_free_memory_of_a_cpu_is_the_machines() -> None:

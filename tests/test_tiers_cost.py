@@ -113,6 +113,7 @@ def test_a_workload_has_three_stages_of_known_operators_and_the_parts_parameters
 
 def test_hub_names_mean_the_same_and_an_unknown_one_is_told_the_known():
     assert short_name("black-forest-labs/FLUX.1-dev") == "flux1-dev"
+    assert short_name(f"black-forest-labs/FLUX.1-dev@{'0' * 40}") == "flux1-dev"
     with pytest.raises(
         ValueError, match=r"no counts of model 'sd9'; known: .*sdxl.*; of speech: .*echo"
     ):

@@ -7,11 +7,12 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from diffusion_bench import models
 from diffusion_bench.backends.model_sizes import (
     INDEX,
+    SCHEDULE,
     USUAL_CELL,
     read_settings,
     side_multiple,
@@ -21,7 +22,9 @@ from diffusion_bench.backends.vocabulary import read_words
 from diffusion_bench.records import Record, SamplerName
 
 MODELS_FOLDER = Path(models.__file__).parent
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# What the hub's client takes for one; of anything else it raises an error of its own.
+HUB_ID = re.compile(r"(?!.*(?:--|\.\.|\.git$))\b[\w.-]{1,96}\b/\b[\w.-]{1,96}\b", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 DEFAULT_SIDE = 512
 
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow"]
@@ -30,16 +33,18 @@ PredictionName = Literal["epsilon", "v_prediction", "sample", "flow"]
 class ModelEntry(Record):
     """One model. `location` is a folder, or a hub id where `source` is "hub".
 
-    `side`, `steps`, `guidance_scale` and `sampler` are its usual settings; width and height are
-    multiples of `multiple` pixels. `pipeline` and `scheduler` are classes of diffusers, empty where
-    they are not known before its files are here. `gated` says what the hub asks for first.
-    `figures` says where all this was read.
+    `revision` is the commit of a hub model that its name asks for, `None` for the newest that is
+    here, or else on the hub. `side`, `steps`, `guidance_scale` and `sampler` are its usual
+    settings; width and height are multiples of `multiple` pixels. `pipeline` and `scheduler` are
+    classes of diffusers, empty where they are not known before its files are here. `gated` says
+    what the hub asks for first. `figures` says where all this was read.
     """
 
     name: str
     title: str
     source: Literal["bundled", "folder", "hub"]
     location: str
+    revision: str | None = None
     side: int = DEFAULT_SIDE
     multiple: int = USUAL_CELL
     guidance_scale: float = 7.5
@@ -97,29 +102,44 @@ def find_model(name: str) -> ModelEntry:
             f"{name!r} is a file; a model is a folder, as diffusers makes one of a single file: "
             "from_single_file, then save_pretrained"
         )
-    if HUB_ID.fullmatch(name):
-        entry = ModelEntry(name=name, title=name, source="hub", location=name)
-        folder = cached_folder(entry)
-        if folder is None:
-            return entry
-        own = entry.model_dump(include={"title", "source", "location"})
-        return _folder_entry(name, folder).model_copy(update=own)
+    hub_id, at, commit = name.partition("@")
+    if HUB_ID.fullmatch(hub_id):
+        if at and not COMMIT.fullmatch(commit):
+            raise UnknownModel(
+                f"{name!r}: behind the @ of a hub id stands a whole commit, 40 hexadecimal digits "
+                f"as the history of its page has them, and not {commit!r}"
+            )
+        return _hub_entry(name, hub_id, commit or None)
     known = ", ".join(catalog())
     raise UnknownModel(
-        f"unknown model {name!r}; known: {known}; or give a model folder or a hub id (owner/name)"
+        f"unknown model {name!r}; known: {known}; or give a model folder or a hub id (owner/name, "
+        "or owner/name@commit)"
     )
 
 
-def cached_folder(entry: ModelEntry) -> Path | None:
-    """Return the folder of the hub's cache that holds a model's newest files, if there is one.
+def _hub_entry(name: str, hub_id: str, revision: str | None) -> ModelEntry:
+    """Return the entry of a hub id, of its files in the cache or of its row of the catalog."""
+    asked: dict[str, Any] = {"name": name, "location": hub_id, "revision": revision}
+    if hub_id in catalog():
+        return catalog()[hub_id].model_copy(update=asked)
+    entry = ModelEntry(title=name, source="hub", **asked)
+    folder = cached_folder(entry)
+    if folder is None:
+        return entry
+    return _folder_entry(name, folder).model_copy(update={**asked, "title": name, "source": "hub"})
 
-    Of a model that is no hub's, its own.
+
+def cached_folder(entry: ModelEntry) -> Path | None:
+    """Return the folder of the hub's cache that holds a model's files, if there is one.
+
+    It is that of its revision, or else of the newest that was fetched. Of a model that is no
+    hub's, its own.
     """
     if entry.source != "hub":
         return Path(entry.location)
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(entry.location, INDEX)
+    index = try_to_load_from_cache(entry.location, INDEX, revision=entry.revision)
     return Path(index).parent if isinstance(index, str) else None
 
 
@@ -128,8 +148,9 @@ def _folder_entry(name: str, folder: Path) -> ModelEntry:
     if not (folder / INDEX).is_file():
         raise UnknownModel(f"{name!r} is a folder without model_index.json, so no model")
     index = read_settings(folder / INDEX)
-    schedule = read_settings(folder / "scheduler" / "scheduler_config.json")
-    flow = "beta_schedule" not in schedule or schedule.get("use_flow_sigmas") is True
+    schedule = read_settings(folder / SCHEDULE)
+    is_flow = "beta_schedule" not in schedule or schedule.get("use_flow_sigmas") is True
+    is_distilled = schedule.get("_class_name") == "LCMScheduler"
     return ModelEntry(
         name=name,
         title=folder.name,
@@ -137,7 +158,7 @@ def _folder_entry(name: str, folder: Path) -> ModelEntry:
         location=str(folder),
         side=trained_side(folder) or DEFAULT_SIDE,
         multiple=side_multiple(folder),
-        sampler="native" if schedule and flow else "ddim",
+        sampler="native" if schedule and (is_flow or is_distilled) else "ddim",
         pipeline=str(index.get("_class_name", "")),
         scheduler=str(schedule.get("_class_name", "")),
     )

@@ -57,6 +57,10 @@ def ignore_progress(progress: Progress) -> None:
     """Do nothing: the callback of a caller that does not watch."""
 
 
+def ignore_count(count: float) -> None:
+    """Do nothing: the callback of a download that nobody watches."""
+
+
 def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> DownloadSize:
     """Return a model's size without asking the hub: parameters times bytes, or what is on disk."""
     folder = cached_folder(entry)
@@ -98,8 +102,6 @@ def fetch(
     """
     if entry.source != "hub":
         return Path(entry.location)
-    from huggingface_hub import snapshot_download
-
     files = _files(entry, precision)
     total = sum(file.file_size or 0 for file in files)
     here = sum(file.file_size or 0 for file in files if not file.will_download)
@@ -108,11 +110,8 @@ def fetch(
     def arrived(count: float) -> None:
         on_progress(Progress(done_mib=min(here + count, total) / MIB, total_mib=total / MIB))
 
-    with_bar = _bar_class(arrived)
     names = [file.filename for file in files]
-    folder = _asking(
-        entry, lambda: snapshot_download(entry.location, allow_patterns=names, tqdm_class=with_bar)
-    )
+    folder = _asking(entry, lambda: _snapshot(entry, arrived, allow_patterns=names))
     on_progress(Progress(done_mib=total / MIB, total_mib=total / MIB))
     return Path(folder)
 
@@ -122,30 +121,20 @@ def fetch_settings(entry: ModelEntry) -> None:
 
     Raises `ModelUnavailable`.
     """
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-
-    silent = _bar_class(lambda count: None)
 
     def ask() -> None:
-        HfApi().model_info(entry.location, timeout=ANSWER_S)  # as in `_files`
-        hf_hub_download(entry.location, INDEX, tqdm_class=silent)
-        snapshot_download(entry.location, allow_patterns="*/*config.json", tqdm_class=silent)
+        _index(entry)
+        _snapshot(entry, allow_patterns="*/*config.json")
 
     _asking(entry, ask)
 
 
 def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
     """Return the hub's word on each file that is needed; only the small index is fetched."""
-    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-
-    silent = _bar_class(lambda count: None)
 
     def ask() -> tuple[Any, list[str]]:
-        # It does not try again for half a minute, as the others do where there is no network.
-        HfApi().model_info(entry.location, timeout=ANSWER_S)
-        index = Path(hf_hub_download(entry.location, INDEX, tqdm_class=silent))
-        listed = snapshot_download(entry.location, dry_run=True, tqdm_class=silent)
-        return listed, components_of(index)
+        index = _index(entry)
+        return _snapshot(entry, dry_run=True), components_of(index)
 
     listed, components = _asking(entry, ask)
     names = [file.filename for file in listed]
@@ -155,6 +144,28 @@ def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
             raise ModelUnavailable(pickle_words(entry, pickles[0]))
     wanted = set(chosen_files(names, components, wanted_variant(entry, precision)))
     return [file for file in listed if file.filename in wanted]
+
+
+def _index(entry: ModelEntry) -> Path:
+    """Return the path of a hub model's index, which is fetched."""
+    from huggingface_hub import HfApi, hf_hub_download
+
+    # It does not try again for half a minute, as the others do where there is no network.
+    HfApi().model_info(entry.location, revision=entry.revision, timeout=ANSWER_S)
+    silent = _bar_class(ignore_count)
+    index = hf_hub_download(entry.location, INDEX, revision=entry.revision, tqdm_class=silent)
+    return Path(index)
+
+
+def _snapshot(
+    entry: ModelEntry, arrived: Callable[[float], None] = ignore_count, **chosen: Any
+) -> Any:
+    """Return what the hub's client makes of a model's files; `arrived` hears of bytes."""
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(
+        entry.location, revision=entry.revision, tqdm_class=_bar_class(arrived), **chosen
+    )
 
 
 def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
@@ -170,6 +181,10 @@ def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
     except errors.RepositoryNotFoundError as error:
         raise ModelUnavailable(
             f"model {entry.name!r} is not on the hub, or is private: check the name at {entry.page}"
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise ModelUnavailable(
+            f"model {entry.location!r} has no commit {entry.revision} on the hub: see {entry.page}"
         ) from error
     except errors.RemoteEntryNotFoundError as error:
         raise ModelUnavailable(

@@ -7,7 +7,12 @@ from typing import Any
 
 import torch
 
-from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
+from diffusion_bench.backends.catalog import (
+    ModelEntry,
+    ModelUnavailable,
+    cached_folder,
+    find_model,
+)
 from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.downloads import gate_words
 from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
@@ -17,7 +22,7 @@ from diffusion_bench.backends.model_files import (
     presence,
     variant_to_read,
 )
-from diffusion_bench.backends.pipeline_calls import parameters_of
+from diffusion_bench.backends.pipeline_names import check_pipeline, no_text_to_image, why_not_drawn
 from diffusion_bench.records import PrecisionName
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -38,7 +43,8 @@ def load_pipeline(
 ) -> Any:
     """Return a model's pipeline on the CPU, of a hub model that of `revision` if one is given.
 
-    `placing` is how `split_model.py` lays it on several cards instead.
+    What is on this machine whole is read from there: the hub is not asked whether it has a newer
+    one. `placing` is how `split_model.py` lays it on several cards instead.
 
     Raises `UnknownModel` for a name that is neither of the catalog, a folder nor a hub id, and
     `ModelUnavailable` when its weights cannot be had; only safetensors are read, and no code that
@@ -48,33 +54,34 @@ def load_pipeline(
     from diffusers import DiffusionPipeline
 
     entry = find_model(model)
-    options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
-    options |= placing or {}
     if revision is not None and entry.source == "hub":
-        options["revision"] = revision
-    if variant := variant_to_read(entry, precision):
-        options["variant"] = variant
+        entry = entry.model_copy(update={"revision": revision})
+    check_pipeline(entry)
+    place, options = _reading(entry, precision)
     try:
-        pipeline = DiffusionPipeline.from_pretrained(entry.location, **options)
+        pipeline = DiffusionPipeline.from_pretrained(place, **options, **(placing or {}))
         if not placing:  # what lies on several cards has lost what tells
             refuse_missing_weights(pipeline)
     except LOADING_ERRORS as error:
         if is_out_of_memory(error):
             raise
         raise ModelUnavailable(_why_not_loaded(entry, precision, error)) from error
-    if not _draws_from_text(pipeline):
-        kind = type(pipeline).__name__
-        raise ModelUnavailable(f"{model!r} is no text-to-image pipeline over latents, but {kind}")
+    kind = type(pipeline).__name__
+    has_cells = hasattr(pipeline, "vae_scale_factor")
+    if why := why_not_drawn(kind) or (None if has_cells else no_text_to_image(kind)):
+        raise ModelUnavailable(f"{model!r} {why}")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _draws_from_text(pipeline: Any) -> bool:
-    """Return whether a pipeline draws over latents and needs no picture to start from or follow."""
-    follows = "strength" in parameters_of(type(pipeline)) or "controlnet" in pipeline.components
-    return (
-        hasattr(pipeline, "vae_scale_factor") and hasattr(pipeline, "encode_prompt") and not follows
-    )
+def _reading(entry: ModelEntry, precision: PrecisionName) -> tuple[str, dict[str, Any]]:
+    """Return where diffusers reads a model and how: from its folder where all of it is here."""
+    options: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+    if variant := variant_to_read(entry, precision):
+        options["variant"] = variant
+    if presence(entry, precision) == "here":
+        return str(cached_folder(entry)), options
+    return entry.location, {**options, "revision": entry.revision}
 
 
 def refuse_missing_weights(pipeline: Any) -> None:

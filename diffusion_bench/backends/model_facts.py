@@ -12,12 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffusion_bench.backends.catalog import UnknownModel, find_model
+from diffusion_bench.backends.catalog import (
+    ModelEntry,
+    UnknownModel,
+    cached_folder,
+    find_model,
+)
+from diffusion_bench.backends.model_sizes import INDEX, SCHEDULE
 from diffusion_bench.records import digest
 from diffusion_bench.reports.schema import ModelFacts
 
-INDEX = "model_index.json"
-SCHEDULE = Path("scheduler") / "scheduler_config.json"
 HASHED = (".json", ".safetensors", ".txt")
 CHUNK_BYTES = 2**20
 SETTLED_S = 2.0  # two writes within one tick of a file system leave the same time
@@ -34,7 +38,7 @@ def model_facts(name: str) -> ModelFacts:
     except UnknownModel as error:
         return unknown_facts(name, str(error)[:400])
     if entry.source == "hub":
-        return _hub_facts(name, entry.location)
+        return _hub_facts(entry)
     try:
         return facts_of_folder(name, Path(entry.location))
     except (OSError, ValueError) as error:
@@ -76,12 +80,31 @@ def folder_revision(folder: Path) -> str:
 
     The files are read once a process, and again when the size or time of one has changed.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file())
-    stats = [(path, path.stat()) for path in files]
-    stamps = tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
-    if time.time() - max((stat.st_mtime for _, stat in stats), default=0.0) < SETTLED_S:
+    stamps = _stamps(folder)
+    newest_s = max((changed_ns for _, _, changed_ns in stamps), default=0) / 1e9
+    if time.time() - newest_s < SETTLED_S:
         return _revision.__wrapped__(folder, stamps)
     return _revision(folder, stamps)
+
+
+def weights_stamp(name: str) -> str:
+    """Return what tells a model's weights here from others, without reading or fetching them.
+
+    It is the commit of a hub model, the sizes and times of a folder's files. Raises `UnknownModel`.
+    """
+    entry = find_model(name)
+    if entry.source == "hub":
+        folder = cached_folder(entry)
+        return "unknown" if folder is None else folder.name
+    stamps = _stamps(Path(entry.location))
+    return digest([[str(path), size, changed_ns] for path, size, changed_ns in stamps])
+
+
+def _stamps(folder: Path) -> tuple[tuple[Path, int, int], ...]:
+    """Return every weight and setting in a folder, with its size in bytes and its time in ns."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file())
+    stats = ((path, path.stat()) for path in files)
+    return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
 @lru_cache(maxsize=64)
@@ -95,14 +118,14 @@ def _revision(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
     return f"sha256:{found.hexdigest()[:16]}"
 
 
-def _hub_facts(name: str, repository: str) -> ModelFacts:
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+def _hub_facts(entry: ModelEntry) -> ModelFacts:
+    from huggingface_hub import hf_hub_download
 
-    cached = try_to_load_from_cache(repository, INDEX)
+    name, repository = entry.name, entry.location
     try:
-        # .../snapshots/<commit>/model_index.json
-        index = Path(cached if isinstance(cached, str) else hf_hub_download(repository, INDEX))
-        folder = index.parent
+        folder = cached_folder(entry)  # .../snapshots/<commit>
+        if folder is None:
+            folder = Path(hf_hub_download(repository, INDEX, revision=entry.revision)).parent
         if not (folder / SCHEDULE).is_file():
             hf_hub_download(repository, SCHEDULE.as_posix(), revision=folder.name)
     except (OSError, ValueError) as error:

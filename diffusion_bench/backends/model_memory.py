@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 from diffusion_bench.backends.catalog import ModelEntry, cached_folder
 from diffusion_bench.backends.first_import import import_libraries
-from diffusion_bench.backends.model_sizes import DENOISER_FOLDERS
+from diffusion_bench.backends.model_sizes import denoiser_settings
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import short_name
 from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE, MemoryNeed, memory_of
@@ -182,15 +181,16 @@ def _cannot_tell(free: FreeMemory, reason: str) -> ModelRoom:
 def counted_as(entry: ModelEntry) -> str | None:
     """Return the short name of the counted model a model is, by name or by its denoiser's settings.
 
-    A fine-tuned model has the networks of the one it came from.
+    A fine-tuned model has the networks of the one it came from. A folder may be called anything.
     """
-    try:
-        return short_name(entry.location if entry.source == "hub" else entry.name)
-    except ValueError:
-        pass
+    if entry.source != "folder":
+        try:
+            return short_name(entry.location if entry.source == "hub" else entry.name)
+        except ValueError:
+            pass
     folder = cached_folder(entry)
-    own = _denoiser_settings(folder) if folder is not None else None
-    if own is None:
+    own = denoiser_settings(folder) if folder is not None else {}
+    if not own:
         return None
     from diffusion_bench.backends.counting.networks import configurations
 
@@ -218,15 +218,3 @@ def _usual_settings(cls: str) -> dict[str, Any]:
 
 def _same(one: Any, other: Any) -> bool:
     return json.dumps(one) == json.dumps(other)  # a file has lists where code has tuples
-
-
-def _denoiser_settings(folder: Path) -> dict[str, Any] | None:
-    for part in DENOISER_FOLDERS:
-        path = folder / part / "config.json"
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                return None
-            return found if isinstance(found, dict) else None
-    return None

@@ -14,6 +14,7 @@ from typing import Any
 from diffusion_bench.records import MAX_SIDE
 
 INDEX = "model_index.json"
+SCHEDULE = Path("scheduler") / "scheduler_config.json"
 DENOISER_FOLDERS = ("unet", "transformer")
 USUAL_CELL = 8
 PACKED_SIDE = 2  # cells of a side of what Flux packs into one token
@@ -30,7 +31,7 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 def trained_side(folder: Path) -> int | None:
     """Return the side in pixels that a folder's denoiser was trained at, `None` if none is told."""
-    cells = _denoiser(folder).get("sample_size")
+    cells = denoiser_settings(folder).get("sample_size")
     if not isinstance(cells, int):
         return None
     return min(max(cells * _cell(folder) // 8 * 8, 8), MAX_SIDE)
@@ -40,7 +41,7 @@ def side_multiple(folder: Path) -> int:
     """Return what width and height are multiples of, in pixels; 8 where a folder does not tell."""
     if str(read_settings(folder / INDEX).get("_class_name", "")).startswith("Flux"):
         return _cell(folder) * PACKED_SIDE
-    patch = _denoiser(folder).get("patch_size")
+    patch = denoiser_settings(folder).get("patch_size")
     return _cell(folder) * (patch if isinstance(patch, int) and patch > 0 else 1)
 
 
@@ -56,7 +57,8 @@ def check_sides(multiple: int, width: int, height: int) -> None:
             )
 
 
-def _denoiser(folder: Path) -> dict[str, Any]:
+def denoiser_settings(folder: Path) -> dict[str, Any]:
+    """Return a folder's denoiser's settings; none where their file is not there or damaged."""
     found = (read_settings(folder / part / "config.json") for part in DENOISER_FOLDERS)
     return next(filter(None, found), {})
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from diffusion_bench.backends.catalog import ModelEntry
+from diffusion_bench.backends.catalog import ModelEntry, cached_folder
+from diffusion_bench.backends.model_sizes import SCHEDULE, read_settings
 from diffusion_bench.records import Record, SamplerName
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
 
-SCHEDULE = Path("scheduler") / "scheduler_config.json"
 TITLES: dict[SamplerName, str] = {
     "ddim": "DDIM",
     "ddpm": "DDPM",
@@ -69,14 +67,9 @@ def check_sampler(entry: ModelEntry, sampler: SamplerName, steps: int) -> None:
 
 def schedule_of(entry: ModelEntry) -> Mapping[str, Any]:
     """Return the configuration of a model's scheduler, or as much as is known before it is here."""
-    path = _schedule_file(entry)
-    if path is not None:
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            found = None
-        if isinstance(found, dict):
-            return found
+    folder = cached_folder(entry)
+    if folder is not None and (found := read_settings(folder / SCHEDULE)):
+        return found
     if entry.scheduler:
         flow = entry.prediction == "flow"
         return {
@@ -84,12 +77,3 @@ def schedule_of(entry: ModelEntry) -> Mapping[str, Any]:
             **({"use_flow_sigmas": True} if flow else {"beta_schedule": "scaled_linear"}),
         }
     return {"beta_schedule": "scaled_linear"}
-
-
-def _schedule_file(entry: ModelEntry) -> Path | None:
-    if entry.source != "hub":
-        return Path(entry.location) / SCHEDULE
-    from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(entry.location, SCHEDULE.as_posix())
-    return Path(cached) if isinstance(cached, str) else None

@@ -10,7 +10,10 @@ import typer
 Prompt = Annotated[str | None, typer.Argument(help="What to draw.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="A catalog name, a folder or a hub id; the bundled one if not given."),
+    typer.Option(
+        help="A catalog name, a folder or a hub id (owner/name, or owner/name@commit); the bundled "
+        "one if not given."
+    ),
 ]
 Sampler = Annotated[
     str | None,

@@ -150,9 +150,13 @@ def known_models() -> tuple[str, ...]:
 
 
 def short_name(model: str) -> str:
-    """Return the short name of a short name or hub id; raise ValueError where it is neither."""
+    """Return the short name of a short name or hub id; raise ValueError where it is neither.
+
+    Of a hub id at a commit the commit does not count.
+    """
+    hub_id = model.partition("@")[0].lower()
     for name, row in counts().items():
-        if model == name or model.lower() in (alias.lower() for alias in row.aliases):
+        if model == name or hub_id in (alias.lower() for alias in row.aliases):
             return name
     from diffusion_bench.tiers.voice_cost import voice_counts  # which is built on this file
 

@@ -100,7 +100,9 @@ def model_field(*, shared: bool) -> gr.Dropdown:
         [(entry.title, name) for name, entry in catalog().items()],
         value=BUNDLED_MODEL,
         label="Model",
-        info=None if shared else "One of the list, a hub id (owner/name), or a model folder.",
+        info=None
+        if shared
+        else "One of the list, a hub id (owner/name or owner/name@commit), or a folder.",
         allow_custom_value=not shared,
         elem_id="t2i-model",
     )
