@@ -6,9 +6,11 @@ import weakref
 from pathlib import Path
 
 import fake_voices
+import numpy as np
 import pytest
 import torch
 from fake_voices import FakeVoiceModel, make_entry, make_reference
+from safetensors.torch import load_file, save_file
 from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.catalog import UnknownModel
@@ -40,6 +42,20 @@ def test_a_model_is_loaded_once_for_each_precision(engine: Engine, tiny: str) ->
     other, fresh = engine.backend(tiny, "bf16")
     assert fresh
     assert (other.model, other.precision, other.device) == (tiny, "bf16", "cpu")
+
+
+def test_a_folder_whose_weights_have_changed_is_loaded_anew(engine: Engine, tmp_path: Path) -> None:
+    model = str(save_tiny_sd(tmp_path))
+    before = engine.generate(ask(model=model))
+    assert not engine.backend(model, "fp32")[1]
+    weights = next((tmp_path / "sd" / "unet").glob("*.safetensors"))
+    doubled = {name: 2 * each for name, each in load_file(weights).items()}
+    weights.unlink()  # the loaded model may still read the old file
+    save_file(doubled, weights, {"format": "pt"})
+    after = engine.generate(ask(model=model))
+    assert np.asarray(before.images[0]).tolist() != np.asarray(after.images[0]).tolist()
+    (tmp_path / "sd" / "sample.png").touch()
+    assert not engine.backend(model, "fp32")[1]
 
 
 def test_the_old_model_is_gone_before_the_new_one_is_loaded(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from diffusion_bench.backends.device import hold_device, pick_device, release_unused
 from diffusion_bench.backends.first_import import import_libraries
+from diffusion_bench.backends.model_facts import weights_stamp
 from diffusion_bench.records import (
     Generation,
     ImageRequest,
@@ -43,6 +44,7 @@ class Engine:
     def __init__(self, device: str | None = None) -> None:
         self._asked_device = device
         self._loaded: ImageBackend | VoiceBackend | None = None
+        self._stamp = ""  # of the weights of a loaded model of pictures
 
     @property
     def device(self) -> str:
@@ -182,14 +184,14 @@ class Engine:
     ) -> tuple[ImageBackend, bool]:
         """Return the loaded model and whether it had to be loaded; the caller holds the device.
 
-        `revision` is the commit of a hub model to load; a model that is loaded stays as it is.
-        `speed` is diffusers' own way where none is given.
+        `revision` is the commit of a hub model to load; a model that is loaded stays as it is,
+        unless its files here have changed. `speed` is diffusers' own way where none is given.
         """
         from diffusion_bench.backends.images import ImageBackend
 
         speed = speed or Speed()
         held = self._loaded
-        is_same = self._is_loaded(model, precision)
+        is_same = self._is_loaded(model, precision) and self._stamp == weights_stamp(model)
         if is_same and isinstance(held, ImageBackend) and held.speed == speed:
             held.notes = ()
             return held, False
@@ -198,7 +200,7 @@ class Engine:
         backend = ImageBackend.load(
             model, device=self.device, precision=precision, revision=revision, speed=speed
         )
-        self._loaded = backend
+        self._loaded, self._stamp = backend, weights_stamp(model)
         return backend, True
 
     def voice_backend(self, model: str, precision: PrecisionName) -> tuple[VoiceBackend, bool]:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.loading import load_pipeline
-from diffusion_bench.backends.model_facts import model_facts
+from diffusion_bench.backends.model_facts import weights_stamp
 from diffusion_bench.backends.speed.candidates import (
     candidates,
     free_memory_bytes,
@@ -177,7 +176,7 @@ def choice_key(request: ImageRequest, device: str) -> str:
             "torch": torch.__version__,
             "diffusers": installed_version("diffusers"),
             "model": request.model,
-            "revision": _revision(request.model),
+            "revision": weights_stamp(request.model),
             "precision": request.precision,
             "size": [request.width, request.height, request.batch],
             "guided": request.guidance_scale > 1,
@@ -189,15 +188,6 @@ def _processor(device: str) -> list[str]:
     if device.startswith("cuda"):
         return [device, torch.cuda.get_device_name(device)]
     return [device, cpu_name(), torch.backends.cpu.get_cpu_capability()]
-
-
-def _revision(model: str) -> str:
-    """Return what tells a model's weights from others: a commit, or the files' sizes and times."""
-    entry = find_model(model)
-    if entry.source == "hub":
-        return model_facts(model).revision or "unknown"
-    files = sorted(path for path in Path(entry.location).rglob("*") if path.is_file())
-    return digest([[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files])
 
 
 def _time(drawer: Drawer, request: ImageRequest, on_call: OnCall) -> tuple[float, Any]:
