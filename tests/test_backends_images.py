@@ -191,6 +191,16 @@ def test_a_slow_text_encoder_step_or_decoder_shows_in_its_own_stage(sd: ImageBac
         assert sum(stages.values()) < 0.3, (stage, stages)
 
 
+def test_a_request_that_is_refused_ends_in_no_stage_of_the_call_before_it(
+    sd: ImageBackend,
+) -> None:
+    sd.generate(ask(steps=1))
+    assert sd.stage == "decoder"
+    with pytest.raises(ValueError, match="asked for speed packed"):
+        sd.generate(ask(speed="packed"))
+    assert sd.stage == "load"
+
+
 def test_the_first_step_is_timed_like_the_others(sd: ImageBackend) -> None:
     import time
 

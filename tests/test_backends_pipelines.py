@@ -16,7 +16,7 @@ import torch
 from diffusers import DiffusionPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
-from tiny_pipelines import TINY, save_flux
+from tiny_pipelines import TINY, save_flux, save_lcm
 
 from diffusion_bench.backends import pipeline_calls, starting_image
 from diffusion_bench.backends.catalog import catalog, find_model
@@ -304,6 +304,20 @@ def test_a_negative_prompt_is_refused_where_guidance_is_an_input_of_the_network(
     assert backend.generate(ask(guidance_scale=3.5)).images[0].size == (SIDE, SIDE)
     with pytest.raises(ValueError, match="negative_prompt: this model's guidance is an input"):
         backend.generate(ask(guidance_scale=3.5, negative_prompt="a dog"))
+
+
+def test_a_latent_consistency_model_draws_with_its_sampler_and_refuses_what_it_has_no_place_for(
+    tmp_path: Path,
+) -> None:
+    folder = str(save_lcm(tmp_path))
+    assert find_model(folder).sampler == "native"
+    backend = ImageBackend.load(folder, device="cpu")
+    for sampler in ("native", "lcm"):
+        assert backend.generate(ask(sampler=sampler)).images[0].size == (SIDE, SIDE)
+    with pytest.raises(ValueError, match=r"LatentConsis\w+ cannot be run with DDIM\w+; take lcm"):
+        backend.generate(ask(sampler="ddim"))
+    with pytest.raises(ValueError, match="negative_prompt: this model's guidance is an input"):
+        backend.generate(ask(negative_prompt="a dog"))
 
 
 @EVERY

@@ -16,12 +16,16 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
 )
 from tiny_models import save_tiny_sd, save_tiny_sdxl, text_config
 from transformers import (
@@ -179,6 +183,17 @@ def save_sana(folder: Path) -> Path:
         ),
     )
     return _save(pipeline, folder / "sana")
+
+
+def save_lcm(folder: Path) -> Path:
+    """Save a latent consistency model: guidance is an input of its U-Net, its pipeline its own."""
+    stock = StableDiffusionPipeline.from_pretrained(save_tiny_sd(folder), use_safetensors=True)
+    parts = {name: part for name, part in stock.components.items() if name != "image_encoder"}
+    parts["unet"] = UNet2DConditionModel.from_config({**stock.unet.config, "time_cond_proj_dim": 8})
+    parts["scheduler"] = LCMScheduler.from_config(stock.scheduler.config)
+    return _save(
+        LatentConsistencyModelPipeline(**parts, requires_safety_checker=False), folder / "lcm"
+    )
 
 
 # By the models of the catalog that they stand for.

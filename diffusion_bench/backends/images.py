@@ -16,11 +16,13 @@ from diffusion_bench.backends.latents import decode, denoiser_of, initial_noise,
 from diffusion_bench.backends.loading import DTYPES, load_pipeline
 from diffusion_bench.backends.peaks import forget_peaks, read_peaks
 from diffusion_bench.backends.pipeline_calls import (
+    as_heard,
     call_arguments,
     check_request,
     check_scheduler,
+    hears_each_step,
     is_interruptible,
-    parameters_of,
+    num_steps_of,
     pipeline_for,
 )
 from diffusion_bench.backends.prompt_room import cut_off
@@ -135,6 +137,7 @@ class ImageBackend:
         runs inside the context that `watching` makes of the pipeline. Raises ValueError for a
         request that this model cannot fulfil or that asks for another speed than it was loaded for.
         """
+        self._clock = None  # a request that is refused ends in no stage of the call before it
         if isinstance(request.speed, Speed) and request.speed != self.speed:
             raise ValueError(f"asked for speed {request.speed}, loaded for speed {self.speed}")
         check_inputs(request, inputs)
@@ -143,16 +146,7 @@ class ImageBackend:
         pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
         check_scheduler(pipeline)
         clock = self._clock = StageClock(self.device)
-        arguments = call_arguments(
-            pipeline,
-            self._as_told(request),
-            noise=self.initial_latents(request),
-            generators=self._noise_generators(request),
-            inputs=inputs,
-        )
-        if captions is not None:
-            told = [as_told(self.model, caption) for caption in captions]
-            arguments["prompt"] = one_each(told, request)
+        arguments = self._arguments(pipeline, request, inputs, captions)
         callback = self._step_callback(request, clock, on_step, stop_after)
         peak_is_ours = forget_peaks(self.device)
         with (
@@ -161,7 +155,7 @@ class ImageBackend:
             clock.watching(pipeline),
         ):
             try:
-                output = pipeline(**arguments, **_as_heard(pipeline, callback))
+                output = pipeline(**arguments, **as_heard(pipeline, callback))
                 images, blackened = output.images, _blackened(output)
             except Stopped as stopped:
                 images, blackened = decode(pipeline, stopped.latents, request), ()
@@ -174,7 +168,7 @@ class ImageBackend:
             wall_s=clock.wall_s,
             stages=clock.stages(),
             step_s=clock.step_s(),
-            num_steps=_num_steps(pipeline) if _hears_each_step(pipeline) else request.steps,
+            num_steps=num_steps_of(pipeline) if hears_each_step(pipeline) else request.steps,
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
@@ -186,6 +180,26 @@ class ImageBackend:
             ),
             notes=self.notes,
         )
+
+    def _arguments(
+        self,
+        pipeline: Any,
+        request: ImageRequest,
+        inputs: InputPictures | None,
+        captions: Sequence[str] | None,
+    ) -> dict[str, Any]:
+        """Return the arguments of the call but its callback; words as the model is told them."""
+        arguments = call_arguments(
+            pipeline,
+            self._as_told(request),
+            noise=self.initial_latents(request),
+            generators=self._noise_generators(request),
+            inputs=inputs,
+        )
+        if captions is not None:
+            told = [as_told(self.model, caption) for caption in captions]
+            arguments["prompt"] = one_each(told, request)
+        return arguments
 
     def show(self, latents: torch.Tensor, request: ImageRequest) -> list[Any]:
         """Return what latents (count, channels, rows, columns) stand for, as PIL images."""
@@ -229,7 +243,7 @@ class ImageBackend:
                     on_step(
                         Step(
                             index=index,
-                            num_steps=_num_steps(pipeline),
+                            num_steps=num_steps_of(pipeline),
                             timestep=float(timestep),
                             elapsed_s=time.perf_counter() - started_s,
                             preview=lambda: decode(pipeline, tensors["latents"], request),
@@ -272,28 +286,6 @@ def _black_words(blackened: Sequence[int], count: int) -> tuple[str, ...]:
     which = f"picture {numbers} of {count}" if count > 1 else "the picture"
     words = f"the model's own safety checker made {which} black, as not safe for work"
     return (f"{words}; try another seed or prompt",) if blackened else ()
-
-
-def _as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    """Return the argument by which a pipeline takes a step callback: older ones call it plainly."""
-    if _hears_each_step(pipeline):
-        return {"callback_on_step_end": callback}
-
-    def plainly(index: int, timestep: Any, latents: torch.Tensor) -> None:
-        callback(pipeline, index, timestep, {"latents": latents})
-
-    return {"callback": plainly, "callback_steps": 1}
-
-
-def _hears_each_step(pipeline: Any) -> bool:
-    """Return whether a callback hears each call of the network: older ones one an asked step."""
-    return "callback_on_step_end" in parameters_of(type(pipeline))
-
-
-def _num_steps(pipeline: Any) -> int:
-    """Return how many steps the call takes: other than asked for with PNDM, or from an image."""
-    taken: int | None = getattr(pipeline, "_num_timesteps", None)
-    return len(pipeline.scheduler.timesteps) if taken is None else taken
 
 
 def _sampler_seed(seed: int) -> int:

@@ -7,7 +7,7 @@ inpainting diffusers has pipelines over the same networks; a model without one s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
 # Channels a U-Net takes in diffusers' inpainting: latents, or latents, mask and masked latents.
 FILLING_CHANNELS = (4, 9)
 FEW_TOKENS = 256  # of the prompt that FLUX.1-schnell was distilled on, says its card
+DISTILLED_FROM = "original_inference_steps"  # an argument: steps of the schedule an LCM learnt from
 
 
 def task_class(task: str, pipeline_class: type) -> type | None:
@@ -94,21 +95,24 @@ def check_request(pipeline: Any, request: ImageRequest) -> None:
 
 
 def check_scheduler(pipeline: Any) -> None:
-    """Raise ValueError, in one line, for a scheduler that a U-Net's pipeline cannot be run with.
+    """Raise ValueError, in one line, for a scheduler that a pipeline cannot be run with.
 
-    Those of flow matching are made for transformers' pipelines; a solver of it runs in both.
+    Those of flow matching are made for transformers' pipelines; a solver of it runs in both. The
+    pipeline of latent consistency models asks what only theirs can tell.
     """
     scheduler = pipeline.scheduler
+    together = f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}"
     if hasattr(pipeline, "unet") and not hasattr(scheduler, "scale_model_input"):
-        raise ValueError(
-            f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}; take dpm++ "
-            "or unipc, which solve the same"
-        )
+        raise ValueError(f"{together}; take dpm++ or unipc, which solve the same")
+    tells = inspect.signature(scheduler.set_timesteps).parameters
+    if DISTILLED_FROM in parameters_of(type(pipeline)) and DISTILLED_FROM not in tells:
+        raise ValueError(f"{together}; take lcm")
 
 
 def _is_guided_inside(pipeline: Any) -> bool:
-    """Return whether guidance was distilled into the network, as in FLUX.1-dev."""
-    return bool(denoiser_of(pipeline).config.get("guidance_embeds"))
+    """Return whether guidance was distilled into the network, as in FLUX.1-dev and LCMs."""
+    config = denoiser_of(pipeline).config
+    return bool(config.get("guidance_embeds") or config.get("time_cond_proj_dim"))
 
 
 def call_arguments(
@@ -181,3 +185,25 @@ def _starts(
 def is_interruptible(pipeline: Any) -> bool:
     """Return whether the pipeline can be told to leave out its other steps and decode."""
     return hasattr(type(pipeline), "interrupt")
+
+
+def as_heard(pipeline: Any, callback: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """Return the argument by which a pipeline takes a step callback: older ones call it plainly."""
+    if hears_each_step(pipeline):
+        return {"callback_on_step_end": callback}
+
+    def plainly(index: int, timestep: Any, latents: torch.Tensor) -> None:
+        callback(pipeline, index, timestep, {"latents": latents})
+
+    return {"callback": plainly, "callback_steps": 1}
+
+
+def hears_each_step(pipeline: Any) -> bool:
+    """Return whether a callback hears each call of the network: older ones one an asked step."""
+    return "callback_on_step_end" in parameters_of(type(pipeline))
+
+
+def num_steps_of(pipeline: Any) -> int:
+    """Return how many steps the call takes: other than asked for with PNDM, or from an image."""
+    taken: int | None = getattr(pipeline, "_num_timesteps", None)
+    return len(pipeline.scheduler.timesteps) if taken is None else taken
