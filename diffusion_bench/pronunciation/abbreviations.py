@@ -41,7 +41,7 @@ _BEFORE_MORE = word_set("vs approx cf esp incl excl")
 _NUMBERED = {
     "no": "number", "nos": "numbers", "fig": "figure", "figs": "figures", "vol": "volume",
     "p": "page", "pp": "pages", "ch": "chapter", "sec": "section", "eq": "equation",
-    "art": "article", "ver": "version", "approx": "approximately", "ca": "circa",
+    "art": "article", "ver": "version", "rm": "room", "approx": "approximately", "ca": "circa",
 }  # fmt: skip
 _WITHOUT_STOP = {
     "Mr": "mister", "Mrs": "missus", "vs": "versus", "etc": "et cetera", "eg": "for example",
@@ -53,7 +53,9 @@ _ROADS_WITHOUT_STOP = {"Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Hwy"
 
 _ENDS = re.compile(r"['\")\]]*(?:$|\s+['\"(]*[A-Z])")
 _LATIN = re.compile(r"\b([eE])\.\s?g\.,?|\b([iI])\.\s?e\.,?")
-_BEFORE_NUMBER = re.compile(rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d)", re.IGNORECASE)
+_BEFORE_NUMBER = re.compile(
+    rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d|(?-i:[IVXLC]{{2,}})\b)", re.IGNORECASE
+)
 _SAINT = re.compile(r"(?P<before>[A-Za-z\d']+ )?\bSt\b\.?(?P<name>(?= ?[A-Z]))?")
 _DRIVE = re.compile(r"(?<=[a-z] )Dr\.(?! ?[A-Z])")
 _STOPPED = re.compile(
@@ -64,7 +66,7 @@ _TITLE = re.compile(rf"\b({_TITLES_WITHOUT_STOP})(?= [A-Z])")
 _ROAD = re.compile(rf"(?<=[a-z\d] )({'|'.join(_ROADS_WITHOUT_STOP)})\b(?!\.)")
 _DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]*day|s|r|rs)?\b\.?"
 _DAYS = re.compile(rf"\b{_DAY}[ ]?[-–][ ]?{_DAY}")
-_DEGREE = re.compile(r"\bPh\.? ?D\b\.?")
+_DEGREE = re.compile(r"\bPh\.? ?D(?:\.?(s)\b|\b\.?)")
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
 _INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
 _DOTTED_LETTERS = re.compile(r"[a-z](?:\.[a-z])+|ph\.d")
@@ -83,7 +85,7 @@ def say_abbreviations(text: str) -> str:
     text = _BEFORE_NUMBER.sub(lambda m: f"{_NUMBERED[m[1].lower()]} ", text)
     text = _DRIVE.sub(lambda m: f"drive{_stop(m)}", text)
     text = _STOPPED.sub(_full, text)
-    text = _DEGREE.sub(lambda m: f"{initials('phd')}{_stop(m)}", text)
+    text = _DEGREE.sub(_doctor, text)
     return _INITIALS.sub(lambda m: f"{initials(m[0].replace('.', ''))}{_last_stop(m)}", text)
 
 
@@ -127,6 +129,11 @@ def _stop(match: re.Match[str]) -> str:
     if not match[0].endswith("."):
         return ""
     return "." if _ENDS.match(match.string, match.end()) else ""
+
+
+def _doctor(match: re.Match[str]) -> str:
+    """Return the letters of Ph.D., and of Ph.D.s."""
+    return initials("phd") + ("'s" if match[1] else _stop(match))
 
 
 def _last_stop(match: re.Match[str]) -> str:

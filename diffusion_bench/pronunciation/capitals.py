@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 
 from diffusion_bench.pronunciation.initials import LETTER, initials
-from diffusion_bench.pronunciation.numbers import cardinal, digits, ordinal, pairs, roman
+from diffusion_bench.pronunciation.numbers import cardinal, digits, ordinal, pairs, plural, roman
 from diffusion_bench.pronunciation.supplement import is_word
 from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
 # Words too, but not in capitals.
 _LETTERED = word_set(
-    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia co cpi cpu csi ct cv dc "
-    "dea diy dj dna dob dvd ed eeg ein ent eod er est eta eu eula ev fao faq fbi fda fyi gao gdp "
-    "ged gi gmo gps gpu hd hiv hr html id ide ieee il ip iq ir ira irs it jfk jpg ko kpi la lan "
-    "lax lcd led llm lol lp md mia mit ml mp mri ms msn mtv nba nbc nfl nlp nyc oem omg os ot pa "
-    "pc pdf pe phd pi pm pos pr ps qa rip rna roi rsvp rv sat sec sf sms sos sp sql ssd suv tb tbd "
-    "tts tv uefi ufo ui uk ul un ups url us usa usb ux va vip vr wan who xl xml"
+    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia co coo cpi cpu csi ct cv "
+    "dc dea diy dj dna dob dvd ed eeg ein ent eod er est eta eu eula ev fao faq fbi fda fyi gao "
+    "gdp ged gi gmo gps gpu hd hiv hr html id ide ieee il ip iq ir ira irs it jfk jpg ko kpi la "
+    "lan lax lcd led llm lol lp md mia mit ml mp mri ms msn mtv nba nbc nfl nlp nyc oem omg os ot "
+    "pa pc pdf pe phd pi pm pos pr ps qa rip rna roi rsvp rv sat sec sf sms sos sp sql ssd suv tb "
+    "tbd tts tv uefi ufo ui uk ul un ups url us usa usb ux va vip vr wan who xl xml"
 )
 _REGNAL = word_list(
     "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "
@@ -128,16 +128,18 @@ def _plain_roman(match: re.Match[str]) -> str:
 
 def _mixed(match: re.Match[str]) -> str:
     """Return RTX4090, MP3, 4K, B2B, x86 and 1080p in words and letters."""
-    return " ".join(_run(run, place) for place, run in enumerate(_RUN.findall(match[0])))
+    *runs, last = _RUN.findall(match[0])
+    said = [_run(run) for run in runs]
+    if last == "s":  # MP3s
+        return " ".join([*said[:-1], plural(said[-1])])
+    return " ".join([*said, _run(last)])
 
 
-def _run(run: str, place: int) -> str:
+def _run(run: str) -> str:
     if run.isdigit():
         if run.startswith("0") or len(run) > 4:
             return digits(run)
         return pairs(run) if len(run) > 2 else cardinal(int(run))
-    if run == "s" and place:
-        return "s"
     small = run.lower()
     whole_word = len(run) > 2 and is_word(small) and small not in _LETTERED
     return small if whole_word or (len(run) > 3 and not run.isupper()) else initials(run)

@@ -48,6 +48,7 @@ _DECADE = re.compile(r"(?<![\w.,])(?P<century>1\d|20)(?P<tens>\d)0'?s\b")
 _SHORT_DECADE = re.compile(r"(?<![\w.,])'?(?P<tens>[2-9])0'?s\b")
 _ROUND_OF = re.compile(r"(?<![\w.,])(10{1,3})s(?= of\b)")
 _YEARS = re.compile(r"(?<![\w.,:/$€£-])(1\d{3}|20\d\d)[ ]?[-–][ ]?(1\d{3}|20\d\d|\d\d)(?![\d-])")
+_CIRCA = re.compile(r"\bca?\.\s?(?=1\d{3}|20\d\d)")
 _PLAIN_YEAR = re.compile(
     r"(?P<before>\b[A-Za-z]+[ -]|\()?(?:(?<![\w.,:/$€£-])|(?<=[a-z]-))(?P<year>1\d{3}|20\d\d)"
     r"(?![\w/%]|:\S|-(?![a-z])|[.,]\d)(?P<after>[ ][a-z]+)?"
@@ -83,6 +84,7 @@ def say_years(text: str) -> str:
     A number from 1100 to 2099 is one after a word such as "in"; elsewhere from 1900 on, or when it
     ends in 00, unless a plural follows it ("2048 tokens").
     """
+    text = _CIRCA.sub("circa ", text)
     text = _YEARS.sub(lambda m: f"{pairs(m[1])} to {pairs(m[2])}", text)
     return _PLAIN_YEAR.sub(_year, text)
 

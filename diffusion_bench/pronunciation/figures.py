@@ -29,7 +29,8 @@ _SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
 _POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
 _RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
 _TIMES = re.compile(rf"(?<![\w.,])({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
-_FOLD = re.compile(rf"(?<![\w.,])({NUMBER})[xX](?!\w)")
+_FOLD = re.compile(rf"(?<![\w.,])({NUMBER}(?=x)|\d{{1,3}}(?=X))[xX](?!\w)")
+_OUT_OF = re.compile(r"(?<=\d\.\d)/(?=\d{1,3}(?![\w/]|[.,]\d))")
 _FRACTION = re.compile(r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(10{3,6}|\d{1,3})(?![\w/]|[.,]\d)")
 _PAIRED = {
     "24/7": "twenty four seven",
@@ -37,10 +38,10 @@ _PAIRED = {
     "50/50": "fifty fifty",
     "20/20": "twenty twenty",
 }
-_MAGNITUDE = re.compile(rf"(?<![\w.,])({NUMBER})[ ]?(k|K|M|mn|bn|B|tn)(?!\w)")
+_MAGNITUDE = re.compile(rf"(?<![\w.,])(?<!\w-)({NUMBER})[ ]?(k|K|M|mn|bn|B|tn)(?!\w)")
 _MAGNITUDES = {"k": "thousand", "M": "million", "mn": "million", "bn": "billion", "B": "billion"}
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,15})(?:st|nd|rd|th)\b", re.IGNORECASE)
-_VERSION = re.compile(r"\b[vV](?:\.\s?)?(?=\d)(\d{1,9}(?:\.\d{1,9})*)\b")
+_VERSION = re.compile(r"\b(?:v(?:\.\s?)?(?=\d)|V(?=\d+\.\d))(\d{1,9}(?:\.\d{1,9})*)\b")
 _CHAIN = re.compile(r"(?<![\w.,])\d{1,9}(?:\.\d{1,9}){2,}(?!\w)")
 _NUMBER = re.compile(rf"(?<![\w.,]){NUMBER}(?![\w])|(?<!\w)\.\d+(?!\w)")
 _REST = re.compile(r"(?<![A-Za-z\d])\d+(?![A-Za-z\d])")
@@ -61,7 +62,7 @@ def say_figures(text: str) -> str:
     text = _POWER.sub(_power, text)
     text = _RATIO.sub(r"\1 to \2", text)
     text = _FOLD.sub(r"\1 times", _TIMES.sub(_by, text))
-    text = _FRACTION.sub(_fraction, text)
+    text = _FRACTION.sub(_fraction, _OUT_OF.sub(" out of ", text))
     text = _MAGNITUDE.sub(_magnitude, text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)
     text = _VERSION.sub(lambda m: f"version {_chain(m[1])}", text)
@@ -92,7 +93,7 @@ def _fraction(match: re.Match[str]) -> str:
     whole, over, under = match[1], int(match[2]), int(match[3])
     if match[0] in _PAIRED:
         return _PAIRED[match[0]]
-    if over == under and not whole:
+    if over == under or (under == 100 and over > 9):  # 98/100 of a test
         return f"{cardinal(over)} out of {cardinal(under)}"
     if not 0 < over < under or (under > 100 and under % 1000):
         joined = f"{cardinal(over)} over {cardinal(under)}"

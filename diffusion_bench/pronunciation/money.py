@@ -94,8 +94,10 @@ def _cents(match: re.Match[str]) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
-    said = _words(match["amount"], match["magnitude"], _CURRENCIES[match["symbol"]])
-    return f"{number(match['low'])} to {said}"
+    currency = _CURRENCIES[match["symbol"]]
+    said = _words(match["amount"], match["magnitude"], currency)
+    low = match["low"]
+    return f"{_words(low, None, currency) if '.' in low else number(low)} to {said}"
 
 
 def _sum(match: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from diffusion_bench.pronunciation.numbers import NUMBER, is_adjective, is_one
 
 # The singular; the plural where it is not the singular with an s. Case counts: mW is not MW.
 _SIMPLE = {
+    "mmHg": "millimeter of mercury",
     "mm": "millimeter", "cm": "centimeter", "CM": "centimeter", "km": "kilometer",
     "kms": "kilometer", "Km": "kilometer", "KM": "kilometer", "nm": "nanometer",
     "µm": "micrometer", "m": "meter", "ft": "foot", "yd": "yard", "yds": "yard", "mi": "mile",
@@ -45,20 +46,22 @@ _WHOLE_WORDS = {"foot": "feet"}
 # Too short to be told from other things without the space or the digit right before them.
 UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
 _POWER = r"\^[23] ?|(?<=m)[23](?!\w)"  # m^2, m2
+_EACH = "day|week|month|year|hour|minute|second|person|serving|dose"
 _QUANTITY = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{UNIT})"
-    rf"(?P<power>{_POWER})?(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?)?(?![\w^'])"
+    rf"(?P<power>{_POWER})?(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?|/(?P<each>{_EACH}))?(?![\w^'])"
     r"(?:\.(?=\s+[a-z\d]))?"
 )
 _INCHES = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})"
     r"(?:[ -]?in\.(?:(?=\s+[a-z\d])|(?P<ends>(?=\s+[A-Z]|$)))|-?in(?![\w.-]))"
 )
+_NAMED = re.compile(r"[A-Z]-$")  # B-52s
 _QUOTE = re.compile(r"(\d)?\"")
 _MORE_INCHES = re.compile(r"(?<=\d)([ -]?(?:ft|foot|feet)\.? \d{1,2}) in\b(?!\.)")
 _SQUARE = re.compile(r"(?<=\d)[ -](sq|cu)\.? ?(ft|m|km|cm|mi|yd)\b(?:\.(?=\s+[a-z\d]))?")
 # 3 m x 4 m: said before words take the place of the first unit.
-_BY = re.compile(rf"(?<=\d)([ -]?(?:{UNIT}|in\b\.?)) ?x ?(?={NUMBER}[ -]?(?:{UNIT}|in)(?!\w))")
+_BY = re.compile(rf"(?<=\d)([ -]?(?:{UNIT}|in\b)\.?) ?x ?(?={NUMBER}[ -]?(?:{UNIT}|in)(?!\w))")
 _CLOCKED = (
     (re.compile(r"\b(\d+) ?h ?(\d+) ?m\b"), r"\1 h \2 min"),
     (re.compile(r"\b(\d+) ?m(?:in)? ?(\d+) ?s\b"), r"\1 min \2 s"),
@@ -108,9 +111,17 @@ def _say(match: re.Match[str]) -> str:
     unit, per = match["unit"], match["per"]
     if match["gap"] == "-" and len(unit) == 1 and unit not in "mgVWsh":
         return match[0]
+    if (
+        unit == "s"
+        and match["gap"] == ""
+        and _NAMED.search(match.string, max(0, match.start() - 2), match.start())
+    ):
+        return match[0]
     singular = match["gap"] == "-" or is_one(match["amount"]) or is_adjective(match)
     said = _SIMPLE[unit] if singular else _plural(_SIMPLE[unit])
     words = f"{match['amount']} {_power(match['power'])}{said}"
+    if match["each"]:
+        return f"{words} per {match['each']}"
     return f"{words} per {_per(_SIMPLE[per], match['per_power'])}" if per else words
 
 
