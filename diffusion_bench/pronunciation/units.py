@@ -49,7 +49,8 @@ _POWER = r"\^[23] ?|(?<=m)[23](?!\w)"  # m^2, m2
 _EACH = "day|week|month|year|hour|minute|second|person|serving|dose"
 _QUANTITY = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{UNIT})"
-    rf"(?P<power>{_POWER})?(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?|/(?P<each>{_EACH}))?(?![\w^'])"
+    rf"(?P<power>{_POWER})?"
+    rf"(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?|/(?P<each>{_EACH}))?(?![\w^'])"
     r"(?:\.(?=\s+[a-z\d]))?"
 )
 _INCHES = re.compile(
