@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def layers(docstring: str) -> list[set[str]]:
     return [set(re.findall(r"\w+", layer)) for layer in line.group().split(">")]
 
 
+@lru_cache(maxsize=1)  # the rules read one package after the other
 def files(package: Path) -> list[tuple[Path, ast.Module]]:
     return [(p, ast.parse(p.read_text(encoding="utf-8"))) for p in sorted(package.rglob("*.py"))]
 
