@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -546,13 +544,16 @@ def test_a_held_device_is_waited_for_and_giving_up_leaves_nothing(make_speaking,
 
 
 def test_speech_that_has_waited_long_is_not_lost_and_can_be_chosen_later(make_speaking, outbox):
+    now_s = 0.0
+
     def pass_time(seconds):
         """Let what is there grow old, and another click look for what is too old."""
-        for folder in outbox.iterdir():
-            os.utime(folder, (time.time() - seconds,) * 2)
+        nonlocal now_s
+        now_s += seconds
         speaking.outbox.place("of-another-click.csv", "")
 
     speaking = make_speaking()
+    speaking.outbox = Outbox(outbox, clock=lambda: now_s)
     with busy_device():
         views = speaking.speak(VALUES | {"batch": 2}, None)
         next(view for view in views if view.status and "Waiting" in view.status)

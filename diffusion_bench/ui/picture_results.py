@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,11 +121,12 @@ def zip_of(pictures: Sequence[Picture], outbox: Outbox) -> str:
     paths = paths_of(pictures)
     if not paths:
         raise ValueError("there are no pictures yet")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
-        for number, path in enumerate(reversed(paths), 1):
-            archive.write(path, f"{number:03}-{Path(path).name}")
-    return outbox.place("pictures.zip", packed.getvalue())
+    with outbox.lease() as folder:
+        packed = folder / "pictures.zip"
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:  # PNGs are packed already
+            for number, path in enumerate(reversed(paths), 1):
+                archive.write(path, f"{number:03}-{Path(path).name}")
+    return str(packed)
 
 
 def wire_session(session: Fields, shown: Fields, outbox: Outbox) -> None:
