@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from diffusion_bench.ui.uploads import Uploads
@@ -22,6 +24,17 @@ def test_the_last_to_let_a_file_go_deletes_it_and_letting_go_twice_counts_once(f
     mine()
     assert file.exists()
     theirs()
+    assert not file.exists()
+
+
+def test_a_page_that_was_forgotten_lets_its_file_go(file):
+    uploads = Uploads()
+    page = {"heard": uploads.hold(file)}
+    assert file.exists()
+
+    page.clear()
+    gc.collect()
+
     assert not file.exists()
 
 

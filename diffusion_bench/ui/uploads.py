@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,19 @@ class Uploads:
 
     def __init__(self) -> None:
         self._holds: dict[Path, set[object]] = {}
-        self._counting = threading.Lock()
+        self._counting = threading.RLock()  # garbage may be collected while it is held
 
     def hold(self, path: Path) -> Callable[[], None]:
-        """Keep a file; return what lets it go, once, however often it is called."""
+        """Keep a file; return what lets it go, once, however often it is called.
+
+        So does dropping it: Gradio forgets the oldest pages and calls nobody.
+        """
         hold = object()
         with self._counting:
             self._holds.setdefault(path, set()).add(hold)
-        return partial(self._let_go, path, hold)
+        let_go = partial(self._let_go, path, hold)
+        weakref.finalize(let_go, self._let_go, path, hold)
+        return let_go
 
     @contextlib.contextmanager
     def held(self, path: Path) -> Iterator[None]:
