@@ -5,7 +5,8 @@ from __future__ import annotations
 # Ctrl+Enter (Command+Enter on a Mac) draws or speaks, from any field of the tab that is open. Small
 # pictures are shown with their pixels. A box of words is disabled by Gradio, so that no key reaches
 # it, and where it has a Copy button its label is that button's: it is made one that can be read,
-# and the label its own. `announce` says words in a place that screen readers listen to.
+# and the label its own. `announce` says words in a place that screen readers listen to. While the
+# work of a button goes on, Gradio takes no second click and does not say so: the button's looks do.
 SCRIPT = """<script>
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -38,7 +39,22 @@ function announce(words) {
   ear.textContent = "";  // the same words again are said again
   setTimeout(() => { ear.textContent = words; }, 100);
 }
+const primaries = "button.primary[id], #bench-resume";
+const isAtWork = (button) => {
+  const lines = [...document.querySelectorAll(".progress-line")]
+    .filter((line) => button.id.startsWith(line.id.replace(/progress$/, "")))
+    .sort((one, other) => other.id.length - one.id.length);
+  const bar = lines[0]?.querySelector("progress");
+  return Boolean(bar && bar.value < bar.max);
+};
+document.addEventListener("click", (event) => {
+  const button = event.target instanceof Element && event.target.closest(primaries);
+  if (button && isAtWork(button))
+    announce("What was asked for before is still at work. Cancel ends it.");
+}, true);
 new MutationObserver(() => {
+  for (const button of document.querySelectorAll(primaries))
+    button.setAttribute("aria-disabled", isAtWork(button));
   if (document.body && !ear.isConnected) document.body.append(ear);
   for (const box of document.querySelectorAll(".readout :is(textarea, input):disabled")) {
     box.readOnly = true;

@@ -68,6 +68,8 @@ STYLE = """
 .gradio-container .tab-container button.selected { color: var(--primary-600); }
 .dark .gradio-container .tab-container button.selected { color: var(--primary-400); }
 .gradio-container input[role=combobox] { text-overflow: ellipsis; padding-right: 1.5rem; }
+.gradio-container :is(button.primary, #bench-resume)[aria-disabled=true] { opacity: .5;
+  cursor: progress; }
 :is(#t2i-pictures, #t2i-history) :is(.caption-label, .caption) { display: none; }
 @media (forced-colors: active) {  /* no background is drawn, and what it alone tells is lost */
   .gradio-container button:is(.lg, .md, .sm) { border: 1px solid ButtonText !important; }

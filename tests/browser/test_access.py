@@ -204,3 +204,21 @@ def test_on_a_phone_the_focus_stays_in_sight_and_a_choice_ends_before_its_arrow(
     box = field.bounding_box()
     assert box["x"] + box["width"] - padding <= arrow["x"] + 1
     assert field.evaluate("field => getComputedStyle(field).textOverflow") == "ellipsis"
+
+
+def test_a_button_whose_work_goes_on_looks_so_and_says_so_when_it_is_asked_again(open_page):
+    page = open_page().page
+    button, said = page.locator("#t2i-generate"), page.locator("#announcer")
+    sync_api.expect(button).to_have_attribute("aria-disabled", "false")
+    page.fill("#t2i-steps input", "1000")
+    button.click()
+    sync_api.expect(button).to_have_attribute("aria-disabled", "true", timeout=PATIENCE_MS)
+    sync_api.expect(button).to_have_css("opacity", "0.5")
+    page.locator("#t2i-prompt textarea").focus()
+    page.keyboard.press("Control+Enter")
+    sync_api.expect(said).to_contain_text("still at work. Cancel ends it.")
+
+    page.click("#t2i-cancel")
+    sync_api.expect(said).to_contain_text("Cancelled.", timeout=PATIENCE_MS)
+    sync_api.expect(button).to_have_attribute("aria-disabled", "false")
+    sync_api.expect(button).to_have_css("opacity", "1")
