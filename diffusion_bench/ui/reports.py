@@ -50,7 +50,7 @@ def build(reading: Reading, tab: gr.Tab) -> None:
         _trace_handler(reading),
         [chosen, uploads, picker],
         [verdict, *trace],
-        queue=False,
+        trigger_mode="always_last",
         **QUIET,
     )
     tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, **HIDDEN)
