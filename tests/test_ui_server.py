@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import os
 from pathlib import Path
 
 import httpx
@@ -30,8 +31,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _folders_of_the_server(home, monkeypatch):
+def _folders_of_the_server(home, uploads, monkeypatch):
     set_folders(home, monkeypatch)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", uploads)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,12 @@ def page(home):
         set_folders(home, patch)
         with served(reports=home / "reports") as page:
             yield page
+
+
+@pytest.fixture(scope="module")
+def uploads(page):
+    """The folder that the server made for what it takes in and hands out."""
+    return os.environ["GRADIO_TEMP_DIR"]
 
 
 def set_folders(home, patch):

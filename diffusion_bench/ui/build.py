@@ -29,7 +29,6 @@ from diffusion_bench.ui.upgrades import Upgrades
 from diffusion_bench.ui.voice_limits import MAX_SHARED_TEXT, SHARED_VOICE_LIMITS
 
 TITLE = "Diffusion Bench"
-CACHE_S = (3600, 24 * 3600)  # look for old files this often, remove those this old
 
 
 def guests_line() -> str:
@@ -55,7 +54,7 @@ def build(
     drawing = Drawing(engine, jobs, outbox, shared=shared)
     speaking = Speaking(engine, jobs, outbox, shared=shared)
     sweeping = Sweeping(engine, jobs, outbox, reports_folder, shared=shared)
-    with gr.Blocks(title=TITLE, delete_cache=CACHE_S, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\nTry diffusion, see how it works, and measure it on this machine.")
         if shared:
             gr.Markdown(guests_line(), elem_id="guests")

@@ -183,20 +183,26 @@ def _build(stack: ExitStack, *, device: str | None, reports: Path, shared: bool)
 def _outbox(stack: ExitStack) -> Outbox:
     """Return the outbox; what visitors upload lies in the same folder, unless its owner says where.
 
-    So nothing of theirs is left when the app ends.
+    There too in a folder of its own: nothing of theirs is left when the app ends.
     """
     from diffusion_bench.ui.intake import UPLOADS_VARIABLE
     from diffusion_bench.ui.outbox import Outbox
     from diffusion_bench.ui.own_folder import own_folder
+    from diffusion_bench.ui.upkeep import kept_up
 
     home = stack.enter_context(own_folder(Path(tempfile.gettempdir())))
-    if not os.environ.get(UPLOADS_VARIABLE):
-        os.environ[UPLOADS_VARIABLE] = str(home / "gradio")
+    given = os.environ.get(UPLOADS_VARIABLE)
+    around = stack.enter_context(own_folder(Path(given).absolute())) if given else home
+    served = around / "gradio"
+    if given:
+        stack.callback(os.environ.update, {UPLOADS_VARIABLE: given})
+    else:
         stack.callback(os.environ.pop, UPLOADS_VARIABLE)
-    copies = stack.enter_context(own_folder(Path(os.environ[UPLOADS_VARIABLE]).absolute()))
-    folders = home / "outbox", copies / "previews"
+    os.environ[UPLOADS_VARIABLE] = str(served)
+    folders = home / "outbox", served / "previews"
     for folder in folders:
-        folder.mkdir()
+        folder.mkdir(parents=True)
+    stack.enter_context(kept_up(served))
     return Outbox(*folders)
 
 
