@@ -20,6 +20,7 @@ from diffusion_bench.backends.voice.voices import BUNDLED_FOLDER, delete_voice, 
 from diffusion_bench.charts.captions import CAPTIONS
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.ui import launch
+from diffusion_bench.ui.logins import MOST_OF_ONE
 
 STEP = find_model(BUNDLED_MODEL).multiple
 
@@ -286,6 +287,25 @@ def test_a_guest_without_the_password_is_told_no_paths_and_one_with_it_sends_no_
         assert guest.post("login", data=login).status_code == 200
         asked = {"data": ["a" * 2**21], "fn_index": 0, "session_hash": "s"}
         assert guest.post("gradio_api/queue/join", json=asked).status_code == 413
+        everything = "gradio_api/call/upload"
+        assert guest.post(everything, json=asked).status_code == 413
+        assert guest.get("gradio_api/deep_link?session_hash=s").status_code == 404
+        assert guest.get("config", headers={"Host": "demo.example"}).status_code == 200
+
+
+def test_a_password_is_not_to_be_guessed_and_who_is_in_stays_in(tmp_path):
+    with (
+        served(auth="ann:correct-horse", reports=tmp_path) as page,
+        httpx.Client(base_url=page.local_url, trust_env=False) as guest,
+    ):
+
+        def log_in(password):
+            return guest.post("login", data={"username": "ann", "password": password}).status_code
+
+        assert log_in("correct-horse") == 200
+        assert [log_in(f"{number}") for number in range(MOST_OF_ONE)] == [400] * MOST_OF_ONE
+        assert log_in("correct-horse") == 429
+        assert guest.get("config").status_code == 200
 
 
 def test_no_more_pages_are_remembered_than_memory_has_room_for(tmp_path, monkeypatch):

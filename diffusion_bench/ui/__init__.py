@@ -12,6 +12,6 @@ hardware        the tab and what it shows
 jobs.py         work in a thread that ends with its watcher; waiting_line.py  its turn on the device
                 visitors.py  who asks, on a shared app
 outbox.py       files on their way to a browser; uploads.py  files that came from one
-                upkeep.py  both a day later
+                upkeep.py  both a day later   intake.py, logins.py  what guests may send
 complaints.py   a mistake in one line
 """

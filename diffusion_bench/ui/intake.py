@@ -7,15 +7,23 @@ import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UPLOADS_VARIABLE = "GRADIO_TEMP_DIR"
-FILES = ("/upload", "/component_server")  # the ends of paths that files come to
 MOST_BYTES = 2**20  # of a request: texts and numbers of the page
-MOST_FILE_BYTES = 256 * 2**20  # of one that brings files, each of which has Gradio's limit
+# Of one that brings files, each of which has Gradio's limit. The editor's one picture is read into
+# memory, uploads go to a disk.
+MOST_FILE_BYTES = {
+    "/gradio_api/upload": 256 * 2**20,
+    "/gradio_api/component_server": 66 * 2**20,
+}
+# Writes what a page holds, a megabyte, to the disk, for a button that no tab has.
+CLOSED = "/gradio_api/deep_link"
 LEFT_FREE_BYTES = 2 * 2**30  # of the disk that files go to
 
 
@@ -33,8 +41,14 @@ class Intake:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        brings_files = scope["path"].rstrip("/").endswith(FILES)
-        most = MOST_FILE_BYTES if brings_files else MOST_BYTES
+        path = scope["path"].rstrip("/")
+        if path == CLOSED:
+            await PlainTextResponse("Not Found", 404)(scope, receive, send)
+            return
+        # JSON is made into objects that take twenty times as much.
+        is_form = Headers(scope=scope).get("content-type", "").startswith("multipart/form-data")
+        brings_files = is_form and path in MOST_FILE_BYTES
+        most = MOST_FILE_BYTES[path] if brings_files else MOST_BYTES
         taken = 0
 
         async def counted() -> Message:

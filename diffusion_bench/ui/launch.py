@@ -219,18 +219,21 @@ def _start(
 
     from diffusion_bench.charts.plot_height import KEEPS_HEIGHT
     from diffusion_bench.ui.intake import Intake
+    from diffusion_bench.ui.logins import NOTICE, Logins
     from diffusion_bench.ui.self_check import launch_page
     from diffusion_bench.ui.style import HEAD, make_theme
 
     # Not `api_open`: it would let callers pass by the queue.
     page.queue(api_open=False, max_size=QUEUE_SIZE, default_concurrency_limit=2)
+    guards = [Middleware(Logins)] if login else []
+    guards += [Middleware(Intake)] if shared else []
     said = io.StringIO()
     options: dict[str, Any] = {
         "allowed_paths": [],
         "max_file_size": "64mb",
         "state_session_capacity": SESSIONS,
         # FastAPI tells all paths to who has no password, too.
-        "app_kwargs": {"openapi_url": None, "middleware": [Middleware(Intake)] if shared else []},
+        "app_kwargs": {"openapi_url": None, "middleware": guards},
         "enable_monitoring": False,
         "run_history": not shared,
         "show_error": not shared,
@@ -245,6 +248,7 @@ def _start(
             server_port=port,
             share=share,
             auth=login,
+            auth_message=NOTICE,
             prevent_thread_lock=True,
             quiet=True,
             inbrowser=False,
