@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
+from starlette.responses import PlainTextResponse
 
-from diffusion_bench.ui.address import free_port, is_loopback
+from diffusion_bench.ui.address import OwnNames, free_port, is_loopback
 
 
 def test_loopback_is_told_from_addresses_others_can_reach():
@@ -24,3 +26,31 @@ def test_a_busy_port_is_one_line_that_names_another():
 def test_an_address_of_another_machine_is_one_line():
     with pytest.raises(ValueError, match=r"cannot listen on 192\.0\.2\.1"):
         free_port("192.0.2.1", 7860)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:7860", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:7860", 200),
+        ("[::1]:7860", 200),
+        ("evil.example:7860", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example:7860", 403),
+        ("192.168.1.5:7860", 403),
+        ("[::1", 403),
+    ],
+)
+def test_an_app_of_ones_own_answers_to_the_names_of_its_machine_only(host, status):
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", host.encode())]}
+    asyncio.run(OwnNames(PlainTextResponse("the page"))(scope, None, send))
+
+    assert told[0]["status"] == status
+    if status == 403:
+        assert b"--auth USER:PASSWORD" in told[1]["body"]

@@ -308,6 +308,12 @@ def test_a_password_is_not_to_be_guessed_and_who_is_in_stays_in(tmp_path):
         assert guest.get("config").status_code == 200
 
 
+def test_a_page_of_another_site_is_not_the_owner(page):
+    url = f"{page.local_url}config"
+    assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 403
+    assert httpx.get(url).status_code == 200
+
+
 def test_no_more_pages_are_remembered_than_memory_has_room_for(tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "SESSIONS", 3)
     with (

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_bench.ui.address import free_port, is_loopback
+from diffusion_bench.ui.address import OwnNames, free_port, is_loopback
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -226,7 +226,7 @@ def _start(
     # Not `api_open`: it would let callers pass by the queue.
     page.queue(api_open=False, max_size=QUEUE_SIZE, default_concurrency_limit=2)
     guards = [Middleware(Logins)] if login else []
-    guards += [Middleware(Intake)] if shared else []
+    guards += [Middleware(Intake if shared else OwnNames)]
     said = io.StringIO()
     options: dict[str, Any] = {
         "allowed_paths": [],
