@@ -284,8 +284,7 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
         case Piece(sound, seconds):
             return VoiceView(live=sound, status=f"{seconds:.1f} s can be heard already.")
         case Done(_Result(speech, spoken, measured, chart)):
-            warnings = warnings_of(speech, measured)
-            notes = [f"Note: {warning}" for warning in warnings]
+            notes = [f"Note: {warning}" for warning in warnings_of(speech, measured)]
             return VoiceView(
                 audio=spoken[0].path,
                 spoken=spoken,
