@@ -144,6 +144,16 @@ def test_a_preview_is_of_usual_latents_where_a_sampler_lets_them_grow(
     assert 0.5 < shown[0] < 2
 
 
+def test_a_preview_is_of_latents_whose_channels_have_a_scale_of_their_own(tmp_path: Path) -> None:
+    backend = ImageBackend.load(str(TINY["SDXL"](tmp_path)), device="cpu")
+    backend._pipeline.vae.register_to_config(
+        latents_mean=[0.5, -1.0, 2.0, 0.0], latents_std=[4.0, 0.5, 1.0, 2.0]
+    )
+    previews: list[Image.Image] = []
+    drawn = backend.generate(ask(), lambda step: previews.extend(step.preview()))
+    assert np.abs(np.asarray(previews[-1], dtype=int) - pixels(drawn)[0]).max() <= 1
+
+
 @EVERY
 def test_every_sampler_is_drawn_with_or_refused_in_one_line(model: str, load: Load) -> None:
     backend = load(model)

@@ -98,10 +98,22 @@ def decode(pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> list[
         latents = pipeline._unpack_latents(
             latents, request.height, request.width, pipeline.vae_scale_factor
         )
-    shift = vae.config.get("shift_factor") or 0.0
-    cells = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
-    decoded = vae.decode(cells, return_dict=False)[0]
+    decoded = vae.decode(_as_encoded(vae, latents).to(vae.dtype), return_dict=False)[0]
     return list(pipeline.image_processor.postprocess(decoded))
+
+
+def _as_encoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """Return latents as an autoencoder gives them, before they are brought to a variance near 1."""
+    cells: torch.Tensor = latents / vae.config.scaling_factor
+    mean, deviation = vae.config.get("latents_mean"), vae.config.get("latents_std")
+    if mean is None or deviation is None:
+        return cells + (vae.config.get("shift_factor") or 0.0)
+    # Each channel's own, as in Playground 2.5.
+    return cells * _by_channel(deviation, cells) + _by_channel(mean, cells)
+
+
+def _by_channel(values: Any, like: torch.Tensor) -> torch.Tensor:
+    return like.new_tensor(values).view(1, -1, 1, 1)
 
 
 def _unscaled(scheduler: Any, latents: torch.Tensor) -> torch.Tensor:
