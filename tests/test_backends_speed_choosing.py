@@ -33,6 +33,7 @@ from diffusion_bench.records import (
     Generation,
     ImageRequest,
     Memory,
+    PrecisionName,
     Speed,
     Stages,
     parse_speed,
@@ -177,6 +178,22 @@ def test_the_key_changes_with_whatever_decides_the_speed(tiny: str, tmp_path: Pa
     assert len(set(keys)) == len(keys)
     same = request.model_copy(update={"prompt": "a dog", "seed": 4, "steps": 7})
     assert choice_key(same, "cpu") == keys[-1]
+
+
+def test_what_memory_demands_is_told_by_the_commit_that_is_drawn_with(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def load(model: str, precision: PrecisionName, revision: str | None = None) -> Any:
+        asked.append(revision)
+        return load_pipeline(tiny, precision)
+
+    monkeypatch.setattr(choosing_module, "load_pipeline", load)
+    monkeypatch.setattr(choosing_module, "candidates", lambda *_: ())
+    request = REQUEST.model_copy(update={"model": tiny, "width": 32, "height": 32, "steps": 1})
+    Engine("cpu").choose_speed(request, revision="f" * 40)
+    assert asked == ["f" * 40]
 
 
 def a_choice(speed: str = "packed") -> Choice:

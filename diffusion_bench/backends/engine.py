@@ -162,6 +162,7 @@ class Engine:
             self.device,
             load=lambda tried: self.backend_for(tried, revision=revision)[0],
             unload=self.unload,
+            revision=revision,
             held=self._held_speed(request),
             on_call=on_call or ignore_call,
         )

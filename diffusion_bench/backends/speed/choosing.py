@@ -65,15 +65,16 @@ def choose(
     *,
     load: Load,
     unload: Callable[[], None],
+    revision: str | None = None,
     held: Speed | None = None,
     on_call: OnCall = ignore_call,
 ) -> Chosen:
     """Return the fastest speed for requests like this one, as remembered or measured now.
 
     `load` returns the model as the speed of a request wants it, and lets go of the one before;
-    `unload` lets go of the last. `held` is the speed at which this very model is loaded now, if it
-    is. `on_call` hears of each call and each loading of a trial. Raises ValueError for several
-    cards.
+    `unload` lets go of the last. `revision` is the commit of a hub model that is drawn with. `held`
+    is the speed at which this very model is loaded now, if it is. `on_call` hears of each call and
+    each loading of a trial. Raises ValueError for several cards.
     """
     check_split_speed(ModelDevice.parse(device).cards, request.speed)
     key = choice_key(request, device)
@@ -84,7 +85,7 @@ def choose(
         return Chosen(choice.parsed(), (_as_remembered(choice),))
     began_s = time.perf_counter()
     unload()  # what is loaded now takes memory that the trial should find free
-    speeds, (from_bytes, below_bytes) = speeds_to_try(request, device)
+    speeds, (from_bytes, below_bytes) = speeds_to_try(request, device, revision)
     on_call()
     choice = measure_speeds(request, speeds, load, on_call).model_copy(
         update={
@@ -102,7 +103,7 @@ def choose(
 
 
 def speeds_to_try(
-    request: ImageRequest, device: str
+    request: ImageRequest, device: str, revision: str | None = None
 ) -> tuple[tuple[Speed, ...], tuple[float, float]]:
     """Return the speeds to compare, and the bounds of free bytes within which they are these.
 
@@ -110,7 +111,7 @@ def speeds_to_try(
     the memory.
     """
     free_bytes = free_memory_bytes(device)  # with no model loaded, as `_suits_now` asks
-    pipeline = load_pipeline(request.model, request.precision)
+    pipeline = load_pipeline(request.model, request.precision, revision)
     base = needed_for_memory(pipeline, request, device, free_bytes)
     speeds = (base, *candidates(base, device, request.precision))
     return speeds, same_need(pipeline, request, device, free_bytes)
