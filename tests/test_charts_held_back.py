@@ -123,7 +123,7 @@ CASES: dict[str, tuple[str, dict[str, Any], str]] = {
     "compute_rule": (
         "compute-bound",
         {"shape": ARITHMETIC, "step_s": 0.75, "gpus": RTX_4090, "busy": "97"},
-        "arithmetic takes 2.1 times as long",
+        "arithmetic takes 2.5 times as long",
     ),
     "traffic_rule": (
         "memory-bandwidth-bound",

@@ -19,11 +19,11 @@ from diffusion_bench.tiers.voice_cost import VoiceStageCost
 
 SHARPNESS = 8
 TURING, AMPERE = (7, 5), (8, 0)
-# Where the two exponents have no effect: about an RTX 3090 and an RTX 4060.
-WATTS_PER_TFLOP = 4.0
+# Where the two exponents have no effect: about an RTX 3090, by bits of a value, and an RTX 4060.
+WATTS_PER_TFLOP = {16: 4.0, 32: 9.0}
 L2_MIB = 6.0
-# The most of any card of gpus.csv: cards without tensor cores have far more, and no use for it.
-MOST_WATTS_PER_TFLOP = 7.2
+# Of 16 bits the most that a card of gpus.csv has: with more, cores would go beyond their peak.
+MOST_POWER = 1.8
 
 
 class Rates(Record):
@@ -31,8 +31,8 @@ class Rates(Record):
 
     `compute`, `convolution`, `attention`: shares of the peak by class; `memory`: of the bandwidth.
     `power_exponent`: how the first three follow watts a TFLOP; `cache_exponent`: how the last
-    follows the L2 cache. `turing` multiplies the arithmetic of compute capability 7.5,
-    `plain` that of 32-bit values. `host_rate` is in launches a second; a web UI's host
+    follows the L2 cache. `turing` multiplies the 16-bit arithmetic of compute capability
+    7.5, `plain` that of 32-bit values. `host_rate` is in launches a second; a web UI's host
     does `web_ui_host` times the work for each, and spends `saving_s` on each picture.
     """
 
@@ -66,14 +66,14 @@ class Fit(Record):
 class Figures(NamedTuple):
     """What of a card the time depends on: numbers, or numpy columns of as many cards.
 
-    `peak` is in FLOP a second by class of operators, `bandwidth` in bytes a second; `turing` and
-    `plain` (32-bit values) are 0 or 1.
+    `peak` is in FLOP a second by class of operators, `bandwidth` in bytes a second; `power` is
+    watts a TFLOP over `WATTS_PER_TFLOP`; `turing` and `plain` (32-bit values) are 0 or 1.
     """
 
     peak: dict[str, Any]
     bandwidth: Any
     l2_mib: Any
-    watts_per_tflop: Any
+    power: Any
     turing: Any
     plain: Any
 
@@ -97,16 +97,15 @@ def figures_of(card: Card, bits: int) -> Figures:
         peak={operator: 1e12 * _peak_tflops(card, operator, bits) for operator in OPERATORS},
         bandwidth=1e9 * card.bandwidth_gbs,
         l2_mib=card.l2_mib,
-        watts_per_tflop=_watts_per_tflop(card, bits),
-        turing=float(card.capability == TURING),
+        power=_power(card, bits),
+        turing=float(card.capability == TURING and bits == 16),
         plain=float(bits == 32),
     )
 
 
-def _watts_per_tflop(card: Card, bits: int) -> float:
-    if bits == 32:  # plain fp32 is slow enough to be paid for
-        return WATTS_PER_TFLOP
-    return min(card.tdp_w / card.tensor_tflops, MOST_WATTS_PER_TFLOP)
+def _power(card: Card, bits: int) -> float:
+    tflops = card.tensor_tflops if bits == 16 else card.fp32_tflops
+    return min(card.tdp_w / tflops / WATTS_PER_TFLOP[bits], MOST_POWER)
 
 
 def _peak_tflops(card: Card, operator: str, bits: int) -> float:
@@ -130,7 +129,7 @@ def work_of(stage: StageCost | VoiceStageCost) -> Work:
 
 def gpu_seconds(figures: Figures, work: Work, rates: Rates) -> Any:
     """Return the seconds the GPU needs for one call."""
-    power = (figures.watts_per_tflop / WATTS_PER_TFLOP) ** rates.power_exponent
+    power = figures.power**rates.power_exponent
     kind = rates.turing**figures.turing * rates.plain**figures.plain
     cache = (figures.l2_mib / L2_MIB) ** rates.cache_exponent
     achieved = {"convolution": rates.convolution, "attention": rates.attention}
