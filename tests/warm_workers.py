@@ -50,7 +50,8 @@ class WarmStart:
                 self._start()
             ours = [os.pipe(), os.pipe(), os.pipe(), os.pipe()]
             (asked, to_worker), (output, told), (errors, complained), (ended, end) = ours
-            message = json.dumps({"arguments": command[-2:], "environment": env}).encode()
+            told_to = {"arguments": command[-2:], "environment": env, "folder": os.getcwd()}
+            message = json.dumps(told_to).encode()
             theirs = [asked, told, complained, end]
             socket.send_fds(self._socket, [message], theirs)
             for pipe in theirs:
@@ -169,6 +170,7 @@ def _be_worker(asked: dict[str, Any], pipes: list[int]) -> None:
         os.close(pipe)
     os.environ.clear()
     os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])  # a model may be named by a path from there
     device, cap = asked["arguments"]
     try:
         main(device or None, float(cap) if cap else None)
