@@ -52,7 +52,7 @@ _TITLES_WITHOUT_STOP = "Ms|Dr|Prof|Gov|Capt|Lt|Col|Sgt|Maj|Cmdr|Mt|Ft"
 _ROADS_WITHOUT_STOP = {"Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Hwy": "highway"}
 
 _ENDS = re.compile(r"['\")\]]*(?:$|\s+['\"(]*[A-Z])")
-_LATIN = re.compile(r"\b([eE])\.\s?g\.,?|\b([iI])\.\s?e\.,?")
+_LATIN = re.compile(r"\b(?:([eE])\.\s?g|([iI])\.\s?e)\b\.?,?")
 _BEFORE_NUMBER = re.compile(
     rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d|(?-i:[IVXLC]{{2,}})\b)", re.IGNORECASE
 )

@@ -36,6 +36,7 @@ _DAY_FIRST = re.compile(
     rf"(?:,?[ ]{_YEAR})?"
 )
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},?[ ]{_YEAR}")
+_MONTHS = re.compile(rf"\b{_MONTH} ?[-–] ?(?P<last>{_NAMES})\b\.?")
 _CLOCK = re.compile(
     r"(?<![\d:.])(?P<hour>[01]?\d|2[0-3]|24(?=:00)):(?P<minute>[0-5]\d)"
     r"(?::(?P<second>[0-5]\d))?(?![\d:])Z?"
@@ -64,6 +65,7 @@ _ROUND = {"10": "tens", "100": "hundreds", "1000": "thousands"}
 
 def say_dates(text: str) -> str:
     """Return a text with its dates, times and decades in words."""
+    text = _MONTHS.sub(_months, text)
     if not re.search(r"\d", text):
         return text
     text = _ISO.sub(_iso, text)
@@ -102,6 +104,12 @@ def _year(match: re.Match[str]) -> str:
 
 def _month(name: str) -> str:
     return next(month for month in MONTHS if month.startswith(name.lower()[:3]))
+
+
+def _months(match: re.Match[str]) -> str:
+    """Return Jan-Mar with its names in full, which later rules read with a day or a year."""
+    first, last = (_month(match[name]).capitalize() for name in ("month", "last"))
+    return f"{first}–{last}"
 
 
 def _dated(month: str, day: int, year: str | None) -> str:

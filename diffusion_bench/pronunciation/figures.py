@@ -28,10 +28,15 @@ _MINUS = re.compile(r"(?<![\w)\]%°–-])[-–](?=\.?\d)")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
 _POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
 _RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
-_TIMES = re.compile(rf"(?<![\w.,])({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
-_FOLD = re.compile(rf"(?<![\w.,])({NUMBER}(?=x)|\d{{1,3}}(?=X))[xX](?!\w)")
-_OUT_OF = re.compile(r"(?<=\d\.\d)/(?=\d{1,3}(?![\w/]|[.,]\d))")
-_FRACTION = re.compile(r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(10{3,6}|\d{1,3})(?![\w/]|[.,]\d)")
+_TIMES = re.compile(rf"(?<![\w.,])(?!0x)({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
+_FOLD = re.compile(
+    rf"(?<![\w.,])({NUMBER}(?=x)|\d{{1,3}}(?=X))[xX](?!\w| (?:plus|minus|times|equals)\b)"
+)
+_OUT_OF = re.compile(r"(?<![\w.,])(\d{1,3}\.\d)/(?=\d{1,3}(?![\w/]|[.,]\d))")
+_FRACTION = re.compile(
+    r"(?<![\w/.,])(?:(\d{1,6})[ -])?(\d{1,3})/(10{3,6}|\d{1,3})(?:(?:st|nd|rd|th)s?)?"
+    r"(?![\w/]|[.,]\d)"
+)
 _PAIRED = {
     "24/7": "twenty four seven",
     "9/11": "nine eleven",
@@ -43,7 +48,10 @@ _MAGNITUDES = {"k": "thousand", "M": "million", "mn": "million", "bn": "billion"
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d{1,15})(?:st|nd|rd|th)\b", re.IGNORECASE)
 _VERSION = re.compile(r"\b(?:v(?:\.\s?)?(?=\d)|V(?=\d+\.\d))(\d{1,9}(?:\.\d{1,9})*)\b")
 _CHAIN = re.compile(r"(?<![\w.,])\d{1,9}(?:\.\d{1,9}){2,}(?!\w)")
-_NUMBER = re.compile(rf"(?<![\w.,]){NUMBER}(?![\w])|(?<!\w)\.\d+(?!\w)")
+_NUMBER = re.compile(rf"(?<![\w.,]){NUMBER}(?!\w|\.\d)|(?<!\w)\.\d+(?!\w)")
+_POINT = re.compile(
+    r"(?<=[A-Za-z\d]\d)\.(?P<end>\d+)(?!\w)|(?<![\w.])(?P<begin>\d{1,15})\.(?=\d+[A-Za-z])"
+)
 _REST = re.compile(r"(?<![A-Za-z\d])\d+(?![A-Za-z\d])")
 
 
@@ -62,13 +70,21 @@ def say_figures(text: str) -> str:
     text = _POWER.sub(_power, text)
     text = _RATIO.sub(r"\1 to \2", text)
     text = _FOLD.sub(r"\1 times", _TIMES.sub(_by, text))
-    text = _FRACTION.sub(_fraction, _OUT_OF.sub(" out of ", text))
+    text = _FRACTION.sub(_fraction, _OUT_OF.sub(r"\1 out of ", text))
     text = _MAGNITUDE.sub(_magnitude, text)
     text = _ORDINAL.sub(lambda m: ordinal(int(m[1].replace(",", ""))), text)
     text = _VERSION.sub(lambda m: f"version {_chain(m[1])}", text)
     text = _CHAIN.sub(lambda m: _chain(m[0]), text)
     text = _NUMBER.sub(lambda m: number(m[0]), text)
+    text = _POINT.sub(_pointed, text)
     return _REST.sub(lambda m: f" {number(m[0])} ", text)
+
+
+def _pointed(match: re.Match[str]) -> str:
+    """Return the point, and what is not mixed with letters, of PM2.5 and 802.11ax."""
+    if match["end"]:
+        return f" point {digits(match['end'])}"
+    return f"{number(match['begin'])} point "
 
 
 def _signed(text: str) -> str:

@@ -96,8 +96,10 @@ def _cents(match: re.Match[str]) -> str:
 def _range(match: re.Match[str]) -> str:
     currency = _CURRENCIES[match["symbol"]]
     said = _words(match["amount"], match["magnitude"], currency)
-    low = match["low"]
-    return f"{_words(low, None, currency) if '.' in low else number(low)} to {said}"
+    low = number(match["low"])
+    if "." in match["low"] and not match["magnitude"]:
+        low = _words(match["low"], None, currency)
+    return f"{low} to {said}"
 
 
 def _sum(match: re.Match[str]) -> str:

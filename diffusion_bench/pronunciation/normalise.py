@@ -44,6 +44,7 @@ _SIGNS = (
     (re.compile(r"(?<=[\w)])\s?<=\s?(?=[\w-])"), " at most "),
     (re.compile(r"(?<=[\w)])\s?!=\s?(?=[\w-])"), " is not "),
     (re.compile(r"(?<=[\w)])\s?[-=]>\s?(?=[\w(])"), " to "),
+    (re.compile(r"(?<=[\w)])\*\*(?=-?\d)|(?<=\d) \*\* (?=-?\d)"), "^"),
     (re.compile(r"(?<=\d)\s?\*\s?(?=\d)"), " times "),
     (re.compile(r"(?<=[\w)])\s?\+\s?(?=[\w(])|\+(?=\d)"), " plus "),
     (re.compile(r"(?<=\w)\+(?!\w)"), " plus "),

@@ -51,7 +51,7 @@ _QUANTITY = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})(?P<gap>[ -]?)(?P<unit>{UNIT})"
     rf"(?P<power>{_POWER})?"
     rf"(?:/(?P<per>{UNIT})(?P<per_power>{_POWER})?|/(?P<each>{_EACH}))?(?![\w^'])"
-    r"(?:\.(?=\s+[a-z\d]))?"
+    r"(?:\.(?=,|\s+[a-z\d]))?"
 )
 _INCHES = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})"
