@@ -8,6 +8,7 @@ from diffusion_bench.charts.tier_gains import gains_figure, gains_table
 from diffusion_bench.charts.tier_limits import bottleneck_sentences, held_back_by
 from diffusion_bench.charts.tier_numbers import TierRow, tier_rows
 from diffusion_bench.charts.tier_steps import predicted_rate, prices_of, steps_bought
+from diffusion_bench.charts.tier_study import price_lines
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.workload import Workload, parse_workload
 
@@ -139,6 +140,14 @@ def test_a_tier_is_rented_at_its_own_price_where_it_has_one() -> None:
     for told, hours in ((0.5, [3600, 2000]), (None, [None, 2000])):
         steps = steps_bought(chosen, rows, prices=prices_of(told, None))
         assert [step.break_even_hours for step in steps] == hours
+
+
+def test_a_price_of_the_cloud_is_told_with_the_price_of_its_tier() -> None:
+    one, other = price_lines(
+        path({"gpu": "RTX 4090", "price": 1800, "cloud_price": 0.4}, {"gpu": "T4"})
+    )
+    assert one == "tier 0: 1800 USD, as fast in the cloud 0.4 USD an hour"
+    assert other == "tier 1: cannot tell"
 
 
 def test_electricity_makes_the_step_pay_later_and_dear_electricity_never() -> None:

@@ -179,6 +179,12 @@ def test_the_rate_of_16_bits_is_one_that_a_card_was_seen_to_come_near() -> None:
     assert {name: share for name, share in shares.items() if not 0.64 < share < 1.2} == {}
 
 
+def test_cards_of_one_chip_and_one_width_of_memory_have_the_same_cache() -> None:
+    """Sites that list specifications give an L40S half of what deviceQuery does."""
+    cards = {card.name: card for card in known_cards()}
+    assert len({cards[name].l2_mib for name in ("L20", "L40", "L40S", "RTX 6000 Ada")}) == 1
+
+
 def test_the_driver_at_hand_knows_better_than_the_table() -> None:
     """Older drivers keep what they take out of the total."""
     card = find_card("Tesla T4", memory_mib=15109).card

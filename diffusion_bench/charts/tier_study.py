@@ -70,5 +70,8 @@ def price_lines(path: UpgradePath) -> list[str]:
     lines = []
     for tier in path.tiers:
         price = "cannot tell" if tier.price is None else f"{tier.price:g} {path.currency}"
-        lines.append(f"{tier.name}: {price}{f', {APPROXIMATE}' if tier.approximate else ''}")
+        told = [price, *([APPROXIMATE] if tier.approximate else [])]
+        if tier.cloud_price is not None:
+            told.append(f"as fast in the cloud {tier.cloud_price:g} {path.currency} an hour")
+        lines.append(f"{tier.name}: {', '.join(told)}")
     return lines

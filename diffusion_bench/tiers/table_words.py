@@ -19,7 +19,6 @@ VALUES: dict[str, PrecisionName] = {
     "bfloat16": "bf16",
     "fp32": "fp32",
     "float32": "fp32",
-    "tf32": "fp32",
 }
 # The first word that is a precision, and what may be said beside it.
 PRECISION = re.compile(
