@@ -48,6 +48,12 @@ compute_capability = "8.9"
         ("A100-SXM-80GB", 81251, "A100 SXM4 80GB"),
         ("NVIDIA H100 80GB HBM3", 81559, "H100 SXM5"),
         ("NVIDIA H200", 143771, "H200 SXM"),
+        ("NVIDIA A40", 46068, "A40"),
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Workstation Edition",
+            97887,
+            "RTX PRO 6000 Blackwell",
+        ),
         ("NVIDIA RTX 6000 Ada Generation", 49140, "RTX 6000 Ada"),
     ],
 )
@@ -162,6 +168,8 @@ REACHED_TFLOPS = {
     "RTX A4000": 65.4,
     "RTX A6000": 123.3,
     "A10G": 69.5,
+    "A40": 122.3,
+    "RTX PRO 6000 Blackwell": 418.0,
     "A100 PCIe 40GB": 241.5,
     "A100 SXM4 80GB": 264.5,
     "H100 SXM5": 789.2,
