@@ -43,6 +43,13 @@ def test_a_trace_counts_from_its_start_and_keeps_gaps() -> None:
     assert trace.no_gpu is None
 
 
+def test_a_trace_has_a_thousandth_and_none_of_the_digits_that_no_sensor_tells() -> None:
+    reading = make_reading(10 + 1 / 7, rss_mib=2000 / 3, power_w=100 / 3)
+    trace = to_trace([reading], start_s=10.0)
+    assert (trace.at_s, trace.rss_mib, trace.gpus[0].power_w) == ((0.143,), (666.667,), (33.333,))
+    assert trace.cpu_percent == trace.gpus[0].temperature_c == (None,)
+
+
 def test_a_trace_without_a_gpu_says_why() -> None:
     trace = to_trace([make_reading(1.0)], start_s=0.0)
     assert (trace.gpus, trace.no_gpu) == ((), "there is none")

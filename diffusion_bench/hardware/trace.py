@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from diffusion_bench.records import GpuReading, GpuTrace, HostReading, Reading, Trace
 
+DIGITS = 3  # of seconds, percent, MiB, watts, degrees and MHz
 SHOWN_GAP_S = 0.5  # an interval of 0.1 s may well be a late 0.2 s on a busy machine
 
 
@@ -29,10 +31,10 @@ def to_trace(
     kept = sorted([*kept, *_gaps(readings)], key=lambda reading: reading.at_s)
     indexes = sorted({gpu.index for reading in kept for gpu in reading.gpus})
     return Trace(
-        at_s=tuple(reading.at_s - start_s for reading in kept),
-        cpu_percent=tuple(reading.host.cpu_percent for reading in kept),
-        ram_used_mib=tuple(reading.host.ram_used_mib for reading in kept),
-        rss_mib=tuple(reading.host.rss_mib for reading in kept),
+        at_s=_column(reading.at_s - start_s for reading in kept),
+        cpu_percent=_column(reading.host.cpu_percent for reading in kept),
+        ram_used_mib=_column(reading.host.ram_used_mib for reading in kept),
+        rss_mib=_column(reading.host.rss_mib for reading in kept),
         gpus=tuple(_gpu_trace(kept, index) for index in indexes),
         no_gpu=None if indexes else next((r.no_gpu for r in reversed(kept) if r.no_gpu), None),
     )
@@ -57,13 +59,18 @@ def find_look(reading: Reading, index: int) -> GpuReading | None:
     return next((gpu for gpu in reading.gpus if gpu.index == index), None)
 
 
+def _column(values: Iterable[float | None]) -> tuple[Any, ...]:
+    """Return a column to a thousandth: the other digits tell nothing and are half of a report."""
+    return tuple(None if value is None else round(value, DIGITS) for value in values)
+
+
 def _gpu_trace(readings: Sequence[Reading], index: int) -> GpuTrace:
     looks = [find_look(reading, index) for reading in readings]
     columns = GpuTrace.model_fields.keys() - {"index", "name"}
     return GpuTrace(
         index=index,
         name=next((look.name for look in looks if look and look.name), None),
-        **{name: tuple(getattr(look, name, None) for look in looks) for name in columns},
+        **{name: _column(getattr(look, name, None) for look in looks) for name in columns},
     )
 
 
