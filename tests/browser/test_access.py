@@ -46,6 +46,13 @@ FOCUS_CONTRASTS = """() => {
     return (CONTRASTS)("i")[0];
   });
 }""".replace("CONTRASTS", CONTRASTS)
+# Of the border of what a selector finds.
+BORDER_CONTRAST = """(selector) => {
+  const box = document.querySelector(selector), words = document.createElement("i");
+  box.parentElement.append(words);
+  words.style.color = getComputedStyle(box).borderColor;
+  return (CONTRASTS)("i").at(-1);
+}""".replace("CONTRASTS", CONTRASTS)
 BOXES = """() => Object.fromEntries([...document.querySelectorAll(".readout")].map((block) => {
   const box = block.querySelector("textarea");
   return [block.id, [box.disabled, box.readOnly]];
@@ -179,6 +186,15 @@ def test_words_and_the_focus_are_told_from_what_is_behind(open_page, theme):
     visit.open("Hardware")
     visit.has_lines("#hardware-plot")
     assert min(page.evaluate(CONTRASTS, "#hardware-plot svg text")) >= 4.5
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_box_that_gives_consent_is_seen(open_page, theme):
+    visit = open_page(f"?__theme={theme}")
+    visit.open("Voice cloning")
+    box = "#voice-consent input"
+    sync_api.expect(visit.page.locator(box)).to_be_visible()
+    assert visit.page.evaluate(BORDER_CONTRAST, box) >= 3
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
