@@ -99,6 +99,7 @@ def test_quantised_weights_are_not_taken_for_fp16(words: str) -> None:
         ("diffusers", "without torch.compile", "eager", False),
         ("diffusers", "not compiled, channels_last", "eager", False),
         ("diffusers", "torch.compile: off", "eager", False),
+        ("diffusers", "torch.compile=0", "eager", False),
         ("diffusers", "no CPU offload", "eager", False),
         ("diffusers", "no offload, compiled", "compiled", False),
         ("diffusers", "customer build, SDPA", "eager", False),
@@ -127,6 +128,7 @@ def test_software_is_told_by_its_words(backend, variant, name, web_ui) -> None:
         "8 steps, LoRA",
         "no compile, CPU offload",
         "SageAttention",
+        "DirectML",
     ],
 )
 def test_what_changes_the_work_is_not_taken_for_plain_software(variant: str) -> None:

@@ -34,7 +34,7 @@ QUANTISED = (
 UNCOUNTED_WORDS = (
     r"offload|fbcache|teacache|deepcache|\btome\b|token merging|tiny vae|taesd|tiny autoencoder"
     r"|consistency decoder|medvram|lowvram|tensor parallel|pipefusion|controlnet|ip-?adapter"
-    r"|\blora\b|refiner|hires|img2img|inpaint|upscal|\bsage|directml|vulkan|\bncnn\b|\bggml\b"
+    r"|\blora\b|refiner|hires|img2img|inpaint|upscal|\bsage|directml|openvino|vulkan|\bncnn\b|\bggml\b"
     rf"|stable-diffusion\.cpp|{QUANTISED}"
 )
 UNCOUNTED = re.compile(UNCOUNTED_WORDS, re.IGNORECASE)
@@ -44,7 +44,7 @@ _WORD = rf"(?:{UNCOUNTED_WORDS}|compil|inductor)\w*"
 NEGATED = re.compile(
     rf"\b(?:no|not|non|without|w/o)[\s-]+(?:(?:torch|cpu|model|sequential)[\s._-]*)*{_WORD}"
     rf"(?:\s*(?:/|and|or|nor)\s*{_WORD})*"
-    rf"|\buncompiled|{_WORD}\s*[=:]?\s*(?:false|off|none|disabled)\b",
+    rf"|\buncompiled|{_WORD}\s*(?:[=:]?\s*(?:false|off|none|disabled)|=\s*0(?![.\d]))\b",
     re.IGNORECASE,
 )
 ENGINE = re.compile(
@@ -77,7 +77,9 @@ def software_named(backend: str, variant: str) -> Software:
     meant = NEGATED.sub(" ", words)
     uncounted = UNCOUNTED.search(meant)
     if uncounted:
-        raise ValueError(f"{uncounted[0]!r} changes the work in a way that is not counted")
+        raise ValueError(
+            f"{uncounted[0]!r} changes the work, or how it is done: that is not counted"
+        )
     web_ui = bool(WEB_UI.search(words))
     if ENGINE.search(meant):
         return Software(name="engine", web_ui=web_ui)
