@@ -25,6 +25,7 @@ from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.vocoders import VOCODERS
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
 from diffusion_bench.cli import voice_options
+from diffusion_bench.pronunciation import front_end
 from diffusion_bench.records import VoiceRequest
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +110,20 @@ def test_a_recipe_names_the_weights_that_are_there_now(tiny: Path, tmp_path: Pat
     assert recipe.differences() == ()
     (folder / "unet" / "config.json").write_text("{}")  # as a model that is trained on
     assert len(recipe.differences()) == 1
+
+
+def test_a_text_that_is_read_otherwise_since_is_told(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(request=VoiceRequest(text="Dr Read read.", model=str(tiny))).pinned()
+    old = recipe.model_copy(update={"phones_digest": None})  # of before it was kept
+    assert recipe.phones_digest
+    assert recipe.differences() == ()
+    monkeypatch.setattr(front_end, "normalise", lambda text: "drive read read")
+    assert recipe.differences() == ("its text was read as other phones then",)
+    assert old.differences() == ()
+    hub = Recipe(request=VoiceRequest(text="Dr Read read.", model="kyutai/pocket-tts"))
+    assert hub.pinned().phones_digest is None
 
 
 @pytest.mark.slow

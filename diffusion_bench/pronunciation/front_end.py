@@ -5,6 +5,7 @@ text > normalise > words, letters and marks > lexicons, rules, letter-to-sound n
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -39,6 +40,15 @@ def phonemes(text: str) -> tuple[Phone, ...]:
     if not phones:
         raise ValueError(NOTHING_TO_SAY)
     return tuple(phones)
+
+
+def phones_digest(text: str) -> str | None:
+    """Return a digest of a text's phones, which other rules change; `None` with none to say."""
+    try:
+        said = repr(phonemes(text))
+    except ValueError:
+        return None
+    return f"sha256:{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def is_speakable(text: str) -> bool:

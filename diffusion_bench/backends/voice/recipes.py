@@ -12,8 +12,10 @@ from diffusion_bench.audio.files import write_sound
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.watermark.marking import embed
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
+from diffusion_bench.backends.voice.catalog import FAMILIES
 from diffusion_bench.backends.voice.facts import voice_model_facts
 from diffusion_bench.backends.voice.voices import REFERENCE, voice_digest
+from diffusion_bench.pronunciation.front_end import phones_digest
 from diffusion_bench.records import Record, Speech, VoiceRequest, explain
 
 LONGEST = 300  # characters of a complaint about a file, which may be hostile
@@ -28,7 +30,8 @@ class Recipe(Record):
     voice stands the digest of what it was then. `transcript` is what was said in the recording, of
     models that read it along. A batch is kept as it was, since its candidates are equal bit for bit
     only when they are spoken together again. `model_revision` is the commit or digest of the
-    model's own files, `missing` why it is `None`.
+    model's own files, `missing` why it is `None`. `phones_digest` is of how the text was read, of
+    models that are told phones; others read it themselves.
     """
 
     request: VoiceRequest
@@ -37,6 +40,7 @@ class Recipe(Record):
     voice_digest: str | None = None
     transcript: str | None = None
     model_revision: Word | None = None
+    phones_digest: Word | None = None
     missing: Annotated[dict[Word, Annotated[str, Field(max_length=400)]], Field(max_length=16)] = {}
 
     @classmethod
@@ -74,18 +78,29 @@ class Recipe(Record):
             )
 
     def pinned(self) -> Self:
-        """Return the recipe with the revision of its model's files as they are here.
+        """Return the recipe with what its model's files are here, and how its text is read here.
 
         For what has just been spoken: before its model is loaded, a hub's may not be here.
         """
         facts = voice_model_facts(self.request.model)
-        missing = {} if facts.revision else {"model_revision": facts.missing["revision"]}
-        return self.model_copy(update={"model_revision": facts.revision, "missing": missing})
+        told_phones = facts.pipeline in FAMILIES["echo"].marks
+        return self.model_copy(
+            update={
+                "model_revision": facts.revision,
+                "phones_digest": phones_digest(self.request.text) if told_phones else None,
+                "missing": {} if facts.revision else {"model_revision": facts.missing["revision"]},
+            }
+        )
 
     def differences(self) -> tuple[str, ...]:
-        """Return in words where the model here is not the one that this was made with."""
-        then, now = self.model_revision, self.pinned().model_revision
-        return (f"model {then} then, {now} now",) if then and now and then != now else ()
+        """Return in words where what is here is not what this was made with."""
+        now = self.pinned()
+        found = []
+        if (then := self.model_revision) and now.model_revision not in (None, then):
+            found.append(f"model {then} then, {now.model_revision} now")
+        if (read := self.phones_digest) and now.phones_digest not in (None, read):
+            found.append("its text was read as other phones then")
+        return tuple(found)
 
     def of_candidate(self, index: int) -> Self:
         """Return the recipe of another candidate of the same request."""
