@@ -34,8 +34,8 @@ QUANTISED = (
 UNCOUNTED_WORDS = (
     r"offload|fbcache|teacache|deepcache|\btome\b|token merging|tiny vae|taesd|tiny autoencoder"
     r"|consistency decoder|medvram|lowvram|tensor parallel|pipefusion|controlnet|ip-?adapter"
-    r"|\blora\b|refiner|hires|img2img|inpaint|upscal|\bsage|directml|openvino|vulkan|\bncnn\b|\bggml\b"
-    rf"|stable-diffusion\.cpp|{QUANTISED}"
+    r"|\blora\b|refiner|hires|img2img|inpaint|upscal|\bsage|directml|openvino|vulkan|\bncnn\b"
+    rf"|\bggml\b|stable-diffusion\.cpp|{QUANTISED}"
 )
 UNCOUNTED = re.compile(UNCOUNTED_WORDS, re.IGNORECASE)
 COMPILED = re.compile(r"compil|inductor", re.IGNORECASE)
