@@ -59,8 +59,8 @@ def test_the_stated_errors_keep_what_the_methodology_promises() -> None:
     assert scores[ABSOLUTE].median <= 0.25
     assert scores[AFTER_ONE].median <= 0.15
     assert scores[OTHER_CELLS].median <= 0.05
-    assert 0.75 <= scores[BY_SOURCE].coverage <= 0.92  # a little wide, as the page says
-    assert 0.75 <= scores[ABSOLUTE].coverage <= 0.92
+    assert 0.75 <= scores[BY_SOURCE].coverage <= 0.90  # a little wide, as the page says
+    assert 0.75 <= scores[ABSOLUTE].coverage <= 0.90
     assert 0.75 <= scores[AFTER_ONE].coverage <= 0.90
 
 
