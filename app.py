@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from diffusion_bench.cli import main
+from diffusion_bench.__main__ import main
 
 if __name__ == "__main__":
     # A Hugging Face Space forwards requests from outside the container, so loopback would be deaf.
