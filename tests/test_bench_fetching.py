@@ -14,6 +14,7 @@ from hub_server import hub_of
 from tiny_models import save_tiny_sd
 from warm_workers import running
 
+from diffusion_bench.backends import pipeline_names
 from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.downloads import Progress as Download
@@ -103,6 +104,21 @@ def test_a_model_that_excludes_every_sampler_of_its_cells_is_not_fetched(
     both = TEXT.format(FLUX, 'ddim", "native') + 'precision = ["bf16", "fp32"]'
     list(fetch_models(parse_sweep(both)))
     assert asked == [f"{FLUX} bf16", f"{FLUX} fp32"]
+
+
+def test_a_model_of_a_class_that_we_cannot_draw_with_is_not_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its cells say so; before its settings came, nobody knew."""
+    (tmp_path / "model_index.json").write_text('{"_class_name": "QwenImagePipeline"}')
+    here: list[Path] = []
+    asked: list[str] = []
+    own = fetching.downloads
+    monkeypatch.setattr(pipeline_names, "cached_folder", lambda entry: here[0] if here else None)
+    monkeypatch.setattr(own, "fetch_settings", lambda entry: here.append(tmp_path))
+    monkeypatch.setattr(own, "fetch", lambda entry, how, _: asked.append(entry.name))
+    list(fetch_models(parse_sweep(TEXT.format("nobody/films", "ddim"))))
+    assert (here, asked) == ([tmp_path], [])
 
 
 def progress(done_mib: float = 10.2, total_mib: float = 30.0) -> Progress:

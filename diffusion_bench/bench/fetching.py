@@ -14,6 +14,7 @@ from contextlib import suppress
 from diffusion_bench.backends import downloads
 from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
 from diffusion_bench.backends.model_files import presence
+from diffusion_bench.backends.pipeline_names import check_pipeline
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.bench.progress import Fetching, Progress
 from diffusion_bench.bench.sweep import Sweep
@@ -50,7 +51,8 @@ def _fetch(
         latest = progress
 
     def work() -> None:
-        downloads.fetch_settings(entry)  # which samplers it excludes may only then be known
+        downloads.fetch_settings(entry)  # its class and the samplers it excludes may now be known
+        check_pipeline(entry)
         if any(_is_drawn(entry, cell) for cell in cells):
             downloads.fetch(entry, precision, on_progress)
 
