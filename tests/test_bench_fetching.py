@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes import make_cell, write_report
 from hub_server import hub_of
 from tiny_models import save_tiny_sd
 from warm_workers import running
@@ -22,8 +23,10 @@ from diffusion_bench.bench import fetching, setup
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.progress import Fetching, Progress
 from diffusion_bench.bench.runner import run_sweep
-from diffusion_bench.bench.sweep import Sweep, parse_sweep
+from diffusion_bench.bench.setup import prepare
+from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.cli.sweeps import _watch, describe
+from diffusion_bench.records import Request
 from diffusion_bench.reports.store import ReportRefused
 from diffusion_bench.ui.sweeping import describe as on_the_page
 
@@ -33,7 +36,7 @@ from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.model_files import presence
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.sweep import parse_sweep
-events = fetch_models(parse_sweep(sys.argv[1]))
+events = fetch_models(parse_sweep(sys.argv[1]).requests())
 heard = []
 for event in events:
     heard.append([event.kind, event.fetching.model.name])
@@ -88,7 +91,7 @@ def test_a_sweep_that_is_given_up_stops_the_download(sd: Path) -> None:
 
 def test_what_cannot_be_fetched_is_left_to_its_cells() -> None:
     """There is no network in tests: the hub's client is told so."""
-    list(fetch_models(parse_sweep(TEXT.format("nobody/no-such-model", "ddim"))))
+    list(fetch_models(parse_sweep(TEXT.format("nobody/no-such-model", "ddim")).requests()))
 
 
 def test_a_model_that_excludes_every_sampler_of_its_cells_is_not_fetched(
@@ -99,10 +102,10 @@ def test_a_model_that_excludes_every_sampler_of_its_cells_is_not_fetched(
     monkeypatch.setattr(own, "fetch_settings", lambda entry: None)
     monkeypatch.setattr(own, "fetch", lambda entry, how, _: asked.append(f"{entry.name} {how}"))
     assert FLUX in catalog()
-    list(fetch_models(parse_sweep(TEXT.format(FLUX, "ddim"))))
+    list(fetch_models(parse_sweep(TEXT.format(FLUX, "ddim")).requests()))
     assert asked == []
     both = TEXT.format(FLUX, 'ddim", "native') + 'precision = ["bf16", "fp32"]'
-    list(fetch_models(parse_sweep(both)))
+    list(fetch_models(parse_sweep(both).requests()))
     assert asked == [f"{FLUX} bf16", f"{FLUX} fp32"]
 
 
@@ -117,7 +120,7 @@ def test_a_model_of_a_class_that_we_cannot_draw_with_is_not_fetched(
     monkeypatch.setattr(pipeline_names, "cached_folder", lambda entry: here[0] if here else None)
     monkeypatch.setattr(own, "fetch_settings", lambda entry: here.append(tmp_path))
     monkeypatch.setattr(own, "fetch", lambda entry, how, _: asked.append(entry.name))
-    list(fetch_models(parse_sweep(TEXT.format("nobody/films", "ddim"))))
+    list(fetch_models(parse_sweep(TEXT.format("nobody/films", "ddim")).requests()))
     assert (here, asked) == ([tmp_path], [])
 
 
@@ -138,7 +141,7 @@ def test_a_download_is_told_in_mib(capsys: pytest.CaptureFixture[str]) -> None:
 def test_models_are_fetched_before_the_device_is_taken_and_never_for_a_report_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(sweep: Sweep) -> Iterator[Progress]:
+    def fetch(requests: object) -> Iterator[Progress]:
         yield progress()
 
     monkeypatch.setattr(setup, "fetch_models", fetch)
@@ -152,3 +155,26 @@ def test_models_are_fetched_before_the_device_is_taken_and_never_for_a_report_th
     path.write_text("somebody's")
     with pytest.raises(ReportRefused, match="exists; use --resume"):
         next(run_sweep(sweep, path, device="cpu"))
+
+
+def test_a_sweep_that_goes_on_fetches_only_for_cells_of_its_report_that_are_to_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are done need no model, and a report of another sweep will be refused."""
+    asked: list[str] = []
+
+    def fetch(requests: Iterable[Request]) -> Iterator[Progress]:
+        asked.extend(request.model for request in requests)
+        yield from ()
+
+    monkeypatch.setattr(setup, "fetch_models", fetch)
+    done = make_cell(model="nobody/done")
+    failed = make_cell(model="nobody/failed", status="failed", message="no network")
+    report = write_report(tmp_path / "report.jsonl", done, failed)
+    sweep = parse_sweep(TEXT.format("nobody/other", "ddim"))
+    list(prepare(sweep, report, resume=True))
+    assert asked == ["nobody/failed"]
+    list(prepare(sweep, tmp_path / "new.jsonl", resume=True))
+    (tmp_path / "empty.jsonl").touch()  # a run was killed before its first line
+    list(prepare(sweep, tmp_path / "empty.jsonl", resume=True))
+    assert asked == ["nobody/failed", "nobody/other", "nobody/other"]

@@ -7,7 +7,7 @@ limit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
@@ -17,18 +17,17 @@ from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.pipeline_names import check_pipeline
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.bench.progress import Fetching, Progress
-from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.bench.worker_process import HEARTBEAT_S
-from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName
+from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName, Request
 
 
-def fetch_models(sweep: Sweep) -> Iterator[Progress]:
-    """Fetch the models of pictures that are not here whole, yielding how far that is.
+def fetch_models(requests: Iterable[Request]) -> Iterator[Progress]:
+    """Fetch the models of those pictures that are not here whole, yielding how far that is.
 
     One that cannot be fetched is left to its cells, which say why. Closing it stops the download.
     """
     asked: dict[tuple[str, PrecisionName], list[ImageRequest]] = {}
-    for cell in sweep.requests():
+    for cell in requests:
         if isinstance(cell, ImageRequest):
             asked.setdefault((cell.model, cell.precision), []).append(cell)
     for (model, precision), cells in asked.items():

@@ -23,8 +23,10 @@ from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ModelDevice, Request, VoiceRequest
+from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Header, Report
 from diffusion_bench.reports.store import ReportWriter, refuse_taken
+from diffusion_bench.reports.unfinished import finished_ids
 
 SAMPLE_INTERVAL_S = 0.05
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
@@ -86,7 +88,21 @@ def prepare(sweep: Sweep, path: Path, *, resume: bool) -> Iterator[Progress]:
     check_models(sweep)
     if not resume:
         refuse_taken(path)
-    yield from fetch_models(sweep)
+    begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
+    yield from fetch_models(_unmeasured(path) if begun else sweep.requests())
+
+
+def _unmeasured(path: Path) -> list[Request]:
+    """Return the planned cells of a report that are not measured well.
+
+    A sweep that has others is refused as soon as a worker tells what it is measured on.
+    """
+    report = read_report(path)
+    plan, done = report.header.plan, finished_ids(report, retry=True)
+    shares = plan.devices.share if plan.devices else (None,)
+    cells = (cell for cell in plan.cells for _ in shares)
+    named = zip(report.header.planned_ids(), cells, strict=True)
+    return [cell for name, cell in named if name not in done]
 
 
 def check_models(sweep: Sweep) -> None:
