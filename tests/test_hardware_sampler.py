@@ -134,6 +134,22 @@ def test_a_gap_is_told_by_whoever_looks_first_after_it() -> None:
     assert first.gap_s >= 0.3
 
 
+def test_a_rest_that_ends_a_tick_of_windows_clock_too_soon_is_no_gap() -> None:
+    now_s, rests = 1000.0, iter((0.05, 0.05 - 0.0156, 0.05 + 0.0156, 0.05, 0.12, 0.03))
+
+    def rest(stop: threading.Event, seconds: float) -> None:
+        nonlocal now_s
+        now_s += (slept := next(rests, 0.0))
+        if not slept:
+            stop.set()
+
+    with Sampler(NoGpu(""), 0.05, clock=lambda: now_s, wait=rest) as sampler:
+        while sampler._thread and sampler._thread.is_alive():
+            time.sleep(0.01)
+    gaps = [reading.gap_s for reading in sampler.history()]
+    assert gaps == [None, None, None, None, None, pytest.approx(0.12), None]
+
+
 def test_a_sensor_that_fails_is_said_in_the_reading_and_the_next_look_works() -> None:
     sensor = Flaky(failing=(2,), enough=3)
     with Sampler(sensor, interval_s=0.01) as sampler:

@@ -24,7 +24,7 @@ from diffusion_bench.records import GpuReading, HostReading, Reading, trusted
 
 SHORTEST_S, LONGEST_S = 0.01, 1.0  # between two looks: 100 and 1 Hz
 STOP_S = 5.0
-EARLY = 0.01  # of an interval, by which a rest may end too soon
+EARLY = 0.4  # of an interval, by which a rest may end too soon: on Windows by a tick, 16 ms
 HOST_FAULTS = (*FAULTS, psutil.Error)
 HOST_FIELDS = tuple(name for name in HostReading.model_fields if name != "missing")
 
