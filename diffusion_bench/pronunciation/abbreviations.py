@@ -63,7 +63,7 @@ _STOPPED = re.compile(
 )
 _UNSTOPPED = re.compile(rf"(?<![\w.])({'|'.join(_WITHOUT_STOP)})\b(?![.\w])")
 _TITLE = re.compile(rf"\b({_TITLES_WITHOUT_STOP})(?= [A-Z])")
-_ROAD = re.compile(rf"(?<=[a-z\d] )({'|'.join(_ROADS_WITHOUT_STOP)})\b(?!\.)")
+_ROAD = re.compile(rf"(?<=[a-z\d] )({'|'.join(_ROADS_WITHOUT_STOP)})\b(?!\.| Maria\b)")
 _DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]*day|s|r|rs)?\b\.?"
 _DAYS = re.compile(rf"\b{_DAY}[ ]?[-–][ ]?{_DAY}")
 _DEGREE = re.compile(r"\bPh\.? ?D(?:\.?(s)\b|\b\.?)")

@@ -72,9 +72,18 @@ _HAVE_BEEN = word_set(
     "have has had having was were been be is are i've you've we've they've he's she's it's already "
     "ever never just he she it who"
 )
-_VERBS_IN_S = word_set("use refuse produce resume sow animate")
-_BEFORE_THIRD_PERSONS = word_set("he she it who which that never always also often")
+_VERBS_IN_S = word_set(
+    "use refuse produce resume sow animate increase decrease permit reject separate combine conduct"
+)
+# "This" and "each" go with no plural.
+_BEFORE_THIRD_PERSONS = word_set("he she it who which that never always also often this each every")
 _BE = word_set("is are was were be been being am")
+# Elsewhere "used to" is mostly of a thing, and of what it is for: "a tool used to cut".
+_BEFORE_HABITS = word_set(
+    "i you he she it we they there who people not never i'm you're we're he's she's "
+    "get gets got getting gotten become becomes became becoming"
+)
+_AFTER_HABITS = word_set("be have")
 _PAST = word_set("yesterday ago last once previously")
 
 
@@ -166,7 +175,10 @@ def _way_of(words: Sequence[str], place: int) -> str:
     if word == "read":
         return "read" if before in _HAVE_BEEN or _PAST.intersection(words) else "read(2)"
     if word == "used" and after == "to":
-        return "used" if before in _BE else "used(2)"
+        is_habit = before in _BEFORE_HABITS or (
+            before not in _BE and _AFTER_HABITS.intersection(words[place + 2 : place + 3])
+        )
+        return "used(2)" if is_habit else "used"
     if word == "close":
         near = before in _SO or after in _CLOSE_TO
         return "close" if near or before in _DETERMINERS else "close(2)"

@@ -37,7 +37,8 @@ MAX_CARDINAL_DIGITS = 36
 
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 # What stands around a measure that is said as an adjective; "a 5 to 10 km run" is one too.
-_ARTICLE = re.compile(r"\b(?:an?|another|every)\s(?:[\d.,]+ to )?$", re.IGNORECASE)
+# Not "every 5 km" and "another $20", which are measures of their own.
+_ARTICLE = re.compile(r"\ban?\s(?:[\d.,]+ to )?$", re.IGNORECASE)
 _NOUN = re.compile(r"[ -][A-Za-z]|-\d")
 
 

@@ -33,7 +33,8 @@ _WORDS = {
     "re": "R IY1", "github": "G IH1 T HH AH2 B", "readme": "R IY1 D M IY2",
     "jpeg": "JH EY1 P EH2 G", "nginx": "EH1 N JH IH2 N EH1 K S", "numpy": "N AH1 M P AY2",
     "psst": "P S T", "brr": "B ER1", "tsk": "T IH1 S K", "sci": "S AY1", "ios": "AY2 OW0 EH1 S",
-    "used(2)": "Y UW1 S T", "int": "IH1 N T", "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D",
+    "used(2)": "Y UW1 S T", "int": "IH1 N T", "eta": "EY1 T AH0",
+    "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D",
     "hashtag": "HH AE1 SH T AE2 G",
 }  # fmt: skip
 # Said without stress inside a sentence; the vowels are those of flite, which aligned the training
