@@ -9,7 +9,7 @@ import pytest
 
 from diffusion_bench.backends.catalog import catalog
 from diffusion_bench.backends.pipeline_calls import IMAGE_TO_IMAGE, INPAINTING, task_class
-from diffusion_bench.backends.pipeline_names import has_image_to_image, why_not_drawn
+from diffusion_bench.backends.pipeline_names import NOT_HERE, has_image_to_image, why_not_drawn
 
 
 @pytest.mark.parametrize("pipeline", sorted({entry.pipeline for entry in catalog().values()}))
@@ -37,6 +37,8 @@ def test_every_class_of_the_catalog_is_drawn_with(pipeline):
         *("StableDiffusionUpscalePipeline", "StableDiffusionXLInstructPix2PixPipeline"),
         *("FluxControlPipeline", "StableDiffusionControlNetPipeline", "AnimateDiffPipeline"),
         *("AudioLDM2Pipeline", "KandinskyPipeline", "DiTPipeline"),
+        *("CogVideoXFunControlPipeline", "StableDiffusionAttendAndExcitePipeline"),
+        *("StableDiffusionGLIGENPipeline", "IFPipeline", "StableCascadeCombinedPipeline"),
     ],
 )
 def test_what_draws_no_picture_from_words_alone_is_told_by_its_class(pipeline):
@@ -49,3 +51,20 @@ def test_latents_that_are_not_made_here_are_told_by_the_autoencoder(pipeline):
     assert why_not_drawn(pipeline) == (
         f"is a {pipeline}, whose latents ({vae.__name__}) are of a kind not known here"
     )
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "reason"),
+    [
+        ("FluxKontextPipeline", "which is given pictures beside its words"),
+        ("LongCatImagePipeline", "which tells of none of its steps"),
+    ],
+)
+def test_a_call_that_is_not_ours_to_make_is_told_by_its_class(pipeline, reason):
+    assert why_not_drawn(pipeline) == f"is a {pipeline}, {reason}"
+
+
+@pytest.mark.parametrize("pipeline", NOT_HERE)
+def test_a_class_that_was_tried_and_cannot_be_drawn_with_here_is_refused_with_the_reason(pipeline):
+    assert hasattr(diffusers, pipeline), "else the reason is of a class that is no more"
+    assert why_not_drawn(pipeline) == f"is a {pipeline}, {NOT_HERE[pipeline]}"

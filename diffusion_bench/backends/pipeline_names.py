@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, cached_folder
@@ -13,12 +14,22 @@ from diffusion_bench.backends.model_sizes import INDEX, read_settings
 SUFFIX = "Pipeline"
 # The end of a sentence that says of a network that it is
 NO_UNET = "no U-Net: it has no resolutions to go down and up, and no skips between them"
-# Arguments of a call that draws a picture from words alone, and of one that asks for more or makes
-# something else.
+# Arguments of a call that draws a picture from words alone, of one that asks for more or makes
+# something else, and by which a call tells of its steps.
 ASKED = {"prompt", "width", "height", "latents"}
 OTHERS = {
-    *("strength", "control_image", "image_guidance_scale", "adapter_conditioning_scale"),
+    *("strength", "control_image", "control_video", "gligen_phrases"),
+    *("image_guidance_scale", "adapter_conditioning_scale"),
     *("num_frames", "frames", "video_length"),
+}
+TELLING = {"callback_on_step_end", "callback"}
+# Of classes that draw pictures from words over latents, why not here.
+NOT_HERE = {
+    "BriaPipeline": "whose latents have other cells than its autoencoder",
+    "HiDreamImagePipeline": "which lacks its fourth text encoder, in a repository of its own",
+    "HunyuanImagePipeline": "whose guidance is no argument of a call but a part of the model",
+    "Kandinsky5T2IPipeline": "whose latents are those of a film",
+    "StableDiffusionLDM3DPipeline": "which draws depths beside its pictures",
 }
 # Settings by which `latents.py` makes and decodes an autoencoder's latents.
 LATENTS = {"latent_channels", "scaling_factor"}
@@ -44,14 +55,27 @@ def why_not_drawn(pipeline: str) -> str | None:
     if made is None:
         return None
     parts = inspect.signature(made.__init__).parameters
-    asked = inspect.signature(made.__call__).parameters.keys()
+    call = inspect.signature(made.__call__).parameters
+    asked = call.keys()
     draws = asked >= ASKED and not asked & OTHERS and hasattr(made, "encode_prompt")
-    if not draws or "vae" not in parts or "controlnet" in parts:
+    if not draws or _needs(call) or "vae" not in parts or "controlnet" in parts:
         return no_text_to_image(pipeline)
     vae = parts["vae"].annotation
     if inspect.isclass(vae) and LATENTS - inspect.signature(vae.__init__).parameters.keys():
         return f"is a {pipeline}, whose latents ({vae.__name__}) are of a kind not known here"
-    return None
+    if "image" in asked:
+        return f"is a {pipeline}, which is given pictures beside its words"
+    if not asked & TELLING:
+        return f"is a {pipeline}, which tells of none of its steps"
+    return f"is a {pipeline}, {NOT_HERE[pipeline]}" if pipeline in NOT_HERE else None
+
+
+def _needs(call: Mapping[str, inspect.Parameter]) -> set[str]:
+    """Return the arguments beside the prompt that a pipeline cannot be called without."""
+    needed = {name for name, one in call.items() if one.default is one.empty}
+    return {name for name in needed if call[name].kind is not inspect.Parameter.VAR_KEYWORD} - {
+        *("self", "prompt")
+    }
 
 
 def no_text_to_image(pipeline: str) -> str:
