@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from diffusion_bench.backends.model_sizes import PACKED_SIDE, check_sides
+from diffusion_bench.backends.model_sizes import PACKED_SIDE, check_sides, patch_side
 from diffusion_bench.backends.stage_clock import DENOISERS
 from diffusion_bench.records import ImageRequest
 
@@ -32,8 +32,7 @@ def pixel_multiple(pipeline: Any) -> int:
     """Return the side in pixels of what its denoiser takes as one: cells, times its patches."""
     if is_packed(pipeline):
         return int(pipeline.vae_scale_factor) * PACKED_SIDE
-    patch = denoiser_of(pipeline).config.get("patch_size") or 1
-    return int(pipeline.vae_scale_factor) * int(patch)
+    return int(pipeline.vae_scale_factor) * patch_side(denoiser_of(pipeline).config)
 
 
 def check_size(pipeline: Any, request: ImageRequest) -> None:
@@ -118,6 +117,8 @@ def _by_channel(values: Any, like: torch.Tensor) -> torch.Tensor:
 
 def _unscaled(scheduler: Any, latents: torch.Tensor) -> torch.Tensor:
     """Return latents with a variance near 1, also of schedulers that let it grow (Euler)."""
+    if type(scheduler).__name__ == "SCMScheduler":  # on data of a deviation of its own
+        return latents / float(scheduler.config.sigma_data)
     index = getattr(scheduler, "step_index", None)
     if index is None or float(getattr(scheduler, "init_noise_sigma", 1.0)) <= 1:
         return latents

@@ -8,6 +8,7 @@ cells that does not halve evenly, and cuts it off again.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ INDEX = "model_index.json"
 SCHEDULE = Path("scheduler") / "scheduler_config.json"
 DENOISER_FOLDERS = ("unet", "transformer")
 USUAL_CELL = 8
-PACKED_SIDE = 2  # cells of a side of what Flux packs into one token
+PACKED_SIDE = 2  # cells of a side of what some pipelines pack into one token
+PACKING = ("Flux", "Chroma", "OvisImage")  # how their names begin
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -39,10 +41,17 @@ def trained_side(folder: Path) -> int | None:
 
 def side_multiple(folder: Path) -> int:
     """Return what width and height are multiples of, in pixels; 8 where a folder does not tell."""
-    if str(read_settings(folder / INDEX).get("_class_name", "")).startswith("Flux"):
+    if str(read_settings(folder / INDEX).get("_class_name", "")).startswith(PACKING):
         return _cell(folder) * PACKED_SIDE
-    patch = denoiser_settings(folder).get("patch_size")
-    return _cell(folder) * (patch if isinstance(patch, int) and patch > 0 else 1)
+    return _cell(folder) * patch_side(denoiser_settings(folder))
+
+
+def patch_side(denoiser: Mapping[str, Any]) -> int:
+    """Return how many cells of a side a denoiser takes as one, by its settings."""
+    several = denoiser.get("all_patch_size")  # Z-Image's: it is drawn with the first
+    patch = several[0] if isinstance(several, list | tuple) and several else None
+    patch = denoiser.get("patch_size") or patch
+    return patch if isinstance(patch, int) and patch > 0 else 1
 
 
 def check_sides(multiple: int, width: int, height: int) -> None:

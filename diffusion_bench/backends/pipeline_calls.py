@@ -21,6 +21,12 @@ IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
 # Channels a U-Net takes in diffusers' inpainting: latents, or latents, mask and masked latents.
 FILLING_CHANNELS = (4, 9)
 FEW_TOKENS = 256  # of the prompt that FLUX.1-schnell was distilled on, says its card
+SPRINT_STEPS = 2  # the only number that SANA-Sprint's time between steps is for
+# Solvers that a pipeline lays out no timesteps for that they take, by how its name begins.
+NOT_LAID_OUT = {
+    "CogView4": ("FlowSolver", "UniPCMultistepScheduler"),
+    "ZImage": ("UniPCMultistepScheduler",),
+}
 DISTILLED_FROM = "original_inference_steps"  # an argument: steps of the schedule an LCM learnt from
 
 
@@ -104,6 +110,9 @@ def check_scheduler(pipeline: Any) -> None:
     together = f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}"
     if hasattr(pipeline, "unet") and not hasattr(scheduler, "scale_model_input"):
         raise ValueError(f"{together}; take dpm++ or unipc, which solve the same")
+    for family, solvers in NOT_LAID_OUT.items():
+        if type(pipeline).__name__.startswith(family) and type(scheduler).__name__ in solvers:
+            raise ValueError(f"{together}; take native")
     tells = inspect.signature(scheduler.set_timesteps).parameters
     if DISTILLED_FROM in parameters_of(type(pipeline)) and DISTILLED_FROM not in tells:
         raise ValueError(f"{together}; take lcm")
@@ -137,6 +146,8 @@ def call_arguments(
         "clean_caption": False,
         "use_resolution_binning": False,
     }
+    if request.steps != SPRINT_STEPS:
+        arguments["intermediate_timesteps"] = None
     if request.sampler == "ddim":
         arguments["eta"] = request.eta
     if type(pipeline).__name__.startswith("Flux") and not _is_guided_inside(pipeline):
@@ -146,6 +157,8 @@ def call_arguments(
 
 def _guidance(pipeline: Any, request: ImageRequest, known: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {"guidance_scale": request.guidance_scale}
+    if type(pipeline).__name__.startswith("ZImage"):  # counts from the guided, not the unguided
+        arguments["guidance_scale"] = max(request.guidance_scale - 1, 0.0)
     if request.guidance_scale > 1 and not _is_guided_inside(pipeline):
         # Where `guidance_scale` is of distilled guidance only, this is the one of two passes.
         arguments["true_cfg_scale"] = request.guidance_scale

@@ -1,0 +1,126 @@
+"""Pipeline classes that the catalog has no model of: drawn with by our code, as the catalog's are.
+
+Weights are random, so what is asked of pictures is which of them are equal, not what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from diffusers import ZImagePipeline
+from PIL import Image
+from tiny_other_pipelines import OTHERS
+
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.latents import denoiser_of, pixel_multiple
+from diffusion_bench.records import Generation, ImageRequest
+
+SIDE = 64
+EVERY = pytest.mark.parametrize("model", OTHERS)
+
+Load = Callable[[str], ImageBackend]
+
+
+@pytest.fixture(scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
+    """Return what loads a model's tiny checkpoint, each once."""
+    loaded: dict[str, ImageBackend] = {}
+
+    def load_once(model: str) -> ImageBackend:
+        if model not in loaded:
+            folder = OTHERS[model](tmp_path_factory.mktemp("model"))
+            loaded[model] = ImageBackend.load(str(folder), device="cpu")
+        return loaded[model]
+
+    return load_once
+
+
+def ask(**settings: object) -> ImageRequest:
+    defaults = {"prompt": "a cat", "model": "tiny", "sampler": "native", "steps": 2}
+    return ImageRequest(**{**defaults, "width": SIDE, "height": SIDE, **settings})
+
+
+def pixels(generation: Generation) -> np.ndarray:
+    return np.stack([np.asarray(image, dtype=int) for image in generation.images])
+
+
+@EVERY
+def test_a_batch_is_drawn_of_its_prompts_and_seeds_and_shown_as_it_forms(
+    model: str, load: Load
+) -> None:
+    backend = load(model)
+    previews: list[Image.Image] = []
+    drawn = backend.generate(
+        ask(width=96, batch=2), lambda step: previews.__setitem__(slice(None), step.preview())
+    )
+    assert [image.size for image in drawn.images] == [(96, SIDE)] * 2
+    assert len(drawn.step_s) == 2
+    assert drawn.stages.text_encoder_s > 0
+    shown = np.stack([np.asarray(preview, dtype=int) for preview in previews])
+    assert np.abs(shown - pixels(drawn)).max() <= 1
+    one, again, other, dog = (
+        pixels(backend.generate(ask(**settings)))
+        for settings in ({}, {}, {"seed": 1}, {"prompt": "a dog"})
+    )
+    assert (one == again).all()
+    assert (one != other).any()
+    assert (one != dog).any()
+
+
+@EVERY
+def test_what_its_files_tell_of_its_sizes_is_what_it_draws(model: str, load: Load) -> None:
+    backend = load(model)
+    step = 32 if model == "SANA-Sprint" else 16
+    assert pixel_multiple(backend._pipeline) == find_model(backend.model).multiple == step
+    with pytest.raises(ValueError, match=f"width 40 is not a multiple of {step}.* are 32 and "):
+        backend.generate(ask(width=40))
+
+
+@pytest.mark.parametrize("model", [model for model in OTHERS if model != "SANA-Sprint"])
+def test_guidance_of_1_is_none_and_more_takes_a_second_pass(model: str, load: Load) -> None:
+    backend = load(model)
+    rows: list[int] = []
+
+    def look(_: object, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        rows.append(len(args[0] if args else kwargs["hidden_states"]))
+
+    hook = denoiser_of(backend._pipeline).register_forward_pre_hook(look, with_kwargs=True)
+    backend.generate(ask(guidance_scale=1))
+    alone = sum(rows)
+    rows.clear()
+    backend.generate(ask(guidance_scale=5))
+    hook.remove()
+    assert (alone, sum(rows)) == (2, 4)
+
+
+def test_z_image_is_guided_as_strongly_as_the_others(load: Load) -> None:
+    """Ho and Salimans count from the unguided prediction, its pipeline from the guided one."""
+    backend, request = load("Z-Image"), ask(guidance_scale=5)
+    stock = ZImagePipeline.from_pretrained(backend.model, use_safetensors=True)
+    drawn = stock(
+        [request.prompt],
+        width=SIDE,
+        height=SIDE,
+        num_inference_steps=2,
+        guidance_scale=4,
+        latents=backend.initial_latents(request),
+    )
+    assert (pixels(backend.generate(request))[0] == np.asarray(drawn.images[0])).all()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_sana_sprint_draws_in_other_numbers_of_steps_than_two(steps: int, load: Load) -> None:
+    assert len(load("SANA-Sprint").generate(ask(steps=steps)).step_s) == steps
+
+
+@pytest.mark.parametrize(
+    ("model", "sampler"), [("CogView4", "dpm++"), ("CogView4", "unipc"), ("Z-Image", "unipc")]
+)
+def test_a_solver_that_a_pipeline_lays_out_no_timesteps_for_is_refused_in_one_line(
+    model: str, sampler: str, load: Load
+) -> None:
+    with pytest.raises(ValueError, match=r"^\w+ cannot be run with \w+; take native$"):
+        load(model).generate(ask(sampler=sampler))
