@@ -11,7 +11,10 @@ from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 from warm_workers import running
 
+from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.bench.progress import Fetching
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest
@@ -108,6 +111,22 @@ def test_a_cancel_says_of_what_is_measured_that_it_is_saved(sweeping, folder):
     assert list(shown)[-1][1] == CANCELLED
     wait_until(is_free, "the device is free", limit_s=10)
     assert len(folder.unfinished()) == 1
+
+
+def test_a_cancel_of_a_download_does_not_say_that_anything_is_saved(sweeping, monkeypatch):
+    def fetch(*given, **named):
+        download = Download(done_mib=10.0, total_mib=30.0)
+        now = Fetching(model=find_model(SD15), progress=download)
+        while True:
+            yield Progress(kind="fetching", num_cells=0, num_done=0, fetching=now)
+            time.sleep(0.1)
+
+    monkeypatch.setattr("diffusion_bench.ui.sweeping.run_sweep", fetch)
+    wanted = Cancel()
+    shown = _to_handler(sweeping.run, wanted)(SWEEP)
+    next(told for told in shown if "10 MiB of 30 MiB" in str(told[1]))
+    wanted.cancel()
+    assert list(shown)[-1][1] == CANCELLED_EARLY
 
 
 def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folder):

@@ -152,15 +152,15 @@ def _to_handler(views: Any, wanted: Cancel) -> Any:
     """Return a handler for the page that shows the views of a run."""
 
     def handle(argument: str | None) -> Iterator[tuple[Any, ...]]:
-        done = 0
+        kept = False
         shown = said_and_raised(
             wanted.until(views(argument)),
             lambda text: View(done=0, status=text),
-            lambda: CANCELLED if done else CANCELLED_EARLY,
+            lambda: CANCELLED if kept else CANCELLED_EARLY,
         )
         with closing(shown):
             for view in shown:
-                done = view.done or done
+                kept |= view.kept
                 yield to_updates(view)
 
     return handle

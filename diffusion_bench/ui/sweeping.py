@@ -38,6 +38,7 @@ class View(NamedTuple):
     figures: tuple[Any, ...] | None = None
     table: Table | None = None
     files: tuple[str, str] | None = None  # the report and its page, to download
+    kept: bool = False  # whether something is measured, which a cancel leaves
 
 
 class Sweeping:
@@ -180,4 +181,5 @@ def _view(progress: Progress, charts: _Charts) -> View:
         status=describe(progress),
         figures=figures,
         table=table,
+        kept=done > 0 and progress.fetching is None,
     )
