@@ -26,6 +26,7 @@ from diffusion_bench.backends.device import (
     hold_device,
     is_out_of_memory,
     pick_device,
+    release_unused,
 )
 from diffusion_bench.records import Cancelled
 
@@ -212,6 +213,27 @@ def test_with_no_wish_the_best_device_is_taken() -> None:
         assert best == "mps"
     else:
         assert best == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("device", "card"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cuda:1,cuda:0", "cuda:1")]
+)
+def test_what_is_given_back_of_one_card_takes_nothing_of_another(
+    device: str, card: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's question makes a context on the current card, whose memory another job may need."""
+    told: list[str] = []
+
+    @contextmanager
+    def current(one: str) -> Iterator[None]:
+        told.append(one)
+        yield
+        told.append("left")
+
+    monkeypatch.setattr("torch.cuda.device", current)
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: told.append("given back"))
+    release_unused(device)
+    assert told == [card, "given back", "left"]
 
 
 def test_out_of_memory_is_told_from_other_failures() -> None:

@@ -194,7 +194,10 @@ def release_unused(device: str) -> None:
     import torch
 
     if device.startswith("cuda"):
-        torch.cuda.empty_cache()
+        # For another card than the current one it would make a context on that, of half a gigabyte:
+        # https://github.com/pytorch/pytorch/issues/25752
+        with torch.cuda.device(_numbered(ModelDevice.parse(device).cards[0])):
+            torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()  # else it stays Metal's, and a Mac has one memory
     if sys.platform.startswith("linux"):
