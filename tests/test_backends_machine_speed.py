@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import psutil
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from diffusion_bench.backends import machine_speed
-from diffusion_bench.backends.machine_speed import LEAST, REPEATS, probe_speed
+from diffusion_bench.backends.machine_speed import LEAST, REPEATS, _nothing_kept, probe_speed
 from diffusion_bench.bench.worker import Worker
 from diffusion_bench.records import Speed, SpeedProbe
 
@@ -97,3 +98,16 @@ def test_a_worker_probes_on_the_threads_of_its_model_and_never_under_a_cap(
     assert asked == [("cpu", False), ("cpu", False), ("cpu", True)]
     assert Worker("cpu", io.StringIO(), is_capped=True)._probe() is None
     assert len(asked) == 3
+
+
+def test_a_probe_on_the_second_card_gives_back_without_touching_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    reserved = iter((0, 1))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: next(reserved))
+    monkeypatch.setattr("torch.cuda.device", lambda card: told.append(card) or nullcontext())
+    monkeypatch.setattr("torch.cuda.empty_cache", lambda: told.append("given back"))
+    with _nothing_kept("cuda:1"):
+        pass
+    assert told == ["cuda:1", "given back"]

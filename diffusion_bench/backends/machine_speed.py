@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
+from diffusion_bench.backends.device import release_unused
 from diffusion_bench.records import SpeedProbe
 
 NEEDED_MIB = 1024.0  # free, so that the probe is never what a model then lacks
@@ -79,7 +80,7 @@ def _nothing_kept(device: str) -> Iterator[None]:
         yield
     finally:
         if torch.cuda.memory_reserved(device) > before:
-            torch.cuda.empty_cache()
+            release_unused(device)
 
 
 def _product_s(device: str, work: Work) -> tuple[float, ...]:
