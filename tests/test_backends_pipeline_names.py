@@ -7,13 +7,21 @@ import inspect
 import diffusers
 import pytest
 
+from diffusion_bench.backends import pipeline_names
 from diffusion_bench.backends.catalog import catalog
 from diffusion_bench.backends.pipeline_calls import IMAGE_TO_IMAGE, INPAINTING, task_class
 from diffusion_bench.backends.pipeline_names import NOT_HERE, has_image_to_image, why_not_drawn
 
 
-@pytest.mark.parametrize("pipeline", sorted({entry.pipeline for entry in catalog().values()}))
-def test_the_name_tells_of_every_catalog_model_what_the_table_says(pipeline):
+@pytest.mark.parametrize(
+    "pipeline",
+    [
+        *sorted({entry.pipeline for entry in catalog().values()}),
+        *("ZImagePipeline", "ChromaPipeline", "Lumina2Pipeline", "CogView4Pipeline"),
+        *("SanaSprintPipeline", "AuraFlowPipeline", "HunyuanDiTPipeline", "OvisImagePipeline"),
+    ],
+)
+def test_the_name_tells_what_the_table_says(pipeline):
     found = has_image_to_image(pipeline)
 
     for task in (IMAGE_TO_IMAGE, INPAINTING):
@@ -68,3 +76,12 @@ def test_a_call_that_is_not_ours_to_make_is_told_by_its_class(pipeline, reason):
 def test_a_class_that_was_tried_and_cannot_be_drawn_with_here_is_refused_with_the_reason(pipeline):
     assert hasattr(diffusers, pipeline), "else the reason is of a class that is no more"
     assert why_not_drawn(pipeline) == f"is a {pipeline}, {NOT_HERE[pipeline]}"
+
+
+def test_a_package_that_a_pipeline_lacks_is_named_with_its_command(monkeypatch):
+    there = {"ftfy": None}
+    monkeypatch.setattr(pipeline_names, "find_spec", there.get)
+    said = "is a PRXPipeline, which needs a package that is not here: pip install ftfy"
+    assert why_not_drawn("PRXPipeline") == said
+    there["ftfy"] = object()
+    assert why_not_drawn("PRXPipeline") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, cached_folder
@@ -30,9 +31,14 @@ NOT_HERE = {
     "HunyuanImagePipeline": "whose guidance is no argument of a call but a part of the model",
     "Kandinsky5T2IPipeline": "whose latents are those of a film",
     "StableDiffusionLDM3DPipeline": "which draws depths beside its pictures",
+    "StableUnCLIPPipeline": "whose prior tells of its steps as if they were the picture's",
 }
+# Packages that classes name only while they draw.
+PACKAGES = {"PRXPipeline": "ftfy"}
 # Settings by which `latents.py` makes and decodes an autoencoder's latents.
 LATENTS = {"latent_channels", "scaling_factor"}
+# Classes that diffusers' own table has no image to image of, though one is named after them.
+NOT_IN_TABLE = {"ChromaPipeline", "SanaSprintPipeline"}
 
 
 def check_pipeline(entry: ModelEntry) -> None:
@@ -67,6 +73,9 @@ def why_not_drawn(pipeline: str) -> str | None:
         return f"is a {pipeline}, which is given pictures beside its words"
     if not asked & TELLING:
         return f"is a {pipeline}, which tells of none of its steps"
+    package = PACKAGES.get(pipeline)
+    if package and find_spec(package) is None:
+        return f"is a {pipeline}, which needs a package that is not here: pip install {package}"
     return f"is a {pipeline}, {NOT_HERE[pipeline]}" if pipeline in NOT_HERE else None
 
 
@@ -95,7 +104,8 @@ def has_image_to_image(pipeline: str) -> bool | None:
     known = dir(diffusers)
     if pipeline not in known or not pipeline.endswith(SUFFIX):
         return None
-    return f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
+    named = f"{pipeline.removesuffix(SUFFIX)}Img2Img{SUFFIX}" in known
+    return named and pipeline not in NOT_IN_TABLE
 
 
 def denoiser_kind(pipeline: str) -> str | None:
