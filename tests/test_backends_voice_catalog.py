@@ -22,7 +22,8 @@ from diffusion_bench.backends.voice.catalog import (
     load_voice_model,
     voice_catalog,
 )
-from diffusion_bench.backends.voice.describe import describe, is_cached
+from diffusion_bench.backends.voice.describe import describe
+from diffusion_bench.backends.voice.repositories import is_cached
 from diffusion_bench.bench.axes import VoiceAxes
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest

@@ -18,10 +18,11 @@ from warm_workers import running
 from diffusion_bench.backends import pipeline_names
 from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.device import hold_device
+from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.bench import fetching, setup
 from diffusion_bench.bench.fetching import fetch_models
-from diffusion_bench.bench.progress import Fetching, Progress
+from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.runner import run_sweep
 from diffusion_bench.bench.setup import prepare
 from diffusion_bench.bench.sweep import parse_sweep

@@ -162,7 +162,7 @@ def test_without_the_judges_weights_one_line_says_so_before_anything_is_spoken(
     said = capsys.readouterr()
     assert said.out == ""
     assert re.fullmatch(
-        r"error: speaker encoder 'microsoft/wavlm-base-plus-sv' cannot be loaded: [^\n]+\n",
+        r"error: speaker encoder 'microsoft/wavlm-base-plus-sv' is not on this machine [^\n]+\n",
         said.err,
     )
     assert model.spoken == []

@@ -206,7 +206,7 @@ def test_a_vocoder_without_weights_is_one_line_and_no_file(
     options = ("--model", tiny, "--steps", "1", "--text", "Good morning.")
     assert clone(*options, "--vocoder", name, "--out", out) == 2
     said = capsys.readouterr()
-    assert re.fullmatch(rf"error: vocoder '{name}' cannot be loaded: [^\n]+\n", said.err)
+    assert re.fullmatch(rf"error: vocoder '{name}' is not on this machine [^\n]+\n", said.err)
     assert not out.exists()
 
 

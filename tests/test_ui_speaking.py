@@ -23,12 +23,14 @@ from tiny_echo import save_tiny_echo
 from ui_server import busy_device, is_free, wait_until
 
 from diffusion_bench.audio.watermark.search import detect
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.downloads import Progress
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.voice import catalog
+from diffusion_bench.backends.voice import catalog, repositories
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices
 from diffusion_bench.cli.voice_settings import Source
-from diffusion_bench.records import VoiceRequest
+from diffusion_bench.records import Cancelled, VoiceRequest
 from diffusion_bench.ui import voice_limits
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
@@ -345,6 +347,43 @@ def test_a_shared_app_saves_and_deletes_no_voices_and_hides_the_owners(make_spea
     with pytest.raises(ValueError, match="sample voices only: ada"):
         next(guest.speak(VALUES | {"voice": "eve"}, None))
     assert [voice.name for voice in list_voices()] == ["ada", "eve"]
+
+
+def test_what_is_not_here_is_fetched_with_its_progress_said_and_the_device_free(
+    make_speaking, model, monkeypatch
+):
+    def fetch(repository, on_progress):
+        assert is_free()
+        on_progress(Progress(done_mib=512.0, total_mib=2048.0))
+        raise ModelUnavailable(f"{repository.location} could not be fetched: the line is cut")
+
+    monkeypatch.setattr(repositories, "fetch", fetch)
+    views = make_speaking().speak(VALUES | {"vocoder": "vocos"}, None)
+
+    told = next(view for view in views if view.status and "Fetching" in view.status)
+    assert (told.done, told.total) == (512, 2048)
+    assert told.status == "Fetching charactr/vocos-mel-24khz: 512 MiB of 2.0 GiB."
+    with pytest.raises(ModelUnavailable, match="the line is cut"):
+        list(views)
+    assert model.spoken == []
+
+
+def test_a_download_stops_when_the_speech_is_given_up(make_speaking, model, monkeypatch):
+    given_up = threading.Event()
+
+    def fetch(repository, on_progress):
+        while True:
+            try:
+                on_progress(Progress(done_mib=1.0, total_mib=2.0))
+            except Cancelled:
+                given_up.set()
+                raise
+
+    monkeypatch.setattr(repositories, "fetch", fetch)
+    with closing(make_speaking().speak(VALUES | {"vocoder": "vocos"}, None)) as views:
+        next(view for view in views if view.status and "Fetching" in view.status)
+    assert given_up.wait(20)
+    assert model.spoken == []
 
 
 def test_a_guest_cannot_make_the_machine_fetch_a_voice_model_or_a_vocoder(

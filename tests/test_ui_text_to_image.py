@@ -13,7 +13,7 @@ from tiny_words import GRAMMAR, LARGE, SMALL, save_words
 from ui_server import laid_out
 
 from diffusion_bench.backends.catalog import catalog, find_model, unknown_words
-from diffusion_bench.backends.downloads import Progress
+from diffusion_bench.backends.downloads import Fetching, Progress
 from diffusion_bench.backends.input_pictures import read_inputs
 from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.backends.words import doubts
@@ -93,7 +93,9 @@ def test_whether_it_fits_comes_with_numbers_and_follows_the_size():
 
 
 def test_a_download_is_told_in_readable_amounts():
-    words = download_words(find_model(SD15), Progress(done_mib=512.0, total_mib=2048.0))
+    words = download_words(
+        Fetching(model=find_model(SD15), progress=Progress(done_mib=512.0, total_mib=2048.0))
+    )
 
     assert words.endswith(": 512 MiB of 2.0 GiB.")
 

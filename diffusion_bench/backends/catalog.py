@@ -30,14 +30,12 @@ DEFAULT_SIDE = 512
 PredictionName = Literal["epsilon", "v_prediction", "sample", "flow"]
 
 
-class ModelEntry(Record):
-    """One model. `location` is a folder, or a hub id where `source` is "hub".
+class Repository(Record):
+    """Where files lie. `location` is a folder, or a hub id where `source` is "hub".
 
     `revision` is the commit of a hub model that its name asks for, `None` for the newest that is
-    here, or else on the hub. `side`, `steps`, `guidance_scale` and `sampler` are its usual
-    settings; width and height are multiples of `multiple` pixels. `pipeline` and `scheduler` are
-    classes of diffusers, empty where they are not known before its files are here. `gated` says
-    what the hub asks for first. `figures` says where all this was read.
+    here, or else on the hub. `gated` says what the hub asks for first. `kind` is what a message
+    calls it: "model".
     """
 
     name: str
@@ -45,6 +43,22 @@ class ModelEntry(Record):
     source: Literal["bundled", "folder", "hub"]
     location: str
     revision: str | None = None
+    gated: str = ""
+    kind: str = "model"
+
+    @property
+    def page(self) -> str | None:
+        """Return the address of a hub model's page: its licence, and where access is asked for."""
+        return f"https://huggingface.co/{self.location}" if self.source == "hub" else None
+
+
+class ModelEntry(Repository):
+    """One model of pictures. `side`, `steps`, `guidance_scale` and `sampler` are its usual
+    settings; width and height are multiples of `multiple` pixels. `pipeline` and `scheduler` are
+    classes of diffusers, empty where they are not known before its files are here. `figures` says
+    where all this was read.
+    """
+
     side: int = DEFAULT_SIDE
     multiple: int = USUAL_CELL
     guidance_scale: float = 7.5
@@ -56,14 +70,8 @@ class ModelEntry(Record):
     prediction: PredictionName | None = None
     stored_bytes: Literal[2, 4] = 4
     unlisted_params: int = 0
-    gated: str = ""
     licence: str = "see the model's own card"
     figures: str = "general defaults; see the model's own card"
-
-    @property
-    def page(self) -> str | None:
-        """Return the address of a hub model's page: its licence, and where access is asked for."""
-        return f"https://huggingface.co/{self.location}" if self.source == "hub" else None
 
 
 class UnknownModel(ValueError):
@@ -129,7 +137,7 @@ def _hub_entry(name: str, hub_id: str, revision: str | None) -> ModelEntry:
     return _folder_entry(name, folder).model_copy(update={**asked, "title": name, "source": "hub"})
 
 
-def cached_folder(entry: ModelEntry) -> Path | None:
+def cached_folder(entry: Repository) -> Path | None:
     """Return the folder of the hub's cache that holds a model's files, if there is one.
 
     It is that of its revision, or else of the newest that was fetched. Of a model that is no

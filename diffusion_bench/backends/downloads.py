@@ -1,13 +1,18 @@
-"""Fetching a hub model with progress; which files those are is said in `model_files.py`."""
+"""Fetching from the hub with progress; which files of a model is said in `model_files.py`."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, cached_folder
+from diffusion_bench.backends.catalog import (
+    ModelEntry,
+    ModelUnavailable,
+    Repository,
+    cached_folder,
+)
 from diffusion_bench.backends.model_files import (
     PICKLES,
     chosen_files,
@@ -40,6 +45,13 @@ class Progress(Record):
 
 
 OnProgress = Callable[[Progress], None]
+
+
+class Fetching(Record):
+    """How far the download of which repository is."""
+
+    model: Repository
+    progress: Progress
 
 
 class DownloadSize(Record):
@@ -102,7 +114,11 @@ def fetch(
     """
     if entry.source != "hub":
         return Path(entry.location)
-    files = _files(entry, precision)
+    return fetch_files(entry, _files(entry, precision), on_progress)
+
+
+def fetch_files(entry: Repository, files: Sequence[Any], on_progress: OnProgress) -> Path:
+    """Fetch files of which the hub has told, and return their folder, as `fetch` does."""
     total = sum(file.file_size or 0 for file in files)
     here = sum(file.file_size or 0 for file in files if not file.will_download)
     on_progress(Progress(done_mib=here / MIB, total_mib=total / MIB))
@@ -111,7 +127,7 @@ def fetch(
         on_progress(Progress(done_mib=min(here + count, total) / MIB, total_mib=total / MIB))
 
     names = [file.filename for file in files]
-    folder = _asking(entry, lambda: _snapshot(entry, arrived, allow_patterns=names))
+    folder = asking(entry, lambda: snapshot(entry, arrived, allow_patterns=names))
     on_progress(Progress(done_mib=total / MIB, total_mib=total / MIB))
     return Path(folder)
 
@@ -124,9 +140,9 @@ def fetch_settings(entry: ModelEntry) -> None:
 
     def ask() -> None:
         _index(entry)
-        _snapshot(entry, allow_patterns="*/*config.json")
+        snapshot(entry, allow_patterns="*/*config.json")
 
-    _asking(entry, ask)
+    asking(entry, ask)
 
 
 def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
@@ -134,9 +150,9 @@ def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
 
     def ask() -> tuple[Any, list[str]]:
         index = _index(entry)
-        return _snapshot(entry, dry_run=True), components_of(index)
+        return snapshot(entry, dry_run=True), components_of(index)
 
-    listed, components = _asking(entry, ask)
+    listed, components = asking(entry, ask)
     names = [file.filename for file in listed]
     for own in (files_of(names, component) for component in components):
         pickles = [name for name in own if name.endswith(PICKLES)]
@@ -148,17 +164,28 @@ def _files(entry: ModelEntry, precision: PrecisionName) -> list[Any]:
 
 def _index(entry: ModelEntry) -> Path:
     """Return the path of a hub model's index, which is fetched."""
-    from huggingface_hub import HfApi, hf_hub_download
+    reach(entry)
+    return fetch_file(entry, INDEX)
+
+
+def reach(entry: Repository) -> None:
+    """Ask the hub whether it has a repository, before anything else is asked of it."""
+    from huggingface_hub import HfApi
 
     # It does not try again for half a minute, as the others do where there is no network.
     HfApi().model_info(entry.location, revision=entry.revision, timeout=ANSWER_S)
+
+
+def fetch_file(entry: Repository, name: str) -> Path:
+    """Return the path of a small file of a repository, which is fetched without being told."""
+    from huggingface_hub import hf_hub_download
+
     silent = _bar_class(ignore_count)
-    index = hf_hub_download(entry.location, INDEX, revision=entry.revision, tqdm_class=silent)
-    return Path(index)
+    return Path(hf_hub_download(entry.location, name, revision=entry.revision, tqdm_class=silent))
 
 
-def _snapshot(
-    entry: ModelEntry, arrived: Callable[[float], None] = ignore_count, **chosen: Any
+def snapshot(
+    entry: Repository, arrived: Callable[[float], None] = ignore_count, **chosen: Any
 ) -> Any:
     """Return what the hub's client makes of a model's files; `arrived` hears of bytes."""
     from huggingface_hub import snapshot_download
@@ -168,10 +195,11 @@ def _snapshot(
     )
 
 
-def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
+def asking(entry: Repository, ask: Callable[[], Any]) -> Any:
     """Return what the hub answers; `ModelUnavailable`, in one line, where it does not."""
     from huggingface_hub import errors
 
+    what = f"{entry.kind} {entry.name!r}"
     # The base of what its HTTP client raises, whichever client it is.
     http_error: type[Exception] = vars(errors)["HTTPError"]
     try:
@@ -180,16 +208,16 @@ def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
         raise ModelUnavailable(gate_words(entry)) from error
     except errors.RepositoryNotFoundError as error:
         raise ModelUnavailable(
-            f"model {entry.name!r} is not on the hub, or is private: check the name at {entry.page}"
+            f"{what} is not on the hub, or is private: check the name at {entry.page}"
         ) from error
     except errors.RevisionNotFoundError as error:
         raise ModelUnavailable(
-            f"model {entry.location!r} has no commit {entry.revision} on the hub: see {entry.page}"
+            f"{entry.kind} {entry.location!r} has no commit {entry.revision} on the hub: "
+            f"see {entry.page}"
         ) from error
     except errors.RemoteEntryNotFoundError as error:
         raise ModelUnavailable(
-            f"model {entry.name!r} has no {INDEX} on the hub, so it is no pipeline of diffusers: "
-            f"see {entry.page}"
+            f"{what} has no {INDEX} on the hub, so it is no pipeline of diffusers: see {entry.page}"
         ) from error
     except (http_error, OSError, ValueError) as error:
         if pickles := pickled_weights(entry):  # what is here is not what was to be fetched
@@ -197,12 +225,12 @@ def _asking(entry: ModelEntry, ask: Callable[[], Any]) -> Any:
         said = str(error).strip().splitlines()
         reason = said[0] if said else type(error).__name__
         raise ModelUnavailable(
-            f"model {entry.name!r} is not on this machine and could not be fetched from the hub: "
+            f"{what} is not on this machine and could not be fetched from the hub: "
             f"{reason:.{LONGEST}}"
         ) from error
 
 
-def gate_words(entry: ModelEntry) -> str:
+def gate_words(entry: Repository) -> str:
     """Return in one line what the hub asks for before it hands out a gated model."""
     asked = entry.gated or "asking its authors for access"
     return (

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from diffusion_bench.backends.catalog import ModelEntry, cached_folder
+from diffusion_bench.backends.catalog import ModelEntry, Repository, cached_folder
 from diffusion_bench.backends.model_sizes import INDEX, read_settings
 from diffusion_bench.records import PrecisionName
 
@@ -108,7 +108,7 @@ def variant_to_read(entry: ModelEntry, precision: PrecisionName) -> str | None:
     return next((own for own in variants if any(f".{own}" in name for name in weights)), None)
 
 
-def pickled_weights(entry: ModelEntry) -> list[str]:
+def pickled_weights(entry: Repository) -> list[str]:
     """Return the pickles among a model's files here, by part, where there are no safetensors."""
     folder = cached_folder(entry)
     if folder is None:
@@ -121,7 +121,7 @@ def pickled_weights(entry: ModelEntry) -> list[str]:
     ]
 
 
-def pickle_words(entry: ModelEntry, pickle: str) -> str:
+def pickle_words(entry: Repository, pickle: str) -> str:
     """Return in one line why a model whose weights are pickles, such as that, is not read."""
     return (
         f"model {entry.name!r} has its weights in pickles ({pickle}), which can run code when they "

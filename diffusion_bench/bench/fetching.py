@@ -1,4 +1,4 @@
-"""Hub models that a sweep needs and this machine lacks: fetched before anything is measured.
+"""What a sweep needs of the hub and this machine lacks: fetched before anything is measured.
 
 A worker that fetched one would have the download in the cell's `load_s`, and be ended by its time
 limit.
@@ -7,38 +7,48 @@ limit.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 
 from diffusion_bench.backends import downloads
-from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, find_model
+from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, Repository, find_model
 from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.pipeline_names import check_pipeline
 from diffusion_bench.backends.samplers import check_sampler
-from diffusion_bench.bench.progress import Fetching, Progress
+from diffusion_bench.backends.voice import repositories
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.worker_process import HEARTBEAT_S
 from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName, Request
 
 
 def fetch_models(requests: Iterable[Request]) -> Iterator[Progress]:
-    """Fetch the models of those pictures that are not here whole, yielding how far that is.
+    """Fetch their models and vocoders that are not here whole, yielding how far that is.
 
     One that cannot be fetched is left to its cells, which say why. Closing it stops the download.
     """
     asked: dict[tuple[str, PrecisionName], list[ImageRequest]] = {}
+    voices: dict[tuple[str, str], None] = {}
     for cell in requests:
         if isinstance(cell, ImageRequest):
             asked.setdefault((cell.model, cell.precision), []).append(cell)
+        elif cell.sampler in find_voice_model(cell.model).samplers:
+            voices[cell.model, cell.vocoder] = None
     for (model, precision), cells in asked.items():
         entry = find_model(model)
         if presence(entry, precision) != "here":
             with suppress(ModelUnavailable):
-                yield from _fetch(entry, precision, cells)
+                yield from _fetch(entry, partial(_fetch_drawn, entry, precision, cells))
+    for voice, vocoder in voices:
+        with suppress(ModelUnavailable):
+            for lacking in repositories.lacking(find_voice_model(voice), vocoder):
+                yield from _fetch(lacking, partial(repositories.fetch, lacking))
 
 
 def _fetch(
-    entry: ModelEntry, precision: PrecisionName, cells: Sequence[ImageRequest]
+    model: Repository, fetch: Callable[[downloads.OnProgress], object]
 ) -> Iterator[Progress]:
     unwanted = threading.Event()
     latest = downloads.Progress(done_mib=0.0, total_mib=0.0)
@@ -49,22 +59,28 @@ def _fetch(
             raise Cancelled("cancelled")
         latest = progress
 
-    def work() -> None:
-        downloads.fetch_settings(entry)  # its class and the samplers it excludes may now be known
-        check_pipeline(entry)
-        if any(_is_drawn(entry, cell) for cell in cells):
-            downloads.fetch(entry, precision, on_progress)
-
     with ThreadPoolExecutor(1, thread_name_prefix="fetching") as threads:
-        done = threads.submit(work)
+        done = threads.submit(fetch, on_progress)
         try:
             while not done.done():
-                now = Fetching(model=entry, progress=latest)
+                now = downloads.Fetching(model=model, progress=latest)
                 yield Progress(kind="fetching", num_cells=0, num_done=0, fetching=now)
                 wait([done], HEARTBEAT_S)
         finally:
             unwanted.set()
     done.result()
+
+
+def _fetch_drawn(
+    entry: ModelEntry,
+    precision: PrecisionName,
+    cells: Sequence[ImageRequest],
+    on_progress: downloads.OnProgress,
+) -> None:
+    downloads.fetch_settings(entry)  # its class and the samplers it excludes may now be known
+    check_pipeline(entry)
+    if any(_is_drawn(entry, cell) for cell in cells):
+        downloads.fetch(entry, precision, on_progress)
 
 
 def _is_drawn(entry: ModelEntry, cell: ImageRequest) -> bool:

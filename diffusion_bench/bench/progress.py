@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from diffusion_bench.backends import downloads
-from diffusion_bench.backends.catalog import ModelEntry
+from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.records import DeviceShare, Record, Request
 from diffusion_bench.reports.schema import Cell, Limit, SharedCell
 
@@ -24,13 +23,6 @@ Kind = Literal[
     "limit",
     "done",
 ]
-
-
-class Fetching(Record):
-    """How far the download of a hub model is."""
-
-    model: ModelEntry
-    progress: downloads.Progress
 
 
 class Progress(Record):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ import typer
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting, warn
+from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.voice.judges import Judgement, Judges
     from diffusion_bench.backends.voice.ranking import Candidate
     from diffusion_bench.backends.voice.recipes import Recipe
+    from diffusion_bench.backends.voice.repositories import VoiceRepository
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import Speech, VoiceStep
 
@@ -49,8 +50,10 @@ class Cloning:
     def judges(self) -> Judges | None:
         """Return the judges, loaded once, if they are asked; ModelUnavailable without weights."""
         if self._judge and self._judges is None:
-            from diffusion_bench.backends.voice.judges import Judges
+            from diffusion_bench.backends.voice.judges import Judges, repositories
+            from diffusion_bench.backends.voice.repositories import missing
 
+            _fetch(missing(repositories()))
             self._judges = Judges.load()
         return self._judges
 
@@ -132,10 +135,13 @@ class Cloning:
         from diffusion_bench.backends.voice.catalog import find_voice_model
         from diffusion_bench.backends.voice.ranking import rank_candidates
         from diffusion_bench.backends.voice.recipes import save_speech
+        from diffusion_bench.backends.voice.repositories import lacking
         from diffusion_bench.backends.voice.synthesis import check_request
 
-        check_request(find_voice_model(recipe.request.model), recipe.request, voice)
+        entry = find_voice_model(recipe.request.model)
+        check_request(entry, recipe.request, voice)
         judges = self.judges()  # first, since their weights may be missing
+        _fetch(lacking(entry, recipe.request.vocoder))
         with moving_bar() as moved:
 
             def on_step(step: VoiceStep) -> None:
@@ -157,6 +163,14 @@ class Cloning:
         for path, _ in files:
             typer.echo(path)
         _summarise(speech, kept, reference, judges)
+
+
+def _fetch(repositories: Sequence[VoiceRepository]) -> None:
+    from diffusion_bench.backends.voice.repositories import fetch
+
+    for repository in repositories:
+        with fetching_bar() as on_progress:
+            fetch(repository, on_progress)
 
 
 def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:

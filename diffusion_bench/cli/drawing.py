@@ -17,7 +17,7 @@ from diffusion_bench.cli.refusals import (
     refuse_unwritable,
     told_by_option,
 )
-from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting, warn
+from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, waiting, warn
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ def _entry(model: str) -> ModelEntry:
 def _fetch(request: ImageRequest) -> None:
     """Fetch the model of a request if it is not here whole, as the page does."""
     from diffusion_bench.backends.catalog import ModelUnavailable, find_model
-    from diffusion_bench.backends.downloads import Progress, fetch
+    from diffusion_bench.backends.downloads import fetch
     from diffusion_bench.backends.model_files import presence
     from diffusion_bench.backends.pipeline_names import check_pipeline
     from diffusion_bench.backends.samplers import check_sampler
@@ -219,11 +219,7 @@ def _fetch(request: ImageRequest) -> None:
         return
     check_pipeline(entry)
     check_sampler(entry, request.sampler, request.steps)
-    with moving_bar() as moved:
-
-        def on_progress(progress: Progress) -> None:
-            moved(round(progress.done_mib) - 1, round(progress.total_mib), "fetching, MiB")
-
+    with fetching_bar() as on_progress:
         try:
             fetch(entry, request.precision, on_progress)
         except ModelUnavailable:

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
+
+if TYPE_CHECKING:
+    from diffusion_bench.backends.downloads import OnProgress, Progress
 
 WAIT_S = 600.0  # for the device
 
@@ -73,3 +76,14 @@ def moving_bar(total: int | None = None) -> Iterator[Moved]:
             progress.update(task, total=total or None, completed=index + 1, description=what)
 
         yield moved
+
+
+@contextmanager
+def fetching_bar() -> Iterator[OnProgress]:
+    """Yield what moves a bar of a download, in MiB."""
+    with moving_bar() as moved:
+
+        def on_progress(progress: Progress) -> None:
+            moved(round(progress.done_mib) - 1, round(progress.total_mib), "fetching, MiB")
+
+        yield on_progress

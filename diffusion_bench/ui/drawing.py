@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from diffusion_bench.backends.catalog import ModelEntry
-from diffusion_bench.backends.downloads import Progress, fetch, fetch_settings
+from diffusion_bench.backends.downloads import Fetching, Progress, fetch, fetch_settings
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.model_files import presence
@@ -53,13 +52,6 @@ class View(NamedTuple):
     used_seed: int | None = None
     warnings: tuple[str, ...] = ()
     finished: tuple[Picture, ...] = ()
-
-
-class _Fetched(NamedTuple):
-    """So much of the model has come."""
-
-    entry: ModelEntry
-    progress: Progress
 
 
 class _Drawn(NamedTuple):
@@ -175,7 +167,7 @@ class Drawing:
 
         def on_progress(progress: Progress) -> None:
             job.check()
-            job.tell(_Fetched(entry, progress))
+            job.tell(Fetching(model=entry, progress=progress))
 
         if self.shared:
             check_is_here(entry, request.precision)
@@ -204,8 +196,8 @@ def _in_words(event: Any) -> Any:
     match event:
         case Waiting():
             return waiting_words(event)
-        case _Fetched(entry, progress):
-            return download_words(entry, progress)
+        case Fetching():
+            return download_words(event)
         case _:
             return event
 
@@ -215,11 +207,11 @@ def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:
     match event:
         case Waiting():
             return View(status=waiting_words(event))
-        case _Fetched(entry, progress):
+        case Fetching(progress=progress):
             return View(
                 done=round(progress.done_mib),
                 total=max(1, round(progress.total_mib)),
-                status=download_words(entry, progress),
+                status=download_words(event),
             )
         case _Drawn(number, step, pictures):
             return View(

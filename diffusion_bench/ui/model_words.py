@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffusion_bench.backends.catalog import ModelEntry, UnknownModel, find_model
-from diffusion_bench.backends.downloads import Progress, expected_size, gate_words
+from diffusion_bench.backends.downloads import Fetching, expected_size, gate_words
 from diffusion_bench.backends.model_files import presence
 from diffusion_bench.records import PrecisionName
 
@@ -84,9 +84,10 @@ def entry_or_none(model: str) -> ModelEntry | None:
         return None
 
 
-def download_words(entry: ModelEntry, progress: Progress) -> str:
+def download_words(fetching: Fetching) -> str:
     """Return how far a download is."""
-    return f"Fetching {entry.title}: {_amount(progress.done_mib)} of {_amount(progress.total_mib)}."
+    done, total = fetching.progress.done_mib, fetching.progress.total_mib
+    return f"Fetching {fetching.model.title}: {_amount(done)} of {_amount(total)}."
 
 
 def _amount(mib: float) -> str:

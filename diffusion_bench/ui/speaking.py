@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.audio.recording import LONG_S
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.backends.catalog import Repository
+from diffusion_bench.backends.downloads import Fetching, Progress
 from diffusion_bench.backends.engine import Engine
+from diffusion_bench.backends.voice import repositories
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
 from diffusion_bench.backends.voice.ranking import rank_candidates
@@ -33,6 +36,7 @@ from diffusion_bench.records import (
 from diffusion_bench.ui.figures import Chart
 from diffusion_bench.ui.guests import check_most
 from diffusion_bench.ui.jobs import Done, Job, Jobs
+from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.seeds import seed_or_any
 from diffusion_bench.ui.uploads import Uploads
@@ -193,6 +197,8 @@ class Speaking:
     def _work(
         self, recipe: Recipe, voice: Reference | VoiceState, entry: VoiceEntry, job: Job
     ) -> _Result:
+        if not self.shared:  # a guest's were looked for before
+            _fetch(entry, recipe.request.vocoder, job)
         with self.outbox.lease(long=True) as folder:
             try:
                 listener = listener_of(recipe, entry, folder, job.tell)
@@ -257,6 +263,17 @@ class Speaking:
         delete_voice(name.strip())
 
 
+def _fetch(entry: VoiceEntry, vocoder: str, job: Job) -> None:
+    """Fetch what is not here of a model and its vocoder, before the device is taken."""
+    for repository in repositories.lacking(entry, vocoder):
+
+        def on_progress(progress: Progress, repository: Repository = repository) -> None:
+            job.check()
+            job.tell(Fetching(model=repository, progress=progress))
+
+        repositories.fetch(repository, on_progress)
+
+
 def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folder: Path) -> _Result:
     """Rank, save, measure and draw what was said."""
     from diffusion_bench.audio.timbre import timbre_similarity
@@ -276,6 +293,12 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
     match event:
         case Waiting():
             return VoiceView(status=waiting_words(event))
+        case Fetching(progress=progress):
+            return VoiceView(
+                done=round(progress.done_mib),
+                total=max(1, round(progress.total_mib)),
+                status=download_words(event),
+            )
         case VoiceStep():
             done, total = progress_of(event)
             return VoiceView(done=done, total=total, status=step_line(event))

@@ -158,7 +158,7 @@ class _Charts:
 def describe(progress: Progress) -> str:
     """Return how far a sweep is, in one line."""
     if progress.fetching is not None:
-        return download_words(progress.fetching.model, progress.fetching.progress)
+        return download_words(progress.fetching)
     parts = [f"{progress.num_done} of {progress.num_cells} cells done"]
     if progress.rounds > 1:
         parts[0] += " and {} of {} visits to them".format(*progress.bar)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
-from diffusion_bench.backends.voice.describe import is_cached
+from diffusion_bench.backends.voice.repositories import is_cached
 from diffusion_bench.backends.voice.voices import bundled_names
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.guests import check_here, check_most

@@ -152,7 +152,7 @@ def _own_entry(name: str, location: str, folder: Path) -> VoiceEntry:
             f"{', '.join(FAMILIES)}"
         )
     alike = next(entry for entry in voice_catalog().values() if entry.family == family)
-    changes = {
+    changes: dict[str, object] = {
         "name": name,
         "title": Path(location).name,
         "source": "folder" if os.path.isdir(location) else "hub",
@@ -162,6 +162,9 @@ def _own_entry(name: str, location: str, folder: Path) -> VoiceEntry:
         "download_gib": None,
         "parameters_m": None,
     }
+    # Pocket TTS's own files name its codec, and a folder of Tortoise holds all that is read.
+    if family == "pocket_tts" or (family == "tortoise" and changes["source"] == "folder"):
+        changes["companions"] = ()
     return alike.model_copy(update=changes)
 
 

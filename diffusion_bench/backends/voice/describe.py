@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from pathlib import Path
 
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import is_bundled
+from diffusion_bench.backends.voice.repositories import is_cached
 
 TOKENS = "it draws one token after another and denoises nothing"
 FLOW = "it is trained for straight flows from noise, which these samplers do not follow"
@@ -20,8 +19,6 @@ COMMERCIAL = {
     "CC-BY-4.0": "commercial use allowed, with credit to its authors",
     "CC-BY-NC": "no commercial use",
 }
-WEIGHTS = ("*.safetensors", "*.pth")
-PART = re.compile(r"(?P<file>.*)-\d+-of-(?P<of>\d+)\.safetensors")
 
 
 def describe(entry: VoiceEntry) -> tuple[str, ...]:
@@ -88,29 +85,3 @@ def _samplers(entry: VoiceEntry) -> str:
         return f"Has its own sampler only: {WHY_NATIVE.get(entry.family, TOKENS)}"
     names = ", ".join(entry.samplers)
     return f"Samplers: {names}, usually {entry.steps} steps; others do not fit how it was trained"
-
-
-def is_cached(entry: VoiceEntry) -> bool:
-    """Return whether a hub model's weights, and its companions', are on this machine.
-
-    A repository counts when a file of weights of it is there, and every part of one in parts.
-    """
-    return all(_has_weights(place) for place in (entry.location, *entry.companions))
-
-
-def _has_weights(place: str) -> bool:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    folder = Path(place)
-    if not folder.is_dir():
-        try:
-            folder = Path(snapshot_download(place, local_files_only=True))
-        except (LocalEntryNotFoundError, HFValidationError):
-            return False
-    names = [path.relative_to(folder) for kind in WEIGHTS for path in folder.rglob(kind)]
-    parts: Counter[tuple[str, int]] = Counter()
-    for name in names:
-        if part := PART.fullmatch(name.as_posix()):
-            parts[part["file"], int(part["of"])] += 1
-    return bool(names) and all(count == of for (_, of), count in parts.items())

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.loading import load_whole, loading
+from diffusion_bench.backends.voice.repositories import VoiceRepository, repository_of
 from diffusion_bench.pronunciation.normalise import normalise
 
 RATE = 16_000
@@ -155,6 +156,14 @@ class Judges(NamedTuple):
         has_words = bool(normalised(normalise(text)))
         errors = self.listener.errors(samples, sample_rate, text) if has_words else None
         return Judgement(similarity, errors)
+
+
+def repositories() -> list[VoiceRepository]:
+    """Return where the judges' weights lie."""
+    return [
+        repository_of(SPEAKER_MODEL, pickles=True, kind="speaker encoder"),
+        repository_of(SPEECH_MODEL, pickles=True, kind="recogniser"),
+    ]
 
 
 def recognition_errors(heard: str, text: str) -> RecognitionErrors:

@@ -17,7 +17,7 @@ from diffusion_bench.backends.device import is_out_of_memory
 from diffusion_bench.backends.library_messages import is_gated, quiet_libraries, reason_of
 from diffusion_bench.backends.loading import DTYPES
 from diffusion_bench.backends.voice.base import VoiceEntry
-from diffusion_bench.backends.voice.describe import is_cached
+from diffusion_bench.backends.voice.repositories import is_cached
 from diffusion_bench.records import PrecisionName
 
 # KeyError: a configuration without a field of its class; TypeError: one of another form;
