@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import sys
@@ -14,7 +16,7 @@ from command_line import complaint, run
 from fake_voices import FakeVoiceModel, make_reference, pitch_of, write_wav
 
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.cli.batch_rows import Row
+from diffusion_bench.cli.batch_rows import Row, perform_rows
 from diffusion_bench.cli.cloning import Cloning
 
 CONSENT = "--yes-i-have-consent"
@@ -239,6 +241,22 @@ def test_a_batch_ends_with_who_read_its_output_and_blames_no_row(
     os.close(writer)
     assert asked == [1]
     assert capsys.readouterr().err == ""
+
+
+class Unread(io.StringIO):
+    """An output whose reader has gone, as Windows tells it."""
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def test_windows_own_word_for_that_blames_no_row_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    def speak(row: Row) -> None:
+        sys.stdout.flush()
+
+    monkeypatch.setattr(sys, "stdout", Unread())
+    with pytest.raises(OSError, match="Invalid argument"):
+        perform_rows([Row(number=1, line=2)], speak, done="spoken")
 
 
 def test_each_warning_of_a_batch_names_the_row_it_is_about(

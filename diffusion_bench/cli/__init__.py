@@ -18,7 +18,7 @@ import codecs
 import os
 import sys
 from collections.abc import Sequence
-from errno import EINVAL, EPIPE
+from errno import EPIPE
 from glob import glob
 from io import TextIOWrapper
 from typing import TextIO
@@ -33,6 +33,7 @@ from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import sweep
 from diffusion_bench.cli.tables import printable
+from diffusion_bench.cli.telling import is_unread
 from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.voices import clone, voices
 from diffusion_bench.cli.watermark import watermark
@@ -99,8 +100,6 @@ def _run(arguments: Sequence[str] | None) -> int:
     """Run a command and return its exit code; raise BrokenPipeError where nobody reads it."""
     try:
         code = _told(arguments)
-    except BrokenPipeError:
-        raise
     except typer.TyperException as error:
         # Without arguments the help is shown, as an exception that has nothing else to say.
         code = _complain(text) if (text := error.format_message()) else MISTAKE
@@ -112,7 +111,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             "that memory is free"
         )
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        if _is_unread(error):
+        if is_unread(error):
             raise BrokenPipeError from error
         code = _complain(_one_line(error))
     if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
@@ -174,17 +173,6 @@ def _end_quietly() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _is_unread(error: Exception) -> bool:
-    """Return whether an error is Windows' own of a pipe whose reader has gone: EINVAL."""
-    if not isinstance(error, OSError) or error.errno != EINVAL:
-        return False
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _one_line(error: Exception) -> str:

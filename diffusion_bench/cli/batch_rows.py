@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from diffusion_bench.cli.telling import about
+from diffusion_bench.cli.telling import about, is_unread
 from diffusion_bench.records.csv_text import separator_of
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def perform_rows(
                 )
             with about(row.name):
                 perform(row)
-        except BrokenPipeError:  # nobody reads what is told, which is no fault of the row
-            raise
         except (ValueError, OSError, RuntimeError, MemoryError) as error:
+            if is_unread(error):  # nobody reads what is told, which is no fault of the row
+                raise
             failed += 1
             why = " ".join(str(error).split()) or type(error).__name__
             typer.echo(f"error: {row.name}: {why}", err=True)

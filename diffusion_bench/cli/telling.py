@@ -5,9 +5,11 @@ A warning is one line, which names the row of a `--batch` file it is about.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from errno import EINVAL
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -33,6 +35,17 @@ def about(what: str) -> Iterator[None]:
 def warn(words: str) -> None:
     """Print a warning on stderr."""
     typer.echo(f"warning: {_about.get()}{words}", err=True)
+
+
+def is_unread(error: Exception) -> bool:
+    """Return whether an error is that of an output whose reader has gone: on Windows EINVAL."""
+    if not isinstance(error, OSError) or error.errno != EINVAL:
+        return isinstance(error, BrokenPipeError)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def waiting() -> Callable[[], None]:
