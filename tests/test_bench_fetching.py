@@ -169,13 +169,20 @@ def test_a_sweep_that_goes_on_fetches_only_for_cells_of_its_report_that_are_to_c
         yield from ()
 
     monkeypatch.setattr(setup, "fetch_models", fetch)
-    done = make_cell(model="nobody/done")
-    failed = make_cell(model="nobody/failed", status="failed", message="no network")
+    three = parse_sweep(TEXT.format('nobody/done", "nobody/failed", "nobody/other', "ddim"))
+    one = parse_sweep(TEXT.format("nobody/other", "ddim"))
+    done, failed, _ = (
+        make_cell(status=status, message="no network").model_copy(
+            update={"request": request, "cell_id": request.workload_id()}
+        )
+        for status, request in zip(("ok", "failed", "ok"), three.requests(), strict=True)
+    )
     report = write_report(tmp_path / "report.jsonl", done, failed)
-    sweep = parse_sweep(TEXT.format("nobody/other", "ddim"))
-    list(prepare(sweep, report, resume=True))
+    list(prepare(three, report, resume=True))
     assert asked == ["nobody/failed"]
-    list(prepare(sweep, tmp_path / "new.jsonl", resume=True))
+    list(prepare(one, report, resume=True))
+    assert asked == ["nobody/failed"]
+    list(prepare(one, tmp_path / "new.jsonl", resume=True))
     (tmp_path / "empty.jsonl").touch()  # a run was killed before its first line
-    list(prepare(sweep, tmp_path / "empty.jsonl", resume=True))
+    list(prepare(one, tmp_path / "empty.jsonl", resume=True))
     assert asked == ["nobody/failed", "nobody/other", "nobody/other"]

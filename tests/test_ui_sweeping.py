@@ -12,9 +12,9 @@ from ui_server import busy_device, is_free, wait_until
 from warm_workers import running
 
 from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.bench.progress import Fetching
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.bench.worker_process import WorkerProcess
 from diffusion_bench.records import ImageRequest

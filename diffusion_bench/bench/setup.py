@@ -89,20 +89,21 @@ def prepare(sweep: Sweep, path: Path, *, resume: bool) -> Iterator[Progress]:
     if not resume:
         refuse_taken(path)
     begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
-    yield from fetch_models(_unmeasured(path) if begun else sweep.requests())
+    yield from fetch_models(_unmeasured(sweep, path) if begun else sweep.requests())
 
 
-def _unmeasured(path: Path) -> list[Request]:
-    """Return the planned cells of a report that are not measured well.
+def _unmeasured(sweep: Sweep, path: Path) -> list[Request]:
+    """Return the cells of a sweep that its report plans and has not measured well.
 
-    A sweep that has others is refused as soon as a worker tells what it is measured on.
+    A report of other cells is refused as soon as a worker tells what it is measured on.
     """
     report = read_report(path)
     plan, done = report.header.plan, finished_ids(report, retry=True)
     shares = plan.devices.share if plan.devices else (None,)
     cells = (cell for cell in plan.cells for _ in shares)
     named = zip(report.header.planned_ids(), cells, strict=True)
-    return [cell for name, cell in named if name not in done]
+    left = {cell for name, cell in named if name not in done}
+    return [cell for cell in sweep.requests() if cell in left]
 
 
 def check_models(sweep: Sweep) -> None:
