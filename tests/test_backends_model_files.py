@@ -21,6 +21,19 @@ def test_a_folder_without_a_part_or_a_shard_is_not_whole(tmp_path: Path) -> None
     assert missing_parts(folder, "fp16") == ["tokenizer"]
 
 
+def test_a_tokenizer_without_words_and_weights_without_settings_are_not_whole(
+    tmp_path: Path,
+) -> None:
+    folder = save_tiny_sd(tmp_path)
+    words = folder / "tokenizer" / "tokenizer.json"
+    words.rename(words.with_name("vocab.json"))
+    words.with_name("merges.txt").touch()
+    assert missing_parts(folder) == []
+    words.with_name("vocab.json").unlink()
+    (folder / "vae" / "config.json").unlink()
+    assert missing_parts(folder) == ["tokenizer", "vae"]
+
+
 def test_of_weights_the_variant_is_chosen_where_there_is_one_and_never_a_pickle() -> None:
     names = [
         "model_index.json",

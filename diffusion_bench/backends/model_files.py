@@ -23,6 +23,9 @@ WEIGHTS = re.compile(
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 PLAIN = re.compile(r"^(diffusion_pytorch_)?model(-\d{5}-of-\d{5})?\.safetensors$")
 
+# Of a tokenizer, files that hold no words: without its words it loads, and knows none.
+WORDLESS = re.compile(r"(_config|_map|added_tokens|merges)\.(json|txt)$|\.jinja$")
+
 Presence = Literal["here", "partly here", "not here"]
 
 
@@ -46,8 +49,10 @@ def _is_whole(part: Path, variant: str | None) -> bool:
     if not part.is_dir():
         return False
     files = [path.name for path in part.iterdir() if path.is_file()]
-    if "config.json" not in files:  # a tokenizer, a scheduler, a feature extractor
-        return bool(files)
+    if "tokenizer" in part.name:
+        return not all(map(WORDLESS.search, files))
+    if "config.json" not in files:  # a scheduler, a feature extractor
+        return bool(files) and not any(map(WEIGHTS.search, files))
     weights = _weights(files, variant)
     shards = {int(found[1]) for name in weights if (found := re.search(r"-of-(\d{5})", name))}
     return len(weights) >= max(shards, default=1)
