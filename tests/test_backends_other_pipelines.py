@@ -124,3 +124,12 @@ def test_a_solver_that_a_pipeline_lays_out_no_timesteps_for_is_refused_in_one_li
 ) -> None:
     with pytest.raises(ValueError, match=r"^\w+ cannot be run with \w+; take native$"):
         load(model).generate(ask(sampler=sampler))
+
+
+def test_pixart_alpha_draws_in_one_step_where_the_sampler_foresees_the_picture(load: Load) -> None:
+    backend = load("PixArt-alpha")
+    for sampler in ("ddim", "ddpm", "euler", "lcm"):
+        assert len(backend.generate(ask(sampler=sampler, steps=1)).step_s) == 1
+    for sampler in ("native", "dpm++", "unipc"):
+        with pytest.raises(ValueError, match=r"^Pix\w+ cannot be run with \w+ in one step; take 2"):
+            backend.generate(ask(sampler=sampler, steps=1))

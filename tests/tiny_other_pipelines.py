@@ -19,6 +19,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Lumina2Pipeline,
     Lumina2Transformer2DModel,
+    PixArtAlphaPipeline,
+    PixArtSigmaPipeline,
     SanaPipeline,
     SanaSprintPipeline,
     SanaTransformer2DModel,
@@ -26,7 +28,7 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
-from tiny_pipelines import save_sana
+from tiny_pipelines import save_pixart, save_sana
 from transformers import (
     Gemma2Config,
     Gemma2Model,
@@ -151,6 +153,12 @@ def save_sana_sprint(folder: Path) -> Path:
     return _save(SanaSprintPipeline(**parts), folder / "sana-sprint")
 
 
+def save_pixart_alpha(folder: Path) -> Path:
+    """Save PixArt-alpha's kind: Sigma's, with another pipeline."""
+    sigma = PixArtSigmaPipeline.from_pretrained(save_pixart(folder), use_safetensors=True)
+    return _save(PixArtAlphaPipeline(**sigma.components), folder / "pixart-alpha")
+
+
 # By the models that they stand for.
 OTHERS: dict[str, Callable[[Path], Path]] = {
     "Z-Image": save_z_image,
@@ -158,6 +166,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     "Chroma": save_chroma,
     "CogView4": save_cogview4,
     "SANA-Sprint": save_sana_sprint,
+    "PixArt-alpha": save_pixart_alpha,
 }
 
 

@@ -144,7 +144,7 @@ class ImageBackend:
         pipeline = pipeline_for(self._pipeline, request)
         check_request(pipeline, request)
         pipeline.scheduler = build_scheduler(request.sampler, self._schedule, request.steps)
-        check_scheduler(pipeline)
+        check_scheduler(pipeline, request.steps)
         clock = self._clock = StageClock(self.device)
         arguments = self._arguments(pipeline, request, inputs, captions)
         callback = self._step_callback(request, clock, on_step, stop_after)

@@ -100,12 +100,16 @@ def check_request(pipeline: Any, request: ImageRequest) -> None:
         )
 
 
-def check_scheduler(pipeline: Any) -> None:
+def check_scheduler(pipeline: Any, steps: int) -> None:
     """Raise ValueError, in one line, for a scheduler that a pipeline cannot be run with.
+
+    Or in so many steps.
 
     Those of flow matching are made for transformers' pipelines; a solver of it runs in both. The
     pipeline of latent consistency models asks what only theirs can tell.
     """
+    from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
+
     scheduler = pipeline.scheduler
     together = f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}"
     if hasattr(pipeline, "unet") and not hasattr(scheduler, "scale_model_input"):
@@ -113,6 +117,10 @@ def check_scheduler(pipeline: Any) -> None:
     for family, solvers in NOT_LAID_OUT.items():
         if type(pipeline).__name__.startswith(family) and type(scheduler).__name__ in solvers:
             raise ValueError(f"{together}; take native")
+    # In one step PixArt-alpha's takes the picture that a sampler foresees, and not all tell it.
+    is_blind = isinstance(scheduler, DPMSolverMultistepScheduler | UniPCMultistepScheduler)
+    if type(pipeline).__name__ == "PixArtAlphaPipeline" and steps == 1 and is_blind:
+        raise ValueError(f"{together} in one step; take 2 steps, or lcm")
     tells = inspect.signature(scheduler.set_timesteps).parameters
     if DISTILLED_FROM in parameters_of(type(pipeline)) and DISTILLED_FROM not in tells:
         raise ValueError(f"{together}; take lcm")
