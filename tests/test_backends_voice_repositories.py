@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_server import hub_of
+from hub_server import COMMIT, hub_of
 from tiny_judges import save_tiny_whisper
 from tiny_voices_ar import save_tiny_dia
 
@@ -18,6 +18,7 @@ from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
 from diffusion_bench.backends.voice.repositories import lacking, read_files, repository_of
 
+OLD = "0" * 40
 DIA, CODEC = "nari-labs/Dia-1.6B-0626", "descript/dac_44khz"
 TEXT = 'name = "a"\n[voice_axes]\nmodel = ["dia"]\nsampler = ["native"]\n'
 FETCH = """
@@ -80,6 +81,21 @@ def test_a_sweep_fetches_a_voice_model_and_its_codec_and_loading_needs_no_networ
     loaded = python(None, "-c", LOAD)
     assert loaded.stdout == "dia\n", loaded.stderr
     assert python(None, "-c", FETCH, TEXT).stdout == "\n", "what is here asks nobody"
+
+
+@pytest.mark.slow
+def test_a_voice_model_that_is_here_is_loaded_as_it_is_though_the_hub_has_a_newer_commit(
+    dia: dict[str, Path],
+) -> None:
+    hub = Path(os.environ["HF_HOME"]) / "hub"
+    with hub_of(dia) as address:
+        assert python(address, "-c", FETCH, TEXT).returncode == 0
+        for folder in hub.glob("models--*"):  # as if what is here were of a commit before
+            (folder / "snapshots" / COMMIT).rename(folder / "snapshots" / OLD)
+            (folder / "refs" / "main").write_text(OLD)
+        loaded = python(address, "-c", LOAD)
+    assert loaded.stdout.strip() == "dia", loaded.stderr
+    assert {path.name for path in hub.glob("models--*/snapshots/*")} == {OLD}
 
 
 @pytest.mark.slow

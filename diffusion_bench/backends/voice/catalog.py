@@ -17,6 +17,7 @@ from diffusion_bench.backends.catalog import (
     UnknownModel,
 )
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceModel
+from diffusion_bench.backends.voice.repositories import as_here
 from diffusion_bench.records import PrecisionName
 
 
@@ -125,6 +126,12 @@ def load_voice_model(
         )
     family = FAMILIES[entry.family]
     loader = getattr(import_module(family.module), family.name)
+    here = as_here(entry)
+    if here != entry:
+        try:
+            return cast(VoiceModel, loader.load(here, device=device, precision=precision))
+        except ModelUnavailable:
+            pass  # a download that was broken off: what it lacks beside its weights may be had
     return cast(VoiceModel, loader.load(entry, device=device, precision=precision))
 
 

@@ -88,18 +88,9 @@ def is_cached(entry: VoiceEntry) -> bool:
 
 def has_weights(repository: VoiceRepository) -> bool:
     """Return whether a file of weights is on this machine, and every part of one in parts."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    folder = Path(repository.location)
-    if not folder.is_dir():
-        try:
-            # No pattern: the client would miss the files that are never fetched.
-            folder = Path(
-                snapshot_download(repository.location, local_files_only=True, allow_patterns=[])
-            )
-        except (LocalEntryNotFoundError, HFValidationError):
-            return False
+    folder = folder_here(repository.location)
+    if folder is None:
+        return False
     kinds = (*WEIGHTS, *PICKLES * repository.pickles)
     names = [path.relative_to(folder) for kind in kinds for path in folder.rglob(kind)]
     parts: Counter[tuple[str, int]] = Counter()
@@ -107,6 +98,31 @@ def has_weights(repository: VoiceRepository) -> bool:
         if part := PART.fullmatch(name.as_posix()):
             parts[part["file"], int(part["of"])] += 1
     return bool(names) and all(count == of for (_, of), count in parts.items())
+
+
+def folder_here(place: str) -> Path | None:
+    """Return a folder, or where a hub id's files lie in the cache; `None` where none do."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    if Path(place).is_dir():
+        return Path(place)
+    try:
+        # No pattern: the client would miss the files that are never fetched.
+        return Path(snapshot_download(place, local_files_only=True, allow_patterns=[]))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
+def as_here(entry: VoiceEntry) -> VoiceEntry:
+    """Return the entry with folders of the cache for the hub's ids, where all of it is here.
+
+    Of an id a loader asks the hub, and would fetch a newer commit unasked.
+    """
+    if entry.source != "hub" or not is_cached(entry):
+        return entry
+    own, *others = (str(folder_here(each.location)) for each in repositories_of(entry))
+    return entry.model_copy(update={"location": own, "companions": tuple(others)})
 
 
 def fetch(repository: VoiceRepository, on_progress: OnProgress = ignore_progress) -> None:
