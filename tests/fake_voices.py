@@ -242,7 +242,7 @@ def write_wav(path: Path, samples: Sequence[float] | np.ndarray, sample_rate: in
 def install_page_world(monkeypatch: pytest.MonkeyPatch, bundled: Path) -> FakeVoiceModel:
     """Do as `install_world`, for the page too."""
     from diffusion_bench.backends.voice import catalog
-    from diffusion_bench.ui import voice_limits
+    from diffusion_bench.ui.voice import limits as voice_limits
 
     model = install_world(monkeypatch, bundled)
     monkeypatch.setattr(voice_limits, "find_voice_model", catalog.find_voice_model)

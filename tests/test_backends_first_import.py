@@ -22,7 +22,7 @@ from diffusion_bench.records import ImageRequest, VoiceRequest
 from diffusion_bench.ui.launch import _warm_up
 from diffusion_bench.ui.speech_looking import check_speech
 from diffusion_bench.ui.uploads import Uploads
-from diffusion_bench.ui.voice_recordings import read_vector
+from diffusion_bench.ui.voice.recordings import read_vector
 
 NAME = "slow_lazy_library"
 # As diffusers does it: names are in the module that takes the place of the one imported.

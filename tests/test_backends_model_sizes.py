@@ -15,7 +15,7 @@ from diffusion_bench.cli.drawing import Settings
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, ImageRequest
 from diffusion_bench.tiers.cost import short_name
 from diffusion_bench.ui.asked import to_request
-from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.pictures.sizes import size_presets
 
 REFUSED = "width 40 is not a multiple of 16, as this model needs; the nearest are 32 and 48"
 

@@ -92,7 +92,7 @@ def test_a_title_is_no_longer_than_its_axis(draw: Callable[[], go.Figure]) -> No
 def titles_given() -> Iterator[tuple[str, ast.expr]]:
     """Yield file and title of every axis that a module of charts gives one to."""
     (folder,) = diffusion_bench.charts.__path__
-    for path in sorted(Path(folder).glob("*.py")):
+    for path in sorted(Path(folder).rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "style_figure":
                 yield from ((path.name, title) for title in call.args[1:3])

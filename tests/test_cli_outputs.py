@@ -14,7 +14,7 @@ from fakes import make_cell, write_report
 from diffusion_bench.audio.files import write_sound
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench import runner
-from diffusion_bench.charts import tier_study
+from diffusion_bench.charts.tiers import study as tier_study
 from diffusion_bench.cli import main
 from diffusion_bench.tiers import rows
 

@@ -14,8 +14,8 @@ import pytest
 from command_line import run
 from fakes import make_cell, make_header
 
-from diffusion_bench.charts.tier_fits import TIGHT
-from diffusion_bench.charts.tier_measured import Here
+from diffusion_bench.charts.tiers.fits import TIGHT
+from diffusion_bench.charts.tiers.measured import Here
 from diffusion_bench.cli import tier_reports
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import GpuInfo

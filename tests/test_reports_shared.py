@@ -11,10 +11,10 @@ import pytest
 from fakes import make_cell, make_header
 
 from diffusion_bench.charts.page import to_html
-from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
-from diffusion_bench.charts.tier_measured import Here, findings_of
-from diffusion_bench.charts.tier_numbers import tier_rows
-from diffusion_bench.charts.tier_why import why
+from diffusion_bench.charts.tiers.bars import bars_numbers, bars_table
+from diffusion_bench.charts.tiers.measured import Here, findings_of
+from diffusion_bench.charts.tiers.numbers import tier_rows
+from diffusion_bench.charts.tiers.why import why
 from diffusion_bench.records import (
     DevicesPlan,
     ImageRequest,

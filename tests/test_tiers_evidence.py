@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import diffusion_bench.tiers.evidence
-from diffusion_bench.charts.tier_measured import Findings
-from diffusion_bench.charts.tier_numbers import alone_on
+from diffusion_bench.charts.tiers.measured import Findings
+from diffusion_bench.charts.tiers.numbers import alone_on
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.evidence import (
     Evidence,

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from test_charts_tier_steps import path
+from test_charts_tiers_steps import path
 
 import diffusion_bench
 from diffusion_bench.charts.document import table_html
-from diffusion_bench.charts.tier_numbers import tier_rows
-from diffusion_bench.charts.tier_steps import steps_bought
+from diffusion_bench.charts.tiers.numbers import tier_rows
+from diffusion_bench.charts.tiers.steps import steps_bought
 from diffusion_bench.cli.prediction import picture_times
 from diffusion_bench.cli.tier_tables import _step_cells
 from diffusion_bench.tiers.figures import figure_words
@@ -56,7 +56,7 @@ def test_what_is_shown_over_a_chart_has_no_exponent_either() -> None:
     charts = Path(diffusion_bench.__file__).parent / "charts"
     formats = [
         found
-        for path in charts.glob("*.py")
+        for path in charts.rglob("*.py")
         for found in re.findall(r"%\{+[a-z]+:(\.\d[^}]*)\}", path.read_text(encoding="utf-8"))
     ]
     assert ".4~r" in formats

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from published_memory import fit_factors, held_mib, published_rows
 
-from diffusion_bench.charts.tier_fits import TIGHT
+from diffusion_bench.charts.tiers.fits import TIGHT
 from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.memory import (
     CONTEXT_MIB,

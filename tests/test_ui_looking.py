@@ -16,8 +16,6 @@ from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.charts.noise_levels import OWN
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.ui.contact_sheet import draw_frames
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.how_it_works import TITLES, WORDS, Part, to_updates
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.looking import Looking, LookView, picture_title
@@ -29,6 +27,8 @@ from diffusion_bench.ui.looks import (
     prediction_words,
 )
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.pictures.contact_sheet import draw_frames
+from diffusion_bench.ui.pictures.drawing import Drawing
 
 VALUES = {
     "prompt": "a cat on a blue background",

@@ -78,8 +78,8 @@ def test_a_picture_comes_as_the_file_that_was_saved(client):
 
 
 def test_previews_are_served_where_they_lie_and_are_not_gathered(client, home, monkeypatch):
-    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_EVERY_S", 0.0)
-    monkeypatch.setattr("diffusion_bench.ui.previews.PREVIEW_SHARE", 1.0)
+    monkeypatch.setattr("diffusion_bench.ui.pictures.previews.PREVIEW_EVERY_S", 0.0)
+    monkeypatch.setattr("diffusion_bench.ui.pictures.previews.PREVIEW_SHARE", 1.0)
     copies = home / "gradio_temp_dir"
     before = set(copies.rglob("*.*g"))
 

@@ -13,7 +13,7 @@ from speech_like import speech_like
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.speaking import Speaking
+from diffusion_bench.ui.voice.speaking import Speaking
 
 VALUES = {"text": "It was quiet, and nobody spoke.", "voice": "ada", "model": "echo", "steps": 1}
 

@@ -18,7 +18,6 @@ from diffusion_bench.records import VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.looking import LookView
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.speech_looking import (
     ROWS,
     SOUNDS,
@@ -26,6 +25,7 @@ from diffusion_bench.ui.speech_looking import (
     temperature_words,
     title_of,
 )
+from diffusion_bench.ui.voice.speaking import Speaking
 
 VALUES = {"text": "It begins with noise, and a voice comes out.", "voice": "ada"}
 VALUES |= {"steps": 4, "seed": 1}

@@ -19,10 +19,9 @@ from diffusion_bench.backends.model_sizes import check_sides
 from diffusion_bench.backends.words import doubts
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.training.picturebook import export
-from diffusion_bench.ui.known_words import HOW, with_word, word_choices, word_groups, words_info
 from diffusion_bench.ui.model_choices import choice_updates, choices_for
 from diffusion_bench.ui.model_words import about_words, download_words, model_words, room_words
-from diffusion_bench.ui.picture_fields import (
+from diffusion_bench.ui.pictures.fields import (
     EXAMPLES,
     NEGATIVE_OFF,
     NUM_EXAMPLES,
@@ -31,10 +30,17 @@ from diffusion_bench.ui.picture_fields import (
     start_fields,
     start_updates,
 )
-from diffusion_bench.ui.picture_limits import check_rounds
-from diffusion_bench.ui.picture_sizes import size_presets
-from diffusion_bench.ui.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
-from diffusion_bench.ui.starting_picture import starting_pictures
+from diffusion_bench.ui.pictures.known_words import (
+    HOW,
+    with_word,
+    word_choices,
+    word_groups,
+    words_info,
+)
+from diffusion_bench.ui.pictures.limits import check_rounds
+from diffusion_bench.ui.pictures.prompt_styles import NO_STYLE, prompt_styles, styled, styles_for
+from diffusion_bench.ui.pictures.sizes import size_presets
+from diffusion_bench.ui.pictures.starting_picture import starting_pictures
 from diffusion_bench.ui.text_to_image import for_guidance
 
 FLUX = "black-forest-labs/FLUX.1-schnell"

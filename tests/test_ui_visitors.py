@@ -13,11 +13,11 @@ from starlette.requests import Request
 from ui_server import LIMIT_S, VALUES, busy_device, served, wait_until
 
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.speaking import Speaking
+from diffusion_bench.ui.pictures.drawing import Drawing
 from diffusion_bench.ui.visitors import visitor
+from diffusion_bench.ui.voice.speaking import Speaking
 
 
 def asked_by(username=None, session=None, **cookies):

@@ -25,20 +25,20 @@ from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import name_of_state, save_voice, voices_folder
 from diffusion_bench.records import VoiceRequest
-from diffusion_bench.ui.held_voice import HELD
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.speaking import OWN_RECORDING, Speaking, VoiceView
 from diffusion_bench.ui.uploads import Uploads
+from diffusion_bench.ui.voice.fields import for_model, voice_choices, voices_now
+from diffusion_bench.ui.voice.files import Spoken, examine, read_settings
+from diffusion_bench.ui.voice.held_voice import HELD
+from diffusion_bench.ui.voice.restoring import settings_of, told_of, voice_missing
+from diffusion_bench.ui.voice.speaking import OWN_RECORDING, Speaking, VoiceView
 from diffusion_bench.ui.voice_cloning import (
     SHOWN,
     build,
     chosen_file,
     to_updates,
 )
-from diffusion_bench.ui.voice_fields import for_model, voice_choices, voices_now
-from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
-from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
 
 REQUEST = VoiceRequest(
     text="So be it.", voice="ben", sampler="ddpm", steps=9, seed=5, batch=2, speed=1.2

@@ -5,7 +5,7 @@ from huggingface_hub import constants
 
 from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.records import VoiceRequest
-from diffusion_bench.ui.voice_limits import (
+from diffusion_bench.ui.voice.limits import (
     MAX_SHARED_TEXT,
     SHARED_VOICE_LIMITS,
     VOCODERS,

@@ -8,7 +8,7 @@ from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.records import MAX_TEXT, VoiceRequest, VoiceStep
-from diffusion_bench.ui.voice_words import (
+from diffusion_bench.ui.voice.words import (
     candidate_label,
     measures_table,
     recipe_line,
@@ -25,7 +25,7 @@ def step(**fields):
 
 
 def test_a_text_that_nobody_could_have_said_is_counted_only(monkeypatch):
-    monkeypatch.setattr("diffusion_bench.ui.voice_words.split_to_hear", pytest.fail)
+    monkeypatch.setattr("diffusion_bench.ui.voice.words.split_to_hear", pytest.fail)
 
     line = text_line("A" * (MAX_TEXT + 1), find_voice_model("echo"))
 

@@ -13,13 +13,13 @@ from ui_server import VALUES, busy_device
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.runner import Progress
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.pictures.drawing import Drawing
 from diffusion_bench.ui.plans import SMALLEST_SWEEP, Planning
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
+from diffusion_bench.ui.voice.speaking import Speaking
 from diffusion_bench.ui.waiting_line import Ticket, Waiting, WaitingLine, waiting_words
 
 LIMIT_S = 20

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from diffusion_bench.charts.tier_left_out import UNFAIR
-from diffusion_bench.charts.tier_measured import timed_cells
+from diffusion_bench.charts.tiers.left_out import UNFAIR
+from diffusion_bench.charts.tiers.measured import timed_cells
 from diffusion_bench.records import BUNDLED_MODEL
 from diffusion_bench.reports.digests import ReportDigest, digest_of
 from diffusion_bench.reports.read import read_report

@@ -198,8 +198,8 @@ class _Files(NamedTuple):
 
     def write(self, title: str, found: Found) -> None:
         """Write them, each whole or not at all, and tell of each."""
-        from diffusion_bench.ui.contact_sheet import draw_sheet
         from diffusion_bench.ui.looking import save_film, to_sheet
+        from diffusion_bench.ui.pictures.contact_sheet import draw_sheet
 
         sheet = to_sheet(title, found)
         _write(self.sheet, lambda file: draw_sheet(sheet).save(file, format="PNG"))

@@ -12,7 +12,7 @@ from diffusion_bench.tiers.figures import figure_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.charts.tier_measured import Findings
+    from diffusion_bench.charts.tiers.measured import Findings
     from diffusion_bench.tiers.cards import Card
     from diffusion_bench.tiers.memory import MemoryNeed
     from diffusion_bench.tiers.voice_predict import VoiceNeed
@@ -70,7 +70,7 @@ def what_is_drawn(
     name: str, workload: Workload, findings: Findings, cards: Sequence[Card]
 ) -> dict[str, Any]:
     """Return everything that is predicted of pictures on a card, as plain values."""
-    from diffusion_bench.charts.tier_fits import told_fit
+    from diffusion_bench.charts.tiers.fits import told_fit
     from diffusion_bench.tiers.cards import named_card
     from diffusion_bench.tiers.remedy_price import remedied
 
@@ -88,7 +88,7 @@ def what_is_drawn(
 
 def what_is_said(name: str, workload: VoiceWorkload, cards: Sequence[Card]) -> dict[str, Any]:
     """Return everything that is predicted of speech on a card, as plain values."""
-    from diffusion_bench.charts.tier_speech import speech_on
+    from diffusion_bench.charts.tiers.speech import speech_on
     from diffusion_bench.tiers.cards import named_card
 
     card, note = named_card(name, cards)
@@ -119,7 +119,7 @@ def print_answer(answer: dict[str, Any], name: str, times: Sequence[str], *, jso
 
         print_json(answer)
         return
-    from diffusion_bench.charts.tier_fits import tight_lines, verdict_words
+    from diffusion_bench.charts.tiers.fits import tight_lines, verdict_words
 
     # Of speech everything is predicted.
     verdict = verdict_words(answer["fit"], answer.get("fit_kind", "predicted"))

@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.charts.tier_measured import Findings, Here
-    from diffusion_bench.charts.tier_runnable import Room
+    from diffusion_bench.charts.tiers.measured import Findings, Here
+    from diffusion_bench.charts.tiers.runnable import Room
     from diffusion_bench.hardware.machine import MachineInfo
     from diffusion_bench.reports.digests import ReportDigest
     from diffusion_bench.reports.index import Asked
@@ -38,8 +38,8 @@ def read_reports(
 
     Raises ValueError where one of a few files that were named is no report.
     """
-    from diffusion_bench.charts.tier_left_out import left_out_of, left_out_words
-    from diffusion_bench.charts.tier_measured import Findings, Here, findings_of
+    from diffusion_bench.charts.tiers.left_out import left_out_of, left_out_words
+    from diffusion_bench.charts.tiers.measured import Findings, Here, findings_of
 
     if not paths:
         return Told(Findings(), (), Here())
@@ -62,7 +62,7 @@ def room_of(
     A machine without a GPU runs on its processor. Raises ValueError for an unknown name, and for
     speech on what is no known card.
     """
-    from diffusion_bench.charts.tier_speech import speech_on
+    from diffusion_bench.charts.tiers.speech import speech_on
     from diffusion_bench.tiers.cards import find_card
 
     room = _pictures_room(card, told, cards, workloads)
@@ -78,8 +78,8 @@ def room_of(
 def _pictures_room(
     card: str, told: Told, cards: Sequence[Card], workloads: Sequence[Workload]
 ) -> Room:
-    from diffusion_bench.charts.tier_here import room_here
-    from diffusion_bench.charts.tier_runnable import runnable_on
+    from diffusion_bench.charts.tiers.here import room_here
+    from diffusion_bench.charts.tiers.runnable import runnable_on
     from diffusion_bench.tiers.cards import named_card
 
     if card.strip().casefold() == HERE:
@@ -137,7 +137,7 @@ def this_machine() -> tuple[MachineInfo, Here]:
     """Return what the machine is made of, and what reports know it by."""
     from contextlib import closing
 
-    from diffusion_bench.charts.tier_measured import Here
+    from diffusion_bench.charts.tiers.measured import Here
     from diffusion_bench.hardware.machine import describe_machine
     from diffusion_bench.hardware.sensors import open_sensor, uuid_hash
 

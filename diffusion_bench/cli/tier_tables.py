@@ -12,19 +12,19 @@ from diffusion_bench.tiers.figures import figure_words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.charts.tier_numbers import TierRow
-    from diffusion_bench.charts.tier_runnable import Room, Runnable
-    from diffusion_bench.charts.tier_speech import SpeechRow
-    from diffusion_bench.charts.tier_steps import StepBought
-    from diffusion_bench.charts.tier_study import Study
+    from diffusion_bench.charts.tiers.numbers import TierRow
+    from diffusion_bench.charts.tiers.runnable import Room, Runnable
+    from diffusion_bench.charts.tiers.speech import SpeechRow
+    from diffusion_bench.charts.tiers.steps import StepBought
+    from diffusion_bench.charts.tiers.study import Study
 
 UNKNOWN = "cannot tell"
 
 
 def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
-    from diffusion_bench.charts.tier_fits import tight_lines
-    from diffusion_bench.charts.tier_study import card_notes, price_lines
+    from diffusion_bench.charts.tiers.fits import tight_lines
+    from diffusion_bench.charts.tiers.study import card_notes, price_lines
 
     if study.rows:
         _print_rows(study)
@@ -38,7 +38,7 @@ def print_study(study: Study) -> None:
 
 def print_room(room: Room) -> None:
     """Print what a card can run."""
-    from diffusion_bench.charts.tier_fits import tight_lines
+    from diffusion_bench.charts.tiers.fits import tight_lines
 
     columns = ("workload", "verdict", "predicted GiB", "s/image", "interval", "largest batch sure")
     if room.runs:
@@ -72,7 +72,7 @@ def as_json(value: Any) -> Any:
 
 
 def _print_rows(study: Study) -> None:
-    from diffusion_bench.charts.tier_measured import interval_words
+    from diffusion_bench.charts.tiers.measured import interval_words
 
     cost = [] if study.prices.per_kwh is None else [f"{study.path.currency} for 1000 images"]
     columns = ("tier", "card", "workload", "s/image", "interval", "images/h", "J/image", *cost)

@@ -21,8 +21,8 @@ from diffusion_bench.cli.typed import typed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffusion_bench.charts.tier_runnable import Room
-    from diffusion_bench.charts.tier_study import Study
+    from diffusion_bench.charts.tiers.runnable import Room
+    from diffusion_bench.charts.tiers.study import Study
     from diffusion_bench.tiers.cards import Card
 
 PATIENCE_S = 1.0
@@ -154,8 +154,8 @@ def tiers(
 
     diffusion-bench tiers reports --cloud-price 0.50 --tariff 0.30 --html tiers.html
     """
-    from diffusion_bench.charts.tier_runnable import asked_workloads
-    from diffusion_bench.charts.tier_steps import prices_of
+    from diffusion_bench.charts.tiers.runnable import asked_workloads
+    from diffusion_bench.charts.tiers.steps import prices_of
     from diffusion_bench.cli.tier_reports import read_reports, room_of
     from diffusion_bench.tiers.path import read_path, shipped_path
 
@@ -174,7 +174,7 @@ def tiers(
     if room is not None and html is None:
         _show(room, json=json)
         return
-    from diffusion_bench.charts.tier_study import study
+    from diffusion_bench.charts.tiers.study import study
 
     found = study(chosen, asked, told.findings, prices=prices, cards=known, spoken=spoken)
     if html is None:
@@ -185,7 +185,7 @@ def tiers(
 
 def _show(found: Study | Room, *, json: bool) -> None:
     """Print a study, or what a card can run."""
-    from diffusion_bench.charts.tier_runnable import Room
+    from diffusion_bench.charts.tiers.runnable import Room
     from diffusion_bench.cli.tier_tables import print_json, print_room, print_study
 
     if isinstance(found, Room):
@@ -206,7 +206,7 @@ def _show(found: Study | Room, *, json: bool) -> None:
 
 
 def _write_page(path: Path, found: Study, room: Room | None) -> None:
-    from diffusion_bench.charts.tier_page import tiers_html
+    from diffusion_bench.charts.tiers.page import tiers_html
     from diffusion_bench.whole_file import write_whole
 
     write_whole(path, tiers_html(found, room).encode())

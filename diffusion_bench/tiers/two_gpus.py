@@ -6,7 +6,7 @@
 
 Equal or unequal cards. Memory does not pool: what must fit a card must fit each of them alone, but
 for the model that is split. All three are predicted; nobody has published two GeForce cards. What
-reports measured stands beside them (`charts/tier_together.py`).
+reports measured stands beside them (`charts/tiers/together.py`).
 """
 
 from __future__ import annotations

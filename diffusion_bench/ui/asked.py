@@ -11,15 +11,15 @@ from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.ui.guests import check_most
-from diffusion_bench.ui.picture_limits import (
+from diffusion_bench.ui.pictures.limits import (
     SHARED_LIMITS,
     check_limits,
     check_model,
     check_rounds,
 )
-from diffusion_bench.ui.prompt_styles import styled
+from diffusion_bench.ui.pictures.prompt_styles import styled
+from diffusion_bench.ui.pictures.starting_picture import starting_pictures
 from diffusion_bench.ui.seeds import is_unset, seed_or_any
-from diffusion_bench.ui.starting_picture import starting_pictures
 
 # Of the request: what a starting picture names itself is no field of the page.
 FIELDS = tuple(name for name in ImageRequest.model_fields if name not in ("image", "mask"))

@@ -14,19 +14,19 @@ from diffusion_bench.ui import (
     tiers,
     voice_cloning,
 )
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.hardware import Machine
 from diffusion_bench.ui.jobs import VISITOR_JOBS, Jobs
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.picture_limits import SHARED_LIMITS, SHARED_PICTURES
+from diffusion_bench.ui.pictures.drawing import Drawing
+from diffusion_bench.ui.pictures.limits import SHARED_LIMITS, SHARED_PICTURES
 from diffusion_bench.ui.plans import Planning
 from diffusion_bench.ui.reading import Reading
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.sweeping import Sweeping
 from diffusion_bench.ui.upgrades import Upgrades
-from diffusion_bench.ui.voice_limits import MAX_SHARED_TEXT, SHARED_VOICE_LIMITS
+from diffusion_bench.ui.voice.limits import MAX_SHARED_TEXT, SHARED_VOICE_LIMITS
+from diffusion_bench.ui.voice.speaking import Speaking
 
 TITLE = "Diffusion Bench"
 

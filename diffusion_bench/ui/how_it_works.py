@@ -12,18 +12,18 @@ import gradio as gr
 from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_VOICE, PrecisionName
 from diffusion_bench.ui.complaints import said_and_raised
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.events import HIDDEN
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.looking import Looking, LookView
 from diffusion_bench.ui.looks import LOOKS
 from diffusion_bench.ui.model_words import entry_or_none
-from diffusion_bench.ui.picture_fields import examples_for
+from diffusion_bench.ui.pictures.drawing import Drawing
+from diffusion_bench.ui.pictures.fields import examples_for
 from diffusion_bench.ui.readouts import announce, readout
-from diffusion_bench.ui.speaking import Speaking
 from diffusion_bench.ui.speech_looking import ROWS, SOUNDS, SpeechLooking
 from diffusion_bench.ui.style import progress_line
-from diffusion_bench.ui.voice_fields import EXAMPLES, voice_choices, voice_info, voices_now
+from diffusion_bench.ui.voice.fields import EXAMPLES, voice_choices, voice_info, voices_now
+from diffusion_bench.ui.voice.speaking import Speaking
 
 MATHS: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
 TITLES = {

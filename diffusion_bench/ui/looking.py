@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.ui.contact_sheet import Sheet, draw_sheet
-from diffusion_bench.ui.drawing import Drawing
 from diffusion_bench.ui.figures import Table
 from diffusion_bench.ui.jobs import Done
 from diffusion_bench.ui.looks import LOOKS, Found, Labelled, Run, check
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.picture_limits import check_model
+from diffusion_bench.ui.pictures.contact_sheet import Sheet, draw_sheet
+from diffusion_bench.ui.pictures.drawing import Drawing
+from diffusion_bench.ui.pictures.limits import check_model
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend

@@ -9,8 +9,8 @@ from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.pipeline_names import NO_UNET, denoiser_kind
 from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.records import ImageRequest
-from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.figures import Chart, to_table
+from diffusion_bench.ui.pictures.contact_sheet import draw_frames
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend

@@ -10,11 +10,11 @@ import gradio as gr
 from diffusion_bench.backends.catalog import ModelEntry
 from diffusion_bench.backends.samplers import TITLES, SamplerChoice, allowed_samplers
 from diffusion_bench.records import SamplerName
-from diffusion_bench.ui.known_words import word_choices, words_info
 from diffusion_bench.ui.model_words import entry_or_none
-from diffusion_bench.ui.picture_limits import check_model
-from diffusion_bench.ui.picture_sizes import size_presets
-from diffusion_bench.ui.prompt_styles import NO_STYLE, styles_for
+from diffusion_bench.ui.pictures.known_words import word_choices, words_info
+from diffusion_bench.ui.pictures.limits import check_model
+from diffusion_bench.ui.pictures.prompt_styles import NO_STYLE, styles_for
+from diffusion_bench.ui.pictures.sizes import size_presets
 
 ALL_SAMPLERS: list[tuple[str, str]] = [(TITLES[name], name) for name in get_args(SamplerName)]
 

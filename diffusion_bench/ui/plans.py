@@ -28,14 +28,14 @@ from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.records import BUNDLED_SIDE, Request, VoiceRequest
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.ui.jobs import Done, Job, Jobs
-from diffusion_bench.ui.picture_limits import (
+from diffusion_bench.ui.pictures.limits import (
     SHARED_LIMITS,
     check_is_here,
     check_limits,
     check_model,
 )
 from diffusion_bench.ui.report_files import ReportFolder
-from diffusion_bench.ui.voice_limits import (
+from diffusion_bench.ui.voice.limits import (
     MAX_SHARED_TEXT,
     SHARED_VOICE_LIMITS,
     check_voice_is_here,

@@ -10,12 +10,12 @@ from diffusion_bench.backends.first_import import import_libraries
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.voices import find_voice
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
-from diffusion_bench.ui.contact_sheet import draw_frames
 from diffusion_bench.ui.figures import Chart, to_table
 from diffusion_bench.ui.looking import LookView, shown, views_of
 from diffusion_bench.ui.looks import CLEAN, NOISY, Found, Labelled, check_steps, prediction_words
-from diffusion_bench.ui.speaking import Speaking
-from diffusion_bench.ui.voice_limits import check_voice_limits
+from diffusion_bench.ui.pictures.contact_sheet import draw_frames
+from diffusion_bench.ui.voice.limits import check_voice_limits
+from diffusion_bench.ui.voice.speaking import Speaking
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference

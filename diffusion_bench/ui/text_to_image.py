@@ -10,15 +10,14 @@ import gradio as gr
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.records import BUNDLED_MODEL
-from diffusion_bench.ui import comparison_panel
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, complaining, said_and_raised
-from diffusion_bench.ui.drawing import Drawing, Picture, View
 from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
-from diffusion_bench.ui.known_words import with_word
 from diffusion_bench.ui.model_choices import choice_updates, choices_for
 from diffusion_bench.ui.model_words import about_words, model_words
-from diffusion_bench.ui.picture_fields import (
+from diffusion_bench.ui.pictures import comparison_panel
+from diffusion_bench.ui.pictures.drawing import Drawing, Picture, View
+from diffusion_bench.ui.pictures.fields import (
     NEGATIVE_OFF,
     NEGATIVE_ON,
     RESCALE_OFF,
@@ -33,7 +32,9 @@ from diffusion_bench.ui.picture_fields import (
     start_fields,
     start_updates,
 )
-from diffusion_bench.ui.picture_results import (
+from diffusion_bench.ui.pictures.known_words import with_word
+from diffusion_bench.ui.pictures.restoring import Restored, read_settings, restored
+from diffusion_bench.ui.pictures.results import (
     chosen_of,
     named,
     paths_of,
@@ -42,9 +43,8 @@ from diffusion_bench.ui.picture_results import (
     wire_session,
     with_finished,
 )
-from diffusion_bench.ui.picture_sizes import size_presets
+from diffusion_bench.ui.pictures.sizes import size_presets
 from diffusion_bench.ui.readouts import announce
-from diffusion_bench.ui.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 CHOICES = ("sampler", "style", "size", "words", "width", "height")  # that follow the model

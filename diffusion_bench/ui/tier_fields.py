@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from diffusion_bench.charts.captions import CAPTIONS
-from diffusion_bench.charts.tier_bars import METRICS
-from diffusion_bench.charts.tier_fits import TIGHT
-from diffusion_bench.charts.tier_runnable import SHOWN
+from diffusion_bench.charts.tiers.bars import METRICS
+from diffusion_bench.charts.tiers.fits import TIGHT
+from diffusion_bench.charts.tiers.runnable import SHOWN
 from diffusion_bench.ui.chart_fields import chart_fields
 from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.upgrades import (

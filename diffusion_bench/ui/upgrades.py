@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_bench.charts.tier_here import room_here
-from diffusion_bench.charts.tier_left_out import counted_words, left_out_of, left_out_words
-from diffusion_bench.charts.tier_measured import Findings, Here, findings_of
-from diffusion_bench.charts.tier_runnable import (
+from diffusion_bench.charts.tiers.here import room_here
+from diffusion_bench.charts.tiers.left_out import counted_words, left_out_of, left_out_words
+from diffusion_bench.charts.tiers.measured import Findings, Here, findings_of
+from diffusion_bench.charts.tiers.runnable import (
     SHOWN,
     Room,
     asked_workloads,
     runnable_on,
     usual_workloads,
 )
-from diffusion_bench.charts.tier_steps import prices_of
-from diffusion_bench.charts.tier_study import Study, card_notes, price_lines, study
+from diffusion_bench.charts.tiers.steps import prices_of
+from diffusion_bench.charts.tiers.study import Study, card_notes, price_lines, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
@@ -112,14 +112,14 @@ class Upgrades:
 
     def why(self, question: Question, key: str) -> str:
         """Return what stands behind a bar, by one of `View.keys`."""
-        from diffusion_bench.charts.tier_why import why
+        from diffusion_bench.charts.tiers.why import why
 
         return why(self._study(question, self._told(question, PATIENCE_S)).rows, key)
 
     def room(self, question: Question, card: str) -> tuple[str, Chart]:
         """Return what a card can run, in words and as a chart; `HERE` is this machine's."""
-        from diffusion_bench.charts.tier_room import room_figure
-        from diffusion_bench.charts.tier_runnable import runnable_table
+        from diffusion_bench.charts.tiers.room import room_figure
+        from diffusion_bench.charts.tiers.runnable import runnable_table
 
         found, note = self._room(card, self._told(question, PATIENCE_S))
         words = room_words(found)
@@ -128,7 +128,7 @@ class Upgrades:
 
     def page(self, question: Question, card: str) -> str:
         """Return the path of an HTML file with everything the tab shows."""
-        from diffusion_bench.charts.tier_page import tiers_html
+        from diffusion_bench.charts.tiers.page import tiers_html
 
         told = self._told(question, PATIENCE_S)
         found = self._study(question, told)
@@ -144,11 +144,11 @@ class Upgrades:
         return study(path, drawn, told.findings, prices=prices, spoken=spoken)
 
     def _view(self, question: Question, metric: str, told: Told) -> View:
-        from diffusion_bench.charts.tier_bars import row_key
-        from diffusion_bench.charts.tier_gains import gains_figure, gains_table
-        from diffusion_bench.charts.tier_speech import speech_table
-        from diffusion_bench.charts.tier_vram import vram_figure, vram_numbers, vram_table
-        from diffusion_bench.charts.tier_why import fit_table, why
+        from diffusion_bench.charts.tiers.bars import row_key
+        from diffusion_bench.charts.tiers.gains import gains_figure, gains_table
+        from diffusion_bench.charts.tiers.speech import speech_table
+        from diffusion_bench.charts.tiers.vram import vram_figure, vram_numbers, vram_table
+        from diffusion_bench.charts.tiers.why import fit_table, why
 
         found = self._study(question, told)
         vram = vram_numbers(found.path, found.workloads)
@@ -226,8 +226,8 @@ def card_choices() -> list[str]:
 
 def bars_chart(found: Study, metric: str) -> Chart:
     """Return the bars of a metric, by one of `METRICS`."""
-    from diffusion_bench.charts.tier_bars import bars_numbers, bars_table
-    from diffusion_bench.charts.tier_evidence import bars_figure
+    from diffusion_bench.charts.tiers.bars import bars_numbers, bars_table
+    from diffusion_bench.charts.tiers.evidence import bars_figure
 
     numbers = bars_numbers(
         found.rows,

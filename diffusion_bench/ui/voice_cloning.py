@@ -18,23 +18,9 @@ from diffusion_bench.ui.complaints import (
 )
 from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
-from diffusion_bench.ui.held_voice import (
-    HELD,
-    agreed,
-    forget,
-    wire_consent,
-    wire_leaving,
-    wire_vector,
-    wire_voice,
-)
 from diffusion_bench.ui.readouts import announce
-from diffusion_bench.ui.speaking import (
-    FIELDS,
-    Speaking,
-    VoiceView,
-)
 from diffusion_bench.ui.style import TO_SPEECH, progress_line
-from diffusion_bench.ui.voice_fields import (
+from diffusion_bench.ui.voice.fields import (
     EXAMPLES,
     Fields,
     file_fields,
@@ -44,12 +30,26 @@ from diffusion_bench.ui.voice_fields import (
     voice_fields,
     voices_now,
 )
-from diffusion_bench.ui.voice_files import Spoken, examine, read_settings
-from diffusion_bench.ui.voice_limits import check_voice_model
-from diffusion_bench.ui.voice_recordings import Heard
-from diffusion_bench.ui.voice_restoring import settings_of, told_of, voice_missing
-from diffusion_bench.ui.voice_results import result_fields
-from diffusion_bench.ui.voice_words import text_line
+from diffusion_bench.ui.voice.files import Spoken, examine, read_settings
+from diffusion_bench.ui.voice.held_voice import (
+    HELD,
+    agreed,
+    forget,
+    wire_consent,
+    wire_leaving,
+    wire_vector,
+    wire_voice,
+)
+from diffusion_bench.ui.voice.limits import check_voice_model
+from diffusion_bench.ui.voice.recordings import Heard
+from diffusion_bench.ui.voice.restoring import settings_of, told_of, voice_missing
+from diffusion_bench.ui.voice.results import result_fields
+from diffusion_bench.ui.voice.speaking import (
+    FIELDS,
+    Speaking,
+    VoiceView,
+)
+from diffusion_bench.ui.voice.words import text_line
 
 KEEP_RECORDING_S = 1800.0
 ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")

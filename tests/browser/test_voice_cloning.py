@@ -15,7 +15,7 @@ from ui_server import is_free, served, wait_until
 
 from diffusion_bench.backends.voice import catalog, voices
 from diffusion_bench.backends.voice.recipes import read_recipe
-from diffusion_bench.ui import voice_listening
+from diffusion_bench.ui.voice import listening as voice_listening
 
 __all__ = ["browser", "pytestmark"]
 

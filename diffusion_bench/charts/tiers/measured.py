@@ -1,0 +1,269 @@
+"""What reports measured, as evidence for tiers: figures of many reports of one cell are one.
+
+A report of another machine counts as imported, one of this machine's card as measured here; the
+two are never mixed. Cells that measure something else than the card are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from diffusion_bench.charts.measured_here import same_host
+from diffusion_bench.charts.tiers.cells import (
+    REMEMBERED,
+    KnownCards,
+    asked_workload,
+    source_names,
+)
+from diffusion_bench.charts.tiers.fits import MeasuredFit, fits_of
+from diffusion_bench.charts.tiers.left_out import LeftOut, left_out_of, why_left_out
+from diffusion_bench.charts.tiers.together import Together, merged
+from diffusion_bench.reports.digests import CellDigest, ReportDigest, SharedDigest
+from diffusion_bench.tiers.calibrate import Residual
+from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.knowledge import Knowledge
+from diffusion_bench.tiers.predict import residual_of
+from diffusion_bench.tiers.workload import TimedCell, Workload
+
+MANY = 5  # reports from which on their spread is given by percentiles
+
+
+class Here(NamedTuple):
+    """What reports know of the machine at hand: hashes of its GPUs, processor, threads, memory."""
+
+    gpu_hashes: frozenset[str] = frozenset()
+    cpu: str | None = None
+    cores_logical: int = 0
+    ram_mib: float = 0.0
+
+    def has_measured(self, digest: ReportDigest) -> bool:
+        """Return whether a report of a processor names this machine's, and as much memory."""
+        return same_host(self, digest)
+
+
+class Measured(NamedTuple):
+    """A cell measured on a known card, by one report or by several.
+
+    `seconds` is of one call: the median, over reports where there are several, and then the
+    interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
+    it was measured. `spilled`: into the machine's memory, by one report at least.
+    """
+
+    card: Card
+    workload: Workload
+    seconds: float
+    seconds_low: float | None
+    seconds_high: float | None
+    denoising_s: float
+    energy_j: float | None
+    calls: int
+    reports: int
+    source: str
+    here: bool
+    spilled: bool
+
+
+class Findings(NamedTuple):
+    """What reports have to say of cards: their cells as evidence, and what predictions rest on."""
+
+    measured: tuple[Measured, ...] = ()
+    knowledge: Knowledge = Knowledge()
+    together: tuple[Together, ...] = ()
+    fits: tuple[MeasuredFit, ...] = ()
+
+
+def findings_of(
+    digests: Sequence[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> Findings:
+    """Return what reports say of known cards; `here` tells this machine's reports from others'."""
+    this = here or Here()
+    measured = measured_of(digests, this, cards)
+    own = {one.card.name: cells_on(digests, this, one.card, cards) for one in measured if one.here}
+    return Findings(
+        measured=tuple(measured),
+        knowledge=Knowledge(residuals_of(measured), own),
+        together=tuple(together_of(digests, this, cards)),
+        fits=tuple(fits_of(digests, this.gpu_hashes, cards)),
+    )
+
+
+def measured_of(
+    digests: Iterable[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[Measured]:
+    """Return the cells of reports that measure a known model on a known card."""
+    this, cards_by_name = here or Here(), KnownCards(cards)
+    groups: dict[tuple[str, bool, Workload], list[tuple[CellDigest, str]]] = {}
+    for digest in digests:
+        card = cards_by_name.of(digest)
+        if card is None:
+            continue
+        is_here = digest.gpu_hash is not None and digest.gpu_hash in this.gpu_hashes
+        for cell in digest.cells:
+            workload = _fair_workload(cell)
+            if workload is not None:
+                key = (card.name, is_here, _any_sampler(workload))
+                groups.setdefault(key, []).append((cell, digest.source))
+    return [
+        _merged(cards_by_name.found[name], is_here, group)
+        for (name, is_here, _), group in groups.items()
+    ]
+
+
+def together_of(
+    digests: Iterable[ReportDigest],
+    here: Here | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[Together]:
+    """Return what known cards were measured to do together at a known model."""
+    this, cards_by_name = here or Here(), KnownCards(cards)
+    groups: dict[tuple[Any, ...], list[tuple[SharedDigest, str]]] = {}
+    for digest in digests:
+        for cell in digest.shared:
+            found = [cards_by_name.named(name, memory) for name, memory, _ in cell.gpus]
+            workload = _fair_workload(cell)
+            if len(cell.gpus) < len(cell.parts) or None in found or workload is None:
+                continue
+            is_here = all(hashed in this.gpu_hashes for *_, hashed in cell.gpus)
+            names = tuple(sorted(card.name for card in found if card))
+            key = (names, is_here, _any_sampler(workload), cell.share)
+            groups.setdefault(key, []).append((cell, digest.source))
+    return [
+        merged(
+            [cell for cell, _ in group],
+            cards=names,
+            workload=workload,
+            here=is_here,
+            source=source_names([source for _, source in group]),
+        )
+        for (names, is_here, workload, _), group in groups.items()
+    ]
+
+
+def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
+    """Return what measured cells say of the model's predictions, ours before others' of a cell.
+
+    A cell that spilled says how slow the bus is, and nothing of the card.
+    """
+    best: dict[tuple[str, Workload], Measured] = {}
+    for one in measured:
+        key = (one.card.name, _any_sampler(one.workload))
+        if not one.spilled and (key not in best or one.here):
+            best[key] = one
+    found = []
+    for one in best.values():
+        try:
+            found.append(residual_of(one.card, one.workload, one.seconds))
+        except ValueError:  # bf16 on a card that, by its specification, has none
+            continue
+    return found
+
+
+def cells_on(
+    digests: Iterable[ReportDigest],
+    here: Here,
+    card: Card | None = None,
+    cards: Sequence[Card] | None = None,
+) -> list[TimedCell]:
+    """Return the cells this machine measured on a card of its own, or on its processor."""
+    cards_by_name = KnownCards(cards)
+    found: list[TimedCell] = []
+    for digest in digests:
+        if card is None:
+            mine = _of_this_processor(digest, here)
+        else:
+            mine = digest.gpu_hash in here.gpu_hashes and cards_by_name.of(digest) == card
+        if mine:
+            found += timed_cells(digest)
+    return found
+
+
+def cells_on_gpu(digests: Iterable[ReportDigest], gpu_hash: str) -> list[TimedCell]:
+    """Return the cells that were measured on one GPU, whether or not its card is known."""
+    mine = (digest for digest in digests if digest.on_gpu and digest.gpu_hash == gpu_hash)
+    return [cell for digest in mine for cell in timed_cells(digest)]
+
+
+def left_out_here(digests: Iterable[ReportDigest], here: Here) -> list[LeftOut]:
+    """Return the cells this machine measured on its processor that were left out."""
+    return left_out_of(digest for digest in digests if _of_this_processor(digest, here))
+
+
+def _of_this_processor(digest: ReportDigest, here: Here) -> bool:
+    return not digest.on_gpu and here.has_measured(digest)
+
+
+def timed_cells(digest: ReportDigest) -> list[TimedCell]:
+    """Return a report's cells that measure its machine, unspilled, at a model that was counted."""
+    pairs = ((cell, _fair_workload(cell)) for cell in digest.cells)
+    return [
+        TimedCell(workload, cell.median_s, cell.denoising_s)
+        for cell, workload in pairs
+        if workload is not None and cell.memory_fit != "spilled"
+    ]
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _any_sampler(workload: Workload) -> Workload:
+    """Return a workload with its sampler forgotten: it hardly matters to a card."""
+    return workload.model_copy(update={"sampler": "any", "steps": workload.calls})
+
+
+def _fair_workload(cell: CellDigest | SharedDigest) -> Workload | None:
+    """Return a cell's workload, `None` where there is nothing to learn from it."""
+    return None if why_left_out(cell) else asked_workload(cell)
+
+
+def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:
+    cells = [cell for cell, _ in group]
+    middle = sorted(cells, key=lambda cell: cell.median_s)[len(cells) // 2]
+    seconds = [cell.median_s for cell in cells]
+    energies = [cell.energy_j for cell in cells if cell.energy_j is not None]
+    workload = _fair_workload(middle)
+    assert workload is not None, middle
+    low, high = _interval(cells)
+    return Measured(
+        card=card,
+        workload=workload,
+        seconds=median(seconds),
+        seconds_low=low,
+        seconds_high=high,
+        denoising_s=median(cell.denoising_s for cell in cells),
+        energy_j=median(energies) if energies else None,
+        calls=sum(cell.n for cell in cells),
+        reports=len(cells),
+        source=source_names([source for _, source in group]),
+        here=here,
+        spilled=any(cell.memory_fit == "spilled" for cell in cells),
+    )
+
+
+def interval_words(one: Evidence) -> str:
+    """Return what the interval of a figure is, "" where it has none and tells of no reports."""
+    if one.reports and one.reports > 1:
+        return spread_words(one.reports)
+    if one.seconds_low is None:
+        return ""
+    return "80 % interval" if one.kind == "predicted" else "95 % interval of the median"
+
+
+def spread_words(reports: int) -> str:
+    """Return what the interval of a figure of several reports is."""
+    return "the interval holds 80 % of them" if reports >= MANY else "the interval is their range"
+
+
+def _interval(cells: Sequence[CellDigest]) -> tuple[float | None, float | None]:
+    if len(cells) == 1:
+        return cells[0].low_s, cells[0].high_s
+    seconds = [cell.median_s for cell in cells]
+    if len(cells) < MANY:
+        return min(seconds), max(seconds)
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    return tenths[0], tenths[-1]

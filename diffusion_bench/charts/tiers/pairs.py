@@ -1,0 +1,77 @@
+"""What a tier's two cards can do together, predicted: each way of using them, or why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from diffusion_bench.charts.tiers.fits import told_fit
+from diffusion_bench.charts.tiers.measured import Findings
+from diffusion_bench.tiers.cards import Card
+from diffusion_bench.tiers.cost import crossing_bytes
+from diffusion_bench.tiers.memory import CONTEXT_MIB, MIB, RAM_SHARE
+from diffusion_bench.tiers.remedy_price import remedied
+from diffusion_bench.tiers.rows import need_of
+from diffusion_bench.tiers.two_gpus import (
+    WAYS,
+    Job,
+    SplitModel,
+    TwoGpus,
+    one_batch,
+    one_model,
+    two_jobs,
+)
+from diffusion_bench.tiers.workload import Software, Workload
+
+
+def untold_ways(reason: str) -> tuple[TwoGpus, ...]:
+    """Return every way of using two cards with the reason why none of them can be told."""
+    return tuple(TwoGpus(way=way, reason=reason) for way in WAYS)
+
+
+def ways_of_two(
+    cards: Sequence[Card], workload: Workload, findings: Findings, ram_gib: float
+) -> tuple[TwoGpus, ...]:
+    """Return every way of using two cards; both jobs share `ram_gib` for what they offload.
+
+    Raises ValueError for a card that the workload cannot be told of.
+    """
+    first, second = (partial(_job, card, workload, findings, ram_gib) for card in cards)
+    batch, room_gib = workload.batch, RAM_SHARE * ram_gib
+    return (
+        two_jobs(first(batch), second(batch), batch, room_gib=room_gib),
+        one_batch(first, second, batch, room_gib=room_gib),
+        one_model(_split(workload, cards, findings), batch),
+    )
+
+
+def _job(
+    card: Card, workload: Workload, findings: Findings, ram_gib: float, batch: int
+) -> Job | None:
+    """Return what a card takes for a batch, remedies paid; `None` where it does not fit."""
+    part = workload.model_copy(update={"batch": batch})
+    fit = told_fit(card, part, findings.fits, ram_gib).fit
+    if fit.verdict == "does not fit":
+        return None
+    seconds = remedied(findings.knowledge.predict(card, part), fit, card).seconds
+    return Job(seconds=seconds, ram_gib=fit.need.ram_mib / 1024, remedies=fit.remedies)
+
+
+def _split(workload: Workload, cards: Sequence[Card], findings: Findings) -> SplitModel:
+    """Return a workload's model over two cards."""
+    need = need_of(workload, Software())
+    needed_mib = need.peak_mib
+    for card in cards:
+        measured = told_fit(card, workload, findings.fits).measured
+        if measured is not None:
+            given = card.vram_mib
+            needed_mib = min(needed_mib, given) if measured.ran else max(needed_mib, given + 1)
+    first, second = (findings.knowledge.predict(card, workload).seconds for card in cards)
+    return SplitModel(
+        alone_s=(first, second),
+        calls=workload.calls,
+        crossing_mib=crossing_bytes(**workload.work) / MIB,
+        needed_mib=needed_mib,
+        beside_mib=need.activations_mib + CONTEXT_MIB,
+        memory_mib=(cards[0].vram_mib, cards[1].vram_mib),
+    )
