@@ -203,11 +203,30 @@ def test_a_driver_that_hangs_since_it_was_opened_is_not_asked_by_the_doctor_eith
     stuck: Stuck, patient: PatientSensor, asked: set[str]
 ) -> None:
     stuck.hang()
-    seen = facts.gather_facts(patient)
+    seen = facts.gather_facts(patient, rest=lambda seconds: None)
     assert seen.driver_hangs is not None
     assert "it has not answered for" in seen.driver_hangs
     assert [card.name for card in seen.gpus] == ["RTX"]
     assert asked == set()
+
+
+def test_a_card_that_takes_seconds_to_wake_is_no_driver_that_hangs(
+    stuck: Stuck, patient: PatientSensor, asked: set[str]
+) -> None:
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if rests.count(facts.WAKE_S) == 2:
+            stuck.go_on.set()
+            time.sleep(SOON_S)  # for what was asked before
+
+    stuck.hang()
+    seen = facts.gather_facts(patient, rest=rest)
+    assert rests.count(facts.WAKE_S) == 2
+    assert seen.driver_hangs is None
+    assert [(one.name, one.power_w) for one in seen.gpu_readings] == [("RTX", 100.0)]
+    assert asked == {"driver", "torch"}
 
 
 def test_closing_neither_waits_for_a_hanging_driver_nor_leaves_a_thread(stuck: Stuck) -> None:

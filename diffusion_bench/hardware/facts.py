@@ -40,6 +40,7 @@ from diffusion_bench.records import GpuReading, Record
 
 MIB = 2**20
 NO_LIMIT = 2**62
+LOOKS, WAKE_S = 4, 2.0  # at GPUs that do not answer, so long apart
 KERNEL_DRIVER = Path("/proc/driver/nvidia/version")
 NVIDIA_NODES = (Path("/dev/nvidia0"), Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"))
 # Of control groups, versions 2 and 1, as a container sees its own: the limit, and what is in use.
@@ -134,7 +135,9 @@ def gather_facts(
     cpu_percent = _load_percent(host or HostSensor(slow=False), rest)  # before torch makes its own
     software = describe_software()
     major, minor, _ = platform.python_version_tuple()
-    gpus = _gpu_facts(sensor)  # before torch too: what it takes of a GPU is no other program's
+    gpus = _gpu_facts(
+        sensor, rest
+    )  # before torch too: what it takes of a GPU is no other program's
     of_gpus = gpus["driver_hangs"] is None
     torch_says = ask_torch(of_gpus=of_gpus) if software.torch else TorchFacts()
     nvidia = any(card.vendor == "nvidia" for card in gpus["gpus"])
@@ -167,12 +170,19 @@ def _load_percent(host: HostLook, rest: Callable[[float], object]) -> float | No
     return host.read().cpu_percent
 
 
-def _gpu_facts(sensor: Sensor) -> dict[str, Any]:
-    cards, readings = sensor.cards(), sensor.read()
-    others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
+def _gpu_facts(sensor: Sensor, rest: Callable[[float], object]) -> dict[str, Any]:
     hangs = sensor.reason if isinstance(sensor, HungDriver) else None
-    for reading in readings:  # it may have begun to hang after it was opened
-        hangs = hangs or next((w for w in reading.missing.values() if w.startswith(HANGS)), None)
+    for tried in range(LOOKS):  # a laptop's card that sleeps takes seconds to wake
+        if tried:
+            rest(WAKE_S)
+        cards, readings = sensor.cards(), sensor.read()
+        # It may have begun to hang after it was opened.
+        told = (why for reading in readings for why in reading.missing.values())
+        silent = next((why for why in told if why.startswith(HANGS)), None)
+        if silent is None:
+            break
+    hangs = hangs or silent
+    others = {gpu.index: sensor.other_processes(gpu.index, ())[0] for gpu in cards}
     return {
         "gpus": cards,
         "gpu_readings": readings,
