@@ -62,6 +62,12 @@ def test_a_model_that_lacks_a_weight_is_not_drawn_with_random_ones(
     assert weight in told
 
 
+def test_a_tokenizer_without_its_vocabulary_is_refused_and_not_drawn_with(folder: Path) -> None:
+    for file in ("vocab.json", "merges.txt", "tokenizer.json"):
+        (folder / "tokenizer" / file).unlink(missing_ok=True)
+    assert "its tokenizer knows no words" in why_not(folder)
+
+
 def edit(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
     settings = json.loads(file.read_text())
     file.write_text(json.dumps(change(settings) or settings))

@@ -60,6 +60,7 @@ def load_pipeline(
     place, options = _reading(entry, precision)
     try:
         pipeline = DiffusionPipeline.from_pretrained(place, **options, **(placing or {}))
+        refuse_wordless(pipeline)
         if not placing:  # what lies on several cards has lost what tells
             refuse_missing_weights(pipeline)
     except LOADING_ERRORS as error:
@@ -101,6 +102,19 @@ def refuse_missing_weights(pipeline: Any) -> None:
         ]
         if lacking:
             raise ValueError(f"its {name} lacks {len(lacking)} weights, such as {lacking[0]}")
+
+
+def refuse_wordless(pipeline: Any) -> None:
+    """Raise ValueError for a tokenizer that knows no words, as one without its vocabulary does."""
+    from transformers import PreTrainedTokenizerBase
+
+    for name, part in pipeline.components.items():
+        is_one = isinstance(part, PreTrainedTokenizerBase)
+        if is_one and set(part.get_vocab()) <= {
+            *part.all_special_tokens,
+            *part.added_tokens_encoder,
+        }:
+            raise ValueError(f"its {name} knows no words: the file of its vocabulary is missing")
 
 
 def _why_not_loaded(entry: ModelEntry, precision: PrecisionName, error: Exception) -> str:
