@@ -26,19 +26,33 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+FOLDERS = {
+    "DIFFUSION_BENCH_REPORTS": "reports",
+    "DIFFUSION_BENCH_CACHE": "cache",
+    "DIFFUSION_BENCH_VOICES": "voices",
+    "HF_HOME": "huggingface",
+    "GRADIO_TEMP_DIR": "gradio",
+}
+
+
+def set_own_folders(home, patch):
+    for variable, folder in FOLDERS.items():
+        (home / folder).mkdir()
+        patch.setenv(variable, str(home / folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_folders_of_the_user(tmp_path_factory):
+    """What fixtures of a module or of all tests do is not in the user's folders either."""
+    with pytest.MonkeyPatch.context() as patch:
+        set_own_folders(tmp_path_factory.mktemp("home"), patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory, monkeypatch):
     """Reports, locks and caches of a test go to a folder of its own, not to the user's."""
-    home = tmp_path_factory.mktemp("home")
-    for variable, folder in (
-        ("DIFFUSION_BENCH_REPORTS", "reports"),
-        ("DIFFUSION_BENCH_CACHE", "cache"),
-        ("DIFFUSION_BENCH_VOICES", "voices"),
-        ("HF_HOME", "huggingface"),
-        ("GRADIO_TEMP_DIR", "gradio"),
-    ):
-        (home / folder).mkdir()
-        monkeypatch.setenv(variable, str(home / folder))
+    set_own_folders(tmp_path_factory.mktemp("home"), monkeypatch)
     # The processes that a test starts are to behave like the test.
     monkeypatch.setenv("OMP_NUM_THREADS", str(MAX_TORCH_THREADS))
     monkeypatch.delenv("SPACE_ID", raising=False)

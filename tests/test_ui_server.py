@@ -52,7 +52,7 @@ def uploads(page):
 
 
 def set_folders(home, patch):
-    for variable in ("DIFFUSION_BENCH_CACHE", "GRADIO_TEMP_DIR"):
+    for variable in ("DIFFUSION_BENCH_CACHE", "DIFFUSION_BENCH_VOICES", "GRADIO_TEMP_DIR"):
         patch.setenv(variable, str(home / variable.lower()))
 
 
