@@ -5,46 +5,29 @@ Weights are random, so what is asked of pictures is which of them are equal, not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 from diffusers import ZImagePipeline
+from drawn_with import Load, loads_once, pixels
 from PIL import Image
 from tiny_other_pipelines import OTHERS
 
 from diffusion_bench.backends.catalog import find_model
-from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of, pixel_multiple
-from diffusion_bench.records import Generation, ImageRequest
+from diffusion_bench.records import ImageRequest
 
 SIDE = 64
 EVERY = pytest.mark.parametrize("model", OTHERS)
 
-Load = Callable[[str], ImageBackend]
-
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Return what loads a model's tiny checkpoint, each once."""
-    loaded: dict[str, ImageBackend] = {}
-
-    def load_once(model: str) -> ImageBackend:
-        if model not in loaded:
-            folder = OTHERS[model](tmp_path_factory.mktemp("model"))
-            loaded[model] = ImageBackend.load(str(folder), device="cpu")
-        return loaded[model]
-
-    return load_once
+    return loads_once(OTHERS, lambda: tmp_path_factory.mktemp("model"))
 
 
 def ask(**settings: object) -> ImageRequest:
     defaults = {"prompt": "a cat", "model": "tiny", "sampler": "native", "steps": 2}
     return ImageRequest(**{**defaults, "width": SIDE, "height": SIDE, **settings})
-
-
-def pixels(generation: Generation) -> np.ndarray:
-    return np.stack([np.asarray(image, dtype=int) for image in generation.images])
 
 
 @EVERY

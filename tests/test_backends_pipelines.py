@@ -6,7 +6,6 @@ Weights are random, so what is asked of pictures is which of them are equal, not
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +14,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from drawn_with import Load, loads_once, pixels
 from PIL import Image
 from tiny_pipelines import TINY, save_flux, save_lcm
 
@@ -27,7 +27,6 @@ from diffusion_bench.backends.pipeline_calls import parameters_of, task_class
 from diffusion_bench.backends.samplers import allowed_samplers
 from diffusion_bench.records import (
     Cancelled,
-    Generation,
     ImageRequest,
     SamplerName,
     Speed,
@@ -42,30 +41,15 @@ FROM_IMAGES = ("SD 1.5", "SDXL", "SDXL-Turbo", "SSD-1B", "SD 3.5 medium", "FLUX.
 EVERY = pytest.mark.parametrize("model", TINY)
 FROM_IMAGE = pytest.mark.parametrize("model", FROM_IMAGES)
 
-Load = Callable[[str], ImageBackend]
-
 
 @pytest.fixture(scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
-    """Return what loads a model's tiny checkpoint, each once."""
-    loaded: dict[str, ImageBackend] = {}
-
-    def load_once(model: str) -> ImageBackend:
-        if model not in loaded:
-            folder = TINY[model](tmp_path_factory.mktemp("model"))
-            loaded[model] = ImageBackend.load(str(folder), device="cpu")
-        return loaded[model]
-
-    return load_once
+    return loads_once(TINY, lambda: tmp_path_factory.mktemp("model"))
 
 
 def ask(**settings: object) -> ImageRequest:
     defaults = {"prompt": "a cat", "model": "tiny", "sampler": "native", "steps": 2}
     return ImageRequest(**{**defaults, "width": SIDE, "height": SIDE, **settings})
-
-
-def pixels(generation: Generation) -> np.ndarray:
-    return np.stack([np.asarray(image, dtype=int) for image in generation.images])
 
 
 def first_inputs(backend: ImageBackend, request: ImageRequest, **inputs: object) -> torch.Tensor:
