@@ -20,6 +20,7 @@ from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.backends.downloads import Progress as Download
+from diffusion_bench.backends.model_files import presence
 from diffusion_bench.bench import fetching, setup
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.progress import Progress
@@ -92,7 +93,13 @@ def test_a_sweep_that_is_given_up_stops_the_download(sd: Path) -> None:
 
 def test_what_cannot_be_fetched_is_left_to_its_cells() -> None:
     """There is no network in tests: the hub's client is told so."""
-    list(fetch_models(parse_sweep(TEXT.format("nobody/no-such-model", "ddim")).requests()))
+    sweep = parse_sweep(TEXT.format("nobody/no-such-model", "ddim"))
+    told = [event.fetching for event in fetch_models(sweep.requests())]
+    assert {(one.model.name, one.progress.done_mib) for one in told if one} == {
+        ("nobody/no-such-model", 0.0)
+    }
+    assert None not in told
+    assert presence(find_model("nobody/no-such-model")) == "not here"
 
 
 def test_a_model_that_excludes_every_sampler_of_its_cells_is_not_fetched(
