@@ -48,6 +48,13 @@ def summaries(report: Report) -> dict[str, tuple[str, Summary]]:
     }
 
 
+def compare_totals(found: Summary, true: Summary) -> tuple[float, bool]:
+    """Return the relative error of a total, and whether its interval holds the true median."""
+    reach = found.interval_s
+    inside = reach is not None and reach.low <= true.median_s <= reach.high
+    return found.median_s / true.median_s - 1, inside
+
+
 def judge(adaptive: Report, exhaustive: Report) -> tuple[float, float]:
     """Print a line a cell; return the largest error and the share of intervals that cover."""
     truth = summaries(exhaustive)
@@ -55,14 +62,15 @@ def judge(adaptive: Report, exhaustive: Report) -> tuple[float, float]:
     for name, (words, found) in summaries(adaptive).items():
         if not found.extrapolated:
             continue
-        total_s = truth[name][1].median_s
-        low, high = (found.interval_s.low, found.interval_s.high) if found.interval_s else (0, 0)
-        errors.append(abs(found.median_s / total_s - 1))
-        covered.append(low <= total_s <= high)
+        true = truth[name][1]
+        error, inside = compare_totals(found, true)
+        errors.append(abs(error))
+        covered.append(inside)
+        reach = found.interval_s
+        bounds = f"[{reach.low:.3f}, {reach.high:.3f}]" if reach else "[no interval]"
         print(
-            f"{words:42} {found.median_s:8.3f} s [{low:.3f}, {high:.3f}]  every step "
-            f"{total_s:8.3f} s  {found.median_s / total_s - 1:+.2%} "
-            f"{'covered' if covered[-1] else 'NOT covered'}"
+            f"{words:42} {found.median_s:8.3f} s {bounds}  every step "
+            f"{true.median_s:8.3f} s  {error:+.2%} {'covered' if inside else 'NOT covered'}"
         )
     if not covered:
         raise SystemExit("no cell was extrapolated: take a sweep with more steps than it times")
@@ -94,9 +102,9 @@ def judge_rule(exhaustive: Report, measured_steps: int) -> tuple[list[float], fl
             continue
         told = summarise(cut_short(cell, measured_steps))
         assert told is not None
-        errors.append(abs(told.median_s / whole.median_s - 1))
-        inside = told.interval_s
-        covered.append(inside is not None and inside.low <= whole.median_s <= inside.high)
+        error, inside = compare_totals(told, whole)
+        errors.append(abs(error))
+        covered.append(inside)
     return (sorted(errors), sum(covered) / len(covered)) if covered else None
 
 
