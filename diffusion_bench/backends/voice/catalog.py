@@ -72,7 +72,7 @@ def find_voice_model(name: str) -> VoiceEntry:
         return _own_entry(name, location, Path(location))
     known = ", ".join(voice_catalog())
     if HUB_ID.fullmatch(name):
-        config = _cached_config(name)
+        config = cached_config(name)
         if config is not None:
             return _own_entry(name, name, config.parent)
         raise UnknownModel(
@@ -175,7 +175,8 @@ def _own_entry(name: str, location: str, folder: Path) -> VoiceEntry:
     return alike.model_copy(update=changes)
 
 
-def _cached_config(hub_id: str) -> Path | None:
+def cached_config(hub_id: str) -> Path | None:
+    """Return the file in the hub's cache that says what a model is, `None` where it has none."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("config.json", "model_index.json"):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.model_facts import facts_of_folder, unknown_facts
 from diffusion_bench.backends.voice.base import VoiceEntry
-from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.catalog import cached_config, find_voice_model
 from diffusion_bench.reports.schema import ModelFacts
 
-MARKS = ("config.json", "model_index.json")
 OWN_NOISE = "the model keeps its noise schedule in its code"
 
 
@@ -42,8 +39,5 @@ def voice_model_facts(name: str) -> ModelFacts:
 def _folder(entry: VoiceEntry) -> Path | None:
     if entry.source != "hub":
         return Path(entry.location)
-    for mark in MARKS:
-        cached = try_to_load_from_cache(entry.location, mark)
-        if isinstance(cached, str):
-            return Path(cached).parent
-    return None
+    config = cached_config(entry.location)
+    return None if config is None else config.parent
