@@ -121,6 +121,10 @@ def test_the_reach_is_students_of_the_logarithms_of_both_sides() -> None:
     assert wide.same_high == pytest.approx(math.exp(2.920 * deviation))
     assert wide.low == pytest.approx(1 / wide.high)
 
+    more = with_visits(narrow, [1 / 1.1, 1.1] * 3, [1 / 1.1, 1.1] * 3)
+    deviation = math.log(1.1) * math.sqrt(12 / 10)  # of ten degrees of freedom
+    assert more.high == pytest.approx(math.exp(2.228 * deviation * math.sqrt(2 / 6)))
+
 
 def test_one_visit_says_nothing_of_what_visits_differ_by() -> None:
     ratio = ratio_of_samples([1.0] * 6, [1.2] * 6)

@@ -201,6 +201,44 @@ def test_a_setting_that_nobody_made_is_not_set_and_a_fact_that_nobody_could_tell
     assert found["machine.gpus.0.driver"].words().endswith("unknown and 580.65")
 
 
+def test_cells_at_one_place_of_the_grid_are_paired_and_told_in_their_order():
+    old = make_report(*(make_cell(wall_s=SLOW, seed=seed) for seed in (1, 2)))
+    left = [
+        make_cell(wall_s=SLOW, steps=steps, seed=seed, order=order)
+        for order, (steps, seed) in enumerate([(10, 3), (30, 3), (10, 4)])
+    ]
+    near = (make_cell(wall_s=SLOW, seed=seed) for seed in (3, 4))
+    rows = compare([old, make_report(*left, *near)])
+    seeds = [(d.baseline, d.other) for row in rows for d in row.differences]
+    assert seeds == [("1", "3"), ("2", "4")]
+    asked = [(row.request.steps, row.request.seed) for row in rows[2:]]
+    assert asked == [(10, 3), (30, 3), (10, 4)]
+
+
+def test_an_interval_that_reaches_down_to_nothing_is_said_to():
+    cell = extrapolated()
+    wild = [
+        sample.model_copy(update={"step_s": (0.08, *[pace] * 9)})
+        for sample, pace in zip(cell.samples, (0.01, 0.5, 0.01, 0.5), strict=True)
+    ]
+    whole = make_cell(wall_s=SLOW, steps=100)
+    (row,) = compare(
+        [make_report(whole), make_report(cell.model_copy(update={"samples": tuple(wild)}))]
+    )
+    assert (row.verdict, row.reason) == (
+        "cannot tell",
+        "other: its interval reaches down to nothing",
+    )
+
+
+def test_eight_of_ten_cells_make_no_whole():
+    walls = dict(enumerate([2.0] * 8 + [0.7] * 2, start=10))
+    new = [make_cell(wall_s=[s * by for s in SLOW], steps=steps) for steps, by in walls.items()]
+    old = [make_cell(wall_s=SLOW, steps=steps) for steps in walls]
+    (found,) = overall([make_report(*old), make_report(*new)])
+    assert (found.verdict, found.counts) == ("mixed", {"slower": 8, "faster": 2})
+
+
 def test_verdicts_that_contradict_each_other_are_mixed():
     walls = {10: 2.0, 20: 0.5}
     new = [make_cell(wall_s=[s * by for s in SLOW], steps=steps) for steps, by in walls.items()]

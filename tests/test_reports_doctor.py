@@ -96,6 +96,10 @@ ODD = {
     "zero energy": ({"energy": energy(0.0)}, "zero or negative"),
     "zero energy of a sample": (one_sample(energy_j=0.0), "zero or negative"),
     "power": ({"energy": energy(80.0)}, "more power than the card"),
+    "power of the moment": (
+        {"energy": energy(50.0), "before": MachineState(gpu_power_limit_w=40.0)},
+        "more power than the card",
+    ),
     "net": ({"energy": energy(50.0, idle_power_w=10.0, net_j=470.0)}, "does not follow"),
     "net without idle": ({"energy": energy(50.0, net_j=470.0)}, "does not follow"),
     "window": ({"energy": energy(50.0, seconds=0.5)}, "shorter than its calls"),
@@ -111,6 +115,7 @@ ODD = {
     "equal": ({"samples": measured_cell().samples[:1] * 5}, "too equal"),
     "no sample": ({"samples": ()}, "without what their status needs"),
     "busy": ({"before": BUSY}, "busy before"),
+    "busy GPU": ({"before": MachineState(gpu_utilization_percent=80.0)}, "busy before"),
     "throttled": ({"labels": ("throttled",)}, "spoils it"),
     "gap": ({"trace": Trace(at_s=GAP)}, "gaps in the readings"),
     "unexplained": ({"memory": Memory()}, "without a reason"),
@@ -125,6 +130,11 @@ def test_what_cannot_be_so_or_spoils_a_cell_is_found(change, says):
     assert titles(sound) == ["nothing implausible in 2 cells"]
     odd = limited_report(measured_cell(**{**usual, **change}), measured_cell(10, 1, **usual))
     assert [title for title in titles(odd) if says in title]
+
+
+def test_a_module_may_draw_more_than_its_gpu_is_limited_to():
+    module = measured_cell(energy=energy(80.0, scope="module"), missing={})
+    assert titles(limited_report(module)) == ["nothing implausible in 1 cells"]
 
 
 def test_a_sweep_that_was_slowed_by_a_cell_off_the_line_and_a_changed_line_are_found():

@@ -133,6 +133,7 @@ def test_probes_of_several_works_are_compared_within_one() -> None:
     strange = tuple(probe(visit, 50.0, work="another") for visit in range(20))
     mixed = new.model_copy(update={"machine_speed": strange + new.machine_speed})
     assert row(old, mixed).machine_ratio == pytest.approx(FASTER)
+    assert row(mixed, old).machine_ratio == pytest.approx(1 / FASTER)
 
 
 def test_drift_within_a_run_is_taken_off_visit_by_visit() -> None:

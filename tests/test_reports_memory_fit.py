@@ -74,6 +74,8 @@ def test_an_emulated_card_is_judged_by_what_torch_holds_of_it():
 def test_on_a_processor_the_process_is_set_against_the_memory_or_its_emulation():
     assert fit_verdict(make_cell(rss_mib=800.0), make_header()).verdict == "fits"
     assert fit_verdict(make_cell(rss_mib=15_000.0), make_header()).verdict == "tight"
+    slow = fit_verdict(make_cell(rss_mib=15_000.0), make_header(), slow=True)
+    assert slow.verdict == "tight", "a processor has no memory to spill into"
     assert fit_verdict(make_cell(rss_mib=800.0), emulating(make_header(), 700)).verdict == "spilled"
 
 
@@ -85,6 +87,10 @@ def test_out_of_memory_is_its_own_verdict_and_other_failures_have_none():
 
 def test_what_was_not_measured_is_no_verdict_and_says_why():
     assert fit_verdict(make_cell(), CARD).reason == NO_GPU
+    memory = Memory(missing={"torch_reserved_mib": "no peak", "nvml_used_mib": "no driver"})
+    blind = make_cell().model_copy(update={"memory": memory})
+    assert fit_verdict(blind, CARD).reason == "no driver"
+    assert fit_verdict(blind, emulating(CARD, 6144.0)).reason == "no peak"
     unknown = CARD.model_copy(update={"plan": CARD.plan.model_copy(update={"device": "cuda:7"})})
     found = fit_verdict(make_cell(nvml_used_mib=1.0), unknown)
     assert (found.verdict, found.used_mib) == (None, 1.0)

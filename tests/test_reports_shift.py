@@ -53,9 +53,9 @@ def test_one_interrupted_call_does_not_move_the_ratio():
 
 
 def test_thousands_of_samples_are_thinned_and_not_multiplied_out():
-    many = [1.0 + index / 1e6 for index in range(10_000)]
-    found = ratio_of_samples(many, many)
-    assert found.middle == pytest.approx(1.0)
+    drifting = [1.0 + index / 1e4 for index in range(10_000)]
+    found = ratio_of_samples([1.0] * 10_000, drifting)
+    assert found.middle == pytest.approx(1.5, abs=0.01), "of the whole run, not of its beginning"
 
 
 def test_independent_intervals_add_in_squares_and_none_reaches_nothing():
@@ -67,3 +67,16 @@ def test_independent_intervals_add_in_squares_and_none_reaches_nothing():
     assert found.high / 2 == pytest.approx(1.0427, abs=0.002)
     assert found.low / 2 == pytest.approx(0.9577, abs=0.002)
     assert ratio_of_intervals((0.0, 1.0, 2.0), (1.0, 1.0, 1.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "low", "high"),
+    [
+        ((0.9, 1.0, 1.02), (2.0, 2.0, 2.0), 2 / 1.02, 2 / 0.9),
+        ((1.0, 1.0, 1.0), (1.96, 2.0, 2.2), 1.96, 2.2),
+    ],
+)
+def test_a_baseline_that_may_be_shorter_makes_the_ratio_larger(old, new, low, high):
+    found = ratio_of_intervals(old, new)
+    assert found
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))

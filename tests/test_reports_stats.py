@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from fakes import make_cell
 
@@ -76,7 +77,7 @@ def test_noisy_is_a_spread_above_ten_percent_and_unknown_of_one_sample(wall_s, n
 
 def test_a_percentile_of_steps_needs_enough_steps():
     few = summarise(make_cell(wall_s=(1.0,), step_s=[0.1] * 58))
-    many = summarise(make_cell(wall_s=(1.0,), step_s=[0.1] * 57 + [0.5] * 5))
+    many = summarise(make_cell(wall_s=(1.0,), step_s=[0.1] * 54 + [0.5] * 5))
     assert few
     assert many
     assert (few.step_median_s, few.step_p95_s) == (0.1, None)
@@ -104,6 +105,15 @@ def test_the_fit_says_how_far_the_worst_point_is_from_the_line():
     found = fit_steps([make_cell(steps=steps, wall_s=(wall,)) for steps, wall in walls.items()])
     assert found
     assert found.worst_residual > 0.1
+
+
+def test_the_fit_is_that_of_the_least_relative_residuals():
+    walls = {10: 1.0, 20: 2.0, 40: 4.0, 80: 12.0}
+    found = fit_steps([make_cell(steps=steps, wall_s=(wall,)) for steps, wall in walls.items()])
+    times = np.array(list(walls.values()))
+    per_step_s, fixed_s = np.polyfit(list(walls), times, 1, w=1 / times)
+    assert found
+    assert (found.fixed_s, found.per_step_s) == pytest.approx((fixed_s, per_step_s))
 
 
 def test_two_step_counts_are_no_fit_and_other_differences_an_error():
