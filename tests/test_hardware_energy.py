@@ -150,6 +150,7 @@ def test_an_edge_costs_the_higher_power_around_it_and_not_the_mean(
     [
         (gpu_at_rest(3, power_w=30.0), 20),  # long enough for the counter
         (gpu_at_rest(1, power_w=30.0), 30),  # its steps would be a fifth of the time
+        ([make_reading(t, energy_j=reloaded(t), power_w=30.0) for t in at_10_hz(3)], 30),
         (gpu_at_rest(1), None),
         (gpu_at_rest(0.3, power_w=30.0), None),
         ([], None),

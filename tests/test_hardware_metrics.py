@@ -97,9 +97,11 @@ def test_every_metric_is_of_a_field_that_exists_and_ends_in_its_unit(
         "generation",
         "lanes",
     )
+    factors = {"mib": 2**20, "percent": 0.01, "mhz": 1e6}  # bytes, ratios of 1, hertz
     for each in series:
         assert each.field in record.model_fields
         assert each.name.endswith(units)
+        assert each.factor == factors.get(each.field.rpartition("_")[2], 1), each.field
 
 
 def test_it_is_served_on_this_machine_only_and_the_port_is_free_afterwards() -> None:

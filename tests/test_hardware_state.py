@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,6 +128,10 @@ def test_a_machine_at_work_is_named_with_the_reason_and_one_at_rest_is_not(
 
 def test_the_battery_is_told_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_battery() in (True, False, None)
+    for plugged, told in ((True, False), (False, True), (None, None)):
+        battery = SimpleNamespace(percent=61, power_plugged=plugged)
+        monkeypatch.setattr("psutil.sensors_battery", lambda one=battery: one, raising=False)
+        assert on_battery() is told
 
     def broken() -> None:
         raise RuntimeError("no such file")
