@@ -189,6 +189,7 @@ def test_a_cell_of_fewer_steps_than_asked_is_extrapolated_and_says_by_which_rule
 def test_every_repeat_is_a_sample_and_warm_ups_are_none() -> None:
     row = cell()
     assert [sample.wall_s for sample in row.samples] == [2.0, 2.0]
+    assert [sample.start_s for sample in row.samples] == [0.0, 2.0]
     assert [sample.step_s for sample in row.samples] == [(1.0, 1.0), (1.0, 1.0)]
     assert row.warmup_s == (3.0, 1.0)
     assert (row.cell_id, row.status, row.order) == (REQUEST.workload_id(), "ok", 4)
@@ -280,6 +281,16 @@ def test_on_apples_gpu_the_energy_is_missing_for_its_own_reason() -> None:
     row = cell(header=header(device="mps"), during=seen)
     assert row.energy is None  # the processor's is not the GPU's
     assert row.missing["energy"] == row.missing["energy_j"] == ROOT_ONLY
+
+
+def test_a_card_that_the_driver_does_not_show_has_not_the_processors_energy() -> None:
+    def at(at_s: float) -> Reading:
+        return Reading(at_s=at_s, host=HostReading(package_energy_j=5.0 + 30 * at_s))
+
+    row = cell(during=tuple(at(9.5 + 0.5 * index) for index in range(11)), gpu_uuid=OURS)
+    assert row.energy is None
+    assert row.missing["energy"] == row.missing["energy_j"]
+    assert row.missing["energy"] == "the driver does not show the GPU that the cell ran on"
 
 
 def test_an_exact_peak_is_kept_and_the_sampled_one_stands_in_where_there_is_none() -> None:
