@@ -11,6 +11,7 @@
  *   NVML_STUB_COMPUTE   "pid;pid": the processes that compute; NVML_STUB_GRAPHICS: that draw
  *   NVML_STUB_PROCESS_MIB  what each of them holds (default: 1024); -1: not available, as of WDDM;
  *                       NVML_STUB_DRAWING_MIB: the same of those that draw, where it differs
+ *   NVML_STUB_WIDE      version 3 lists the processes in longer entries, as drivers 535.43 to 535.86 do
  *   NVML_STUB_MIG       "name|MiB;name|MiB": the instances the first card is split into; in rules
  *                       and counts they are GPUs 8, 9, ...
  *   NVML_STUB_CLOCK     "manual": time stands still but for nvmlStubAdvanceMs
@@ -306,12 +307,26 @@ int nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu *gpu, unsigned *count, Process 
 }
 
 #ifndef NVML_STUB_OLD
+/* Spread the entries of a list over as much room as an entry has with its protected memory. */
+static int widened(int code, unsigned count, Process *processes) {
+    char *bytes = (char *)processes;
+    size_t narrow = sizeof *processes, wide = narrow + sizeof(u64);
+    if (code || !getenv("NVML_STUB_WIDE")) return code;
+    while (count--) {
+        memmove(bytes + count * wide, bytes + count * narrow, narrow);
+        memset(bytes + count * wide + narrow, 0, sizeof(u64));
+    }
+    return code;
+}
+
 int nvmlDeviceGetComputeRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
-    return nvmlDeviceGetComputeRunningProcesses_v2(gpu, count, processes);
+    int code = nvmlDeviceGetComputeRunningProcesses_v2(gpu, count, processes);
+    return widened(code, *count, processes);
 }
 
 int nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *gpu, unsigned *count, Process *processes) {
-    return nvmlDeviceGetGraphicsRunningProcesses_v2(gpu, count, processes);
+    int code = nvmlDeviceGetGraphicsRunningProcesses_v2(gpu, count, processes);
+    return widened(code, *count, processes);
 }
 #endif
 

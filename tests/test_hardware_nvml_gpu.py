@@ -70,6 +70,14 @@ def test_what_a_program_holds_is_taken_from_the_list_that_tells_it(stub: Path) -
     assert readings[0]["missing"] == {}
 
 
+def test_programs_are_told_apart_by_a_driver_that_lists_them_in_longer_entries(stub: Path) -> None:
+    """Drivers 535.43 to 535.86 do, by version 3 (XuehaiPan/nvitop, pull request 79)."""
+    readings, _ = run_with_stub(stub, BOTH, compute="4000;4001;4002", graphics="5000", wide="1")
+    assert readings[0]["processes"] == [
+        {"pid": pid, "memory_mib": 1024} for pid in (4000, 4001, 4002, 5000)
+    ]
+
+
 def test_readings_that_lack_the_same_share_the_note_of_it(stub: Path) -> None:
     """They are kept by the ten thousand."""
     look_twice = """

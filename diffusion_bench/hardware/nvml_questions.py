@@ -173,14 +173,16 @@ def _processes(computing: Question, drawing: Question) -> Question:
 
 
 # By their versions: asked without one, the bindings meet a driver that lacks the third (before 510)
-# with an error that is none of NVML's.
+# with an error that is none of NVML's. The second goes first, which says the same: drivers 535.43
+# to 535.86 answer the third in longer entries than nvml.h has before and after them, so that all
+# but the first are misread (XuehaiPan/nvitop, pull requests 79 and 89).
 COMPUTING: Ways = (
-    ("nvml v3", pynvml.nvmlDeviceGetComputeRunningProcesses_v3),
     ("nvml v2", pynvml.nvmlDeviceGetComputeRunningProcesses_v2),
+    ("nvml v3", pynvml.nvmlDeviceGetComputeRunningProcesses_v3),
 )
 DRAWING: Ways = (
-    ("nvml v3", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3),
     ("nvml v2", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2),
+    ("nvml v3", pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3),
 )
 
 
