@@ -64,3 +64,24 @@ def test_what_cards_do_not_tell_has_each_reason_once_and_cards_alike_have_one_no
     (finding,) = bad(make_facts(gpu_readings=silent))
     assert finding.title == "GPU 0 RTX 3060 and GPU 1 RTX 3060 do not tell everything"
     assert finding.detail == "energy_j: shared; fan_percent, power_w: too old"
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (
+            "NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition",
+            "as administrator: nvidia-smi -i 0 -pl 170",
+        ),
+        (
+            "NVIDIA GeForce RTX 2080 with Max-Q Design",
+            "plug it in, and choose full power in its maker's program",
+        ),
+    ],
+)
+def test_a_workstations_card_is_not_taken_for_a_laptops_by_a_word_of_its_name(
+    name: str, advice: str
+) -> None:
+    card = LIMITED.model_copy(update={"name": name})
+    (finding,) = bad(make_facts(gpus=(card,)))
+    assert finding.advice == advice

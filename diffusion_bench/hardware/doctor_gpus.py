@@ -233,8 +233,11 @@ def _called(gpu: GpuReading) -> str:
 
 
 def _is_soldered(card: GpuInfo) -> bool:
-    """Return whether a card is a laptop's, which sets its power limit itself, too."""
-    return any(word in (card.name or "") for word in ("Laptop", "Max-Q", "Mobile"))
+    """Return whether a card is a laptop's, which sets its power limit itself, too.
+
+    "RTX PRO 6000 Blackwell Max-Q Workstation Edition" is a card for a slot.
+    """
+    return any(word in (card.name or "") for word in ("Laptop", "Max-Q Design", "Mobile"))
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
