@@ -60,6 +60,21 @@ def test_how_many_times_as_fast_another_card_is_has_an_interval_and_the_same_car
     assert bars[1].error_x.array == (0,)
 
 
+def test_a_card_beside_those_of_before_makes_nothing_slower_within_its_interval() -> None:
+    """The 3060 adds a quarter, and that may be off; the interval went from 0.99 times to 1.57."""
+    chosen = path({"gpu": "RTX 4090"}, {"gpu": "RTX 4090", "other_gpu": "RTX 3060 12GB"})
+    _, both = steps_bought(chosen, tier_rows(chosen, [SD15]))
+    added = both.times_before - 1
+    assert both.times_low == pytest.approx(1 + added / 1.263, rel=0.001)
+    assert both.times_high == pytest.approx(1 + added * 1.263, rel=0.001)
+
+
+def test_a_card_by_another_of_its_names_is_no_other_card() -> None:
+    chosen = path({"gpu": "RTX 4090"}, {"gpu": "NVIDIA GeForce RTX 4090", "count": 2})
+    _, twice = steps_bought(chosen, tier_rows(chosen, [SD15]))
+    assert (twice.times_before, twice.times_low) == (pytest.approx(2), None)
+
+
 def test_a_remedy_that_may_be_off_makes_the_interval_of_a_step_wider() -> None:
     flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
     chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4090"})
@@ -180,7 +195,7 @@ def test_a_cloud_price_that_is_none_is_refused(price: float) -> None:
 
 
 def test_a_negative_price_of_a_kilowatt_hour_is_refused_and_free_power_is_not() -> None:
-    with pytest.raises(ValueError, match="price of a kWh"):
+    with pytest.raises(ValueError, match="give one of 0 or more and below 1,000,000"):
         prices_of(None, -0.1)
     assert prices_of(None, 0.0).per_kwh == 0
 

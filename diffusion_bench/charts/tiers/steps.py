@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -66,10 +67,13 @@ def prices_of(cloud_per_hour: float | None, per_kwh: float | None) -> Prices:
         return Prices(cloud_per_hour=cloud_per_hour, per_kwh=per_kwh)
     except ValidationError as error:
         given = error.errors()[0]
-        name = {"cloud_per_hour": "cloud price of an hour", "per_kwh": "price of a kWh"}
+        names = {
+            "cloud_per_hour": ("cloud price of an hour", "above 0"),
+            "per_kwh": ("price of a kWh", "of 0 or more"),
+        }
+        name, least = names[str(given["loc"][0])]
         raise ValueError(
-            f"a {name[str(given['loc'][0])]} of {given['input']:g} is none; "
-            f"give one above 0 and below {MOST_PRICE:g}"
+            f"a {name} of {given['input']:g} is none; give one {least} and below {MOST_PRICE:,.0f}"
         ) from None
 
 
@@ -98,9 +102,9 @@ def steps_bought(
             told["break_even_hours"] = hours
             told["break_even_images"] = hours and hours * rate.images_per_hour
         if before is not None and step.times_before is not None:
-            margin = _margin((path.tiers[place - 1], tier), (before, row))
-            told["times_low"] = margin and step.times_before / margin
-            told["times_high"] = margin and step.times_before * margin
+            names = [_card_names(each, cards) for each in (path.tiers[place - 1], tier)]
+            ends = _interval(step.times_before, (names[0], names[1]), (before, row))
+            told["times_low"], told["times_high"] = ends
         found.append(step.model_copy(update=told))
     return found
 
@@ -126,14 +130,25 @@ def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
     )
 
 
-def _margin(tiers: tuple[Tier, Tier], rows: tuple[TierRow, TierRow]) -> float | None:
-    """Return what the ratio of two tiers' rates may be off by as a factor, with 80 percent.
+def _card_names(tier: Tier, cards: Sequence[Card] | None) -> Counter[str]:
+    """Return the whole names of a tier's cards, as typed what is not known."""
+    matches = [(name, find_card(name, cards).card) for name in tier.gpus]
+    return Counter(card.name if card else name for name, card in matches)
 
-    What all cards share is in both rates and leaves the ratio, as does what one card's share.
+
+def _interval(
+    times: float, names: tuple[Counter[str], Counter[str]], rows: tuple[TierRow, TierRow]
+) -> tuple[float | None, float | None]:
+    """Return the 80 percent interval of the ratio of two tiers' rates, none of the same cards.
+
+    What all cards share is in both rates and leaves the ratio, as does what one card's share. Of a
+    tier that has all cards of the one before only what is added is unsure: it slows down nothing.
     """
-    if set(tiers[1].gpus) <= set(tiers[0].gpus):
-        return None
-    return math.exp(math.hypot(*map(_reach, rows)))
+    if names[1].keys() <= names[0].keys():
+        return None, None
+    margin = math.exp(math.hypot(*map(_reach, rows)))
+    kept = 1.0 if names[0] <= names[1] and times >= 1 else 0.0
+    return kept + (times - kept) / margin, kept + (times - kept) * margin
 
 
 def _reach(row: TierRow) -> float:
