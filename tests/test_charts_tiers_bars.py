@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from diffusion_bench.charts.tiers.bars import METRICS, bars_numbers, bars_table, row_key
@@ -13,6 +15,7 @@ from diffusion_bench.charts.tiers.steps import Prices, steps_bought
 from diffusion_bench.charts.tiers.together import Together
 from diffusion_bench.charts.tiers.why import fit_table, why
 from diffusion_bench.tiers.evidence import Evidence
+from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.two_gpus import SplitModel, one_model
 from diffusion_bench.tiers.workload import parse_workload
@@ -107,6 +110,19 @@ def test_what_is_tight_with_a_remedy_has_its_price_and_holds_back() -> None:
     assert table_row[3] == "tight with VAE slicing (predicted)"
     assert table_row[-2].startswith("VAE slicing: nothing measurable")
     assert held_back_by(row) == "VRAM: it is tight with VAE slicing"
+
+
+def test_behind_a_bar_is_what_its_memory_and_its_card_rest_on() -> None:
+    (row,) = tier_rows(path("RTX 4070 Ti"), [ASKED])
+    lines = why([row], row_key(row)).splitlines()
+    (made_of,) = (line for line in lines if "of weights" in line)
+    parts = re.findall(r"([\d.]+) of", made_of)
+    assert sum(map(float, parts)) == pytest.approx(row.memory_gib, abs=0.16)
+    assert f"285 W of rated power for {figure_words(row.seconds_per_image)} s" in lines[-5]
+    assert lines[-4] == "The card: 504.2 GB/s, 80.2 TFLOP/s in 16 bits, 40.09 in 32, 285 W"
+    assert "https://www.techpowerup.com/gpu-specs/geforce-rtx-4070-ti" in lines[-3]
+    assert lines[-2].startswith("- in 16 bits: derived, 2 x FP32")
+    assert lines[-1] == "- memory as its driver reports it: nvidia-smi, Kwai-Kolors/Kolors#11"
 
 
 def test_two_gpus_are_bars_of_throughput_only() -> None:

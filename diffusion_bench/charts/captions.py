@@ -27,11 +27,15 @@ CAPTIONS = {
     ),
     "bars": (
         "Lines at the ends of bars are intervals: 80 percent of a prediction, 95 of one report's "
-        "median, and the spread of several reports."
+        "median, and the spread of several reports. Energy and money are the card's alone, not the "
+        "machine's at the wall. Where no energy was measured they are at most those of its rated "
+        "power, unless its limit was raised."
     ),
     "gains": (
         "Images an hour over those of the step before, predicted, of the tier's two cards used the "
         "best way, or of one of them alone where that is faster. Lines at the ends of bars are 80 "
-        "percent intervals; there is none where no card is another than before."
+        "percent intervals; there is none where no card is another than before. It is even with "
+        "the cloud when hours there have cost as much as the step and the electricity of the cards "
+        "at work, at their rated power, the rest of the machine not counted."
     ),
 }

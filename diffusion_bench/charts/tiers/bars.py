@@ -1,7 +1,8 @@
 """Time, throughput, energy and money by tier and workload: a bar a piece of evidence.
 
 The four kinds of evidence look different in colour and in pattern, and are never averaged. What is
-predicted of a card's energy is its rated power over the time, which it does not exceed.
+predicted of a card's energy is its rated power over the time, which it does not exceed unless its
+limit was raised.
 """
 
 from __future__ import annotations

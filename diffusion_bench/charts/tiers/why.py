@@ -11,6 +11,7 @@ from diffusion_bench.charts.tiers.numbers import TierRow
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.figures import figure_words
+from diffusion_bench.tiers.memory import memory_of
 from diffusion_bench.tiers.remedies import REMEDIES
 
 BEST_FIRST = "Evidence, best first; the first one gives the figures, kinds are not averaged:"
@@ -85,14 +86,38 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
     lines = [f"Memory: {need}, predicted{of}: {row.verdict}"]
     if row.fit_basis:
         lines.append(f"- {row.fit_basis}")
+    lines.append(f"- {_parts_of(row)}")
     lines += [f"- {price}" for price in _prices(row)]
-    if row.at_most_j_per_image is not None:
+    if card and row.at_most_j_per_image is not None:
+        most = figure_words(row.at_most_j_per_image)
+        seconds = figure_words(row.seconds_per_image)
         lines.append(
-            f"Energy: at most {figure_words(row.at_most_j_per_image)} J/image, the rated power"
+            f"Energy: at most {most} J/image, {card.tdp_w:g} W of rated power for {seconds} s"
         )
-    if card:
-        lines.append(f"The card's figures: {card.source}")
-    return lines
+    return [*lines, *_card_lines(card)] if card else lines
+
+
+def _parts_of(row: TierRow) -> str:
+    """Return what the predicted memory of a row is made of."""
+    need = memory_of(**row.workload.work, remedies=frozenset(row.remedies))
+    parts = (need.weights_mib, need.activations_mib, need.overhead_mib)
+    weights, activations, beside = (f"{mib / 1024:.1f}" for mib in parts)
+    return (
+        f"in the {need.peak_stage}: {weights} of weights, {activations} of activations, "
+        f"{beside} of context and workspace; {need.basis}"
+    )
+
+
+def _card_lines(card: Card) -> list[str]:
+    """Return the figures of a card that predictions rest on, with where each was found."""
+    peaks = f"{card.tensor_tflops:g} TFLOP/s in 16 bits, {card.fp32_tflops:g} in 32"
+    found = {
+        "": ": ".join(filter(None, (card.source, card.source_locator))),
+        "in 16 bits: ": ", ".join(filter(None, (card.tensor_value, card.tensor_source))),
+        "memory as its driver reports it: ": card.usable_source,
+    }
+    lines = [f"- {what}{where}" for what, where in found.items() if where]
+    return [f"The card: {card.bandwidth_gbs:g} GB/s, {peaks}, {card.tdp_w:g} W", *lines]
 
 
 def _prices(row: TierRow) -> list[str]:
