@@ -289,6 +289,14 @@ def test_the_line_under_the_path_says_what_it_is() -> None:
         check_path("[[tier")
 
 
+def test_a_name_of_two_cards_is_not_told_to_be_no_card() -> None:
+    told = check_path(shipped_text().replace("RTX 4070 Ti", "RTX 4060 Ti"))
+    assert told == (
+        "3 tiers; of RTX 4060 Ti nothing can be told: "
+        "RTX 4060 Ti may be RTX 4060 Ti 16GB or RTX 4060 Ti 8GB; say which"
+    )
+
+
 def test_a_machine_without_a_gpu_runs_on_its_processor_and_says_why(upgrades) -> None:
     words, chart = upgrades.room(ask(), HERE)
     assert words.startswith("Test CPU (15.6 GiB) runs")
@@ -357,6 +365,17 @@ def test_the_download_is_the_page_of_all(upgrades) -> None:
     assert path.name == "tiers.html"
     assert "VRAM is king" in text
     assert "What RTX 4070 Ti can run" in text
+
+
+def test_the_download_says_what_it_rests_on_and_what_is_to_be_known_of_the_card(
+    upgrades, folder, monkeypatch
+) -> None:
+    assert "No report is used" in Path(upgrades.page(ask(), "RTX 4070 Ti")).read_text()
+    six_read_by_two(monkeypatch, folder)
+    text = Path(upgrades.page(ask(use=ALL), HERE)).read_text()
+    assert "Rests on 2 reports" in text
+    assert "4 reports not read yet." in text
+    assert "the driver is not installed; this is what the processor can run." in text
 
 
 def test_a_bar_that_is_not_there_has_no_reason(upgrades) -> None:

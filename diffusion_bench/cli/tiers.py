@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from diffusion_bench.charts.tiers.runnable import Room
     from diffusion_bench.charts.tiers.study import Study
+    from diffusion_bench.cli.tier_reports import Told
     from diffusion_bench.tiers.cards import Card
 
 PATIENCE_S = 1.0
@@ -180,7 +181,7 @@ def tiers(
     if html is None:
         _show(found, json=json)
     else:
-        _write_page(html, found, room)
+        _write_page(html, found, room, told)
 
 
 def _show(found: Study | Room, *, json: bool) -> None:
@@ -205,11 +206,13 @@ def _show(found: Study | Room, *, json: bool) -> None:
         print_study(found)
 
 
-def _write_page(path: Path, found: Study, room: Room | None) -> None:
+def _write_page(path: Path, found: Study, room: Room | None, told: Told) -> None:
     from diffusion_bench.charts.tiers.page import tiers_html
+    from diffusion_bench.charts.tiers.study import rests_on
     from diffusion_bench.whole_file import write_whole
 
-    write_whole(path, tiers_html(found, room).encode())
+    lines = rests_on(told.findings, told.digests, found.cards)
+    write_whole(path, tiers_html(found, room, lines).encode())
     typer.echo(f"wrote {path}")
 
 

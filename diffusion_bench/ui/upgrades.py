@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_bench.charts.tiers.here import room_here
-from diffusion_bench.charts.tiers.left_out import counted_words, left_out_of, left_out_words
+from diffusion_bench.charts.tiers.left_out import counted_words
 from diffusion_bench.charts.tiers.measured import Findings, Here, findings_of
 from diffusion_bench.charts.tiers.runnable import (
     SHOWN,
@@ -17,7 +17,7 @@ from diffusion_bench.charts.tiers.runnable import (
     usual_workloads,
 )
 from diffusion_bench.charts.tiers.steps import prices_of
-from diffusion_bench.charts.tiers.study import Study, card_notes, price_lines, study
+from diffusion_bench.charts.tiers.study import Study, card_notes, price_lines, rests_on, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
@@ -132,7 +132,13 @@ class Upgrades:
 
         told = self._told(question, PATIENCE_S)
         found = self._study(question, told)
-        return self._outbox.place("tiers.html", tiers_html(found, self._room(card, told)[0]))
+        room, note = self._room(card, told)
+        lines = _rests_on(found, told.asked)
+        if told.asked.unread:
+            lines.append(f"{counted_words(told.asked.unread, 'report')} not read yet.")
+        if note:
+            lines.append(f"{room.name}: {note}.")
+        return self._outbox.place("tiers.html", tiers_html(found, room, lines))
 
     def _study(self, question: Question, told: Told) -> Study:
         texts = question.workloads
@@ -201,15 +207,17 @@ def check_path(text: str) -> str:
     path = parse_path(text, "the path")
     counted, unknown = counted_words(len(path.tiers), "tier"), _unknown_cards(path)
     if unknown:
-        return f"{counted}; of {', '.join(unknown)} nothing can be told: no such card"
+        reasons = "; ".join(unknown.values())
+        return f"{counted}; of {', '.join(unknown)} nothing can be told: {reasons}"
     guessed = sum(tier.approximate for tier in path.tiers)
     said = f", {guessed} of their prices approximate: set your own" if guessed else ""
     return f"{counted}, prices in {path.currency}{said}."
 
 
-def _unknown_cards(path: UpgradePath) -> list[str]:
-    names = dict.fromkeys(name for tier in path.tiers for name in tier.gpus)
-    return [name for name in names if find_card(name).card is None]
+def _unknown_cards(path: UpgradePath) -> dict[str, str]:
+    """Return the reason why each name of a path that means no card means none."""
+    matches = {name: find_card(name) for tier in path.tiers for name in tier.gpus}
+    return {name: match.reason for name, match in matches.items() if match.reason}
 
 
 def workload_choices() -> list[str]:
@@ -240,24 +248,18 @@ def bars_chart(found: Study, metric: str) -> Chart:
 
 def status_lines(found: Study, asked: Asked) -> list[str]:
     """Return what the answer rests on, what holds each step back, and what is paid."""
-    known = len(asked.digests)
-    measured = sum(one.here for one in found.findings.measured)
-    imported = len(found.findings.measured) - measured
-    rests = (
-        f"Rests on {counted_words(known, 'report')} ({counted_words(measured, 'workload')} "
-        f"measured on this machine's card, {imported} imported, unverified)."
-        if known
-        else "No report is used: predicted from specifications, and published figures."
-    )
-    without = left_out_words(left_out_of(asked.digests))
-    lines = [rests, *([f"{without}."] if without else [])]
-    lines += (f"Left out: {words_without_names(line)}" for line in asked.complaints[:3])
-    if len(asked.complaints) > 3:
-        lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
-    lines += found.bottlenecks
+    lines = [*_rests_on(found, asked), *found.bottlenecks]
     lines += (f"Price of {line}" for line in price_lines(found.path))
     lengths = dict.fromkeys(row.workload.length_note for row in found.speech)
     return [*lines, *card_notes(found.path), *(f"note: {note}" for note in lengths if note)]
+
+
+def _rests_on(found: Study, asked: Asked) -> list[str]:
+    lines = rests_on(found.findings, asked.digests)
+    lines += (f"Left out: {words_without_names(line)}" for line in asked.complaints[:3])
+    if len(asked.complaints) > 3:
+        lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")
+    return lines
 
 
 def room_words(room: Room) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 from diffusion_bench.charts.captions import CAPTIONS
@@ -23,9 +24,13 @@ KINDS = (
 )
 
 
-def tiers_html(study: Study, room: Room | None = None) -> str:
-    """Return a page with every chart and table of a study; `room` is of a card to be shown too."""
-    parts = [f"<p>{escape(KINDS)}</p>", *_lines("Prices", price_lines(study.path))]
+def tiers_html(study: Study, room: Room | None = None, told: Sequence[str] = ()) -> str:
+    """Return a page with every chart and table of a study.
+
+    `room` is of a card to be shown too, and `told` are lines on what the whole rests on.
+    """
+    parts = [f"<p>{escape(line)}</p>" for line in (KINDS, *told)]
+    parts += _lines("Prices", price_lines(study.path))
     parts += [f"<p>{escape(note)}</p>" for note in card_notes(study.path, study.cards)]
     parts += _lines("What holds each step back", study.bottlenecks)
     for number, section in enumerate(_sections(study, room)):

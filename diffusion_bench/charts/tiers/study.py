@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from diffusion_bench.charts.tiers.left_out import counted_words, left_out_of, left_out_words
 from diffusion_bench.charts.tiers.limits import bottleneck_sentences
 from diffusion_bench.charts.tiers.measured import Findings
 from diffusion_bench.charts.tiers.numbers import TierRow, tier_rows, with_costs
 from diffusion_bench.charts.tiers.speech import SpeechRow, speech_rows
 from diffusion_bench.charts.tiers.steps import Prices, StepBought, steps_bought
+from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.voice_workload import VoiceWorkload
@@ -57,6 +59,21 @@ def study(
         cards=cards,
         speech=tuple(speech_rows(path, spoken, cards)),
     )
+
+
+def rests_on(
+    findings: Findings, digests: Sequence[ReportDigest], cards: Sequence[Card] | None = None
+) -> list[str]:
+    """Return how many reports the figures rest on, and how many of their cells were left out."""
+    if not digests:
+        return ["No report is used: predicted from specifications, and published figures."]
+    here = sum(one.here for one in findings.measured)
+    rests = (
+        f"Rests on {counted_words(len(digests), 'report')} ({counted_words(here, 'workload')} "
+        f"measured on this machine's card, {len(findings.measured) - here} imported, unverified)."
+    )
+    without = left_out_words(left_out_of(digests, cards))
+    return [rests, f"{without}."] if without else [rests]
 
 
 def card_notes(path: UpgradePath, cards: Sequence[Card] | None = None) -> list[str]:
