@@ -17,7 +17,7 @@ from diffusion_bench.charts.tiers.measured import (
     residuals_of,
     timed_cells,
 )
-from diffusion_bench.reports.digests import ReportDigest, digest_of
+from diffusion_bench.reports.digests import LIMITED, ReportDigest, digest_of
 from diffusion_bench.reports.schema import Report
 from diffusion_bench.tiers.cards import find_card
 
@@ -131,6 +131,34 @@ def test_ours_and_others_are_never_mixed_and_ours_corrects() -> None:
     (residual,) = residuals_of(both)
     (alone,) = residuals_of([one for one in both if one.here])
     assert residual == alone
+
+
+def limited(digested: ReportDigest) -> ReportDigest:
+    cells = tuple(cell._replace(labels=LIMITED) for cell in digested.cells)
+    return digested._replace(cells=cells)
+
+
+def test_a_card_with_a_lowered_power_limit_is_told_apart_by_its_report() -> None:
+    header, cell = make_header(gpu=CARD), make_cell(**REQUEST)
+    for limit_w, told in ((200.0, LIMITED), (284.6, ""), (285.0, ""), (320.0, ""), (None, "")):
+        limits = {"power_limit_w": limit_w, "power_limit_default_w": 285.0}
+        card = header.machine.gpus[0].model_copy(update=limits)
+        machine = header.machine.model_copy(update={"gpus": (card,)})
+        own = header.model_copy(update={"machine": machine})
+        (found,) = digest_of(Report(header=own, cells=(cell,), source="a.jsonl")).cells
+        assert found.labels == told
+
+
+def test_somebodys_lowered_power_limit_stands_as_measured_so_and_corrects_nothing() -> None:
+    """An RTX 3090 at 200 W is slower, and says nothing of one at 350."""
+    plain, lowered = measured_of([digest(), limited(digest(wall_s=(12.0,) * 3))])
+    assert (plain.seconds, plain.rests_on) == (9.0, "friend.jsonl")
+    assert (lowered.seconds, lowered.rests_on) == (12.0, "friend.jsonl, at a lowered power limit")
+    assert residuals_of([plain, lowered]) == residuals_of([plain])
+    assert residuals_of([lowered]) == []
+    mine = limited(digest())._replace(gpu_hash="abc")
+    (own,) = measured_of([mine], Here(frozenset({"abc"})))
+    assert len(residuals_of([own])) == 1
 
 
 def test_the_processor_is_known_by_its_threads_and_memory_too() -> None:

@@ -64,6 +64,13 @@ def test_two_cards_are_predicted_with_the_interval_of_one_of_them() -> None:
     assert (bar.low, bar.high) == (jobs.images_per_hour_low, jobs.images_per_hour_high)
 
 
+def test_what_fits_neither_card_alone_is_predicted_with_an_interval_too() -> None:
+    row = pair("sd15 768x768 b32 fp16 20", "RTX 4060", count=2, ram_gib=8)
+    assert row.only_split
+    halves = ways(row)["one batch split"]
+    assert halves.images_per_hour_low < halves.images_per_hour < halves.images_per_hour_high
+
+
 def test_a_card_that_does_not_fit_it_goes_before_one_that_cannot_be_told() -> None:
     row = pair("sdxl 2048x2048 b64 bf16 20", "RTX 2080 Ti", other_gpu="RTX 3060 12GB")
     assert (row.faster_card, row.fit) == ("RTX 3060 12GB", "does not fit")

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeGuard
 
 from diffusion_bench.records import ImageRequest, Request, Speed
-from diffusion_bench.reports.labels import is_gpu, report_card
+from diffusion_bench.reports.labels import card_of, is_gpu, report_card
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.stats import summarise
 from diffusion_bench.reports.unfinished import finished_ids
 
+LIMITED = "power limit lowered"
+LEAST_LOWERED_W = 1.0  # limits are whole watts in practice
+
 
 class CellDigest(NamedTuple):
     """A measured cell in figures: what was asked, and seconds of a call with their interval.
 
-    `labels` are joined by commas. `n` counts the timed calls. `denoising_s` is the part of
-    `median_s` that the steps take. `energy_j` is of one call, where it was measured. `memory_fit`
-    is the verdict on a GPU's memory and `peak_mib` what it rests on, where they are known.
+    `labels` are joined by commas, `LIMITED` among them where the card's power limit was lowered.
+    `n` counts the timed calls. `denoising_s` is the part of `median_s` that the steps take.
+    `energy_j` is of one call, where it was measured. `memory_fit` is the verdict on a GPU's memory
+    and `peak_mib` what it rests on, where they are known.
     """
 
     model: str
@@ -178,7 +182,7 @@ def _cell_digest(cell: Cell, header: Header) -> CellDigest | None:
     memory = fit_verdict(cell, header) if is_gpu(header) else None
     return CellDigest(
         **_asked(cell.request),
-        labels=",".join(cell.labels),
+        labels=",".join([*cell.labels, *([LIMITED] if _is_limited(cell, header) else [])]),
         n=summary.n,
         median_s=summary.median_s,
         low_s=interval.low if interval else None,
@@ -188,6 +192,13 @@ def _cell_digest(cell: Cell, header: Header) -> CellDigest | None:
         memory_fit=memory.verdict if memory else None,
         peak_mib=memory.used_mib if memory else None,
     )
+
+
+def _is_limited(cell: Cell, header: Header) -> bool:
+    """Return whether a cell's card was set to draw less than one that nobody touched."""
+    card = card_of(cell, header)
+    limit_w, usual_w = (card.power_limit_w, card.power_limit_default_w) if card else (None, None)
+    return limit_w is not None and usual_w is not None and limit_w < usual_w - LEAST_LOWERED_W
 
 
 def _asked(request: ImageRequest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from diffusion_bench.charts.tiers.cells import (
 from diffusion_bench.charts.tiers.fits import MeasuredFit, fits_of
 from diffusion_bench.charts.tiers.left_out import LeftOut, left_out_of, why_left_out
 from diffusion_bench.charts.tiers.together import Together, merged
-from diffusion_bench.reports.digests import CellDigest, ReportDigest, SharedDigest
+from diffusion_bench.reports.digests import LIMITED, CellDigest, ReportDigest, SharedDigest
 from diffusion_bench.tiers.calibrate import Residual
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.evidence import Evidence
@@ -50,7 +50,8 @@ class Measured(NamedTuple):
 
     `seconds` is of one call: the median, over reports where there are several, and then the
     interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
-    it was measured. `spilled`: into the machine's memory, by one report at least.
+    it was measured. `spilled`: into the machine's memory, by one report at least. `limited`: on a
+    card whose power limit was lowered.
     """
 
     card: Card
@@ -65,6 +66,15 @@ class Measured(NamedTuple):
     source: str
     here: bool
     spilled: bool
+    limited: bool
+
+    @property
+    def rests_on(self) -> str:
+        """Return the reports, and what is to be known of how they measured it."""
+        told = [self.source]
+        told += ["spilled into the machine's memory"] if self.spilled else []
+        told += ["at a lowered power limit"] if self.limited else []
+        return ", ".join(told)
 
 
 class Findings(NamedTuple):
@@ -100,7 +110,7 @@ def measured_of(
 ) -> list[Measured]:
     """Return the cells of reports that measure a known model on a known card."""
     this, cards_by_name = here or Here(), KnownCards(cards)
-    groups: dict[tuple[str, bool, Workload], list[tuple[CellDigest, str]]] = {}
+    groups: dict[tuple[str, bool, bool, Workload], list[tuple[CellDigest, str]]] = {}
     for digest in digests:
         card = cards_by_name.of(digest)
         if card is None:
@@ -109,11 +119,11 @@ def measured_of(
         for cell in digest.cells:
             workload = _fair_workload(cell)
             if workload is not None:
-                key = (card.name, is_here, _any_sampler(workload))
+                key = (card.name, is_here, _is_limited(cell), _any_sampler(workload))
                 groups.setdefault(key, []).append((cell, digest.source))
     return [
         _merged(cards_by_name.found[name], is_here, group)
-        for (name, is_here, _), group in groups.items()
+        for (name, is_here, _, _), group in groups.items()
     ]
 
 
@@ -150,12 +160,14 @@ def together_of(
 def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
     """Return what measured cells say of the model's predictions, ours before others' of a cell.
 
-    A cell that spilled says how slow the bus is, and nothing of the card.
+    A cell that spilled says how slow the bus is, and nothing of the card; one of somebody's card
+    with a lowered power limit says nothing of a card that nobody touched.
     """
     best: dict[tuple[str, Workload], Measured] = {}
     for one in measured:
         key = (one.card.name, _any_sampler(one.workload))
-        if not one.spilled and (key not in best or one.here):
+        tells = not one.spilled and (one.here or not one.limited)
+        if tells and (key not in best or one.here):
             best[key] = one
     found = []
     for one in best.values():
@@ -221,6 +233,10 @@ def _fair_workload(cell: CellDigest | SharedDigest) -> Workload | None:
     return None if why_left_out(cell) else asked_workload(cell)
 
 
+def _is_limited(cell: CellDigest) -> bool:
+    return LIMITED in cell.labels.split(",")
+
+
 def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:
     cells = [cell for cell, _ in group]
     middle = sorted(cells, key=lambda cell: cell.median_s)[len(cells) // 2]
@@ -242,6 +258,7 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         source=source_names([source for _, source in group]),
         here=here,
         spilled=any(cell.memory_fit == "spilled" for cell in cells),
+        limited=_is_limited(middle),
     )
 
 
