@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio.processing_utils import save_file_to_cache
 from gradio_client import Client
 from ui_server import VALUES, served, wait_until
 
@@ -36,6 +37,25 @@ def test_a_file_goes_a_day_after_it_was_seen_first_whatever_its_date_says(tmp_pa
 
     assert not old.parent.exists()
     assert new.exists()
+
+
+def test_what_is_handed_out_or_taken_in_again_is_kept_for_another_day(tmp_path):
+    now_s = 0.0
+    served, source = tmp_path / "served", tmp_path / "picture.png"
+    source.write_bytes(b"the same picture")
+    mine = Upkeep(served, clock=lambda: now_s)
+    copy = Path(save_file_to_cache(source, str(served)))
+    mine.look()
+    now_s = KEEP_S - 1
+    assert Path(save_file_to_cache(source, str(served))) == copy
+    mine.look()
+    now_s = KEEP_S
+    mine.look()
+    assert copy.exists()
+
+    now_s = 2 * KEEP_S
+    mine.look()
+    assert not copy.exists()
 
 
 def test_a_folder_that_is_shared_with_what_is_young_stays(tmp_path):

@@ -18,27 +18,36 @@ LOOK_EVERY_S = 3600.0
 
 
 class Upkeep:
-    """Removes the files of a folder that it has seen there for a day.
+    """Removes the files of a folder that it has seen there, unchanged, for a day.
 
-    Their own dates are not asked: the clock of the machine may be set while the app runs.
+    Of their own dates it asks only whether they have changed: the clock of the machine may be set
+    while the app runs. Gradio names a copy by its content and gives it a new date where it hands
+    the same out again.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._clock = clock
-        self._seen_s: dict[Path, float] = {}  # when each was seen first
+        self._seen_s: dict[tuple[Path, int], float] = {}  # when each was seen first, by its date
 
     def look(self) -> None:
         """Remove what is old, and the folder that it leaves empty."""
         now_s = self._clock()
-        walked = os.walk(self._folder)
-        files = [Path(place) / name for place, _, names in walked for name in names]
-        self._seen_s = {path: self._seen_s.get(path, now_s) for path in files}
-        for path, seen_s in self._seen_s.items():
+        self._seen_s = {each: self._seen_s.get(each, now_s) for each in _dated(self._folder)}
+        for (path, _), seen_s in self._seen_s.items():
             if now_s - seen_s >= KEEP_S:
                 with contextlib.suppress(OSError):  # gone, or in use, or not the last one
                     path.unlink()
                     path.parent.rmdir()
+
+
+def _dated(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the files of a folder, each with its date."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # gone since it was listed
+                path = Path(place) / name
+                yield path, path.stat().st_mtime_ns
 
 
 @contextlib.contextmanager
