@@ -99,6 +99,11 @@ def test_what_cannot_be_said_is_refused_before_anything_is_loaded(make_looking, 
         next(make_looking().look(VALUES | values))
 
 
+@pytest.mark.parametrize("unset", [-1, None])
+def test_a_seed_that_is_not_set_is_picked_as_it_is_of_pictures(make_looking, unset):
+    assert next(make_looking().look(VALUES | {"seed": unset})).done == 0
+
+
 def test_guests_hear_no_voice_that_was_saved(make_looking):
     with pytest.raises(ValueError, match="sample voices only"):
         next(make_looking(shared=True).look(VALUES | {"voice": "grandma"}))

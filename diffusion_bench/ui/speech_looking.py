@@ -14,6 +14,7 @@ from diffusion_bench.ui.figures import Chart, to_table
 from diffusion_bench.ui.looking import LookView, shown, views_of
 from diffusion_bench.ui.looks import CLEAN, NOISY, Found, Labelled, check_steps, prediction_words
 from diffusion_bench.ui.pictures.contact_sheet import draw_frames
+from diffusion_bench.ui.seeds import seed_or_any
 from diffusion_bench.ui.voice.limits import check_voice_limits
 from diffusion_bench.ui.voice.speaking import Speaking
 
@@ -42,7 +43,8 @@ class SpeechLooking:
 
     def look(self, values: Mapping[str, Any]) -> Iterator[LookView]:
         """Look at a `text` in a `voice`, yielding what to show; closing stops at the next step."""
-        request = VoiceRequest(**values, model=BUNDLED_VOICE_MODEL)
+        seed = seed_or_any(values.get("seed"))
+        request = VoiceRequest(**{**values, "seed": seed}, model=BUNDLED_VOICE_MODEL)
         check_speech(request)
         if self.shared:
             check_voice_limits(request)
