@@ -4,6 +4,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from fakes import make_header
 from huggingface_hub import constants
@@ -21,7 +22,7 @@ from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import StopRule
 from diffusion_bench.reports.store import ReportWriter
-from diffusion_bench.ui.benchmark import CANCELLED, CANCELLED_EARLY, _to_handler
+from diffusion_bench.ui.benchmark import CANCELLED, CANCELLED_EARLY, _to_handler, to_updates
 from diffusion_bench.ui.giving_up import Cancel
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import Outbox
@@ -82,6 +83,7 @@ def test_a_cancelled_sweep_frees_the_device_and_can_be_gone_on_with(sweeping, fo
     resumed = next(view for view in views if view.status and "2 of 3 cells done" in view.status)
     views.close()
     assert (resumed.done, resumed.total) == (2, 3)
+    assert len(resumed.table["data"]) == 2, "what is there already is shown at once"
     assert {cell.cell_id: cell for cell in folder.read(name).cells} == before
     wait_until(is_free, "the device is free", limit_s=10)
 
@@ -91,7 +93,7 @@ def test_a_sweep_cancelled_while_its_process_starts_ends_it_and_leaves_no_report
 ):
     monkeypatch.setattr(WorkerProcess, "hear", lambda self, timeout_s: time.sleep(timeout_s))
     wanted = Cancel()
-    shown = _to_handler(sweeping.run, wanted)(SWEEP)
+    shown = _to_handler(sweeping.run, wanted)(text=SWEEP)
     wait_until(lambda: next(shown) and running(), "the process is starting")
     wanted.cancel()
     assert list(shown)[-1][1] == CANCELLED_EARLY
@@ -105,12 +107,25 @@ def test_a_sweep_cancelled_while_its_process_starts_ends_it_and_leaves_no_report
 
 def test_a_cancel_says_of_what_is_measured_that_it_is_saved(sweeping, folder):
     wanted = Cancel()
-    shown = _to_handler(sweeping.run, wanted)(SWEEP.replace("2, 3, 200", "2, 1000"))
+    shown = _to_handler(sweeping.run, wanted)(text=SWEEP.replace("2, 3, 200", "2, 1000"))
     next(told for told in shown if "1 of 2 cells done" in str(told[1]))
     wanted.cancel()
     assert list(shown)[-1][1] == CANCELLED
     wait_until(is_free, "the device is free", limit_s=10)
     assert len(folder.unfinished()) == 1
+
+
+def test_what_is_there_of_another_run_goes_when_a_runs_turn_has_come_and_not_before(sweeping):
+    views = sweeping.run(SWEEP)
+    first = to_updates(next(views))
+    begun = to_updates(next(view for view in views if view.table))
+    views.close()
+
+    assert first[2:] == (gr.skip(),) * 6
+    *_, report, page = begun[:4]
+    assert [(one.value, one.interactive) for one in (report, page)] == [(None, False)] * 2
+    assert begun[4:7] == (None,) * 3
+    assert begun[7]["data"] == []
 
 
 def test_a_cancel_of_a_download_does_not_say_that_anything_is_saved(sweeping, monkeypatch):
@@ -123,7 +138,7 @@ def test_a_cancel_of_a_download_does_not_say_that_anything_is_saved(sweeping, mo
 
     monkeypatch.setattr("diffusion_bench.ui.sweeping.run_sweep", fetch)
     wanted = Cancel()
-    shown = _to_handler(sweeping.run, wanted)(SWEEP)
+    shown = _to_handler(sweeping.run, wanted)(text=SWEEP)
     next(told for told in shown if "10 MiB of 30 MiB" in str(told[1]))
     wanted.cancel()
     assert list(shown)[-1][1] == CANCELLED_EARLY

@@ -57,12 +57,17 @@ def build(sweeping: Sweeping, planning: Planning, reports: ReportFolder, tab: gr
             shown = _results()
     _wire_plan(planning, choice, editor, plan, tab)
     wanted = Cancel()
-    for button, views, given, name in (
-        (run, sweeping.run, editor, "sweep"),
-        (resume, sweeping.resume, unfinished, "resume_sweep"),
+    for button, views, name, given in (
+        (run, sweeping.run, "sweep", {"text": editor}),
+        (resume, sweeping.resume, "resume_sweep", {"name": unfinished}),
     ):
         done = button.click(
-            _to_handler(views, wanted), given, list(shown.values()), api_name=name, **WATCHED
+            _to_handler(views, wanted),
+            outputs=list(shown.values()),
+            inputs_kwargs=given,
+            api_name=name,
+            api_description=views.__doc__,
+            **WATCHED,
         )
         announce(done, shown["status"])
     _wire_estimate(planning, estimate, editor, plan, wanted)
@@ -140,6 +145,7 @@ def _wire_estimate(
     wanted: Cancel,
 ) -> None:
     def on_estimate(text: str) -> Iterator[Any]:
+        """Time a few steps of each model of a sweep, and tell how long all of it takes."""
         with closing(said_and_raised(wanted.until(planning.probe(text)), str)) as lines:
             for line in lines:
                 yield line or gr.skip()
@@ -151,10 +157,10 @@ def _wire_estimate(
 def _to_handler(views: Any, wanted: Cancel) -> Any:
     """Return a handler for the page that shows the views of a run."""
 
-    def handle(argument: str | None) -> Iterator[tuple[Any, ...]]:
+    def handle(**given: str | None) -> Iterator[tuple[Any, ...]]:
         kept = False
         shown = said_and_raised(
-            wanted.until(views(argument)),
+            wanted.until(views(**given)),
             lambda text: View(done=0, status=text),
             lambda: CANCELLED if kept else CANCELLED_EARLY,
         )
@@ -170,7 +176,9 @@ def to_updates(view: View) -> tuple[Any, ...]:
     """Return the view as values of the shown components, in their order."""
     files: tuple[Any, ...] = (gr.skip(), gr.skip())
     if view.files is not None:
-        files = tuple(gr.DownloadButton(value=path, interactive=True) for path in view.files)
+        files = tuple(
+            gr.DownloadButton(value=path, interactive=path is not None) for path in view.files
+        )
     return (
         gr.skip() if view.done is None else progress_line(view.done, view.total, "Sweep"),
         gr.skip() if view.status is None else view.status,

@@ -15,7 +15,7 @@ from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.sweep import Sweep, sweep_of
 from diffusion_bench.bench.wording import in_words
 from diffusion_bench.reports.labels import name_request
-from diffusion_bench.ui.figures import Table, cell_table, draw_chart
+from diffusion_bench.ui.figures import CELL_HEADERS, Table, cell_table, draw_chart, to_table
 from diffusion_bench.ui.jobs import Done, Job, Jobs
 from diffusion_bench.ui.model_words import download_words
 from diffusion_bench.ui.outbox import Outbox
@@ -30,14 +30,14 @@ CHARTS_SHARE = 10  # charts are drawn again after this many times of what drawin
 
 
 class View(NamedTuple):
-    """What the page shows next; `None` leaves what is there."""
+    """What the page shows next; `None` leaves what is there, and within a tuple takes it away."""
 
     done: int | None = None
     total: int = 0
     status: str | None = None
     figures: tuple[Any, ...] | None = None
     table: Table | None = None
-    files: tuple[str, str] | None = None  # the report and its page, to download
+    files: tuple[str | None, ...] | None = None  # the report and its page, to download
     kept: bool = False  # whether something is measured, which a cancel leaves
 
 
@@ -73,7 +73,7 @@ class Sweeping:
         yield View(done=0, total=count, status=STARTING)
         work = partial(self._work, sweep, path, resume=resume)
         latest: Progress | None = None
-        charts = _Charts(path)
+        charts = _Charts(path, stale=resume)
         shown_s = 0.0
         with closing(self._jobs.watch(work, SHOW_EVERY_S)) as events:
             for event in events:
@@ -82,7 +82,7 @@ class Sweeping:
                         latest = event
                         charts.stale |= event.cell is not None
                     case str():
-                        yield View(status=event)
+                        yield _begun(count)
                     case Waiting():
                         yield View(status=waiting_words(event))
                     case Done():
@@ -136,10 +136,10 @@ class Sweeping:
 class _Charts:
     """The charts of a report that grows, drawn again when it has and not all too often."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stale: bool) -> None:
         self._path = path
         self._not_before_s = 0.0
-        self.stale = False
+        self.stale = stale
 
     def draw(self) -> tuple[tuple[Any, ...] | None, Table | None]:
         """Return new figures and cells, or `None` twice while the old ones will do."""
@@ -170,6 +170,18 @@ def describe(progress: Progress) -> str:
     if progress.remaining_s is not None:
         parts.append(f"about {in_words(progress.remaining_s)} left")
     return "; ".join(parts) + "."
+
+
+def _begun(count: int) -> View:
+    """Return the view of a run whose turn it is: what is there of another one goes."""
+    return View(
+        done=0,
+        total=count,
+        status=STARTING,
+        figures=(None,) * len(CHARTS),
+        table=to_table(CELL_HEADERS, []),
+        files=(None, None),
+    )
 
 
 def _view(progress: Progress, charts: _Charts) -> View:
