@@ -62,8 +62,6 @@ def _cells() -> tuple[gr.Number, gr.Dataframe]:
             None,
             label="Price of a kWh",
             info="Fills the cost of 1000 images, where energy was measured.",
-            minimum=0,
-            maximum=1e6,
             step=0.01,
             elem_id="reports-tariff",
         )
@@ -96,7 +94,8 @@ def _wire_opening(
     """Open what was chosen; return the events after which the rest of the tab follows."""
 
     @complaining
-    def on_open(names: list[str] | None, uploads: list[str] | None) -> list[Any]:
+    def on_open(names: list[str] | None = None, uploads: list[str] | None = None) -> list[Any]:
+        """Open reports of the folder by name, and uploaded ones: words, charts and tables."""
         found = reading.show(names, uploads)
         first = found.traces[-1][1] if found.traces else None
         picker = gr.Dropdown(list(found.traces), value=first)
@@ -109,12 +108,15 @@ def _wire_opening(
             on_open,
             list(chosen),
             shown,
-            api_name="open_reports",
+            **called,
             show_progress="minimal",
             show_progress_on=shown[0],
             trigger_mode="always_last",
         )
-        for event in (chosen[0].change, chosen[1].change)
+        for event, called in (
+            (chosen[0].change, {"api_name": "open_reports"}),
+            (chosen[1].change, {"api_visibility": "private"}),
+        )
     ]
 
 

@@ -69,7 +69,7 @@ def prompt_fields() -> Fields:
             elem_id="t2i-prompt",
         ),
         "negative_prompt": gr.Textbox(
-            label="Negative prompt", info=NEGATIVE_ON, max_length=2000, elem_id="t2i-negative"
+            "", label="Negative prompt", info=NEGATIVE_ON, max_length=2000, elem_id="t2i-negative"
         ),
     }
     words = word_choices(BUNDLED_MODEL)
@@ -137,9 +137,7 @@ def setting_fields() -> Fields:
             elem_id="t2i-size",
         )
         for name in ("width", "height"):
-            fields[name] = _whole(
-                f"{name.title()} (px)", usual.side, name, minimum=8, step=usual.multiple
-            )
+            fields[name] = _whole(f"{name.title()} (px)", usual.side, name, step=usual.multiple)
     with gr.Row():
         fields["batch"] = _whole("Pictures at once", 1, "batch", info="Memory grows with it.")
         fields["rounds"] = _whole("Rounds", 1, "rounds", info="One after another; seeds count on.")
@@ -245,7 +243,8 @@ def start_updates(model: str) -> tuple[Any, ...]:
 
 
 # No bounds, here and in the other tabs: a number out of Gradio's is refused before the handler
-# hears of it, in words that name no field. Requests and a guest's limits have their own.
+# hears of it, in words that name no field. Requests and a guest's limits have their own. And a
+# browser counts steps from the least number: the arrows of a side would miss its multiples.
 def _whole(label: str, value: int, name: str, **options: Any) -> gr.Number:
     return gr.Number(
         value, label=label, precision=0, min_width=110, elem_id=f"t2i-{name}", **options
