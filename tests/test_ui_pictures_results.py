@@ -5,15 +5,18 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from PIL import Image
 from ui_server import laid_out
 
+from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.picture_recipes import PictureRecipe
 from diffusion_bench.backends.pictures import read_request, save_png
 from diffusion_bench.records import ImageRequest
+from diffusion_bench.ui import text_to_image
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.pictures.drawing import Picture, View
+from diffusion_bench.ui.pictures.drawing import Drawing, Picture, View
 from diffusion_bench.ui.pictures.limits import check_rounds
 from diffusion_bench.ui.pictures.results import (
     MOST_KEPT,
@@ -110,3 +113,14 @@ def test_a_start_empties_the_choice_and_a_finished_round_fills_it(tmp_path):
     assert (now, kept, chosen) == ((picture,), (picture,), picture)
     assert history == [(picture.path, "a cat, seed 7")]
     assert words.startswith("a cat\n")
+
+
+def test_to_start_from_a_picture_that_was_kept_for_its_day_is_refused_in_words(tmp_path):
+    drawing = Drawing(Engine("cpu"), None, Outbox(tmp_path), shared=False)
+    with laid_out() as page:
+        text_to_image.build(drawing, shared=False)
+    start_from = next(each.fn for each in page.fns.values() if each.name == "on_go_on")
+    recipe = PictureRecipe(request=ImageRequest(prompt="a fox"))
+
+    with pytest.raises(gr.Error, match="this one is gone: draw it again"):
+        start_from(Picture(str(tmp_path / "gone.png"), recipe))

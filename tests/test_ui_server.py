@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 from pathlib import Path
 
 import httpx
@@ -75,6 +76,27 @@ def test_a_picture_comes_as_the_file_that_was_saved(client):
     assert request == ImageRequest(**{name: VALUES[name] for name in names})
     assert " s on cpu" in status
     assert seed == "7"
+
+
+def test_a_program_tells_only_what_it_changes_and_finds_each_call_described_and_named(client):
+    calls = client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    must = {
+        name: [p for p in call["parameters"] if not p["parameter_has_default"]]
+        for name, call in calls.items()
+    }
+    must = {name: [p["parameter_name"] for p in given] for name, given in must.items() if given}
+    names = {p["parameter_name"] for call in calls.values() for p in call["parameters"]}
+
+    assert must == {
+        "/read_settings": ["path"],
+        "/read_voice_settings": ["path"],
+        "/examine": ["path"],
+        "/resume_sweep": ["name"],
+    }
+    assert {"text", "workloads", "tariff"} < names
+    assert [name for name in (*calls, *names) if re.search(r"_\d+$", name)] == []
+    assert [name for name, call in calls.items() if not call["description"]] == []
+    assert " s on cpu" in client.predict(prompt="a cat", steps=1, api_name="/generate")[2]
 
 
 def test_previews_are_served_where_they_lie_and_are_not_gathered(client, home, monkeypatch):

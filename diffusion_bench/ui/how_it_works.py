@@ -250,6 +250,7 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
 
 def _handler(part: Part, look: Views, wanted: Cancel) -> Callable[..., Iterator[tuple[Any, ...]]]:
     def on_show(**values: Any) -> Iterator[tuple[Any, ...]]:
+        """Look into a model at work; yield how far it is, then pictures, a chart and files."""
         views = said_and_raised(
             wanted.until(look(values)),
             lambda text: LookView(done=0, status=text),

@@ -65,7 +65,7 @@ def build(drawing: Drawing, *, shared: bool) -> None:
             reuse = gr.Button("Use this seed again", size="sm", elem_id="t2i-reuse")
             session = session_fields()
             upload = gr.File(
-                label="Settings from a PNG made here",
+                label="Settings from a PNG, of ours or of A1111's",
                 file_types=[".png"],
                 elem_id="t2i-upload",
                 height=120,
@@ -102,11 +102,15 @@ def _wire_generate(
     told = ("pictures", "progress", "status", "used_seed")
     states = ("now", "kept", "history", "chosen", "parameters")
 
-    def on_generate(*, kept_before: Sequence[Picture], **values: Any) -> Iterator[tuple[Any, ...]]:
+    # For programs that call: what has neither a first value nor this default must be given.
+    def on_generate(
+        *, kept_before: Sequence[Picture], start: Any = None, **values: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """Draw a prompt; yield the pictures so far, the progress, its words and the seed used."""
         now: tuple[Picture, ...] = ()
         kept = tuple(kept_before)
         views = said_and_raised(
-            wanted.until(drawing.draw(values)),
+            wanted.until(drawing.draw({**values, "start": start})),
             lambda text: View(done=0, status=text),
             advice=LESS_OF_PICTURES,
         )
@@ -245,6 +249,7 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
 
     @complaining
     def on_upload(path: str | None, model: str) -> list[Any]:
+        """Read the settings that a PNG carries, as values of the fields."""
         return values(read_settings(path, shared=shared, model=model))
 
     @complaining
@@ -269,9 +274,9 @@ def _wire_restoring(fields: Fields, session: Fields, upload: gr.File, *, shared:
 
     @complaining
     def on_go_on(chosen: Picture | None) -> tuple[Any, Any]:
-        _recipe(chosen)
+        path = _file(chosen)
         gr.Info("It is under Start from a picture now.")
-        return chosen.path if chosen else gr.skip(), gr.Accordion(open=True)
+        return path, gr.Accordion(open=True)
 
     session["go_on"].click(
         on_go_on, session["chosen"], [fields["start"], fields["start_from"]], **TELLING
@@ -282,3 +287,11 @@ def _recipe(chosen: Picture | None) -> Any:
     if chosen is None:
         raise ValueError("choose a finished picture first")
     return chosen.recipe
+
+
+def _file(chosen: Picture | None) -> str:
+    _recipe(chosen)
+    paths = paths_of([chosen] if chosen else [])
+    if not paths:
+        raise ValueError("a picture is kept for a day, and this one is gone: draw it again")
+    return paths[0]

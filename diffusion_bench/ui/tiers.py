@@ -53,19 +53,20 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
     shown |= details()
     card, room = room_fields()
     fields = list(asked.values())
-    _wire_answer(upgrades, (fields, shown), update, tab)
+    _wire_answer(upgrades, (asked, shown), update, tab)
     _wire_why(upgrades, fields, shown)
-    _wire_room(upgrades, fields, card, room, tab)
+    _wire_room(upgrades, asked, card, room, tab)
     _wire_fields(upgrades, asked, check, tab)
 
     @complaining
-    def on_download(card: str, *values: Any) -> str:
-        return upgrades.page(to_question(values), card)
+    def on_download(*, card: str, uploads: Any = None, **values: Any) -> str:
+        """Make an HTML file of everything that the tab Tiers shows."""
+        return upgrades.page(to_question((*values.values(), uploads)), card)
 
     download.click(
         on_download,
-        [card, *fields],
-        page,
+        outputs=page,
+        inputs_kwargs={"card": card, **asked},
         api_name="tiers_page",
         show_progress="minimal",
         show_progress_on=shown["status"],
@@ -73,21 +74,23 @@ def build(upgrades: Upgrades, tab: gr.Tab) -> None:
 
 
 def _wire_answer(
-    upgrades: Upgrades, wires: tuple[list[Any], Parts], update: gr.Button, tab: gr.Tab
+    upgrades: Upgrades, wires: tuple[Parts, Parts], update: gr.Button, tab: gr.Tab
 ) -> None:
-    fields, shown = wires
+    asked, shown = wires
     names = ("status", "vram", "vram_table", "bars", "bars_table", "gains", "gains_table", "fits")
     outputs = [*(shown[name] for name in (*names, "key", "why", "speech"))]
 
-    def on_update(metric: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        views = said_and_raised(upgrades.views(to_question(values), metric), View)
+    def on_update(*, metric: str, uploads: Any = None, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Answer for an upgrade path: what each step does with each workload, and why."""
+        question = to_question((*values.values(), uploads))
+        views = said_and_raised(upgrades.views(question, metric), View)
         with closing(views):
             for view in views:
                 yield to_updates(view)
 
     wiring: dict[str, Any] = {
         "fn": on_update,
-        "inputs": [shown["metric"], *fields],
+        "inputs_kwargs": {"metric": shown["metric"], **asked},
         "outputs": outputs,
         "show_progress": "minimal",
         "show_progress_on": shown["status"],
@@ -104,7 +107,7 @@ def _wire_answer(
 
     shown["metric"].input(
         on_metric,
-        [shown["metric"], *fields],
+        [shown["metric"], *asked.values()],
         [shown["bars"], shown["bars_table"]],
         **QUIET,
     )
@@ -143,18 +146,23 @@ def _wire_why(upgrades: Upgrades, fields: list[Any], shown: Parts) -> None:
 
 
 def _wire_room(
-    upgrades: Upgrades, fields: list[Any], card: gr.Dropdown, room: list[Any], tab: gr.Tab
+    upgrades: Upgrades, asked: Parts, card: gr.Dropdown, room: list[Any], tab: gr.Tab
 ) -> None:
     @complaining
-    def on_card(card: str, *values: Any) -> tuple[Any, ...]:
-        words, chart = upgrades.room(to_question(values), card)
+    def on_card(*, card: str, uploads: Any = None, **values: Any) -> tuple[Any, ...]:
+        """Tell what a card can run, in words, as a chart and as a table."""
+        words, chart = upgrades.room(to_question((*values.values(), uploads)), card)
         return (words, *chart)
 
-    chosen = card.input(
-        on_card, [card, *fields], room, show_progress="hidden", api_name="tiers_card"
-    )
+    wiring: dict[str, Any] = {
+        "fn": on_card,
+        "inputs_kwargs": {"card": card, **asked},
+        "outputs": room,
+        "show_progress": "hidden",
+    }
+    chosen = card.input(**wiring, api_name="tiers_card")
     announce(chosen, room[0], faults=False)
-    tab.select(on_card, [card, *fields], room, **QUIET)
+    tab.select(**wiring, api_visibility="private")
 
 
 def _wire_fields(upgrades: Upgrades, asked: Parts, check: gr.Textbox, tab: gr.Tab) -> None:

@@ -174,6 +174,7 @@ def _wire_speak(
     wanted = Cancel()
 
     def on_speak(**values: Any) -> Iterator[tuple[Any, ...]]:
+        """Say a text in a voice; yield how far it is, then the sound, measures and files."""
         heard = values.pop("heard")
         views = said_and_raised(
             wanted.until(_speak(speaking, values, heard)),
@@ -254,6 +255,7 @@ def to_updates(view: VoiceView) -> tuple[Any, ...]:
 def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
     @complaining
     def on_settings(path: str | None) -> list[Any]:
+        """Read the settings that a sound made here carries, as values of the fields."""
         recipe = read_settings(path, shared=speaking.shared)
         updates = settings_of(recipe, shared=speaking.shared)
         gr.Info(told_of(recipe, voice_missing(recipe, shared=speaking.shared)))
@@ -261,6 +263,7 @@ def _wire_files(speaking: Speaking, fields: Fields, files: Fields) -> None:
 
     @complaining
     def on_suspect(path: str | None) -> tuple[Any, ...]:
+        """Look for the watermark in a sound."""
         return examine(path, speaking.uploads), None
 
     files["settings"].upload(

@@ -121,7 +121,8 @@ def _wire(
     draw, cancel = buttons
     wanted = Cancel()
 
-    def on_draw(**values: Any) -> Iterator[tuple[Any, ...]]:
+    def on_draw(*, start: Any = None, **values: Any) -> Iterator[tuple[Any, ...]]:
+        """Draw a prompt once for each combination of samplers, guidance, steps and seeds."""
         asked = {name: values.pop(f"axis_{name}") for name in AXES}
         views = said_and_raised(
             wanted.until(comparing.draw(values, asked)),

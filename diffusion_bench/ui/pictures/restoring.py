@@ -35,7 +35,7 @@ def read_settings(path: str | None, *, shared: bool, model: str = BUNDLED_MODEL)
     `model` is the one chosen now, which stays where a picture of another tool is read.
     """
     if not path:
-        raise ValueError("choose a PNG that Diffusion Bench has made")
+        raise ValueError("choose a PNG that carries its settings")
     recipe = read_recipe(Path(path))
     if recipe is not None:
         return restored(recipe, shared=shared)

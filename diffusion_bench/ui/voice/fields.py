@@ -105,6 +105,7 @@ def voice_fields(*, shared: bool) -> Fields:
             elem_id="voice-consent",
         ),
         "transcript": gr.Textbox(
+            "",
             label="What is said in the recording",
             info="For models that read it along; others do not need it.",
             visible=False,
