@@ -80,6 +80,11 @@ def is_stream(path: Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def is_standard_output(path: Path) -> bool:
+    """Return whether a path leads to where we print."""
+    return sys.stdout is not None and _own_output(_status(path)) is sys.stdout
+
+
 def _refuse_dash(path: Path) -> None:
     if str(path) == "-":
         raise NotWritten("cannot write -: name a file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from diffusion_bench.charts.tiers import study as tier_study
 from diffusion_bench.cli import main
 from diffusion_bench.tiers import rows
 
+ROOT = Path(__file__).parents[1]
 COMMANDS = {
     ("generate", "a cat", "--out"): ".png",
     ("show", "noising", "--out"): ".png",
@@ -116,3 +118,28 @@ def test_each_of_several_files_is_looked_at_before_any_work(
     Path(in_the_way).mkdir()
     told = complaint(capsys, *command)
     assert told == f"error: cannot write {in_the_way}: Is a directory\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev/stdout")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "--rows", "a.csv", "--out"),
+        ("compare", "a.jsonl", "--csv"),
+        ("tiers", "--html"),
+    ],
+    ids=["predict", "compare", "tiers"],
+)
+def test_what_goes_to_standard_output_is_all_that_stands_there(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    write_report(tmp_path / "a.jsonl", make_cell())
+    head, row = "card,model,precision,steps,width,height,batch", "RTX 4090,sd15,fp16,20,512,512,1"
+    (tmp_path / "a.csv").write_text(f"{head}\n{row}\n", encoding="utf-8")
+    ending = COMMANDS[command]
+    program = [sys.executable, "-m", "diffusion_bench", *command]
+    where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
+    piped = subprocess.run([*program, "/dev/stdout"], capture_output=True, **where).stdout
+    told = subprocess.run([*program, f"b{ending}"], capture_output=True, **where).stdout
+    assert piped == (tmp_path / f"b{ending}").read_bytes()
+    assert f"b{ending}".encode() in told

@@ -257,3 +257,17 @@ def test_a_size_is_a_side_or_width_and_height() -> None:
     for wrong in ("", "x", "x64", "64x", "64x64x64", "6.4", "-64", "64 x 64", "²"):
         with pytest.raises(ValueError, match="is neither a side, as in 64, nor WIDTHxHEIGHT"):
             parse_size(wrong)
+
+
+def test_what_somebody_elses_picture_says_of_itself_commands_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs.png"
+    versions = {"torch": "1\x1b]0;mine\x07"}
+    recipe = PictureRecipe(request=ImageRequest(prompt="a cat", steps=1), versions=versions)
+    save_png(Image.new("RGB", (128, 128)), theirs, recipe)
+    again = tmp_path / "again.png"
+    assert run("generate", "--from", theirs, "--out", again, "--device", "cpu") == 0
+    told = capsys.readouterr().err
+    assert r"the picture may differ: torch 1\x1b]0;mine\x07 then" in told
+    assert "\x1b" not in told

@@ -146,6 +146,8 @@ def test_a_device_that_is_not_here_leaves_no_report(
         (["--sustain", "9999h"], "--sustain 9999h is too long: it takes up to 24 h 00 min"),
         (["--find-limit", "steps"], "--find-limit takes batch or resolution"),
         (["--find-limit", "batch", "--resume"], "and starts a new report"),
+        (["--find-limit", "batch", "--sustain", "10m"], "in few steps: leave out --sustain"),
+        (["--find-limit", "batch", "--exhaustive"], "in few steps: leave out --exhaustive"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_one_line_and_begins_no_report(

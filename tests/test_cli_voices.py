@@ -404,6 +404,7 @@ MISTAKES = [
     (("--text", TEXT, "--voice", "zoe"), "unknown voice 'zoe'; bundled: ada; saved: none"),
     (("--text", TEXT, "--voice", "../ada"), "voice name '../ada' cannot be used"),
     (("--text", TEXT, "--voice", "ada", "--reference", "x.wav"), "leave one of them out"),
+    (("--text", TEXT, "--transcript", "Hello."), "a transcript is given and no reference"),
     (("--text", TEXT, "--model", "nope"), "unknown voice model 'nope'"),
     (("--text", TEXT, "--sampler", "euler"), "--sampler: Input should be 'ddim'"),
     (("--text", TEXT, "--sampler", "unipc"), "echo does not take the sampler unipc"),

@@ -32,8 +32,7 @@ from diffusion_bench.cli.looking import show
 from diffusion_bench.cli.machine import doctor, hardware
 from diffusion_bench.cli.pictures import generate
 from diffusion_bench.cli.sweeps import sweep
-from diffusion_bench.cli.tables import printable
-from diffusion_bench.cli.telling import is_unread
+from diffusion_bench.cli.telling import is_unread, tell
 from diffusion_bench.cli.tiers import predict, tiers
 from diffusion_bench.cli.voices import clone, voices
 from diffusion_bench.cli.watermark import watermark
@@ -115,7 +114,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             raise BrokenPipeError from error
         code = _complain(_one_line(error))
     if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
-        typer.echo("interrupted", err=True)
+        tell("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -185,5 +184,5 @@ def _one_line(error: Exception) -> str:
 
 def _complain(text: str) -> int:
     line = " ".join(text.split()) or "something went wrong and did not say what"
-    typer.echo(f"error: {printable(line)}", err=True)
+    tell(f"error: {line}")
     return MISTAKE

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from diffusion_bench.cli.telling import about, is_unread
+from diffusion_bench.cli.telling import about, is_unread, tell
 from diffusion_bench.records.csv_text import separator_of
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def perform_rows(
                 raise
             failed += 1
             why = " ".join(str(error).split()) or type(error).__name__
-            typer.echo(f"error: {row.name}: {why}", err=True)
+            tell(f"error: {row.name}: {why}")
     already = f", {kept} there already (--overwrite makes them anew)" if kept else ""
-    typer.echo(f"{len(rows) - failed - kept} of {len(rows)} rows {done}{already}", err=True)
+    tell(f"{len(rows) - failed - kept} of {len(rows)} rows {done}{already}")
     if failed:
         raise typer.Exit(2)
 

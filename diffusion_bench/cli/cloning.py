@@ -11,7 +11,7 @@ import typer
 
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
-from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, waiting, warn
+from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, tell, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Cloning:
                 request.model, request.precision, voice, wait_s=WAIT_S, on_wait=waiting()
             )
             save_voice(save_as, state)
-            typer.echo(f"saved the voice: --voice {save_as}", err=True)
+            tell(f"saved the voice: --voice {save_as}")
 
     def speak_row(self, row: Row, settings: Settings, source: Source) -> None:
         """Say a row of a batch; what it leaves open is as the options say."""
@@ -237,7 +237,7 @@ def _summarise(
     if judges is not None:
         text, rate = speech.request.text, speech.sample_rate
         parts += _judged([judges.judge(one.audio, rate, text, reference) for one in ranked])
-    typer.echo(", ".join(parts), err=True)
+    tell(", ".join(parts))
 
 
 def _timbre(ranked: list[Candidate]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import typer
 
 from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable
 from diffusion_bench.cli.report_tables import print_reports, print_verdicts
+from diffusion_bench.whole_file import is_standard_output
 
 if TYPE_CHECKING:
     from diffusion_bench.reports.schema import Report
@@ -46,6 +47,8 @@ def compare(
     _refuse_own_files(reports, outputs)
     opened = [read_report(path) for path in reports]
     _write_files(opened, outputs, tariff)  # first: who reads the tables may leave, as `head` does
+    if any(is_standard_output(path) for path in outputs.values() if path):
+        return  # tables would be taken for a part of it
     print_reports(opened, tariff)
     if len(opened) > 1:
         print_verdicts(opened)

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from diffusion_bench.cli.amounts import peak_words
 from diffusion_bench.cli.refusals import (
     option_of,
@@ -17,7 +15,15 @@ from diffusion_bench.cli.refusals import (
     refuse_unwritable,
     told_by_option,
 )
-from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, waiting, warn
+from diffusion_bench.cli.telling import (
+    WAIT_S,
+    fetching_bar,
+    moving_bar,
+    tell,
+    tell_written,
+    waiting,
+    warn,
+)
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 if TYPE_CHECKING:
@@ -190,7 +196,7 @@ class Drawing:
 
         recipe = recipe_of(generation, index) if self._parameters else None
         save_png(generation.images[index], path, recipe)
-        typer.echo(path)
+        tell_written(path)
 
 
 def _entry(model: str) -> ModelEntry:
@@ -264,7 +270,7 @@ def _summarise(generation: Generation) -> None:
     for warning in generation.warnings:
         warn(warning)
     for note in generation.notes:
-        typer.echo(note, err=True)
+        tell(note)
     stages = generation.stages
     varied = generation.request.variation_seed
     parts = [
@@ -277,4 +283,4 @@ def _summarise(generation: Generation) -> None:
         *([] if generation.compile_s is None else [f"compiling {generation.compile_s:.1f} s"]),
         peak_words(generation.memory),
     ]
-    typer.echo(", ".join(parts), err=True)
+    tell(", ".join(parts))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffusion_bench.cli.tables import printable
+from diffusion_bench.cli.telling import tell
 from diffusion_bench.records.figures import figure
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def explain(
 
     for report in [read_report(path) for path in reports]:
         for note in report.notes:
-            typer.echo(f"note: {report.source}: {note}", err=True)
+            tell(f"note: {report.source}: {note}")
         if not as_json:
             typer.echo(f"{report.source}: {len(report.measured)} cells")
         for cell in report.cells:

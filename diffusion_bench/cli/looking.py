@@ -15,7 +15,7 @@ from diffusion_bench.cli import voice_options
 from diffusion_bench.cli.drawing import Settings as PictureSettings
 from diffusion_bench.cli.drawing import step_bar
 from diffusion_bench.cli.refusals import refuse_unwritable
-from diffusion_bench.cli.telling import WAIT_S, moving_bar, waiting
+from diffusion_bench.cli.telling import WAIT_S, moving_bar, tell, tell_written, waiting
 from diffusion_bench.cli.voice_settings import Settings as VoiceSettings
 from diffusion_bench.records import BUNDLED_VOICE
 
@@ -148,7 +148,7 @@ def speech(
     if sounds is not None:
         for path in save_sounds("speech", found, sounds).values():
             typer.echo(path)
-    typer.echo(found.words, err=True)
+    tell(found.words)
 
 
 def _show_picture(
@@ -176,7 +176,7 @@ def _show_picture(
             on_wait=waiting(),
         )
     files.write(picture_title(request), found)
-    typer.echo(found.words, err=True)
+    tell(found.words)
 
 
 class _Files(NamedTuple):
@@ -225,7 +225,7 @@ def _write(path: Path, save: Callable[[io.BytesIO], object]) -> None:
     content = io.BytesIO()
     save(content)
     write_whole(path, content.getvalue())
-    typer.echo(path)
+    tell_written(path)
 
 
 def _as_csv(found: Found) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.telling import tell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import ExitStack
@@ -86,7 +88,7 @@ def _serve_metrics(stack: ExitStack, sampler: Sampler, port: int) -> None:
     from diffusion_bench.hardware.metrics import serving_metrics
 
     address = stack.enter_context(serving_metrics(sampler.latest, port))
-    typer.echo(f"Metrics are at {address}", err=True)  # the output may be JSON lines
+    tell(f"Metrics are at {address}")  # the output may be JSON lines
 
 
 def doctor(

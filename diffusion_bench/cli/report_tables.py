@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-import typer
+from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
     from diffusion_bench.reports.schema import Report
@@ -27,7 +27,7 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     left = iter(all_rows)
     for report in reports:
         for note in report.notes:
-            typer.echo(f"note: {report.source}: {note}", err=True)
+            tell(f"note: {report.source}: {note}")
         console.print(f"{report.source}: {describe_report(report)}", markup=False)
         if report.shared:
             _print_shared(report)

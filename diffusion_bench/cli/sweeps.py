@@ -9,9 +9,10 @@ import typer
 
 from diffusion_bench.cli.refusals import refuse_unwritable
 from diffusion_bench.cli.report_tables import print_reports
+from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from pydantic import ValidationError
 
@@ -61,25 +62,37 @@ def sweep(
     from diffusion_bench.bench.sweep import read_sweep
     from diffusion_bench.reports.read import read_report
 
+    resume = resume or retry
+    if find_limit is not None:
+        _check_search(
+            find_limit, {"--sustain": sustain, "--exhaustive": exhaustive or None}, resume
+        )
     plan = _with_options(read_sweep(file), exhaustive, sustain, emulate_vram)
     if plan.devices is not None and device is not None:
         raise ValueError("this sweep names its devices in the table [devices]; leave out --device")
     path = out or Path(f"{file.stem}.jsonl")
-    resume = resume or retry
     if not (resume and path.exists()):
         refuse_unwritable("--out", path, (".jsonl",))
     if resume and not path.exists():  # a run may be killed before its first line
-        typer.echo(f"note: there is no report {path} yet; starting it", err=True)
+        tell(f"note: there is no report {path} yet; starting it")
     if find_limit is None:
         _watch(run_sweep(plan, path, resume=resume, retry=retry, device=device))
-    elif find_limit not in ("batch", "resolution") or resume:
-        raise ValueError("--find-limit takes batch or resolution, and starts a new report")
     else:
         _watch(
             run_limit(plan, path, "batch" if find_limit == "batch" else "resolution", device=device)
         )
     print_reports([read_report(path)])
     typer.echo(f"report: {path}")
+
+
+def _check_search(axis: str, meaningless: Mapping[str, object], resume: bool) -> None:
+    """Raise ValueError for what no limit is looked for on, or with."""
+    if axis not in ("batch", "resolution") or resume:
+        raise ValueError("--find-limit takes batch or resolution, and starts a new report")
+    if given := [name for name, value in meaningless.items() if value is not None]:
+        raise ValueError(
+            f"--find-limit tries each value once, in few steps: leave out {', '.join(given)}"
+        )
 
 
 def _with_options(
@@ -134,7 +147,7 @@ def _note_too_short(plan: Sweep) -> None:
 
     if plan.sustain_s is not None and plan.sustain_s < LEAST_S:
         words = f"cells go on for {plan.sustain_s:g} s and will show neither figure"
-        typer.echo(f"note: {words}: {too_short_words()}", err=True)
+        tell(f"note: {words}: {too_short_words()}")
 
 
 def _watch(events: Generator[Progress]) -> None:

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from diffusion_bench.cli.tables import printable
+from diffusion_bench.whole_file import is_standard_output
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusion_bench.backends.downloads import OnProgress, Progress
 
 WAIT_S = 600.0  # for the device
@@ -32,9 +37,23 @@ def about(what: str) -> Iterator[None]:
         _about.reset(token)
 
 
+def tell(words: str) -> None:
+    """Print a line on stderr, as `printable` has it: what it tells of may be anybody's file."""
+    typer.echo(printable(words), err=True)
+
+
+def tell_written(path: Path, what: str = "") -> None:
+    """Print the name of a file that was written, after `what` it is.
+
+    Not where it went to standard output: there the name would be taken for a part of it.
+    """
+    if not is_standard_output(path):
+        typer.echo(f"{what}{path}")
+
+
 def warn(words: str) -> None:
     """Print a warning on stderr."""
-    typer.echo(f"warning: {_about.get()}{words}", err=True)
+    tell(f"warning: {_about.get()}{words}")
 
 
 def is_unread(error: Exception) -> bool:
@@ -56,10 +75,7 @@ def waiting() -> Callable[[], None]:
         nonlocal told
         if not told:
             told = True
-            typer.echo(
-                f"waiting for the device, at most {WAIT_S / 60:.0f} minutes: another job is on it",
-                err=True,
-            )
+            tell(f"waiting for the device, at most {WAIT_S / 60:.0f} minutes: another job is on it")
 
     return on_wait
 

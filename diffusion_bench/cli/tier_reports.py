@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import typer
+from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def read_reports(
     digests, here = ask(paths, patience_s=patience_s).digests, this_machine()[1]
     without = left_out_words(left_out_of(digests, cards))
     if without:
-        typer.echo(f"note: {without}", err=True)
+        tell(f"note: {without}")
     return Told(findings_of(digests, here, cards), digests, here)
 
 
@@ -92,7 +92,7 @@ def _pictures_room(
         note = assumed or ""
         room = runnable_on(named, told.findings, workloads=workloads)
     if note:
-        typer.echo(f"note: {note}", err=True)
+        tell(f"note: {note}")
     return room
 
 
@@ -106,15 +106,14 @@ def ask(paths: Sequence[Path], *, patience_s: float | None) -> Asked:
     if asked.complaints and len(files) == len(paths) <= NAMED_COMPLAINTS:
         raise ValueError(asked.complaints[0])
     for line in asked.complaints[:NAMED_COMPLAINTS]:
-        typer.echo(f"note: left out: {line}", err=True)
+        tell(f"note: left out: {line}")
     if len(asked.complaints) > NAMED_COMPLAINTS:
         more = len(asked.complaints) - NAMED_COMPLAINTS
-        typer.echo(f"note: {more} more files are no reports and were left out", err=True)
+        tell(f"note: {more} more files are no reports and were left out")
     if asked.unread:
-        typer.echo(
+        tell(
             f"note: {asked.unread} of {len(files)} reports are not read yet; run it again to "
-            "read more, or all at once with --patience 0",
-            err=True,
+            "read more, or all at once with --patience 0"
         )
     return asked
 

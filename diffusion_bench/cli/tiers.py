@@ -16,6 +16,7 @@ from diffusion_bench.cli.prediction import (
     what_is_said,
 )
 from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable, told_by_option
+from diffusion_bench.cli.telling import tell_written
 from diffusion_bench.cli.typed import typed
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _write_page(path: Path, found: Study, room: Room | None, told: Told) -> None
 
     lines = rests_on(told.findings, told.digests, found.cards)
     write_whole(path, tiers_html(found, room, lines).encode())
-    typer.echo(f"wrote {path}")
+    tell_written(path, "wrote ")
 
 
 def _known_cards(path: Path | None) -> tuple[Card, ...]:
@@ -248,4 +249,4 @@ def _predict_rows(
     except ValueError as error:
         raise ValueError(f"{rows}: {error}") from None
     write_whole(out, answered.encode())
-    typer.echo(f"predictions: {out}")
+    tell_written(out, "predictions: ")

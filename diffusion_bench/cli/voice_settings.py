@@ -79,8 +79,10 @@ class Source:
         return {"--reference": self.reference, "--transcript": self.transcript}
 
     def check(self) -> None:
-        """Raise ValueError for two voices, and for a recording without consent."""
+        """Raise ValueError for two voices, words of no recording, and one without consent."""
         if self.reference is None:
+            if self.transcript is not None:
+                raise ValueError("a transcript is given and no reference, whose words it would be")
             return
         if self.voice is not None:
             raise ValueError("a reference and a voice are given: leave one of them out")

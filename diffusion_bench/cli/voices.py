@@ -8,6 +8,7 @@ import typer
 
 from diffusion_bench.cli import voice_options as options
 from diffusion_bench.cli.refusals import refuse_beside
+from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,4 +160,4 @@ def voices(
         )
         typer.echo(f"{voice.name}: {', '.join(filter(None, facts))}")
     for complaint in unlisted_voices():
-        typer.echo(f"note: left out: {complaint}", err=True)
+        tell(f"note: left out: {complaint}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
+from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.watermark.search import Detection
@@ -49,7 +50,7 @@ def detect(
         try:
             found = _detect(file, key)
         except (ValueError, OSError) as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            tell(f"error: {' '.join(str(error).split())}")
             code = MISTAKE
             continue
         typer.echo(_as_json(file, found) if json else f"{file}: {_words(found)}")
