@@ -233,6 +233,23 @@ def test_a_speaker_s_file_is_the_same_every_time_and_loads_as_a_corpus(tmp_path)
         assert len(spoken.durations) == spoken.phones.shape[1]
 
 
+def test_a_corpus_of_so_many_speakers_has_flites_own_voices_whatever_else_was_made(tmp_path):
+    pytest.importorskip("pyworld")
+    from diffusion_bench.training.echo.corpus import numbers_of
+
+    rows = {"lengths": [800], "f0_lengths": [10], "texts": ["No."], "phones": ["n ow"]}
+    sound = {"samples": np.zeros(800, np.int16), "recorded": np.zeros(800, np.int16)}
+    for number in (*range(4), *numbers_of(0)):
+        np.savez(
+            tmp_path / f"s{number}.npz",
+            **rows, **sound, ends_s=[0.02, 0.05], f0_hz=np.zeros(10), targets=np.zeros(6),
+            base=str(number),
+        )  # fmt: skip
+    corpus = load_corpus(tmp_path, numbers=numbers_of(2))
+    assert corpus.bases == [str(number) for number in numbers_of(2)]
+    assert len(corpus.bases) == 2 + 4
+
+
 # Losses
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_bench.training.crew import Crew
+from diffusion_bench.training.crew import Crew, crew
 from diffusion_bench.training.loop import Schedule, new_optimizer, refined_folder, restore, train
 from diffusion_bench.training.optimisers import MuonAndAdamW, fair_shares, is_hidden_matrix
 
@@ -187,6 +187,36 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(muon: bool, tmp_path: Path) 
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     assert restore(Small(), tmp_path / "killed") == 8
+
+
+def test_a_step_that_a_killed_run_learns_again_is_in_the_log_once(tmp_path: Path) -> None:
+    schedule, log = Schedule(steps=100, batch=4, peak_lr=0.02), tmp_path / "losses.jsonl"
+
+    def killed(number: int, _: torch.Generator) -> Tensor:
+        if number == 75:
+            raise KeyboardInterrupt
+        return loss_of(network)
+
+    network = Small()
+    with pytest.raises(KeyboardInterrupt):
+        train(network, killed, schedule, folder=tmp_path, device="cpu")
+    log.write_text(log.read_text() + '{"step": 7')  # and torn
+    network = Small()
+    for _ in range(2):  # a finished run leaves it as it is
+        train(network, lambda *_: loss_of(network), schedule, folder=tmp_path, device="cpu")
+        assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [50, 100]
+
+
+def test_processes_that_train_on_the_cpu_meet_on_a_machine_with_a_card_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "init_process_group", asked.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    assert crew.__wrapped__() == Crew(1, 2)
+    assert asked == ["gloo"]  # nccl takes no tensors of the CPU
 
 
 def test_the_log_tells_steps_loss_and_examples_seen(tmp_path: Path) -> None:

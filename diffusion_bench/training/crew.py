@@ -82,7 +82,7 @@ def crew() -> Crew:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Crew()
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    distributed.init_process_group("gloo")  # nccl takes no tensors of the CPU
     return Crew(distributed.get_rank(), size)
 
 

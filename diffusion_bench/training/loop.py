@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from diffusion_bench.backends.model_facts import folder_revision
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.optimisers import NOT_HIDDEN, MuonAndAdamW
+from diffusion_bench.whole_file import write_whole
 
 CHECKPOINT_EVERY_S = 240.0
 LOG_EVERY_STEPS = 50
+LOG = "losses.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,8 @@ def train(
     ema = EMAModel(network.parameters(), decay=schedule.ema_decay, use_ema_warmup=True, power=0.75)
     checkpoint = folder / "checkpoint.pt"
     start, hours = _restore(checkpoint, network, optimizer, ema, device)
+    if ours.leads:
+        _forget_after(folder / LOG, start)
     began = saved = time.monotonic()
     network.train()
     recent: list[float] = []
@@ -148,9 +152,18 @@ def _log(folder: Path, step: int, losses: list[float], spent_h: float, schedule:
         "hours": round(spent_h, 4),
         "images": step * schedule.batch,
     }
-    with (folder / "losses.jsonl").open("a", encoding="utf-8") as log:
+    with (folder / LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(row) + "\n")
     print(f"{folder.name} {step}/{schedule.steps} loss {row['loss']:.4f}", flush=True)
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Leave in a log what was learnt up to a step: what a killed run learnt later comes again."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        write_whole(log, "".join(kept).encode())
 
 
 def _save(

@@ -10,7 +10,7 @@ import typer
 
 from diffusion_bench.backends.echo.pipeline import EchoPipeline
 from diffusion_bench.backends.echo.vocoder import MelVocoder
-from diffusion_bench.training.echo.aligned import FLITE_VOICES
+from diffusion_bench.training.echo.corpus import SPEAKERS, numbers_of
 from diffusion_bench.training.echo.corpus import main as make_corpus
 from diffusion_bench.training.echo.data import Corpus, load_corpus
 from diffusion_bench.training.echo.export import assemble, export, restored_acoustic
@@ -35,14 +35,16 @@ def main(
         Path | None,
         typer.Option(help="An exported model, to go on with; its vocoder is kept as it is."),
     ] = None,
-    speakers: Annotated[int, typer.Option(help="Speakers of the corpus.")] = 620,
-    utterances: Annotated[int, typer.Option(help="Sentences of each.")] = 10,
+    speakers: Annotated[int, typer.Option(help="Speakers of the corpus.", min=1)] = SPEAKERS,
+    utterances: Annotated[
+        int, typer.Option(help="Sentences of each; the references of one are the others.", min=2)
+    ] = 10,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
     """Make the corpus, train vocoder and acoustic networks, then export.
 
-    A stage that has finished in WORK is not run again. Two to three hours on one CPU core with
+    A stage that has finished in WORK is not run again. Three to four hours on one CPU core with
     bf16. Needs flite, libespeak-ng and the package's extra `train`.
     """
     if threads:
@@ -53,7 +55,7 @@ def main(
     if stage in ("all", "corpus"):
         make_corpus(work / "corpus", stop=speakers, utterances=utterances)
     if stage in ("all", "vocoder", "acoustic"):
-        corpus = load_corpus(work / "corpus", most=speakers + len(FLITE_VOICES))
+        corpus = load_corpus(work / "corpus", numbers=numbers_of(speakers))
         typer.echo(f"{len(corpus.utterances)} sentences of {len(corpus.of_speaker)} speakers")
         if stage != "acoustic" and start is None:
             train_vocoder(corpus, folder=work / "vocoder", device=device)

@@ -35,6 +35,7 @@ from diffusion_bench.training.echo.speakers import (
 
 PLAIN = 5_000_000  # from here on, flite's voices as they are
 PLAIN_UTTERANCES = 100  # of each: with 10 of each altered one, a sixteenth of what is heard
+SPEAKERS = 620
 HELD_OUT = 10_000_000  # speakers from here on are never trained on
 LONGEST_S = 9.0
 
@@ -54,6 +55,11 @@ def speaker_of(number: int) -> Speaker:
 def is_plain(number: int) -> bool:
     """Return whether a number is that of one of flite's voices, left as it is."""
     return PLAIN <= number < PLAIN + len(FLITE_VOICES)
+
+
+def numbers_of(speakers: int) -> tuple[int, ...]:
+    """Return the numbers of a corpus of so many speakers, flite's own voices after them."""
+    return (*range(speakers), *range(PLAIN, PLAIN + len(FLITE_VOICES)))
 
 
 def make_speaker(number: int, folder: Path, *, lexicon: Sequence[str], utterances: int) -> Path:
@@ -106,7 +112,7 @@ def spoken_words() -> tuple[str, ...]:
 def main(
     work: Annotated[Path, typer.Option(help="The folder of the corpus.")],
     first: Annotated[int, typer.Option(help="The first speaker's number.")] = 0,
-    stop: Annotated[int, typer.Option(help="One past the last speaker's.")] = 900,
+    stop: Annotated[int, typer.Option(help="One past the last speaker's.")] = SPEAKERS,
     every: Annotated[int, typer.Option(help="Take every so many, to share work out.")] = 1,
     utterances: Annotated[int, typer.Option(help="Sentences a speaker.")] = 10,
 ) -> None:

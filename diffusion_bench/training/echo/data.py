@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -47,12 +48,11 @@ class Corpus:
     bases: list[str]
 
 
-def load_corpus(folder: Path, *, most: int | None = None) -> Corpus:
-    """Return the speakers that are in a folder, in the order of their numbers."""
-    paths = sorted(
-        (path for path in folder.glob("s*.npz") if ".part" not in path.name),
-        key=lambda path: int(path.stem[1:]),
-    )[:most]
+def load_corpus(folder: Path, *, numbers: Collection[int] | None = None) -> Corpus:
+    """Return the speakers of those numbers, or all, that are in a folder, in that order."""
+    made = (path for path in folder.glob("s*.npz") if ".part" not in path.name)
+    by_number = {int(path.stem[1:]): path for path in made}
+    paths = [by_number[one] for one in sorted(by_number) if numbers is None or one in numbers]
     utterances: list[Spoken] = []
     of_speaker, targets, bases = [], [], []
     for speaker, path in enumerate(paths):
