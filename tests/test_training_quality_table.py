@@ -200,3 +200,7 @@ def test_the_published_tables_are_whole_and_judged_by_the_same_rule() -> None:
     cifar = {each.claim: each for each in findings(known["CIFAR-10"])}
     # The paper's own table: 6.84 at 20 steps, 4.04 at 1000; DDPM 4.73 at 1000, 5.78 at 100.
     assert [each.holds for each in cifar.values()] == [False, False, True, True, True, True, True]
+
+
+def test_an_installed_package_has_no_published_tables_and_prints_its_own(tmp_path: Path) -> None:
+    assert published(tmp_path / "none.csv") == {}

@@ -46,6 +46,7 @@ from diffusion_bench.training.echo.speaker_judges import (
 
 Speech = NDArray[np.float32]
 FLOOR_DB = -60.0  # bins further below the loudest of a file are silence to the distance
+FIGURES = ("words", "speaker", "pitch", "stranger", "vocoder", "speed")
 
 
 def main(
@@ -54,9 +55,12 @@ def main(
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 25,
     temperature: Annotated[float, typer.Option(help="Scale of the noise.")] = 0.2,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
-    only: Annotated[str, typer.Option(help="Figures to measure, comma separated.")] = "",
+    only: Annotated[str, typer.Option(help=f"Some figures only, of {','.join(FIGURES)}.")] = "",
 ) -> None:
     """Measure a voice model on voices and sentences it was not trained on."""
+    chosen = only.split(",") if only else FIGURES
+    if unknown := set(chosen) - set(FIGURES):
+        raise typer.BadParameter(f"--only {min(unknown)}: known are {', '.join(FIGURES)}")
     if threads:
         torch.set_num_threads(threads)
     echo = EchoModel.load(find_voice_model(model), device="cpu", precision="fp32")
@@ -71,7 +75,6 @@ def main(
         "vocoder": lambda: vocoder_on_true_mels(echo),
         "speed": lambda: speed(echo, voices[0], request),
     }
-    chosen = only.split(",") if only else list(figures)
     report = {name: figures[name]() for name in chosen}
     json.dump(report, sys.stdout, indent=2)
     print()

@@ -93,7 +93,9 @@ def _autoencoder(work: Path, device: str, *, compiled: bool) -> None:
     train_autoencoder(vae, side=SIDE, folder=work / "autoencoder", device=device, compiled=compiled)
     if crew().leads:
         typer.echo(f"reconstruction PSNR {psnr_db(vae, side=SIDE, device=device):.2f} dB")
-        vae.save_pretrained(folder)
+        part = folder.with_suffix(".part")
+        vae.save_pretrained(part)
+        part.replace(folder)
     crew().wait()
 
 
