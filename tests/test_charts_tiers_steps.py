@@ -69,6 +69,19 @@ def test_a_card_beside_those_of_before_makes_nothing_slower_within_its_interval(
     assert both.times_high == pytest.approx(1 + added * 1.263, rel=0.001)
 
 
+def test_a_card_that_is_slower_by_a_gentler_remedy_says_with_what_it_was_faster() -> None:
+    """A 4070 Ti Super holds 8-bit weights, and in 4 bits a 4070 Ti was told to be faster."""
+    sd3 = parse_workload("sd3-medium 1024x1024 b1 fp16 28")
+    chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4070 Ti Super"}, {"gpu": "RTX 5090"})
+    first, slower, plain = steps_bought(chosen, tier_rows(chosen, [sd3]))
+    assert first.held_back_by == "VRAM: it fits with 4-bit weights"
+    assert slower.times_before < 1
+    assert slower.held_back_by == (
+        "VRAM: it fits with 8-bit weights; before, it fits with 4-bit weights"
+    )
+    assert plain.held_back_by.endswith("arithmetic; before, it fits with 8-bit weights")
+
+
 def test_a_card_by_another_of_its_names_is_no_other_card() -> None:
     chosen = path({"gpu": "RTX 4090"}, {"gpu": "NVIDIA GeForce RTX 4090", "count": 2})
     _, twice = steps_bought(chosen, tier_rows(chosen, [SD15]))

@@ -93,7 +93,8 @@ def steps_bought(
         before = by_work.get((path.tiers[place - 1].name, row.workload)) if place else None
         tier = path.tiers[place]
         step = _step(tier, row, before)
-        told: dict[str, object] = {"held_back_by": held_back_by(row, cards, tier.ram_gib)}
+        words = held_back_by(row, cards, tier.ram_gib) + _other_remedies(row, before)
+        told: dict[str, object] = {"held_back_by": words}
         # What is rented is as fast as the tier, which is nothing where it has no rate.
         rate = best_rate(row)
         if rate is not None:
@@ -128,6 +129,13 @@ def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
         break_even_images=None,
         held_back_by="",
     )
+
+
+def _other_remedies(row: TierRow, before: TierRow | None) -> str:
+    """Return with what else the tier before ran, since a card may be slower by a gentler remedy."""
+    if before is None or not before.remedies or before.remedies == row.remedies:
+        return ""
+    return f"; before, it {before.fit_words}"
 
 
 def _card_names(tier: Tier, cards: Sequence[Card] | None) -> Counter[str]:
