@@ -176,6 +176,23 @@ def test_a_prediction_counts_the_measurements_that_it_used_of_those_there_are() 
     assert "corrected by the nearest 32 of 40 measurements (RTX 4090)" in told.basis
 
 
+@pytest.mark.parametrize("times", [0.6, 1.6])
+def test_less_work_is_predicted_to_take_no_longer_than_more_was_measured(times: float) -> None:
+    """512 pixels were measured at 0.45 s and 256 predicted at 0.48: the host was faster."""
+    one = SD15.model_copy(update={"batch": 1})
+    measured_s = times * predict(card("H200 SXM"), one).seconds
+    told = [residual_of(card("H200 SXM"), one, measured_s)]
+
+    def seconds(**asked: int) -> float:
+        workload = one.model_copy(update=asked)
+        return predict(card("H200 SXM"), workload, residuals=told).seconds
+
+    assert seconds() == pytest.approx(measured_s, rel=0.01)
+    assert seconds(width=256, height=256) <= measured_s <= seconds(batch=2)
+    assert seconds(width=384) <= measured_s <= seconds(height=640)
+    assert seconds(steps=19) < measured_s < seconds(steps=21)
+
+
 def test_a_report_of_another_card_moves_this_one_the_same_way_but_less() -> None:
     alone = predict(card("RTX 4070 Ti"), SD15)
     other = predict(card("RTX 4090"), SD15)

@@ -62,11 +62,15 @@ class Spreads(Record):
 
 
 class Residual(Record):
-    """One measurement: `log_ratio` is the logarithm of measured over predicted seconds."""
+    """One measurement: `log_ratio` is the logarithm of measured over predicted seconds.
+
+    `seconds` is of the measured call, where whole calls are what was measured.
+    """
 
     card: str
     workload: Workload
     log_ratio: float
+    seconds: float | None = None
 
 
 class Correction(Record):

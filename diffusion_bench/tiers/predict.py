@@ -106,6 +106,8 @@ def predict(
     alone = estimate(card, workload, chosen, efficiency.fit)
     correction = correct(card.name, workload, residuals, efficiency.spreads)
     seconds = alone.total_s * math.exp(correction.log_ratio)
+    if chosen == Software():
+        seconds = _between_measured(seconds, card, workload, residuals)
     margin = math.exp(Z_80 * correction.spread)
     timed = alone.denoising_s / alone.total_s * seconds if loop_only else seconds
     rate = workload.batch * workload.steps / timed
@@ -148,7 +150,34 @@ def residual_of(card: Card, workload: Workload, measured_s: float) -> Residual:
         raise ValueError(f"a call of {measured_s} s was not measured")
     alone = estimate(card, workload, Software(), shipped_efficiency().fit)
     ratio = math.log(measured_s / alone.total_s)
-    return Residual(card=card.name, workload=workload, log_ratio=ratio)
+    return Residual(card=card.name, workload=workload, log_ratio=ratio, seconds=measured_s)
+
+
+def _between_measured(
+    seconds: float, card: Card, workload: Workload, residuals: Sequence[Residual]
+) -> float:
+    """Return seconds that contradict no measured call of the card: less work takes no longer."""
+    least, most = 0.0, math.inf
+    for one in residuals:
+        if one.card != card.name or one.seconds is None:
+            continue
+        if _is_no_more(one.workload, workload):
+            least = max(least, one.seconds)
+        if _is_no_more(workload, one.workload):
+            most = min(most, one.seconds)
+    # Measurements may contradict each other by their noise.
+    return min(max(seconds, least), max(most, least))
+
+
+def _is_no_more(one: Workload, other: Workload) -> bool:
+    """Return whether a workload is the other, or a part of what that does."""
+    same = ("model", "precision", "guided")
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in same)
+        and one.batch <= other.batch
+        and one.width * one.height <= other.width * other.height
+        and one.calls <= other.calls
+    )
 
 
 def _basis(efficiency: Efficiency, residuals: Sequence[Residual], used: int) -> str:
