@@ -5,13 +5,24 @@ from __future__ import annotations
 import io
 from contextlib import nullcontext
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 import torch
+from torch.nn import functional
 
 from diffusion_bench.backends import machine_speed
-from diffusion_bench.backends.machine_speed import LEAST, REPEATS, _nothing_kept, probe_speed
+from diffusion_bench.backends.machine_speed import (
+    LEAST,
+    ON_CARD,
+    ON_CPU,
+    REPEATS,
+    Work,
+    _blocks,
+    _nothing_kept,
+    probe_speed,
+)
 from diffusion_bench.bench.worker import Worker
 from diffusion_bench.records import Speed, SpeedProbe
 
@@ -22,14 +33,43 @@ def ticks(monkeypatch: pytest.MonkeyPatch, *runs_s: float) -> None:
     monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: next(times)))
 
 
-def test_a_probe_holds_every_run_of_a_product_and_of_a_copy_and_what_they_were() -> None:
+def test_a_probe_holds_every_run_of_the_blocks_and_what_they_were() -> None:
     found = probe_speed("cpu")
     assert found is not None
-    assert LEAST <= len(found.product_s) <= REPEATS
-    assert LEAST <= len(found.copy_s) <= REPEATS
+    assert found.before_s is not None
+    assert LEAST <= len(found.before_s) <= REPEATS
     assert found.work == (
-        "1 x a product of 512 x 512, 1 x a copy of 16 MiB, " + f"{torch.get_num_threads()} threads"
+        "1 x residual blocks (1 of 64 x 64 x 64 + 1 of 128 x 32 x 32 + 4 of 256 x 8 x 8), "
+        f"float32, batch 1, {torch.get_num_threads()} threads"
     )
+
+
+def test_a_probe_draws_nothing_from_the_generator_that_pictures_are_drawn_with() -> None:
+    before = torch.get_rng_state()
+    assert probe_speed("cpu") is not None
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("work", [ON_CPU, ON_CARD])
+def test_a_run_does_all_blocks_of_all_levels_and_ends_in_numbers(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[torch.Tensor] = []
+    conv2d = functional.conv2d
+
+    def kept(*given: Any, **named: Any) -> torch.Tensor:
+        outcomes.append(conv2d(*given, **named))
+        return outcomes[-1]
+
+    monkeypatch.setattr(functional, "conv2d", kept)
+    small = work._replace(levels=tuple(level._replace(side=4) for level in work.levels), times=2)
+    _blocks("cpu", small._replace(dtype="float32"))()
+    assert [tuple(each.shape) for each in outcomes] == 2 * [
+        (work.batch, level.channels, 4, 4) for level in work.levels for _ in range(2 * level.blocks)
+    ]
+    # What half precision holds, with room, and no two channels alike.
+    assert all(each.std() > 0.1 and each.abs().max() < 1000 for each in outcomes)
+    assert all(len(each[0, :, 0, 0].unique()) == each.shape[1] for each in outcomes)
 
 
 def test_a_probe_has_the_threads_of_the_cell() -> None:
@@ -69,7 +109,7 @@ def test_a_probe_that_fails_is_no_failure_of_the_cell(monkeypatch: pytest.Monkey
     def no_room(*_: object, **__: object) -> None:
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(torch, "mm", no_room)
+    monkeypatch.setattr(functional, "conv2d", no_room)
     assert probe_speed("cpu") is None
 
 
@@ -84,7 +124,7 @@ def test_a_worker_probes_on_the_threads_of_its_model_and_never_under_a_cap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[tuple[str, bool]] = []
-    probe = SpeedProbe(work="w", product_s=(0.1,), copy_s=(0.1,))
+    probe = SpeedProbe(work="w", before_s=(0.1,))
 
     def look(device: str, *, one_thread: bool) -> SpeedProbe:
         asked.append((device, one_thread))

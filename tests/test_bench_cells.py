@@ -106,7 +106,7 @@ def failed(**seen: Any) -> Cell:
 
 
 def test_what_the_machine_did_by_itself_is_kept_or_why_nobody_looked() -> None:
-    looked = SpeedProbe(work="a product, a copy", product_s=(0.1,), copy_s=(0.2,))
+    looked = SpeedProbe(work="some blocks", before_s=(0.1,))
     assert cell(machine_speed=looked).machine_speed == (looked,)
     blind = cell()
     assert blind.machine_speed == ()

@@ -194,22 +194,21 @@ def test_a_round_makes_so_many_calls_and_counts_those_of_earlier_rounds() -> Non
     assert (len(found.timed), found.stop_reason) == (1, "fixed count")
 
 
-def test_the_machines_own_speed_is_looked_at_once_before_the_warm_ups() -> None:
+def test_the_machines_own_speed_is_looked_at_before_the_warm_ups_and_after_the_last_call() -> None:
     lab = Lab([9.0, 8.0, 1.0, 2.0])
-    looked = SpeedProbe(work="a product, a copy", product_s=(0.1,), copy_s=(0.2,))
     asked_before: list[int] = []
 
     def look() -> SpeedProbe:
         asked_before.append(len(lab.asked))
         lab.now_s += 70.0
-        return looked
+        return SpeedProbe(work="some blocks", before_s=(0.1 * len(asked_before),))
 
     effort = Effort(warmups=2, repeats=2, probed=True)
     found = measure(
         REQUEST, lab.generate, effort, clock=lambda: lab.now_s, on_repeat=lab.hear, probe=look
     )
-    assert asked_before == [0]
-    assert found.machine_speed == looked
+    assert asked_before == [0, 4]
+    assert found.machine_speed == SpeedProbe(work="some blocks", before_s=(0.1,), after_s=(0.2,))
     assert found.warmup_s == (9.0, 8.0)
     assert [call.end_s - call.start_s for call in found.timed] == [1.0, 2.0]
     unasked = Lab([9.0, 1.0]).measure()

@@ -50,7 +50,7 @@ def test_samples_warm_ups_and_visits_of_all_rounds_are_in_their_order() -> None:
 
 
 def probe(visit: int = 0) -> SpeedProbe:
-    return SpeedProbe(visit=visit, work="a product, a copy", product_s=(0.1,), copy_s=(0.1,))
+    return SpeedProbe(visit=visit, work="some blocks", before_s=(0.1,))
 
 
 def test_probes_are_counted_from_the_cells_first_visit_also_where_one_had_none() -> None:

@@ -126,6 +126,39 @@ def test_the_reach_is_students_of_the_logarithms_of_both_sides() -> None:
     assert more.high == pytest.approx(math.exp(2.228 * deviation * math.sqrt(2 / 6)))
 
 
+def test_of_eight_visits_one_beside_a_busy_neighbour_does_not_decide() -> None:
+    steady = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99]
+    slower, disturbed = [1.2 * each for each in steady], [1.6, *steady[1:]]
+    calls = ratio_of_samples([1.0] * 12, [1.2] * 12)
+
+    found = with_visits(calls, disturbed, slower)
+
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.1 < found.low < 1.2 < found.high < 1.3
+    assert (found.middle, found.visits) == (calls.middle, 8)
+    seven = with_visits(calls, disturbed[:7], slower[:7])  # too few to be ranked
+    assert seven.low is not None
+    assert seven.low < 1.05
+
+
+@pytest.mark.parametrize("visits", [8, 12, 24])
+def test_the_ranks_of_visits_hold_the_ratio_as_often_as_they_say(visits: int) -> None:
+    """Also where one visit in ten is beside a neighbour that takes a third of the machine."""
+    rng, held = random.Random(visits), 0
+
+    def pace() -> float:
+        return math.exp(rng.gauss(0, 0.05)) * (1.5 if rng.random() < 0.1 else 1.0)
+
+    for _ in range(2 * CELLS):
+        old, new = [pace() for _ in range(visits)], [1.1 * pace() for _ in range(visits)]
+        wide = with_visits(ratio_of_samples([*old, *old], [*new, *new]), old, new)
+        assert wide.low is not None
+        assert wide.high is not None
+        held += wide.low <= 1.1 <= wide.high
+    assert held / (2 * CELLS) >= 0.93
+
+
 def test_one_visit_says_nothing_of_what_visits_differ_by() -> None:
     ratio = ratio_of_samples([1.0] * 6, [1.2] * 6)
     assert with_visits(ratio, [1.0], [1.1, 1.3]) == ratio

@@ -74,7 +74,7 @@ def originals() -> list[Report]:
             "quality": make_quality(),
             "visits": (Visit(started_utc="2026-01-02T03:04:06Z", calls=5),),
             "machine_speed": (
-                SpeedProbe(work="a product, a copy", product_s=(0.003, 0.002), copy_s=(0.004,)),
+                SpeedProbe(work="some blocks", before_s=(0.003, 0.002), after_s=(0.004,)),
             ),
         }
     )

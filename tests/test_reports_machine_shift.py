@@ -21,25 +21,24 @@ from diffusion_bench.reports.schema import Cell, Extrapolation, GpuCard, Report,
 from diffusion_bench.reports.store import to_line
 
 NOISE = (0.995, 0.998, 1.0, 1.002, 1.004, 1.006)  # of the calls of a cell, one a visit
-WORK = "a product and a copy"
+WORK = "some blocks"
 FASTER = 1 / 1.08
 STARTED = "2026-01-02T03:04:06Z"
 
 
-def probe(visit: int, pace: float = 1.0, *, copy: float | None = None, work: str = WORK) -> Any:
-    """Return a probe of a machine that takes `pace` times as long, two of its runs disturbed."""
-    copy = pace if copy is None else copy
-    product_s = (0.030 * pace, 0.002 * pace, 0.0022 * pace)
-    return SpeedProbe(
-        visit=visit, work=work, product_s=product_s, copy_s=(0.003 * copy, 0.1 * copy)
+def probe(visit: int, pace: float = 1.0, *, after: float | None = None, work: str = WORK) -> Any:
+    """Return a probe of a machine that takes `pace` times as long, one of its runs disturbed."""
+    after = pace if after is None else after
+    before_s, after_s = (
+        tuple(0.007 * side * each for each in (4.0, 1.0, 0.99)) for side in (pace, after)
     )
+    return SpeedProbe(visit=visit, work=work, before_s=before_s, after_s=after_s)
 
 
 def probed(
     pace: float = 1.0,
     slower: float = 1.0,
     *,
-    copy: float | None = None,
     work: str = WORK,
     noise: Sequence[float] = NOISE,
     **request: Any,
@@ -50,7 +49,7 @@ def probed(
     return cell.model_copy(
         update={
             "visits": tuple(Visit(started_utc=STARTED, calls=1) for _ in visits),
-            "machine_speed": tuple(probe(visit, pace, copy=copy, work=work) for visit in visits),
+            "machine_speed": tuple(probe(visit, pace, work=work) for visit in visits),
         }
     )
 
@@ -158,14 +157,38 @@ def test_a_visit_without_a_probe_is_counted_in_the_middle_pace() -> None:
     assert row(probed(), odd).verdict == "same"
 
 
-def test_product_and_copy_that_moved_apart_leave_it_open_which_of_them_the_cell_follows() -> None:
-    apart = probed(0.88, copy=1.0)
-    found = row(probed(), apart)
-    assert found.verdict == "cannot tell"
-    together = row(probed(), probed(0.88))
-    assert found.net_low is not None
-    assert together.net_low is not None
-    assert found.net_high / found.net_low > 1.1 > together.net_high / together.net_low
+def test_the_more_the_machine_moved_the_less_a_cell_that_moved_with_it_tells() -> None:
+    """A cell may follow the probe by more or less; by how much is not known."""
+    near, far = row(probed(), probed(0.95)), row(probed(), probed(0.7))
+    assert (near.verdict, far.verdict) == ("same", "cannot tell")
+    assert near.net_high is not None
+    assert far.net_high is not None
+    assert math.log(far.net_high / far.net_ratio) == pytest.approx(0.2 * -math.log(0.7), rel=0.05)
+
+
+def test_what_the_machine_did_before_and_after_a_visits_calls_counts_alike() -> None:
+    both = probe(0, 1.0, after=1.21)
+    assert both.pace_s == pytest.approx(1.1 * probe(0).pace_s)
+    assert probe(0, 1.1).model_copy(update={"after_s": None}).pace_s == pytest.approx(both.pace_s)
+
+
+def test_the_product_and_copy_of_an_older_report_are_kept_and_judged_by_no_more() -> None:
+    def older(pace: float) -> Cell:
+        cell = probed(pace)
+        runs = {"product_s": [0.001 * pace], "copy_s": [0.002]}
+        probes = [
+            {"visit": each.visit, "work": "a product, a copy"} | runs for each in cell.machine_speed
+        ]
+        report = make_report(cell)
+        header, line = (json.loads(to_line(each)) for each in (report.header, report.cells[0]))
+        lines = (header | {"schema_version": 6}, line | {"machine_speed": probes})
+        data = b"".join(json.dumps(each).encode() + b"\n" for each in lines)
+        return parse_report(data, "old.jsonl").cells[0]
+
+    found = row(older(1.0), older(FASTER))
+    assert (found.verdict, found.machine_ratio) == ("faster", None)  # as by the times alone
+    kept = older(1.0).machine_speed[0]
+    assert (kept.product_s, kept.copy_s, kept.pace_s) == ((0.001,), (0.002,), None)
 
 
 def test_a_machine_that_may_not_have_moved_leaves_a_cell_the_same() -> None:
@@ -200,10 +223,10 @@ def test_three_visits_and_an_extrapolated_total_are_judged_beside_the_machine_to
     assert row(long(1.0), long(FASTER, 1.3)).verdict == "slower"
 
 
-def test_the_shortest_run_of_a_probe_counts() -> None:
+def test_the_middle_run_of_a_probe_counts() -> None:
     quiet, busy = probed(), probed()
     disturbed = [
-        each.model_copy(update={"product_s": (each.product_s[1], 9.0), "copy_s": (0.003, 8.0, 7.0)})
+        each.model_copy(update={"before_s": (9.0, *each.before_s[1:], each.before_s[1], 0.001)})
         for each in busy.machine_speed
     ]
     shift = machine_shift(quiet, busy.model_copy(update={"machine_speed": tuple(disturbed)}))
@@ -243,8 +266,8 @@ def moving_sweep(rng: random.Random, shift: float, slowed: str = "") -> Report:
             drift = 0.97 * drift + math.sqrt(1 - 0.97**2) * rng.gauss(0, 0.015)
             pace, own = math.exp(shift + drift), 1.1 if name[0] == slowed else 1.0
             walls[name] += [pace * own * math.exp(rng.gauss(0, 0.02)) for _ in range(3)]
-            product, copy = (pace * math.exp(rng.gauss(0, 0.01)) for _ in range(2))
-            probes[name].append(probe(visit, product, copy=copy))
+            before, after = (pace * math.exp(rng.gauss(0, 0.01)) for _ in range(2))
+            probes[name].append(probe(visit, before, after=after))
     return make_report(
         *(
             make_cell(wall_s=walls[name], sampler=name[0], steps=name[1]).model_copy(
@@ -288,12 +311,14 @@ def changed_probe(**values: Any) -> bytes:
 
 
 HOSTILE = {
-    "negative": {"product_s": [-0.001]},
-    "zero": {"copy_s": [0.0]},
-    "endless": {"copy_s": [1e300]},
-    "NaN": {"product_s": [math.nan]},
-    "infinite": {"product_s": [math.inf]},
-    "no run": {"copy_s": []},
+    "negative": {"before_s": [-0.001]},
+    "zero": {"after_s": [0.0]},
+    "endless": {"after_s": [1e300]},
+    "NaN": {"before_s": [math.nan]},
+    "infinite": {"before_s": [math.inf]},
+    "no run": {"after_s": []},
+    "nothing before": {"before_s": None},
+    "half of an older one": {"before_s": None, "product_s": [0.1]},
     "a million runs": {"copy_s": [0.001] * 1_000_000},
     "a visit before the first": {"visit": -1},
     "a visit that no sweep makes": {"visit": 10**9},

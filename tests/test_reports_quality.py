@@ -123,5 +123,5 @@ def test_an_interval_holds_together_and_two_pictures_are_the_least() -> None:
 def test_old_reports_have_no_quality() -> None:
     for path in sorted((Path(__file__).parent / "data").glob("*.jsonl")):
         report = parse_report(path.read_bytes(), path.name)
-        assert report.header.schema_version == 6
+        assert report.header.schema_version == 7
         assert all(cell.quality is None for cell in report.cells)

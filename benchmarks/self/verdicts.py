@@ -1,11 +1,11 @@
 """What compare says of the same machine twice, and of one sampler made a tenth slower.
 
-    python benchmarks/self/verdicts.py [--repeats 24] [--rounds 8]
+    python benchmarks/self/verdicts.py [--repeats 24] [--rounds 8] [--out FOLDER]
 
 Runs a sweep three times: as it is, as it is again, and with every DDPM step followed by a wait of a
 tenth of it. Prints how many cells get which verdict. Ends with code 1 unless at least 95 percent of
 the cells are "same" the second time, at least 90 percent of DDPM's are "slower" the third time, and
-none of DDIM's is.
+none of DDIM's is. With a folder the three reports stay there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ rounds = {rounds}
 [stop]
 noise = 0.03
 min_time_s = 1.0
-max_time_s = 15.0
+max_time_s = 60.0
 max_repeats = {most}
 [axes]
 steps = [10, 20, 40]
@@ -90,11 +90,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=24, help="calls of a cell, at least")
     parser.add_argument("--rounds", type=int, default=8, help="passes that they are spread over")
+    parser.add_argument("--out", type=Path, help="an empty folder for the reports, to be kept")
     asked = parser.parse_args()
     most = max(30, 2 * asked.repeats)
     sweep = parse_sweep(SWEEP.format(repeats=asked.repeats, rounds=asked.rounds, most=most))
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder = asked.out or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / "slow").mkdir()
         (folder / "slow" / "sitecustomize.py").write_text(SLOW_DDPM, encoding="utf-8")
         first = run(sweep, folder / "first.jsonl")

@@ -1,44 +1,60 @@
-"""The machine's own speed at one moment: a fixed matrix product and a fixed copy, some runs each.
+"""The machine's own speed at one moment: some runs of the blocks that a U-Net is made of.
 
-30 to 40 ms on a processor. The work is the same for ever, whatever is measured beside it: the
-figures of two moments tell how the machine changed between them.
+About 40 ms on a processor. The work is the same for ever, whatever is measured beside it: the
+figures of two moments tell how the machine changed between them. It is made of what cells are
+made of, since what slows those (a neighbour in the shared cache above all) slows a bare product
+or copy by quite another factor.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
 from diffusion_bench.backends.device import release_unused
 from diffusion_bench.records import SpeedProbe
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 NEEDED_MIB = 1024.0  # free, so that the probe is never what a model then lacks
 LEAST, REPEATS = 3, 5
-LONGEST_S = 0.025  # of undisturbed runs of one of the two; past it the least number has to do
+LONGEST_S = 0.1  # of undisturbed runs; past it the least number has to do
+GROUPS = 16  # of the normalisation
+CYCLE = 4099  # different values, a prime number: no two channels are alike
+
+
+class Level(NamedTuple):
+    """Residual blocks at one resolution: two 3 x 3 convolutions each, normalised, SiLU before."""
+
+    channels: int
+    side: int
+    blocks: int = 1
 
 
 class Work(NamedTuple):
-    """How many products of which side and copies of how many MiB make one run."""
+    """What makes one run: all levels, `times` over."""
 
-    side: int
-    copy_mib: int
-    products: int = 1
-    copies: int = 1
+    levels: tuple[Level, ...]
+    dtype: str
+    times: int = 1
+    batch: int = 1
 
     def words(self) -> str:
         """Return what is run, as it is stored."""
-        product = f"{self.products} x a product of {self.side} x {self.side}"
-        return f"{product}, {self.copies} x a copy of {self.copy_mib} MiB"
+        levels = " + ".join(f"{n} of {c} x {side} x {side}" for c, side, n in self.levels)
+        return f"{self.times} x residual blocks ({levels}), {self.dtype}, batch {self.batch}"
 
 
-# A processor's product stays in its caches; two times 16 MiB are about what the bundled model's
-# weights take. A card's runs are long beside a launch, its copies larger than its caches.
-ON_CPU = Work(side=512, copy_mib=16)
-ON_CARD = Work(side=2048, copy_mib=64, products=4, copies=16)
+# A processor's activations stay in its caches and the weights of the last level do not, as in the
+# bundled U-Net. A card's are the levels of Stable Diffusion's, long beside their launches.
+ON_CPU = Work((Level(64, 64), Level(128, 32), Level(256, 8, blocks=4)), "float32")
+ON_CARD = Work((Level(320, 64), Level(640, 32), Level(1280, 16)), "float16", times=8, batch=2)
 
 
 def probe_speed(device: str, *, one_thread: bool = False) -> SpeedProbe | None:
@@ -57,14 +73,11 @@ def probe_speed(device: str, *, one_thread: bool = False) -> SpeedProbe | None:
             on_one_thread() if one_thread else nullcontext(),
         ):
             threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
-            found = SpeedProbe(
-                work=work.words() + threads,
-                product_s=_product_s(device, work),
-                copy_s=_copy_s(device, work),
+            return SpeedProbe(
+                work=work.words() + threads, before_s=_runs_s(device, _blocks(device, work))
             )
     except RuntimeError:  # what a probe lacks, memory above all, is no failure of the cell
         return None
-    return found
 
 
 @contextmanager
@@ -83,29 +96,39 @@ def _nothing_kept(device: str) -> Iterator[None]:
             release_unused(device)
 
 
-def _product_s(device: str, work: Work) -> tuple[float, ...]:
+def _blocks(device: str, work: Work) -> Callable[[], None]:
+    """Return one run of the work; what it works on is made here."""
     import torch
+    from torch.nn import functional
 
-    left, right, product = (torch.ones(work.side, work.side, device=device) for _ in range(3))
+    # Not all alike, which would spare multipliers power; and torch's generator is the cell's.
+    cycle = (torch.arange(CYCLE, device=device) * 0.618).frac() - 0.5
+
+    def made(*shape: int, scale: float = 1.0) -> Tensor:
+        numel = math.prod(shape)
+        values = cycle.repeat(math.ceil(numel / CYCLE))[:numel].reshape(shape)
+        return (scale * values).to(getattr(torch, work.dtype))
+
+    levels = [
+        (
+            made(work.batch, channels, side, side),
+            [made(channels, channels, 3, 3, scale=0.1) for _ in range(2 * blocks)],
+        )
+        for channels, side, blocks in work.levels
+    ]
 
     def run() -> None:
-        for _ in range(work.products):
-            torch.mm(left, right, out=product)
+        for _ in range(work.times):
+            for given, weights in levels:
+                hidden = given
+                for first, second in zip(weights[::2], weights[1::2], strict=True):
+                    inner = hidden
+                    for weight in (first, second):
+                        inner = functional.silu(functional.group_norm(inner, GROUPS))
+                        inner = functional.conv2d(inner, weight, padding=1)
+                    hidden = hidden + inner
 
-    return _runs_s(device, run)
-
-
-def _copy_s(device: str, work: Work) -> tuple[float, ...]:
-    import torch
-
-    read = torch.ones(work.copy_mib * 2**18, device=device)
-    written = torch.empty_like(read)
-
-    def run() -> None:
-        for _ in range(work.copies):
-            written.copy_(read)
-
-    return _runs_s(device, run)
+    return run
 
 
 def _runs_s(device: str, run: Callable[[], None]) -> tuple[float, ...]:

@@ -108,8 +108,8 @@ def measure(
     """Warm up, then time calls of `generate`.
 
     `on_warmup` hears of each warm-up that has ended, and `on_repeat` of how many timed calls are
-    done, those of earlier rounds among them. `probe` looks at the machine's own speed; the warm-ups
-    after it undo what it does to the caches.
+    done, those of earlier rounds among them. `probe` looks at the machine's own speed, before the
+    warm-ups, which undo what it does to the caches, and after the last call.
     """
     machine_speed = probe() if effort.probed else None
     warmup_request = warmup_call(request)
@@ -139,6 +139,8 @@ def measure(
         speed, notes = _speed(generation), getattr(generation, "notes", ())
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
+    if machine_speed is not None and (after := probe()) is not None:
+        machine_speed = machine_speed.model_copy(update={"after_s": after.before_s})
     sustained = None
     if effort.sustain_s is not None:
         # Who listens takes a worker that says nothing for long for one that hangs.

@@ -5,6 +5,8 @@ another round are of another minute. So calls are no independent samples of a ma
 and an interval that takes them for such is too narrow by as much as visits differ. Where both sides
 have two visits or more, a ratio's interval is made no narrower than Student's of the logarithms of
 their visits' medians, with the variance of both sides pooled. So is that of one cell's median.
+Eight visits on both sides are enough for Mann and Whitney's of the same medians, which one visit
+beside a busy neighbour does not move: that takes the place of Student's then.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 
 FEWEST_VISITS = 2
+RANKED_VISITS = 8  # of 6, one that is far off still is a bound
 CONFIDENCE = 0.95
 
 
@@ -34,8 +37,11 @@ def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Rat
 
     `old` and `new` are the medians of the visits. Unchanged where a side has fewer than two.
     """
-    if min(len(old), len(new)) < FEWEST_VISITS:
+    fewest = min(len(old), len(new))
+    if fewest < FEWEST_VISITS:
         return ratio
+    if fewest >= RANKED_VISITS:
+        return _around(ratio, ratio_of_samples(old, new), fewest)
     logs = [[math.log(value) for value in side] for side in (old, new)]
     freedom = sum(len(side) - 1 for side in logs)
     squares = sum((value - fmean(side)) ** 2 for side in logs for value in side)
@@ -46,7 +52,17 @@ def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Rat
     found = ratio.reaching(lambda reach: max(reach, wide), lambda reach: max(reach, narrow))
     if wide <= math.log(calls) / 2:
         return found
-    return found.model_copy(update={"visits": min(len(old), len(new))})
+    return found.model_copy(update={"visits": fewest})
+
+
+def _around(ratio: Ratio, ranked: Ratio, visits: int) -> Ratio:
+    """Return a ratio whose intervals reach as far as those of its visits' medians, too."""
+    bounds: dict[str, float | None] = {}
+    for name, farther in (("low", min), ("high", max), ("same_low", min), ("same_high", max)):
+        calls, medians = getattr(ratio, name), getattr(ranked, name)
+        bounds[name] = None if None in (calls, medians) else farther(calls, medians)
+    is_wider = (bounds["low"], bounds["high"]) != (ratio.low, ratio.high)
+    return ratio.model_copy(update=bounds | {"visits": visits if is_wider else 0})
 
 
 def interval_over_visits(

@@ -1,20 +1,19 @@
 """How much faster or slower the machine itself was in one report than in another.
 
-Each visit of a cell begins with a fixed matrix product and a fixed copy (`SpeedProbe`), of each of
-which the shortest run counts. The machine's pace is the geometric mean of the two: a cell is a mix
-of arithmetic and traffic, which mix is not known, and on a logarithmic scale the middle of the two
-is off by at most half of what lies between them. That half is added to the interval, in squares, as
-independent errors are.
+Each visit of a cell begins and ends with some runs of a U-Net's blocks (`SpeedProbe`). The
+machine's pace at the visit is the geometric mean of the middle run before it and the one after. A
+cell need not move as much as these blocks do: a part of what they moved is added to the interval,
+in squares, as independent errors are.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from statistics import median
 
-from diffusion_bench.records import Record, SpeedProbe
+from diffusion_bench.records import Record
 from diffusion_bench.reports.between_visits import ratio_of_calls, visit_of_each
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.schema import Cell, Header
@@ -23,6 +22,7 @@ from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import totals
 
 PROBE_NOISE = 0.02  # of the pace at one visit, with 95 percent confidence: an assumption of ours
+FOLLOWED_WITHIN = 0.2  # of what the probe moved, a cell moves more or less: 95 percent confidence
 TOLD_ABOVE = 0.02
 TIMES_FROM = 0.5  # from here on times are told: nothing is more than 100 percent slower
 
@@ -34,7 +34,7 @@ class MachineShift(Record):
     """The machine's pace in the other report over that in the baseline, with a 95 percent interval.
 
     Below 1 the machine was faster. `error` is the part of the interval to each side, as a
-    logarithm, that comes from the probe: its noise, and that product and copy moved apart.
+    logarithm, that comes from the probe: its noise, and that a cell may follow it more or less.
     """
 
     ratio: float
@@ -50,12 +50,12 @@ class MachineShift(Record):
 
 def machine_shift(old: Cell, new: Cell) -> MachineShift | None:
     """Return how the machine moved between two cells; `None` where they share no probed work."""
-    before, after = _shared_probes(old, new)
+    before, after = _shared_paces(old, new)
     if not before or not after:
         return None
     noise = PROBE_NOISE * math.sqrt(1 / len(before) + 1 / len(after))
-    error = math.hypot(noise, _apart(before, after) / 2)
-    found = _paces_ratio(before, after)
+    found = ratio_of_samples(list(before.values()), list(after.values()))
+    error = math.hypot(noise, FOLLOWED_WITHIN * math.log(found.middle))
     wide = _widened(found, error)
     # Too few visits to show their spread: what is left is what is known of any probe.
     low = found.middle * math.exp(-error) if wide.low is None else wide.low
@@ -74,8 +74,8 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
         bounds = raw.model_dump(exclude={"visits"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
         return _widened(Ratio(**scaled), reach)
-    probes = _shared_probes(*pair)
-    old, new = (_in_paces(cell, own) for cell, own in zip(pair, probes, strict=True))
+    paces = _shared_paces(*pair)
+    old, new = (_in_paces(cell, own) for cell, own in zip(pair, paces, strict=True))
     return _widened(ratio_of_calls(pair, (old, new)), shift.error)
 
 
@@ -114,39 +114,31 @@ def _probed_on(header: Header, card: GpuCard | None) -> dict[str, object]:
     }
 
 
-def _shared_probes(old: Cell, new: Cell) -> tuple[list[SpeedProbe], list[SpeedProbe]]:
-    """Return the probes of both cells that did the same work: of several, what was done most."""
-    counts = Counter(probe.work for probe in old.machine_speed)
+def _shared_paces(old: Cell, new: Cell) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the paces of both cells by visit, of equal work: of several, what was done most."""
+    counts = Counter(probe.work for probe in old.machine_speed if probe.pace_s is not None)
     there = {probe.work for probe in new.machine_speed}
     work = next((work for work, _ in counts.most_common() if work in there), None)
     before, after = (
-        [probe for probe in cell.machine_speed if probe.work == work] for cell in (old, new)
+        {
+            probe.visit: probe.pace_s
+            for probe in cell.machine_speed
+            if probe.work == work and probe.pace_s is not None
+        }
+        for cell in (old, new)
     )
     return before, after
 
 
-def _paces_ratio(before: Sequence[SpeedProbe], after: Sequence[SpeedProbe]) -> Ratio:
-    return ratio_of_samples([p.pace_s for p in before], [p.pace_s for p in after])
-
-
-def _apart(before: Sequence[SpeedProbe], after: Sequence[SpeedProbe]) -> float:
-    """Return by what factor product and copy moved apart, as a logarithm."""
-    products = _middle(min(p.product_s) for p in after) / _middle(min(p.product_s) for p in before)
-    copies = _middle(min(p.copy_s) for p in after) / _middle(min(p.copy_s) for p in before)
-    return abs(math.log(products / copies))
-
-
-def _middle(values: Iterable[float]) -> float:
-    return median(list(values))
-
-
-def _in_paces(cell: Cell, probes: Sequence[SpeedProbe]) -> list[float]:
+def _in_paces(cell: Cell, paces: Mapping[int, float]) -> list[float]:
     """Return the cell's times, each over the pace at its visit, or the middle one if that lacks."""
-    middle = _middle(probe.pace_s for probe in probes)
-    known: dict[int | None, float] = {probe.visit: probe.pace_s for probe in probes}
+    middle = median(paces.values())
     times = totals(cell)
     visits = visit_of_each(cell, times)
-    return [time / known.get(at, middle) for time, at in zip(times, visits, strict=True)]
+    return [
+        time / (middle if at is None else paces.get(at, middle))
+        for time, at in zip(times, visits, strict=True)
+    ]
 
 
 def _widened(ratio: Ratio, error: float) -> Ratio:

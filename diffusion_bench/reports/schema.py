@@ -80,7 +80,7 @@ __all__ = [
     "Visit",
 ]
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 SharedLabel = Label | Literal["one processor"]  # the devices are one: a trial, no measure of two
@@ -90,7 +90,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[6] = SCHEMA_VERSION
+    schema_version: Literal[7] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short
