@@ -18,7 +18,8 @@ import predict_unmeasured
 import startup
 
 from diffusion_bench.backends.images import ImageBackend
-from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.records import BUNDLED_MODEL, SpeedProbe
+from diffusion_bench.reports.schema import Cell, Visit
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +65,21 @@ def test_the_rule_is_told_apart_from_a_machine_that_moved_between_the_two_sweeps
         told = capsys.readouterr().out
         assert "+10.0% to +10.0% the second time" in told
         assert f"errors of 1 cells {off:.2%} in the median" in told
+
+
+def test_totals_are_told_in_the_machines_own_pace_where_both_sweeps_looked_at_it() -> None:
+    def long(pace: float) -> Cell:
+        cell = make_cell(steps=50, wall_s=[2.0 * pace] * 6, step_s=[0.02 * pace] * 50)
+        visits = tuple(Visit(started_utc=cell.started_utc, calls=2) for _ in range(3))
+        probes = tuple(
+            SpeedProbe(visit=i, work="blocks", before_s=(0.007 * pace,)) for i in range(3)
+        )
+        return cell.model_copy(update={"visits": visits, "machine_speed": probes})
+
+    short, every = adaptive_vs_exhaustive.cut_short(long(1.0), 20), long(1.1)
+    errors = adaptive_vs_exhaustive.net_errors(make_report(short), make_report(every))
+    assert errors == [pytest.approx(0.0, abs=1e-6)]
+    assert adaptive_vs_exhaustive.net_errors(make_report(every), make_report(every)) == []
 
 
 def test_the_two_halves_of_a_cells_calls_tell_what_no_prediction_can_beat(
