@@ -80,6 +80,8 @@ def test_a_card_that_is_slower_by_a_gentler_remedy_says_with_what_it_was_faster(
         "VRAM: it fits with 8-bit weights; before, it fits with 4-bit weights"
     )
     assert plain.held_back_by.endswith("arithmetic; before, it fits with 8-bit weights")
+    unknown = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 9090"})
+    assert "before" not in steps_bought(unknown, tier_rows(unknown, [sd3]))[1].held_back_by
 
 
 def test_a_card_by_another_of_its_names_is_no_other_card() -> None:
@@ -246,6 +248,14 @@ def test_workloads_of_one_model_and_size_are_told_apart_in_a_sentence() -> None:
     assert "sdxl at 1024x1024 b4 (fits with" in sentence
     assert "sdxl at 1024x1024 b1 (fits with" in sentence
     assert sentence.endswith("sets the pace of sd15 at 512x512.")
+
+
+def test_a_tier_of_which_nothing_can_be_told_says_so_of_any_workload() -> None:
+    chosen = path({"gpu": "RTX 9090"})
+    ((_, sentence),) = bottleneck_sentences(chosen, tier_rows(chosen, [SD15]))
+    assert sentence == (
+        "After tier 0 (RTX 9090, 32 GB RAM, 8 cores) nothing can be told of any workload."
+    )
 
 
 def test_each_tier_has_a_sentence_that_names_every_workload_once() -> None:

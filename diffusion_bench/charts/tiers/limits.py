@@ -26,7 +26,7 @@ HOLDS: dict[LimitName, str] = {
     "CPU": "the CPU, which launches the kernels, sets the pace of",
     "GPU arithmetic": "the GPU's arithmetic sets the pace of",
     "GPU bandwidth": "the GPU's memory bandwidth sets the pace of",
-    "unknown": "it cannot be told of",
+    "unknown": "nothing can be told of",
 }
 # Most pressing first: what does not run at all before what runs slowly.
 ORDER: tuple[LimitName, ...] = (*HOLDS,)
@@ -101,7 +101,8 @@ def _sentence(
     for limit in ORDER:
         names = [_short(row, limit, asked) for row, found in own if found.limit == limit]
         if names:
-            which = "every workload" if len(names) == len(own) else ", ".join(names)
+            every = "any workload" if limit == "unknown" else "every workload"
+            which = every if len(names) == len(own) else ", ".join(names)
             told.append(f"{HOLDS[limit]} {which}")
     return f"After {tier.name} ({parts}) {'; '.join(told) or 'nothing was asked'}."
 

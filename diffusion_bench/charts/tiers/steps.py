@@ -93,8 +93,7 @@ def steps_bought(
         before = by_work.get((path.tiers[place - 1].name, row.workload)) if place else None
         tier = path.tiers[place]
         step = _step(tier, row, before)
-        words = held_back_by(row, cards, tier.ram_gib) + _other_remedies(row, before)
-        told: dict[str, object] = {"held_back_by": words}
+        told: dict[str, object] = {"held_back_by": held_back_by(row, cards, tier.ram_gib)}
         # What is rented is as fast as the tier, which is nothing where it has no rate.
         rate = best_rate(row)
         if rate is not None:
@@ -106,6 +105,7 @@ def steps_bought(
             names = [_card_names(each, cards) for each in (path.tiers[place - 1], tier)]
             ends = _interval(step.times_before, (names[0], names[1]), (before, row))
             told["times_low"], told["times_high"] = ends
+            told["held_back_by"] = f"{told['held_back_by']}{_other_remedies(row, before)}"
         found.append(step.model_copy(update=told))
     return found
 
@@ -131,9 +131,9 @@ def _step(tier: Tier, row: TierRow, before: TierRow | None) -> StepBought:
     )
 
 
-def _other_remedies(row: TierRow, before: TierRow | None) -> str:
+def _other_remedies(row: TierRow, before: TierRow) -> str:
     """Return with what else the tier before ran, since a card may be slower by a gentler remedy."""
-    if before is None or not before.remedies or before.remedies == row.remedies:
+    if not before.remedies or before.remedies == row.remedies:
         return ""
     return f"; before, it {before.fit_words}"
 
