@@ -374,13 +374,15 @@ int nvmlDeviceGetCurrPcieLinkWidth(Gpu *gpu, unsigned *lanes) {
 }
 
 int nvmlDeviceGetEccMode(Gpu *gpu, int *current, int *pending) {
-    *current = *pending = 0;
+    *current = 0;
+    *pending = 1; /* from the next start on */
     return begin(__func__, gpu);
 }
 
 #ifndef NVML_STUB_OLD
 int nvmlDeviceGetMigMode(Gpu *gpu, unsigned *current, unsigned *pending) {
-    *current = *pending = gpu->index == 0 && num_instances;
+    *current = gpu->index == 0 && num_instances;
+    *pending = !*current;
     return begin(__func__, gpu);
 }
 

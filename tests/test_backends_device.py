@@ -132,6 +132,24 @@ def test_who_waits_may_give_up() -> None:
         pass
 
 
+def test_who_gives_up_as_the_device_falls_free_leaves_it_to_the_next() -> None:
+    held, waits = hold_device("cpu"), []
+    held.__enter__()
+
+    def on_wait() -> None:
+        waits.append(1)
+        if len(waits) == 1:
+            held.__exit__(None, None, None)
+        else:
+            raise Cancelled
+
+    with pytest.raises(Cancelled) as given_up, hold_device("cpu", wait_s=60, on_wait=on_wait):
+        pass
+    assert len(waits) == 2
+    with hold_device("cpu"):  # while what was raised still holds its frames
+        assert given_up.traceback
+
+
 def test_an_error_inside_lets_the_device_go() -> None:
     with pytest.raises(RuntimeError, match="inside"), hold_device("cpu"):
         raise RuntimeError("inside")
@@ -203,16 +221,17 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
             pick_device(name)
 
 
-def test_with_no_wish_the_best_device_is_taken() -> None:
-    import torch
-
-    best = pick_device()
-    if torch.cuda.is_available():
-        assert best == "cuda"
-    elif torch.backends.mps.is_available():
-        assert best == "mps"
-    else:
-        assert best == "cpu"
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"),
+    [(True, False, "cuda"), (False, True, "mps"), (False, False, "cpu"), (True, True, "cuda")],
+)
+def test_with_no_wish_the_best_device_is_taken(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+    assert pick_device() == best
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def cell(
     first_of_shape: bool = False,
     machine_speed: SpeedProbe | None = None,
     sustained: Sustained | None = None,
+    notes: tuple[str, ...] = (),
     **seen: Any,
 ) -> Cell:
     measurement = Measurement(
@@ -89,6 +90,7 @@ def cell(
         memory=memory or Memory(missing={"rss_mib": "no peak here", "nvml_used_mib": "not yet"}),
         machine_speed=machine_speed,
         sustained=sustained,
+        notes=notes,
     )
     return measured_cell(
         request,
@@ -194,6 +196,10 @@ def test_every_repeat_is_a_sample_and_warm_ups_are_none() -> None:
     assert row.warmup_s == (3.0, 1.0)
     assert (row.cell_id, row.status, row.order) == (REQUEST.workload_id(), "ok", 4)
     assert (row.stop_reason, row.attention) == ("stable", "AttnProcessor2_0")
+
+
+def test_a_note_of_any_length_costs_no_cell() -> None:
+    assert cell(notes=("short", "long " * 200)).notes == ("short", ("long " * 200)[:500])
 
 
 def test_load_and_first_call_are_told_once_and_otherwise_their_absence_is() -> None:

@@ -74,7 +74,8 @@ def test_without_a_uuid_a_device_is_found_only_if_it_can_be_no_other() -> None:
     found, why = match_torch([device(0)], EQUAL)
     assert found == {}
     assert "fit 3 GPUs" in why[0]
-    for other in (device(0, name="RTX 4090", memory_mib=12_000.0), device(0, name="A100")):
+    less, more = (device(0, name="RTX 4090", memory_mib=mib) for mib in (12_000.0, 40_000.0))
+    for other in (less, more, device(0, name="A100")):
         assert "fit 0 GPUs" in match_torch([other], MIXED)[1][0]
 
 

@@ -53,6 +53,15 @@ def test_it_looks_until_its_end_and_not_longer() -> None:
     assert sorted(history, key=lambda reading: reading.at_s) == list(history)
 
 
+def test_a_look_after_its_end_has_missed_no_pace() -> None:
+    now_s = [0.0]
+    sampler = Sampler(NoGpu("none"), 0.1, clock=lambda: now_s[0], wait=lambda stop, _: stop.wait())
+    with sampler:
+        assert wait_until(sampler.latest, limit_s=30)
+    now_s[0] = 60.0
+    assert sampler.look().gap_s is None
+
+
 def test_it_does_not_look_faster_than_asked() -> None:
     sensor = Flaky(enough=4)
     start_s = time.perf_counter()
