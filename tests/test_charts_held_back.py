@@ -397,6 +397,14 @@ def test_a_cell_on_battery_is_not_judged_by_its_work() -> None:
     assert "ran on battery" in held_back(cell, make_report(cell)).evidence
 
 
+def test_what_others_did_to_a_cell_goes_before_what_the_card_did() -> None:
+    busy = {"labels": ("contended", "throttled"), "throttle_share": {"hw_thermal": 0.5}}
+    cell = make_cell().model_copy(update=busy)
+    assert held_back(cell, make_report(cell)).verdict == "contended"
+    alone = cell.model_copy(update={"labels": ("throttled",)})
+    assert held_back(alone, make_report(alone)).verdict == "thermally throttled"
+
+
 def test_a_card_that_nobody_listed_is_named(stub: Path) -> None:
     found = judge(stub, ARITHMETIC, 0.75, gpus="NVIDIA Nonesuch 9000|24564|290", busy="97")
     assert found.verdict == "cannot tell"

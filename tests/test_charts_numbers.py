@@ -196,6 +196,12 @@ def test_kinds_of_memory_are_never_mixed():
     )
 
 
+def test_the_peak_of_a_series_is_the_largest_of_its_cells():
+    cells = [make_cell(steps=steps, rss_mib=mib) for steps, mib in ((10, 700.0), (20, 900.0))]
+    (series,) = memory_numbers([make_report(*cells)])
+    assert series.peak_mib == 900.0
+
+
 def test_memory_of_speech_lies_over_words_and_not_over_pixels():
     text = VoiceRequest(text="one word more")
     speech = make_cell().model_copy(update={"request": text, "cell_id": text.workload_id()})

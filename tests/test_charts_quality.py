@@ -128,6 +128,7 @@ def test_the_figure_draws_the_numbers_and_the_table_holds_them_too() -> None:
     assert [list(trace.x) for trace in drawn[:2]] == [[1.0, 2.0, 5.0], [1.1, 4.0]]
     assert list(drawn[2].x) == [1.0, 2.0, 4.0], "the front"
     assert list(drawn[0].error_y.array) == [2.0, 2.0, 2.0]
+    assert list(drawn[0].error_y.arrayminus) == [1.0, 1.0, 1.0]
     assert {trace.line.dash for trace in drawn} == {"solid", "dash", "longdashdot"}
     assert "less is better" in figure.layout.yaxis.title.text
     header, rows = quality_table(numbers)

@@ -75,6 +75,11 @@ def test_names_that_rest_on_one_visit_are_counted_with_what_their_intervals_lack
     (told,) = [line for line in found.words() if "one visit" in line]
     assert told.startswith("1 of the named cells was measured in one visit on a side")
 
+    unclear = make_report(in_visits([[0.7, 0.9, 1.02, 1.2, 1.4]]))
+    (row,) = compare([old, unclear])
+    assert (row.verdict, row.one_visit) == ("cannot tell", True)
+    assert overall([old, unclear])[0].one_visit == 0, "it has no name"
+
     often = [make_report(in_visits([side] * 3)) for side in (once, slower)]
     assert compare(often)[0].verdict == "slower"
     assert not [line for line in overall(often)[0].words() if "one visit" in line]

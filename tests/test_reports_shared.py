@@ -126,6 +126,9 @@ def test_pictures_an_hour_are_of_the_last_end_and_efficiency_of_each_alone() -> 
     assert found.efficiency == pytest.approx(3600 * 16 / 5 / 14_400)
     assert found.speedup == pytest.approx(1.6)
     assert found.energy_per_image_j == pytest.approx(6000 / 48)
+    unequal = summarise_shared(cell(job(0), job(1, alone_s=(8.0, 8.0, 8.0))))
+    assert unequal is not None
+    assert unequal.speedup == pytest.approx(1.6), "over the fastest alone"
 
 
 def test_a_job_of_more_calls_counts_all_their_pictures() -> None:
@@ -219,6 +222,9 @@ def test_two_reports_of_the_same_pair_are_compared_by_seconds_a_picture() -> Non
     (row,) = compare_shared([report(fast), report(slower, source="other.jsonl")])
     assert row.verdict == "slower"
     assert row.ratio == pytest.approx(2.0, rel=0.1)
+    jobs = (job(0, end_s=slow, begin_s=begins, calls=3), job(1, end_s=slow, begin_s=begins))
+    (row,) = compare_shared([report(fast), report(cell(*jobs), source="other.jsonl")])
+    assert row.ratio == pytest.approx(1.0), "twice the time for twice the pictures"
     lost = slower.model_copy(update={"status": "oom"})
     (row,) = compare_shared([report(fast), report(lost, source="other.jsonl")])
     assert (row.verdict, row.reason) == ("cannot compare", "oom in other.jsonl")

@@ -23,6 +23,10 @@ def test_steps_per_second_count_every_image_and_the_denoising_stage_only():
     assert found
     assert found.steps_per_s == pytest.approx(4 * 20 / 8)
     assert found.stages.denoising_s == pytest.approx(8)
+    heun = make_cell(wall_s=(10.0,), batch=4, steps=20).model_copy(update={"num_steps": 39})
+    own = summarise(heun)
+    assert own
+    assert own.steps_per_s == pytest.approx(4 * 39 / 8), "of those that were taken"
 
 
 @pytest.mark.parametrize(

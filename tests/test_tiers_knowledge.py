@@ -60,3 +60,15 @@ def test_cells_of_one_card_say_nothing_direct_of_another() -> None:
     assert other is not None
     told = Knowledge((), {CARD.name: own_cells()}).predict(other, ASKED)
     assert told == predict(other, ASKED)
+
+
+def test_own_cells_of_two_precisions_have_a_law_each() -> None:
+    half = own_cells()
+    single = [
+        TimedCell(cell.workload.model_copy(update={"precision": "fp32"}), 3 * cell.seconds, s)
+        for cell, s in zip(half, (3 * cell.denoising_s for cell in half), strict=True)
+    ]
+    known = Knowledge((), {CARD.name: [*half, *single]})
+    for precision in ("fp16", "fp32"):
+        told = known.predict(CARD, ASKED.model_copy(update={"precision": precision}))
+        assert told.basis == "12 cells that this machine measured on its RTX 4090"

@@ -131,6 +131,16 @@ def test_the_loop_alone_is_faster_than_the_whole_call_and_costs_steps_only() -> 
     assert loop[0].image_steps_per_s > whole.image_steps_per_s
 
 
+def test_a_report_corrects_the_rate_of_the_loop_as_it_does_the_calls() -> None:
+    slow = residual_of(card("RTX 4090"), SD15, 2 * predict(card("RTX 4090"), SD15).seconds)
+    plain, told = (
+        predict(card("RTX 4090"), SD15, residuals=known, loop_only=True) for known in ((), (slow,))
+    )
+    longer = told.seconds / plain.seconds
+    assert longer > 1.5
+    assert plain.image_steps_per_s / told.image_steps_per_s == pytest.approx(longer)
+
+
 @pytest.mark.parametrize("bits", [16, 32])
 def test_no_card_is_predicted_beyond_what_its_cores_can_however_many_watts_it_takes(bits) -> None:
     """A GTX 1080 has 20 W a TFLOP of 16 bits; the fit has seen 7 at most."""

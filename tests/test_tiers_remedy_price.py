@@ -154,6 +154,14 @@ def test_sequential_offload_is_paid_at_every_step() -> None:
     assert two - one > 1
 
 
+def test_a_negative_prompt_is_encoded_in_a_pass_of_its_own_that_crosses_again() -> None:
+    guided = need("sd15 512x512 b1 fp16 20", "sequential offload")
+    workload = guided.workload.model_copy(update={"guided": False})
+    alone = guided.model_copy(update={"workload": workload})
+    twice_s, once_s = (crossing_s(one, "PCIe 4.0 x16", 20) for one in (guided, alone))
+    assert twice_s - once_s > 0.01, "a quarter of 10**9 bytes"
+
+
 @pytest.mark.parametrize("offload", ["model offload", "sequential offload"])
 def test_a_narrower_or_older_bus_takes_longer_and_half_of_it_not_twice_as_long(offload) -> None:
     """Most of the time is the host's."""
