@@ -159,6 +159,7 @@ def test_speech_without_a_pause_is_cut_all_the_same():
     reference, report = prepare_reference(tone, RATE)
     assert 8.9 < reference.duration_s <= 15
     assert warned(report, "only the first")
+    assert reference.samples[-1] == 0, "it fades out and does not click"
 
 
 def test_the_longest_length_is_the_model_s_to_say():

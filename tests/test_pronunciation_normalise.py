@@ -203,6 +203,7 @@ CASES = {
         "at 5 p.m. in the hall": "at five P M in the hall",
         "14:05": "fourteen oh five",
         "3:00": "three o'clock",
+        "12:00": "twelve o'clock",
         "14:00": "fourteen hundred",
         "24:00": "twenty four hundred",
         "18:00-24:00": "eighteen hundred to twenty four hundred",
@@ -210,6 +211,7 @@ CASES = {
         "00:00": "midnight",
         "at 5 p.m": "at five P M",
         "7:30:15": "seven thirty and fifteen seconds",
+        "7:30:01": "seven thirty and one second",
         "2026-11-25T14:05:00Z": "november twenty fifth, twenty twenty six fourteen oh five",
     },
     "money": {

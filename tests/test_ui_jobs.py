@@ -9,6 +9,7 @@ from ui_server import wait_until
 
 from diffusion_bench.records import Cancelled
 from diffusion_bench.ui.jobs import MAX_JOBS, VISITOR_JOBS, WATCHED_JOBS, Done, Jobs
+from diffusion_bench.ui.waiting_line import LOOK_S, Waiting
 
 
 @pytest.fixture
@@ -35,6 +36,27 @@ def test_a_watcher_hears_heartbeats_while_nothing_happens(jobs):
     assert [next(events), next(events)] == [None, None]
     go_on.set()
     assert list(events)[-1] == Done(True)
+
+
+def test_a_wait_is_told_once_until_it_changes(jobs):
+    go_on = threading.Event()
+
+    def first(job):
+        with jobs.turn(job, "a picture"):
+            job.tell("begun")
+            go_on.wait(30)
+
+    def second(job):
+        with jobs.turn(job, "speech"):
+            job.tell("my turn")
+
+    with closing(jobs.watch(first)) as before, closing(jobs.watch(second)) as behind:
+        assert next(event for event in before if event) == "begun"
+        told = [next(event for event in behind if event)]
+        time.sleep(5 * LOOK_S)
+        go_on.set()
+        told += [event for event in behind if event]
+    assert told == [Waiting(1, "a picture"), "my turn", Done(None)]
 
 
 def test_what_the_work_raises_reaches_the_watcher(jobs):

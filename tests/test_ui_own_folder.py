@@ -60,3 +60,17 @@ def test_what_others_put_there_stays(tmp_path):
     with own_folder(tmp_path):
         assert being_made.is_dir()
         assert (elsewhere / LOCK).exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have numbers on POSIX")
+def test_what_another_user_left_stays(tmp_path, monkeypatch):
+    theirs = tmp_path / f"{PREFIX}3"
+    theirs.mkdir()
+    (theirs / LOCK).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getuid", lambda: theirs.stat().st_uid + 1)
+        with own_folder(tmp_path):
+            assert theirs.is_dir()
+
+    with own_folder(tmp_path):
+        assert not theirs.exists()
