@@ -352,6 +352,27 @@ def test_of_two_cards_in_here_it_is_said_which_one_is_shown(tmp_path, folder, na
     assert told in words
 
 
+@pytest.mark.parametrize(
+    ("instances", "begins", "told"),
+    [
+        (1, "NVIDIA A100-SXM4-40GB MIG 1g.5gb (4.75 GiB) runs", "this goes by its memory"),
+        (0, "Test CPU (15.6 GiB) runs", "no instance is made"),
+    ],
+)
+def test_a_card_that_is_split_runs_what_an_instance_of_it_does(
+    tmp_path, folder, instances, begins, told
+) -> None:
+    name = "NVIDIA A100-SXM4-40GB"
+    card = GpuInfo(index=0, name=name, uuid=UUID, memory_total_mib=40960.0, mig_enabled=True)
+    part = {"name": f"{name} MIG 1g.5gb", "uuid": "MIG-1", "memory_total_mib": 4864.0}
+    gpus = (card, *(GpuInfo(index=1, parent_index=0, **part) for _ in range(instances)))
+    here = machine().model_copy(update={"gpus": gpus, "no_gpu": None})
+    upgrades = Upgrades(ReportFolder(folder), ReportIndex(None), Outbox(tmp_path), lambda: here)
+    words, _ = upgrades.room(ask(), HERE)
+    assert words.startswith(begins)
+    assert told in words
+
+
 def test_a_card_by_a_known_name_with_other_memory_is_no_known_card(tmp_path, folder) -> None:
     upgrades = make(tmp_path, folder, "NVIDIA GeForce RTX 4090")  # with 12 GiB
     words, _ = upgrades.room(ask(), HERE)

@@ -17,10 +17,12 @@ from diffusion_bench.charts.tiers.measured import (
 from diffusion_bench.charts.tiers.runnable import Room, runnable_on
 from diffusion_bench.charts.tiers.unlisted import runnable_on_processor, runnable_on_unknown_card
 from diffusion_bench.hardware.machine import MachineInfo
-from diffusion_bench.hardware.sensors import uuid_hash
+from diffusion_bench.hardware.sensors import GpuInfo, uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, CardMatch, find_card
 from diffusion_bench.tiers.workload import Workload
+
+NO_INSTANCE = "MIG is on and no instance is made, so that nothing runs on the GPU"
 
 
 def room_here(
@@ -34,20 +36,21 @@ def room_here(
 ) -> tuple[Room, str]:
     """Return what a machine can run, and what is to be known of which of its parts that is."""
     ram_gib = machine.ram_mib / 1024
+    # Of a card that MIG has split only the instances run anything.
+    gpus = [gpu for gpu in machine.gpus if gpu.parent_index is not None or not gpu.mig_enabled]
     matches = [
-        find_card(gpu.name or "unknown", cards, memory_mib=gpu.memory_total_mib)
-        for gpu in machine.gpus
+        find_card(gpu.name or "unknown", cards, memory_mib=gpu.memory_total_mib) for gpu in gpus
     ]
-    for gpu, match in zip(machine.gpus, matches, strict=True):
+    for gpu, match in zip(gpus, matches, strict=True):
         if match.card is not None:
             # Of Apple's the machine's memory is told: a user's `usable_mib` knows better.
             told_mib = None if gpu.vendor == "apple" else gpu.memory_total_mib
             card = match.card.giving(told_mib)
             room = runnable_on(card, findings, ram_gib=ram_gib, workloads=workloads)
             return room, _one_of(matches, card.name)
-    reasons = [match.reason for match in matches] or [machine.no_gpu]
+    reasons = [match.reason for match in matches] or [machine.no_gpu or NO_INSTANCE]
     why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
-    unknown = _unknown_room(machine, digests, workloads)
+    unknown = _unknown_room(machine, gpus, digests, workloads)
     if unknown is not None:
         return unknown, f"{why}; this goes by its memory, and by what was measured on it"
     room = runnable_on_processor(
@@ -61,10 +64,13 @@ def room_here(
 
 
 def _unknown_room(
-    machine: MachineInfo, digests: Sequence[ReportDigest], workloads: Sequence[Workload]
+    machine: MachineInfo,
+    gpus: Sequence[GpuInfo],
+    digests: Sequence[ReportDigest],
+    workloads: Sequence[Workload],
 ) -> Room | None:
     """Return what the first GPU can run whose memory is its own and told, `None` without one."""
-    for gpu in machine.gpus:
+    for gpu in gpus:
         if gpu.memory_total_mib is None or gpu.vendor == "apple":
             continue
         return runnable_on_unknown_card(
