@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
+
+from diffusion_bench.audio.resampling import resample
 
 RATE = 16_000  # of the analysis; other recordings are resampled
 WINDOW = 512  # samples compared at each lag: 32 ms, more than the longest period
@@ -67,7 +68,7 @@ def pitch_hz(
     batch = samples.detach().cpu().float().reshape(-1, samples.shape[-1])
     count = 1 + int(samples.shape[-1] / (sample_rate * hop_s) + 1e-9)
     if sample_rate != RATE:
-        batch = torchaudio.functional.resample(batch, sample_rate, RATE)
+        batch = resample(batch, sample_rate, RATE)
     lags = (int(RATE / high), math.ceil(RATE / low) + 1)
     frames = _frames(_low_passed(batch), count, hop_s, lags[1])
     difference = _normalised_difference(frames, lags[1])

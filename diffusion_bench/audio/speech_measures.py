@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_bench.audio.pitch import pitch_hz, pitch_summary
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.resampling import resample
 from diffusion_bench.audio.rhythm import ALIKE, find_repetition, syllables
 from diffusion_bench.audio.timbre import timbre_similarity
 from diffusion_bench.records import Record
@@ -134,7 +134,7 @@ def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
         raise ValueError("the speech is damaged: some of its samples are not finite")
     wave = torch.as_tensor(samples, dtype=torch.float32)
     if sample_rate != RATE:
-        wave = torchaudio.functional.resample(wave, sample_rate, RATE)
+        wave = resample(wave, sample_rate, RATE)
     return wave
 
 

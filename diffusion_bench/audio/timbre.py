@@ -19,6 +19,7 @@ import torchaudio
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffusion_bench.audio.resampling import resample
 from diffusion_bench.records import Record
 
 NAME = "timbre similarity (MFCC)"
@@ -106,7 +107,7 @@ def mfcc_means(samples: NDArray[np.float32] | Tensor, sample_rate: int) -> Tenso
     """
     wave = torch.as_tensor(samples, dtype=torch.float32)
     if sample_rate != RATE:
-        wave = torchaudio.functional.resample(wave, sample_rate, RATE)
+        wave = resample(wave, sample_rate, RATE)
     if wave.shape[-1] < LEAST_SPEECH_S * RATE:
         return None
     transform, cosines = _transforms()

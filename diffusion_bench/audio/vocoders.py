@@ -16,6 +16,7 @@ from diffusion_bench.audio.mel import (
     log_mel,
     refuse_inconvertible,
 )
+from diffusion_bench.audio.resampling import resample
 
 
 @runtime_checkable
@@ -147,12 +148,12 @@ class Resynthesis:
         sound = self.first(mel)
         if not sound.shape[-1]:  # of one frame, which no resampling takes
             return sound
-        heard = _resampled(sound, own.sample_rate, other.sample_rate)
+        heard = resample(sound, own.sample_rate, other.sample_rate)
         # Whole hops, so that no end is lost, and enough of them for a window's edges.
         hops = max(-(-heard.shape[-1] // other.hop_length), other.n_fft // other.hop_length)
         heard = _of_length(heard, hops * other.hop_length)
         again = self.vocoder(log_mel(heard, other))
-        return _of_length(_resampled(again, other.sample_rate, own.sample_rate), sound.shape[-1])
+        return _of_length(resample(again, other.sample_rate, own.sample_rate), sound.shape[-1])
 
 
 def vocoder_for(
@@ -169,11 +170,6 @@ def vocoder_for(
     except ValueError:
         return Resynthesis(first or GriffinLim(settings), vocoder)
     return Converted(settings, vocoder)
-
-
-def _resampled(samples: Tensor, rate: int, wanted: int) -> Tensor:
-    resampled: Tensor = torchaudio.functional.resample(samples, rate, wanted)
-    return resampled
 
 
 def _of_length(samples: Tensor, length: int) -> Tensor:

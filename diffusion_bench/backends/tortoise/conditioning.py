@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.resampling import resample
 from diffusion_bench.backends.tortoise.decoder import DiffusionDecoder
 
 CODE_RATE = 22_050
@@ -111,5 +112,5 @@ def voice_latents(
 def _at_rate(clip: Reference, rate: int, length: int) -> Tensor:
     sound = torch.as_tensor(clip.samples, dtype=torch.float32)
     if clip.sample_rate != rate:
-        sound = torchaudio.functional.resample(sound, clip.sample_rate, rate)
+        sound = resample(sound, clip.sample_rate, rate)
     return F.pad(sound[:length], (0, max(0, length - len(sound))))

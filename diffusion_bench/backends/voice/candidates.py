@@ -17,11 +17,10 @@ from diffusion_bench.records import VoiceRequest
 
 def at_rate(reference: Reference, sample_rate: int) -> Tensor:
     """Return a recording's samples at `sample_rate` in Hz: (samples,) float32 on the CPU."""
-    from torchaudio.functional import resample
+    from diffusion_bench.audio.resampling import resample
 
     samples = torch.from_numpy(np.array(reference.samples, np.float32))
-    resampled: Tensor = resample(samples, reference.sample_rate, sample_rate)
-    return resampled
+    return resample(samples, reference.sample_rate, sample_rate)
 
 
 def refuse_unfit(entry: VoiceEntry, request: VoiceRequest) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.resampling import resample
 from diffusion_bench.backends.voice.loading import load_whole, loading
 from diffusion_bench.backends.voice.repositories import VoiceRepository, repository_of
 from diffusion_bench.pronunciation.normalise import normalise
@@ -193,7 +194,7 @@ def _at_rate(samples: Samples, sample_rate: int) -> Tensor:
     if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
         raise ValueError("a recording to judge has one channel of finite samples")
     wave = torch.as_tensor(samples, dtype=torch.float32)
-    return wave if sample_rate == RATE else torchaudio.functional.resample(wave, sample_rate, RATE)
+    return wave if sample_rate == RATE else resample(wave, sample_rate, RATE)
 
 
 def _cut_at_pauses(wave: Tensor) -> list[Tensor]:

@@ -11,6 +11,7 @@ import torch
 from diffusion_bench.audio.joining import Samples
 from diffusion_bench.audio.mel import MelSettings, log_mel
 from diffusion_bench.audio.reference import Reference
+from diffusion_bench.audio.resampling import resample
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.charts.spectrogram import (
     LONGEST_S,
@@ -21,8 +22,8 @@ from diffusion_bench.charts.spectrogram import (
 from diffusion_bench.records import Speech
 from diffusion_bench.ui.figures import Chart, to_table
 
+RATE = 16_000  # whatever the recording's own: half of it is the highest that is drawn
 FRAMES_A_SECOND = 62
-HIGHEST_HZ = 8000.0
 
 
 def draw_spectrograms(speech: Speech, best: Candidate, reference: Reference | None) -> Chart:
@@ -43,13 +44,10 @@ def spectrogram_chart(mels: Sequence[tuple[str, Any, float]]) -> Chart:
 
 
 def _mel(samples: Samples, sample_rate: int) -> tuple[Any, float]:
-    settings = MelSettings(
-        sample_rate=sample_rate,
-        f_max=min(HIGHEST_HZ, sample_rate / 2),
-        hop_length=sample_rate // FRAMES_A_SECOND,
-    )
+    settings = MelSettings(sample_rate=RATE, hop_length=RATE // FRAMES_A_SECOND)
     shown = samples[: round(LONGEST_S * sample_rate)]
     wave = torch.from_numpy(np.ascontiguousarray(shown, dtype=np.float32))
+    wave = resample(wave, sample_rate, RATE)
     if len(wave) <= settings.n_fft:
         wave = torch.nn.functional.pad(wave, (0, settings.n_fft))
     return log_mel(wave, settings)[0].numpy(), settings.hop_s
