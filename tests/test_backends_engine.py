@@ -11,6 +11,7 @@ import pytest
 import torch
 from fake_voices import FakeVoiceModel, make_entry, make_reference
 from safetensors.torch import load_file, save_file
+from tiny_echo import save_tiny_echo
 from tiny_models import save_tiny_sd
 
 from diffusion_bench.backends.catalog import UnknownModel
@@ -56,6 +57,23 @@ def test_a_folder_whose_weights_have_changed_is_loaded_anew(engine: Engine, tmp_
     assert np.asarray(before.images[0]).tolist() != np.asarray(after.images[0]).tolist()
     (tmp_path / "sd" / "sample.png").touch()
     assert not engine.backend(model, "fp32")[1]
+
+
+def test_a_voice_model_whose_weights_have_changed_is_loaded_anew(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """Else the recipe of what it says would name weights that did not speak."""
+    model = str(save_tiny_echo(tmp_path / "echo"))
+    request = VoiceRequest(text="Good morning.", model=model, steps=2)
+    before = engine.speak(request, make_reference())
+    assert not engine.voice_backend(model, "fp32")[1]
+    weights = next((tmp_path / "echo" / "prior").glob("*.safetensors"))
+    doubled = {name: 2 * each for name, each in load_file(weights).items()}
+    weights.unlink()  # the loaded model may still read the old file
+    save_file(doubled, weights, {"format": "pt"})
+    after = engine.speak(request, make_reference())
+    assert before.audio.tolist() != after.audio.tolist()
+    assert not engine.voice_backend(model, "fp32")[1]
 
 
 def test_the_old_model_is_gone_before_the_new_one_is_loaded(

@@ -44,7 +44,7 @@ class Engine:
     def __init__(self, device: str | None = None) -> None:
         self._asked_device = device
         self._loaded: ImageBackend | VoiceBackend | None = None
-        self._stamp = ""  # of the weights of a loaded model of pictures
+        self._stamp = ""  # of the weights of the loaded model
 
     @property
     def device(self) -> str:
@@ -206,13 +206,15 @@ class Engine:
 
     def voice_backend(self, model: str, precision: PrecisionName) -> tuple[VoiceBackend, bool]:
         """Return the loaded voice model and whether it had to be loaded, as `backend` does."""
+        from diffusion_bench.backends.voice.facts import voice_weights_stamp
         from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
-        if isinstance(self._loaded, VoiceBackend) and self._is_loaded(model, precision):
+        is_same = self._is_loaded(model, precision) and self._stamp == voice_weights_stamp(model)
+        if is_same and isinstance(self._loaded, VoiceBackend):
             return self._loaded, False
         self.unload()
         backend = VoiceBackend.load(model, device=self.device, precision=precision)
-        self._loaded = backend
+        self._loaded, self._stamp = backend, voice_weights_stamp(model)
         return backend, True
 
     def _is_loaded(self, model: str, precision: PrecisionName) -> bool:

@@ -96,8 +96,12 @@ def weights_stamp(name: str) -> str:
     if entry.source == "hub":
         folder = cached_folder(entry)
         return "unknown" if folder is None else folder.name
-    stamps = _stamps(Path(entry.location))
-    return digest([[str(path), size, changed_ns] for path, size, changed_ns in stamps])
+    return folder_stamp(Path(entry.location))
+
+
+def folder_stamp(folder: Path) -> str:
+    """Return a digest of the sizes and times of a folder's weights and settings."""
+    return digest([[str(path), size, changed_ns] for path, size, changed_ns in _stamps(folder)])
 
 
 def _stamps(folder: Path) -> tuple[tuple[Path, int, int], ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from diffusion_bench.backends.catalog import UnknownModel
-from diffusion_bench.backends.model_facts import facts_of_folder, unknown_facts
-from diffusion_bench.backends.voice.base import VoiceEntry
-from diffusion_bench.backends.voice.catalog import cached_config, find_voice_model
+from diffusion_bench.backends.model_facts import (
+    facts_of_folder,
+    folder_revision,
+    folder_stamp,
+    unknown_facts,
+)
+from diffusion_bench.backends.model_sizes import INDEX
+from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.repositories import folder_here
 from diffusion_bench.reports.schema import ModelFacts
 
 OWN_NOISE = "the model keeps its noise schedule in its code"
@@ -22,22 +26,28 @@ def voice_model_facts(name: str) -> ModelFacts:
         entry = find_voice_model(name)
     except UnknownModel as error:
         return unknown_facts(name, str(error)[:400])
-    folder = _folder(entry)
+    folder = folder_here(entry.location)
     if folder is None:
         return unknown_facts(name, "its files are not on this machine yet")
     try:
-        if entry.source != "hub":
+        if entry.source != "hub" and (folder / INDEX).is_file():
             return facts_of_folder(name, folder)
+        # .../snapshots/<commit>
+        revision = folder.name if entry.source == "hub" else folder_revision(folder)
     except (OSError, ValueError) as error:
         return unknown_facts(name, f"its files cannot be read: {error}"[:400])
-    # .../snapshots/<commit>
     return ModelFacts(
-        name=name, revision=folder.name, pipeline=entry.family, missing={"schedule": OWN_NOISE}
+        name=name, revision=revision, pipeline=entry.family, missing={"schedule": OWN_NOISE}
     )
 
 
-def _folder(entry: VoiceEntry) -> Path | None:
-    if entry.source != "hub":
-        return Path(entry.location)
-    config = cached_config(entry.location)
-    return None if config is None else config.parent
+def voice_weights_stamp(name: str) -> str:
+    """Return what tells a voice model's weights here from others, as `weights_stamp` does."""
+    try:
+        entry = find_voice_model(name)
+    except UnknownModel:
+        return "unknown"
+    folder = folder_here(entry.location)
+    if folder is None:
+        return "unknown"
+    return folder.name if entry.source == "hub" else folder_stamp(folder)
