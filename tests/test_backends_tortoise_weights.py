@@ -21,6 +21,7 @@ from diffusion_bench.backends.tortoise.weights import (
 )
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+PUBLISHED = ("susnato/clvp_dev", "dg845/univnet-dev")
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,8 @@ def folder(saved: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(saved, tmp_path / "tortoise"))
 
 
-def load(location: Path | str) -> Parts:
-    return load_parts(str(location), device="cpu", dtype=torch.float32)
+def load(location: Path | str, *companions: str) -> Parts:
+    return load_parts(str(location), companions, device="cpu", dtype=torch.float32)
 
 
 def complaint(work: Callable[[], object]) -> str:
@@ -203,7 +204,7 @@ def test_a_place_that_is_nowhere_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_hub_model_that_is_not_on_this_machine_is_one_line() -> None:
-    said = complaint(lambda: load("jbetker/tortoise-tts-v2"))
+    said = complaint(lambda: load("jbetker/tortoise-tts-v2", *PUBLISHED))
     assert "susnato/clvp_dev" in said
 
 
@@ -228,6 +229,16 @@ def test_from_the_hub_each_piece_comes_from_its_own_repository(
     # Read from the environment when the library is imported, so not what the test's HF_HOME says.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home))
     monkeypatch.setattr("transformers.utils.hub.constants.HF_HUB_CACHE", str(home))
-    parts = load("someone/tortoise")
+    parts = load("someone/tortoise", *PUBLISHED)
+    assert same(parts.decoder, tiny_decoder(seed=7))
+    assert same(parts.clvp, tiny_clvp())
+
+
+def test_from_folders_of_the_cache_nothing_is_asked_of_the_hub(saved: Path, tmp_path: Path) -> None:
+    """As `as_here` hands them out of a cache that has all: no newer commit may be fetched."""
+    original = tmp_path / ".models"
+    original.mkdir()
+    torch.save(tiny_decoder(seed=7).state_dict(), original / "diffusion_decoder.pth")
+    parts = load(tmp_path, str(saved / "clvp"), str(saved / "univnet"))
     assert same(parts.decoder, tiny_decoder(seed=7))
     assert same(parts.clvp, tiny_clvp())

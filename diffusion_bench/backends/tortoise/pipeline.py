@@ -61,7 +61,7 @@ class TortoiseModel:
 
         Raises `ModelUnavailable`, in one line, where something is missing or does not fit.
         """
-        parts = load_parts(entry.location, device=device, dtype=DTYPES[precision])
+        parts = load_parts(entry.location, entry.companions, device=device, dtype=DTYPES[precision])
         return cls(entry, parts, device=device)
 
     def encode_voice(self, reference: Reference) -> VoiceState:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.tortoise.conditioning import CODE_MELS
 from diffusion_bench.backends.tortoise.decoder import DiffusionDecoder
 
-CLVP_ID = "susnato/clvp_dev"
-UNIVNET_ID = "dg845/univnet-dev"
 # The original's repository keeps its files in the second place, its mirror in the first.
 PLACES = ("", ".models/")
 DECODER_FILE = "diffusion_decoder.pth"
@@ -58,18 +56,21 @@ class Parts:
     mel_norms: Tensor
 
 
-def load_parts(location: str, *, device: str, dtype: torch.dtype) -> Parts:
+def load_parts(
+    location: str, companions: Sequence[str] = (), *, device: str, dtype: torch.dtype
+) -> Parts:
     """Load the pieces of a folder or a hub id, in `dtype`; UnivNet and CLVP's encoders in fp32.
 
-    Raises `ModelUnavailable`, in one line, for what is missing or does not fit.
+    `companions` are folders or hub ids of CLVP and UnivNet, for a place without them. Raises
+    `ModelUnavailable`, in one line, for what is missing or does not fit.
     """
     quiet_libraries()
     # Else transformers asks the hub to convert a repository that has no safetensors.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     from transformers import ClvpModelForConditionalGeneration, ClvpTokenizer, UnivNetModel
 
-    clvp_at = _place_of(location, "clvp", CLVP_ID)
-    univnet_at = _place_of(location, "univnet", UNIVNET_ID)
+    clvp_at = _place_of(location, "clvp", companions[:1])
+    univnet_at = _place_of(location, "univnet", companions[1:])
     return Parts(
         clvp=_clvp(ClvpModelForConditionalGeneration, clvp_at, dtype).to(device),
         tokenizer=_tokenizer(ClvpTokenizer, clvp_at),
@@ -102,14 +103,16 @@ def load_decoder_file(path: Path) -> DiffusionDecoder:
     return decoder
 
 
-def _place_of(location: str, folder: str, hub_id: str) -> str:
-    if not os.path.isdir(location):
-        if HUB_ID.fullmatch(location):
-            return hub_id
+def _place_of(location: str, folder: str, elsewhere: Sequence[str]) -> str:
+    """Return where transformers' conversion of a network lies: in the folder, else elsewhere."""
+    own = Path(location) / folder
+    if own.is_dir():
+        return str(own)
+    if not os.path.isdir(location) and not HUB_ID.fullmatch(location):
         raise ModelUnavailable(f"{location!r} is neither a folder nor a hub id (owner/name)")
-    if not (Path(location) / folder).is_dir():
+    if not elsewhere:
         raise ModelUnavailable(f"Tortoise's folder {location!r} has no {folder}/ in it")
-    return str(Path(location) / folder)
+    return elsewhere[0]
 
 
 def _from_library(library_class: Any, place: str, dtype: torch.dtype) -> Any:
