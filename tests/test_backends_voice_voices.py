@@ -20,9 +20,9 @@ from diffusion_bench.backends.voice import voices
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
+from diffusion_bench.backends.voice.voice_files import VoiceUnavailable
 from diffusion_bench.backends.voice.voices import (
     UnknownVoice,
-    VoiceUnavailable,
     check_free,
     check_name,
     delete_voice,

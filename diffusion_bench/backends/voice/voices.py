@@ -11,15 +11,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import platformdirs
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 
 from diffusion_bench.audio.files import read_sound
 from diffusion_bench.audio.reference import Reference
@@ -27,7 +23,15 @@ from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import cache_lock
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.catalog import encodes_alike
-from diffusion_bench.records import Record, explain
+from diffusion_bench.backends.voice.voice_files import (
+    RECORDING,
+    SAMPLES,
+    VoiceUnavailable,
+    read_facts,
+    read_voice_file,
+    voice_file,
+)
+from diffusion_bench.records import Record
 from diffusion_bench.whole_file import NotWritten, check_writable, write_whole
 
 VOICES_VARIABLE = "DIFFUSION_BENCH_VOICES"
@@ -35,16 +39,11 @@ BUNDLED_FOLDER = MODELS_FOLDER / "voices"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 # Names that Windows keeps for devices, with any suffix.
 RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")
-SAMPLES, RECORDING = "samples", "recording"
 REFERENCE = "reference:"  # begins the name of a voice that has no name of its own
 
 
 class UnknownVoice(ValueError):
     """A name that is no bundled and no saved voice."""
-
-
-class VoiceUnavailable(ValueError):
-    """A voice that is known but cannot be used: damaged, missing, or another model's."""
 
 
 class VoiceListing(Record):
@@ -61,18 +60,6 @@ class VoiceListing(Record):
 class _BundledFacts(Record):
     title: str = ""
     licence: str | None = None
-    transcript: str | None = None
-
-
-class _SavedFacts(Record):
-    """The metadata of a saved voice's file; `model` is empty for a recording."""
-
-    format: Literal["diffusion_bench voice 1"] = "diffusion_bench voice 1"
-    kind: Literal["state", "recording"]
-    created_utc: str
-    model: str = ""
-    facts: dict[str, str] = {}
-    sample_rate: int = 0
     transcript: str | None = None
 
 
@@ -117,7 +104,7 @@ def list_voices() -> list[VoiceListing]:
         )
     for path in _saved_files():
         with contextlib.suppress(VoiceUnavailable):
-            saved = _facts(path)
+            saved = read_facts(path)
             found.append(
                 VoiceListing(
                     name=path.stem,
@@ -135,7 +122,7 @@ def unlisted_voices() -> list[str]:
     told = []
     for path in _saved_files():
         try:
-            _facts(path)
+            read_facts(path)
         except VoiceUnavailable as error:
             told.append(str(error))
     return told
@@ -154,24 +141,7 @@ def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = Fals
 
     Raises ValueError for a name that `check_free` refuses; `NotWritten` when the disk does.
     """
-    import torch
-    from safetensors.torch import save
-
-    created_utc = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(voice, VoiceState):
-        facts = _SavedFacts(
-            kind="state", created_utc=created_utc, model=voice.model, facts=voice.facts
-        )
-        tensors = {name: tensor.contiguous() for name, tensor in voice.tensors.items()}
-    else:
-        facts = _SavedFacts(
-            kind="recording",
-            created_utc=created_utc,
-            sample_rate=voice.sample_rate,
-            transcript=voice.transcript,
-        )
-        tensors = {SAMPLES: torch.from_numpy(np.ascontiguousarray(voice.samples))}
-    content = save(tensors, {"diffusion_bench": facts.model_dump_json()})
+    content = voice_file(voice)
     with cache_lock("voices.lock"):  # or two that begin at once would both find the name free
         path = _saved_path(name) if replace else check_free(name)
         _make_folder(path.parent)
@@ -218,7 +188,7 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
     path = _saved_path(name)
     if not path.is_file():
         raise UnknownVoice(_unknown(name))
-    facts, tensors = _read(path)
+    facts, tensors = read_voice_file(path)
     if facts.kind == RECORDING:
         samples = tensors[SAMPLES].numpy().astype(np.float32)
         return Reference(samples, facts.sample_rate, facts.transcript)
@@ -278,35 +248,3 @@ def _bundled(name: str) -> Reference:
     except ValueError as error:
         raise VoiceUnavailable(f"the bundled voice {name!r} is damaged: {error}") from None
     return Reference(sound.samples, sound.sample_rate, _bundled_facts(name).transcript)
-
-
-def _facts(path: Path) -> _SavedFacts:
-    """Return what a saved voice's file says of itself; without torch, as the page does."""
-    with _opened(path, "np") as (facts, _):
-        return facts
-
-
-def _read(path: Path) -> tuple[_SavedFacts, dict[str, Any]]:
-    """Return what a saved voice's file says of itself, and its tensors."""
-    with _opened(path, "pt") as (facts, file):
-        return facts, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-
-@contextlib.contextmanager
-def _opened(path: Path, framework: str) -> Iterator[tuple[_SavedFacts, Any]]:
-    """Open a saved voice's file; safetensors imports the library of the framework."""
-    try:
-        path.open("rb").close()  # safetensors takes what may not be read for what is not there
-        with safe_open(path, framework=framework) as file:
-            facts = _SavedFacts.model_validate_json((file.metadata() or {})["diffusion_bench"])
-            has_samples = SAMPLES in set(file.keys()) and facts.sample_rate > 0
-            if facts.kind == RECORDING and not has_samples:
-                raise VoiceUnavailable(f"{path.name} is damaged: it holds no recording")
-            yield facts, file
-    except KeyError:
-        raise VoiceUnavailable(f"{path.name} is no voice of Diffusion Bench") from None
-    except (SafetensorError, OSError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise VoiceUnavailable(f"{path.name} cannot be read: {reason}") from None
-    except ValidationError as error:
-        raise VoiceUnavailable(f"{path.name} is damaged: {explain(error):.200}") from None
