@@ -158,6 +158,9 @@ def test_words_are_said_as_in_american_english(text: str, index: int, said: str)
         ("her tears", 1, "t ih r z"),
         ("I was content", 2, "k ax n t eh n t"),
         ("a moped", 1, "m ow p eh d"),
+        ("two mopeds", 1, "m ow p eh d z"),
+        ("he moped about", 1, "m ow p t"),
+        ("his red moped broke", 2, "m ow p eh d"),
         ("we refuse", 1, "r ax f y uw z"),
     ],
 )

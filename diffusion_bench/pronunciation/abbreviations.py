@@ -71,6 +71,14 @@ _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
 _INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
 _DOTTED_LETTERS = re.compile(r"[a-z](?:\.[a-z])+|ph\.d")
 _NOT_NAMES = word_set("on at in near from to of the by and")
+# After a name or the first word of a sentence: East St. Louis, Happy St. Patrick's Day.
+_SAINTS = word_set(
+    "Louis Paul Pauls Petersburg Patrick John Johns Mary Marys Joseph Peter Peters George Andrew "
+    "Andrews Francis Nicholas Helens Helena Lucia Lucie Martin Thomas James Michael Moritz Tropez "
+    "Bernard Augustine Cloud Clair Charles Catherine Catharines Kitts Vincent Pancras Albans Ives "
+    "Gallen Lawrence Barts Croix Germain Jude Stephen Valentine Elmo Anthony"
+)
+_NAME = re.compile(r" ?([A-Z][a-z]+)")
 
 
 def say_abbreviations(text: str) -> str:
@@ -160,10 +168,13 @@ def _full(match: re.Match[str]) -> str:
 def _saint(match: re.Match[str]) -> str:
     """Return "street" after a name or ordinal (Main St., 5th St.), "saint" before a name.
 
-    A plain number is a house's or a count: 12 St. John St., 3 St. Bernard dogs.
+    A plain number is a house's or a count: 12 St. John St., 3 St. Bernard dogs. Known saints are
+    saints after a name too.
     """
     before, named = match["before"] or "", match["name"] is not None
     after_name = before[:1].isupper() or (before[:1].isdigit() and not before.strip().isdigit())
-    if named and (not after_name or before.strip().lower() in _NOT_NAMES):
+    name = _NAME.match(match.string, match.end())
+    known = name is not None and name[1] in _SAINTS and not before[:1].isdigit()
+    if named and (known or not after_name or before.strip().lower() in _NOT_NAMES):
         return f"{before}saint"
     return f"{before}street{_stop(match)}"

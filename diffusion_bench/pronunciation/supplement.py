@@ -35,7 +35,7 @@ _WORDS = {
     "psst": "P S T", "brr": "B ER1", "tsk": "T IH1 S K", "sci": "S AY1", "ios": "AY2 OW0 EH1 S",
     "used(2)": "Y UW1 S T", "int": "IH1 N T", "eta": "EY1 T AH0",
     "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D",
-    "hashtag": "HH AE1 SH T AE2 G",
+    "hashtag": "HH AE1 SH T AE2 G", "mopeds": "M OW1 P EH2 D Z",
 }  # fmt: skip
 # Said without stress inside a sentence; the vowels are those of flite, which aligned the training
 # speech ("of" is ah v, "and" ae n d), so that the model hears what it learned.

@@ -57,6 +57,8 @@ _INCHES = re.compile(
     rf"(?<![\w.,])(?P<amount>{NUMBER})"
     r"(?:[ -]?in\.(?:(?=\s+[a-z\d])|(?P<ends>(?=\s+[A-Z]|$)))|-?in(?![\w.-]))"
 )
+_PART = re.compile(r"(?P<whole>\d[ -])?(?P<over>\d{1,2})/$")
+_PARTS = ("2", "3", "4", "5", "6", "8", "10", "16", "32", "64")  # of an inch, a mile, a pound
 _NAMED = re.compile(r"[A-Z]-$")  # B-52s
 _QUOTE = re.compile(r"(\d)?\"")
 _MORE_INCHES = re.compile(r"(?<=\d)([ -]?(?:ft|foot|feet)\.? \d{1,2}) in\b(?!\.)")
@@ -104,7 +106,7 @@ def _with_inches(text: str) -> str:
 
 
 def _inches(match: re.Match[str]) -> str:
-    said = "inch" if is_one(match["amount"]) or is_adjective(match) else "inches"
+    said = "inch" if _is_singular(match) else "inches"
     return f"{match['amount']} {said}{'' if match['ends'] is None else '.'}"
 
 
@@ -118,12 +120,21 @@ def _say(match: re.Match[str]) -> str:
         and _NAMED.search(match.string, max(0, match.start() - 2), match.start())
     ):
         return match[0]
-    singular = match["gap"] == "-" or is_one(match["amount"]) or is_adjective(match)
+    singular = match["gap"] == "-" or _is_singular(match)
     said = _SIMPLE[unit] if singular else _plural(_SIMPLE[unit])
     words = f"{match['amount']} {_power(match['power'])}{said}"
     if match["each"]:
         return f"{words} per {match['each']}"
     return f"{words} per {_per(_SIMPLE[per], match['per_power'])}" if per else words
+
+
+def _is_singular(match: re.Match[str]) -> bool:
+    """Return whether a unit stands after one, before what it measures, or after a part of one."""
+    amount = match["amount"]
+    part = _PART.search(match.string, max(0, match.start() - 8), match.start())
+    if part and not part["whole"] and amount in _PARTS and int(part["over"]) < int(amount):
+        return True  # 1/2 inch, not 2 1/2 inches
+    return is_one(amount) or is_adjective(match)
 
 
 def _per(unit: str, power: str | None) -> str:
