@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
 from tiny_voices_ar import hum, save_tiny_csm, save_tiny_dia, save_tiny_speecht5
 
@@ -235,14 +236,39 @@ def test_weights_that_are_nowhere_are_one_line(loaded: Loaded) -> None:
     assert ("huggingface.co/nobody/nothing" in line) is entry.gated
 
 
-def test_weights_in_pickles_are_not_read(loaded: Loaded, tmp_path: Path) -> None:
-    for file in Path(loaded.entry.location).iterdir():
-        if file.suffix != ".safetensors":
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    torch.save({}, tmp_path / "pytorch_model.bin")
-    entry = loaded.entry.model_copy(update={"location": str(tmp_path)})
+def without_weights(folder: str, copy: Path) -> Path:
+    """Copy a model's folder without its weights."""
+    copy.mkdir()
+    for file in Path(folder).iterdir():
+        if file.is_file() and file.suffix != ".safetensors":
+            (copy / file.name).write_bytes(file.read_bytes())
+    return copy
+
+
+def test_weights_in_pickles_are_not_read(cloning: Loaded, tmp_path: Path) -> None:
+    folder = without_weights(cloning.entry.location, tmp_path / "copy")
+    torch.save({}, folder / "pytorch_model.bin")
+    entry = cloning.entry.model_copy(update={"location": str(folder)})
     with pytest.raises(ModelUnavailable, match=r"cannot be loaded: .*model\.safetensors"):
-        loaded.load(entry, device="cpu", precision="fp32")
+        cloning.load(entry, device="cpu", precision="fp32")
+
+
+def test_speecht5_is_read_as_it_is_published_and_runs_nothing(
+    loaded_speecht5: Loaded, tmp_path: Path
+) -> None:
+    """Its repositories have had no safetensors (open-webui#18878)."""
+    places = (loaded_speecht5.entry.location, *loaded_speecht5.entry.companions)
+    folders = [without_weights(place, tmp_path / str(at)) for at, place in enumerate(places)]
+    for place, folder in zip(places, folders, strict=True):
+        weights = load_torch(Path(place) / "model.safetensors")
+        torch.save(weights, folder / "pytorch_model.bin")
+    entry = in_folder(speecht5.ENTRY, *folders)
+    model = loaded_speecht5.load(entry, device="cpu", precision="fp32")
+    said = model.speak(TEXT, loaded_speecht5.state, loaded_speecht5.request(), lambda *_: None)
+    torch.testing.assert_close(said.mel, loaded_speecht5.speak().mel)
+    torch.save({"a": Path("b")}, folders[0] / "pytorch_model.bin")
+    with pytest.raises(ModelUnavailable, match=r"cannot be loaded: "):
+        loaded_speecht5.load(entry, device="cpu", precision="fp32")
 
 
 @pytest.mark.parametrize("seed", [1, 7])

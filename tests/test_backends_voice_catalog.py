@@ -266,6 +266,14 @@ def test_weights_count_as_here_only_when_all_parts_and_companions_are(hub_cache:
     assert not is_cached(entry)
 
 
+def test_pickles_count_as_here_for_models_that_are_published_so(hub_cache: Path) -> None:
+    for name, is_here in (("speecht5", True), ("dia", False)):
+        entry = voice_catalog()[name]
+        for place in (entry.location, *entry.companions):
+            download(hub_cache, place, "config.json", "pytorch_model.bin")
+        assert is_cached(entry) is is_here
+
+
 def test_why_there_is_no_other_sampler_is_said() -> None:
     said = {name: describe(entry)[4] for name, entry in voice_catalog().items()}
     assert "denoises nothing" in said["csm"]

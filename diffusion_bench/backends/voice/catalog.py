@@ -115,8 +115,8 @@ def load_voice_model(
     """Load a model by its entry or by what `find_voice_model` takes.
 
     Raises `UnknownModel` for a name that is none, and `ModelUnavailable` where its weights cannot
-    be had. Only safetensors are read, but for Tortoise's original files, which torch reads as
-    plain tensors; no code that comes with a model runs.
+    be had. Only safetensors are read, but for Tortoise and SpeechT5, which are published as pickles
+    and read as plain tensors; no code that comes with a model runs.
     """
     entry = model if isinstance(model, VoiceEntry) else find_voice_model(model)
     if entry.source == "bundled" and not is_bundled(entry):

@@ -32,6 +32,7 @@ PICKLES = ("*.bin",)
 PART = re.compile(r"(?P<file>.*)-\d+-of-(?P<of>\d+)\.safetensors")
 CONFIG = "config.json"
 TORTOISE = re.compile(r"(\.models/)?(diffusion_decoder|mel_norms)\.pth")
+PICKLED_FAMILIES = ("speecht5", "tortoise")  # whose published weights are no safetensors
 PICKLED = re.compile(r"pytorch_model(-\d{5}-of-\d{5})?\.bin")
 WORDS = (".json", ".txt", ".yaml", ".model", ".jinja")
 
@@ -51,7 +52,7 @@ def repository_of(place: str, *, pickles: bool = False, **known: str) -> VoiceRe
 
 def repositories_of(entry: VoiceEntry) -> tuple[VoiceRepository, ...]:
     """Return where a model's weights lie, and its companions'."""
-    pickles = entry.family == "tortoise"
+    pickles = entry.family in PICKLED_FAMILIES
     own = repository_of(
         entry.location,
         pickles=pickles,

@@ -55,8 +55,8 @@ class SpeechT5:
             from transformers import SpeechT5ForTextToSpeech, SpeechT5HifiGan, SpeechT5Tokenizer
 
             tokenizer = SpeechT5Tokenizer.from_pretrained(entry.location, normalize=True)
-            model = load_whole(SpeechT5ForTextToSpeech, entry.location, precision)
-            vocoder = load_whole(SpeechT5HifiGan, entry.companions[0], precision)
+            model = load_whole(SpeechT5ForTextToSpeech, entry.location, precision, pickles=True)
+            vocoder = load_whole(SpeechT5HifiGan, entry.companions[0], precision, pickles=True)
         return cls(entry, model.to(device), tokenizer, vocoder=vocoder.to(device), device=device)
 
     def encode_voice(self, reference: Reference) -> VoiceState:
