@@ -316,6 +316,12 @@ def test_one_chunk_keeps_the_mel_that_the_model_drew(model: FakeVoiceModel) -> N
         ({}, {}, make_reference(duration_s=2.96), "the reference is 2.96 s long; echo needs 3 s"),
         ({}, {"needs_transcript": True}, make_reference(), "needs the transcript of the reference"),
         ({}, {"needs_transcript": True}, make_reference(transcript=" "), "needs the transcript"),
+        (
+            {},
+            {"needs_transcript": True},
+            make_reference(duration_s=16, transcript="All of it."),
+            "echo takes 3 to 15 s of reference with its transcript; this one lasts 16.0 s",
+        ),
         ({}, {}, Reference(np.zeros(4 * RATE, np.float32), RATE), "the reference is silent"),
         ({}, {}, Reference(np.full(4 * RATE, np.nan, np.float32), RATE), "silent or damaged"),
         ({}, {}, VoiceState("pocket", {"x": torch.ones(1)}), "encoded by pocket .* to echo"),

@@ -29,7 +29,7 @@ from diffusion_bench.backends.voice.base import (
     VoiceModel,
     VoiceState,
 )
-from diffusion_bench.backends.voice.candidates import refuse_unfit
+from diffusion_bench.backends.voice.candidates import refuse_unfit, required_transcript
 from diffusion_bench.backends.voice.doubts import Doubts
 from diffusion_bench.backends.voice.hub import check_recording, refuse_foreign
 from diffusion_bench.backends.voice.streams import Streams
@@ -278,7 +278,5 @@ def _check_reference(reference: Reference, entry: VoiceEntry) -> None:
     if entry.takes != "recording":
         raise ValueError(f"{entry.name} clones no recording; it takes a file of an {entry.takes}")
     check_recording(reference, entry)
-    if entry.needs_transcript and not (reference.transcript or "").strip():
-        raise ValueError(
-            f"{entry.name} needs the transcript of the reference: the words that are said in it"
-        )
+    if entry.needs_transcript:
+        required_transcript(entry, reference)
