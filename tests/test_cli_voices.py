@@ -187,6 +187,23 @@ def test_a_transcript_that_is_read_along_is_part_of_the_recipe(
     assert read_recipe(first).transcript is None
 
 
+def test_words_can_be_given_to_a_saved_recording_and_not_to_what_was_encoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A voice that was saved for a model that reads no words serves one that does."""
+    first, again = tmp_path / "first.wav", tmp_path / "again.wav"
+    save_voice("mum", make_reference(120))
+    save_voice("eve", VoiceState("needy", {"pitch_hz": torch.tensor(120.0)}))
+    words = ("--transcript", "What was said.", "--model", "needy", "--text", TEXT)
+    assert clone("--voice", "mum", *words, "--out", first) == 0
+    assert read_recipe(first).transcript == "What was said."
+    assert run("clone", "--from", first, "--out", again) == 0
+    assert first.read_bytes() == again.read_bytes()
+    capsys.readouterr()
+    assert clone("--voice", "eve", *words, "--out", again) == 2
+    assert "the voice 'eve' was saved encoded: leave the transcript out" in complaint(capsys)
+
+
 def test_a_recipe_of_before_voices_were_pinned_speaks_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

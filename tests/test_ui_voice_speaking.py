@@ -28,12 +28,13 @@ from diffusion_bench.backends.downloads import Progress
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.voice import catalog, repositories
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
-from diffusion_bench.backends.voice.voices import find_voice, list_voices
+from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice
 from diffusion_bench.cli.voice_settings import Source
 from diffusion_bench.records import Cancelled, VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
 from diffusion_bench.ui.voice import limits as voice_limits
+from diffusion_bench.ui.voice.restoring import voice_missing
 from diffusion_bench.ui.voice.speaking import Speaking
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is missing")
@@ -170,6 +171,25 @@ def test_no_recording_is_said(make_speaking):
         next(make_speaking().speak(VALUES | {"voice": "", "consent": True}, None))
 
 
+@pytest.mark.parametrize("rate", [8000, 44_101, 96_000, 192_000])
+def test_a_recording_at_any_rate_is_cloned_and_drawn_beside_what_was_said(
+    make_speaking, tmp_path, rate
+):
+    """Of studio recorders' 96 kHz a frame of the picture is longer than a window of samples."""
+    voice = make_reference(120)
+    at = np.arange(int(voice.duration_s * rate)) / rate
+    samples = np.interp(at * voice.sample_rate, np.arange(len(voice.samples)), voice.samples)
+    speaking = make_speaking()
+    heard = speaking.hear(str(write_wav(tmp_path / "me.wav", samples, rate)))
+
+    last = last_of(speaking.speak(VALUES | {"voice": "", "consent": True}, heard))
+
+    shown, said = last.chart.figure.data
+    assert len(shown.z) == len(said.z)
+    assert shown.x[1] == said.x[1]
+    assert shown.x[-1] == pytest.approx(heard.reference.duration_s, abs=0.05)
+
+
 @pytest.mark.parametrize("kind", ["text", "short", "silent", "empty"])
 def test_a_bad_recording_is_told_in_one_line_and_deleted(make_speaking, recording, kind):
     path = Path(recording)
@@ -272,6 +292,20 @@ def test_a_saved_recording_is_as_long_as_the_chosen_model_takes(
     saved = find_voice("eve", "echo")
     assert saved.duration_s > 19.5
     assert saved.transcript == "All that was said."
+
+
+def test_words_can_be_given_to_a_saved_recording_that_has_none(make_speaking):
+    """A voice that was saved for a model that reads no words serves one that does."""
+    save_voice("mum", make_reference(120))
+    needy = {"voice": "mum", "model": "needy", "sampler": "native"}
+
+    with pytest.raises(ValueError, match="needs the transcript"):
+        next(make_speaking().speak(VALUES | needy, None))
+    last = last_of(make_speaking().speak(VALUES | needy | {"transcript": " As it was. "}, None))
+
+    recipe = read_recipe(Path(last.audio))
+    assert recipe.transcript == "As it was."
+    assert voice_missing(recipe, shared=False) == ""
 
 
 @pytest.mark.parametrize("model_name", ["nowhere", "", None])

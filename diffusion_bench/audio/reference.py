@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ class Reference:
     def duration_s(self) -> float:
         """Return its length in seconds."""
         return len(self.samples) / self.sample_rate
+
+    def with_words(self, words: str | None) -> Reference:
+        """Return it with what is said in it, unless that is known already."""
+        return self if self.transcript else replace(self, transcript=words)
 
     def name(self) -> str:
         """Return the name a request gives it: `reference:` and a digest of its samples."""

@@ -189,7 +189,7 @@ def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
         warn(f"{file.name} does not say which {made_with} spoke then")
     if source.reference is not None or source.voice not in (None, made_with):
         raise ValueError(f"{file.name} was made with --voice {made_with}: leave yours out")
-    return Source(voice=made_with)
+    return Source(voice=made_with, transcript=source.transcript or recipe.transcript)
 
 
 def candidate_files(out: Path, count: int) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ VoiceName = Annotated[
     str | None, typer.Option("--voice", help="Instead, a bundled or saved voice: see `voices`.")
 ]
 Transcript = Annotated[
-    str | None, typer.Option(help="What is said in the reference; some models need it.")
+    str | None, typer.Option(help="What is said in the recording; some models need it.")
 ]
 Text = Annotated[str | None, typer.Option(help="What to say.")]
 TextFile = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,7 +98,7 @@ class Source:
         entry = find_voice_model(model)
         if self.reference is None:
             name = self.voice or BUNDLED_VOICE
-            return name, find_voice(name, entry.name)
+            return name, self._with_words(name, find_voice(name, entry.name))
         if entry.takes == "x-vector":
             from diffusion_bench.backends.voice.speecht5 import read_voice
 
@@ -106,6 +106,16 @@ class Source:
             return name_of_state(state), state
         reference = read_reference(self.reference, self.transcript, entry.reference_s[1])
         return reference.name(), reference
+
+    def _with_words(self, name: str, voice: Reference | VoiceState) -> Reference | VoiceState:
+        """Return a named voice with the transcript that was given, in place of its own."""
+        from diffusion_bench.audio.reference import Reference
+
+        if self.transcript is None:
+            return voice
+        if not isinstance(voice, Reference):
+            raise ValueError(f"the voice {name!r} was saved encoded: leave the transcript out")
+        return replace(voice, transcript=self.transcript)
 
 
 def read_reference(path: Path, transcript: str | None, max_s: float) -> Reference:

@@ -97,7 +97,11 @@ def own_voice(values: Mapping[str, Any], heard: Heard | None, max_s: float) -> R
         raise ValueError(NO_RECORDING)
     if not values.get("consent"):
         raise ValueError(CONSENT)
-    words = (values.get("transcript") or "").strip() or None
     taken = heard.up_to(max_s)
-    kept = None if taken.report.cut_s else words  # it would say more than is heard
+    kept = None if taken.report.cut_s else words_of(values)  # it would say more than is heard
     return Reference(taken.reference.samples, taken.reference.sample_rate, kept)
+
+
+def words_of(values: Mapping[str, Any]) -> str | None:
+    """Return what the visitor says is said in a recording."""
+    return (values.get("transcript") or "").strip() or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.catalog import own_voice_of
 from diffusion_bench.backends.voice.recipes import Recipe
 from diffusion_bench.backends.voice.voices import REFERENCE, find_voice
@@ -40,7 +41,10 @@ def voice_missing(recipe: Recipe, *, shared: bool) -> str:
     if name not in [here for _, here in voice_choices(shared=shared)]:
         return "Its voice is not on this machine: choose another."
     try:
-        recipe.check_voice(find_voice(name, model), check_voice_model(model, shared=shared))
+        voice = find_voice(name, model)
+        if isinstance(voice, Reference):
+            voice = voice.with_words(recipe.transcript)
+        recipe.check_voice(voice, check_voice_model(model, shared=shared))
     except ValueError as error:
         return f"Choose a voice: {in_one_line(error)}."
     return ""

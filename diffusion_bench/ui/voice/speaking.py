@@ -55,6 +55,7 @@ from diffusion_bench.ui.voice.recordings import (
     own_vector,
     own_voice,
     read_recording,
+    words_of,
 )
 from diffusion_bench.ui.voice.words import measures_table, progress_of, step_line, summary
 from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
@@ -166,7 +167,10 @@ class Speaking:
         if name != OWN_RECORDING:
             if self.shared:
                 check_voice_name(name)
-            return name, find_voice(name, model)
+            voice = find_voice(name, model)
+            if isinstance(voice, Reference):  # which may have been saved for a model without words
+                voice = voice.with_words(words_of(values))
+            return name, voice
         own = self._own(values, heard, model)
         return (own.name() if isinstance(own, Reference) else name_of_state(own)), own
 
