@@ -81,7 +81,7 @@ class Source:
     def check(self) -> None:
         """Raise ValueError for two voices, words of no recording, and one without consent."""
         if self.reference is None:
-            if self.transcript is not None:
+            if self.transcript is not None and self.voice is None:
                 raise ValueError("a transcript is given and no reference, whose words it would be")
             return
         if self.voice is not None:

@@ -55,7 +55,8 @@ def voice_file(voice: Reference | VoiceState) -> bytes:
             transcript=voice.transcript,
         )
         tensors = {SAMPLES: torch.from_numpy(np.ascontiguousarray(voice.samples))}
-    return save(tensors, {KEY: facts.model_dump_json()})
+    content: bytes = save(tensors, {KEY: facts.model_dump_json()})
+    return content
 
 
 def read_facts(path: Path) -> SavedFacts:
