@@ -134,15 +134,17 @@ def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
     assert has_ended(worker.pid)
 
 
-def test_what_the_environment_sets_of_a_gpus_kernels_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    apples, amds = "PYTORCH_MPS_FAST_MATH", "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
-    monkeypatch.setenv(apples, "1")
+def test_what_the_environment_sets_of_kernels_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each makes a machine slower, or faster and less exact, and is in none of torch's switches."""
+    told = ("PYTORCH_MPS_FAST_MATH", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE")
+    amds = "TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL"
+    for name in (*told, "ATEN_CPU_CAPABILITY"):
+        monkeypatch.setenv(name, "default" if "CPU" in name else "1")
     monkeypatch.delenv(amds, raising=False)
     with WorkerProcess("cpu") as worker:
         flags = result_of(worker.come_up()).flags
-    assert (flags[apples], amds in flags) == ("1", False)
+    assert [flags[name] for name in told] == ["1"] * 3
+    assert (flags["ATEN_CPU_CAPABILITY"], amds in flags) == ("default", False)
 
 
 def test_what_is_no_event_is_a_failure_and_not_a_silence(
@@ -334,3 +336,53 @@ def test_a_thread_without_a_stack_is_out_of_memory_under_a_cap_only(
     events = io.StringIO()
     Worker("cpu", events, is_capped=is_capped).obey(ask())
     assert EVENTS.validate_json(events.getvalue()).status == status
+
+
+@pytest.mark.parametrize("module", ["queue", "torch"])
+def test_a_file_of_the_working_folder_is_none_of_the_workers_modules(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{module}.py").write_text("raise ValueError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with WorkerProcess("cpu") as worker:
+        assert isinstance(result_of(worker.come_up()), Ready)
+
+
+CHILD_WITH_A_PIPE = """
+import subprocess
+subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no command sleep")
+@pytest.mark.timeout(50)
+def test_a_worker_is_ended_also_while_a_child_of_it_has_its_standard_error(
+    at_start: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a compiler has that torch.compile started."""
+    monkeypatch.setattr(worker_process, "DRAIN_LIMIT_S", 0.2)
+    at_start(CHILD_WITH_A_PIPE)
+    with WorkerProcess("cpu") as worker:
+        result_of(worker.come_up())
+        children = psutil.Process(worker.pid).children()
+    assert has_ended(worker.pid)
+    assert children
+    for child in children:
+        assert not has_ended(child)
+        child.kill()
+
+
+@pytest.mark.timeout(50)
+def test_a_worker_that_no_signal_ends_is_left_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system lets no process go that waits in a driver which hangs."""
+    with WorkerProcess("cpu") as worker:
+        result_of(worker.come_up())
+        with monkeypatch.context() as patch:
+            for limit in ("END_LIMIT_S", "DRAIN_LIMIT_S"):
+                patch.setattr(worker_process, limit, 0.2)
+            patch.setattr(worker._process, "kill", lambda: None)
+            worker.end()
+        assert not has_ended(worker.pid)
+    assert has_ended(worker.pid)

@@ -107,8 +107,11 @@ class WarmWorker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def wait(self) -> int:
-        """Return the exit code when the worker has ended; that of a signal is negative."""
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code when the worker has ended, however long that takes.
+
+        That of a signal is negative.
+        """
         with self._lock:
             if self.returncode is None:
                 self.returncode = int(self._end.readline())

@@ -44,13 +44,17 @@ if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
 
-# Of the environment: torch's allocators, and what chooses kernels on Apple's and AMD's GPUs.
+# Of the environment: torch's allocators, and what chooses kernels, or waits for each of them, and
+# is in none of torch's own switches.
 SETTINGS = (
     *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_HIP_ALLOC_CONF"),
     *("PYTORCH_MPS_HIGH_WATERMARK_RATIO", "PYTORCH_MPS_LOW_WATERMARK_RATIO"),
     *("PYTORCH_ENABLE_MPS_FALLBACK", "PYTORCH_MPS_FAST_MATH", "PYTORCH_MPS_PREFER_METAL"),
     *("TORCH_ROCM_AOTRITON_ENABLE_EXPERIMENTAL", "TORCH_BLAS_PREFER_HIPBLASLT"),
     *("PYTORCH_TUNABLEOP_ENABLED", "MIOPEN_FIND_MODE", "HSA_OVERRIDE_GFX_VERSION"),
+    *("CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE", "PYTORCH_NO_CUDA_MEMORY_CACHING"),
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    *("DNNL_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE", "OMP_WAIT_POLICY", "KMP_BLOCKTIME"),
 )
 
 

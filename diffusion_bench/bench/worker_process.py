@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Generator
 from pathlib import Path
+from subprocess import TimeoutExpired
 
 from pydantic import ValidationError
 
@@ -23,6 +24,7 @@ START_LIMIT_S = 300.0
 HEARTBEAT_S = 0.2
 LAST_LINES = 20
 DRAIN_LIMIT_S = 5.0
+END_LIMIT_S = 10.0
 KILLED = (-9, 137)
 
 
@@ -44,7 +46,8 @@ class WorkerProcess:
         self._memory_cap_mib = memory_cap_mib
         cap = "" if memory_cap_mib is None else str(memory_cap_mib)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "diffusion_bench.bench.worker", device or "", cap],
+            # -P: a `queue.py` or `torch.py` in the working folder is no module of the worker's.
+            [sys.executable, "-P", "-m", "diffusion_bench.bench.worker", device or "", cap],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -138,14 +141,14 @@ class WorkerProcess:
         )
 
     def end(self) -> None:
-        """End the worker now."""
+        """End the worker now. One that no signal ends, as where a driver hangs, is left alone."""
         self._process.kill()
-        self._process.wait()
-        self._wait_for_drains()  # a pipe must not be closed under the thread that reads it
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        with contextlib.suppress(TimeoutExpired):
+            self._process.wait(END_LIMIT_S)
+        self._wait_for_drains()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
 
     def last_words(self) -> str:
         """Return the last line the worker printed that is not blank, or that it printed none."""
@@ -157,14 +160,16 @@ class WorkerProcess:
 
     def _drain_events(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._events.put(_to_event(line))
+        with self._process.stdout as pipe:  # closed by who reads it: anybody else would wait for it
+            for line in pipe:
+                self._events.put(_to_event(line))
         self._events.put(None)
 
     def _drain_errors(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._last_words.append(line)
+        with self._process.stderr as pipe:
+            for line in pipe:
+                self._last_words.append(line)
 
     def _wait_for_drains(self) -> None:
         for thread in self._drains:
