@@ -134,6 +134,18 @@ def test_where_torch_or_a_card_tells_no_uuid_the_plan_does_not_guess(
     assert gpu_card(header) == header.machine.gpus[0]
 
 
+def test_a_machine_that_was_started_anew_is_the_same_and_one_with_other_memory_is_not() -> None:
+    """What the system takes for itself differs: by 8 KiB between two starts of one machine."""
+
+    def environment_of(ram_mib: float) -> dict[str, Any]:
+        header = make_header(SWEEP, READY, NoGpu("no driver"))
+        machine = header.machine.model_copy(update={"ram_mib": ram_mib})
+        return header.model_copy(update={"machine": machine}).environment()
+
+    assert environment_of(24105.55859375) == environment_of(24105.55078125)
+    assert environment_of(24105.6) != environment_of(32105.6)
+
+
 def test_a_screen_that_sleeps_is_no_other_environment_and_a_slower_slot_is() -> None:
     def environment_with(**card: Any) -> dict[str, Any]:
         header = make_header(SWEEP, READY, NoGpu("no driver"))

@@ -46,10 +46,12 @@ class Machine(Record):
     def identity(self) -> dict[str, Any]:
         """Return as JSON what makes it this machine.
 
-        A screen that sleeps makes no other, nor does another way to read its power.
+        A screen that sleeps makes no other, nor does another way to read its power, nor the few
+        KiB or MiB by which what the system takes for itself differs from one start to the next.
         """
         told = {"display_active", "power_method"}
-        return self.model_dump(mode="json", exclude={"gpus": {"__all__": told}})
+        same = self.model_dump(mode="json", exclude={"ram_mib": True, "gpus": {"__all__": told}})
+        return same | {"ram_gib": round(self.ram_mib / 1024)}
 
 
 class Software(Record):
