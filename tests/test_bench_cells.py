@@ -307,3 +307,13 @@ def test_an_exact_peak_is_kept_and_the_sampled_one_stands_in_where_there_is_none
     assert cell(Memory(rss_mib=650.0), during=seen).memory.rss_mib == 650.0
     blind = cell(during=()).memory
     assert (blind.rss_mib, blind.missing["rss_mib"]) == (None, "no peak here")
+
+
+def test_a_machine_that_slept_while_calls_ran_is_noted_and_a_late_look_is_not() -> None:
+    def after(gap_s: float, at_s: float = 13.0) -> tuple[str, ...]:
+        late = reading(at_s).model_copy(update={"gap_s": gap_s})
+        return cell(during=(reading(9.0), late, reading(14.0))).notes
+
+    (note,) = after(3600.0)
+    assert note.startswith("nobody looked at the machine for 3600 s while calls ran")
+    assert after(2.0) == after(3600.0, at_s=9.9) == ()

@@ -7,11 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from processes import has_ended
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
+from diffusion_bench.bench import workers as workers_module
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.worker_messages import Failed, Loaded, Measured
 from diffusion_bench.bench.workers import Workers
@@ -78,3 +80,14 @@ def test_waiting_for_a_worker_burns_no_core_and_a_crash_names_its_signal(workers
     assert has_ended(pid)
     assert workers.attention is None
     assert workers.is_new_shape(ask())  # what a worker that is gone has seen counts no more
+
+
+def test_a_pause_of_all_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-Z stops who listens as well, and so does a machine that goes to sleep."""
+    turns = iter([0.0, 0.2, 0.4, 4000.0, 4000.2, *(4000.0 + 0.2 * turn for turn in range(2, 999))])
+    said = iter([None, None, None, None, Measured.model_construct(judging=False)])
+    listening = Workers("cpu")
+    listening._process = SimpleNamespace(hear=lambda _: next(said))  # type: ignore[assignment]
+    monkeypatch.setattr(workers_module, "time", SimpleNamespace(monotonic=lambda: next(turns)))
+    *_, last = listening.events(1800.0)
+    assert isinstance(last, Measured), last

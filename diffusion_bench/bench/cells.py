@@ -45,6 +45,7 @@ SUMMED = (
     "machine_speed",
 )
 LONGEST_NOTE = 500  # characters
+STILL_S = 10.0  # without a look: neither a driver nor a busy core keeps the sampler so long
 UNTOLD = {
     "stop_reason": "more calls are to come",
     "speed": "speech has no options of speed",
@@ -125,7 +126,7 @@ def measured_cell(
         sustained=measurement.sustained,
         speed=measurement.speed,
         compile_s=measurement.compile_s,
-        notes=tuple(note[:LONGEST_NOTE] for note in measurement.notes),
+        notes=(*(note[:LONGEST_NOTE] for note in measurement.notes), *_still_words(during)),
         attention=attention,
         ceiling=loaded.ceiling if loaded else None,
         gpu_index=gpu_index,
@@ -159,6 +160,15 @@ def _throttle_share(
             (throttle_share(sustained, gpu_index), sustained_s),
         ]
     )
+
+
+def _still_words(during: tuple[Reading, ...]) -> tuple[str, ...]:
+    """Return in words that the machine was not looked at for long while calls ran, if so."""
+    longest_s = max((reading.gap_s or 0.0 for reading in during), default=0.0)
+    if longest_s < STILL_S:
+        return ()
+    words = f"nobody looked at the machine for {longest_s:.0f} s while calls ran: it slept, or this"
+    return (f"{words} program was stopped; a call may hold that time",)
 
 
 def _common(request: Request, watched: Watched) -> dict[str, Any]:

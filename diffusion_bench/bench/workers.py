@@ -19,6 +19,9 @@ from diffusion_bench.bench.worker_process import HEARTBEAT_S, WorkerProcess
 from diffusion_bench.records import QualityPlan, Request
 from diffusion_bench.reports.labels import size
 
+# Between two looks for an event; what is longer is a pause of all (Ctrl-Z, a machine that slept).
+LONGEST_TURN_S = 10.0
+
 
 class Workers:
     """The worker of a sweep. Use as a context manager: leaving it ends the worker.
@@ -110,12 +113,14 @@ class Workers:
     def events(self, time_limit_s: float) -> Iterator[Event | None]:
         """Yield what the worker says of the cell that was begun, as `measure` does."""
         process = self._up()
-        heard_s = time.monotonic()
+        silent_s, looked_s = 0.0, time.monotonic()
         while True:
             event = process.hear(HEARTBEAT_S)
+            before_s, looked_s = looked_s, time.monotonic()
+            silent_s += min(looked_s - before_s, LONGEST_TURN_S)
             if event is not None:
-                heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > time_limit_s:
+                silent_s = 0.0
+            elif silent_s > time_limit_s:
                 event = Failed(
                     status="timeout",
                     message=f"no call or loading ended within {time_limit_s:g} s (time_limit_s)",

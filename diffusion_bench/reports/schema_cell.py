@@ -118,10 +118,11 @@ class Cell(Record):
     model, both `None` where an earlier cell paid for them. A cell that failed names the `stage` and
     the memory it asked for, where they are known. `speed` is the one it ran at, also where "auto"
     was asked, and `compile_s` how long torch compiled for it. `notes` say how "auto" came to its
-    speed and how far its pictures are off. `attention` is the denoiser's
-    implementation, as diffusers names it, and `ceiling` is measured beside the loading. `gpu_index`
-    is the driver's number of the GPU that the cell ran on, as in header and trace.
-    `throttle_share` is the share of the readings during the cell with each reason for lower clocks.
+    speed, how far its pictures are off, and where the machine stood still while calls ran.
+    `attention` is the denoiser's implementation, as diffusers names it, and `ceiling` is measured
+    beside the loading. `gpu_index` is the driver's number of the GPU that the cell ran on, as in
+    header and trace. `throttle_share` is the share of the readings during the cell with each reason
+    for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
     first one that found it busy, else before the first, `machine_speed` its own speed before each,
     and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
