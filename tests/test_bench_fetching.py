@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, write_report
+from fakes import make_header
 from hub_server import hub_of
 from tiny_models import save_tiny_sd
 from warm_workers import running
@@ -25,11 +26,11 @@ from diffusion_bench.bench import fetching, setup
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.runner import run_sweep
-from diffusion_bench.bench.setup import prepare
 from diffusion_bench.bench.sweep import parse_sweep
+from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.cli.sweeps import _watch, describe
-from diffusion_bench.records import Request
-from diffusion_bench.reports.store import ReportRefused
+from diffusion_bench.records import BUNDLED_MODEL, Request
+from diffusion_bench.reports.store import ReportRefused, to_line
 from diffusion_bench.ui.sweeping import describe as on_the_page
 
 FETCH = """
@@ -146,50 +147,88 @@ def test_a_download_is_told_in_mib(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.splitlines() == ["fetching nobody/sd"], "a pipe has a line of it"
 
 
-def test_models_are_fetched_before_the_device_is_taken_and_never_for_a_report_that_cannot_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fetch(requests: object) -> Iterator[Progress]:
+@pytest.fixture
+def fetched_for(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """The requests whose models a sweep has asked to have fetched."""
+    asked: list[Request] = []
+
+    def fetch(requests: Iterable[Request]) -> Iterator[Progress]:
+        asked.extend(requests)
         yield progress()
 
     monkeypatch.setattr(setup, "fetch_models", fetch)
-    sweep, path = parse_sweep('name = "a"\n[axes]\nsteps = [2]'), tmp_path / "report.jsonl"
+    return asked
+
+
+TINY = 'name = "a"\n[axes]\nsteps = [2]'
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_models_are_fetched_before_the_device_is_taken_and_never_for_a_report_that_cannot_be(
+    tmp_path: Path, fetched_for: list[Request]
+) -> None:
+    sweep, path = parse_sweep(TINY), tmp_path / "report.jsonl"
     events = run_sweep(sweep, path, device="cpu")
-    assert next(events).kind == "fetching"
-    assert not running()
+    assert next(each.kind for each in events if each.kind != "starting") == "fetching"
     with hold_device("cpu"):
         pass
     events.close()
+    assert not running()
+    fetched_for.clear()
     path.write_text("somebody's")
     with pytest.raises(ReportRefused, match="exists; use --resume"):
         next(run_sweep(sweep, path, device="cpu"))
+    assert fetched_for == []
 
 
-def test_a_sweep_that_goes_on_fetches_only_for_cells_of_its_report_that_are_to_come(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("warm_workers")
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [(TINY, "cuda:97"), (TINY + '\nbatch = [2]\n[devices]\nnames = ["cpu", "cuda:97"]', None)],
+    ids=["one", "several"],
+)
+def test_nothing_is_fetched_for_a_device_that_is_not_here(
+    text: str, device: str | None, tmp_path: Path, fetched_for: list[Request]
 ) -> None:
-    """Those that are done need no model, and a report of another sweep will be refused."""
-    asked: list[str] = []
+    """`benchmarks/two_gpus.toml` needs ten gigabytes, and most machines have one card."""
+    with pytest.raises(WorkerFailed, match="'cuda:97' cannot be used here"):
+        list(run_sweep(parse_sweep(text), tmp_path / "report.jsonl", device=device))
+    assert fetched_for == []
 
-    def fetch(requests: Iterable[Request]) -> Iterator[Progress]:
-        asked.extend(request.model for request in requests)
-        yield from ()
 
-    monkeypatch.setattr(setup, "fetch_models", fetch)
-    three = parse_sweep(TEXT.format('nobody/done", "nobody/failed", "nobody/other', "ddim"))
-    one = parse_sweep(TEXT.format("nobody/other", "ddim"))
-    done, failed, _ = (
-        make_cell(status=status, message="no network").model_copy(
-            update={"request": request, "cell_id": request.workload_id()}
-        )
-        for status, request in zip(("ok", "failed", "ok"), three.requests(), strict=True)
-    )
-    report = write_report(tmp_path / "report.jsonl", done, failed)
-    list(prepare(three, report, resume=True))
-    assert asked == ["nobody/failed"]
-    list(prepare(one, report, resume=True))
-    assert asked == ["nobody/failed"]
-    list(prepare(one, tmp_path / "new.jsonl", resume=True))
+@pytest.mark.usefixtures("warm_workers")
+def test_a_sweep_that_goes_on_fetches_only_for_cells_of_its_report_that_are_to_come(
+    tmp_path: Path, fetched_for: list[Request]
+) -> None:
+    """Those that are done need no model, nor do those that failed and are not tried again."""
+    (tmp_path / "broken").mkdir()  # known for a model, and cannot be loaded
+    (tmp_path / "broken" / "model_index.json").write_text("broken")
+    models = f'model = ["{tmp_path}/broken", "{BUNDLED_MODEL}"]'
+    sweep, path = parse_sweep(f"repeats = 1\n{TINY}\n{models}"), tmp_path / "report.jsonl"
+    with closing(run_sweep(sweep, path, device="cpu")) as events:
+        next(each for each in events if each.num_done == 3)
     (tmp_path / "empty.jsonl").touch()  # a run was killed before its first line
-    list(prepare(one, tmp_path / "empty.jsonl", resume=True))
-    assert asked == ["nobody/failed", "nobody/other", "nobody/other"]
+    failed, failed_too, _, left = every = sweep.requests()
+    for name, retry, asked in (
+        (path.name, False, (left,)),
+        (path.name, True, (failed, failed_too, left)),
+        ("new.jsonl", False, every),
+        ("empty.jsonl", False, every),
+    ):
+        fetched_for.clear()
+        run = run_sweep(sweep, tmp_path / name, resume=True, retry=retry, device="cpu")
+        with closing(run) as events:
+            next(each for each in events if each.kind == "fetching")
+        assert tuple(fetched_for) == asked
+
+
+@pytest.mark.usefixtures("warm_workers")
+def test_nothing_is_fetched_for_a_report_that_another_machine_began(
+    tmp_path: Path, fetched_for: list[Request]
+) -> None:
+    sweep = parse_sweep(TEXT.format("nobody/sd", "ddim"))
+    report = tmp_path / "report.jsonl"
+    report.write_bytes(to_line(make_header(cells=sweep.requests())))
+    with pytest.raises(ReportRefused, match=r"machine\.cpu \(Test CPU in the file, "):
+        list(run_sweep(sweep, report, resume=True, device="cpu"))
+    assert fetched_for == []

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import random
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, make_header
+from fakes import make_cell, make_header, make_trace, write_report
+from simulated_card import Card, open_bench
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench import cell_run
+from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.rounds import joined
-from diffusion_bench.bench.runner import run_sweep
+from diffusion_bench.bench.runner import _Run, run_sweep
+from diffusion_bench.bench.setup import open_report
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.records import ImageRequest, MachineState, Memory, SpeedProbe
+from diffusion_bench.records import ImageRequest, MachineState, Memory, SpeedProbe, Trace
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, Visit
 from diffusion_bench.reports.unfinished import finished_ids
@@ -62,6 +66,17 @@ def test_probes_are_counted_from_the_cells_first_visit_also_where_one_had_none()
     assert [each.visit for each in whole.machine_speed] == [1, 3]
     assert "machine_speed" not in whole.missing
     assert joined(blind, blind).missing["machine_speed"] == "no memory"
+
+
+def test_what_one_visit_lacked_and_another_had_is_not_missing() -> None:
+    """A later visit may be the first of a new process: after a kill, or a crash before it."""
+    why = "the model was already loaded"
+    first = visit(1.0, stop_reason=None, missing={"load_s": why, "stop_reason": "more to come"})
+    loading = visit(1.0, load_s=3.0, first_call_s=2.0, missing={"compile_s": "nothing compiled"})
+    both = joined(first, loading)
+    assert (both.load_s, both.first_call_s) == (3.0, 2.0)
+    assert both.missing == {"compile_s": "nothing compiled"}
+    assert joined(first, first).missing == first.missing
 
 
 def test_peaks_are_the_largest_labels_and_shares_those_of_all_visits() -> None:
@@ -216,3 +231,57 @@ def test_calls_are_spread_over_every_round_that_was_asked_for(repeats, rounds, c
         cell = now if cell is None else joined(cell, now)
     # What a stop rule asks for beyond them is no visit of a single call.
     assert cell_run._calls_now(plan, cell) == calls[0]
+
+
+def test_a_limit_is_looked_for_with_one_call_of_a_value_in_one_round(tmp_path: Path) -> None:
+    path = tmp_path / "limit.jsonl"
+    with closing(run_limit(ROUNDS, path, "batch", device="cpu")) as events:
+        next(each for each in events if each.kind == "ready")
+    plan = read_report(path).header.plan
+    assert (plan.repeats, plan.rounds) == (1, 1)
+
+
+def test_the_lines_of_a_sweep_are_the_same_in_whatever_order_its_cells_were_done() -> None:
+    """Else a finished report that is gone on with gets a line that differs in its last digit."""
+    chance = random.Random(3)
+    cells = [
+        make_cell(order=order, steps=steps, wall_s=[steps * chance.uniform(0.1, 0.11)] * 3)
+        for order, steps in enumerate((5, 10, 20, 50, 100, 250))
+    ]
+    bench = open_bench(Card(), *(cell.request for cell in cells))
+    before = bench.before.model_copy(update={"cells": tuple(cells)})
+    lines = _Run(bench._replace(before=before)).new_fits()
+    assert len(lines) == 1
+    for _ in range(20):
+        chance.shuffle(cells)
+        again = before.model_copy(update={"cells": tuple(cells), "fits": tuple(lines)})
+        assert _Run(bench._replace(before=again)).new_fits() == []
+
+
+def test_what_a_report_that_is_gone_on_with_holds_of_readings_is_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    cell = make_cell(trace=make_trace())
+    write_report(path, cell)
+    with ExitStack() as stack:
+        header = make_header(cells=[cell.request])
+        _, before = open_report(stack, path, header, resume=True)
+    assert before.cells == (cell.model_copy(update={"trace": Trace()}),)
+    assert read_report(path).cells == (cell,)
+
+
+def test_what_is_sustained_follows_the_last_call_of_all_and_its_readings_are_kept(
+    tmp_path: Path,
+) -> None:
+    """A trace is of the last visit: sustained in the first, there would be no curve of the heat."""
+    sweep = parse_sweep(
+        'name = "heat"\nrepeats = 2\nrounds = 2\nsustain_s = 0.5\n[axes]\nsampler = ["ddim"]\n'
+        "steps = [2]\nresolution = [64]\n"
+    )
+    path = tmp_path / "heat.jsonl"
+    list(run_sweep(sweep, path, device="cpu"))
+    first, last = lines(path)
+    assert (first["sustained"], len(last["samples"])) == (None, 2)  # type: ignore[arg-type]
+    (cell,) = read_report(path).cells
+    assert cell.sustained is not None
+    assert cell.sustained.at_s[-1] + cell.sustained.wall_s[-1] >= 0.5
+    assert cell.trace.at_s[-1] >= cell.samples[-1].wall_s + 0.5

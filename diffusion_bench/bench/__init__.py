@@ -2,7 +2,8 @@
 
 axes, sweep      a TOML file of axes becomes a list of requests
 estimate         how long it will take
-fetching, setup  the models that are not here, the device, the open report, the sampler
+setup            the worker, the device, the open report (header), the sampler
+fetching         the models that are not here
 workers          one worker at a time, ended where it hangs
 worker           the process of the model, and what it says (worker_process, worker_messages)
 measure          one cell: warm-up, timed calls, when to stop (kept_calls: those that are sustained)

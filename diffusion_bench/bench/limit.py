@@ -67,6 +67,7 @@ def run_limit(
     plan = sweep.model_copy(
         update={
             "repeats": 1,
+            "rounds": 1,
             "stop": None,
             "measured_steps": None,
             "sustain_s": None,

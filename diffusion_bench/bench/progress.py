@@ -32,7 +32,7 @@ class Progress(Record):
     After `round_done` every cell that is left has been visited `rounds_done` times, of the planned
     `rounds` or more. `visits_done` are those of all cells together: a cell that is done counts as
     its planned ones, and so does one that needs more than those.
-    Models are `fetching` before anything else. `starting` is a process that measures, `waiting` is
+    `starting` is a process that measures; once the first is up, models are `fetching`. `waiting` is
     for the device; the number of cells is not told before the first and the device are had.
 
     A sweep of several devices has a `share` and ends its cells with `shared` instead.

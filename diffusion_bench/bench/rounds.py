@@ -37,15 +37,13 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "throttle_share": _joined_shares(earlier, now),
         "energy": energy,
     }
-    missing = {**earlier.missing, **now.missing}
-    for name in (*known, *(("energy",) if energy else ())):
-        missing.pop(name, None)
-    missing |= _why_no_energy(earlier.energy, now.energy, energy)
-    if now.stop_reason is not None:
-        missing.pop("stop_reason", None)
-    if earlier.machine_speed or now.machine_speed:
-        missing.pop("machine_speed", None)
-    return now.model_copy(update={**update, "missing": missing})
+    both = now.model_copy(update=update)
+    missing = earlier.missing | now.missing | _why_no_energy(earlier.energy, now.energy, energy)
+    # What one visit lacked, another may have had.
+    lacking = {
+        name: why for name, why in missing.items() if getattr(both, name, None) in (None, ())
+    }
+    return both.model_copy(update={"missing": lacking})
 
 
 def _later(probes: tuple[SpeedProbe, ...], visits: int) -> tuple[SpeedProbe, ...]:

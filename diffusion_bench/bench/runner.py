@@ -20,10 +20,10 @@ from diffusion_bench.bench.estimate import (
 )
 from diffusion_bench.bench.measure import warmup_call
 from diffusion_bench.bench.progress import Kind, Progress
-from diffusion_bench.bench.setup import Bench, open_bench
+from diffusion_bench.bench.setup import Bench, open_bench, without_trace
 from diffusion_bench.bench.shared import run_shared
 from diffusion_bench.bench.sweep import Sweep
-from diffusion_bench.records import Request, Trace
+from diffusion_bench.records import Request
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.schema import Cell, Fit
 from diffusion_bench.reports.unfinished import finished_ids, is_partial
@@ -53,7 +53,7 @@ def run_sweep(
         return
     with ExitStack() as stack:
         bench = yield from open_bench(
-            stack, sweep, path, resume=resume, device=device, wait_s=wait_s
+            stack, sweep, path, resume=resume, retry=retry, device=device, wait_s=wait_s
         )
         run = _Run(bench, retry=retry)
         for progress in run.events():
@@ -73,7 +73,7 @@ class _Run:
         self._plan = bench.header.plan
         self._finished = finished_ids(bench.before, retry=retry)
         # What an interrupted run measured is gone on with, and says what the next cells take.
-        measured = (_without_trace(cell) for cell in bench.before.cells if cell.status == "ok")
+        measured = (cell for cell in bench.before.cells if cell.status == "ok")
         self._cells = {cell.cell_id: cell for cell in measured}
         self._timed = [timed for cell in self._cells.values() for timed in timed_calls(cell)]
         names = bench.header.planned_ids()  # once: a name is a digest of all of a request
@@ -97,7 +97,8 @@ class _Run:
 
     def new_fits(self) -> list[Fit]:
         """Return the lines through all cells that the report does not hold yet."""
-        found = fit_lines(tuple(self._cells.values()))
+        # In one order: sums differ in their last digit by it, and a line would be another one.
+        found = fit_lines(sorted(self._cells.values(), key=lambda cell: cell.order))
         return [fit for fit in found if fit not in self._bench.before.fits]
 
     def _visit(self, name: str, request: Request) -> Iterator[Progress]:
@@ -109,7 +110,7 @@ class _Run:
         for repeat in run.events():
             yield self._progress("repeated" if repeat else "heartbeat", request, repeat=repeat)
         cell = run.cell()
-        self._cells[name] = _without_trace(cell)
+        self._cells[name] = without_trace(cell)
         self._timed += timed_calls(cell)[len(earlier.samples) if earlier else 0 :]
         done = not is_partial(cell, self._bench.header)
         if done:
@@ -177,9 +178,4 @@ class _Run:
             visits = visits_of(calls, plan.rounds - (len(cell.visits) if cell else 0))
             self._remaining_s += calls * call_s + visits * plan.warmups * warmup_s
             self._remaining_s += rest_s(visits, on_gpu=on_gpu)
-            self._remaining_s += 0.0 if cell else plan.sustain_s or 0.0
-
-
-def _without_trace(cell: Cell) -> Cell:
-    """Return a cell without its readings, which are most of its memory and of no use to others."""
-    return cell.model_copy(update={"trace": Trace()})
+            self._remaining_s += 0.0 if cell and cell.sustained else plan.sustain_s or 0.0

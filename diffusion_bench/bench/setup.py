@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
@@ -17,19 +17,21 @@ from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
+from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.bench.worker_process import HEARTBEAT_S
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.host import HostSensor
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
-from diffusion_bench.records import ModelDevice, Request, VoiceRequest
+from diffusion_bench.records import ModelDevice, Request, Trace, VoiceRequest
 from diffusion_bench.reports.read import read_report
-from diffusion_bench.reports.schema import Header, Report
-from diffusion_bench.reports.store import ReportWriter, refuse_taken
+from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
+from diffusion_bench.reports.store import ReportWriter, refuse_another_sweep, refuse_taken
 from diffusion_bench.reports.unfinished import finished_ids
 
 SAMPLE_INTERVAL_S = 0.05
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
+AnyCell = TypeVar("AnyCell", Cell, SharedCell)
 
 
 class Bench(NamedTuple):
@@ -49,12 +51,13 @@ def open_bench(
     path: Path,
     *,
     resume: bool,
+    retry: bool = False,
     device: str | None,
     wait_s: float,
     cells: Sequence[Request] | None = None,
     host_share: float | None = None,
 ) -> Generator[Progress, None, Bench]:
-    """Fetch models, start a worker, wait for the device, open the report; all ends with `stack`.
+    """Start a worker, fetch models, wait for the device, open the report; all ends with `stack`.
 
     Yields all the while, and once more before there is a report.
     `cells` are those of the plan, if not the sweep's. On a CPU `host_share` caps the worker at that
@@ -63,12 +66,13 @@ def open_bench(
     raises.
     """
     _refuse_several(device)
-    yield from prepare(sweep, path, resume=resume)
+    check_sweep(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     for _ in workers.start():
         yield STARTING
     ready = workers.ready
+    yield from fetch(sweep, path, (ready, sensor), resume=resume, retry=retry)
     yield from hold(stack, ready.device, wait_s)
     stack.callback(workers.drop)  # before the lock goes: who waits for it finds memory free
     if host_share is not None and ready.device == "cpu" and sweep.emulated_memory is None:
@@ -83,27 +87,39 @@ def open_bench(
     return Bench(before.header, writer, before, workers, sampler, sensor)
 
 
-def prepare(sweep: Sweep, path: Path, *, resume: bool) -> Iterator[Progress]:
-    """Fetch the models that are not here; before, raise what could be raised after all the work."""
+def check_sweep(sweep: Sweep, path: Path, *, resume: bool) -> None:
+    """Raise, before a process or a download, what could be raised after all the work."""
     check_models(sweep)
     if not resume:
         refuse_taken(path)
-    begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
-    yield from fetch_models(_unmeasured(sweep, path) if begun else sweep.requests())
 
 
-def _unmeasured(sweep: Sweep, path: Path) -> list[Request]:
-    """Return the cells of a sweep that its report plans and has not measured well.
+def fetch(
+    sweep: Sweep, path: Path, here: tuple[Ready, Sensor], *, resume: bool, retry: bool
+) -> Iterator[Progress]:
+    """Fetch the models that are not here, of a report that is gone on with for its cells to come.
 
-    A report of other cells is refused as soon as a worker tells what it is measured on.
+    `here` is what a worker and the sensors tell of this machine. Raises ValueError, before any
+    download, for a report that another sweep or machine began.
     """
-    report = read_report(path)
-    plan, done = report.header.plan, finished_ids(report, retry=True)
+    begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
+    if not begun:
+        yield from fetch_models(sweep.requests())
+        return
+    report, now = read_report(path), make_header(sweep, *here)
+    # What is not here has no revision yet; once it is, it is held against the report's.
+    plan = now.plan.model_copy(update={"models": report.header.plan.models})
+    refuse_another_sweep(report, now.model_copy(update={"plan": plan}))
+    yield from fetch_models(_to_come(report, retry=retry))
+
+
+def _to_come(report: Report, *, retry: bool) -> list[Request]:
+    """Return the cells that a report plans and that need another run."""
+    plan, done = report.header.plan, finished_ids(report, retry=retry)
     shares = plan.devices.share if plan.devices else (None,)
     cells = (cell for cell in plan.cells for _ in shares)
     named = zip(report.header.planned_ids(), cells, strict=True)
-    left = {cell for name, cell in named if name not in done}
-    return [cell for cell in sweep.requests() if cell in left]
+    return list(dict.fromkeys(cell for name, cell in named if name not in done))
 
 
 def check_models(sweep: Sweep) -> None:
@@ -136,14 +152,19 @@ def _refuse_several(device: str | None) -> None:
 def open_report(
     stack: ExitStack, path: Path, header: Header, *, resume: bool
 ) -> tuple[ReportWriter, Report]:
-    """Return a writer of the report at `path`, and what that already holds."""
-    before = Report(header=header)
+    """Return a writer of the report at `path`, and what that already holds, without its traces."""
     if resume and path.exists():
         writer, before = ReportWriter.resume(path, header)
     else:
-        writer = ReportWriter.create(path, header)
+        writer, before = ReportWriter.create(path, header), Report(header=header)
     stack.enter_context(writer)
-    return writer, before
+    bare = {name: tuple(map(without_trace, getattr(before, name))) for name in ("cells", "shared")}
+    return writer, before.model_copy(update=bare)
+
+
+def without_trace(cell: AnyCell) -> AnyCell:
+    """Return a cell without its readings, which are most of its memory and of no use to others."""
+    return cell.model_copy(update={"trace": Trace()})
 
 
 def hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:

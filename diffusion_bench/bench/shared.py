@@ -11,10 +11,11 @@ from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import (
     STARTING,
+    check_sweep,
+    fetch,
     hold,
     make_sampler,
     open_report,
-    prepare,
 )
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
@@ -37,7 +38,9 @@ def run_shared(
     Raises what that raises; `WorkerFailed` also where the machine lacks one of the devices.
     """
     with ExitStack() as stack:
-        bench, before = yield from _open(stack, sweep, path, resume=resume, wait_s=wait_s)
+        bench, before = yield from _open(
+            stack, sweep, path, resume=resume, retry=retry, wait_s=wait_s
+        )
         run = _Run(bench, sweep, before, retry=retry)
         for progress in run.events():
             if progress.shared is not None:
@@ -92,16 +95,17 @@ class _Run:
 
 
 def _open(
-    stack: ExitStack, sweep: Sweep, path: Path, *, resume: bool, wait_s: float
+    stack: ExitStack, sweep: Sweep, path: Path, *, resume: bool, retry: bool, wait_s: float
 ) -> Generator[Progress, None, tuple[SharedBench, Report]]:
     """Do as `open_bench`, with a worker and a lock for each device."""
     assert sweep.devices is not None
-    yield from prepare(sweep, path, resume=resume)
+    check_sweep(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
     for _ in crew.start():
         yield STARTING
     ready = tuple(workers.ready for workers in crew.each)
+    yield from fetch(sweep, path, (ready[0], sensor), resume=resume, retry=retry)
     # In `hold_device`'s order, so that two sweeps never wait for each other's cards.
     for device in sorted(set(sweep.devices.names)):
         yield from hold(stack, device, wait_s)

@@ -101,7 +101,7 @@ class ReportWriter:
         try:
             data = read_bytes(path)
             report = parse_report(data, path.name)
-            _refuse_another_sweep(report, header)
+            refuse_another_sweep(report, header)
             end = intact_bytes(data)
             writer = cls(path, lock, data.count(b"\n", 0, end))
             writer._cut(data, end)
@@ -263,7 +263,8 @@ def _not_written(path: Path, error: OSError) -> ReportNotWritten:
     return ReportNotWritten(f"{path}: not written: {reason}; {UNHARMED}: {remedy}")
 
 
-def _refuse_another_sweep(report: Report, header: Header) -> None:
+def refuse_another_sweep(report: Report, header: Header) -> None:
+    """Raise `ReportRefused`, with all that differs, for a report of another sweep or machine."""
     before, now = _comparable(report.header), _comparable(header)
     cards = [sweep["plan"].pop("gpu_uuid_hash") for sweep in (before, now)]
     if None not in cards:  # older reports do not tell
