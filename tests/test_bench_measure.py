@@ -213,3 +213,12 @@ def test_the_machines_own_speed_is_looked_at_before_the_warm_ups_and_after_the_l
     assert [call.end_s - call.start_s for call in found.timed] == [1.0, 2.0]
     unasked = Lab([9.0, 1.0]).measure()
     assert unasked.machine_speed is None
+
+
+def test_calls_are_sustained_only_once_no_more_are_to_be_timed() -> None:
+    lab = Lab([9.0, 1.0, 9.0, 1.0, 4.0])
+    first = lab.measure(repeats=2, calls=1, sustain_s=10.0)
+    assert (first.stop_reason, first.sustained) == (None, None)
+    last = lab.measure(repeats=2, calls=1, done_s=(1.0,), sustain_s=10.0)
+    assert last.sustained is not None
+    assert last.sustained.wall_s == (4.0,)

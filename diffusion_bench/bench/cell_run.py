@@ -13,6 +13,7 @@ from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
+from diffusion_bench.bench.sweep import TIME_LIMIT_S
 from diffusion_bench.bench.worker_messages import Event, Failed, Judged, Loaded, Measured, Repeated
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
@@ -23,7 +24,6 @@ from diffusion_bench.reports.schema_plan import Plan
 from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S
 
 FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
-TIME_LIMIT_S = 1800.0
 
 
 def rest_s(visits: int, *, on_gpu: bool) -> float:
@@ -86,7 +86,7 @@ class CellRun:
             done_s=tuple(sample.wall_s for sample in earlier.samples) if earlier else (),
             stop=plan.stop,
             measured_steps=plan.measured_steps,
-            sustain_s=None if earlier else plan.sustain_s,
+            sustain_s=None if earlier and earlier.sustained else plan.sustain_s,
             probed=True,
         )
         self._time_limit_s = plan.time_limit_s or TIME_LIMIT_S

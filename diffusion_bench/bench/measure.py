@@ -6,7 +6,7 @@
 3. Calls, timed whole, by stage and by step, and nothing else inside the timing: no preview, no
    file, no progress bar, no reading of sensors. A call of many steps may be stopped after some of
    them; its decoder runs all the same.
-4. Where asked for, more calls for minutes, of which only the seconds are kept.
+4. Where asked for, more calls for minutes after all of those, of which only the seconds are kept.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Effort(Record):
     """How much of a cell to run now; see `reports.schema.Plan`, whose fields most of these are.
 
     At most `calls` are made, `None` for as many as it takes. `done_s` are the seconds of the calls
-    that earlier rounds made, which count for the stop rule. With `probed` the machine's own speed
-    is looked at before the warm-ups. The first timed call waits for the
-    moment `start_at_s` of `time.perf_counter`, at which other devices begin too.
+    that earlier rounds made, which count for the stop rule. After the last call of all, `sustain_s`
+    are spent on more. With `probed` the machine's own speed is looked at before the warm-ups. The
+    first timed call waits for the moment `start_at_s` of `time.perf_counter`, at which other
+    devices begin too.
     """
 
     warmups: int
@@ -142,7 +143,7 @@ def measure(
     if machine_speed is not None and (after := probe()) is not None:
         machine_speed = machine_speed.model_copy(update={"after_s": after.before_s})
     sustained = None
-    if effort.sustain_s is not None:
+    if effort.sustain_s is not None and reason is not None:
         # Who listens takes a worker that says nothing for long for one that hangs.
         say_so = partial(on_repeat, len(effort.done_s) + len(timed))
         sustained = _sustain(request, generate, effort.sustain_s, clock, say_so)

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from diffusion_bench.bench.cell_run import TIME_LIMIT_S
 from diffusion_bench.bench.cells import find_gpu
 from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.shared_cells import JobSeen, Seen, shared_cell
 from diffusion_bench.bench.sharing import parts_of
+from diffusion_bench.bench.sweep import TIME_LIMIT_S
 from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
@@ -160,6 +160,7 @@ class SharedRun:
         for workers, jobs in self._working():
             if any(job.failed for job in self._jobs):
                 return
+            yield from (0 for _ in workers.bring_up())
             ended = Ended()
             # No call is timed here: a warm worker waits for the common start.
             asked = command(
