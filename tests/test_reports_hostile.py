@@ -19,8 +19,15 @@ from typing import Any
 
 import pytest
 from fakes import make_cell, make_header, make_quality, make_report, make_sweep_cells, make_trace
+from pydantic import TypeAdapter
+from test_cli_comparing import spoken
+from test_reports_shared import report as report_of_two
 
-from diffusion_bench.records import ImageRequest, MachineState, SpeedProbe
+from diffusion_bench.charts.held_back import in_words
+from diffusion_bench.charts.page import CHARTS
+from diffusion_bench.charts.trace import trace_numbers, trace_table
+from diffusion_bench.records import MachineState, Request, SpeedProbe
+from diffusion_bench.reports.digests import digest_of
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.fits import fit_lines
@@ -34,10 +41,11 @@ from diffusion_bench.reports.schema import (
     Sustained,
     Visit,
 )
+from diffusion_bench.reports.stage_readings import cut_trace
 from diffusion_bench.reports.store import to_line
 
 LONGEST_MESSAGE = 400
-SLOWEST_CASE_S = 10.0  # of a file below a megabyte; generous, since the machine may be busy
+SLOWEST_CASE_S = 10.0  # of a file below a mebibyte, or of each; the machine may be busy
 PEAK_MIB = 1536
 
 # Ready-made JSON, since Python writes none of the worse ones.
@@ -80,11 +88,16 @@ def originals() -> list[Report]:
     )
     report = make_report(*cells, rich, gpu="NVIDIA L4", repeats=5)
     small = make_report(make_cell(), make_cell(steps=7, status="oom", message="no room"))
-    return [report.model_copy(update={"fits": fit_lines(report.cells)}), small]
+    return [
+        report.model_copy(update={"fits": fit_lines(report.cells)}),
+        small,
+        make_report(spoken(30, denoising_s=3.0)),
+        report_of_two(),
+    ]
 
 
 def lines_of(report: Report) -> list[bytes]:
-    return [to_line(record) for record in (report.header, *report.cells, *report.fits)]
+    return [to_line(record) for record in (report.header, *report.measured, *report.fits)]
 
 
 def places(value: Any, found: list[tuple[Any, Any]] | None = None) -> list[tuple[Any, Any]]:
@@ -98,6 +111,7 @@ def places(value: Any, found: list[tuple[Any, Any]] | None = None) -> list[tuple
     return found
 
 
+REQUESTS: TypeAdapter[Request] = TypeAdapter(Request)
 MARK = "\ue000nasty\ue000"
 
 
@@ -190,8 +204,9 @@ def own_ids(lines: list[bytes]) -> list[bytes]:
     for line in lines[1:]:
         try:
             raw = json.loads(line)
-            request = ImageRequest.model_validate(raw["request"])
-            raw["cell_id"] = header.cell_id(request)
+            request, share = REQUESTS.validate_python(raw["request"]), raw.get("share")
+            named = header.shared_id(request, share) if share else header.cell_id(request)
+            raw["cell_id"] = named
             fixed.append(json.dumps(raw).encode() + b"\n")
         except (ValueError, KeyError, TypeError, RecursionError):
             fixed.append(line)
@@ -216,13 +231,17 @@ def hostile_file(reports: list[list[bytes]], rng: random.Random) -> bytes:
 def use(report: Report, other: Report) -> None:
     """Do with a report all that is done with one."""
     both = [report, other]
-    to_rows(both, tariff=0.3)
+    to_rows(both, tariff=0.3, explain=in_words)
     to_csv(both, tariff=0.3)
     to_markdown(both, tariff=0.3)
     for whole in overall(both) + overall(both[::-1]):
         whole.words()
     assert examine_report(report)
-    fit_lines(report.cells)
+    digest_of(report)
+    for chart in CHARTS:
+        chart.table(chart.numbers(both))
+    for cell in report.cells:
+        trace_table(trace_numbers(cell), cut_trace(cell, report.header))
 
 
 def fuzz(cases: int, seed: int) -> tuple[int, int]:
@@ -243,7 +262,8 @@ def fuzz(cases: int, seed: int) -> tuple[int, int]:
         else:
             read += 1
             use(report, real[0])
-        assert time.perf_counter() - began < SLOWEST_CASE_S, case
+        slowest_s = SLOWEST_CASE_S * max(1.0, len(data) / 2**20)
+        assert time.perf_counter() - began < slowest_s, case
     return read, cases - read
 
 
@@ -262,7 +282,7 @@ def test_ten_thousand_hostile_reports_are_read_or_refused_in_one_line():
 def test_the_reports_that_are_mutated_are_sound_themselves():
     for report in originals():
         data = b"".join(lines_of(report))
-        assert parse_report(data, "report.jsonl") == report
+        assert parse_report(data, report.source) == report
         use(report, report)
 
 

@@ -23,6 +23,9 @@ HEADER = to_line(make_header())
 CELL = to_line(make_cell())
 OTHER = to_line(make_cell(steps=7))
 
+MODELS = b",".join(b'{"name":"%d"}' % number for number in range(1001))
+AS_SPEECH = (b'"decoder_s":', b'"voice_encoder_s":0,"prior_s":0,"vocoder_s":')
+
 
 def changed(line: bytes, **fields: object) -> bytes:
     return json.dumps({**json.loads(line), **fields}).encode() + b"\n"
@@ -76,6 +79,7 @@ def test_what_powershell_made_of_a_report_is_named() -> None:
 
 HOSTILE = {
     "huge number": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e20'), "above 1e.19"),
+    "tiny number": (HEADER + CELL.replace(b'"load_s":null', b'"load_s":1e-300'), "below 1e-40"),
     "huge in header": (changed(HEADER, protocol_version=10**30), "line 1: a number above"),
     "time runs back": (HEADER + CELL.replace(b'"step_s":[', b'"step_s":[-0.1,'), "cannot have"),
     "no window": (
@@ -83,6 +87,15 @@ HOSTILE = {
         + changed(CELL, energy={"total_j": 1.0, "window_s": 1e-300, "method": "x", "scope": "gpu"}),
         "energy: a window",
     ),
+    "stages of speech": (
+        HEADER + CELL.replace(b'"text_encoder_s"', b'"text_s"', 1).replace(*AS_SPEECH, 1),
+        "another kind of work",
+    ),
+    "endless steps": (
+        HEADER + CELL.replace(b'"step_s":[', b'"step_s":[' + b"0," * 10_000, 1),
+        "more than 10000 steps in one call",
+    ),
+    "1001 models": (HEADER.replace(b'"models":[', b'"models":[' + MODELS), "line 1: plan.models"),
     "name with a line break": (HEADER + changed(CELL, **{"a\nb\x1b": 1}), r"a\?b\?"),
     "very new": (changed(HEADER, schema_version=10**3000), "report format 1000"),
     "empty": (b"", "empty"),
@@ -133,6 +146,17 @@ def test_thousands_of_damaged_lines_are_counted_and_not_listed():
     report = parse_report(HEADER + b"{\n" * 5000 + CELL, "r.jsonl")
     assert len(report.notes) == read.MAX_NOTES + 1
     assert report.notes[-1] == "4980 more lines are damaged and were skipped"
+
+
+def test_a_line_of_many_objects_is_refused_before_one_is_made(monkeypatch):
+    """A nest has no commas: 28 MiB of them took more than a gigabyte and half a minute."""
+    nest = b'{"":' * 900 + b"1" + b"}" * 900
+    line = b"[" + b",".join([nest] * 3) + b"]\n"
+    monkeypatch.setattr(read, "MAX_VALUES", 2000)
+    monkeypatch.setattr(read, "_is_json", pytest.fail)
+    for lines in (HEADER + line, HEADER + line + line):
+        with pytest.raises(UnreadableReport, match="line 2: more than 2000 values"):
+            parse_report(lines, "evil.jsonl")
 
 
 def test_a_line_with_thousands_of_mistakes_is_one_short_complaint():

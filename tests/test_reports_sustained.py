@@ -67,3 +67,10 @@ def test_tables_have_both_speeds_where_they_are_known() -> None:
     assert (first["burst_s"], first["sustained_s"]) == (10.0, 12.0)
     assert (second["burst_s"], second["sustained_s"]) == (None, None)
     assert "sustained (s)" in to_markdown([report])
+
+
+def test_calls_that_do_not_begin_at_the_beginning_have_no_two_figures_either() -> None:
+    """No sweep writes such a cell, but anybody may."""
+    late = Sustained(at_s=(100.0, 200.0), wall_s=(1.0, 1.0))
+    cell = make_cell().model_copy(update={"sustained": late})
+    assert burst_and_sustained(cell) == (None, "no call began in the first minute")

@@ -24,7 +24,7 @@ def why_unreadable(line: bytes) -> str:
     if len(line) > read.MAX_LINE_BYTES:
         size, limit = len(line) / 2**20, read.MAX_LINE_BYTES / 2**20
         return f"a line of {size:.4g} MiB, and at most {limit:.4g} are read"
-    if (values := line.count(b",")) > read.MAX_VALUES:
+    if (values := read.num_values(line)) > read.MAX_VALUES:
         return f"a line of {values} values, and at most {read.MAX_VALUES} are read"
     return ""
 

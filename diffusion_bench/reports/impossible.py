@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffusion_bench.records import Record
+from diffusion_bench.records import Record, VoiceRequest, VoiceStages
 from diffusion_bench.reports.schema import Cell, Header, SharedCell
+from diffusion_bench.reports.schema_cell import MAX_CALL_STEPS
 
 MAX_SAMPLES = 1_000  # of one cell; no sweep repeats more often
 SHORTEST_S, LONGEST_S = 1e-7, 1e9
-LARGEST = 1e19  # above every seed; products of a few such numbers are still finite
+# Above every seed, and below every rest of a subtraction: products and quotients of a few such
+# numbers are still finite.
+LARGEST, SMALLEST = 1e19, 1e-40
 
 
 def why_impossible(cell: Cell | SharedCell, header: Header) -> str:
@@ -25,7 +28,12 @@ def _why_no_calls(cell: Cell) -> str:
         return f"more than {MAX_SAMPLES} samples in one cell"
     if cell.energy is not None and cell.energy.window_s < SHORTEST_S:
         return "energy: a window that cannot have been measured"
+    is_speech = isinstance(cell.request, VoiceRequest)
     for sample in cell.samples:
+        if isinstance(sample.stages, VoiceStages) != is_speech:
+            return "samples: the stages of another kind of work"
+        if not is_speech and len(sample.step_s) > MAX_CALL_STEPS:
+            return f"samples: more than {MAX_CALL_STEPS} steps in one call"
         times = (sample.wall_s, *sample.step_s, *(time for _, time in sample.stages))
         backwards = min(sample.step_s, default=0.0) < 0
         if sample.wall_s < SHORTEST_S or backwards or any(abs(t) > LONGEST_S for t in times):
@@ -49,18 +57,22 @@ def _why_no_starts(cell: SharedCell, header: Header) -> str:
     return ""
 
 
-def why_huge(record: Record) -> str:
+def why_extreme(record: Record) -> str:
     """Return that arithmetic on a number would be past what a float holds, "" where on none."""
-    huge = _has_huge(record.model_dump())
-    return f"a number above {LARGEST:.0e}, which nothing measures" if huge else ""
+    if not _has_extreme(record.model_dump()):
+        return ""
+    return f"a number above {LARGEST:.0e} or below {SMALLEST:.0e}, which nothing measures"
 
 
-def _has_huge(value: Any) -> bool:
+def _has_extreme(value: Any) -> bool:
     if isinstance(value, dict):
-        return any(map(_has_huge, value.values()))
+        return any(map(_has_extreme, value.values()))
     if isinstance(value, tuple | list):
         try:  # of numbers alone, as most of a report is
-            return max(map(abs, value), default=0) > LARGEST
+            sizes = list(filter(None, map(abs, value)))
+            return bool(sizes) and not SMALLEST <= min(sizes) <= max(sizes) <= LARGEST
         except TypeError:
-            return any(map(_has_huge, value))
-    return isinstance(value, int | float) and abs(value) > LARGEST
+            return any(map(_has_extreme, value))
+    if not isinstance(value, int | float) or not value:
+        return False
+    return not SMALLEST <= abs(value) <= LARGEST

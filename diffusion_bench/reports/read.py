@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 from pydantic import Field, TypeAdapter, ValidationError
 
 from diffusion_bench.records import explain
-from diffusion_bench.reports.impossible import why_huge, why_impossible
+from diffusion_bench.reports.impossible import why_extreme, why_impossible
 from diffusion_bench.reports.migrate import to_newest
 from diffusion_bench.reports.schema import (
     SCHEMA_VERSION,
@@ -120,10 +120,15 @@ def _lines(data: bytes, end: int, source: str) -> Iterator[bytes]:
         if stop - start > MAX_LINE_BYTES:
             limit = MAX_LINE_BYTES // 2**20
             raise UnreadableReport(f"{source}: line {number}: longer than {limit} MiB")
-        if data.count(b",", start, stop) > MAX_VALUES:
+        if num_values(data, start, stop) > MAX_VALUES:
             raise UnreadableReport(f"{source}: line {number}: more than {MAX_VALUES} values")
         yield data[start:stop]
         start = stop + 1
+
+
+def num_values(data: bytes, start: int = 0, end: int | None = None) -> int:
+    """Return at least how many values a text of JSON has: each opens, or follows a comma."""
+    return sum(data.count(sign, start, end) for sign in (b",", b"{", b"["))
 
 
 def intact_bytes(data: bytes) -> int:
@@ -131,7 +136,8 @@ def intact_bytes(data: bytes) -> int:
     end = data.rfind(b"\n") + 1
     while end:
         start = data.rfind(b"\n", 0, end - 1) + 1
-        if end - start > MAX_LINE_BYTES:  # refused when it is read, not taken for torn
+        # Refused when it is read, not taken for torn.
+        if end - start > MAX_LINE_BYTES or num_values(data, start, end) > MAX_VALUES:
             break
         line = data[start:end]
         if not line.strip() or _is_json(line.removeprefix(BYTE_ORDER_MARK)):
@@ -178,7 +184,7 @@ def _read_header(line: bytes, source: str) -> Header:
         raise UnreadableReport(f"{source}: line 1: {_complaint(error)}") from None
     except RecursionError:
         raise UnreadableReport(f"{source}: line 1: nested too deeply") from None
-    _refuse(why_huge(header), f"{source}: line 1")
+    _refuse(why_extreme(header), f"{source}: line 1")
     return header
 
 
@@ -209,7 +215,7 @@ class _Body:
                 raise UnreadableReport(f"{where}: order: more than {MAX_LINES} cells")
             _refuse(why_impossible(found, self.header), where)
             found = self._named(found, where)
-        _refuse(why_huge(found), where)
+        _refuse(why_extreme(found), where)
         if isinstance(found, Fit):
             off_line = tuple(self.renamed.get(name, name) for name in found.off_line)
             self.fits[found.shape] = found.model_copy(update={"off_line": off_line})

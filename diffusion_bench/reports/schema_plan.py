@@ -9,6 +9,8 @@ from pydantic import Field
 from diffusion_bench.records import DevicesPlan, QualityPlan, Record, Request
 from diffusion_bench.reports.schema_machine import Short
 
+MAX_PLANNED, MAX_MODELS = 100_000, 1_000  # more than any sweep has: a file is anybody's
+
 
 class StopRule(Record):
     """When the repeats of a cell may end, after the plan's least number of them.
@@ -62,8 +64,8 @@ class Plan(Record):
     sustain_s: Annotated[float, Field(gt=0)] | None = None
     quality: QualityPlan | None = None
     devices: DevicesPlan | None = None
-    models: tuple[ModelFacts, ...] = ()
-    cells: tuple[Request, ...]
+    models: Annotated[tuple[ModelFacts, ...], Field(max_length=MAX_MODELS)] = ()
+    cells: Annotated[tuple[Request, ...], Field(max_length=MAX_PLANNED)]
 
     def revision(self, model: str) -> str | None:
         """Return the revision of a model of the plan, `None` where it is not known."""

@@ -41,11 +41,10 @@ def burst_and_sustained(cell: Cell) -> tuple[BurstAndSustained | None, str]:
         return None, f"the cell went on for {end_s:.3g} s; {too_short_words()}"
     burst = [wall_s for at_s, wall_s in calls if at_s < BURST_S]
     late = [wall_s for at_s, wall_s in calls if at_s >= end_s * (1 - LAST_SHARE)]
+    if not burst:
+        return None, "no call began in the first minute"
     if not late:
-        return (
-            None,
-            "no call began in the last third of the time: go on for longer",
-        )
+        return None, "no call began in the last third of the time: go on for longer"
     return BurstAndSustained(
         burst_s=median(burst),
         burst_calls=len(burst),
