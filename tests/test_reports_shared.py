@@ -456,3 +456,16 @@ def test_an_older_report_has_no_shared_cells() -> None:
     assert back.shared == ()
     assert back.header.plan.devices is None
     assert back.header.planned_ids() == (back.cells[0].cell_id,)
+
+
+def test_a_shared_cell_that_was_tried_again_accuses_no_other_of_a_clock_set_back() -> None:
+    """It has its place in the plan and its new time; its line stands behind the others."""
+    head = header()
+    failed = cell(
+        job(0, status="oom", message="no room", begin_s=(), end_s=()), job(1), status="oom"
+    )
+    split = cell(share="batch", order=1, started_utc="2026-01-02T03:06:00Z")
+    again = cell(started_utc="2026-01-02T04:00:00Z")
+    lines = b"".join(map(to_line, (head, failed, split, again)))
+    found = examine_report(parse_report(lines, "two.jsonl"))
+    assert [one.title for one in found if "started before" in one.title] == []

@@ -222,6 +222,7 @@ class _Body:
         elif isinstance(found, Limit):
             self.limits.append(found)
         elif isinstance(found, SharedCell):
+            self.shared.pop(found.cell_id, None)  # the last line has the place too, as of a cell
             self.shared[found.cell_id] = found
         else:
             self.cells.pop(found.cell_id, None)
