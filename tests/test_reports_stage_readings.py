@@ -309,3 +309,18 @@ def test_a_cell_that_cannot_be_cut_says_why(cell: Cell, reason: str) -> None:
     cut = cut_trace(cell, make_header())
     assert cut.stages == ()
     assert reason in cut.reason
+
+
+def test_no_reading_counts_twice_where_a_file_says_that_calls_lie_on_each_other() -> None:
+    """A thousand calls over a hundred thousand readings were more than memory holds."""
+    trace = gpu_trace(12.0, by_stage)
+    alone, crowd = cell_of(trace, sample(0.0)), cell_of(trace, *[sample(0.0)] * 50)
+    for name, part in parts(crowd).items():
+        assert part.readings == parts(alone)[name].readings
+
+
+def test_a_step_does_not_begin_before_the_one_that_it_follows_has_ended() -> None:
+    """What lay between the stages may be less than nothing, by rounding or by somebody's hand."""
+    trace = gpu_trace(12.0, by_stage)
+    odd, usual = cell_of(trace, sample(0.0, other_s=-5.0)), cell_of(trace, sample(0.0))
+    assert parts(odd)["step 4"].readings == parts(usual)["step 4"].readings

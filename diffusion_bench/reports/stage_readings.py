@@ -164,7 +164,7 @@ def _steps(cell: Cell, columns: _Columns) -> tuple[tuple[Seen, ...], str]:
         )
     by_step: dict[int, list[tuple[Span, float]]] = {}
     for sample, span in calls:
-        unsure_s = sample.stages.other_s
+        unsure_s = max(0.0, sample.stages.other_s)
         ends = [span.start_s - unsure_s + done for done in accumulate(sample.step_s, initial=0.0)]
         for index, (start_s, end_s) in enumerate(pairwise(ends)):
             certain = Span(f"step {index + 1}", start_s + unsure_s, end_s)
@@ -217,13 +217,13 @@ def _seen(
     name: str, spans: Sequence[Span], seconds: float, read_s: float, columns: _Columns
 ) -> Seen:
     """Return what was read in the spans. `read_s` are the mean seconds of the calls they are of."""
-    inside = [
-        index
-        for span in spans
-        for index in range(
-            bisect_left(columns.at_s, span.start_s), bisect_right(columns.at_s, span.end_s)
+    inside: list[int] = []
+    for span in spans:  # one after the other; in a file that says otherwise no reading counts twice
+        first, last = (
+            bisect_left(columns.at_s, span.start_s),
+            bisect_right(columns.at_s, span.end_s),
         )
-    ]
+        inside += range(max(first, inside[-1] + 1 if inside else 0), last)
     found: dict[str, float | None] = {}
     missing: dict[str, str] = {}
     window_s = UTILIZATION_WINDOW_S if columns.on_gpu else columns.interval_s

@@ -70,11 +70,12 @@ def stages_of(sample: Sample) -> list[Span]:
     stages, start_s = sample.stages, sample.start_s
     if start_s is None or not isinstance(stages, Stages):
         return []
+    unsure_s = max(0.0, stages.other_s)
     text_s = start_s + stages.text_encoder_s
     denoised_s = text_s + stages.denoising_s
     spans = [
         Span("text encoder", start_s, text_s),
-        Span("denoising", text_s + stages.other_s, denoised_s),
-        Span("decoder", denoised_s + stages.other_s, denoised_s + stages.decoder_s),
+        Span("denoising", text_s + unsure_s, denoised_s),
+        Span("decoder", denoised_s + unsure_s, denoised_s + stages.decoder_s),
     ]
     return [span for span in spans if span.end_s > span.start_s]
