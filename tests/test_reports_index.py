@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -17,6 +18,7 @@ from test_reports_hostile import hostile_file, lines_of, originals
 from diffusion_bench.records import BUNDLED_MODEL, Speed
 from diffusion_bench.reports import index, index_database
 from diffusion_bench.reports.digests import digest_of
+from diffusion_bench.reports.export import to_rows
 from diffusion_bench.reports.index import ALWAYS_READ, ReportIndex
 from diffusion_bench.reports.store import to_line
 
@@ -340,3 +342,29 @@ def test_hostile_reports_are_answered_or_complained_of_and_kept_as_they_are(tmp_
     assert min(len(first.digests), len(first.complaints)) > 20
     assert sorted(first.complaints) == sorted(second.complaints)
     assert sorted(map(repr, first.digests)) == sorted(map(repr, second.digests))
+
+
+def test_memory_that_spilled_is_kept_as_the_tables_of_the_report_have_it():
+    """A card that swaps to the host is full, and slower than the line of its steps."""
+    walls = {10: 1.0, 20: 2.0, 30: 3.0, 40: 12.0}
+    cells = [
+        make_cell(wall_s=(wall_s,) * 3, steps=steps, nvml_used_mib=12_000.0)
+        for steps, wall_s in walls.items()
+    ]
+    report = make_report(*cells, gpu=GPU)
+
+    told = [row["fit"] for row in to_rows([report])]
+    assert told == ["tight", "tight", "tight", "spilled"]
+    assert [cell.memory_fit for cell in digest_of(report).cells] == told
+
+
+@pytest.mark.parametrize("damage", ["DROP TABLE failed", "ALTER TABLE cell DROP COLUMN peak_mib"])
+def test_an_index_that_lacks_a_part_of_itself_is_made_again(tmp_path, damage, reads):
+    path, file = write(tmp_path / "a.jsonl"), tmp_path / "index"
+    ReportIndex(file).ask([path])
+    with contextlib.closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(damage)
+
+    for _ in range(2):
+        assert len(ReportIndex(file).ask([path]).digests) == 1
+    assert reads == ["a.jsonl"] * 2  # at first, and once more

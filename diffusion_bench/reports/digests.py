@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeGuard
 
 from diffusion_bench.records import ImageRequest, Request, Speed
+from diffusion_bench.reports.fits import above_line
 from diffusion_bench.reports.labels import card_of, is_gpu, report_card
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
@@ -124,6 +125,8 @@ def digest_of(report: Report) -> ReportDigest:
     header = report.header
     card = report_card(report)
     planned = set(header.planned_ids())
+    slow = above_line(report.cells) if is_gpu(header) else set()
+    cells = (_cell_digest(cell, header, slow=cell.cell_id in slow) for cell in report.cells)
     return ReportDigest(
         source=report.source,
         on_gpu=is_gpu(header),
@@ -134,7 +137,7 @@ def digest_of(report: Report) -> ReportDigest:
         cores_logical=header.machine.cores_logical,
         ram_mib=header.machine.ram_mib,
         unfinished=len(planned - finished_ids(report)),
-        cells=tuple(filter(None, (_cell_digest(cell, header) for cell in report.cells))),
+        cells=tuple(filter(None, cells)),
         shared=tuple(filter(None, (_shared_digest(cell, header) for cell in report.shared))),
         failed=tuple(filter(None, (_failed_digest(cell, header) for cell in report.cells))),
     )
@@ -174,12 +177,12 @@ def _is_plain(request: Request) -> TypeGuard[ImageRequest]:
     return isinstance(request, ImageRequest) and request.speed == Speed()
 
 
-def _cell_digest(cell: Cell, header: Header) -> CellDigest | None:
+def _cell_digest(cell: Cell, header: Header, *, slow: bool) -> CellDigest | None:
     summary = summarise(cell)
     if summary is None or not _is_plain(cell.request):
         return None
     interval = summary.interval_s
-    memory = fit_verdict(cell, header) if is_gpu(header) else None
+    memory = fit_verdict(cell, header, slow=slow) if is_gpu(header) else None
     return CellDigest(
         **_asked(cell.request),
         labels=",".join([*cell.labels, *([LIMITED] if _is_limited(cell, header) else [])]),

@@ -18,7 +18,7 @@ from diffusion_bench.records import (
     by_reason,
 )
 from diffusion_bench.reports.cost import cost_of
-from diffusion_bench.reports.fits import above_line, fit_lines
+from diffusion_bench.reports.fits import above_line
 from diffusion_bench.reports.labels import device_name, other_parts, report_labels, work_columns
 from diffusion_bench.reports.limits import limit_rows
 from diffusion_bench.reports.memory_fit import fit_verdict
@@ -91,7 +91,7 @@ def to_rows(
     requests = [cell.request for report in reports for cell in report.cells]
     others = other_parts(requests, but=(*SETTINGS, "model", "batch"))
     for report, label in zip(reports, report_labels(reports), strict=True):
-        slow = above_line(report.cells, fit_lines(report.cells))
+        slow = above_line(report.cells)
         where = {"report": report_title(label, report), "device": device_name(report)}
         for cell in report.cells:
             row = _row(report, where, cell, slow=cell.cell_id in slow, tariff=tariff)

@@ -17,12 +17,10 @@ def off_line(cells: Sequence[Cell], fit: StepFit) -> tuple[str, ...]:
     return tuple(cell.cell_id for cell in cells if abs(_beyond(cell, fit)) > OFF_LINE_ABOVE)
 
 
-def above_line(cells: Sequence[Cell], lines: Sequence[Fit]) -> set[str]:
-    """Return the ids of the cells that are off their line for being slower than it.
-
-    `lines` are those that `fit_lines` found through the same cells.
-    """
+def above_line(cells: Sequence[Cell]) -> set[str]:
+    """Return the ids of the cells that are off their line for being slower than it."""
     known = {cell.cell_id: cell for cell in cells}
+    lines = fit_lines(cells)
     return {name for line in lines for name in line.off_line if _beyond(known[name], line) > 0}
 
 

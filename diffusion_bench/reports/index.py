@@ -80,12 +80,21 @@ class ReportIndex:
                 except (sqlite3.Error, TypeError, ValueError):
                     connection.close()
                     raise
-            except sqlite3.OperationalError:  # locked for long, no folder, no permission, no room
-                break
-            except (sqlite3.DatabaseError, TypeError, ValueError):
+            except (sqlite3.Error, TypeError, ValueError) as error:
+                if _is_refused(error):
+                    break
                 with contextlib.suppress(OSError):
                     self._path.unlink()
         return connect(":memory:"), {}
+
+
+def _is_refused(error: Exception) -> bool:
+    """Return whether an index is locked for long, in no folder, not permitted or has no room.
+
+    One without a table or a column of it is a damaged one.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
 
 
 def _files(paths: Sequence[Path]) -> tuple[set[File], list[str]]:
