@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from command_line import complaint, run
 from fakes import make_cell, make_header, make_trace
 
-from diffusion_bench.records import DevicesPlan, ImageRequest
+from diffusion_bench.records import DevicesPlan, ImageRequest, Request
+from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import (
     Ceiling,
     DeviceJob,
@@ -167,3 +169,19 @@ def test_a_file_that_is_no_report_is_one_line_and_exit_2(
     path = tmp_path / "no.jsonl"
     path.write_text("hello\n", encoding="utf-8")
     assert complaint(capsys, "explain", path)
+
+
+def test_cells_are_named_once_a_report_and_not_once_a_cell(
+    report: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each naming looks at all cells: of five thousand it took minutes."""
+    asked: list[int] = []
+    real = labels.name_among
+
+    def spy(requests: Sequence[Request], **how: bool) -> Callable[[Request], str]:
+        asked.append(len(requests))
+        return real(requests, **how)
+
+    monkeypatch.setattr(labels, "name_among", spy)
+    told(capsys, report)
+    assert asked == [2]

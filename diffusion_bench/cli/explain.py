@@ -12,7 +12,7 @@ from diffusion_bench.cli.telling import tell
 from diffusion_bench.records.figures import figure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from diffusion_bench.reports.schema import Cell, Report, SharedCell
     from diffusion_bench.reports.stage_readings import Seen
@@ -45,14 +45,27 @@ def explain(
     for report in [read_report(path) for path in reports]:
         for note in report.notes:
             tell(f"note: {report.source}: {note}")
-        if not as_json:
-            typer.echo(f"{report.source}: {len(report.measured)} cells")
-        for cell in report.cells:
-            words = _as_json(cell, report) if as_json else _as_words(cell, report, steps)
-            typer.echo(printable(words))
-        for shared in report.shared:
-            words = _shared_json(shared, report) if as_json else _shared_words(shared, report)
-            typer.echo(printable(words))
+        for line in _json_lines(report) if as_json else _word_lines(report, steps):
+            typer.echo(line)
+
+
+def _json_lines(report: Report) -> Iterator[str]:
+    for cell in report.cells:
+        yield _as_json(cell, report)
+    for shared in report.shared:
+        yield _shared_json(shared, report)
+
+
+def _word_lines(report: Report, steps: bool) -> Iterator[str]:
+    from diffusion_bench.reports.labels import name_among
+    from diffusion_bench.reports.shared import name_whole
+
+    yield printable(f"{report.source}: {len(report.measured)} cells")
+    name, name_of_shared = name_among([cell.request for cell in report.cells]), name_whole([report])
+    for cell in report.cells:
+        yield printable(_as_words(cell, report, name(cell.request), steps))
+    for shared in report.shared:
+        yield printable(_shared_words(shared, report, name_of_shared(shared)))
 
 
 def _as_json(cell: Cell, report: Report) -> str:
@@ -77,14 +90,12 @@ def _as_json(cell: Cell, report: Report) -> str:
     )
 
 
-def _as_words(cell: Cell, report: Report, steps: bool) -> str:
+def _as_words(cell: Cell, report: Report, name: str, steps: bool) -> str:
     from diffusion_bench.charts.held_back import held_back
-    from diffusion_bench.reports.labels import name_among
     from diffusion_bench.reports.stage_readings import cut_trace
 
-    name = name_among([each.request for each in report.cells])
     found, cut = held_back(cell, report), cut_trace(cell, report.header)
-    lines = [name(cell.request), f"  {found.verdict}: {found.evidence}"]
+    lines = [name, f"  {found.verdict}: {found.evidence}"]
     if cut.reason and cell.samples:
         lines.append(f"  stages: {cut.reason}")
     parts = [*cut.stages, *((cut.a_step,) if cut.a_step else ())]
@@ -120,12 +131,11 @@ def _shared_json(cell: SharedCell, report: Report) -> str:
     )
 
 
-def _shared_words(cell: SharedCell, report: Report) -> str:
+def _shared_words(cell: SharedCell, report: Report, name: str) -> str:
     from diffusion_bench.charts.held_back import held_back_together
-    from diffusion_bench.reports.shared import name_whole
 
     found = held_back_together(cell, report)
-    return f"{name_whole([report])(cell)}\n  {found.verdict}: {found.evidence}"
+    return f"{name}\n  {found.verdict}: {found.evidence}"
 
 
 def used(part: Seen) -> str:
