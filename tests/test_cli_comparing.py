@@ -15,8 +15,10 @@ from command_line import run
 from fakes import make_cell, make_header, write_report
 
 from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE, VoiceRequest, VoiceStages
+from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, Limit, Sample
 from diffusion_bench.reports.store import to_line
+from diffusion_bench.ui.figures import cell_table
 
 SIZE = f"{BUNDLED_SIDE}x{BUNDLED_SIDE}"
 
@@ -104,6 +106,9 @@ def test_speech_is_printed_with_its_own_figures_and_pictures_without(
         "denoising steps/s": "10",
         "n": "2",
     }
+    page = cell_table([read_report(path)])
+    on_page = dict(zip(page["headers"], page["data"][0], strict=True))
+    assert {name: on_page[name] for name in own[1:]} == {name: table[name] for name in own[1:]}
     assert run("compare", report) == 0
     assert not set(own) & set(columns(capsys.readouterr().out))
 
@@ -235,3 +240,41 @@ def test_a_tariff_gives_images_their_cost_and_a_bad_one_is_one_line(
     assert run("compare", report) == 0
     assert "cost of 1000" not in capsys.readouterr().out
     assert run("compare", report, "--tariff", "-1") == 2
+
+
+def test_two_reports_of_one_name_are_told_apart_wherever_they_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = []
+    for folder in ("mine", "friend"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_report(tmp_path / folder / "quick.jsonl", make_cell()))
+    assert run("compare", *paths) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("quick.jsonl: Test CPU", "quick.jsonl (2): Test CPU"))
+
+
+def test_a_ratio_far_from_one_keeps_its_digits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A card takes a thousandth of a processor's time, and not 0.00 of it."""
+    slow = write_report(tmp_path / "slow.jsonl", make_cell(wall_s=(1000.0,) * 5))
+    fast = write_report(tmp_path / "fast.jsonl", make_cell(wall_s=(1.234,) * 5))
+    assert run("compare", slow, fast, "--markdown", tmp_path / "both.md") == 0
+    for text in (capsys.readouterr().out, (tmp_path / "both.md").read_text()):
+        assert "0.001234" in text
+        assert "mean ratio of times 0.001234, from 0.001234 " in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no file there is called so")
+@pytest.mark.parametrize("command", ["compare", "explain", "doctor"])
+def test_no_name_of_a_report_gives_a_terminal_orders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    paths = [write_report(tmp_path / f"{name}\x1b]0;owned\x07.jsonl", make_cell()) for name in "ab"]
+    for path in paths:
+        path.write_bytes(path.read_bytes() + b"{")
+    assert run(command, *paths) in (0, 1)
+    captured = capsys.readouterr()
+    assert "owned" in captured.out
+    assert not set("\x1b\x07") & set(captured.out + captured.err)

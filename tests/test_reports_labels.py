@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import make_cell, make_header
+from fakes import make_cell, make_header, make_report
 
 from diffusion_bench.records import ImageRequest, VoiceRequest
 from diffusion_bench.reports.digests import digest_of
@@ -14,6 +14,7 @@ from diffusion_bench.reports.labels import (
     name_among,
     name_request,
     report_card,
+    report_labels,
     short_texts,
 )
 from diffusion_bench.reports.memory_fit import fit_verdict
@@ -145,3 +146,10 @@ def test_a_hundred_prompts_have_a_hundred_short_names():
     found = short_texts(texts)
     assert set(found) == set(texts)
     assert len(set(found.values())) == 100
+
+
+def test_reports_have_different_labels_whatever_their_files_are_called() -> None:
+    names = ["a.jsonl", "a.jsonl (2)", "a.jsonl", "a.jsonl"]
+    reports = [make_report(make_cell(), source=name) for name in names]
+    labels = report_labels(reports)
+    assert labels == ["a.jsonl", "a.jsonl (2)", "a.jsonl (3)", "a.jsonl (4)"]

@@ -37,7 +37,7 @@ from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, 
 from diffusion_bench.records import Finding
 from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.doctor import examine_report
-from diffusion_bench.reports.export import describe, to_rows
+from diffusion_bench.reports.export import describe, report_title, to_rows
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.overall import overall
@@ -136,9 +136,9 @@ def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
     for number, section in enumerate(_sections(reports)):
         parts.append(section_html(section, with_plotly=number == 0))
     parts.append(details("All cells", _cells(reports, tariff)))
-    for report in reports:
+    for report, label in zip(reports, report_labels(reports), strict=True):
         if report.shared:
-            title = f"Several devices at once: {report.source or report.header.report_id}"
+            title = f"Several devices at once: {report_title(label, report)}"
             parts.append(details(title, shared_table(report)))
     return document("Diffusion Bench report", parts)
 
@@ -146,11 +146,11 @@ def to_html(reports: Sequence[Report], *, tariff: float | None = None) -> str:
 def _introduction(reports: Sequence[Report]) -> list[str]:
     parts = []
     for report, label in zip(reports, report_labels(reports), strict=True):
-        name = label or report.source or report.header.report_id
+        name = report_title(label, report)
         parts.append(f"<p><strong>{escape(name)}</strong><br>{escape(describe(report))}</p>")
         parts += [f"<p>Note: {escape(note)}</p>" for note in report.notes]
         parts += [_finding(found) for found in examine_report(report)]
-        failed = sum(cell.status != "ok" for cell in report.measured)
+        failed = sum(bool(cell.without_figures) for cell in report.measured)
         parts += [f"<p>{escape(line)}</p>" for line in limit_lines(report.limits)]
         parts.append(f"<p>{len(report.measured)} cells, {failed} of them without figures.</p>")
     return parts

@@ -148,10 +148,10 @@ def _examine_reports(paths: Sequence[Path], say: Say) -> Sequence[Finding]:
 
 
 def _print_findings(findings: Sequence[Finding], path: Path | None, heading: str | None) -> None:
-    from diffusion_bench.cli.tables import table_console
+    from diffusion_bench.cli.tables import printable, table_console
 
     if heading:
-        typer.echo(heading)
+        typer.echo(printable(heading))
     console = table_console()
     for finding in findings:
         console.print(f"{finding.level}: {finding.title}", markup=False, soft_wrap=True)

@@ -18,17 +18,19 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     """Print each report's notes, its machine, its cells and its limits."""
     from diffusion_bench.charts.held_back import in_words
     from diffusion_bench.cli.tables import print_table, table_console
-    from diffusion_bench.reports.export import HEADS, is_worth_showing, to_rows
+    from diffusion_bench.reports.export import HEADS, is_worth_showing, report_title, to_rows
     from diffusion_bench.reports.export import describe as describe_report
+    from diffusion_bench.reports.labels import report_labels
     from diffusion_bench.reports.limits import limit_lines
 
     console = table_console()
     all_rows = to_rows(reports, tariff=tariff, explain=in_words)
     left = iter(all_rows)
-    for report in reports:
+    for report, label in zip(reports, report_labels(reports), strict=True):
+        title = report_title(label, report)
         for note in report.notes:
-            tell(f"note: {report.source}: {note}")
-        console.print(f"{report.source}: {describe_report(report)}", markup=False)
+            tell(f"note: {title}: {note}")
+        console.print(f"{title}: {describe_report(report)}", markup=False)
         if report.shared:
             _print_shared(report)
         rows = list(itertools.islice(left, len(report.cells)))
@@ -74,13 +76,13 @@ def print_verdicts(reports: list[Report]) -> None:
 
     heads = ("workload", "baseline", "other", "verdict", "ratio of times", "why")
     rows = [
-        (both.cell, both.baseline, both.other, both.verdict, _ratio(both.ratio), both.reason)
+        (both.cell, both.baseline, both.other, both.verdict, _words(both.ratio), both.reason)
         for both in compare_shared(reports)
     ]
     compared = compare_reports(reports)
     name = name_among([row.request for row in compared])
     rows += [
-        (name(row.request), row.baseline, row.other, row.verdict, _ratio(row.ratio), row.reason)
+        (name(row.request), row.baseline, row.other, row.verdict, _words(row.ratio), row.reason)
         for row in compared
     ]
     print_table(heads, rows)
@@ -88,7 +90,3 @@ def print_verdicts(reports: list[Report]) -> None:
     for whole in overall(reports):
         for line in whole.words():
             console.print(line, markup=False, soft_wrap=True)
-
-
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.2f}"

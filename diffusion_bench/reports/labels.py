@@ -155,13 +155,16 @@ def _gpu_number(header: Header) -> int | None:
 
 
 def _numbered(labels: list[str]) -> list[str]:
-    """Return the labels, the second and later of equal ones numbered."""
+    """Return the labels, the second and later of equal ones with the next number that is free."""
+    numbered: dict[str, None] = {}
     seen: Counter[str] = Counter()
-    numbered = []
     for label in labels:
-        seen[label] += 1
-        numbered.append(f"{label} ({seen[label]})" if seen[label] > 1 else label)
-    return numbered
+        name = label
+        while name in numbered:
+            seen[label] += 1
+            name = f"{label} ({seen[label] + 1})"
+        numbered[name] = None
+    return list(numbered)
 
 
 def short_texts(texts: Collection[str]) -> dict[str, str]:

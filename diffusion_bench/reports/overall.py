@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from diffusion_bench.records import Record
+from diffusion_bench.records.figures import figure
 from diffusion_bench.reports.compare import Row, compare
 from diffusion_bench.reports.differences import Difference, environment_differences
 from diffusion_bench.reports.labels import name_among, report_labels
@@ -68,8 +69,8 @@ class Overall(Record):
         lines = [f"{self.other} against {self.baseline}: {self.verdict} ({counted or 'no cells'})"]
         if self.ratio is not None and self.best and self.worst:
             lines.append(
-                f"mean ratio of times {self.ratio:.3f}, from {self.best.ratio:.3f} "
-                f"({self.best_name}) to {self.worst.ratio:.3f} ({self.worst_name})"
+                f"mean ratio of times {figure(self.ratio)}, from {figure(self.best.ratio)} "
+                f"({self.best_name}) to {figure(self.worst.ratio)} ({self.worst_name})"
             )
         lines += [
             f"{runs} {_counted_cells(ended)} {which}: {_how_ended(ended)} {where}"

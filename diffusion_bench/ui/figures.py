@@ -24,8 +24,9 @@ CELL_COLUMNS: tuple[str, ...] = (
     *("model", "sampler", "steps", "resolution", "batch", *OTHER_SETTINGS, "status"),
     *("repeats", "median_s", "iqr_s"),
     *("images_per_s", "real_time_factor", "first_audio_s", "peak", "fit"),
-    *("energy_per_image_j", "net_energy_per_image_j", "energy_uncertainty_percent"),
-    *("cost_per_1000_images", "warnings", "held_back_by", "message"),
+    *("energy_per_image_j", "net_energy_per_image_j", "energy_per_audio_s_j"),
+    *("energy_uncertainty_percent", "cost_per_1000_images"),
+    *("warnings", "held_back_by", "message"),
 )
 CELL_HEADS = {**HEADS, "peak": "peak (MiB)"}
 OFTEN_EQUAL = {"model", *OTHER_SETTINGS}  # columns that are shown where their values differ
