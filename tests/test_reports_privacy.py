@@ -103,6 +103,15 @@ def test_a_path_as_windows_spells_it_in_an_error_is_found_too(
     assert "ann" not in without_names({"message": f"{error}, C:\\Users\\ann\\sd15"})["message"]
 
 
+def test_a_path_as_windows_takes_it_in_a_file_of_a_sweep_is_found_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(privacy, "_places", lambda _: (r"C:\Users\ann",))
+    assert short_path("C:/Users/ann/models/sd15") == "~/models/sd15"
+    assert short_path("C:/Users/ann") == "~"
+    assert short_path("C:/Users/anna/sd15") == "C:/Users/anna/sd15"
+
+
 def test_a_home_folder_that_is_the_root_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     live_in(Path("/"), monkeypatch)
     assert short_path("/srv/sd15") == "/srv/sd15"

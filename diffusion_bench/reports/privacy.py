@@ -36,7 +36,9 @@ def short_path(path: str) -> str:
     """Return a path with `~` for the home folder; any other text, such as a hub id, as it is."""
     whole = os.path.expanduser(path)  # `~ann` names its user too
     for home in _homes():
-        if found := re.match(rf"{re.escape(home)}(?=[\\/]|$)", whole, CASE):
+        # Windows takes either slash: "C:/Users/ann" is what a TOML file has.
+        spelled = re.escape(home).replace("\\\\", r"[\\/]")
+        if found := re.match(rf"{spelled}(?=[\\/]|$)", whole, CASE):
             return "~" + whole[found.end() :].replace(os.sep, "/")
     return path
 
