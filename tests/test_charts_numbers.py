@@ -10,6 +10,7 @@ from diffusion_bench.charts.latency import latency_figure, latency_numbers, late
 from diffusion_bench.charts.memory import memory_figure, memory_numbers, memory_table
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.real_time import RealTimeLine, RealTimePoint, real_time_figure
+from diffusion_bench.charts.roofline import roofline_figure, roofline_numbers, roofline_table
 from diffusion_bench.charts.step_times import (
     step_times_figure,
     step_times_numbers,
@@ -23,6 +24,7 @@ from diffusion_bench.charts.throughput import (
 from diffusion_bench.charts.trace import absences, trace_figure, trace_numbers, trace_table
 from diffusion_bench.records import BUNDLED_SIDE, VoiceRequest
 from diffusion_bench.reports.fits import fit_lines
+from diffusion_bench.reports.schema import Ceiling
 from diffusion_bench.reports.stage_spans import stage_spans
 
 OOM = make_cell(steps=50, status="oom", message="no room")
@@ -89,6 +91,9 @@ def test_axes_are_logarithmic_only_for_a_wide_range():
 
     assert axis(10, 1000) == "log"
     assert axis(10, 20) is None
+    sizes = [make_cell(width=side, wall_s=(side / 64,) * 3) for side in (64, 1024)]
+    layout = latency_figure(latency_numbers([make_report(*sizes)])).layout
+    assert (layout.xaxis.type, layout.yaxis.type) == (None, "log")
 
 
 def test_dashes_tell_samplers_apart_and_colours_resolutions():
@@ -243,6 +248,16 @@ def test_step_times_are_in_milliseconds_with_percentiles_only_of_enough_steps():
     assert (found.box.n, found.box.high_whisker_ms, found.box.max_ms) == (100, 1.0, 100.0)
 
 
+def test_a_series_of_one_step_has_a_box_and_one_without_says_so():
+    one, none = make_cell(steps=1, wall_s=(1.0,), step_s=[0.2]), make_cell(steps=2, step_s=[])
+    drawn = step_times_numbers([make_report(one)])
+    assert drawn[0].box
+    assert (drawn[0].box.n, drawn[0].box.quartile1_ms, drawn[0].box.median_ms) == (1, 200.0, 200.0)
+    header, (row,) = step_times_table(step_times_numbers([make_report(none)]))
+    assert len(row) == len(header)
+    assert row[-2:] == ["ok", "no step was timed"]
+
+
 def test_a_trace_without_a_gpu_has_host_panels_and_the_reason_for_the_others():
     panels = trace_numbers(make_cell(trace=make_trace()))
     assert [panel.title for panel in panels if panel.lines] == ["CPU", "process memory"]
@@ -288,6 +303,17 @@ def test_a_trace_with_a_gpu_has_every_panel_with_its_unit_and_keeps_gaps():
     header, rows = trace_table(panels)
     assert all(len(row) == len(header) for row in rows)
     assert rows[3][4] == 49  # of 50 readings
+
+
+def test_a_card_keeps_its_colour_where_another_tells_nothing():
+    both = make_trace(gpu="NVIDIA L4")
+    first = both.gpus[0].model_copy(update={"power_w": (None,) * len(both.at_s)})
+    second = both.gpus[0].model_copy(update={"index": 1, "name": "NVIDIA L40S"})
+    cell = make_cell(trace=both.model_copy(update={"gpus": (first, second)}))
+    lines = [line for line in trace_figure(trace_numbers(cell)).data if "GPU 1" in line.name]
+    assert len(lines) == 4
+    assert len({line.line.color for line in lines}) == 1
+    assert all(line.showlegend for line in lines)
 
 
 def test_a_cell_without_a_trace_says_so():
@@ -348,3 +374,16 @@ def test_the_words_real_time_stand_at_their_line(steps, scale, place):
     assert figure.layout.yaxis.type == scale
     assert [(note.yref, note.y) for note in words] == [("y", place)]
     assert [(line.y0, line.y1) for line in figure.layout.shapes] == [(1, 1)]
+
+
+def test_steps_under_a_cap_of_memory_are_named_and_drawn_as_such():
+    cell = make_cell(ceiling=Ceiling(gflops=100.0, copy_gbs=10.0))
+    capped = make_report(cell.model_copy(update={"labels": ("emulated",)}))
+    boxes, points = step_times_numbers([capped]), roofline_numbers([capped])
+    assert step_times_table(boxes)[1][0][-2] == "emulated"
+    assert step_times_figure(boxes).data[0].opacity < 1
+    assert step_times_figure(boxes).layout.annotations[0].text.endswith(", emulated")
+    assert step_times_figure(step_times_numbers([make_report(cell)])).data[0].opacity == 1
+    assert "emulated" in roofline_table(points)[1][0]
+    drawn = [trace for trace in roofline_figure(points).data if trace.mode == "markers"]
+    assert [trace.marker.symbol for trace in drawn if trace.showlegend is False] == ["circle-dot"]

@@ -71,8 +71,10 @@ def lines_figure(lines: Sequence[DrawnLine], y_title: str, unit: str) -> go.Figu
     style_figure(figure, "steps", y_title)
     named = [(line.sampler, line.resolution, line.other, line.look) for line in lines]
     explain_series(figure, named, [point.basis for point in every])
-    if is_wide(point.steps for point in every):
+    many_steps = is_wide(point.steps for point in every)
+    if many_steps:
         ticks = sorted({point.steps for point in every})
         figure.update_xaxes(type="log", tickvals=ticks, ticktext=[str(tick) for tick in ticks])
+    if many_steps or is_wide(point.value for point in every):
         figure.update_yaxes(**log_ticks(point.value for point in every))
     return figure

@@ -67,7 +67,7 @@ def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) ->
                 points,
                 series.failures(),
                 max(peaks, default=None),
-                "emulated" if any("emulated" in cell.labels for cell in series.cells) else "",
+                series.emulated,
                 isinstance(series.request, VoiceRequest),
                 series.look,
             )

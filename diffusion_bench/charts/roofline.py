@@ -17,6 +17,7 @@ from diffusion_bench.charts.series import series_of
 from diffusion_bench.charts.style import (
     DASHES,
     MANY_COLOURS,
+    MARKS,
     TEXT,
     Look,
     empty_figure,
@@ -36,7 +37,7 @@ ROOM = 2.0  # times the outermost points: how far a roof is drawn beyond them
 class RooflinePoint(NamedTuple):
     """A cell under the roof of its device. Without a point, `reason` says why there is none.
 
-    `other` and `look` are those of its `Series`.
+    `other` and `look` are those of its `Series`. `status` is that of its cell, or "emulated".
     """
 
     name: str
@@ -46,6 +47,7 @@ class RooflinePoint(NamedTuple):
     verdict: HeldBack
     other: str = ""
     look: Look = Look()
+    status: str = "ok"
 
 
 def roofline_numbers(reports: Sequence[Report]) -> list[RooflinePoint]:
@@ -61,8 +63,9 @@ def roofline_numbers(reports: Sequence[Report]) -> list[RooflinePoint]:
             point, reason = reached(cell, report)
             verdict = held_back(cell, report)
             own = series[index, cell.cell_id]
+            status = "emulated" if "emulated" in cell.labels else cell.status
             told = (name(cell.request), label, point, reason, verdict, own.other, own.look)
-            found.append(RooflinePoint(*told))
+            found.append(RooflinePoint(*told, status))
     return found
 
 
@@ -94,7 +97,7 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
             y=[point.flops_a_second / 1e12],
             mode="markers",
             marker={
-                "symbol": item.look.symbol,
+                "symbol": item.look.symbol + MARKS.get(item.status, ""),
                 "color": colours[item.verdict.verdict],
                 "size": 10,
             },
@@ -104,7 +107,8 @@ def roofline_figure(numbers: list[RooflinePoint]) -> go.Figure:
         )
     style_figure(figure, "FLOPs a byte", "TFLOP/s")
     markers = {item.other: {"symbol": item.look.symbol, "color": TEXT} for item, _ in points}
-    explain_lines(figure, dashes, colours, markers, [])
+    bases = [item.status for item, _ in points if item.status in MARKS]
+    explain_lines(figure, dashes, colours, markers, bases)
     figure.update_xaxes(**_log_axis([x for line in figure.data for x in line.x or () if x]))
     figure.update_yaxes(**_log_axis([y for line in figure.data for y in line.y or () if y]))
     return figure
@@ -138,7 +142,7 @@ def _log_axis(values: list[float]) -> dict[str, Any]:
 def roofline_table(numbers: list[RooflinePoint]) -> tuple[list[str], list[list[Any]]]:
     """Return a row a cell: what it reached, the shares of the limits, and what held it back."""
     header = ["cell", "report", "held back by", "FLOPs a byte", "TFLOP/s", "of the limit (%)"]
-    header += ["GB/s", "of the bandwidth (%)", "limits", "evidence", "no point because"]
+    header += ["GB/s", "of the bandwidth (%)", "limits", "evidence", "status", "no point because"]
     rows: list[list[Any]] = []
     for item in numbers:
         point, verdict = item.point, item.verdict
@@ -152,6 +156,6 @@ def roofline_table(numbers: list[RooflinePoint]) -> tuple[list[str], list[list[A
                 100 * point.traffic_share,
                 point.limits_from,
             ]
-        row = [item.name, item.report, verdict.verdict, *figures, verdict.evidence, item.reason]
-        rows.append(row)
+        row = [item.name, item.report, verdict.verdict, *figures, verdict.evidence]
+        rows.append([*row, item.status, item.reason])
     return header, rows

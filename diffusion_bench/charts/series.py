@@ -47,6 +47,11 @@ class Series(NamedTuple):
         """Return a request of the series; all but its steps holds for every cell."""
         return self.cells[0].request
 
+    @property
+    def emulated(self) -> str:
+        """Return "emulated" where a cell of it is, "" where none is."""
+        return "emulated" if any("emulated" in cell.labels for cell in self.cells) else ""
+
     def failures(self) -> tuple[Failure, ...]:
         """Return the cells without figures."""
         return tuple(

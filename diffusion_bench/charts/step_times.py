@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from diffusion_bench.charts.series import Failure, failure_rows, series_of
 from diffusion_bench.charts.style import (
+    PALE,
     Look,
     empty_figure,
     is_wide,
@@ -27,8 +28,6 @@ class StepBox(NamedTuple):
     Whiskers are the 5th and 95th percentile, or the extremes below 59 steps, too few for those.
     """
 
-    name: str
-    resolution: str
     n: int
     min_ms: float
     low_whisker_ms: float
@@ -46,6 +45,12 @@ class StepTimes(NamedTuple):
     box: StepBox | None
     failures: tuple[Failure, ...]
     look: Look = Look()
+    basis: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return its name, and what it is beside measured."""
+        return ", ".join(filter(None, (self.name, self.basis)))
 
 
 def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
@@ -59,8 +64,8 @@ def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
             for sample in cell.samples
             for step in sample.step_s
         ]
-        box = _box(series.name, series.resolution, times) if len(times) > 1 else None
-        found.append(StepTimes(series.name, box, series.failures(), series.look))
+        box = _box(times) if times else None
+        found.append(StepTimes(series.name, box, series.failures(), series.look, series.emulated))
     return found
 
 
@@ -74,7 +79,7 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
     for place, (item, box) in enumerate(zip(drawn, boxes, strict=True)):
         figure.add_box(
             y=[place],
-            name=plain(box.name),
+            name=plain(item.title),
             orientation="h",
             q1=[box.quartile1_ms],
             median=[box.median_ms],
@@ -82,6 +87,7 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
             lowerfence=[box.low_whisker_ms],
             upperfence=[box.high_whisker_ms],
             marker={"color": item.look.colour},
+            opacity=PALE if item.basis else 1,
             width=0.35,
             showlegend=False,
         )
@@ -92,7 +98,7 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
     # Above its box, a long name takes no width from the boxes.
     names = [
         {
-            "text": plain(box.name),
+            "text": plain(item.title),
             "font": {"size": 11},
             "showarrow": False,
             "xref": "paper",
@@ -101,7 +107,7 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
             "y": place,
             "yshift": 17,
         }
-        for place, box in enumerate(boxes)
+        for place, item in enumerate(drawn)
     ]
     # All at once: plotly copies those that are there for each that is added.
     figure.update_layout(margin_l=16, annotations=names)
@@ -112,24 +118,28 @@ def step_times_figure(numbers: list[StepTimes]) -> go.Figure:
 
 
 def step_times_table(numbers: list[StepTimes]) -> tuple[list[str], list[list[Any]]]:
-    """Return the figures of each box, and the failed cells."""
+    """Return the figures of each box, or that there are none, and the failed cells."""
     header = ["series", "steps", "timed steps", "min (ms)", "low whisker (ms)", "quartile 1 (ms)"]
     header += ["median (ms)", "quartile 3 (ms)", "high whisker (ms)", "max (ms)"]
     header += ["status", "message"]
     rows: list[list[Any]] = []
     for item in numbers:
         if item.box:
-            rows.append([item.name, None, *item.box[2:], "ok", ""])
+            rows.append([item.name, None, *item.box, item.basis or "ok", ""])
+        elif not item.failures:
+            rows.append([item.name, *[None] * 9, item.basis or "ok", "no step was timed"])
         rows += failure_rows([item.name], item.failures, len(header))
     return header, rows
 
 
-def _box(name: str, resolution: str, times_ms: list[float]) -> StepBox:
+def _box(times_ms: list[float]) -> StepBox:
     enough = len(times_ms) >= MIN_STEPS_FOR_P95
-    quartile1, middle, quartile3 = quantiles(times_ms, n=4, method="inclusive")
+    # Of one value Python 3.11 and 3.12 refuse quantiles.
+    alone = len(times_ms) == 1
+    quartile1, middle, quartile3 = (
+        3 * times_ms if alone else quantiles(times_ms, method="inclusive")
+    )
     return StepBox(
-        name=name,
-        resolution=resolution,
         n=len(times_ms),
         min_ms=min(times_ms),
         low_whisker_ms=percentile(times_ms, 5) if enough else min(times_ms),

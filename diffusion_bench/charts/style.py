@@ -51,6 +51,7 @@ LEGEND_MOST_PX = 10_000  # by itself plotly shows half a figure of it and scroll
 LEGEND_LETTERS = 34  # of a line of a legend on a phone, which plotly does not wrap
 LEGEND_MARK = 8  # letters' width of a legend's mark and the gap behind it
 FIRST_BAR = "0"  # the place in a group of bars where the legend's own, empty bars may stand
+PALE = 0.45  # of bars and boxes that were not measured whole
 WIDE_RANGE = 10  # from this ratio of largest to smallest on, an axis is logarithmic
 
 
@@ -170,7 +171,7 @@ def explain_bars(
 
 def bar_look(basis: str) -> dict[str, Any]:
     """Return the marker of a bar: what was not measured whole is pale with an outline."""
-    return {"opacity": 0.45, "line": {"color": TEXT, "width": 2}} if basis else {}
+    return {"opacity": PALE, "line": {"color": TEXT, "width": 2}} if basis else {}
 
 
 def _make_room(figure: go.Figure, names: list[str]) -> None:

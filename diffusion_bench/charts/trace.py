@@ -39,11 +39,15 @@ Values = tuple[float | None, ...]
 
 
 class TraceLine(NamedTuple):
-    """One quantity of one device over time, `None` where it could not be read."""
+    """One quantity of one device over time, `None` where it could not be read.
+
+    `place` is the device's among all, so that it looks the same in every panel.
+    """
 
     name: str
     at_s: tuple[float, ...]
     values: Values
+    place: int = 0
 
 
 class TracePanel(NamedTuple):
@@ -75,7 +79,12 @@ def trace_numbers(cell: Cell) -> list[TracePanel]:
         lines = _kept([TraceLine(title, trace.at_s, values(trace))])
         panels.append(TracePanel(title, unit, lines, "" if lines else _why(cell, field)))
     for field, (title, unit, read) in GPU_PANELS.items():
-        lines = _kept([TraceLine(_gpu_name(gpu), trace.at_s, read(gpu)) for gpu in trace.gpus])
+        lines = _kept(
+            [
+                TraceLine(_gpu_name(gpu), trace.at_s, read(gpu), place)
+                for place, gpu in enumerate(trace.gpus)
+            ]
+        )
         why = _why(cell, field, trace.no_gpu)
         panels.append(TracePanel(title, unit, lines, "" if lines else why))
     return panels
@@ -99,7 +108,7 @@ def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Fig
     )
     figure.update_annotations(x=0, xanchor="left", font_size=13)
     for row, panel in enumerate(drawn, start=1):
-        for index, line in enumerate(panel.lines):
+        for line in panel.lines:
             figure.add_scatter(
                 row=row,
                 col=1,
@@ -108,8 +117,8 @@ def trace_figure(panels: list[TracePanel], spans: Sequence[Span] = ()) -> go.Fig
                 y=line.values,
                 mode="lines+markers",
                 marker={"size": 4},
-                line={"color": COLOURS[index % len(COLOURS)], "width": 2},
-                showlegend=len(panel.lines) > 1,
+                line={"color": COLOURS[line.place % len(COLOURS)], "width": 2},
+                showlegend=len(panel.lines) > 1 or line.place > 0,
                 hovertemplate=f"%{{x:.2f}} s: %{{y:.4~r}} {panel.unit}",
             )
     style_figure(figure, "", "")
