@@ -11,7 +11,7 @@ from diffusion_bench.reports.schema import DeviceJob, Limit, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 from diffusion_bench.ui.figures import TITLES, cell_table
 from diffusion_bench.ui.outbox import Outbox
-from diffusion_bench.ui.reading import NOTHING, Reading
+from diffusion_bench.ui.reading import NOTHING, Reading, trace_choices
 from diffusion_bench.ui.report_files import ReportFolder
 
 
@@ -210,3 +210,13 @@ def test_quality_is_shown_where_a_report_has_it_and_hidden_where_none_has(readin
     assert reading.cells(["judged.jsonl"], None)["headers"][-1] == "quality"
     (_, _, html) = reading.export(["judged.jsonl"], None)
     assert 'id="chart-quality"' in Path(html).read_text()
+
+
+def test_the_same_cell_of_another_report_is_another_choice():
+    """The page draws a trace anew when the choice changes, not when the reports do."""
+    one = make_report(make_cell(trace=make_trace()))
+    head = one.header.model_copy(update={"report_id": "44556677"})
+    ((name, key),) = trace_choices((one,))
+    ((same_name, other_key),) = trace_choices((one.model_copy(update={"header": head}),))
+    assert name == same_name
+    assert key != other_key

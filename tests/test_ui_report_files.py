@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,6 +17,7 @@ from diffusion_bench.ui.report_files import (
     REMEMBERED,
     ReportFolder,
     open_reports,
+    read_cached,
 )
 
 
@@ -195,3 +198,19 @@ def test_the_outbox_keeps_the_name_and_drops_what_is_old(tmp_path):
     assert not os.path.exists(old)
     with open(new, "rb") as file:
         assert file.read() == b"b"
+
+
+def test_of_a_report_that_grows_only_the_newest_version_is_remembered(tmp_path):
+    """A sweep of an evening has hundreds, of which each holds all that were before it."""
+    cells = [make_cell(steps=steps) for steps in range(1, 9)]
+    planned = [cell.request for cell in cells]
+    path = write_report(tmp_path, "grows.jsonl", cells[0], planned=planned)
+    writer, _ = ReportWriter.resume(path, read_cached(path).header)
+    seen = [weakref.ref(read_cached(path))]
+    with writer:
+        for cell in cells[1:]:
+            writer.append(cell)
+            seen.append(weakref.ref(read_cached(path)))
+
+    gc.collect()
+    assert [version() is not None for version in seen] == [False] * 7 + [True]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from diffusion_bench.charts.measured_here import was_measured_on
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.reports.doctor import examine_report, imported_finding
-from diffusion_bench.reports.export import describe, to_csv
+from diffusion_bench.reports.export import describe, report_title, to_csv
 from diffusion_bench.reports.labels import name_among, report_labels
 from diffusion_bench.reports.limits import limit_lines
 from diffusion_bench.reports.markdown import to_markdown
@@ -120,9 +120,9 @@ def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
     labels = report_labels(opened.reports)
     for report, label, foreign in zip(opened.reports, labels, imported, strict=True):
         planned = len(report.header.planned_ids())
-        failed = sum(cell.status != "ok" for cell in report.measured)
+        failed = sum(bool(cell.without_figures) for cell in report.measured)
         mark = f" ({imported_finding().title})" if foreign else ""
-        lines.append(f"{label or report.source}{mark}")
+        lines.append(f"{report_title(label, report)}{mark}")
         lines.append(f"  {describe(report)}")
         unwell = f", {failed} of them without figures" if failed else ""
         # A search for a limit has no plan: what it tries next follows from what it found.
@@ -168,5 +168,7 @@ def _traced(reports: tuple[Report, ...]) -> list[tuple[str, str, Cell, Report]]:
         for cell in report.cells:
             if cell.trace.at_s:
                 name = f"{name_of(cell.request)}{f' ({label})' if label else ''}"
-                found.append((name, f"{index}:{cell.cell_id}", cell, report))
+                # Another report has another id for the same cell: the page draws what has changed.
+                key = f"{index}:{report.header.report_id}:{cell.cell_id}"
+                found.append((name, key, cell, report))
     return found
