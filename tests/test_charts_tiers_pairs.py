@@ -14,7 +14,7 @@ from diffusion_bench.charts.tiers.steps import predicted_rate
 from diffusion_bench.charts.tiers.study import study
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.figures import figure_words
-from diffusion_bench.tiers.memory import CONTEXT_MIB
+from diffusion_bench.tiers.memory import CONTEXT_MIB, remembered_need
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import WAYS, TwoGpus
@@ -158,3 +158,15 @@ def test_a_pair_is_never_predicted_slower_than_its_faster_card_alone() -> None:
     assert ways(row)["two jobs"].images_per_hour is None
     assert ways(row)["one model split"].images_per_hour < predicted_rate(alone)
     assert predicted_rate(row) == predicted_rate(alone)
+
+
+def test_a_path_of_many_tiers_counts_the_memory_of_a_workload_no_more_often_than_one_tier() -> None:
+    """Fifty tiers and twelve workloads kept a core of a shared app busy for 86 s at each click."""
+    remembered_need.cache_clear()
+    asked = [parse_workload("sdxl 1024x1024 b63 fp16 20")]
+    one = path("RTX 4090", other_gpu="RTX 3060 12GB")
+    tier_rows(one, asked)
+    counted = remembered_need.cache_info().misses
+    many = [one.tiers[0].model_copy(update={"name": str(number)}) for number in range(20)]
+    tier_rows(one.model_copy(update={"tiers": tuple(many)}), asked)
+    assert remembered_need.cache_info().misses == counted

@@ -15,7 +15,7 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -205,6 +205,7 @@ def _either(words: Iterable[str]) -> str:
     return " or ".join(dict.fromkeys(words))
 
 
+@lru_cache(maxsize=1024)  # every name that is looked up is compared with all of them
 def _keys(card: Card) -> set[str]:
     keys = {_key(name) for name in (card.name, *card.also)}
     return keys | {f"{key}{card.memory_gib:g}gb" for key in keys}

@@ -7,6 +7,7 @@ What a stage holds is in `stage_memory.py`, what may be done about it in `remedi
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from diffusion_bench.records import PrecisionName, Record
@@ -38,6 +39,7 @@ DEARER: tuple[tuple[str, ...], ...] = (
     ("sequential offload", *SLICED),
 )
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
+REMEMBERED = 8192  # needs: a path asks the same of each of its cards, some dozens of times
 
 
 class MemoryNeed(Record):
@@ -106,6 +108,12 @@ def memory_of(
         guided=guided,
         attention=attention,
     )
+    return remembered_need(asked, remedies)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def remembered_need(asked: Workload, remedies: frozenset[str]) -> MemoryNeed:
+    """Return what a workload needs with these remedies, remembered: it is the same for any card."""
     stages = stage_needs(asked, remedies)
     peak = max(stages, key=lambda stage: stage.held("reserved"))
     offloaded = bool(remedies & OFFLOADS)

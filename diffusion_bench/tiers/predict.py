@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 from diffusion_bench.records import PrecisionName, Record
@@ -189,5 +190,6 @@ def _basis(efficiency: Efficiency, residuals: Sequence[Residual], used: int) -> 
     return f"{text}, corrected by {counted}{len(residuals)} measurements ({cards})"
 
 
+@lru_cache(maxsize=1024)
 def _cost(workload: Workload) -> WorkloadCost:
     return cost_of(**workload.work)
