@@ -341,6 +341,20 @@ def test_dia_and_csm_say_when_a_reference_leaves_no_room(cloning: Loaded) -> Non
         cloning.model.speak(TEXT, said, cloning.request(), lambda *_: None)
 
 
+def test_dia_refuses_room_for_less_than_one_whole_frame(
+    loaded_dia: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its codec has no code for what is not whole: an error, and on a GPU the end of the app."""
+    positions = loaded_dia.model._model.config.decoder_config
+    heard = loaded_dia.state.tensors["mask"].shape[1]
+    for room in (2, 15):
+        monkeypatch.setattr(positions, "max_position_embeddings", heard + room)
+        with pytest.raises(ValueError, match="no room for the reference"):
+            loaded_dia.speak()
+    monkeypatch.setattr(positions, "max_position_embeddings", heard + 17)
+    assert loaded_dia.speak().lengths == (512,)
+
+
 def test_a_model_that_does_not_end_is_stopped_and_it_is_said(loaded_speecht5: Loaded) -> None:
     said = loaded_speecht5.speak()
     assert said.warnings == ("speecht5 did not end by itself and was stopped",)

@@ -142,7 +142,9 @@ class Dia:
         frames = math.ceil(seconds * self._processor.audio_tokenizer.config.frame_rate)
         heard = inputs["decoder_attention_mask"].shape[1]
         room = config.decoder_config.max_position_embeddings - heard
-        if inputs["input_ids"].shape[1] > config.encoder_config.max_position_embeddings:
+        too_long = inputs["input_ids"].shape[1] > config.encoder_config.max_position_embeddings
+        # The codebooks are delayed: of fewer frames than the last is behind, none is whole.
+        if too_long or room <= max(config.delay_pattern):
             room = 0
         return inputs, frames_that_fit(self.entry, frames, room)
 
