@@ -138,17 +138,27 @@ def _hub_entry(name: str, hub_id: str, revision: str | None) -> ModelEntry:
 
 
 def cached_folder(entry: Repository) -> Path | None:
-    """Return the folder of the hub's cache that holds a model's files, if there is one.
+    """Return the folder of the hub's cache that holds a repository's files, if there is one.
 
-    It is that of its revision, or else of the newest that was fetched. Of a model that is no
-    hub's, its own.
+    It is that of its revision, or else of the newest that was fetched. Of one that is no hub's, its
+    own. A model of pictures is there once its index is.
     """
     if entry.source != "hub":
         return Path(entry.location)
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    index = try_to_load_from_cache(entry.location, INDEX, revision=entry.revision)
-    return Path(index).parent if isinstance(index, str) else None
+    try:
+        # No pattern: the client would miss the files that are never fetched.
+        found = snapshot_download(
+            entry.location, revision=entry.revision, local_files_only=True, allow_patterns=[]
+        )
+    except LocalEntryNotFoundError:
+        return None
+    folder = Path(found)
+    if isinstance(entry, ModelEntry) and not (folder / INDEX).is_file():
+        return None
+    return folder
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:

@@ -15,9 +15,10 @@ from diffusion_bench.backends.catalog import (
     MODELS_FOLDER,
     ModelUnavailable,
     UnknownModel,
+    cached_folder,
 )
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceModel
-from diffusion_bench.backends.voice.repositories import as_here
+from diffusion_bench.backends.voice.repositories import as_here, repository_of
 from diffusion_bench.records import PrecisionName
 
 
@@ -61,8 +62,8 @@ def voice_catalog() -> dict[str, VoiceEntry]:
 def find_voice_model(name: str) -> VoiceEntry:
     """Return the entry of a catalog name, a model folder or a hub id; raise `UnknownModel`.
 
-    Nothing is fetched. A hub id that is in no row of the catalog is known by its config.json in
-    the hub's cache.
+    Nothing is fetched. A hub id that is in no row of the catalog is known by its files in the hub's
+    cache.
     """
     for entry in voice_catalog().values():
         if name in (entry.name, entry.location):
@@ -72,9 +73,9 @@ def find_voice_model(name: str) -> VoiceEntry:
         return _own_entry(name, location, Path(location))
     known = ", ".join(voice_catalog())
     if HUB_ID.fullmatch(name):
-        config = cached_config(name)
-        if config is not None:
-            return _own_entry(name, name, config.parent)
+        folder = cached_folder(repository_of(name))
+        if folder is not None:
+            return _own_entry(name, name, folder)
         raise UnknownModel(
             f"cannot tell what kind of voice model {name!r} is: known are {known}; of another hub "
             f"id the files must be here already (`hf download {name}`)"
@@ -173,17 +174,6 @@ def _own_entry(name: str, location: str, folder: Path) -> VoiceEntry:
     if family == "pocket_tts" or (family == "tortoise" and changes["source"] == "folder"):
         changes["companions"] = ()
     return alike.model_copy(update=changes)
-
-
-def cached_config(hub_id: str) -> Path | None:
-    """Return the file in the hub's cache that says what a model is, `None` where it has none."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in ("config.json", "model_index.json"):
-        found = try_to_load_from_cache(hub_id, name)
-        if isinstance(found, str):
-            return Path(found)
-    return None
 
 
 def _field(path: Path, name: str) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from diffusion_bench.backends.catalog import UnknownModel
+from pathlib import Path
+
+from diffusion_bench.backends.catalog import UnknownModel, cached_folder
 from diffusion_bench.backends.model_facts import (
     facts_of_folder,
     folder_revision,
@@ -10,8 +12,9 @@ from diffusion_bench.backends.model_facts import (
     unknown_facts,
 )
 from diffusion_bench.backends.model_sizes import INDEX
+from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model
-from diffusion_bench.backends.voice.repositories import folder_here
+from diffusion_bench.backends.voice.repositories import repositories_of
 from diffusion_bench.reports.schema import ModelFacts
 
 OWN_NOISE = "the model keeps its noise schedule in its code"
@@ -26,7 +29,7 @@ def voice_model_facts(name: str) -> ModelFacts:
         entry = find_voice_model(name)
     except UnknownModel as error:
         return unknown_facts(name, str(error)[:400])
-    folder = folder_here(entry.location)
+    folder = _folder(entry)
     if folder is None:
         return unknown_facts(name, "its files are not on this machine yet")
     try:
@@ -47,7 +50,12 @@ def voice_weights_stamp(name: str) -> str:
         entry = find_voice_model(name)
     except UnknownModel:
         return "unknown"
-    folder = folder_here(entry.location)
+    folder = _folder(entry)
     if folder is None:
         return "unknown"
     return folder.name if entry.source == "hub" else folder_stamp(folder)
+
+
+def _folder(entry: VoiceEntry) -> Path | None:
+    folder = cached_folder(repositories_of(entry)[0])
+    return folder if folder is not None and folder.is_dir() else None

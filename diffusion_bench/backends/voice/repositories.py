@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion_bench.backends.catalog import HUB_ID, Repository
+from diffusion_bench.backends.catalog import HUB_ID, Repository, cached_folder
 from diffusion_bench.backends.downloads import (
     OnProgress,
     asking,
@@ -89,7 +89,7 @@ def is_cached(entry: VoiceEntry) -> bool:
 
 def has_weights(repository: VoiceRepository) -> bool:
     """Return whether a file of weights is on this machine, and every part of one in parts."""
-    folder = folder_here(repository.location)
+    folder = cached_folder(repository)
     if folder is None:
         return False
     kinds = (*WEIGHTS, *PICKLES * repository.pickles)
@@ -101,20 +101,6 @@ def has_weights(repository: VoiceRepository) -> bool:
     return bool(names) and all(count == of for (_, of), count in parts.items())
 
 
-def folder_here(place: str) -> Path | None:
-    """Return a folder, or where a hub id's files lie in the cache; `None` where none do."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    if Path(place).is_dir():
-        return Path(place)
-    try:
-        # No pattern: the client would miss the files that are never fetched.
-        return Path(snapshot_download(place, local_files_only=True, allow_patterns=[]))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-
-
 def as_here(entry: VoiceEntry) -> VoiceEntry:
     """Return the entry with folders of the cache for the hub's ids, where all of it is here.
 
@@ -122,7 +108,7 @@ def as_here(entry: VoiceEntry) -> VoiceEntry:
     """
     if entry.source != "hub" or not is_cached(entry):
         return entry
-    own, *others = (str(folder_here(each.location)) for each in repositories_of(entry))
+    own, *others = (str(cached_folder(each)) for each in repositories_of(entry))
     return entry.model_copy(update={"location": own, "companions": tuple(others)})
 
 
