@@ -15,7 +15,7 @@ from tiny_scorer import save_tiny_clip, save_tiny_scorer, save_vision_only
 from transformers import CLIPModel, CLIPTokenizer
 
 from diffusion_bench.backends.catalog import ModelUnavailable
-from diffusion_bench.backends.scoring import clip
+from diffusion_bench.backends.scoring import scorers
 from diffusion_bench.backends.scoring.clip import BATCH, ClipScorer, Pixels
 
 
@@ -76,7 +76,7 @@ def test_the_bundled_scorer_is_had_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_tiny_scorer(tmp_path, with_reference=False)
-    monkeypatch.setattr(clip, "MODELS_FOLDER", tmp_path)
+    monkeypatch.setattr(scorers, "MODELS_FOLDER", tmp_path)
     found = ClipScorer.load(device="cpu")
     assert (found.name, found.folder) == ("scorer", tmp_path / "scorer")
     assert found.features(pictures(1)).shape == (1, 128)
@@ -185,9 +185,13 @@ def test_a_scorer_that_lacks_a_weight_does_not_judge_with_random_ones(
 
 
 def test_a_name_that_is_nothing_and_an_encoder_without_text_are_refused(tmp_path: Path) -> None:
-    for name in ("owner/no-such-clip", "no such folder", str(save_vision_only(tmp_path))):
+    for name in ("no such folder", str(save_vision_only(tmp_path))):
         with pytest.raises(ModelUnavailable, match="cannot be loaded"):
             ClipScorer.load(name, device="cpu")
+    with pytest.raises(
+        ModelUnavailable, match=r"^scorer 'owner/clip' is not on this machine and could"
+    ):
+        ClipScorer.load("owner/clip", device="cpu")
 
 
 def test_pickled_weights_are_never_read(stock: Path, tmp_path: Path) -> None:

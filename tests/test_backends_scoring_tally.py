@@ -14,17 +14,16 @@ from tiny_models import save_tiny_sd
 from tiny_scorer import CAPTIONS, save_tiny_clip, save_tiny_scorer
 
 from diffusion_bench.backends.images import ImageBackend
-from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
+from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.distance import diversity
 from diffusion_bench.backends.scoring.quality import (
-    HUB_SCORER,
     captions_of,
     knows_all,
     measure_quality,
     own_request,
-    scorer_of,
 )
 from diffusion_bench.backends.scoring.resampling import bootstrap
+from diffusion_bench.backends.scoring.scorers import BUNDLED_SCORER, HUB_SCORER, scorer_of
 from diffusion_bench.backends.scoring.tally import JUDGED, NO_REFERENCE, ONE_CAPTION, Tally
 from diffusion_bench.records import (
     BUNDLED_MODEL,

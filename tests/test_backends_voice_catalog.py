@@ -274,6 +274,20 @@ def test_pickles_count_as_here_for_models_that_are_published_so(hub_cache: Path)
         assert is_cached(entry) is is_here
 
 
+def test_a_pipeline_of_speech_is_here_only_with_the_weights_of_each_of_its_networks(
+    hub_cache: Path,
+) -> None:
+    entry = voice_catalog()["longcat"]
+    weights = [f"{part}/diffusion_pytorch_model.safetensors" for part in ("vae", "transformer")]
+    settings = [f"{part}/config.json" for part in ("vae", "transformer")]
+    folder = download(hub_cache, entry.location, *settings, weights[0])
+    index = {"vae": ["diffusers", "LongCatAudioDiTVae"], "transformer": ["diffusers", "Other"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    assert not is_cached(entry)
+    (folder / weights[1]).touch()
+    assert is_cached(entry)
+
+
 def test_why_there_is_no_other_sampler_is_said() -> None:
     said = {name: describe(entry)[4] for name, entry in voice_catalog().items()}
     assert "denoises nothing" in said["csm"]

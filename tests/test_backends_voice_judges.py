@@ -91,7 +91,7 @@ def test_apostrophes_of_all_kinds_are_the_same():
     ("judge", "name"), [(SpeakerJudge, SPEAKER_MODEL), (SpeechJudge, SPEECH_MODEL)]
 )
 def test_weights_that_cannot_be_had_are_said_in_one_line(judge, name):
-    with pytest.raises(ModelUnavailable, match=f"'{name}' cannot be loaded: [^\n]+$"):
+    with pytest.raises(ModelUnavailable, match=f"'{name}' is not on this machine and [^\n]+$"):
         judge.load()
 
 

@@ -8,15 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub_server import COMMIT, hub_of
 from tiny_judges import save_tiny_whisper
+from tiny_scorer import save_tiny_clip
+from tiny_vocoders import save_vocos
 from tiny_voices_ar import save_tiny_dia
 
+from diffusion_bench.backends import network_files
+from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.network_files import fetch, read_files, repository_of
 from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model, voice_catalog
-from diffusion_bench.backends.voice.repositories import lacking, read_files, repository_of
+from diffusion_bench.backends.voice.repositories import lacking
 
 OLD = "0" * 40
 DIA, CODEC = "nari-labs/Dia-1.6B-0626", "descript/dac_44khz"
@@ -41,11 +47,21 @@ print(load_voice_model("dia", device="cpu", precision="fp32").entry.name)
 """
 JUDGE = """
 from diffusion_bench.backends.voice.judges import SpeechJudge, repositories
-from diffusion_bench.backends.voice.repositories import fetch
+from diffusion_bench.backends.network_files import fetch
 fetch(repositories()[1])
 import huggingface_hub
 huggingface_hub.constants.HF_HUB_OFFLINE = True
 print(type(SpeechJudge.load()).__name__)
+"""
+LOOK = """
+import sys
+from diffusion_bench.backends.scoring.clip import ClipScorer
+from diffusion_bench.backends.voice.judges import SpeechJudge
+from diffusion_bench.backends.voice.vocoders import load_vocoder
+at = sys.argv[1]
+load_vocoder(f"tiny/vocos{at}", device="cpu")
+SpeechJudge.load(f"tiny/whisper{at}")
+print(ClipScorer.load(f"tiny/clip{at}", device="cpu").digest)
 """
 CLONE = ["-m", "diffusion_bench", "clone", "--device", "cpu", "--text", "Hello there."]
 
@@ -111,6 +127,53 @@ def test_a_judge_is_loaded_from_what_was_fetched(tmp_path: Path) -> None:
     with hub_of({"openai/whisper-tiny.en": save_tiny_whisper(tmp_path)}) as address:
         done = python(address, "-c", JUDGE)
     assert done.stdout == "SpeechJudge\n", done.stderr
+
+
+@pytest.mark.slow
+def test_a_vocoder_a_judge_and_a_scorer_are_those_that_are_here_or_of_the_commit_in_the_name(
+    tmp_path: Path,
+) -> None:
+    hub = Path(os.environ["HF_HOME"]) / "hub"
+    (tmp_path / "whisper").mkdir()
+    made = {
+        "tiny/vocos": save_vocos(tmp_path / "vocos"),
+        "tiny/whisper": save_tiny_whisper(tmp_path / "whisper"),
+        "tiny/clip": save_tiny_clip(tmp_path / "clip"),
+    }
+    with hub_of(made) as address:
+        first = python(address, "-c", LOOK, "")
+        assert first.stdout.strip() == COMMIT, first.stderr
+        for folder in hub.glob("models--*"):  # as if what is here were of a commit before
+            (folder / "snapshots" / COMMIT).rename(folder / "snapshots" / OLD)
+            (folder / "refs" / "main").write_text(OLD)
+        again = python(address, "-c", LOOK, "")
+        assert again.stdout.strip() == OLD, again.stderr
+        assert {path.name for path in hub.glob("models--*/snapshots/*")} == {OLD}
+        pinned = python(address, "-c", LOOK, f"@{COMMIT}")
+        assert pinned.stdout.strip() == COMMIT, pinned.stderr
+    assert len(list(hub.glob("models--*/snapshots/*"))) == 2 * len(made)
+    assert python(None, "-c", LOOK, f"@{COMMIT}").stdout == f"{COMMIT}\n", "no network is needed"
+
+
+def test_weights_are_fetched_last_so_that_all_else_is_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[list[str]] = []
+    names = ["model.safetensors", "config.json", "pytorch_model.bin"]
+    listed = [SimpleNamespace(filename=name) for name in names]
+    monkeypatch.setattr(network_files, "asking", lambda *_: (listed, None))
+    monkeypatch.setattr(
+        network_files,
+        "fetch_files",
+        lambda _, files, *__: calls.append([f.filename for f in files]),
+    )
+    fetch(repository_of("tiny/judge"))
+    assert calls == [["config.json"], ["model.safetensors"]]
+    del listed[0]
+    with pytest.raises(
+        ModelUnavailable, match=r"^judge 'tiny/judge' has its weights in pickles \(pyt"
+    ):
+        fetch(repository_of("tiny/judge", kind="judge"))
 
 
 @pytest.mark.slow

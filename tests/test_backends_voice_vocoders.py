@@ -145,14 +145,18 @@ def test_echo_speaks_through_every_vocoder_that_has_a_name(name, echo, tmp_path,
 def test_echo_without_a_vocoder_s_weights_says_so_before_it_denoises(echo):
     steps, state = [], echo.encode_voice(make_reference())
     request = VoiceRequest(text="Quiet.", vocoder="vocos")
-    with pytest.raises(ModelUnavailable, match=r"vocoder 'vocos' cannot be loaded: [^\n]+$"):
+    with pytest.raises(
+        ModelUnavailable, match=r"vocoder 'vocos' is not on this machine and [^\n]+$"
+    ):
         echo.speak("Quiet.", state, request, lambda *step: steps.append(step))
     assert steps == []
 
 
 @pytest.mark.parametrize("name", [*sorted(VOCODERS.keys() - {"echo"}), "nobody/nothing"])
 def test_weights_that_cannot_be_had_are_said_in_one_line(name):
-    with pytest.raises(ModelUnavailable, match=f"vocoder '{name}' cannot be loaded: [^\n]+$"):
+    with pytest.raises(
+        ModelUnavailable, match=f"vocoder '{name}' is not on this machine and [^\n]+$"
+    ):
         load_vocoder(name, device="cpu")
 
 

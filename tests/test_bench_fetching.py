@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import make_header
@@ -22,6 +23,7 @@ from diffusion_bench.backends.device import hold_device
 from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.backends.model_files import presence
+from diffusion_bench.backends.scoring.scorers import HUB_SCORER
 from diffusion_bench.bench import fetching, setup
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.progress import Progress
@@ -37,6 +39,7 @@ FETCH = """
 import json, sys
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.model_files import presence
+from diffusion_bench.backends.scoring.scorers import HUB_SCORER
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.sweep import parse_sweep
 events = fetch_models(parse_sweep(sys.argv[1]).requests())
@@ -232,3 +235,25 @@ def test_nothing_is_fetched_for_a_report_that_another_machine_began(
     with pytest.raises(ReportRefused, match=r"machine\.cpu \(Test CPU in the file, "):
         list(run_sweep(sweep, report, resume=True, device="cpu"))
     assert fetched_for == []
+
+
+@pytest.mark.parametrize(
+    ("model", "scorer", "wanted"),
+    [
+        ("nobody/no-such-model", "auto", [HUB_SCORER]),
+        ("picturebook", "auto", []),
+        ("picturebook", "owner/clip", ["owner/clip"]),
+        ("picturebook", "owner/clip@1234", []),  # its cells say what is wrong with it
+    ],
+)
+def test_a_scorer_that_is_not_here_is_fetched_before_anything_is_judged(
+    model: str, scorer: str, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(setup, "fetch_models", lambda requests: iter(()))
+    monkeypatch.setattr(fetching, "fetch", lambda one, _: asked.append(one.name))
+    text = TEXT.format(model, 'ddim", "ddpm') + f'[quality]\nscorer = "{scorer}"\n'
+    here: Any = None  # it is asked for only where a report is gone on with
+    sweep, report = parse_sweep(text), tmp_path / "report.jsonl"
+    list(setup.fetch(sweep, report, here, resume=False, retry=False))
+    assert asked == wanted

@@ -10,8 +10,9 @@ from PIL import Image
 from transformers import CLIPModel
 
 from diffusion_bench.backends.scoring.asked import read_caption, words_of
-from diffusion_bench.backends.scoring.clip import ClipScorer, scorer_folder
+from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.reference import load_captions, load_reference
+from diffusion_bench.backends.scoring.scorers import scorer_folder
 from diffusion_bench.backends.scoring.sight import judge, see
 from diffusion_bench.training.picturebook.export import known_words
 from diffusion_bench.training.picturebook.pictograms import FONT_PATHS

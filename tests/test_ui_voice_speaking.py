@@ -26,7 +26,7 @@ from diffusion_bench.audio.watermark.search import detect
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.downloads import Progress
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.voice import catalog, repositories
+from diffusion_bench.backends.voice import catalog
 from diffusion_bench.backends.voice.recipes import Recipe, read_recipe
 from diffusion_bench.backends.voice.voices import find_voice, list_voices, save_voice
 from diffusion_bench.cli.voice_settings import Source
@@ -34,6 +34,7 @@ from diffusion_bench.records import Cancelled, VoiceRequest
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.outbox import KEEP_LONG_S, KEEP_S, Outbox
 from diffusion_bench.ui.voice import limits as voice_limits
+from diffusion_bench.ui.voice import speaking as voice_speaking
 from diffusion_bench.ui.voice.restoring import voice_missing
 from diffusion_bench.ui.voice.speaking import Speaking
 
@@ -391,7 +392,7 @@ def test_what_is_not_here_is_fetched_with_its_progress_said_and_the_device_free(
         on_progress(Progress(done_mib=512.0, total_mib=2048.0))
         raise ModelUnavailable(f"{repository.location} could not be fetched: the line is cut")
 
-    monkeypatch.setattr(repositories, "fetch", fetch)
+    monkeypatch.setattr(voice_speaking, "fetch", fetch)
     views = make_speaking().speak(VALUES | {"vocoder": "vocos"}, None)
 
     told = next(view for view in views if view.status and "Fetching" in view.status)
@@ -413,7 +414,7 @@ def test_a_download_stops_when_the_speech_is_given_up(make_speaking, model, monk
                 given_up.set()
                 raise
 
-    monkeypatch.setattr(repositories, "fetch", fetch)
+    monkeypatch.setattr(voice_speaking, "fetch", fetch)
     with closing(make_speaking().speak(VALUES | {"vocoder": "vocos"}, None)) as views:
         next(view for view in views if view.status and "Fetching" in view.status)
     assert given_up.wait(20)

@@ -110,19 +110,29 @@ def find_model(name: str) -> ModelEntry:
             f"{name!r} is a file; a model is a folder, as diffusers makes one of a single file: "
             "from_single_file, then save_pretrained"
         )
-    hub_id, at, commit = name.partition("@")
-    if HUB_ID.fullmatch(hub_id):
-        if at and not COMMIT.fullmatch(commit):
-            raise UnknownModel(
-                f"{name!r}: behind the @ of a hub id stands a whole commit, 40 hexadecimal digits "
-                f"as the history of its page has them, and not {commit!r}"
-            )
-        return _hub_entry(name, hub_id, commit or None)
+    if place := hub_place(name):
+        return _hub_entry(name, *place)
     known = ", ".join(catalog())
     raise UnknownModel(
         f"unknown model {name!r}; known: {known}; or give a model folder or a hub id (owner/name, "
         "or owner/name@commit)"
     )
+
+
+def hub_place(name: str) -> tuple[str, str | None] | None:
+    """Return the hub id in a name and the commit behind its `@`; `None` for what is no hub id.
+
+    Raises `UnknownModel` for less than a whole commit.
+    """
+    hub_id, at, commit = name.partition("@")
+    if not HUB_ID.fullmatch(hub_id):
+        return None
+    if at and not COMMIT.fullmatch(commit):
+        raise UnknownModel(
+            f"{name!r}: behind the @ of a hub id stands a whole commit, 40 hexadecimal digits "
+            f"as the history of its page has them, and not {commit!r}"
+        )
+    return hub_id, commit or None
 
 
 def _hub_entry(name: str, hub_id: str, revision: str | None) -> ModelEntry:

@@ -127,11 +127,11 @@ def pickled_weights(entry: Repository) -> list[str]:
 
 
 def pickle_words(entry: Repository, pickle: str) -> str:
-    """Return in one line why a model whose weights are pickles, such as that, is not read."""
+    """Return in one line why one whose weights are pickles, such as that, is not read."""
     return (
-        f"model {entry.name!r} has its weights in pickles ({pickle}), which can run code when they "
-        "are read; only safetensors are: convert it where you trust it, with diffusers' "
-        "save_pretrained"
+        f"{entry.kind} {entry.name!r} has its weights in pickles ({pickle}), which can run code "
+        "when they are read; only safetensors are: convert it where you trust it, with "
+        "save_pretrained, or name a commit that has them"
     )
 
 

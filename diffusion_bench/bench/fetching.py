@@ -13,15 +13,23 @@ from contextlib import suppress
 from functools import partial
 
 from diffusion_bench.backends import downloads
-from diffusion_bench.backends.catalog import ModelEntry, ModelUnavailable, Repository, find_model
+from diffusion_bench.backends.catalog import (
+    ModelEntry,
+    ModelUnavailable,
+    Repository,
+    UnknownModel,
+    find_model,
+)
 from diffusion_bench.backends.model_files import presence
+from diffusion_bench.backends.network_files import NetworkRepository, fetch, missing
 from diffusion_bench.backends.pipeline_names import check_pipeline
 from diffusion_bench.backends.samplers import check_sampler
-from diffusion_bench.backends.voice import repositories
+from diffusion_bench.backends.scoring.scorers import scorer_of, scorer_repository
 from diffusion_bench.backends.voice.catalog import find_voice_model
+from diffusion_bench.backends.voice.repositories import lacking
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.worker_process import HEARTBEAT_S
-from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName, Request
+from diffusion_bench.records import Cancelled, ImageRequest, PrecisionName, QualityPlan, Request
 
 
 def fetch_models(requests: Iterable[Request]) -> Iterator[Progress]:
@@ -42,9 +50,20 @@ def fetch_models(requests: Iterable[Request]) -> Iterator[Progress]:
             with suppress(ModelUnavailable):
                 yield from _fetch(entry, partial(_fetch_drawn, entry, precision, cells))
     for voice, vocoder in voices:
-        with suppress(ModelUnavailable):
-            for lacking in repositories.lacking(find_voice_model(voice), vocoder):
-                yield from _fetch(lacking, partial(repositories.fetch, lacking))
+        with suppress(ModelUnavailable, UnknownModel):
+            yield from _fetch_each(lacking(find_voice_model(voice), vocoder))
+
+
+def fetch_scorers(requests: Iterable[Request], plan: QualityPlan) -> Iterator[Progress]:
+    """Fetch the scorers of their pictures that are not here, as `fetch_models` does."""
+    for name in dict.fromkeys(scorer_of(plan, cell.model) for cell in requests):
+        with suppress(ModelUnavailable, UnknownModel):
+            yield from _fetch_each(missing([scorer_repository(name)]))
+
+
+def _fetch_each(needed: Iterable[NetworkRepository]) -> Iterator[Progress]:
+    for repository in needed:
+        yield from _fetch(repository, partial(fetch, repository))
 
 
 def _fetch(

@@ -13,7 +13,7 @@ import psutil
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.voice.catalog import find_voice_model
-from diffusion_bench.bench.fetching import fetch_models
+from diffusion_bench.bench.fetching import fetch_models, fetch_scorers
 from diffusion_bench.bench.header import make_header
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.sweep import Sweep
@@ -97,20 +97,22 @@ def check_sweep(sweep: Sweep, path: Path, *, resume: bool) -> None:
 def fetch(
     sweep: Sweep, path: Path, here: tuple[Ready, Sensor], *, resume: bool, retry: bool
 ) -> Iterator[Progress]:
-    """Fetch the models that are not here, of a report that is gone on with for its cells to come.
+    """Fetch what is not here, of a report that is gone on with for its cells to come.
 
     `here` is what a worker and the sensors tell of this machine. Raises ValueError, before any
     download, for a report that another sweep or machine began.
     """
     begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
-    if not begun:
-        yield from fetch_models(sweep.requests())
-        return
-    report, now = read_report(path), make_header(sweep, *here)
-    # What is not here has no revision yet; once it is, it is held against the report's.
-    plan = now.plan.model_copy(update={"models": report.header.plan.models})
-    refuse_another_sweep(report, now.model_copy(update={"plan": plan}))
-    yield from fetch_models(_to_come(report, retry=retry))
+    cells: Sequence[Request] = sweep.requests()
+    if begun:
+        report, now = read_report(path), make_header(sweep, *here)
+        # What is not here has no revision yet; once it is, it is held against the report's.
+        plan = now.plan.model_copy(update={"models": report.header.plan.models})
+        refuse_another_sweep(report, now.model_copy(update={"plan": plan}))
+        cells = _to_come(report, retry=retry)
+    yield from fetch_models(cells)
+    if sweep.quality is not None:
+        yield from fetch_scorers(cells, sweep.quality)
 
 
 def _to_come(report: Report, *, retry: bool) -> list[Request]:

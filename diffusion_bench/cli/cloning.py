@@ -17,11 +17,11 @@ from diffusion_bench.cli.voice_settings import Settings, Source
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
     from diffusion_bench.audio.speech_measures import SpeechMeasures
+    from diffusion_bench.backends.network_files import NetworkRepository
     from diffusion_bench.backends.voice.base import VoiceState
     from diffusion_bench.backends.voice.judges import Judgement, Judges
     from diffusion_bench.backends.voice.ranking import Candidate
     from diffusion_bench.backends.voice.recipes import Recipe
-    from diffusion_bench.backends.voice.repositories import VoiceRepository
     from diffusion_bench.cli.batch_rows import Row
     from diffusion_bench.records import Speech, VoiceStep
 
@@ -50,8 +50,8 @@ class Cloning:
     def judges(self) -> Judges | None:
         """Return the judges, loaded once, if they are asked; ModelUnavailable without weights."""
         if self._judge and self._judges is None:
+            from diffusion_bench.backends.network_files import missing
             from diffusion_bench.backends.voice.judges import Judges, repositories
-            from diffusion_bench.backends.voice.repositories import missing
 
             _fetch(missing(repositories()))
             self._judges = Judges.load()
@@ -165,8 +165,8 @@ class Cloning:
         _summarise(speech, kept, reference, judges)
 
 
-def _fetch(repositories: Sequence[VoiceRepository]) -> None:
-    from diffusion_bench.backends.voice.repositories import fetch
+def _fetch(repositories: Sequence[NetworkRepository]) -> None:
+    from diffusion_bench.backends.network_files import fetch
 
     for repository in repositories:
         with fetching_bar() as on_progress:

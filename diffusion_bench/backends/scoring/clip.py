@@ -7,7 +7,6 @@ supervision", section 2.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion_bench.backends.catalog import MODELS_FOLDER, ModelUnavailable
+from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.device import pick_device
 from diffusion_bench.backends.library_messages import quiet_libraries, reason_of
 from diffusion_bench.backends.model_facts import folder_revision
+from diffusion_bench.backends.network_files import folder_of
+from diffusion_bench.backends.scoring.scorers import BUNDLED_SCORER, scorer_repository
 from diffusion_bench.records import MAX_SIDE
 
-BUNDLED_SCORER = "scorer"
 BATCH = 64
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -50,24 +50,23 @@ class ClipScorer:
     def load(cls, name: str = BUNDLED_SCORER, *, device: str | None = None) -> ClipScorer:
         """Load the bundled scorer by its name, else a folder or hub id of a CLIP.
 
-        Raises `ModelUnavailable`, in one line, where its weights cannot be had or are no CLIP's.
-        Only safetensors are read.
+        A hub id may have a commit behind it (owner/name@commit). Raises `ModelUnavailable`, in one
+        line, where its weights cannot be had or are no CLIP's. Only safetensors are read.
         """
         quiet_libraries()
         from transformers import AutoTokenizer, CLIPModel
 
-        where = str(scorer_folder()) if name == BUNDLED_SCORER else os.path.expanduser(name)
+        folder = folder_of(scorer_repository(name))
         try:
-            settings = _settings_file(where, "config.json")
-            if (kind := _read_settings(settings).get("model_type")) != "clip":
+            if (kind := _read_settings(folder / "config.json").get("model_type")) != "clip":
                 raise ValueError(f"it is no CLIP, but {str(kind)!r:.40}")
-            pixels = Pixels.of(where)
+            pixels = Pixels.of(folder)
             model, info = CLIPModel.from_pretrained(
-                where, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
             if info["missing_keys"]:  # transformers fills them with random numbers
                 raise ValueError(f"it lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-            tokenizer = AutoTokenizer.from_pretrained(where)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = reason_of(error)
             raise ModelUnavailable(f"the scorer {name!r} cannot be loaded: {reason}") from error
@@ -76,7 +75,7 @@ class ClipScorer:
             tokenizer,
             pixels,
             name=name,
-            folder=settings.parent,
+            folder=folder,
             device=pick_device(device),
         )
 
@@ -144,12 +143,12 @@ class Pixels:
         self._deviation = np.asarray(deviation, dtype=np.float32)
 
     @classmethod
-    def of(cls, where: str | Path) -> Pixels:
-        """Return what the folder's or hub id's `preprocessor_config.json` says.
+    def of(cls, folder: Path) -> Pixels:
+        """Return what a folder's `preprocessor_config.json` says.
 
         Raises OSError where there is none, ValueError where it cannot be used.
         """
-        path = _settings_file(str(where), PREPROCESSOR)
+        path = folder / PREPROCESSOR
         told = _read_settings(path)
         try:
             size = told["crop_size"] if told.get("do_center_crop") else told["size"]
@@ -176,21 +175,6 @@ class Pixels:
         square = resized.crop((left, top, left + self.side, top + self.side))
         pixels = np.asarray(square, dtype=np.float32) / 255
         return ((pixels - self._mean) / self._deviation).transpose(2, 0, 1)
-
-
-def scorer_folder() -> Path:
-    """Return the folder of the bundled scorer."""
-    return MODELS_FOLDER / BUNDLED_SCORER
-
-
-def _settings_file(where: str, name: str) -> Path:
-    """Return the path of a settings file of a folder or hub id; raise OSError without one."""
-    from transformers.utils import cached_file
-
-    path = cached_file(where, name)
-    if path is None:
-        raise OSError(f"{where} has no {name}")
-    return Path(path)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

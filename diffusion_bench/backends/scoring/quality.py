@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from diffusion_bench.backends.catalog import bundled_words, unknown_words
+from diffusion_bench.backends.catalog import unknown_words
 from diffusion_bench.backends.images import ImageBackend
-from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
+from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.reference import CAPTIONS, load_captions
+from diffusion_bench.backends.scoring.scorers import scorer_of
 from diffusion_bench.backends.scoring.tally import Tally
-from diffusion_bench.records import AUTO_SCORER, ImageRequest, Quality, QualityPlan
+from diffusion_bench.records import ImageRequest, Quality, QualityPlan
 
-HUB_SCORER = "openai/clip-vit-base-patch32"
 PER_CAPTION = 2  # pictures of each held-out caption: what diversity needs at least
 LEAST_CAPTIONS = 2  # of different ones, for a distance
 LEAST_PICTURES = 2
@@ -51,13 +51,6 @@ def measure_quality(
     if plan.pictures - black < LEAST_PICTURES:
         raise ValueError(f"too few pictures are left to be judged: {why}")
     return tally.quality(plan, why_fewer=f"{why}; they are left out" if black else "")
-
-
-def scorer_of(plan: QualityPlan, model: str) -> str:
-    """Return the scorer's name: "auto" is the bundled one for models that tell their words."""
-    if plan.scorer != AUTO_SCORER:
-        return plan.scorer
-    return BUNDLED_SCORER if bundled_words(model) else HUB_SCORER
 
 
 def captions_of(plan: QualityPlan, request: ImageRequest, scorer: ClipScorer) -> list[str]:

@@ -17,8 +17,9 @@ from diffusion_bench.backends.catalog import (
     UnknownModel,
     cached_folder,
 )
+from diffusion_bench.backends.network_files import repository_of
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceModel
-from diffusion_bench.backends.voice.repositories import as_here, repository_of
+from diffusion_bench.backends.voice.repositories import as_here
 from diffusion_bench.records import PrecisionName
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.resampling import resample
+from diffusion_bench.backends.network_files import NetworkRepository, folder_of, repository_of
 from diffusion_bench.backends.voice.loading import load_whole, loading
-from diffusion_bench.backends.voice.repositories import VoiceRepository, repository_of
 from diffusion_bench.pronunciation.normalise import normalise
 
 RATE = 16_000
@@ -45,8 +45,9 @@ class SpeakerJudge:
         from transformers import Wav2Vec2FeatureExtractor, WavLMForXVector
 
         with loading(f"speaker encoder {location!r}"):
-            features = Wav2Vec2FeatureExtractor.from_pretrained(location)
-            model = load_whole(WavLMForXVector, location, pickles=True)
+            folder = str(folder_of(_repository(location, "speaker encoder")))
+            features = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+            model = load_whole(WavLMForXVector, folder, pickles=True)
         return cls(model.to(device), features, device=device)
 
     @torch.inference_mode()
@@ -93,8 +94,9 @@ class SpeechJudge:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
         with loading(f"recogniser {location!r}"):
-            processor = WhisperProcessor.from_pretrained(location)
-            model = load_whole(WhisperForConditionalGeneration, location, pickles=True)
+            folder = str(folder_of(_repository(location, "recogniser")))
+            processor = WhisperProcessor.from_pretrained(folder)
+            model = load_whole(WhisperForConditionalGeneration, folder, pickles=True)
         return cls(model.to(device), processor, device=device)
 
     @torch.inference_mode()
@@ -159,12 +161,13 @@ class Judges(NamedTuple):
         return Judgement(similarity, errors)
 
 
-def repositories() -> list[VoiceRepository]:
+def repositories() -> list[NetworkRepository]:
     """Return where the judges' weights lie."""
-    return [
-        repository_of(SPEAKER_MODEL, pickles=True, kind="speaker encoder"),
-        repository_of(SPEECH_MODEL, pickles=True, kind="recogniser"),
-    ]
+    return [_repository(SPEAKER_MODEL, "speaker encoder"), _repository(SPEECH_MODEL, "recogniser")]
+
+
+def _repository(location: str, kind: str) -> NetworkRepository:
+    return repository_of(location, pickles=True, kind=kind)
 
 
 def recognition_errors(heard: str, text: str) -> RecognitionErrors:

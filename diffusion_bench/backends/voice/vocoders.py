@@ -20,7 +20,8 @@ from torch import Tensor
 
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.vocoders import GriffinLim, Vocoder, refuse_other_shapes, vocoder_for
-from diffusion_bench.backends.catalog import HUB_ID, MODELS_FOLDER, UnknownModel
+from diffusion_bench.backends.catalog import MODELS_FOLDER, UnknownModel
+from diffusion_bench.backends.network_files import NetworkRepository, folder_of, repository_of
 from diffusion_bench.backends.voice.loading import file_of, load_whole, loading
 from diffusion_bench.backends.voice.vocos import Vocos, VocosConfig
 from diffusion_bench.records import Record
@@ -127,20 +128,30 @@ def load_vocoder(
     """
     if name == "griffin-lim":
         return GriffinLim(settings or MelSettings())
-    entry = VOCODERS.get(name)
-    location = entry.location if entry else os.path.expanduser(name)
-    if entry is None and not os.path.isdir(location) and not HUB_ID.fullmatch(location):
-        known = ", ".join(["griffin-lim", *VOCODERS])
-        raise UnknownModel(
-            f"unknown vocoder {name!r}; known: {known}; or give a folder or a hub id (owner/name)"
-        )
+    repository = vocoder_repository(name)
     with loading(f"vocoder {name!r}"):
-        vocoder = _load(name, entry.family if entry else _family_of(location), location, device)
+        location = str(folder_of(repository))
+        family = VOCODERS[name].family if name in VOCODERS else _family_of(location)
+        vocoder = _load(name, family, location, device)
     return vocoder_for(settings, vocoder, first=first) if settings else vocoder
 
 
+def vocoder_repository(name: str) -> NetworkRepository:
+    """Return where the vocoder of a name, a folder or a hub id lies; `UnknownModel` for none."""
+    entry = VOCODERS.get(name)
+    place = entry.location if entry else os.path.expanduser(name)
+    found = repository_of(place, pickles=True, name=name, kind="vocoder")
+    if found.source == "folder" and not os.path.isdir(place):
+        known = ", ".join(["griffin-lim", *VOCODERS])
+        raise UnknownModel(
+            f"unknown vocoder {name!r}; known: {known}; or give a folder or a hub id (owner/name, "
+            "or owner/name@commit)"
+        )
+    return found
+
+
 def _family_of(location: str) -> str:
-    """Return which code runs the vocoder of a folder or hub id: its config.json says it."""
+    """Return which code runs the vocoder of a folder: its config.json says it."""
     try:
         config = json.loads(file_of(location, "config.json").read_text(encoding="utf-8"))
     except EntryNotFoundError:

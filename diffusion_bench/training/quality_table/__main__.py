@@ -10,7 +10,8 @@ import typer
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.model_facts import model_facts
-from diffusion_bench.backends.scoring.clip import BUNDLED_SCORER, ClipScorer
+from diffusion_bench.backends.scoring.clip import ClipScorer
+from diffusion_bench.backends.scoring.scorers import BUNDLED_SCORER
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest, QualityPlan
 from diffusion_bench.training.quality_table.page import to_markdown
 from diffusion_bench.training.quality_table.published import published

@@ -10,7 +10,8 @@ import typer
 from PIL import Image
 
 from diffusion_bench.backends.scoring.asked import read_caption, words_of
-from diffusion_bench.backends.scoring.clip import ClipScorer, scorer_folder
+from diffusion_bench.backends.scoring.clip import ClipScorer
+from diffusion_bench.backends.scoring.scorers import scorer_folder
 from diffusion_bench.backends.scoring.sight import Verdict, judge, see
 from diffusion_bench.training.picturebook.scenes import Scene, draw_scene
 from diffusion_bench.training.scorer.train import scenes_of

@@ -14,11 +14,12 @@ from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import Repository
 from diffusion_bench.backends.downloads import Fetching, Progress
 from diffusion_bench.backends.engine import Engine
-from diffusion_bench.backends.voice import repositories
+from diffusion_bench.backends.network_files import fetch
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
 from diffusion_bench.backends.voice.ranking import rank_candidates
 from diffusion_bench.backends.voice.recipes import Recipe
+from diffusion_bench.backends.voice.repositories import lacking
 from diffusion_bench.backends.voice.voices import (
     delete_voice,
     find_voice,
@@ -269,13 +270,13 @@ class Speaking:
 
 def _fetch(entry: VoiceEntry, vocoder: str, job: Job) -> None:
     """Fetch what is not here of a model and its vocoder, before the device is taken."""
-    for repository in repositories.lacking(entry, vocoder):
+    for repository in lacking(entry, vocoder):
 
         def on_progress(progress: Progress, repository: Repository = repository) -> None:
             job.check()
             job.tell(Fetching(model=repository, progress=progress))
 
-        repositories.fetch(repository, on_progress)
+        fetch(repository, on_progress)
 
 
 def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folder: Path) -> _Result:
