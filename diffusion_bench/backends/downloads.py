@@ -55,13 +55,9 @@ class Fetching(Record):
 
 
 class DownloadSize(Record):
-    """How much a model takes on disk, and how much of it must be fetched; `source` says whence.
-
-    `left_mib` is `None` where the hub was not asked.
-    """
+    """How much a model takes on disk; `source` says whence that is known."""
 
     total_mib: float | None
-    left_mib: float | None = None
     source: str
 
 
@@ -79,7 +75,7 @@ def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> Downl
     if folder is not None and presence(entry, precision) == "here":
         files = [path for path in folder.rglob("*") if path.is_file()]
         total_mib = sum(path.stat().st_size for path in files) / MIB
-        return DownloadSize(total_mib=total_mib, left_mib=0.0, source="the files on disk")
+        return DownloadSize(total_mib=total_mib, source="the files on disk")
     try:
         parts = counts()[short_name(entry.location)].parts.values()
     except ValueError as error:
@@ -89,16 +85,6 @@ def expected_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> Downl
     return DownloadSize(
         total_mib=params * value / MIB,
         source=f"predicted: {params / 1e6:,.0f} M parameters of {value} bytes",
-    )
-
-
-def exact_size(entry: ModelEntry, precision: PrecisionName = "fp32") -> DownloadSize:
-    """Return a hub model's size by asking the hub; raise `ModelUnavailable` in one line."""
-    files = _files(entry, precision)
-    return DownloadSize(
-        total_mib=sum(file.file_size or 0 for file in files) / MIB,
-        left_mib=sum(file.file_size or 0 for file in files if file.will_download) / MIB,
-        source=f"the hub, at commit {files[0].commit_hash[:12]}",
     )
 
 
