@@ -5,6 +5,9 @@ Weights are random, so what is asked of pictures is which of them are equal, not
 
 from __future__ import annotations
 
+import re
+from copy import copy
+
 import numpy as np
 import pytest
 from diffusers import ZImagePipeline
@@ -14,6 +17,8 @@ from tiny_other_pipelines import OTHERS
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.latents import denoiser_of, pixel_multiple
+from diffusion_bench.backends.pipeline_calls import check_request
+from diffusion_bench.backends.samplers import allowed_samplers
 from diffusion_bench.records import ImageRequest
 
 SIDE = 64
@@ -94,6 +99,17 @@ def test_z_image_is_guided_as_strongly_as_the_others(load: Load) -> None:
     assert (pixels(backend.generate(request))[0] == np.asarray(drawn.images[0])).all()
 
 
+@EVERY
+def test_what_is_offered_for_a_model_is_drawn_and_nothing_else_is(model: str, load: Load) -> None:
+    backend = load(model)
+    for choice in allowed_samplers(find_model(backend.model)):
+        if choice.reason is None:
+            assert len(backend.generate(ask(sampler=choice.name)).images) == 1, choice.name
+        else:
+            with pytest.raises(ValueError, match=f"^{re.escape(choice.reason)}$"):
+                backend.generate(ask(sampler=choice.name))
+
+
 @pytest.mark.parametrize("steps", [1, 3, 5])
 def test_sana_sprint_draws_in_other_numbers_of_steps_than_two(steps: int, load: Load) -> None:
     assert len(load("SANA-Sprint").generate(ask(steps=steps)).step_s) == steps
@@ -116,3 +132,13 @@ def test_pixart_alpha_draws_in_one_step_where_the_sampler_foresees_the_picture(l
     for sampler in ("native", "dpm++", "unipc"):
         with pytest.raises(ValueError, match=r"^Pix\w+ cannot be run with \w+ in one step; take 2"):
             backend.generate(ask(sampler=sampler, steps=1))
+
+
+def test_prx_guides_one_picture_at_a_time_and_says_so(load: Load) -> None:
+    """Its own package is not here: another pipeline stands in, of which only the name is asked."""
+    pipeline = copy(load("Z-Image")._pipeline)
+    pipeline.__class__ = type("PRXPipeline", (type(pipeline),), {})
+    for allowed in ({"batch": 1, "guidance_scale": 4.0}, {"batch": 2, "guidance_scale": 1.0}):
+        check_request(pipeline, ask(**allowed))
+    with pytest.raises(ValueError, match=r"^batch: PRXPipeline guides one picture at a time; take"):
+        check_request(pipeline, ask(batch=2, guidance_scale=4.0))

@@ -66,6 +66,10 @@ def test_latents_that_are_not_made_here_are_told_by_the_autoencoder(pipeline):
     [
         ("FluxKontextPipeline", "which is given pictures beside its words"),
         ("LongCatImagePipeline", "which tells of none of its steps"),
+        *(
+            (pipeline, "whose second guidance has a scale that no request here holds")
+            for pipeline in ("StableDiffusionXLPAGPipeline", "HunyuanDiTPAGPipeline")
+        ),
     ],
 )
 def test_a_call_that_is_not_ours_to_make_is_told_by_its_class(pipeline, reason):

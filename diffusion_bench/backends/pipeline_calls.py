@@ -14,6 +14,7 @@ import torch
 
 from diffusion_bench.backends.input_pictures import InputPictures
 from diffusion_bench.backends.latents import check_size, denoiser_of, packed
+from diffusion_bench.backends.pipeline_names import why_not_run
 from diffusion_bench.backends.starting_image import keep_beside_mask, start_from, whole_cells
 from diffusion_bench.records import ImageRequest
 
@@ -22,12 +23,6 @@ IMAGE_TO_IMAGE, INPAINTING = "image to image", "inpainting"
 FILLING_CHANNELS = (4, 9)
 FEW_TOKENS = 256  # of the prompt that FLUX.1-schnell was distilled on, says its card
 SPRINT_STEPS = 2  # the only number that SANA-Sprint's time between steps is for
-# Solvers that a pipeline lays out no timesteps for that they take, by how its name begins.
-NOT_LAID_OUT = {
-    "CogView4": ("FlowSolver", "UniPCMultistepScheduler"),
-    "ZImage": ("UniPCMultistepScheduler",),
-}
-DISTILLED_FROM = "original_inference_steps"  # an argument: steps of the schedule an LCM learnt from
 
 
 def task_class(task: str, pipeline_class: type) -> type | None:
@@ -93,6 +88,8 @@ def check_request(pipeline: Any, request: ImageRequest) -> None:
             "negative_prompt: this model's guidance is an input of its network, which has no "
             "place for one; leave it empty"
         )
+    if name == "PRXPipeline" and request.batch > 1 and request.guidance_scale > 1:
+        raise ValueError(f"batch: {name} guides one picture at a time; take 1, or guidance_scale 1")
     if request.image is not None and int(request.steps * request.strength) < 1:
         raise ValueError(
             f"{request.steps} steps at strength {request.strength} leave none to draw; "
@@ -103,27 +100,15 @@ def check_request(pipeline: Any, request: ImageRequest) -> None:
 def check_scheduler(pipeline: Any, steps: int) -> None:
     """Raise ValueError, in one line, for a scheduler that a pipeline cannot be run with.
 
-    Or in so many steps.
-
-    Those of flow matching are made for transformers' pipelines; a solver of it runs in both. The
-    pipeline of latent consistency models asks what only theirs can tell.
+    Or in so many steps. Those of flow matching are made for transformers' pipelines; a solver of it
+    runs in both.
     """
-    from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
-
     scheduler = pipeline.scheduler
     together = f"{type(pipeline).__name__} cannot be run with {type(scheduler).__name__}"
     if hasattr(pipeline, "unet") and not hasattr(scheduler, "scale_model_input"):
         raise ValueError(f"{together}; take dpm++ or unipc, which solve the same")
-    for family, solvers in NOT_LAID_OUT.items():
-        if type(pipeline).__name__.startswith(family) and type(scheduler).__name__ in solvers:
-            raise ValueError(f"{together}; take native")
-    # In one step PixArt-alpha's takes the picture that a sampler foresees, and not all tell it.
-    is_blind = isinstance(scheduler, DPMSolverMultistepScheduler | UniPCMultistepScheduler)
-    if type(pipeline).__name__ == "PixArtAlphaPipeline" and steps == 1 and is_blind:
-        raise ValueError(f"{together} in one step; take 2 steps, or lcm")
-    tells = inspect.signature(scheduler.set_timesteps).parameters
-    if DISTILLED_FROM in parameters_of(type(pipeline)) and DISTILLED_FROM not in tells:
-        raise ValueError(f"{together}; take lcm")
+    if reason := why_not_run(type(pipeline).__name__, type(scheduler), steps):
+        raise ValueError(reason)
 
 
 def _is_guided_inside(pipeline: Any) -> bool:

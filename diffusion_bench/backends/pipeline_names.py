@@ -31,12 +31,19 @@ NOT_HERE = {
     "HunyuanImagePipeline": "whose guidance is no argument of a call but a part of the model",
     "Kandinsky5T2IPipeline": "whose latents are those of a film",
     "StableDiffusionLDM3DPipeline": "which draws depths beside its pictures",
+    "StableDiffusionParadigmsPipeline": "which takes several steps at once",
     "StableUnCLIPPipeline": "whose prior tells of its steps as if they were the picture's",
 }
 # Packages that classes name only while they draw.
 PACKAGES = {"PRXPipeline": "ftfy"}
 # Settings by which `latents.py` makes and decodes an autoencoder's latents.
 LATENTS = {"latent_channels", "scaling_factor"}
+# Solvers that a pipeline lays out no timesteps for that they take, by how its name begins.
+NOT_LAID_OUT = {
+    "CogView4": ("FlowSolver", "UniPCMultistepScheduler"),
+    "ZImage": ("UniPCMultistepScheduler",),
+}
+DISTILLED_FROM = "original_inference_steps"  # an argument: steps of the schedule an LCM learnt from
 # Classes that diffusers' own table has no image to image of, though one is named after them.
 NOT_IN_TABLE = {"ChromaPipeline", "SanaSprintPipeline"}
 
@@ -71,6 +78,8 @@ def why_not_drawn(pipeline: str) -> str | None:
         return f"is a {pipeline}, whose latents ({vae.__name__}) are of a kind not known here"
     if "image" in asked:
         return f"is a {pipeline}, which is given pictures beside its words"
+    if "pag_scale" in asked:
+        return f"is a {pipeline}, whose second guidance has a scale that no request here holds"
     if not asked & TELLING:
         return f"is a {pipeline}, which tells of none of its steps"
     package = PACKAGES.get(pipeline)
@@ -85,6 +94,25 @@ def _needs(call: Mapping[str, inspect.Parameter]) -> set[str]:
     return {name for name in needed if call[name].kind is not inspect.Parameter.VAR_KEYWORD} - {
         *("self", "prompt")
     }
+
+
+def why_not_run(pipeline: str, scheduler: Any, steps: int) -> str | None:
+    """Return in one line why a pipeline cannot be run with a scheduler, or not in so many steps.
+
+    `None` where it can. Both are known by their classes; of no steps, 0, the number is not judged.
+    """
+    together = f"{pipeline} cannot be run with {scheduler.__name__}"
+    for family, solvers in NOT_LAID_OUT.items():
+        if pipeline.startswith(family) and scheduler.__name__ in solvers:
+            return f"{together}; take native"
+    # In one step PixArt-alpha's takes the picture that a sampler foresees, and not all tell it.
+    is_blind = scheduler.__name__ in ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+    if pipeline == "PixArtAlphaPipeline" and steps == 1 and is_blind:
+        return f"{together} in one step; take 2 steps, or lcm"
+    told = inspect.signature(scheduler.set_timesteps).parameters
+    if pipeline.startswith("LatentConsistencyModel") and DISTILLED_FROM not in told:
+        return f"{together}; take lcm"
+    return None
 
 
 def no_text_to_image(pipeline: str) -> str:

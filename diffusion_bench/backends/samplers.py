@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from diffusion_bench.backends.catalog import ModelEntry, cached_folder
 from diffusion_bench.backends.model_sizes import SCHEDULE, read_settings
+from diffusion_bench.backends.pipeline_names import why_not_run
 from diffusion_bench.records import Record, SamplerName
-
-if TYPE_CHECKING:
-    from diffusion_bench.backends.images import ImageBackend
 
 TITLES: dict[SamplerName, str] = {
     "ddim": "DDIM",
@@ -34,20 +32,21 @@ class SamplerChoice(Record):
     note: str = ""
 
 
-def allowed_samplers(model: ModelEntry | ImageBackend) -> tuple[SamplerChoice, ...]:
+def allowed_samplers(entry: ModelEntry) -> tuple[SamplerChoice, ...]:
     """Return every sampler, each with the reason, in one line, where the model excludes it.
 
-    Of a model that is not loaded its own files are read; without them what the catalog says counts,
-    and of a model that nothing is known of all are allowed until it is loaded.
+    Its own files are read; without them what the catalog says counts, and of a model that nothing
+    is known of all are allowed.
     """
-    from diffusion_bench.diffusion.schedulers import why_not
-
-    config = schedule_of(model) if isinstance(model, ModelEntry) else model.schedule
+    config = schedule_of(entry)
     own = f"{config['_class_name']}, as the model came" if "_class_name" in config else "as it came"
     notes = {"lcm": LCM_NOTE, "native": own}
     return tuple(
         SamplerChoice(
-            name=name, title=TITLES[name], reason=why_not(name, config), note=notes.get(name, "")
+            name=name,
+            title=TITLES[name],
+            reason=_why_not(entry, config, name),
+            note=notes.get(name, ""),
         )
         for name in get_args(SamplerName)
     )
@@ -58,11 +57,21 @@ def check_sampler(entry: ModelEntry, sampler: SamplerName, steps: int) -> None:
 
     Nor may the sampler take fewer than so many steps.
     """
-    from diffusion_bench.diffusion.schedulers import why_not
-
-    reason = why_not(sampler, schedule_of(entry), steps)
+    reason = _why_not(entry, schedule_of(entry), sampler, steps)
     if reason is not None:
         raise ValueError(reason)
+
+
+def _why_not(
+    entry: ModelEntry, config: Mapping[str, Any], sampler: SamplerName, steps: int = 0
+) -> str | None:
+    """Return why a model's schedule or its pipeline excludes a sampler, `None` if neither does."""
+    from diffusion_bench.diffusion.schedulers import scheduler_class, why_not
+
+    if reason := why_not(sampler, config, steps):
+        return reason
+    scheduler = scheduler_class(sampler, config)
+    return why_not_run(entry.pipeline, scheduler, steps) if scheduler else None
 
 
 def schedule_of(entry: ModelEntry) -> Mapping[str, Any]:

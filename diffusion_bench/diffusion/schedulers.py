@@ -120,6 +120,13 @@ def _too_many(sampler: str, config: Mapping[str, Any], steps: int) -> str | None
     return None
 
 
+def scheduler_class(sampler: str, config: Mapping[str, Any]) -> Any | None:
+    """Return the class that a sampler is on a configuration; `None` where that names none."""
+    if sampler == NATIVE:
+        return getattr(diffusers, str(config.get("_class_name", "")), None)
+    return (FLOW_SCHEDULERS if is_flow(config) else SCHEDULERS).get(sampler)
+
+
 def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> Any:
     """Return the scheduler of that name on the noise schedule of `config`, for so many steps.
 
