@@ -23,8 +23,10 @@ from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.input_pictures import InputPictures, read_inputs
 from diffusion_bench.backends.latents import denoiser_of, latent_shape, pixel_multiple
+from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.pipeline_calls import parameters_of, task_class
 from diffusion_bench.backends.samplers import allowed_samplers
+from diffusion_bench.backends.speed import arrangement
 from diffusion_bench.records import (
     Cancelled,
     ImageRequest,
@@ -421,6 +423,30 @@ def test_filling_at_full_strength_starts_from_the_cpus_noise(model: str, load: L
     filled = first_inputs(backend, request, inputs=inputs)[0]
     plain = first_inputs(backend, ask(steps=4, seed=5, sampler=sampler, guidance_scale=1))[0]
     assert torch.allclose(filled, plain, atol=1e-5)
+
+
+def test_the_card_is_let_go_of_also_after_a_picture_from_an_image_and_one_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """diffusers does so at the end of a call of the pipeline that was placed, and of no other."""
+    monkeypatch.setattr(arrangement, "check_speed", lambda speed, device: None)
+    folder = str(TINY["SD 1.5"](tmp_path))
+    pipeline, speed = load_pipeline(folder, "fp32"), Speed(offload="model")
+    backend = ImageBackend(pipeline, model=folder, device="cpu", precision="fp32", speed=speed)
+    freed: list[int] = []
+    own = pipeline.maybe_free_model_hooks
+    monkeypatch.setattr(pipeline, "maybe_free_model_hooks", lambda: freed.append(1) or own())
+    inputs = read_inputs(picture())
+    backend.generate(from_picture(inputs, speed=speed), inputs=inputs)
+    assert freed
+    freed.clear()
+
+    def give_up(step: Step) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        backend.generate(ask(speed=speed), give_up)
+    assert freed
 
 
 @pytest.mark.parametrize("offload", ["model", "sequential"])

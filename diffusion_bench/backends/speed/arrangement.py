@@ -39,7 +39,7 @@ class Arrangement:
         check_speed(speed, device)
         self.speed = speed
         self.prompts = PromptCache()
-        self._running = pipeline
+        self._running = self._placed = pipeline
         self._casts: list[Cast] = []
         self._kept: list[Kept] = []
         self._traced: Traced | None = None
@@ -98,6 +98,10 @@ class Arrangement:
                 during.enter_context(self.prompts.serving(pipeline))
             if self.speed.compile != "off":
                 during.enter_context(clock.watching())
+            if self.speed.offload == "model":
+                # diffusers does so after a call of the pipeline that was placed: not of another
+                # over its networks, and not after one that was given up.
+                during.callback(self._placed.maybe_free_model_hooks)
             for forget in (*(c.forget for c in self._casts), *(k.forget for k in self._kept)):
                 during.callback(forget)
             yield clock
