@@ -161,6 +161,17 @@ def test_somebodys_lowered_power_limit_stands_as_measured_so_and_corrects_nothin
     assert len(residuals_of([own])) == 1
 
 
+def test_what_two_other_machines_measured_of_a_card_bounds_no_prediction() -> None:
+    """One may be slower at one picture than the other at four."""
+    one, other = digest(source="a.jsonl"), digest(source="b.jsonl", batch=4)
+    both = measured_of([one, other, digest(source="b.jsonl", batch=8)])
+    assert [told.seconds for told in residuals_of(both[:1])] == [9.0]
+    assert [told.seconds for told in residuals_of(both[1:])] == [9.0, 9.0]
+    assert [told.seconds for told in residuals_of(both)] == [None] * 3
+    ours = measured_of([one._replace(gpu_hash="abc"), other], Here(frozenset({"abc"})))
+    assert [told.seconds for told in residuals_of(ours)] == [9.0, None]
+
+
 def test_the_processor_is_known_by_its_threads_and_memory_too() -> None:
     cpu = digest(gpu=None, precision="fp32")
     here = Here(cpu="Test CPU", cores_logical=4, ram_mib=16000)

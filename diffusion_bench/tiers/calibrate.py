@@ -64,7 +64,7 @@ class Spreads(Record):
 class Residual(Record):
     """One measurement: `log_ratio` is the logarithm of measured over predicted seconds.
 
-    `seconds` is of the measured call, where whole calls are what was measured.
+    `seconds` is of the measured call, where it bounds others: of whole calls of one machine.
     """
 
     card: str

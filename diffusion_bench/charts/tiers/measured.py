@@ -6,6 +6,7 @@ two are never mixed. Cells that measure something else than the card are left ou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import median, quantiles
@@ -161,7 +162,8 @@ def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
     """Return what measured cells say of the model's predictions, ours before others' of a cell.
 
     A cell that spilled says how slow the bus is, and nothing of the card; one of somebody's card
-    with a lowered power limit says nothing of a card that nobody touched.
+    with a lowered power limit says nothing of a card that nobody touched. Ours bound what is
+    predicted of their card, and so do those of its only report.
     """
     best: dict[tuple[str, Workload], Measured] = {}
     for one in measured:
@@ -169,12 +171,17 @@ def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
         tells = not one.spilled and (one.here or not one.limited)
         if tells and (key not in best or one.here):
             best[key] = one
+    sources = defaultdict(set)
+    for one in best.values():
+        sources[one.card.name].add(one.source)
     found = []
     for one in best.values():
         try:
-            found.append(residual_of(one.card, one.workload, one.seconds))
+            told = residual_of(one.card, one.workload, one.seconds)
         except ValueError:  # bf16 on a card that, by its specification, has none
             continue
+        of_one_machine = one.here or len(sources[one.card.name]) == 1
+        found.append(told if of_one_machine else told.model_copy(update={"seconds": None}))
     return found
 
 
