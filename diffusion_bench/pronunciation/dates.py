@@ -168,5 +168,4 @@ def _decade(match: re.Match[str]) -> str:
     century, tens = match["century"], match["tens"]
     if tens == "0":
         return "two thousands" if century == "20" else f"{cardinal(int(century))} hundreds"
-    ten = "tens" if tens == "1" else plural(cardinal(int(tens) * 10))
-    return f"{cardinal(int(century))} {ten}"
+    return f"{cardinal(int(century))} {plural(cardinal(int(tens) * 10))}"
