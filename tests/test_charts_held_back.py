@@ -20,7 +20,7 @@ from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.worker_messages import Failed
 from diffusion_bench.charts import held_back as rules
 from diffusion_bench.charts.held_back import HeldBack, held_back, in_words
-from diffusion_bench.charts.reached import rate
+from diffusion_bench.charts.reached import Reached, rate
 from diffusion_bench.hardware.state import look_before
 from diffusion_bench.records import ImageRequest, Memory, Reading, Speed, Stages
 from diffusion_bench.reports import timed_readings
@@ -47,6 +47,7 @@ IDLE_S, STEPS = 1.0, 4
 THERMAL, CAP, BRAKE, SLOWDOWN = "0x20", "0x4", "0x80", "0x8"
 RTX_4090 = "NVIDIA GeForce RTX 4090|24564|290"
 RTX_3060 = "NVIDIA GeForce RTX 3060|12288|120"
+BANDWIDTH = "memory-bandwidth-bound"
 # Models and sizes whose step on that card is, by the counts, mostly what the name says.
 ARITHMETIC = {"model": "sdxl", "width": 1024, "height": 1024, "batch": 4, "precision": "fp16"}
 TRAFFIC = {"model": "sdxl", "width": 128, "height": 128, "precision": "fp16"}
@@ -409,6 +410,31 @@ def test_a_card_that_nobody_listed_is_named(stub: Path) -> None:
     found = judge(stub, ARITHMETIC, 0.75, gpus="NVIDIA Nonesuch 9000|24564|290", busy="97")
     assert found.verdict == "cannot tell"
     assert "Nonesuch 9000" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("arithmetic_s", "verdict"),
+    [(1.3, "compute-bound"), (1.2, "cannot tell"), (0.9, "cannot tell"), (0.7, BANDWIDTH)],
+)
+def test_arithmetic_and_traffic_that_take_about_as_long_are_not_told_apart(
+    arithmetic_s: float, verdict: str
+) -> None:
+    point = Reached(
+        flops=1e12,
+        bytes_moved=1e11,
+        launches=100.0,
+        step_s=1.5,
+        peak_flops=1e12,
+        bandwidth=1e11,
+        arithmetic_s=arithmetic_s,
+        traffic_s=1.0,
+        bound_s=1.4,
+        host_s=0.1,
+        limits_from="test",
+    )
+    found = rules._by_card(point)
+    assert found.verdict == verdict
+    assert ("too near to tell them apart" in found.evidence) is (verdict == "cannot tell")
 
 
 def test_evidence_has_no_exponent_where_a_step_takes_seconds_or_a_card_moves_terabytes(

@@ -128,3 +128,13 @@ def test_one_figure_leaves_no_trace_in_the_next() -> None:
     expected = json.loads(live_figure(host_numbers(whole, 1.0)).to_json())
     live_figure(host_numbers(wide, 1.0))
     assert json.loads(live_figure(host_numbers(whole, 1.0)).to_json()) == expected
+
+
+def test_what_is_above_its_limit_is_still_in_the_picture() -> None:
+    """A card passes its power limit for a moment."""
+    readings = [make_reading(at_s, make_gpu(power_w=350.0, power_limit_w=300.0)) for at_s in (1, 2)]
+    (power,) = (p for p in gpu_numbers(readings, 1.0).panels if p.title == "power")
+    assert power.top == 300.0
+    figure = live_figure(gpu_numbers(readings, 1.0))
+    tops = [getattr(figure.layout, name).range[1] for name in ("yaxis", "yaxis2", "yaxis3")]
+    assert 350 < max(tops) < 400

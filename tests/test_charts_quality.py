@@ -97,6 +97,7 @@ def test_what_does_not_compare_or_could_not_be_judged_is_named_and_not_drawn() -
         judged(10, 1.0, 30.0),
         judged(20, 2.0, 20.0),
         make_cell(steps=60).model_copy(update={"quality": other_quality(scorer="owner/clip")}),
+        make_cell(steps=62).model_copy(update={"quality": other_quality(pictures=50)}),
         make_cell(steps=61).model_copy(
             update={"quality": other_quality(frechet=None, objects=None, missing=NO_REFERENCE)}
         ),
@@ -108,11 +109,20 @@ def test_what_does_not_compare_or_could_not_be_judged_is_named_and_not_drawn() -
     assert series.missing == (
         (60, "judged otherwise: owner/clip, 100 pictures"),
         (61, "no reference"),
+        (62, "judged otherwise: scorer, 50 pictures"),
         (77, "the scorer ran away"),
     )
     header, rows = quality_table([series])
     assert all(len(row) == len(header) for row in rows)
-    assert [row[1] for row in rows] == [10, 20, 60, 61, 77]
+    assert [row[1] for row in rows] == [10, 20, 60, 61, 62, 77]
+
+
+def test_a_metric_that_fewer_than_half_of_the_cells_have_is_not_drawn() -> None:
+    bare = other_quality(frechet=None, missing=NO_REFERENCE)
+    for with_distance, metric in ((2, "frechet"), (1, "objects")):
+        cells = [judged(10 * (place + 1), 1.0, 30.0) for place in range(with_distance)]
+        cells += [make_cell(steps=n).model_copy(update={"quality": bare}) for n in (40, 50)]
+        assert {one.metric for one in quality_numbers([make_report(*cells)])} == {metric}
 
 
 def test_no_reports_and_reports_without_quality_have_no_series_and_a_sentence() -> None:

@@ -26,7 +26,7 @@ SD15_PASS = 803_273_441_280  # FLOPs, as torch.utils.flop_counter says (docs/met
 
 
 def on_card(step_s: float = 0.5, **request: Any) -> Report:
-    cell = make_cell(step_s=(step_s,) * 4, guidance_scale=5, **(SD15 | request))
+    cell = make_cell(step_s=(step_s,) * 4, **({"guidance_scale": 5} | SD15 | request))
     return make_report(cell, source="card.jsonl", gpu="NVIDIA GeForce RTX 4070")
 
 
@@ -57,6 +57,20 @@ def test_a_step_of_split_guidance_is_judged_with_the_launches_and_bytes_of_its_t
     assert apart.launches == 2 * together.launches
     assert apart.host_s == pytest.approx(2 * together.host_s)
     assert apart.bytes_moved > together.bytes_moved
+
+
+def test_a_step_without_guidance_is_half_the_arithmetic() -> None:
+    guided, alone = (on_card(guidance_scale=scale) for scale in (7.5, 1.0))
+    both, one = (reached(report.cells[0], report)[0] for report in (guided, alone))
+    assert both
+    assert one
+    assert both.flops == pytest.approx(2 * one.flops)
+
+
+def test_a_network_that_computes_in_16_bits_is_judged_by_the_limits_of_those() -> None:
+    plain, cast = (on_card(precision="fp32", speed=speed) for speed in ("plain", "bf16"))
+    told = [reached(report.cells[0], report)[0] for report in (plain, cast)]
+    assert [point and point.limits_from[-7:] for point in told] == ["32 bits", "16 bits"]
 
 
 def test_a_processors_roof_is_the_least_disturbed_of_its_tests() -> None:
@@ -191,6 +205,8 @@ def test_the_traces_table_has_the_stages_the_mean_step_and_what_cannot_be_told()
     assert energy[low] < energy[mean] < energy[high]
     assert cut.a_step
     assert energy[mean] == cut.a_step.energy_j
+    assert cut.a_step.energy_error_j
+    assert energy[mean] - energy[low] == pytest.approx(cut.a_step.energy_error_j)
     short = found["text encoder", "GPU"]
     assert short[mean] is None
     assert "the sensor tells of the last 1 s" in short[-1]

@@ -100,6 +100,14 @@ def test_visits_that_differ_widen_an_interval_and_others_leave_it() -> None:
     assert moved.low < 1 < plain.low
 
 
+def test_an_interval_that_visits_widen_states_no_more_confidence_than_its_calls_have() -> None:
+    for apart, confidence in ((0.1, 0.9375), (0.0, 0.9375)):
+        found = summarise(in_visits([[1.0, 1.01], [1.0 + apart, 1.01 + apart, 1.02 + apart]]))
+        assert found
+        assert found.interval_s
+        assert found.interval_s.confidence == confidence
+
+
 def test_where_visits_differ_rounds_are_advised_and_else_repeats() -> None:
     def advice(visits: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> str:
         (row,) = compare([make_report(in_visits(visits)), make_report(in_visits(others))])

@@ -132,6 +132,16 @@ def test_what_cannot_be_so_or_spoils_a_cell_is_found(change, says):
     assert [title for title in titles(odd) if says in title]
 
 
+def test_two_milliseconds_may_be_lacking_of_a_call_however_short():
+    def lacking(gap_s: float) -> list[str]:
+        (sample, *_) = make_cell(wall_s=(0.02,), steps=4).samples
+        short = sample.model_copy(update={"wall_s": 0.02 + gap_s})
+        return titles(make_report(measured_cell(4, samples=(short,))), "problem")
+
+    assert lacking(0.0015) == []
+    assert lacking(0.0025) == ["steps and stages do not add up to the call"]
+
+
 def test_a_module_may_draw_more_than_its_gpu_is_limited_to():
     module = measured_cell(energy=energy(80.0, scope="module"), missing={})
     assert titles(limited_report(module)) == ["nothing implausible in 1 cells"]

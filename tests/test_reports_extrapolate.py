@@ -55,6 +55,10 @@ def test_the_energy_of_a_part_grows_with_its_time():
     assert found
     assert found.energy_j == pytest.approx(20.0 * 10.5)
     assert found.net_energy_j == pytest.approx(15.0 * 10.5)
+    each = tuple(one.model_copy(update={"energy_j": 20.0}) for one in cell.samples)
+    alone = summarise(cell.model_copy(update={"samples": each}))
+    assert alone
+    assert alone.energy_j == pytest.approx(20.0 * 10.5)
 
 
 @pytest.mark.parametrize("calls", [1, 2, 5])
@@ -108,3 +112,10 @@ def test_a_single_cell_off_the_line_does_not_pull_it():
     (line,) = fit_lines(cells)
     assert (line.fixed_s, line.per_step_s) == (pytest.approx(0.5), pytest.approx(0.01))
     assert (line.points, line.off_line) == (3, (cells[3].cell_id,))
+
+
+def test_no_interval_of_seconds_reaches_below_nothing():
+    wild = [partly([0.08, *[pace] * 9]) for pace in (0.01, 0.5, 0.01, 0.5)]
+    found = total_interval(extrapolated(wild))
+    assert found
+    assert found.low == 0.0

@@ -191,6 +191,13 @@ def test_the_product_and_copy_of_an_older_report_are_kept_and_judged_by_no_more(
     assert (kept.product_s, kept.copy_s, kept.pace_s) == ((0.001,), (0.002,), None)
 
 
+def test_the_error_of_a_shift_is_the_probes_noise_and_a_fifth_of_what_it_moved() -> None:
+    shift = machine_shift(probed(noise=NOISE[:2]), probed(0.88))
+    assert shift is not None
+    noise = 0.02 * math.sqrt(1 / 2 + 1 / 6)
+    assert shift.error == pytest.approx(math.hypot(noise, 0.2 * math.log(0.88)))
+
+
 def test_a_machine_that_may_not_have_moved_leaves_a_cell_the_same() -> None:
     """A probe of one visit is unsure: it must not take away what the times alone can tell."""
     steady = probed(noise=(0.97, 0.99, 1.0, 1.01, 1.03)).model_copy(
