@@ -13,7 +13,7 @@ import pytest
 from fakes import make_header
 from simulated_card import Card, OnCard, open_bench
 
-from diffusion_bench.bench.limit import SearchFailed, _search_one, run_limit, search
+from diffusion_bench.bench.limit import SearchFailed, _bases, _search_one, run_limit, search
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker_messages import Event, Failed, Measured
@@ -70,6 +70,13 @@ def test_what_takes_too_long_does_not_fit_a_gpu_and_is_only_slow_on_a_processor(
     on_processor = bench._replace(header=make_header(cells=[request]))
     with pytest.raises(SearchFailed, match="batch 1 timeout: no call"):
         list(_search_one(on_processor, request, "batch", (0, 1), 0))
+
+
+def test_with_guidance_a_limit_is_another_than_without() -> None:
+    """It draws two pictures at a time; by how much it guides costs no memory."""
+    text = 'name = "x"\n[axes]\nguidance_scale = [1.0, 3.0, 7.5]\nsteps = [20]\n'
+    bases = _bases(parse_sweep(text), "batch")
+    assert [(one.guidance_scale, one.steps) for one in bases] == [(1.0, 2), (3.0, 2)]
 
 
 @pytest.fixture(scope="module")

@@ -179,6 +179,18 @@ def test_a_flow_matching_model_is_refused_by_name(config: dict[str, object], sam
         build_scheduler(sampler, config)
 
 
+def test_the_models_own_shift_is_kept_by_whatever_name_it_has() -> None:
+    for name in ("SD 3", "Sana"):
+        assert build_scheduler("euler", FLOWS[name]).config.shift == 3.0
+        assert build_scheduler("unipc", FLOWS[name]).config.flow_shift == 3.0
+
+
+def test_a_flow_matching_model_is_told_by_what_it_predicts_too() -> None:
+    told = {"beta_schedule": "linear", "prediction_type": "flow_prediction"}
+    with pytest.raises(ValueError, match=r"flow matching.* ddim is not defined"):
+        build_scheduler("ddim", told)
+
+
 @pytest.mark.parametrize("config", FLOWS.values(), ids=FLOWS)
 @pytest.mark.parametrize("sampler", ["dpm++", "euler", "unipc", "native"])
 def test_a_sampler_of_flow_matching_gives_back_the_distribution(

@@ -88,3 +88,13 @@ def test_other_schedulers_pass_through():
     )
     assert stepped.shape == sample.shape
     assert torch.isfinite(stepped).all()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddpm-large"])
+def test_the_last_step_adds_no_noise_so_nothing_is_taken_off(sampler):
+    scheduler = build_scheduler(sampler, SCHEDULE | {"timestep_spacing": "leading"}, STEPS)
+    scheduler.set_timesteps(STEPS)
+    sample = torch.randn((2, 3, 16), generator=torch.Generator().manual_seed(0))
+    last, still = torch.tensor(0), torch.zeros_like(sample)
+    ours = tempered_step(scheduler, still, last, sample, generators=generators(), temperature=0.5)
+    assert torch.equal(ours, scheduler.step(still, last, sample).prev_sample)

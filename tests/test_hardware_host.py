@@ -140,3 +140,13 @@ def test_a_peak_that_was_not_reset_says_so() -> None:
     peak = read_peak_rss(since_reset=False)
     assert peak.mib > 1
     assert "since the process started" in peak.missing
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system call is POSIX's")
+@pytest.mark.parametrize(("system", "told"), [("darwin", 300 * 2**20), ("freebsd14", 300 * 2**10)])
+def test_the_peak_is_counted_in_bytes_on_a_mac_and_in_kilobytes_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, system: str, told: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr("resource.getrusage", lambda _: SimpleNamespace(ru_maxrss=told))
+    assert read_peak_rss(since_reset=False).mib == 300

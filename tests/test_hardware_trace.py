@@ -68,6 +68,7 @@ def test_a_long_run_is_thinned_evenly_and_keeps_its_peaks() -> None:
     assert max(b - a for a, b in zip(trace.at_s, trace.at_s[1:], strict=False)) < 110
     assert {1234, 4321} <= set(trace.at_s)
     assert max(trace.gpus[0].power_w) == 444
+    assert to_trace(readings, start_s=0.0, max_points=2).at_s == (0, 9998)
 
 
 def test_what_comes_after_is_thinned_apart_and_takes_no_points_from_what_is_timed() -> None:
@@ -86,6 +87,7 @@ def test_a_short_run_is_not_thinned() -> None:
 def test_a_gap_is_a_point_that_tells_nothing_so_that_no_line_crosses_it() -> None:
     readings = [make_reading(t, power_w=50.0) for t in (0.0, 0.1, 0.2)]
     readings += [make_reading(t, power_w=50.0) for t in (2.2, 2.3)]
+    readings[0] = readings[0].model_copy(update={"gap_s": 9.0})  # before what is told
     readings[3] = readings[3].model_copy(update={"gap_s": 2.0})
     trace = to_trace(readings, 0.0)
     assert trace.at_s == pytest.approx((0.0, 0.1, 0.2, 1.2, 2.2, 2.3))

@@ -39,6 +39,8 @@ def test_nearer_evidence_counts_more() -> None:
     assert 0.3 > same.log_ratio > larger.log_ratio > other_model.log_ratio > far.log_ratio > 0.1
     assert same.log_ratio > other_card.log_ratio > far.log_ratio
     assert same.spread < larger.spread < other_model.spread < far.spread
+    alone = correct("RTX 4090", SD15.model_copy(update={"guided": False}), [residual()], SPREADS)
+    assert same.log_ratio > alone.log_ratio, "one pass instead of two is other work"
 
 
 def test_cards_that_differ_more_teach_less() -> None:

@@ -104,7 +104,10 @@ def test_a_slower_sampler_is_told_apart_from_a_faster_one() -> None:
     law = fit_cells([*cells_of(noise=0.0), *slow], on_gpu=False)
     asked = workload(width=128, height=128, steps=30)
     fast = predict_cell(law, asked).seconds
-    assert predict_cell(law, asked.model_copy(update={"sampler": "ddpm"})).seconds > 1.05 * fast
+    slower = predict_cell(law, asked.model_copy(update={"sampler": "ddpm"})).seconds
+    assert slower > 1.05 * fast
+    other = predict_cell(law, asked.model_copy(update={"sampler": "euler"})).seconds
+    assert fast < other < slower, "one that nobody measured is taken for the middle of them"
 
 
 def test_a_measured_cell_is_predicted_as_it_was_measured() -> None:
