@@ -350,3 +350,11 @@ def test_a_folder_that_is_missing_or_closed_is_told(tmp_path):
         with pytest.raises(ValueError, match=r"^cannot write .*a\.wav: ") as caught:
             write_sound(path, tone(), RATE)
         assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_tell_its_length_is_refused_once_it_has_been_too_long(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    write_sound(path, tone(3.0), RATE)
+    monkeypatch.setattr(sf.SoundFile, "frames", property(lambda _: 2**62))
+    assert len(read_sound(path, max_s=3.0).samples) == 3 * RATE
+    assert "at most 2 s are taken" in refused(path, max_s=2.0)

@@ -200,6 +200,8 @@ def test_the_peak_stays_within_full_scale():
     changed = embed(samples, 16000)
     assert np.abs(changed).max() <= 1
     assert detect(changed, 16000).found
+    louder = embed(3 * samples, 16000)
+    assert 2.5 < np.abs(louder).max() <= 3, "what came beyond full scale stays as loud"
 
 
 def test_equal_input_is_marked_equally(spoken):
@@ -219,6 +221,15 @@ def test_a_marked_part_of_a_long_recording_is_found_and_its_place_told():
     assert found.end_s <= 18.5
     unmarked = np.concatenate([speech[: part.start], speech[part.stop :]])
     assert not detect(unmarked, 16000).found
+
+
+def test_a_part_ends_no_later_than_its_recording():
+    """The last window that is searched may reach over the end of what there is."""
+    for seconds in (9.0, 9.6, 10.2, 11.0):
+        speech = speech_like(seconds, seed=5)
+        start = round((seconds - 5) * 16000)
+        speech[start:] = embed(speech[start:], 16000)
+        assert detect(speech, 16000).end_s <= seconds
 
 
 def test_long_speech_is_found_as_a_whole():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -12,8 +13,10 @@ from rich.table import Table
 
 from diffusion_bench.cli import machine_table
 from diffusion_bench.cli.machine_table import BLOCKS, SPARK_WIDTH, extremes, sparkline
-from diffusion_bench.cli.watching import show_live
+from diffusion_bench.cli.watching import paced, show_live
 from diffusion_bench.hardware.quantities import gpu_rows, host_rows
+from diffusion_bench.hardware.sampler import Sampler
+from diffusion_bench.hardware.sensors import NoGpu
 from diffusion_bench.records import GpuReading, HostReading, Reading
 
 
@@ -103,3 +106,17 @@ def test_slow_readings_have_a_block_each_and_a_space_where_nothing_was_told() ->
     ]
     assert course(looks) == f"{BLOCKS[0]} {BLOCKS[-1]}"
     assert course(looks[1:2]) == ""
+
+
+def test_the_first_reading_comes_an_interval_after_the_start() -> None:
+    """Processor use is counted between two looks."""
+    now_s, rests = [100.0], []
+
+    def sleep(seconds: float) -> None:
+        rests.append(seconds)
+        now_s[0] += seconds
+
+    clock = partial(now_s.__getitem__, 0)
+    sampler = Sampler(NoGpu("none"), 0.5, clock=clock)
+    assert len(list(paced(sampler, 0.5, 2, clock=clock, sleep=sleep))) == 2
+    assert rests == pytest.approx([0.5, 0.5])

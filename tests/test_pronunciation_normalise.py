@@ -60,6 +60,7 @@ CASES = {
         "0.5": "zero point five",
         ".75 of it": "point seven five of it",
         "1,234.50 left": "one thousand two hundred thirty four point five zero left",
+        "1,000,000,000,000,000 bytes": "one quadrillion bytes",
         "It fell to -5.": "it fell to minus five.",
         "It fell to \u22125.": "it fell to minus five.",
         "10^6": "ten to the six",

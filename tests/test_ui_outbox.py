@@ -91,3 +91,10 @@ def test_a_job_may_remove_what_it_holds(tmp_path, clock):
 
     clock.now_s += 2 * KEEP_S
     assert Path(outbox.place("other.csv", "a")).is_file()
+
+
+@pytest.mark.parametrize("name", ["../mine.csv", "/tmp/mine.csv", "a/b/mine.csv"])
+def test_a_name_is_never_a_path(tmp_path, clock, name):
+    placed = Path(Outbox(tmp_path, clock=clock).place(name, "a"))
+    assert placed.name == "mine.csv"
+    assert placed.parent.parent == tmp_path
