@@ -47,6 +47,7 @@ def test_every_class_of_the_catalog_is_drawn_with(pipeline):
         *("AudioLDM2Pipeline", "KandinskyPipeline", "DiTPipeline"),
         *("CogVideoXFunControlPipeline", "StableDiffusionAttendAndExcitePipeline"),
         *("StableDiffusionGLIGENPipeline", "IFPipeline", "StableCascadeCombinedPipeline"),
+        "StableDiffusionPix2PixZeroPipeline",
     ],
 )
 def test_what_draws_no_picture_from_words_alone_is_told_by_its_class(pipeline):
@@ -68,7 +69,11 @@ def test_latents_that_are_not_made_here_are_told_by_the_autoencoder(pipeline):
         ("LongCatImagePipeline", "which tells of none of its steps"),
         *(
             (pipeline, "whose second guidance has a scale that no request here holds")
-            for pipeline in ("StableDiffusionXLPAGPipeline", "HunyuanDiTPAGPipeline")
+            for pipeline in (
+                "StableDiffusionXLPAGPipeline",
+                "HunyuanDiTPAGPipeline",
+                "StableDiffusionSAGPipeline",
+            )
         ),
     ],
 )

@@ -21,8 +21,9 @@ ASKED = {"prompt", "width", "height", "latents"}
 OTHERS = {
     *("strength", "control_image", "control_video", "gligen_phrases"),
     *("image_guidance_scale", "adapter_conditioning_scale"),
-    *("num_frames", "frames", "video_length"),
+    *("num_frames", "frames", "video_length", "source_embeds"),
 }
+SECOND_SCALES = {"pag_scale", "sag_scale"}  # of guidance by perturbed or by smoothed attention
 TELLING = {"callback_on_step_end", "callback"}
 # Of classes that draw pictures from words over latents, why not here.
 NOT_HERE = {
@@ -78,7 +79,7 @@ def why_not_drawn(pipeline: str) -> str | None:
         return f"is a {pipeline}, whose latents ({vae.__name__}) are of a kind not known here"
     if "image" in asked:
         return f"is a {pipeline}, which is given pictures beside its words"
-    if "pag_scale" in asked:
+    if asked & SECOND_SCALES:
         return f"is a {pipeline}, whose second guidance has a scale that no request here holds"
     if not asked & TELLING:
         return f"is a {pipeline}, which tells of none of its steps"
