@@ -84,3 +84,12 @@ def test_calls_beyond_the_rounds_are_one_more_visit() -> None:
     cell, _ = visited(bench, card)
     a_visit_s = CALL_S + WARMUP_S + IDLE_S + FORGOTTEN_S
     assert left_s(bench, cell) == pytest.approx(a_visit_s)
+
+
+def test_what_is_to_be_sustained_is_reckoned_with_until_it_has_been() -> None:
+    card = Card()
+    bench = open_bench(card, *CELLS, rounds=3, repeats=3, sustain_s=60.0)
+    sustained, _ = visited(bench, card)
+    timed = sustained.model_copy(update={"sustained": None})
+    both_s = [left_s(bench, cell) for cell in (timed, sustained)]
+    assert both_s[0] == pytest.approx(both_s[1] + 60.0)
