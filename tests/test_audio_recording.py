@@ -104,8 +104,8 @@ def test_zeros_that_were_never_recorded_do_not_hide_noise():
     assert report_of(padded(speech + noise(speech, 10))).snr_db < 16
 
 
-@pytest.mark.parametrize("softer", [1.0, 0.4])
-def test_clipping_is_measured_also_when_it_was_made_softer_since(softer):
+@pytest.mark.parametrize("softer", [1.0, 0.4, 8.0])
+def test_clipping_is_measured_also_when_it_was_made_softer_or_louder_since(softer):
     speech = speech_like(5.0) * 2  # peak 1
     clipped = np.clip(speech, -0.4, 0.4)
     true_share = np.mean(np.abs(speech) >= 0.4)
@@ -113,6 +113,7 @@ def test_clipping_is_measured_also_when_it_was_made_softer_since(softer):
     assert report.clipped_share == pytest.approx(true_share, rel=0.25)
     assert warned(report, "clipped")
     assert report_of(speech * 0.999).clipped_share < 1e-4
+    assert report_of(speech * 8).clipped_share < 1e-4
 
 
 @pytest.mark.parametrize("peak", [0.05, 0.12, 0.9])

@@ -36,6 +36,7 @@ SILENCE = 1e-4  # of full scale, root mean square of the loudest frame: nobody s
 DIGITAL_SILENCE = 1e-9  # of the loudest frame's energy: nothing was recorded there
 MOST_SNR_DB = 80.0
 FULL_SCALE = 0.999
+OVERSHOOT = 1.5  # of full scale: so far past it a codec may take what was clipped before
 FLAT_SAMPLES = 3  # two may be equal by chance, on both sides of a crest
 STEP = 5 / 2**15  # of full scale: a round top that is equal in 16 bits falls by 4 at most after it
 
@@ -217,7 +218,10 @@ def _clipped_share(samples: Samples) -> float:
     end: the round top of a tone has equal samples too where it is rounded to 16 bits, and no step.
     """
     size = np.abs(samples).reshape(len(samples), -1)
-    flat = sum(_flat_tops(channel, float(size.max())) for channel in size.T)
+    peak = float(size.max())
+    if peak > OVERSHOOT:  # floats on a scale of their own, which did not end at 1
+        size, peak = size / peak, 1.0
+    flat = sum(_flat_tops(channel, peak) for channel in size.T)
     return float((np.count_nonzero(size >= FULL_SCALE) + flat) / size.size)
 
 
