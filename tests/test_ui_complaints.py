@@ -8,7 +8,7 @@ import pytest
 from ui_server import served
 
 from diffusion_bench.records import Cancelled, ImageRequest
-from diffusion_bench.ui.complaints import complaining, in_one_line, said_and_raised
+from diffusion_bench.ui.complaints import BUG, complaining, in_one_line, said_and_raised
 from diffusion_bench.ui.report_files import ReportFolder, open_reports
 
 
@@ -98,6 +98,18 @@ def test_a_fault_in_the_middle_is_said_where_it_stays_then_raised():
 
     assert [next(heard), next(heard)] == ["begun", "Error: broken"]
     with pytest.raises(gr.Error):
+        next(heard)
+
+
+def test_after_a_bug_no_view_says_that_work_goes_on():
+    def views():
+        yield "Step 3 of 20."
+        raise TypeError("a bug")
+
+    heard = said_and_raised(views(), str)
+
+    assert [next(heard), next(heard)] == ["Step 3 of 20.", BUG]
+    with pytest.raises(TypeError, match="a bug"):
         next(heard)
 
 

@@ -15,6 +15,7 @@ from diffusion_bench.reports.privacy import words_without_names
 
 # A user's mistake, or what a machine may refuse; anything else is a bug and keeps its traceback.
 FAULTS = (ValueError, RuntimeError, OSError, MemoryError)
+BUG = "Error: a fault of this program; the terminal that it runs in tells more."
 LONGEST = 600  # characters
 # What to try where memory has run out: of any work, of pictures, of speech.
 LESS_WORK = "try less at once, a smaller batch or fp16"
@@ -65,7 +66,8 @@ def said_and_raised(
     """Yield views; where they end in a fault, yield one that says so, then raise it for the page.
 
     The message in the page's corner goes away, the one in the view stays. `cancelled` is what is
-    said of a cancel, `advice` is what helps where memory has run out.
+    said of a cancel, `advice` is what helps where memory has run out. A bug is said to be one, so
+    that no view goes on saying that work does, and keeps its traceback.
     """
     try:
         yield from views
@@ -74,3 +76,6 @@ def said_and_raised(
     except FAULTS as error:
         yield say(f"Error: {in_one_line(error, advice)}")
         raise to_gradio(error, advice) from error
+    except Exception:
+        yield say(BUG)
+        raise
