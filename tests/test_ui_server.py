@@ -285,6 +285,14 @@ def test_what_the_bars_boxes_and_lines_of_charts_stand_for_is_said_in_every_tab(
     assert CAPTIONS["gains"] in said
 
 
+def test_who_goes_from_heading_to_heading_finds_no_level_left_out(page):
+    texts = [block.value for block in page.blocks.values() if isinstance(block, Markdown)]
+    lines = "\n".join(filter(None, texts)).splitlines()
+    levels = [line.partition(" ")[0] for line in lines if line.startswith("#")]
+    assert levels.count("#") == 1
+    assert levels.count("##") == len(levels) - 1 > 10
+
+
 def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(tmp_path):
     with served(auth="ann:correct-horse", reports=tmp_path) as page:
         for path in ("config", "gradio_api/info", "gradio_api/file=/etc/passwd"):

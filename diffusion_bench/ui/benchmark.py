@@ -106,7 +106,7 @@ def _results() -> Shown:
             min_width=120,
         )
     for name in CHARTS:
-        gr.Markdown(f"### {TITLES[name]}\n{chart_words(name)}")
+        gr.Markdown(f"## {TITLES[name]}\n{chart_words(name)}")
         shown[name] = gr.Plot(show_label=False, elem_id=f"bench-{name}")
     with gr.Accordion("Cells", open=True):
         shown["cells"] = gr.Dataframe(

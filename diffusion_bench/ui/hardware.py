@@ -170,7 +170,7 @@ def build(machine: Machine, page: gr.Blocks, tab: gr.Tab) -> gr.Timer:
     card = readout(label="This machine", lines=5, buttons=["copy"], elem_id="hardware-card")
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
-            gr.Markdown("### Host, the last three minutes")
+            gr.Markdown("## Host, the last three minutes")
             host = gr.Plot(show_label=False, elem_id="hardware-plot")
             now = gr.Dataframe(
                 headers=HEADERS,
@@ -181,7 +181,7 @@ def build(machine: Machine, page: gr.Blocks, tab: gr.Tab) -> gr.Timer:
                 elem_id="hardware-now",
             )
         with gr.Column(scale=1, min_width=300):
-            gr.Markdown("### GPUs, the last three minutes")
+            gr.Markdown("## GPUs, the last three minutes")
             gpus = gr.Plot(show_label=False, elem_id="hardware-gpus")
     timer = gr.Timer(TICK_S, active=False)
 

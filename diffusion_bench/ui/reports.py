@@ -82,7 +82,7 @@ def _downloads() -> list[gr.DownloadButton]:
 
 
 def _chart(name: str, title: str, *above: gr.Dropdown | gr.Textbox) -> tuple[gr.Plot, gr.Dataframe]:
-    gr.Markdown("\n".join(filter(None, (f"### {title}", chart_words(name)))))
+    gr.Markdown("\n".join(filter(None, (f"## {title}", chart_words(name)))))
     for part in above:
         part.render()
     return chart_fields(f"reports-{name}", title)

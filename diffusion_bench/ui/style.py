@@ -14,6 +14,7 @@ STYLE = """
 :is(#t2i-pictures, #t2i-history, #t2i-compare-pictures) img { object-fit: contain !important;
   width: 100%; height: 100%; }
 .gradio-container :is(button, th) { overflow-wrap: normal; }
+.gradio-container .prose h2 { font-size: 1rem !important; margin: 0 !important; }
 #t2i-start .zoom-number { white-space: nowrap; }
 #t2i-pictures .grid-container:has(> .thumbnail-item:only-child),
 #t2i-pictures .grid-container:has(> :only-child > .thumbnail-item) { height: 100%;

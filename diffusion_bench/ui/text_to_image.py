@@ -65,7 +65,7 @@ def build(drawing: Drawing, *, shared: bool) -> None:
             reuse = gr.Button("Use this seed again", size="sm", elem_id="t2i-reuse")
             session = session_fields()
             upload = gr.File(
-                label="Settings from a PNG, of ours or of A1111's",
+                label="Settings from a PNG",
                 file_types=[".png"],
                 elem_id="t2i-upload",
                 height=120,

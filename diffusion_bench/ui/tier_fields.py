@@ -111,7 +111,7 @@ def summary() -> Parts:
     shown: Parts = {
         "status": readout(label="What holds each step back", lines=4, elem_id="tiers-status")
     }
-    gr.Markdown("### VRAM is king\nLines: what a workload needs as it is. Bands: how sure that is.")
+    gr.Markdown("## VRAM is king\nLines: what a workload needs as it is. Bands: how sure that is.")
     return shown | _chart("vram")
 
 
@@ -119,7 +119,7 @@ def details() -> Parts:
     """Return the bars with the evidence behind them, the gains, and the tables of fits, by name."""
     shown: Parts = {}
     words = "A bar a piece of evidence; click one to see behind it."
-    gr.Markdown(f"### By tier and workload\n{words} {CAPTIONS['bars']}")
+    gr.Markdown(f"## By tier and workload\n{words} {CAPTIONS['bars']}")
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
             shown["metric"] = gr.Dropdown(
@@ -132,9 +132,9 @@ def details() -> Parts:
                 label="The evidence", show_label=False, lines=8, elem_id="tiers-why"
             )
             shown["clicked"] = gr.Textbox(visible="hidden", elem_id="tiers-clicked")
-            gr.Markdown(f"### What each step buys for its price\n{CAPTIONS['gains']}")
+            gr.Markdown(f"## What each step buys for its price\n{CAPTIONS['gains']}")
             shown |= _chart("gains")
-    gr.Markdown(f"### What fits\n{TIGHT}")
+    gr.Markdown(f"## What fits\n{TIGHT}")
     shown["fits"] = gr.Dataframe(
         label="What fits",
         show_label=False,
@@ -160,7 +160,7 @@ def _chart(name: str) -> Parts:
 
 def room_fields() -> tuple[gr.Dropdown, list[Any]]:
     """Return the choice of a card, and what is shown of it: words, a chart, its table."""
-    gr.Markdown("### What can I run on my card?")
+    gr.Markdown("## What can I run on my card?")
     card = gr.Dropdown(card_choices(), value=HERE, label="Card", elem_id="tiers-card")
     words = readout(label="What it runs", show_label=False, elem_id="tiers-room-words")
     return card, [words, *_chart("room").values()]
