@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fakes import make_cell, make_report, make_trace
 
+from diffusion_bench.charts import reached as reached_module
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.reached import ceiling_of, rate, reached
 from diffusion_bench.charts.roofline import roofline_figure, roofline_numbers, roofline_table
@@ -257,3 +258,22 @@ def test_bands_and_roofline_are_drawn_on_a_phone_without_a_network(
         browser.close()
     assert all(box and box["x"] + box["width"] <= 393 for box in boxes)
     assert all(math.floor(a[1]) <= b[0] for a, b in pairwise(spans)), spans
+
+
+def test_what_a_processor_can_reach_is_looked_for_once_a_report_and_not_once_a_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two thousand cells the roofline took minutes."""
+    asked: list[int] = []
+    real = reached_module._highest
+
+    def spy(cells: tuple[Cell, ...]) -> Ceiling | None:
+        asked.append(len(cells))
+        return real(cells)
+
+    monkeypatch.setattr(reached_module, "_highest", spy)
+    cells = [
+        make_cell(step_s=(0.02,) * 4, steps=4, seed=seed, ceiling=CEILING) for seed in range(9)
+    ]
+    roofline_numbers([make_report(*cells), make_report(*cells[:5])])
+    assert asked == [9, 5]

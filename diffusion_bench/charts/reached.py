@@ -25,6 +25,7 @@ STEP = "denoising step"
 # Of the ways to run a model, those that leave the counted work of a step as it is.
 SAME_WORK = frozenset({"channels_last", "packed", "keep_prompts", "vae", "inference_mode"})
 COUNTED = frozenset({"attention", "compute", "guidance"})  # some of their ways have counts
+_kept: dict[int, tuple[tuple[Cell, ...], Ceiling | None]] = {}
 
 
 class Reached(NamedTuple):
@@ -100,8 +101,21 @@ def step_seconds(cell: Cell) -> float | None:
 
 
 def ceiling_of(report: Report) -> Ceiling | None:
-    """Return the highest of each limit that a report's processor reached, the least disturbed."""
-    found = [cell.ceiling for cell in report.cells if cell.ceiling]
+    """Return the highest of each limit that a report's processor reached, the least disturbed.
+
+    Every cell of a report asks, so that what the last report reached is kept.
+    """
+    cells = report.cells
+    known = _kept.get(id(cells))
+    if known is None:
+        known = cells, _highest(cells)  # with its cells: no other object has their id meanwhile
+        _kept.clear()
+        _kept[id(cells)] = known
+    return known[1]
+
+
+def _highest(cells: tuple[Cell, ...]) -> Ceiling | None:
+    found = [cell.ceiling for cell in cells if cell.ceiling]
     if not found:
         return None
     return Ceiling(
