@@ -285,6 +285,19 @@ def test_a_gpu_that_falls_off_the_bus_is_lost_alone_and_may_come_back(
         assert_untouched(readings[1])
 
 
+def test_a_gpu_that_came_back_tells_everything_at_once(stub: Path) -> None:
+    """What is asked once a second was last asked of the lost one, and would be missing so long."""
+    looks = """
+now_s = 4.9
+sensor.read()
+stub().nvmlStubError(b"*", 0, 0, 0)
+now_s = 5.1
+answer = dump(sensor.read())
+"""
+    back = run_with_stub(stub, LOSE.format(code=15) + looks)
+    assert (back[0]["power_w"], back[0]["fan_percent"], back[0]["missing"]) == (150, 30, {})
+
+
 def test_another_card_in_the_place_of_a_lost_one_is_not_taken_for_it(stub: Path) -> None:
     swap = LOSE.format(code=15) + "stub().nvmlStubSwap(0)" + COME_BACK
     _, _, back = run_with_stub(stub, swap)

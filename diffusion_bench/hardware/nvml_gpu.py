@@ -167,6 +167,7 @@ class NvmlGpu:
             self.lost = OTHER_CARD
             return
         self.handle, self.lost = handle, None
+        self._seldom_at_s = None  # what was told of the lost one is a second old at most
         if "uuid" not in self._fixed:
             self._fixed, self._fixed_missing = self._ask_all(FIXED)
             self.note_update_period(None)
@@ -291,4 +292,3 @@ class NvmlGpu:
     def _note_lost(self, reason: str) -> None:
         self.lost = reason
         self._asked_at_s = self._clock()
-        self._seldom_at_s = None
