@@ -79,6 +79,10 @@ def test_silence_is_taken_off_both_ends_and_80_ms_kept(decibels):
     assert reference.duration_s == pytest.approx(expected_s, abs=0.25)
     assert report.silence_trimmed_s == pytest.approx(6.4 - expected_s, abs=0.25)
     assert report.recorded_s == pytest.approx(6.4)
+    if not decibels:
+        heard = np.flatnonzero(np.abs(reference.samples) > 0.01) / RATE
+        assert heard[0] == pytest.approx(0.08, abs=0.04)
+        assert reference.duration_s - heard[-1] == pytest.approx(0.08, abs=0.04)
 
 
 def test_a_click_before_the_speech_is_no_speech():

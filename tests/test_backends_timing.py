@@ -158,6 +158,27 @@ def test_a_cut_at_or_past_the_last_step_is_none(sd: ImageBackend) -> None:
         assert len(sd.generate(ask(steps=3), stop_after=stop_after).step_s) == 3
 
 
+def test_a_decoder_that_is_called_once_a_picture_is_timed_from_the_first(
+    sd: ImageBackend, clock: VirtualClock
+) -> None:
+    sd._pipeline.vae.enable_slicing()
+    try:
+        with costly(sd, clock):
+            generation = sd.generate(ask(steps=2, batch=2))
+    finally:
+        sd._pipeline.vae.disable_slicing()
+    assert generation.stages.decoder_s == 2 * DECODER_S
+    assert generation.stages.other_s == 0
+
+
+def test_a_call_leaves_no_hooks_on_the_networks(sd: ImageBackend) -> None:
+    sd.generate(ask(steps=2))
+    pipeline = sd._pipeline
+    for network in (pipeline.text_encoder, pipeline.unet, pipeline.vae.decoder):
+        assert not network._forward_hooks
+        assert not network._forward_pre_hooks
+
+
 def test_the_stage_in_which_a_call_failed_is_told(sd: ImageBackend) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("on purpose")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import make_cell, make_header, make_report
+from fakes import make_cell, make_header, make_report, make_trace
 from nvml_fake import build_stub, run_with_stub
 
 from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured_cell
@@ -404,6 +404,17 @@ def test_what_others_did_to_a_cell_goes_before_what_the_card_did() -> None:
     assert held_back(cell, make_report(cell)).verdict == "contended"
     alone = cell.model_copy(update={"labels": ("throttled",)})
     assert held_back(alone, make_report(alone)).verdict == "thermally throttled"
+
+
+def test_heat_is_told_with_the_highest_temperature_and_one_look_of_it_is_no_verdict() -> None:
+    card = {"gpu": "NVIDIA L4"}
+    hot = {"throttle_share": {"hw_thermal": 0.06}}
+    cell = make_cell(trace=make_trace(**card)).model_copy(update=hot)
+    found = held_back(cell, make_report(cell, **card))
+    assert found.verdict == "thermally throttled"
+    assert found.evidence.endswith("; up to 65 °C")
+    once = cell.model_copy(update={"throttle_share": {"hw_thermal": 0.05}})
+    assert held_back(once, make_report(once, **card)).verdict != "thermally throttled"
 
 
 def test_a_card_that_nobody_listed_is_named(stub: Path) -> None:

@@ -171,6 +171,7 @@ CASES = {
     "dates": {
         "3/4/2025": "march fourth, twenty twenty five",
         "25/12/2025": "december twenty fifth, twenty twenty five",
+        "12/25/2025": "december twenty fifth, twenty twenty five",
         "3/4/25": "march fourth, twenty twenty five",
         "99/99/2025": "ninety nine slash ninety nine slash two thousand twenty five",
         "2026-11-25": "november twenty fifth, twenty twenty six",

@@ -81,6 +81,7 @@ def test_a_report_as_it_is_measured_has_nothing_against_it():
 def test_a_real_report_has_no_problem():
     report = read_report(Path(__file__).parent / "data" / "report_format_1.jsonl")
     assert titles(report, "problem", "warning") == []
+    assert "metrics are absent without a reason" not in titles(report)
 
 
 def one_sample(**changes: Any) -> dict[str, Any]:

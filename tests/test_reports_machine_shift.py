@@ -206,7 +206,8 @@ def test_a_machine_that_may_not_have_moved_leaves_a_cell_the_same() -> None:
     old, new = (
         steady.model_copy(update={"machine_speed": (probe(0, pace),)}) for pace in (1.0, 1.025)
     )
-    assert row(old, new).verdict == "same"
+    found = row(old, new)
+    assert (found.verdict, found.one_visit) == ("same", False), "it is not of the times alone"
 
 
 def test_three_visits_and_an_extrapolated_total_are_judged_beside_the_machine_too() -> None:

@@ -129,6 +129,9 @@ def test_pictures_an_hour_are_of_the_last_end_and_efficiency_of_each_alone() -> 
     unequal = summarise_shared(cell(job(0), job(1, alone_s=(8.0, 8.0, 8.0))))
     assert unequal is not None
     assert unequal.speedup == pytest.approx(1.6), "over the fastest alone"
+    halves = summarise_shared(cell(job(0, batch=4), job(1, batch=4), share="batch"))
+    assert halves is not None
+    assert halves.alone_per_hour == (7200.0, 7200.0), "of the whole request"
 
 
 def test_a_job_of_more_calls_counts_all_their_pictures() -> None:

@@ -80,3 +80,4 @@ def test_a_baseline_that_may_be_shorter_makes_the_ratio_larger(old, new, low, hi
     found = ratio_of_intervals(old, new)
     assert found
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (found.same_low, found.same_high) == (found.low, found.high), "no narrower"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from statistics import stdev
 from typing import Any
 
 import pytest
@@ -106,8 +108,9 @@ def test_an_energy_is_bounded_by_chance_and_by_the_sensor() -> None:
     steady = parts(cell_of(gpu_trace(12.0, lambda _: 100.0), sample(0.0)))["denoising"]
     assert steady.energy_error_j == pytest.approx(0.05 * 800)
     uneven = parts(cell_of(gpu_trace(12.0, by_stage), sample(0.0)))["denoising"]
-    assert uneven.energy_error_j is not None
-    assert uneven.energy_error_j > 0.05 * 920
+    powers = [100.0, 110.0, 120.0, 130.0] * 40
+    chance_w = 2 * stdev(powers) / math.sqrt(len(powers))
+    assert uneven.energy_error_j == pytest.approx(8 * chance_w + 0.05 * 920)
 
 
 def test_denoising_that_was_timed_in_part_names_its_steps_here_and_in_the_table() -> None:

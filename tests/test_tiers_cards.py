@@ -273,3 +273,13 @@ def test_a_file_of_cards_that_is_none_is_refused_in_one_line(tmp_path, text, com
     with pytest.raises(ValueError, match=complaint) as raised:
         read_cards(file)
     assert "\n" not in str(raised.value)
+
+
+def test_a_card_of_ones_own_goes_before_a_known_one_of_its_name_and_memory(tmp_path) -> None:
+    file = tmp_path / "cards.toml"
+    file.write_text(
+        MINE.replace('48GB (modified)"', '"').replace("memory_gib = 48", "memory_gib = 24")
+    )
+    match = find_card("NVIDIA GeForce RTX 4090", read_cards(file), memory_mib=24_564.0)
+    assert match.card is not None, match.reason
+    assert match.card.source == "the user"

@@ -203,6 +203,9 @@ def test_a_remedy_is_named_only_if_it_is_needed_and_its_memory_is_there():
     poor = fit_of(flux, 24 * GIB, ram_mib=16 * GIB)
     assert "model offload" not in poor.remedies or poor.need.ram_mib <= RAM_SHARE * 16 * GIB
     assert fit_of(flux, 1 * GIB, ram_mib=64 * GIB).verdict == "does not fit"
+    for gib in range(4, 32, 2):
+        for ram_mib in (16 * GIB, 24 * GIB, 32 * GIB):
+            assert fit_of(flux, gib * GIB, ram_mib=ram_mib).need.ram_mib <= RAM_SHARE * ram_mib
 
 
 @pytest.mark.parametrize("gib", [6, 8, 11, 12, 16, 24, 32])

@@ -124,6 +124,22 @@ def test_a_file_in_a_folder_that_cannot_be_synced_is_written_all_the_same(
     assert (tmp_path / "a.bin").read_bytes() == b"x"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="files have numbers of their own on POSIX")
+def test_what_is_given_a_files_name_is_on_the_disk_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a loss of power after the renaming could leave an empty file under its name."""
+    synced, sync = [], os.fsync
+
+    def note(file: int) -> None:
+        sync(file)
+        synced.append((os.fstat(file).st_ino, os.fstat(file).st_size))
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_whole(tmp_path / "a.bin", b"whole")
+    assert synced[0] == ((tmp_path / "a.bin").stat().st_ino, 5)
+
+
 def test_a_folder_in_the_place_of_the_file_stays(tmp_path: Path) -> None:
     (tmp_path / "a.bin").mkdir()
     with pytest.raises(NotWritten, match=r"Is a directory|Access is denied|Permission"):
