@@ -299,3 +299,16 @@ def test_the_folder_is_the_users_own_and_closed_to_others(
     assert path == tmp_path / "mine" / "mum.safetensors"
     if os.name == "posix":
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_only_voices_that_can_be_named_are_listed_and_of_the_others_it_is_told_why(
+    sample_voices: Path,
+) -> None:
+    """A file may have been copied here, or saved before a sample voice took its name."""
+    mum = save_voice("mum", STATE)
+    for name in ("Mum's", "ida"):
+        (mum.parent / f"{name}.safetensors").write_bytes(mum.read_bytes())
+    assert [voice.name for voice in list_voices()] == ["ida", "mum"]
+    cased, taken = unlisted_voices()
+    assert cased.startswith("Mum's.safetensors: voice name \"Mum's\" cannot be used")
+    assert taken.startswith("ida.safetensors: voice 'ida' is bundled; choose another name")

@@ -26,6 +26,7 @@ from diffusion_bench.backends.voice.catalog import encodes_alike
 from diffusion_bench.backends.voice.voice_files import (
     RECORDING,
     SAMPLES,
+    SavedFacts,
     VoiceUnavailable,
     read_facts,
     read_voice_file,
@@ -104,7 +105,7 @@ def list_voices() -> list[VoiceListing]:
         )
     for path in _saved_files():
         with contextlib.suppress(VoiceUnavailable):
-            saved = read_facts(path)
+            saved = _facts_of(path)
             found.append(
                 VoiceListing(
                     name=path.stem,
@@ -122,7 +123,7 @@ def unlisted_voices() -> list[str]:
     told = []
     for path in _saved_files():
         try:
-            read_facts(path)
+            _facts_of(path)
         except VoiceUnavailable as error:
             told.append(str(error))
     return told
@@ -134,6 +135,15 @@ def _saved_files() -> list[Path]:
         return sorted(voices_folder().glob("*.safetensors"))
     except ValueError:
         return []
+
+
+def _facts_of(path: Path) -> SavedFacts:
+    """Return what a saved voice is; `VoiceUnavailable` also where its name cannot be asked for."""
+    try:
+        _saved_path(path.stem)
+    except ValueError as error:
+        raise VoiceUnavailable(f"{path.name}: {error}") from None
+    return read_facts(path)
 
 
 def save_voice(name: str, voice: Reference | VoiceState, *, replace: bool = False) -> Path:
