@@ -152,6 +152,20 @@ def kill_and_finish(
 
 
 @pytest.mark.slow
+def test_a_sweep_that_is_terminated_ends_as_by_ctrl_c_and_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    """By default it would leave a terminal without its cursor, and free the device too early."""
+    plan, report = tmp_path / "plan.toml", tmp_path / "report.jsonl"
+    plan.write_text(PLAN.format(seeds=[0, 1, 2, 3, 4, 5]), encoding="utf-8")
+    sweeping = Sweeping(plan, report)
+    sweeping.wait_for_a_cell()
+    code, complaint = sweeping.end_by(os.kill, signal.SIGTERM)
+    assert (code, complaint.splitlines()[-1]) == (130, "interrupted")
+    assert statuses(report)
+
+
+@pytest.mark.slow
 def test_a_sweep_killed_at_random_resumes_and_has_every_cell_once(tmp_path: Path) -> None:
     chance = random.Random(20)
     cells = kill_and_finish(tmp_path, ["command", "worker", "both"], chance, cells=12)

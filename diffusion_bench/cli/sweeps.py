@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ from diffusion_bench.cli.report_tables import print_reports
 from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from pydantic import ValidationError
 
@@ -167,7 +169,11 @@ def _watch(events: Generator[Progress]) -> None:
     console = Console(stderr=True)
     # In a pipe and on TERM=dumb rich would draw no bar and end it with an empty line.
     screen = console if console.is_interactive else Console(quiet=True)
-    with closing(events), Progress(*columns, console=screen, transient=True) as bar:
+    with (
+        _terminated_in_order(),
+        closing(events),
+        Progress(*columns, console=screen, transient=True) as bar,
+    ):
         task = bar.add_task("starting the worker", total=None, unit="", left="")
         fetched = ""
         for event in events:
@@ -192,6 +198,19 @@ def _watch(events: Generator[Progress]) -> None:
                     words = f"{event.num_done}/{event.num_cells} {words}"
                 left = time_left(event.remaining_s)
                 console.print(f"{words}; {left}" if left else words, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _terminated_in_order() -> Iterator[None]:
+    """Let SIGTERM, as of `timeout` or a batch system, end the block as Ctrl-C does.
+
+    The worker ends before the device is free, and the terminal has its cursor again.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _unit(event: Progress) -> str:
