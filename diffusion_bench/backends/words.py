@@ -94,7 +94,8 @@ def _many(said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
     if len(objects) <= MOST_OBJECTS:
         return ()
     return (
-        f"more than {MOST_OBJECTS} objects in one picture come out mixed: {', '.join(objects)}",
+        f"more than {MOST_OBJECTS} objects in one picture come out mixed: "
+        + ", ".join(dict.fromkeys(objects)),
     )
 
 

@@ -127,6 +127,17 @@ def test_preview_cancel_draw_and_drop_the_picture_back(url, browser, tmp_path):
     assert visit.errors == []
 
 
+def test_a_page_that_is_loaded_anew_or_left_ends_its_job(url, browser):
+    for leave in ("location.reload()", "location.href = 'about:blank'"):
+        visit = Visit(browser, url)
+        set_numbers(visit.page, steps=1000)
+        visit.page.click("#t2i-generate")
+        visit.has_text("#t2i-status", r"^Step \d+ of 1000")
+        assert not is_free()
+        visit.page.evaluate(leave)
+        wait_until(is_free, f"the device is free after {leave}")
+
+
 def test_a_grid_is_drawn_and_saved_as_one_picture(url, browser):
     visit = Visit(browser, url)
     page = visit.page
