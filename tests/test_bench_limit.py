@@ -10,10 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import make_header
+from fakes import make_cell, make_header
 from simulated_card import Card, OnCard, open_bench
 
-from diffusion_bench.bench.limit import SearchFailed, _bases, _search_one, run_limit, search
+from diffusion_bench.bench.limit import SearchFailed, _bases, _fits, _search_one, run_limit, search
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.bench.worker_messages import Event, Failed, Measured
@@ -70,6 +70,14 @@ def test_what_takes_too_long_does_not_fit_a_gpu_and_is_only_slow_on_a_processor(
     on_processor = bench._replace(header=make_header(cells=[request]))
     with pytest.raises(SearchFailed, match="batch 1 timeout: no call"):
         list(_search_one(on_processor, request, "batch", (0, 1), 0))
+
+
+@pytest.mark.parametrize(("used_mib", "fits"), [(12_000.0, True), (12_400.0, False)])
+def test_what_spilled_into_the_hosts_memory_does_not_fit(used_mib: float, fits: bool) -> None:
+    cell = make_cell(nvml_used_mib=used_mib)
+    card = SimpleNamespace(header=make_header(gpu="NVIDIA L4", memory_mib=12_282.0))
+    assert _fits(cell, card) is fits
+    assert not _fits(make_cell(status="oom"), card)
 
 
 def test_with_guidance_a_limit_is_another_than_without() -> None:

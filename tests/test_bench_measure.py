@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -222,3 +223,10 @@ def test_calls_are_sustained_only_once_no_more_are_to_be_timed() -> None:
     last = lab.measure(repeats=2, calls=1, done_s=(1.0,), sustain_s=10.0)
     assert last.sustained is not None
     assert last.sustained.wall_s == (4.0,)
+
+
+def test_the_first_timed_call_begins_at_the_moment_that_is_given_and_not_before() -> None:
+    lab, at_s = Lab([1.0, 1.0]), time.perf_counter() + 0.3
+    effort = Effort(warmups=1, repeats=1, start_at_s=at_s)
+    found = measure(REQUEST, lab.generate, effort, clock=time.perf_counter, on_repeat=lab.hear)
+    assert at_s <= found.timed[0].start_s < at_s + 5
