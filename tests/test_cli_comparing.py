@@ -278,3 +278,11 @@ def test_no_name_of_a_report_gives_a_terminal_orders(
     captured = capsys.readouterr()
     assert "owned" in captured.out
     assert not set("\x1b\x07") & set(captured.out + captured.err)
+
+
+def test_a_report_without_a_cell_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = write_report(tmp_path / "begun.jsonl")
+    assert run("compare", report) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["No cells."]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
+    from diffusion_bench.reports.export import Value
     from diffusion_bench.reports.schema import Report
 
 ELSEWHERE = ("report", "evidence")  # in the line above, and told by `explain`
@@ -17,9 +18,9 @@ OFTEN_EQUAL = ("model", "status")
 def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     """Print each report's notes, its machine, its cells and its limits."""
     from diffusion_bench.charts.held_back import in_words
-    from diffusion_bench.cli.tables import print_table, table_console
-    from diffusion_bench.reports.export import HEADS, is_worth_showing, report_title, to_rows
+    from diffusion_bench.cli.tables import table_console
     from diffusion_bench.reports.export import describe as describe_report
+    from diffusion_bench.reports.export import report_title, to_rows
     from diffusion_bench.reports.labels import report_labels
     from diffusion_bench.reports.limits import limit_lines
 
@@ -34,19 +35,28 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
         if report.shared:
             _print_shared(report)
         rows = list(itertools.islice(left, len(report.cells)))
-        if not rows and report.shared:
-            continue
-        shown = [
-            name
-            for name in HEADS
-            if name not in ELSEWHERE
-            and is_worth_showing(name, rows, all_rows)
-            and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
-        ]
-        heads = [HEADS[name] for name in shown]
-        print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
+        if rows:
+            _print_cells(rows, all_rows)
+        elif not report.shared:
+            console.print("No cells.")
         for line in limit_lines(report.limits):
             console.print(line, markup=False, soft_wrap=True)
+
+
+def _print_cells(rows: list[dict[str, Value]], among: list[dict[str, Value]]) -> None:
+    """Print the columns of cells that say something, or tell them from those `among`."""
+    from diffusion_bench.cli.tables import print_table
+    from diffusion_bench.reports.export import HEADS, is_worth_showing
+
+    shown = [
+        name
+        for name in HEADS
+        if name not in ELSEWHERE
+        and is_worth_showing(name, rows, among)
+        and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
+    ]
+    heads = [HEADS[name] for name in shown]
+    print_table(heads, [[_words(row[name]) for name in shown] for row in rows])
 
 
 def _print_shared(report: Report) -> None:
