@@ -57,7 +57,8 @@ def main(
 ) -> None:
     """Train autoencoder, denoiser and decoder in turn, then export.
 
-    Each stage that has finished in WORK is not run again. Eight hours on one CPU core with bf16.
+    Each stage that has finished in WORK is not run again. At the pace of the model card that is
+    more than nine hours of two CPU cores with bf16.
     """
     if threads:
         torch.set_num_threads(threads)

@@ -27,7 +27,7 @@ def main(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
-    """Train the scorer and export it: an hour of a CPU core with bf16, or go on with a trained one.
+    """Train the scorer and export it: 1.3 hours of a CPU core in bf16, or go on with a trained one.
 
     `torchrun --standalone --nproc-per-node 2 -m ...` shares every batch between two processes.
     """
