@@ -18,7 +18,7 @@ from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.runner import Progress
 from diffusion_bench.bench.worker_process import WorkerProcess
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import StopRule
 from diffusion_bench.reports.store import ReportWriter
@@ -145,6 +145,7 @@ def test_a_cancel_of_a_download_does_not_say_that_anything_is_saved(sweeping, mo
 
 
 def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folder):
+    sweeping._engine.backend(BUNDLED_MODEL, "fp32")
     with busy_device():
         views = sweeping.run(SWEEP.replace(", 200", ""))
         waiting = next(view for view in views if view.status and "Waiting" in view.status)
@@ -161,6 +162,7 @@ def test_a_sweep_ends_with_its_report_on_disk_and_both_downloads(sweeping, folde
     assert "<html" in downloads[1].read_text()
     assert all(len(figure.data) for figure in last.figures)
     assert folder.unfinished() == []
+    assert sweeping._engine._loaded is None, "a copy here would be in the way"
 
 
 @pytest.mark.parametrize(
