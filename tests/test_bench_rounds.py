@@ -285,3 +285,7 @@ def test_what_is_sustained_follows_the_last_call_of_all_and_its_readings_are_kep
     assert cell.sustained is not None
     assert cell.sustained.at_s[-1] + cell.sustained.wall_s[-1] >= 0.5
     assert cell.trace.at_s[-1] >= cell.samples[-1].wall_s + 0.5
+
+
+def test_what_the_first_visit_compiled_is_what_compiling_took() -> None:
+    assert joined(visit(1.0, compile_s=5.0), visit(1.0, compile_s=0.1)).compile_s == 5.0

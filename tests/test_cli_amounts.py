@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from diffusion_bench.cli.amounts import memory_bytes, seconds
+from diffusion_bench.cli.amounts import memory_bytes, peak_words, seconds
+from diffusion_bench.records import Memory
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,10 @@ def test_what_is_no_amount_of_memory_is_refused_with_one_that_is(text: str) -> N
     with pytest.raises(ValueError, match="is no amount of memory; say it as 12GiB") as caught:
         memory_bytes(text)
     assert len(str(caught.value)) < 100
+
+
+def test_the_peak_is_the_gpus_where_there_is_one() -> None:
+    both = Memory(torch_allocated_mib=100.0, rss_mib=900.0)
+    assert peak_words(both) == "peak GPU memory 100 MiB"
+    assert peak_words(Memory(rss_mib=900.0)) == "peak resident set 900 MiB"
+    assert peak_words(Memory()) == "peak memory unknown"

@@ -282,3 +282,8 @@ def test_a_visitor_cannot_restore_a_model_that_is_not_on_the_list(tmp_path):
 
     with pytest.raises(ValueError, match="models of its list only"):
         restored(PictureRecipe(request=request), shared=True)
+
+
+def test_a_noise_seed_of_0_comes_back_as_that():
+    request = ImageRequest(prompt="a fox", noise_seed=0)
+    assert restored(PictureRecipe(request=request), shared=False).fields["noise_seed"] == 0

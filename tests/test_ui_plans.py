@@ -115,6 +115,10 @@ def test_the_duration_counts_repeats_and_warmups():
 
     # 4 repeats of 6 s, 2 warm-ups of 3 of the 6 steps, and a look at the quiet machine
     assert duration_s(sweep, timed, on_gpu=False) == pytest.approx(4 * 6 + 2 * 3 + IDLE_S)
+    two = sweep.model_copy(update={"axes": sweep.axes.model_copy(update={"steps": (6, 7)})})
+    on = two.model_copy(update={"sustain_s": 60.0})
+    apart_s = duration_s(on, timed, on_gpu=False) - duration_s(two, timed, on_gpu=False)
+    assert apart_s == pytest.approx(2 * 60), "each of its cells is sustained"
     assert duration_s(sweep, [], on_gpu=False) is None
 
 
