@@ -7,7 +7,7 @@ from typing import Any
 
 from fakes import make_header
 
-from diffusion_bench.bench.measure import Measurement, Timed
+from diffusion_bench.bench.measure import Measurement, Metered, Timed
 from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, Bench
 from diffusion_bench.bench.worker_messages import Command, Event, Loaded, Measured, Ready, Repeated
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
@@ -109,7 +109,13 @@ class OnCard(Workers):
             yield from self._work()
             timed.append(self._timed(request, start_s))
             yield Repeated(done=done)
-        sustained = None
+        metered = sustained = None
+        if effort.metered_s and timed[-1].end_s - timed[0].start_s < effort.metered_s:
+            more, began_s = 0, self._card.now_s
+            while self._card.now_s < began_s + effort.metered_s:
+                yield from self._work()
+                more += 1
+            metered = Metered(start_s=began_s, end_s=self._card.now_s, calls=more)
         if effort.sustain_s is not None:
             yield Repeated(done=effort.repeats)
             starts = []
@@ -124,6 +130,7 @@ class OnCard(Workers):
             timed=tuple(timed),
             stop_reason="fixed count",
             memory=Memory(),
+            metered=metered,
             sustained=sustained,
         )
         yield Measured(measurement=measurement)
@@ -147,9 +154,9 @@ class OnCard(Workers):
         )
 
 
-def open_bench(card: Card, *cells: Request, **plan: Any) -> Bench:
+def open_bench(card: Card, *cells: Request, call_s: float = 2.0, **plan: Any) -> Bench:
     """Return a bench of those cells on the card; nothing is written by it."""
     header = make_header(cells=cells, gpu="A")
     header = header.model_copy(update={"plan": header.plan.model_copy(update=plan)})
-    workers = OnCard(card)
+    workers = OnCard(card, call_s)
     return Bench(header, None, Report(header=header), workers, card.sampler, card)

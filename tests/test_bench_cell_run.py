@@ -21,6 +21,7 @@ from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.stage_readings import cut_trace
+from diffusion_bench.reports.stats import summarise
 
 REQUEST = ImageRequest(prompt="a cat", steps=4)
 
@@ -99,6 +100,28 @@ def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(
     cut = cut_trace(cell, bench.header)
     assert [stage.power_w for stage in cut.stages] == [pytest.approx(BUSY_W)]
     assert len(cut.steps) == REQUEST.steps
+
+
+def test_a_cell_of_short_calls_has_the_energy_of_two_seconds_of_them() -> None:
+    """A card's registers move every tenth of a second, and three calls may take less than one."""
+    card = Card()
+    bench = open_bench(card, REQUEST, call_s=0.6)
+    cell = run(card, bench)
+    assert [sample.wall_s for sample in cell.samples] == pytest.approx([0.6] * 3)
+    assert cell.energy is not None
+    assert cell.energy.calls == 4
+    assert cell.energy.window_s == pytest.approx(2.4)
+    figures = summarise(cell)
+    assert figures is not None
+    assert figures.energy_j == pytest.approx(0.6 * BUSY_W, rel=0.02)
+
+
+def test_a_cell_of_long_calls_has_the_energy_of_those_that_were_timed() -> None:
+    card = Card()
+    cell = run(card, open_bench(card, REQUEST))
+    assert cell.energy is not None
+    assert cell.energy.calls is None
+    assert cell.energy.window_s == pytest.approx(6.0)
 
 
 def test_the_first_start_of_several_devices_keeps_its_readings_whatever_starts_after_it() -> None:

@@ -173,6 +173,26 @@ def test_only_what_has_more_steps_is_cut_and_never_a_warm_up(
     assert [asked.steps for asked in lab.asked] == [3, steps, steps]
 
 
+def test_calls_too_short_for_a_cards_registers_are_gone_on_with_after_the_last_of_them() -> None:
+    lab = Lab([9.0, 0.5, 0.4, 0.3, 0.6, 0.7])
+    lab.hear = lab.heard.append  # type: ignore[method-assign]
+    found = lab.measure(repeats=2, metered_s=1.5, measured_steps=5)
+    assert found.metered is not None
+    assert [call.wall_s for call in found.timed] == [0.5, 0.4]
+    assert found.metered.calls == 3  # until the window is as long
+    assert found.metered.end_s - found.metered.start_s == pytest.approx(1.6)
+    assert found.metered.start_s == found.timed[-1].end_s
+    assert lab.cuts[-5:] == [5] * 5  # they do what the timed ones did
+    assert lab.heard == [1, 2, 2, 2, 2, 2]
+
+
+def test_calls_are_metered_once_where_they_are_short_and_the_last() -> None:
+    long = Lab([9.0, 1.0, 1.0]).measure(repeats=2, metered_s=1.5)
+    first = Lab([9.0, 0.1]).measure(repeats=2, calls=1, metered_s=1.5)
+    unasked = Lab([9.0, 0.1]).measure(repeats=1)
+    assert (long.metered, first.metered, unasked.metered) == (None, None, None)
+
+
 def test_a_sustained_cell_goes_on_with_whole_calls_and_is_heard_at_each() -> None:
     """One that is silent for long would be taken for one that hangs."""
     lab = Lab([9.0, 1.0, 4.0, 3.0, 2.0])

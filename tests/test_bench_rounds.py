@@ -53,6 +53,18 @@ def test_samples_warm_ups_and_visits_of_all_rounds_are_in_their_order() -> None:
     assert both.stop_reason == "fixed count"
 
 
+def test_energy_of_calls_made_for_it_alone_is_that_of_all_visits() -> None:
+    """The visits' own windows may have been too short, or long enough in some of them."""
+    metered = visit(0.1, energy=energy(400.0, 2.0, calls=20))
+    for earlier in (
+        visit(0.1, stop_reason=None, missing={"energy": "the window of 0.1 s is shorter than 1 s"}),
+        visit(0.1, stop_reason=None, energy=energy(30.0, 1.2, net_j=None)),
+    ):
+        both = joined(earlier, metered)
+        assert both.energy == metered.energy
+        assert not {"energy", "net_j"} & set(both.missing)
+
+
 def probe(visit: int = 0) -> SpeedProbe:
     return SpeedProbe(visit=visit, work="some blocks", before_s=(0.1,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from simulated_card import Card, open_bench
 
-from diffusion_bench.bench.cell_run import FORGOTTEN_S, CellRun, rest_s
+from diffusion_bench.bench.cell_run import FORGOTTEN_S, METERED_S, CellRun, rest_s
 from diffusion_bench.bench.runner import _Run
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.hardware.state import IDLE_S
@@ -13,7 +13,7 @@ from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
 
 CELLS = [ImageRequest(prompt="a cat", steps=4, seed=seed) for seed in (1, 2)]
-CALL_S, WARMUP_S = 2.0, 2.0 * 3 / 4  # of the card, and three of the four steps of that
+CALL_S, WARMUP_S = 2.4, 2.4 * 3 / 4  # of the card, and three of the four steps of that
 
 
 def visited(bench: Bench, card: Card, earlier: Cell | None = None) -> tuple[Cell, float]:
@@ -70,7 +70,7 @@ def test_each_visit_that_is_left_has_its_calls_its_warmups_and_its_rest(
     device: str, a_rest_s: float
 ) -> None:
     card = Card()
-    bench = open_bench(card, *CELLS, rounds=3, repeats=3, warmups=2, device=device)
+    bench = open_bench(card, *CELLS, call_s=CALL_S, rounds=3, repeats=3, warmups=2, device=device)
     cell, _ = visited(bench, card)
     assert len(cell.samples) == 1
     a_visit_s = CALL_S + 2 * WARMUP_S + a_rest_s
@@ -80,10 +80,24 @@ def test_each_visit_that_is_left_has_its_calls_its_warmups_and_its_rest(
 
 def test_calls_beyond_the_rounds_are_one_more_visit() -> None:
     card = Card()
-    bench = open_bench(card, CELLS[0], rounds=1, repeats=3)
+    bench = open_bench(card, CELLS[0], call_s=CALL_S, rounds=1, repeats=3)
     cell, _ = visited(bench, card)
     a_visit_s = CALL_S + WARMUP_S + IDLE_S + FORGOTTEN_S
     assert left_s(bench, cell) == pytest.approx(a_visit_s)
+
+
+def test_short_calls_are_gone_on_with_for_their_energy_once_a_cell_and_only_on_a_card() -> None:
+    card = Card()
+    left = []
+    for call_s in (0.6, CALL_S):
+        for device in ("cuda:0", "cpu"):
+            bench = open_bench(card, *CELLS, call_s=call_s, rounds=3, repeats=3, device=device)
+            cell, _ = visited(bench, card)
+            left.append(left_s(bench, cell))
+    short_s, short_on_cpu_s, long_s, long_on_cpu_s = left
+    rests_s = (2 + 3) * FORGOTTEN_S
+    assert short_s == pytest.approx(short_on_cpu_s + rests_s + 2 * METERED_S)
+    assert long_s == pytest.approx(long_on_cpu_s + rests_s)
 
 
 def test_what_is_to_be_sustained_is_reckoned_with_until_it_has_been() -> None:

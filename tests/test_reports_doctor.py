@@ -71,6 +71,17 @@ def titles(report: Report, *levels: str) -> list[str]:
     return [finding.title for finding in found if not levels or finding.level in levels]
 
 
+def test_energy_of_calls_made_for_it_alone_is_held_against_those_calls():
+    """Two seconds of calls after visits that took longer together, or too few of them."""
+    cell = measured_cell(10, 0)
+    calls_s = sum(sample.wall_s for sample in cell.samples)
+    each_s = calls_s / len(cell.samples)
+    for calls, is_short in ((1, False), (3, True)):
+        found = energy(50.0, seconds=1.1 * each_s, calls=calls)
+        told = titles(make_report(measured_cell(10, 0, energy=found, missing={})), "problem")
+        assert any("shorter than its calls" in title for title in told) is is_short
+
+
 def test_a_report_as_it_is_measured_has_nothing_against_it():
     cells = [measured_cell(steps, order) for order, steps in enumerate((10, 20, 40))]
     report = make_report(*cells).model_copy(update={"fits": fit_lines(cells)})

@@ -15,6 +15,7 @@ from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.sweep import TIME_LIMIT_S
 from diffusion_bench.bench.worker_messages import Event, Failed, Judged, Loaded, Measured, Repeated
+from diffusion_bench.hardware.energy import tells_energy
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch
@@ -23,6 +24,7 @@ from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.schema_plan import Plan
 from diffusion_bench.reports.sensor_reach import UTILIZATION_WINDOW_S
 
+METERED_S = 2.0  # of calls: a card's registers move every 0.1 s or so
 FORGOTTEN_S = UTILIZATION_WINDOW_S + 0.2  # then a card tells no more of the cell before
 
 
@@ -119,6 +121,8 @@ class CellRun:
         others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
         if gpu_index is not None:
             own = {workers.pid, os.getpid()}  # an app that has drawn stays listed on the card
+            if tells_energy(self._idle, gpu_index):
+                self._effort = self._effort.model_copy(update={"metered_s": METERED_S})
             others = self._bench.sensor.other_processes(gpu_index, own)
         self._before = look_before(self._idle, gpu_index, others, on_battery())
 

@@ -100,13 +100,18 @@ def measured_cell(
     gpu_index = find_gpu(watched.during, watched.gpu_uuid)
     start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
     during = tuple(reading for reading in watched.during if reading.at_s >= start_s)
-    sustained_from_s = math.inf if measurement.sustained is None else end_s
+    metered = measurement.metered
+    is_over = metered is None and measurement.sustained is None
+    sustained_from_s = math.inf if is_over else end_s
     shares = _throttle_share(during, gpu_index, start_s, sustained_from_s)
     extrapolation = _extrapolation(request, watched.header, measurement)
     samples, missing = _samples(measurement, watched, gpu_index)
-    energy, why_no_energy = _energy(watched, gpu_index, start_s, end_s)
+    window_s = (metered.start_s, metered.end_s) if metered else (start_s, end_s)
+    energy, why_no_energy = _energy(watched, gpu_index, *window_s)
     if energy is None:
         missing["energy"] = why_no_energy
+    elif metered:
+        energy = energy.model_copy(update={"calls": metered.calls})
     if loaded is None:
         missing["load_s"] = "the model was already loaded"
     missing |= {name: why for name, why in UNTOLD.items() if getattr(measurement, name) is None}

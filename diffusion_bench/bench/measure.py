@@ -47,10 +47,10 @@ class Effort(Record):
     """How much of a cell to run now; see `reports.schema.Plan`, whose fields most of these are.
 
     At most `calls` are made, `None` for as many as it takes. `done_s` are the seconds of the calls
-    that earlier rounds made, which count for the stop rule. After the last call of all, `sustain_s`
-    are spent on more. With `probed` the machine's own speed is looked at before the warm-ups. The
-    first timed call waits for the moment `start_at_s` of `time.perf_counter`, at which other
-    devices begin too.
+    that earlier rounds made, which count for the stop rule. After the last call of all, calls are
+    made for `metered_s` where the timed ones of this visit took less, and for `sustain_s`. With
+    `probed` the machine's own speed is looked at around them. The first timed call waits for the
+    moment `start_at_s` of `time.perf_counter`, at which other devices begin too.
     """
 
     warmups: int
@@ -59,6 +59,7 @@ class Effort(Record):
     done_s: tuple[float, ...] = ()
     stop: StopRule | None = None
     measured_steps: int | None = None
+    metered_s: float | None = None
     sustain_s: float | None = None
     probed: bool = False
     start_at_s: float | None = None
@@ -76,6 +77,14 @@ class Timed(Record):
     first_audio_s: float | None = None
 
 
+class Metered(Record):
+    """Calls that were made for their energy alone, as the timed ones were, and when."""
+
+    start_s: float
+    end_s: float
+    calls: int
+
+
 class Measurement(Record):
     """What the worker tells the runner of a cell. No `stop_reason`: more calls are to come.
 
@@ -88,6 +97,7 @@ class Measurement(Record):
     timed: tuple[Timed, ...]
     stop_reason: StopReason | None
     memory: Memory
+    metered: Metered | None = None
     sustained: Sustained | None = None
     num_steps: int | None = None
     speed: str | None = None
@@ -142,22 +152,18 @@ def measure(
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
     if machine_speed is not None and (after := probe()) is not None:
         machine_speed = machine_speed.model_copy(update={"after_s": after.before_s})
-    sustained = None
-    if effort.sustain_s is not None and reason is not None:
-        # Who listens takes a worker that says nothing for long for one that hangs.
-        say_so = partial(on_repeat, len(effort.done_s) + len(timed))
-        sustained = _sustain(request, generate, effort.sustain_s, clock, say_so)
+    go_on = partial(_go_on, request, generate, effort, timed, clock=clock, on_repeat=on_repeat)
     return Measurement(
         warmup_s=tuple(warmup_s),
         timed=tuple(timed),
         stop_reason=reason,
         memory=largest_memory(memories),
-        sustained=sustained,
         num_steps=num_steps,
         speed=speed,
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
         notes=notes,
         machine_speed=machine_speed,
+        **(go_on() if reason is not None else {}),
     )
 
 
@@ -210,6 +216,43 @@ def _steady(walls: list[float], noise: float) -> bool:
         return False
     middle = median(walls)
     return max(interval.high - middle, middle - interval.low) <= noise * middle
+
+
+def _go_on(
+    request: Request,
+    generate: Generate,
+    effort: Effort,
+    timed: list[Timed],
+    *,
+    clock: Callable[[], float],
+    on_repeat: Callable[[int], None],
+) -> dict[str, Any]:
+    """Call on after the last timed call of all, for energy and heat; return the fields of it."""
+    # Who listens takes a worker that says nothing for long for one that hangs.
+    on_call = partial(on_repeat, len(effort.done_s) + len(timed))
+    found: dict[str, Any] = {}
+    if effort.metered_s and timed[-1].end_s - timed[0].start_s < effort.metered_s:
+        call = partial(generate, request, stop_after=cut(request, effort.measured_steps))
+        found["metered"] = _meter(call, effort.metered_s, clock, on_call)
+    if effort.sustain_s is not None:
+        found["sustained"] = _sustain(request, generate, effort.sustain_s, clock, on_call)
+    return found
+
+
+def _meter(
+    call: Callable[[], object],
+    for_s: float,
+    clock: Callable[[], float],
+    on_call: Callable[[], None],
+) -> Metered:
+    """Call on until `for_s` seconds are over; `on_call` hears as that of `_sustain` does."""
+    on_call()
+    calls, start_s = 0, clock()
+    while (now_s := clock()) < start_s + for_s:
+        call()
+        calls += 1
+        on_call()
+    return Metered(start_s=start_s, end_s=now_s, calls=calls)
 
 
 def _sustain(

@@ -22,7 +22,8 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         return now.model_copy(update=place)
     first = {name: getattr(earlier, name) for name in FIRST_KNOWN}
     known = {name: value for name, value in first.items() if value is not None}
-    energy = _joined_energy(earlier.energy, now.energy)
+    is_metered = now.energy is not None and now.energy.calls is not None
+    energy = now.energy if is_metered else _joined_energy(earlier.energy, now.energy)
     update: dict[str, Any] = {
         **known,
         **place,
@@ -38,7 +39,9 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "energy": energy,
     }
     both = now.model_copy(update=update)
-    missing = earlier.missing | now.missing | _why_no_energy(earlier.energy, now.energy, energy)
+    missing = earlier.missing | now.missing
+    if not is_metered:
+        missing |= _why_no_energy(earlier.energy, now.energy, energy)
     # What one visit lacked, another may have had.
     lacking = {
         name: why for name, why in missing.items() if getattr(both, name, None) in (None, ())

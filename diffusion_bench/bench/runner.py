@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import fmean
 
-from diffusion_bench.bench.cell_run import CellRun, rest_s, visits_of
+from diffusion_bench.bench.cell_run import METERED_S, CellRun, rest_s, visits_of
 from diffusion_bench.bench.estimate import (
     call_estimates_s,
     judging_s,
@@ -178,4 +178,6 @@ class _Run:
             visits = visits_of(calls, plan.rounds - (len(cell.visits) if cell else 0))
             self._remaining_s += calls * call_s + visits * plan.warmups * warmup_s
             self._remaining_s += rest_s(visits, on_gpu=on_gpu)
+            if on_gpu and calls / visits * call_s < METERED_S:
+                self._remaining_s += METERED_S
             self._remaining_s += 0.0 if cell and cell.sustained else plan.sustain_s or 0.0

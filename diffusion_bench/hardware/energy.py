@@ -90,6 +90,12 @@ def measure_energy(
     ), how
 
 
+def tells_energy(readings: Sequence[Reading], gpu_index: int) -> bool:
+    """Return whether a GPU's power or energy was told in any of the readings."""
+    names = ("power_w", "energy_j")
+    return any(_column(readings, gpu_index, name) for name in names)
+
+
 def _gpu_joules(
     readings: Sequence[Reading], gpu_index: int, start_s: float, end_s: float
 ) -> tuple[list[Point], str]:

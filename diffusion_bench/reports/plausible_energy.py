@@ -57,6 +57,8 @@ def _metered(cell: Cell | SharedCell, header: Header) -> Iterator[_Metered]:
     if isinstance(cell, Cell):
         if cell.energy is not None:
             calls_s = math.fsum(sample.wall_s for sample in cell.samples)
+            if cell.energy.calls is not None and cell.samples:
+                calls_s *= cell.energy.calls / len(cell.samples)
             yield _Metered("", cell.energy, _limit_w(cell, header), calls_s)
         return
     for job in cell.jobs:

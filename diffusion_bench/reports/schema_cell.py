@@ -23,6 +23,7 @@ from diffusion_bench.records import (
 from diffusion_bench.reports.schema_machine import Short
 
 MAX_CELL_NOTES = 20
+MAX_METERED = 100_000  # calls for a cell's energy alone, which take two seconds together
 MAX_CALL_STEPS = 10_000  # a tenth of them may be asked for, and no sampler takes so many a step
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
 StopReason = Literal["stable", "time cap", "repeat cap", "fixed count"]
@@ -59,9 +60,11 @@ class Energy(Record):
     """The energy over all timed repeats of a cell together, in joules.
 
     Kept apart from the samples because counters move in tenths of a second: a window that is too
-    short for one repeat may do for all of them. `method` is how it was measured and `scope` of
-    what. `net_j` is `total_j` less `idle_power_w`, the power before the cell, over the window.
-    `uncertainty_j` bounds the error of `total_j` from the window's edges and the sensor.
+    short for one repeat may do for all of them. Where the last visit's were too short, it is that
+    of so many `calls` like them, made after them for nothing else. `method` is how it was measured
+    and `scope` of what. `net_j` is `total_j` less `idle_power_w`, the power before the cell, over
+    the window. `uncertainty_j` bounds the error of `total_j` from the window's edges and the
+    sensor.
     """
 
     total_j: Annotated[float, Field(ge=0)]
@@ -71,6 +74,7 @@ class Energy(Record):
     idle_power_w: Annotated[float, Field(ge=0)] | None = None
     net_j: float | None = None
     uncertainty_j: Annotated[float, Field(ge=0)] | None = None
+    calls: Annotated[int, Field(ge=1, le=MAX_METERED)] | None = None
 
 
 class Extrapolation(Record):

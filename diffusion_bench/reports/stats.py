@@ -198,7 +198,10 @@ def _energy_j(cell: Cell) -> float | None:
 
 
 def _share_j(cell: Cell, whole_j: float | None) -> float | None:
-    return None if whole_j is None else whole_j / len(cell.samples) * _untimed_factor(cell)
+    if whole_j is None:
+        return None
+    metered = cell.energy.calls if cell.energy else None
+    return whole_j / (metered or len(cell.samples)) * _untimed_factor(cell)
 
 
 def _untimed_factor(cell: Cell) -> float:
