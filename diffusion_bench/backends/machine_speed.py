@@ -1,9 +1,11 @@
-"""The machine's own speed at one moment: some runs of the blocks that a U-Net is made of.
+"""The machine's own speed at one moment: some runs of products with more weights than caches hold.
 
 About 40 ms on a processor. The work is the same for ever, whatever is measured beside it: the
-figures of two moments tell how the machine changed between them. It is made of what cells are
-made of, since what slows those (a neighbour in the shared cache above all) slows a bare product
-or copy by quite another factor.
+figures of two moments tell how the machine changed between them. Networks wait for weights and
+for arithmetic at once, so what slows them (a neighbour in the shared cache above all) slows such
+products as much, and a product of two small matrices or a bare copy by quite another factor. A run
+asks for no memory: convolutions do, and are a tenth to a quarter slower in a process whose heap
+gives it back to the system each time.
 """
 
 from __future__ import annotations
@@ -23,38 +25,30 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NEEDED_MIB = 1024.0  # free, so that the probe is never what a model then lacks
-LEAST, REPEATS = 3, 5
-LONGEST_S = 0.1  # of undisturbed runs; past it the least number has to do
-GROUPS = 16  # of the normalisation
-CYCLE = 4099  # different values, a prime number: no two channels are alike
-
-
-class Level(NamedTuple):
-    """Residual blocks at one resolution: two 3 x 3 convolutions each, normalised, SiLU before."""
-
-    channels: int
-    side: int
-    blocks: int = 1
+LEAST, REPEATS = 3, 9
+LONGEST_S = 0.04  # of undisturbed runs; past it the least number has to do
+CYCLE = 4099  # different values, a prime number: no two rows are alike
 
 
 class Work(NamedTuple):
-    """What makes one run: all levels, `times` over."""
+    """One run: `rows` by `side` times `products` square matrices, SiLU after each, `times` over."""
 
-    levels: tuple[Level, ...]
+    rows: int
+    side: int
+    products: int
     dtype: str
     times: int = 1
-    batch: int = 1
 
     def words(self) -> str:
         """Return what is run, as it is stored."""
-        levels = " + ".join(f"{n} of {c} x {side} x {side}" for c, side, n in self.levels)
-        return f"{self.times} x residual blocks ({levels}), {self.dtype}, batch {self.batch}"
+        product = f"{self.rows} x {self.side} by {self.side} x {self.side}"
+        return f"{self.times} x {self.products} products of {product} with SiLU, {self.dtype}"
 
 
-# A processor's activations stay in its caches and the weights of the last level do not, as in the
-# bundled U-Net. A card's are the levels of Stable Diffusion's, long beside their launches.
-ON_CPU = Work((Level(64, 64), Level(128, 32), Level(256, 8, blocks=4)), "float32")
-ON_CARD = Work((Level(320, 64), Level(640, 32), Level(1280, 16)), "float16", times=8, batch=2)
+# Weights of 18 MiB in fp32, as of a denoiser's last levels; on a card of 64 MiB in fp16, and runs
+# that are long beside their launches.
+ON_CPU = Work(64, 768, 8, "float32")
+ON_CARD = Work(4096, 2048, 8, "float16", times=4)
 
 
 def probe_speed(device: str, *, one_thread: bool = False) -> SpeedProbe | None:
@@ -74,7 +68,7 @@ def probe_speed(device: str, *, one_thread: bool = False) -> SpeedProbe | None:
         ):
             threads = f", {torch.get_num_threads()} threads" if device == "cpu" else ""
             return SpeedProbe(
-                work=work.words() + threads, before_s=_runs_s(device, _blocks(device, work))
+                work=work.words() + threads, before_s=_runs_s(device, _products(device, work))
             )
     except RuntimeError:  # what a probe lacks, memory above all, is no failure of the cell
         return None
@@ -96,7 +90,7 @@ def _nothing_kept(device: str) -> Iterator[None]:
             release_unused(device)
 
 
-def _blocks(device: str, work: Work) -> Callable[[], None]:
+def _products(device: str, work: Work) -> Callable[[], None]:
     """Return one run of the work; what it works on is made here."""
     import torch
     from torch.nn import functional
@@ -104,29 +98,19 @@ def _blocks(device: str, work: Work) -> Callable[[], None]:
     # Not all alike, which would spare multipliers power; and torch's generator is the cell's.
     cycle = (torch.arange(CYCLE, device=device) * 0.618).frac() - 0.5
 
-    def made(*shape: int, scale: float = 1.0) -> Tensor:
-        numel = math.prod(shape)
-        values = cycle.repeat(math.ceil(numel / CYCLE))[:numel].reshape(shape)
-        return (scale * values).to(getattr(torch, work.dtype))
+    def made(rows: int) -> Tensor:
+        numel = rows * work.side
+        values = cycle.repeat(math.ceil(numel / CYCLE))[:numel].reshape(rows, work.side)
+        return values.to(getattr(torch, work.dtype))
 
-    levels = [
-        (
-            made(work.batch, channels, side, side),
-            [made(channels, channels, 3, 3, scale=0.1) for _ in range(2 * blocks)],
-        )
-        for channels, side, blocks in work.levels
-    ]
+    given, found = made(work.rows), made(work.rows)
+    weights = [made(work.side) for _ in range(work.products)]
 
     def run() -> None:
         for _ in range(work.times):
-            for given, weights in levels:
-                hidden = given
-                for first, second in zip(weights[::2], weights[1::2], strict=True):
-                    inner = hidden
-                    for weight in (first, second):
-                        inner = functional.silu(functional.group_norm(inner, GROUPS))
-                        inner = functional.conv2d(inner, weight, padding=1)
-                    hidden = hidden + inner
+            for weight in weights:
+                torch.mm(given, weight, out=found)
+                functional.silu(found, inplace=True)
 
     return run
 

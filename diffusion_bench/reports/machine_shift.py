@@ -1,8 +1,8 @@
 """How much faster or slower the machine itself was in one report than in another.
 
-Each visit of a cell begins and ends with some runs of a U-Net's blocks (`SpeedProbe`). The
+Each visit of a cell begins and ends with some runs of fixed products (`SpeedProbe`). The
 machine's pace at the visit is the geometric mean of the middle run before it and the one after. A
-cell need not move as much as these blocks do: a part of what they moved is added to the interval,
+cell need not move as much as these do: a part of what they moved is added to the interval,
 in squares, as independent errors are.
 """
 
