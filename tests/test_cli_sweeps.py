@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -293,6 +295,24 @@ def test_what_a_run_is_at_is_said_in_a_few_words() -> None:
         assert describe(progress) == words
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_second_sigterm_as_timeout_sends_does_not_cut_the_end_of_a_sweep_short() -> None:
+    ended: list[str] = []
+
+    def events() -> Generator[Progress]:
+        try:
+            yield Progress(kind="ready", num_cells=1, num_done=0)
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            ended.append("in order")
+
+    with pytest.raises(KeyboardInterrupt):
+        _watch(events())
+
+    assert ended == ["in order"]
+
+
 @pytest.mark.parametrize("dumb", [False, True], ids=["pipe", "TERM=dumb"])
 def test_where_no_bar_is_drawn_each_end_of_a_round_is_a_line_with_the_time_left(
     dumb: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -321,6 +341,14 @@ def test_a_cell_that_failed_is_one_line_of_a_log(capsys: pytest.CaptureFixture[s
     ended = make_cell(status="oom", message=message)
     _watch(each for each in [Progress(kind="cell", num_cells=1, num_done=1, cell=ended)])
     assert capsys.readouterr().err == f"oom: {message}\n"
+
+
+def test_what_a_model_says_as_its_cell_fails_commands_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ended = make_cell(status="failed", message="no class \x1b]0;mine\x07")
+    _watch(each for each in [Progress(kind="cell", num_cells=1, num_done=1, cell=ended)])
+    assert capsys.readouterr().err == "failed: no class \\x1b]0;mine\\x07\n"
 
 
 @pytest.mark.parametrize(

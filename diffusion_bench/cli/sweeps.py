@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +12,7 @@ from diffusion_bench.cli.report_tables import print_reports
 from diffusion_bench.cli.telling import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pydantic import ValidationError
 
@@ -159,6 +157,9 @@ def _watch(events: Generator[Progress]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    from diffusion_bench.cli.tables import printable
+    from diffusion_bench.ui.launch import ended_as_by_ctrl_c
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -170,7 +171,7 @@ def _watch(events: Generator[Progress]) -> None:
     # In a pipe and on TERM=dumb rich would draw no bar and end it with an empty line.
     screen = console if console.is_interactive else Console(quiet=True)
     with (
-        _terminated_in_order(),
+        ended_as_by_ctrl_c(),  # SIGTERM is that of `timeout`, which sends two, or of a batch system
         closing(events),
         Progress(*columns, console=screen, transient=True) as bar,
     ):
@@ -192,25 +193,13 @@ def _watch(events: Generator[Progress]) -> None:
                 console.print(words, markup=False, soft_wrap=True)
             ended = event.cell or event.shared
             if ended is not None and ended.status != "ok":
-                console.print(f"{ended.status}: {ended.message}", markup=False, soft_wrap=True)
+                line = printable(f"{ended.status}: {ended.message}")  # of anybody's model
+                console.print(line, markup=False, soft_wrap=True)
             elif event.kind in ("cell", "round_done") and not console.is_interactive:
                 if event.kind == "cell":
                     words = f"{event.num_done}/{event.num_cells} {words}"
                 left = time_left(event.remaining_s)
                 console.print(f"{words}; {left}" if left else words, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _terminated_in_order() -> Iterator[None]:
-    """Let SIGTERM, as of `timeout` or a batch system, end the block as Ctrl-C does.
-
-    The worker ends before the device is free, and the terminal has its cursor again.
-    """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _unit(event: Progress) -> str:
