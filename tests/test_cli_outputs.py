@@ -133,13 +133,16 @@ def test_each_of_several_files_is_looked_at_before_any_work(
 def test_what_goes_to_standard_output_is_all_that_stands_there(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
-    write_report(tmp_path / "a.jsonl", make_cell())
+    report = write_report(tmp_path / "a.jsonl", make_cell())
+    report.write_bytes(report.read_bytes() + b"{")  # torn, of which a note is told
     head, row = "card,model,precision,steps,width,height,batch", "RTX 4090,sd15,fp16,20,512,512,1"
     (tmp_path / "a.csv").write_text(f"{head}\n{row}\n", encoding="utf-8")
     ending = COMMANDS[command]
     program = [sys.executable, "-m", "diffusion_bench", *command]
     where = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
-    piped = subprocess.run([*program, "/dev/stdout"], capture_output=True, **where).stdout
-    told = subprocess.run([*program, f"b{ending}"], capture_output=True, **where).stdout
-    assert piped == (tmp_path / f"b{ending}").read_bytes()
-    assert f"b{ending}".encode() in told
+    piped = subprocess.run([*program, "/dev/stdout"], capture_output=True, **where)
+    told = subprocess.run([*program, f"b{ending}"], capture_output=True, **where)
+    assert piped.stdout == (tmp_path / f"b{ending}").read_bytes()
+    assert f"b{ending}".encode() in told.stdout
+    assert piped.stderr == told.stderr
+    assert (b"note: a.jsonl: the last line was torn" in piped.stderr) is (command[0] == "compare")

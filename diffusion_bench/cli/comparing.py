@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffusion_bench.cli.refusals import HTML, refuse_over, refuse_unwritable
-from diffusion_bench.cli.report_tables import print_reports, print_verdicts
+from diffusion_bench.cli.report_tables import print_reports, print_verdicts, tell_notes
 from diffusion_bench.whole_file import is_standard_output
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def compare(
     opened = [read_report(path) for path in reports]
     _write_files(opened, outputs, tariff)  # first: who reads the tables may leave, as `head` does
     if any(is_standard_output(path) for path in outputs.values() if path):
-        return  # tables would be taken for a part of it
+        tell_notes(opened)  # tables would be taken for a part of the file
+        return
     print_reports(opened, tariff)
     if len(opened) > 1:
         print_verdicts(opened)

@@ -15,6 +15,16 @@ ELSEWHERE = ("report", "evidence")  # in the line above, and told by `explain`
 OFTEN_EQUAL = ("model", "status")
 
 
+def tell_notes(reports: list[Report]) -> None:
+    """Tell on stderr what is the matter with each report, as a last line that was torn."""
+    from diffusion_bench.reports.export import report_title
+    from diffusion_bench.reports.labels import report_labels
+
+    for report, label in zip(reports, report_labels(reports), strict=True):
+        for note in report.notes:
+            tell(f"note: {report_title(label, report)}: {note}")
+
+
 def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     """Print each report's notes, its machine, its cells and its limits."""
     from diffusion_bench.charts.held_back import in_words
@@ -24,14 +34,12 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
     from diffusion_bench.reports.labels import report_labels
     from diffusion_bench.reports.limits import limit_lines
 
+    tell_notes(reports)
     console = table_console()
     all_rows = to_rows(reports, tariff=tariff, explain=in_words)
     left = iter(all_rows)
     for report, label in zip(reports, report_labels(reports), strict=True):
-        title = report_title(label, report)
-        for note in report.notes:
-            tell(f"note: {title}: {note}")
-        console.print(f"{title}: {describe_report(report)}", markup=False)
+        console.print(f"{report_title(label, report)}: {describe_report(report)}", markup=False)
         if report.shared:
             _print_shared(report)
         rows = list(itertools.islice(left, len(report.cells)))

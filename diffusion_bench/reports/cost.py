@@ -30,7 +30,10 @@ def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) ->
     Raise ValueError for a tariff that is none.
     """
     if tariff is not None and not 0 <= tariff < 1e6:  # NaN is neither
-        raise ValueError(f"the tariff {tariff:g} is not a price per kWh; give one of 0 or more")
+        raise ValueError(
+            f"the tariff {tariff:g} is not a price per kWh; "
+            "give one of 0 or more and below 1,000,000"
+        )
     if summary is None or summary.energy_j is None:
         return Cost()
     unsure_j = summary.energy_uncertainty_j
