@@ -202,5 +202,9 @@ def test_the_published_tables_are_whole_and_judged_by_the_same_rule() -> None:
     assert [each.holds for each in cifar.values()] == [False, False, True, True, True, True, True]
 
 
-def test_an_installed_package_has_no_published_tables_and_prints_its_own(tmp_path: Path) -> None:
-    assert published(tmp_path / "none.csv") == {}
+def test_an_installed_package_has_no_published_tables_and_prints_its_own(
+    kept: Path, tmp_path: Path
+) -> None:
+    known = published(tmp_path / "none.csv")
+    assert known == {}
+    assert "Published" not in to_markdown(read_rows(kept), known)
