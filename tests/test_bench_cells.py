@@ -74,6 +74,7 @@ def watched(**seen: Any) -> Watched:
 def cell(
     memory: Memory | None = None,
     *,
+    probed_to_s: float | None = None,
     request: ImageRequest = REQUEST,
     steps: int = 2,
     loaded: Loaded | None = None,
@@ -89,6 +90,7 @@ def cell(
         stop_reason="stable",
         memory=memory or Memory(missing={"rss_mib": "no peak here", "nvml_used_mib": "not yet"}),
         machine_speed=machine_speed,
+        probed_to_s=probed_to_s,
         sustained=sustained,
         notes=notes,
     )
@@ -168,6 +170,15 @@ def test_sustained_calls_weigh_as_long_as_they_last_and_thin_no_reading_of_timed
         assert row.throttle_share == pytest.approx({"hw_thermal": 0.1})
         assert sum(at_s < 4 for at_s in row.trace.at_s) == 80
     assert len(row.trace.at_s) == 130
+
+
+def test_what_a_look_at_the_machines_own_speed_holds_is_no_part_of_the_cells_peak() -> None:
+    """The look comes after the calls, holds memory of its own, and takes seconds of a slow card."""
+    used = {10.0: 1000.0, 13.0: 2000.0, 14.2: 5000.0, 15.0: 5000.0, 15.5: 1200.0}
+    seen = tuple(reading(at_s, used_mib=mib) for at_s, mib in used.items())
+    row = cell(during=seen, gpu_uuid=OURS, probed_to_s=15.3)
+    assert (row.memory.nvml_used_mib, row.memory.nvml_idle_after_mib) == (2000.0, 1200.0)
+    assert len(row.trace.at_s) == len(seen), "the doctor takes a hole for a gap"
 
 
 def test_emulated_memory_labels_every_row_whatever_came_of_it() -> None:

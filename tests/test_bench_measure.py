@@ -232,8 +232,9 @@ def test_the_machines_own_speed_is_looked_at_before_the_warm_ups_and_after_the_l
     assert found.machine_speed == SpeedProbe(work="some blocks", before_s=(0.1,), after_s=(0.2,))
     assert found.warmup_s == (9.0, 8.0)
     assert [call.end_s - call.start_s for call in found.timed] == [1.0, 2.0]
+    assert found.probed_to_s == found.timed[-1].end_s + 50.0 + 70.0
     unasked = Lab([9.0, 1.0]).measure()
-    assert unasked.machine_speed is None
+    assert (unasked.machine_speed, unasked.probed_to_s) == (None, None)
 
 
 def test_calls_are_sustained_only_once_no_more_are_to_be_timed() -> None:

@@ -99,7 +99,8 @@ def measured_cell(
     """Return the row of a measured cell: samples, peaks and the machine's trace."""
     gpu_index = find_gpu(watched.during, watched.gpu_uuid)
     start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
-    during = tuple(reading for reading in watched.during if reading.at_s >= start_s)
+    seen = tuple(reading for reading in watched.during if reading.at_s >= start_s)
+    during = _but_of_the_probe(seen, end_s, measurement.probed_to_s or end_s)
     metered = measurement.metered
     is_over = metered is None and measurement.sustained is None
     sustained_from_s = math.inf if is_over else end_s
@@ -131,7 +132,7 @@ def measured_cell(
         sustained=measurement.sustained,
         speed=measurement.speed,
         compile_s=measurement.compile_s,
-        notes=(*(note[:LONGEST_NOTE] for note in measurement.notes), *_still_words(during)),
+        notes=(*(note[:LONGEST_NOTE] for note in measurement.notes), *_still_words(seen)),
         attention=attention,
         ceiling=loaded.ceiling if loaded else None,
         gpu_index=gpu_index,
@@ -143,9 +144,16 @@ def measured_cell(
         memory=_with_readings(measurement.memory, during, watched.idle, gpu_index),
         energy=energy,
         quality=judged.quality if judged else None,
-        trace=to_trace(during, start_s, apart_s=sustained_from_s),
+        trace=to_trace(seen, start_s, apart_s=sustained_from_s),
         missing=missing,
     )
+
+
+def _but_of_the_probe(
+    seen: tuple[Reading, ...], calls_to_s: float, probed_to_s: float
+) -> tuple[Reading, ...]:
+    """Return the readings of a cell: its machine's own speed is looked at after its timed calls."""
+    return tuple(one for one in seen if one.at_s <= calls_to_s or one.at_s >= probed_to_s)
 
 
 def _throttle_share(

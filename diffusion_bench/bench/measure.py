@@ -1,6 +1,6 @@
 """How one cell is measured: warm up the shape, then time calls until they are enough.
 
-1. Where asked for, a look at the machine's own speed.
+1. Where asked for, a look at the machine's own speed, and another one after the last timed call.
 2. `warmups` calls of the same shape and code path, with few steps, never counted. The first
    one of a shape in a process is kept as `first_call_s`.
 3. Calls, timed whole, by stage and by step, and nothing else inside the timing: no preview, no
@@ -90,7 +90,8 @@ class Measurement(Record):
 
     `num_steps` are those of a whole call. `speed` is the one that pictures were drawn at, also
     where "auto" was asked, and `notes` how that came about. `compile_s` is how long torch compiled
-    in the warm-ups and the timed calls, `None` where it was not to.
+    in the warm-ups and the timed calls, `None` where it was not to. The look at the machine's own
+    speed after these ended at `probed_to_s`, by the same clock.
     """
 
     warmup_s: tuple[float, ...]
@@ -104,6 +105,7 @@ class Measurement(Record):
     compile_s: float | None = None
     notes: tuple[str, ...] = ()
     machine_speed: SpeedProbe | None = None
+    probed_to_s: float | None = None
 
 
 def measure(
@@ -150,8 +152,11 @@ def measure(
         speed, notes = _speed(generation), getattr(generation, "notes", ())
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
-    if machine_speed is not None and (after := probe()) is not None:
-        machine_speed = machine_speed.model_copy(update={"after_s": after.before_s})
+    probed_to_s: float | None = None
+    if machine_speed is not None:
+        after = probe()
+        machine_speed = machine_speed.model_copy(update={"after_s": after and after.before_s})
+        probed_to_s = clock()
     go_on = partial(_go_on, request, generate, effort, timed, clock=clock, on_repeat=on_repeat)
     return Measurement(
         warmup_s=tuple(warmup_s),
@@ -163,6 +168,7 @@ def measure(
         compile_s=None if None in compiled_s else sum(filter(None, compiled_s)),
         notes=notes,
         machine_speed=machine_speed,
+        probed_to_s=probed_to_s,
         **(go_on() if reason is not None else {}),
     )
 

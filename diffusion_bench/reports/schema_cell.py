@@ -128,7 +128,7 @@ class Cell(Record):
     header and trace. `throttle_share` is the share of the readings during the cell with each reason
     for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
-    first one that found it busy, else before the first, `machine_speed` its own speed before each,
+    first one that found it busy, else before the first, `machine_speed` its own speed around each,
     and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
     pictures drawn after the last of them, where the plan asks for it. `missing` gives the reason
     for every metric that is `None`.
