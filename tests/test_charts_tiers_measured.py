@@ -161,6 +161,14 @@ def test_somebodys_lowered_power_limit_stands_as_measured_so_and_corrects_nothin
     assert len(residuals_of([own])) == 1
 
 
+def test_of_our_card_the_cell_without_a_lowered_limit_corrects_whichever_came_last() -> None:
+    mine = digest()._replace(gpu_hash="abc")
+    slower = limited(digest(wall_s=(12.0,) * 3))._replace(gpu_hash="abc")
+    for reports in ([mine, slower], [slower, mine]):
+        both = measured_of(reports, Here(frozenset({"abc"})))
+        assert [told.seconds for told in residuals_of(both)] == [9.0]
+
+
 def test_what_two_other_machines_measured_of_a_card_bounds_no_prediction() -> None:
     """One may be slower at one picture than the other at four."""
     one, other = digest(source="a.jsonl"), digest(source="b.jsonl", batch=4)

@@ -44,6 +44,13 @@ def test_among_equals_more_records_come_first() -> None:
     assert [one.records for one in found] == [90, 5]
 
 
+def test_a_lowered_power_limit_goes_after_the_others_of_its_kind() -> None:
+    """A 3090 at 200 W, measured 30 times, stood for the card before one at 350 W."""
+    lowered = evidence("imported report", 12.0, 30).model_copy(update={"limited": True})
+    usual, published = evidence("imported report", 9.0, 10), evidence("published", 9.0, 90)
+    assert ranked([lowered, published, usual]) == (usual, lowered, published)
+
+
 def test_published_evidence_is_of_the_very_workload_and_names_its_source() -> None:
     assert RTX_4090 is not None
     (found,) = published_evidence(RTX_4090, BY_DIFFUSERS)

@@ -19,7 +19,8 @@ class Evidence(Record):
     """One figure and what it rests on. `seconds` is of one call, with its interval where known.
 
     `records`: how many timed calls, or users' records; `reports`: how many reports they come from.
-    `energy_j` is of one call, where it was measured. `source`: report, publication or fit.
+    `energy_j` is of one call, where it was measured. `limited`: on a card whose power limit was
+    lowered. `source`: report, publication or fit.
     """
 
     kind: EvidenceKind
@@ -31,12 +32,18 @@ class Evidence(Record):
     records: int | None = None
     reports: int | None = None
     energy_j: float | None = None
+    limited: bool = False
     source: str
 
 
 def ranked(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
-    """Return evidence, best first: by kind, then by how many measurements it rests on."""
-    return tuple(sorted(evidence, key=lambda one: (RANKS[one.kind], -(one.records or 0))))
+    """Return evidence, best first: by kind, then by how many measurements it rests on.
+
+    What was measured at a lowered power limit goes after the others of its kind.
+    """
+    return tuple(
+        sorted(evidence, key=lambda one: (RANKS[one.kind], one.limited, -(one.records or 0)))
+    )
 
 
 def published_evidence(card: Card, workload: Workload) -> tuple[Evidence, ...]:

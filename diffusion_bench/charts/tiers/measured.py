@@ -162,15 +162,14 @@ def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
     """Return what measured cells say of the model's predictions, ours before others' of a cell.
 
     A cell that spilled says how slow the bus is, and nothing of the card; one of somebody's card
-    with a lowered power limit says nothing of a card that nobody touched. Ours bound what is
-    predicted of their card, and so do those of its only report.
+    with a lowered power limit says nothing of a card that nobody touched, and of ours the cell
+    without one counts. Ours bound what is predicted of their card, and so do those of its only
+    report.
     """
     best: dict[tuple[str, Workload], Measured] = {}
-    for one in measured:
-        key = (one.card.name, _any_sampler(one.workload))
-        tells = not one.spilled and (one.here or not one.limited)
-        if tells and (key not in best or one.here):
-            best[key] = one
+    for one in sorted(measured, key=lambda one: (not one.here, one.limited)):
+        if not one.spilled and (one.here or not one.limited):
+            best.setdefault((one.card.name, _any_sampler(one.workload)), one)
     sources = defaultdict(set)
     for one in best.values():
         sources[one.card.name].add(one.source)

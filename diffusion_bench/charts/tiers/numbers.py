@@ -229,6 +229,7 @@ def _evidence(card: Card, workload: Workload, findings: Findings) -> tuple[Evide
             records=one.calls,
             reports=one.reports,
             energy_j=one.energy_j,
+            limited=one.limited,
             source=one.rests_on,
         )
         for one in findings.measured
