@@ -24,7 +24,7 @@ from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.backends.downloads import Progress as Download
 from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.scoring.scorers import HUB_SCORER
-from diffusion_bench.bench import fetching, setup
+from diffusion_bench.bench import fetching, header, setup
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.runner import run_sweep
@@ -227,14 +227,17 @@ def test_a_sweep_that_goes_on_fetches_only_for_cells_of_its_report_that_are_to_c
 
 @pytest.mark.usefixtures("warm_workers")
 def test_nothing_is_fetched_for_a_report_that_another_machine_began(
-    tmp_path: Path, fetched_for: list[Request]
+    tmp_path: Path, fetched_for: list[Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor is the hub asked what a model is that is not here: without a network that takes long."""
+    asked: list[str] = []
+    monkeypatch.setattr(header, "model_facts", lambda name: asked.append(name))
     sweep = parse_sweep(TEXT.format("nobody/sd", "ddim"))
     report = tmp_path / "report.jsonl"
     report.write_bytes(to_line(make_header(cells=sweep.requests())))
     with pytest.raises(ReportRefused, match=r"machine\.cpu \(Test CPU in the file, "):
         list(run_sweep(sweep, report, resume=True, device="cpu"))
-    assert fetched_for == []
+    assert (fetched_for, asked) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,17 @@ from diffusion_bench.reports.schema import GpuCard, Header, Machine, ModelFacts,
 
 
 def make_header(
-    sweep: Sweep, ready: Ready, sensor: Sensor, *, cells: Sequence[Request] | None = None
+    sweep: Sweep,
+    ready: Ready,
+    sensor: Sensor,
+    *,
+    cells: Sequence[Request] | None = None,
+    models: tuple[ModelFacts, ...] | None = None,
 ) -> Header:
     """Return the header of a report that is about to be measured by a worker that is up.
 
-    `cells` are those of the plan where they are not the sweep's own.
+    `cells` are those of the plan where they are not the sweep's own. `models` are told where they
+    are not to be looked at, for which the hub is asked of those that are not here.
     """
     requests = sweep.requests()
     return Header(
@@ -48,7 +54,7 @@ def make_header(
             sustain_s=sweep.sustain_s,
             quality=sweep.quality and without_home(sweep.quality),
             devices=sweep.devices,
-            models=_models(requests),
+            models=_models(requests) if models is None else models,
             cells=requests if cells is None else tuple(cells),
         ),
     )

@@ -105,10 +105,9 @@ def fetch(
     begun = resume and path.exists() and (not path.is_file() or path.stat().st_size > 0)
     cells: Sequence[Request] = sweep.requests()
     if begun:
-        report, now = read_report(path), make_header(sweep, *here)
+        report = read_report(path)
         # What is not here has no revision yet; once it is, it is held against the report's.
-        plan = now.plan.model_copy(update={"models": report.header.plan.models})
-        refuse_another_sweep(report, now.model_copy(update={"plan": plan}))
+        refuse_another_sweep(report, make_header(sweep, *here, models=report.header.plan.models))
         cells = _to_come(report, retry=retry)
     yield from fetch_models(cells)
     if sweep.quality is not None:
