@@ -409,6 +409,8 @@ CASES = {
         "Happy St. Patrick's Day": "happy saint patrick's day",
         "Lake St Clair": "lake saint clair",
         "5th St. Paul": "fifth street. paul",
+        "on Main St. John lives there": "on main street. john lives there",
+        "Old St. Paul's is": "old saint paul's is",
         "12 Main St, Boston": "twelve main street, boston",
         "Prof Oak and Sgt Lee": "professor oak and sergeant lee",
         "Mr and Mrs Jones": "mister and missus jones",

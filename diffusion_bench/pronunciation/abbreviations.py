@@ -78,7 +78,12 @@ _SAINTS = word_set(
     "Bernard Augustine Cloud Clair Charles Catherine Catharines Kitts Vincent Pancras Albans Ives "
     "Gallen Lawrence Barts Croix Germain Jude Stephen Valentine Elmo Anthony"
 )
-_NAME = re.compile(r" ?([A-Z][a-z]+)")
+# Of them those who may begin the next sentence, when a small letter follows: Main St. John lives.
+_PEOPLE = word_set(
+    "Paul Patrick John Mary Joseph Peter George Andrew Francis Nicholas Helena Martin Thomas James "
+    "Michael Charles Catherine Vincent Lawrence Jude Stephen Anthony"
+)
+_NAME = re.compile(r" ?([A-Z][a-z]+)(?P<does> [a-z])?")
 
 
 def say_abbreviations(text: str) -> str:
@@ -174,7 +179,12 @@ def _saint(match: re.Match[str]) -> str:
     before, named = match["before"] or "", match["name"] is not None
     after_name = before[:1].isupper() or (before[:1].isdigit() and not before.strip().isdigit())
     name = _NAME.match(match.string, match.end())
-    known = name is not None and name[1] in _SAINTS and not before[:1].isdigit()
+    known = (
+        name is not None
+        and name[1] in _SAINTS
+        and not (name["does"] and name[1] in _PEOPLE)
+        and not before[:1].isdigit()
+    )
     if named and (known or not after_name or before.strip().lower() in _NOT_NAMES):
         return f"{before}saint"
     return f"{before}street{_stop(match)}"
