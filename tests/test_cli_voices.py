@@ -202,6 +202,9 @@ def test_words_can_be_given_to_a_saved_recording_and_not_to_what_was_encoded(
     capsys.readouterr()
     assert clone("--voice", "eve", *words, "--out", again) == 2
     assert "the voice 'eve' was saved encoded: leave the transcript out" in complaint(capsys)
+    save_voice("mum", VoiceState("needy", {"pitch_hz": torch.tensor(120.0)}), replace=True)
+    assert run("clone", "--from", first, "--out", again) == 2
+    assert "the voice 'mum' has changed" in complaint(capsys)
 
 
 def test_a_recipe_of_before_voices_were_pinned_speaks_with_a_warning(

@@ -109,6 +109,7 @@ class Cloning:
 
         Raises ValueError if it carries none, or if the voice is not the one it was made with.
         """
+        from diffusion_bench.audio.reference import Reference
         from diffusion_bench.backends.voice.catalog import find_voice_model
         from diffusion_bench.backends.voice.recipes import read_recipe
 
@@ -119,6 +120,8 @@ class Cloning:
         if recipe is None:
             raise ValueError(f"{file.name} carries no recipe: Diffusion Bench did not write it")
         name, voice = _same_source(recipe, source, file).find(recipe.request.model)
+        if isinstance(voice, Reference):
+            voice = voice.with_words(recipe.transcript)
         if name != recipe.request.voice:
             raise ValueError(f"{file.name} was made from another recording than --reference")
         recipe.check_voice(voice, find_voice_model(recipe.request.model))
@@ -174,7 +177,7 @@ def _fetch(repositories: Sequence[NetworkRepository]) -> None:
 
 
 def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
-    """Return where the voice of a recipe is to be found again, with the words it was read with."""
+    """Return where the voice of a recipe is to be found again."""
     from diffusion_bench.backends.voice.catalog import own_voice_of
 
     made_with = recipe.request.voice
@@ -184,12 +187,12 @@ def _same_source(recipe: Recipe, source: Source, file: Path) -> Source:
             raise ValueError(
                 f"{file.name} was made from {own}, which is not in it: add --reference"
             )
-        return replace(source, transcript=source.transcript or recipe.transcript)
+        return source
     if recipe.voice_digest is None:
         warn(f"{file.name} does not say which {made_with} spoke then")
     if source.reference is not None or source.voice not in (None, made_with):
         raise ValueError(f"{file.name} was made with --voice {made_with}: leave yours out")
-    return Source(voice=made_with, transcript=source.transcript or recipe.transcript)
+    return Source(voice=made_with, transcript=source.transcript)
 
 
 def candidate_files(out: Path, count: int) -> tuple[Path, ...]:
