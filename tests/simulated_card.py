@@ -111,10 +111,12 @@ class OnCard(Workers):
             yield Repeated(done=done)
         metered = sustained = None
         if effort.metered_s and timed[-1].end_s - timed[0].start_s < effort.metered_s:
+            yield Repeated(done=effort.repeats)
             more, began_s = 0, self._card.now_s
             while self._card.now_s < began_s + effort.metered_s:
                 yield from self._work()
                 more += 1
+                yield Repeated(done=effort.repeats)
             metered = Metered(start_s=began_s, end_s=self._card.now_s, calls=more)
         if effort.sustain_s is not None:
             yield Repeated(done=effort.repeats)

@@ -94,7 +94,8 @@ def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(
     assert cell.memory.nvml_used_mib == 9000.0
     assert cell.throttle_share["hw_thermal"] == pytest.approx(6 / 126, rel=0.05)
     assert sum(0 < at_s <= 6 for at_s in cell.trace.at_s) == 120, "every one of 20 a second"
-    assert 100 < sum(at_s > 6 for at_s in cell.trace.at_s) <= 203, "an even choice of 2400"
+    assert sum(6 < at_s <= 12 for at_s in cell.trace.at_s) == 120, "and six seconds after them"
+    assert 100 < sum(at_s > 12 for at_s in cell.trace.at_s) <= 203, "an even choice of 2280"
     assert max(later - earlier for earlier, later in pairwise(cell.trace.at_s)) < 2
     assert cell.trace.at_s[-1] > 125.9
     cut = cut_trace(cell, bench.header)
@@ -114,6 +115,19 @@ def test_a_cell_of_short_calls_has_the_energy_of_two_seconds_of_them() -> None:
     figures = summarise(cell)
     assert figures is not None
     assert figures.energy_j == pytest.approx(0.6 * BUSY_W, rel=0.02)
+
+
+def test_the_energy_of_short_calls_is_kept_whatever_is_sustained_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of ten minutes that are sustained few readings are kept here, as of a day elsewhere."""
+    monkeypatch.setattr(cell_run, "Stretch", partial(Stretch, keep=150))
+    card = Card()
+    cell = run(card, open_bench(card, REQUEST, call_s=0.6, sustain_s=600.0))
+    assert cell.sustained is not None
+    assert cell.energy is not None, cell.missing
+    assert cell.energy.total_j == pytest.approx(4 * 0.6 * BUSY_W, rel=0.02)
+    assert sum(at_s > 12 for at_s in cell.trace.at_s) <= 153
 
 
 def test_a_cell_of_long_calls_has_the_energy_of_those_that_were_timed() -> None:

@@ -98,7 +98,8 @@ class CellRun:
         self._quality = plan.quality
         self._attention: str | None = None
         self._is_new_shape = False
-        self._done, self._is_sustained = 0, False  # calls; whether those now are timed no more
+        self._done, self._ended_s = 0, 0.0  # calls that are timed, and the end of the last of them
+        self._apart_s = [0.0]  # after that end, when readings are kept apart from those before
 
     def prepare(self, measured: Sequence[Cell]) -> Iterator[None]:
         """Give the cell a process of its own where it needs one, and look at the quiet machine.
@@ -123,6 +124,7 @@ class CellRun:
             own = {workers.pid, os.getpid()}  # an app that has drawn stays listed on the card
             if tells_energy(self._idle, gpu_index):
                 self._effort = self._effort.model_copy(update={"metered_s": METERED_S})
+                self._apart_s.append(3 * METERED_S)  # calls that took less: one begun late is over
             others = self._bench.sensor.other_processes(gpu_index, own)
         self._before = look_before(self._idle, gpu_index, others, on_battery())
 
@@ -148,14 +150,15 @@ class CellRun:
             yield event.done if isinstance(event, Repeated) else 0
 
     def _watch(self, event: Event | None) -> None:
-        """Keep what was read, what is sustained apart from what is timed."""
+        """Keep what was read, what is timed, metered and sustained apart from each other."""
         self._during.take()
         if not isinstance(event, Repeated):
             return
-        if event.done == self._done and not self._is_sustained:
-            self._is_sustained = True
+        if event.done != self._done:
+            self._done, self._ended_s = event.done, self._clock()
+        elif self._apart_s and self._clock() - self._ended_s >= self._apart_s[0]:
+            del self._apart_s[0]
             self._during.begin_part()
-        self._done = event.done
 
     def _take(self, event: Measured | Failed) -> None:
         """Keep what a cell came to. A failure after that is one of judging its pictures."""
