@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import fake_voices
@@ -18,6 +19,9 @@ from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.facts import voice_model_facts
+from diffusion_bench.backends.voice.voices import find_voice, save_voice
 from diffusion_bench.records import Cancelled, ImageRequest, Step, VoiceRequest, VoiceStep
 
 
@@ -74,6 +78,28 @@ def test_a_voice_model_whose_weights_have_changed_is_loaded_anew(
     after = engine.speak(request, make_reference())
     assert before.audio.tolist() != after.audio.tolist()
     assert not engine.voice_backend(model, "fp32")[1]
+
+
+def test_a_saved_voice_that_other_weights_encoded_speaks_with_a_warning_that_names_both(
+    engine: Engine, tmp_path: Path
+) -> None:
+    model = str(save_tiny_echo(tmp_path / "echo"))
+    request = VoiceRequest(text="Good morning.", model=model, steps=2)
+    save_voice("mum", engine.encode_voice(model, "fp32", make_reference()))
+    mum = find_voice("mum", model)
+    assert isinstance(mum, VoiceState)
+    then = voice_model_facts(model).revision
+    assert mum.weights == then
+    quiet = engine.speak(request, mum).warnings
+    weights = next((tmp_path / "echo" / "prior").glob("*.safetensors"))
+    doubled = {name: 2 * each for name, each in load_file(weights).items()}
+    weights.unlink()  # the loaded model may still read the old file
+    save_file(doubled, weights, {"format": "pt"})
+    now = voice_model_facts(model).revision
+    assert f"({then} then, {now} now)" in engine.speak(request, mum).warnings[-1]
+    assert engine.encode_voice(model, "fp32", mum).weights == then, "saved anew it stays what it is"
+    of_before = replace(mum, weights=None)  # its file named none
+    assert not any("weights" in line for line in engine.speak(request, of_before).warnings + quiet)
 
 
 def test_the_old_model_is_gone_before_the_new_one_is_loaded(

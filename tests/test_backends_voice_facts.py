@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 from tiny_tortoise import save_tiny_tortoise
-from tiny_voices_ar import save_tiny_csm
+from tiny_voices_ar import save_tiny_csm, save_tiny_speecht5
 
 from diffusion_bench.backends.voice.catalog import voice_catalog
-from diffusion_bench.backends.voice.facts import voice_model_facts
+from diffusion_bench.backends.voice.facts import voice_model_facts, voice_weights_stamp
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -29,6 +29,16 @@ def test_a_folder_that_is_no_pipeline_of_diffusers_has_a_revision_too(save, tmp_
     settings = next(Path(name).rglob("config.json"))
     settings.write_text(settings.read_text() + " ")
     assert voice_model_facts(name).revision not in (facts.revision, None)
+
+
+def test_pickles_that_are_read_are_among_the_weights_that_are_named(tmp_path):
+    folder, _ = save_tiny_speecht5(tmp_path)
+    pickle = folder / "pytorch_model.bin"
+    found = set()
+    for content in (b"1", b"22"):
+        pickle.write_bytes(content)
+        found |= {voice_model_facts(str(folder)).revision, voice_weights_stamp(str(folder))}
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize("name", ["csm", "longcat", "tortoise"])

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 from at_once import told_at_once
 from fake_voices import RATE, make_reference
+from safetensors.torch import save_file
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice import voices
@@ -62,6 +64,22 @@ def test_a_saved_voice_is_found_again_as_it_was() -> None:
     assert found.tensors.keys() == STATE.tensors.keys()
     for name, tensor in STATE.tensors.items():
         assert torch.equal(found.tensors[name], tensor)
+
+
+def test_a_voice_that_was_saved_before_files_named_the_weights_is_found() -> None:
+    save_voice("mum", replace(STATE, weights="sha256:0"))
+    found = find_voice("mum", "echo")
+    assert isinstance(found, VoiceState)
+    assert found.weights == "sha256:0"
+    about = '{"kind": "state", "created_utc": "2026-01-01T00:00:00Z", "model": "echo"}'
+    save_file(
+        {"embedding": torch.zeros(3)},
+        voices_folder() / "old.safetensors",
+        {"diffusion_bench": about},
+    )
+    found = find_voice("old", "echo")
+    assert isinstance(found, VoiceState)
+    assert found.weights is None
 
 
 def test_a_saved_recording_serves_every_model() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from diffusion_bench.backends.device import hold_device, pick_device, release_unused
@@ -96,14 +97,21 @@ class Engine:
     ) -> Speech:
         """Say a request in a voice, after waiting up to `wait_s`; see `VoiceBackend.generate`.
 
-        Raises `DeviceBusy` if the device stays taken. `on_wait` may raise to stop waiting.
+        Warns of a voice that other weights of the model encoded. Raises `DeviceBusy` if the
+        device stays taken. `on_wait` may raise to stop waiting.
         """
-        return self.look_at_voice(
+        from diffusion_bench.backends.voice.base import VoiceState
+        from diffusion_bench.backends.voice.facts import other_weights
+
+        speech = self.look_at_voice(
             request,
             lambda backend: backend.generate(request, voice, on_step, on_audio),
             wait_s=wait_s,
             on_wait=on_wait,
         )
+        if isinstance(voice, VoiceState) and (warning := other_weights(voice)):
+            return speech.model_copy(update={"warnings": (*speech.warnings, warning)})
+        return speech
 
     def look_at_voice(
         self,
@@ -126,9 +134,17 @@ class Engine:
         wait_s: float = 0.0,
         on_wait: Callable[[], None] | None = None,
     ) -> VoiceState:
-        """Return a voice as a model has it, to be saved or spoken in again; waits as `speak`."""
+        """Return a voice as a model has it, to be saved or spoken in again; waits as `speak`.
+
+        What is encoded now names the weights that did.
+        """
+        from diffusion_bench.backends.voice.facts import voice_model_facts
+
         with hold_device(self.device, wait_s=wait_s, on_wait=on_wait):
-            return self.voice_backend(model, precision)[0].encode(voice)
+            state = self.voice_backend(model, precision)[0].encode(voice)
+        if state is voice:
+            return state
+        return replace(state, weights=voice_model_facts(model).revision)
 
     def backend_for(
         self, request: ImageRequest, *, revision: str | None = None

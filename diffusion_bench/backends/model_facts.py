@@ -23,6 +23,7 @@ from diffusion_bench.records import digest
 from diffusion_bench.reports.schema import ModelFacts
 
 HASHED = (".json", ".safetensors", ".txt")
+PICKLES = (".bin", ".pth")  # that are read of voice models which are published as nothing else
 CHUNK_BYTES = 2**20
 SETTLED_S = 2.0  # two writes within one tick of a file system leave the same time
 
@@ -75,12 +76,13 @@ def _settings(path: Path) -> dict[str, Any]:
     return found
 
 
-def folder_revision(folder: Path) -> str:
+def folder_revision(folder: Path, *, pickles: bool = False) -> str:
     """Return a digest of every weight and setting in a folder, names included.
 
-    The files are read once a process, and again when the size or time of one has changed.
+    With `pickles` of those that are weights too. The files are read once a process, and again when
+    the size or time of one has changed.
     """
-    stamps = _stamps(folder)
+    stamps = _stamps(folder, pickles=pickles)
     newest_s = max((changed_ns for _, _, changed_ns in stamps), default=0) / 1e9
     if time.time() - newest_s < SETTLED_S:
         return _revision.__wrapped__(folder, stamps)
@@ -99,14 +101,16 @@ def weights_stamp(name: str) -> str:
     return folder_stamp(Path(entry.location))
 
 
-def folder_stamp(folder: Path) -> str:
-    """Return a digest of the sizes and times of a folder's weights and settings."""
-    return digest([[str(path), size, changed_ns] for path, size, changed_ns in _stamps(folder)])
+def folder_stamp(folder: Path, *, pickles: bool = False) -> str:
+    """Return a digest of the sizes and times of what `folder_revision` reads."""
+    stamps = _stamps(folder, pickles=pickles)
+    return digest([[str(path), size, changed_ns] for path, size, changed_ns in stamps])
 
 
-def _stamps(folder: Path) -> tuple[tuple[Path, int, int], ...]:
+def _stamps(folder: Path, *, pickles: bool = False) -> tuple[tuple[Path, int, int], ...]:
     """Return every weight and setting in a folder, with its size in bytes and its time in ns."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in HASHED and path.is_file())
+    hashed = HASHED + PICKLES * pickles
+    files = sorted(path for path in folder.rglob("*") if path.suffix in hashed and path.is_file())
     stats = ((path, path.stat()) for path in files)
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 

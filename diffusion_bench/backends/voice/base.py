@@ -71,11 +71,15 @@ class VoiceEntry(Record):
 
 @dataclass(frozen=True)
 class VoiceState:
-    """A voice as one model has encoded it, which its weights alone know. Tensors lie on the CPU."""
+    """A voice as one model has encoded it, which its weights alone know. Tensors lie on the CPU.
+
+    `weights` is the commit or digest of those, of a voice that is to be kept.
+    """
 
     model: str
     tensors: dict[str, Tensor]
     facts: dict[str, str] = field(default_factory=dict)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from diffusion_bench.backends.model_facts import (
     unknown_facts,
 )
 from diffusion_bench.backends.model_sizes import INDEX
-from diffusion_bench.backends.voice.base import VoiceEntry
+from diffusion_bench.backends.voice.base import VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.catalog import find_voice_model
-from diffusion_bench.backends.voice.repositories import repositories_of
+from diffusion_bench.backends.voice.repositories import PICKLED_FAMILIES, repositories_of
 from diffusion_bench.reports.schema import ModelFacts
 
 OWN_NOISE = "the model keeps its noise schedule in its code"
@@ -35,8 +35,10 @@ def voice_model_facts(name: str) -> ModelFacts:
     try:
         if entry.source != "hub" and (folder / INDEX).is_file():
             return facts_of_folder(name, folder)
-        # .../snapshots/<commit>
-        revision = folder.name if entry.source == "hub" else folder_revision(folder)
+        if entry.source == "hub":  # .../snapshots/<commit>
+            revision = folder.name
+        else:
+            revision = folder_revision(folder, pickles=entry.family in PICKLED_FAMILIES)
     except (OSError, ValueError) as error:
         return unknown_facts(name, f"its files cannot be read: {error}"[:400])
     return ModelFacts(
@@ -53,7 +55,23 @@ def voice_weights_stamp(name: str) -> str:
     folder = _folder(entry)
     if folder is None:
         return "unknown"
-    return folder.name if entry.source == "hub" else folder_stamp(folder)
+    if entry.source == "hub":
+        return folder.name
+    return folder_stamp(folder, pickles=entry.family in PICKLED_FAMILIES)
+
+
+def other_weights(state: VoiceState) -> str | None:
+    """Return in words that other weights than the model's here encoded a voice, `None` if not.
+
+    Nothing is known of voices that were saved before their files named the weights.
+    """
+    now = voice_model_facts(state.model).revision if state.weights else None
+    if now in (None, state.weights):
+        return None
+    return (
+        f"the voice was encoded by other weights of {state.model} than speak here "
+        f"({state.weights} then, {now} now): if it sounds wrong, save it again from its recording"
+    )
 
 
 def _folder(entry: VoiceEntry) -> Path | None:

@@ -25,12 +25,16 @@ class VoiceUnavailable(ValueError):
 
 
 class SavedFacts(Record):
-    """The metadata of a saved voice's file; `model` is empty for a recording."""
+    """The metadata of a saved voice's file; `model` is empty for a recording.
+
+    `weights` of the model encoded it; older files do not name them.
+    """
 
     format: Literal["diffusion_bench voice 1"] = "diffusion_bench voice 1"
     kind: Literal["state", "recording"]
     created_utc: str
     model: str = ""
+    weights: str | None = None
     facts: dict[str, str] = {}
     sample_rate: int = 0
     transcript: str | None = None
@@ -44,7 +48,11 @@ def voice_file(voice: Reference | VoiceState) -> bytes:
     created_utc = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(voice, VoiceState):
         facts = SavedFacts(
-            kind="state", created_utc=created_utc, model=voice.model, facts=voice.facts
+            kind="state",
+            created_utc=created_utc,
+            model=voice.model,
+            weights=voice.weights,
+            facts=voice.facts,
         )
         tensors = {name: tensor.contiguous() for name, tensor in voice.tensors.items()}
     else:

@@ -207,7 +207,7 @@ def find_voice(name: str, model: str) -> Reference | VoiceState:
             f"voice {name!r} was encoded by {facts.model} and means nothing to {model}; "
             "save it again from its recording"
         )
-    return VoiceState(model, tensors, facts.facts)
+    return VoiceState(model, tensors, facts.facts, facts.weights)
 
 
 def name_of_state(state: VoiceState) -> str:
