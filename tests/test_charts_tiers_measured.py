@@ -172,10 +172,12 @@ def test_of_our_card_the_cell_without_a_lowered_limit_corrects_whichever_came_la
 def test_what_two_other_machines_measured_of_a_card_bounds_no_prediction() -> None:
     """One may be slower at one picture than the other at four."""
     one, other = digest(source="a.jsonl"), digest(source="b.jsonl", batch=4)
-    both = measured_of([one, other, digest(source="b.jsonl", batch=8)])
+    both = measured_of([one, other._replace(cells=other.cells + digest(batch=8).cells)])
     assert [told.seconds for told in residuals_of(both[:1])] == [9.0]
     assert [told.seconds for told in residuals_of(both[1:])] == [9.0, 9.0]
     assert [told.seconds for told in residuals_of(both)] == [None] * 3
+    alike = measured_of([one, other._replace(source=one.source)])
+    assert [told.seconds for told in residuals_of(alike)] == [None] * 2, "of two folders"
     ours = measured_of([one._replace(gpu_hash="abc"), other], Here(frozenset({"abc"})))
     assert [told.seconds for told in residuals_of(ours)] == [9.0, None]
 

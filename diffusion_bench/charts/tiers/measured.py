@@ -52,7 +52,8 @@ class Measured(NamedTuple):
     `seconds` is of one call: the median, over reports where there are several, and then the
     interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
     it was measured. `spilled`: into the machine's memory, by one report at least. `limited`: on a
-    card whose power limit was lowered.
+    card whose power limit was lowered. `numbers` are the places of its reports among all that were
+    looked at, since names may be alike.
     """
 
     card: Card
@@ -65,6 +66,7 @@ class Measured(NamedTuple):
     calls: int
     reports: int
     source: str
+    numbers: frozenset[int]
     here: bool
     spilled: bool
     limited: bool
@@ -111,8 +113,8 @@ def measured_of(
 ) -> list[Measured]:
     """Return the cells of reports that measure a known model on a known card."""
     this, cards_by_name = here or Here(), KnownCards(cards)
-    groups: dict[tuple[str, bool, bool, Workload], list[tuple[CellDigest, str]]] = {}
-    for digest in digests:
+    groups: dict[tuple[str, bool, bool, Workload], list[tuple[CellDigest, str, int]]] = {}
+    for number, digest in enumerate(digests):
         card = cards_by_name.of(digest)
         if card is None:
             continue
@@ -121,7 +123,7 @@ def measured_of(
             workload = _fair_workload(cell)
             if workload is not None:
                 key = (card.name, is_here, _is_limited(cell), _any_sampler(workload))
-                groups.setdefault(key, []).append((cell, digest.source))
+                groups.setdefault(key, []).append((cell, digest.source, number))
     return [
         _merged(cards_by_name.found[name], is_here, group)
         for (name, is_here, _, _), group in groups.items()
@@ -170,16 +172,16 @@ def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
     for one in sorted(measured, key=lambda one: (not one.here, one.limited)):
         if not one.spilled and (one.here or not one.limited):
             best.setdefault((one.card.name, _any_sampler(one.workload)), one)
-    sources = defaultdict(set)
+    reports: dict[str, set[int]] = defaultdict(set)
     for one in best.values():
-        sources[one.card.name].add(one.source)
+        reports[one.card.name] |= one.numbers
     found = []
     for one in best.values():
         try:
             told = residual_of(one.card, one.workload, one.seconds)
         except ValueError:  # bf16 on a card that, by its specification, has none
             continue
-        of_one_machine = one.here or len(sources[one.card.name]) == 1
+        of_one_machine = one.here or len(reports[one.card.name]) == 1
         found.append(told if of_one_machine else told.model_copy(update={"seconds": None}))
     return found
 
@@ -243,8 +245,8 @@ def _is_limited(cell: CellDigest) -> bool:
     return LIMITED in cell.labels.split(",")
 
 
-def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> Measured:
-    cells = [cell for cell, _ in group]
+def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str, int]]) -> Measured:
+    cells = [cell for cell, *_ in group]
     middle = sorted(cells, key=lambda cell: cell.median_s)[len(cells) // 2]
     seconds = [cell.median_s for cell in cells]
     energies = [cell.energy_j for cell in cells if cell.energy_j is not None]
@@ -261,7 +263,8 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str]]) -> 
         energy_j=median(energies) if energies else None,
         calls=sum(cell.n for cell in cells),
         reports=len(cells),
-        source=source_names([source for _, source in group]),
+        source=source_names([source for _, source, _ in group]),
+        numbers=frozenset(number for *_, number in group),
         here=here,
         spilled=any(cell.memory_fit == "spilled" for cell in cells),
         limited=_is_limited(middle),
