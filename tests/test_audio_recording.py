@@ -127,6 +127,7 @@ def test_a_tone_with_room_above_it_is_not_clipped_and_one_with_flat_tops_is(peak
     tone = np.sin(2 * np.pi * tone_hz * np.arange(2 * rate) / rate)
     rounded = np.round(peak * tone * 2**15) / 2**15
     assert _clipped_share(rounded.astype(np.float32)) == 0
+    assert _clipped_share((tone * 30_000).astype(np.float32)) == 0, "on a scale of its own"
     flat = np.round(peak * np.clip(tone, -0.6, 0.6) * 2**15) / 2**15
     stereo = np.stack([flat, flat], axis=1).astype(np.float32)
     assert _clipped_share(stereo) == pytest.approx(np.mean(np.abs(tone) >= 0.6), rel=0.05)

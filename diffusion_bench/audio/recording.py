@@ -220,7 +220,7 @@ def _clipped_share(samples: Samples) -> float:
     size = np.abs(samples).reshape(len(samples), -1)
     peak = float(size.max())
     if peak > OVERSHOOT:  # floats on a scale of their own, which did not end at 1
-        size, peak = size / peak, 1.0
+        size, peak = size / (2 * peak), 0.5  # whose tops are clipped where they are flat
     flat = sum(_flat_tops(channel, peak) for channel in size.T)
     return float((np.count_nonzero(size >= FULL_SCALE) + flat) / size.size)
 
