@@ -170,10 +170,14 @@ def test_weights_are_fetched_last_so_that_all_else_is_where_they_are(
     fetch(repository_of("tiny/judge"))
     assert calls == [["config.json"], ["model.safetensors"]]
     del listed[0]
-    with pytest.raises(
-        ModelUnavailable, match=r"^judge 'tiny/judge' has its weights in pickles \(pyt"
+    for kind, ending in (
+        ("judge", "or name a commit that has them"),
+        ("voice model", "pretrained"),
     ):
-        fetch(repository_of("tiny/judge", kind="judge"))
+        with pytest.raises(
+            ModelUnavailable, match=rf"^{kind} 'tiny/judge' has its weights in pickles .*{ending}$"
+        ):
+            fetch(repository_of("tiny/judge", kind=kind))
 
 
 @pytest.mark.slow

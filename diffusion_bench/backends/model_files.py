@@ -128,10 +128,13 @@ def pickled_weights(entry: Repository) -> list[str]:
 
 def pickle_words(entry: Repository, pickle: str) -> str:
     """Return in one line why one whose weights are pickles, such as that, is not read."""
+    # Names of voice models have no commit behind them.
+    can_name = entry.source == "hub" and entry.kind != "voice model"
+    elsewhere = ", or name a commit that has them" if can_name else ""
     return (
         f"{entry.kind} {entry.name!r} has its weights in pickles ({pickle}), which can run code "
         "when they are read; only safetensors are: convert it where you trust it, with "
-        "save_pretrained, or name a commit that has them"
+        f"save_pretrained{elsewhere}"
     )
 
 
