@@ -119,6 +119,15 @@ def test_of_a_few_reports_the_interval_is_their_range_and_of_one_its_own() -> No
     assert 8 <= single.seconds_low < 9 < single.seconds_high <= 10
 
 
+def test_cells_of_two_samplers_in_one_report_are_not_two_reports() -> None:
+    ddim, ddpm = digest(wall_s=(9.0, 9.1, 9.2) * 3), digest(sampler="ddpm", wall_s=(9.4, 9.5) * 4)
+    (one,) = measured_of([ddim._replace(cells=ddim.cells + ddpm.cells)])
+    assert (one.reports, one.calls) == (1, 17)
+    assert (one.seconds_low, one.seconds_high) == (ddim.cells[0].low_s, ddpm.cells[0].high_s)
+    (two,) = measured_of([ddim, ddpm])
+    assert (two.reports, two.seconds_low) == (2, ddim.cells[0].median_s)
+
+
 def test_samplers_are_one_workload_and_step_counts_are_not() -> None:
     assert len(measured_of([digest(sampler="ddim"), digest(sampler="ddpm")])) == 1
     assert len(measured_of([digest(), digest(steps=31)])) == 2

@@ -52,8 +52,7 @@ class Measured(NamedTuple):
     `seconds` is of one call: the median, over reports where there are several, and then the
     interval is as `spread_words` says. `calls` counts timed calls. `energy_j` is of one call, where
     it was measured. `spilled`: into the machine's memory, by one report at least. `limited`: on a
-    card whose power limit was lowered. `numbers` are the places of its reports among all that were
-    looked at, since names may be alike.
+    card whose power limit was lowered. `numbers` are its reports' places: names may be alike.
     """
 
     card: Card
@@ -64,12 +63,16 @@ class Measured(NamedTuple):
     denoising_s: float
     energy_j: float | None
     calls: int
-    reports: int
     source: str
     numbers: frozenset[int]
     here: bool
     spilled: bool
     limited: bool
+
+    @property
+    def reports(self) -> int:
+        """Return how many reports measured it."""
+        return len(self.numbers)
 
     @property
     def rests_on(self) -> str:
@@ -252,7 +255,8 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str, int]]
     energies = [cell.energy_j for cell in cells if cell.energy_j is not None]
     workload = _fair_workload(middle)
     assert workload is not None, middle
-    low, high = _interval(cells)
+    numbers = frozenset(number for *_, number in group)
+    low, high = _interval(cells, len(numbers))
     return Measured(
         card=card,
         workload=workload,
@@ -262,9 +266,8 @@ def _merged(card: Card, here: bool, group: Sequence[tuple[CellDigest, str, int]]
         denoising_s=median(cell.denoising_s for cell in cells),
         energy_j=median(energies) if energies else None,
         calls=sum(cell.n for cell in cells),
-        reports=len(cells),
         source=source_names([source for _, source, _ in group]),
-        numbers=frozenset(number for *_, number in group),
+        numbers=numbers,
         here=here,
         spilled=any(cell.memory_fit == "spilled" for cell in cells),
         limited=_is_limited(middle),
@@ -285,11 +288,13 @@ def spread_words(reports: int) -> str:
     return "the interval holds 80 % of them" if reports >= MANY else "the interval is their range"
 
 
-def _interval(cells: Sequence[CellDigest]) -> tuple[float | None, float | None]:
-    if len(cells) == 1:
-        return cells[0].low_s, cells[0].high_s
+def _interval(cells: Sequence[CellDigest], reports: int) -> tuple[float | None, float | None]:
+    if reports == 1:  # of one sampler, or of several
+        lows = [cell.low_s for cell in cells if cell.low_s is not None]
+        highs = [cell.high_s for cell in cells if cell.high_s is not None]
+        return (min(lows), max(highs)) if len(lows) == len(highs) == len(cells) else (None, None)
     seconds = [cell.median_s for cell in cells]
-    if len(cells) < MANY:
+    if reports < MANY:
         return min(seconds), max(seconds)
     tenths = quantiles(seconds, n=10, method="inclusive")
     return tenths[0], tenths[-1]
