@@ -40,8 +40,7 @@ def test_a_probe_holds_every_run_of_the_products_and_what_they_were() -> None:
     assert found.before_s is not None
     assert LEAST <= len(found.before_s) <= REPEATS
     assert found.work == (
-        "1 x 8 products of 64 x 768 by 768 x 768 with SiLU, float32, "
-        f"{torch.get_num_threads()} threads"
+        f"8 products of 64 x 768 by 768 x 768 with SiLU, float32, {torch.get_num_threads()} threads"
     )
 
 
@@ -64,7 +63,7 @@ def test_a_run_does_every_product_and_ends_in_numbers(
 
     monkeypatch.setattr(functional, "silu", kept)
     _products("cpu", work._replace(rows=4, dtype="float32"))()
-    assert len(outcomes) == work.products * work.times
+    assert len(outcomes) == work.products
     for found in outcomes:
         assert found.shape == (4, work.side)
         # What half precision holds, with room, and no two rows or columns alike.
@@ -104,6 +103,21 @@ def test_a_run_that_waited_for_a_core_is_no_reason_for_fewer(
     found = machine_speed._runs_s("cpu", lambda: done.append(1))
     assert found == pytest.approx(runs_s)
     assert len(done) == 1 + REPEATS  # the first one never counts
+
+
+def test_a_card_at_rest_is_woken_before_its_runs_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clocks are low then, and rise in a tenth of a second."""
+    now_s, done = [0.0], [0]
+
+    def run() -> None:
+        done[0] += 1
+        now_s[0] += 0.03 if now_s[0] < 0.09 else 0.01
+
+    monkeypatch.setattr(machine_speed, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    monkeypatch.setattr("diffusion_bench.backends.stage_clock.synchronize", lambda device: None)
+    found = machine_speed._runs_s("cuda:0", run)
+    assert found == pytest.approx([0.01] * len(found))
+    assert LEAST <= len(found) < done[0] - 4  # one, and those of a tenth of a second, do not count
 
 
 def test_a_slow_machine_is_asked_for_the_least_number_of_runs(
