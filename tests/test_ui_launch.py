@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -129,12 +130,13 @@ def test_nothing_heavy_is_imported_before_the_page_is_up_and_ctrl_c_ends_cleanly
                 break
             imported.append(line.rpartition("|")[2].strip())
         server.send_signal(signal.SIGINT)
-        rest = [line for line in server.stdout if not line.startswith(IMPORT)]
+        # What warms up in another thread may tell of an import in the middle of our line.
+        rest = re.sub(f"{re.escape(IMPORT)}.*", "", server.stdout.read())
         assert "Diffusion Bench is at http://127.0.0.1:" in line
         assert {"gradio", "diffusion_bench.ui.build"} <= set(imported)
         assert {"torch", "diffusers", "plotly"}.isdisjoint(imported)
         assert server.wait() == 0
-        assert "".join(rest).strip() == "Ended."
+        assert rest.strip() == "Ended."
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
