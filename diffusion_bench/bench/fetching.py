@@ -81,10 +81,11 @@ def _fetch(
     with ThreadPoolExecutor(1, thread_name_prefix="fetching") as threads:
         done = threads.submit(fetch, on_progress)
         try:
-            while not done.done():
+            while True:  # said once at least, also of what fails at once
                 now = downloads.Fetching(model=model, progress=latest)
                 yield Progress(kind="fetching", num_cells=0, num_done=0, fetching=now)
-                wait([done], HEARTBEAT_S)
+                if wait([done], HEARTBEAT_S).done:
+                    break
         finally:
             unwanted.set()
     done.result()
