@@ -101,18 +101,14 @@ def measured_cell(
     start_s, end_s = measurement.timed[0].start_s, measurement.timed[-1].end_s
     seen = tuple(reading for reading in watched.during if reading.at_s >= start_s)
     during = _but_of_the_probe(seen, end_s, measurement.probed_to_s or end_s)
-    metered = measurement.metered
-    is_over = metered is None and measurement.sustained is None
+    is_over = measurement.metered is None and measurement.sustained is None
     sustained_from_s = math.inf if is_over else end_s
     shares = _throttle_share(during, gpu_index, start_s, sustained_from_s)
     extrapolation = _extrapolation(request, watched.header, measurement)
     samples, missing = _samples(measurement, watched, gpu_index)
-    window_s = (metered.start_s, metered.end_s) if metered else (start_s, end_s)
-    energy, why_no_energy = _energy(watched, gpu_index, *window_s)
+    energy, why_no_energy = _whole_energy(measurement, watched, gpu_index)
     if energy is None:
         missing["energy"] = why_no_energy
-    elif metered:
-        energy = energy.model_copy(update={"calls": metered.calls})
     if loaded is None:
         missing["load_s"] = "the model was already loaded"
     missing |= {name: why for name, why in UNTOLD.items() if getattr(measurement, name) is None}
@@ -239,6 +235,18 @@ def _samples(
             )
         )
     return tuple(samples), missing
+
+
+def _whole_energy(
+    measurement: Measurement, watched: Watched, gpu_index: int | None
+) -> tuple[Energy | None, str]:
+    """Return the energy of the timed calls together, or of those made for it alone, or why none."""
+    metered = measurement.metered
+    if metered is None:
+        timed = measurement.timed
+        return _energy(watched, gpu_index, timed[0].start_s, timed[-1].end_s)
+    energy, why = _energy(watched, gpu_index, metered.start_s, metered.end_s)
+    return energy and energy.model_copy(update={"calls": metered.calls}), why
 
 
 def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.report_tables import tell_notes
 from diffusion_bench.cli.tables import printable
-from diffusion_bench.cli.telling import tell
 from diffusion_bench.records.figures import figure
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def explain(
     from diffusion_bench.reports.read import read_report
 
     for report in [read_report(path) for path in reports]:
-        for note in report.notes:
-            tell(f"note: {report.source}: {note}")
+        tell_notes([report])
         for line in _json_lines(report) if as_json else _word_lines(report, steps):
             typer.echo(line)
 

@@ -135,9 +135,8 @@ def gather_facts(
     cpu_percent = _load_percent(host or HostSensor(slow=False), rest)  # before torch makes its own
     software = describe_software()
     major, minor, _ = platform.python_version_tuple()
-    gpus = _gpu_facts(
-        sensor, rest
-    )  # before torch too: what it takes of a GPU is no other program's
+    # Before torch too: what it takes of a GPU is no other program's.
+    gpus = _gpu_facts(sensor, rest)
     of_gpus = gpus["driver_hangs"] is None
     torch_says = ask_torch(of_gpus=of_gpus) if software.torch else TorchFacts()
     nvidia = any(card.vendor == "nvidia" for card in gpus["gpus"])

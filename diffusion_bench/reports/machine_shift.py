@@ -9,7 +9,6 @@ in squares, as independent errors are.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 
@@ -116,18 +115,20 @@ def _probed_on(header: Header, card: GpuCard | None) -> dict[str, object]:
 
 def _shared_paces(old: Cell, new: Cell) -> tuple[dict[int, float], dict[int, float]]:
     """Return the paces of both cells by visit, of equal work: of several, what was done most."""
-    counts = Counter(probe.work for probe in old.machine_speed if probe.pace_s is not None)
-    there = {probe.work for probe in new.machine_speed}
-    work = next((work for work, _ in counts.most_common() if work in there), None)
-    before, after = (
-        {
-            probe.visit: probe.pace_s
-            for probe in cell.machine_speed
-            if probe.work == work and probe.pace_s is not None
-        }
-        for cell in (old, new)
-    )
-    return before, after
+    of_old, of_new = _paces_by_work(old), _paces_by_work(new)
+    shared = [work for work in of_old if work in of_new]
+    if not shared:
+        return {}, {}
+    work = max(shared, key=lambda work: len(of_old[work]))
+    return of_old[work], of_new[work]
+
+
+def _paces_by_work(cell: Cell) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for probe in cell.machine_speed:
+        if (pace_s := probe.pace_s) is not None:
+            found.setdefault(probe.work, {})[probe.visit] = pace_s
+    return found
 
 
 def _in_paces(cell: Cell, paces: Mapping[int, float]) -> list[float]:
