@@ -26,14 +26,15 @@ PRECISION = re.compile(
     r"(?: precision|/bf16|/fp16|/tf32| mixed| autocast| amp| \(.*\))*"
 )
 QUANTISED = (
-    r"\bu?int[48]|\bfp[48]|\bnf4|nvfp4|\bmxfp|\bgguf|\bawq\b|svdq|\bw\d+a\d+|\bbnb\b|bitsandbytes"
-    r"|quanti[sz]|quant=(?!none)"
+    r"\bu?int[48]|\bfp[48]|\bfloat[48]|\b[48][\s-]?bit|\bnf4|nvfp4|\bmxfp|\bgguf|\bawq\b|svdq"
+    r"|nunchaku|\bw\d+a\d+|\bbnb\b|bitsandbytes|quanti[sz]|quant=(?!none)"
 )
 # What changes the work or the traffic in a way that nothing here counts, or is software of another
 # kind than any that was fitted.
 UNCOUNTED_WORDS = (
     r"offload|fbcache|teacache|deepcache|\btome\b|token merging|tiny vae|taesd|tiny autoencoder"
-    r"|consistency decoder|medvram|lowvram|tensor parallel|pipefusion|controlnet|ip-?adapter"
+    r"|consistency decoder|medvram|lowvram|controlnet|ip-?adapter|precomputed|(?:no|without) t5"
+    r"|\bparallel|pipefusion|\bulysses|\bring\b|multi-?gpu|\b[2-9]\s?(?:x\s?)?gpus\b"
     r"|\blora\b|refiner|hires|img2img|inpaint|upscal|\bsage|directml|openvino|vulkan|\bncnn\b"
     rf"|\bggml\b|stable-diffusion\.cpp|{QUANTISED}"
 )
@@ -55,6 +56,8 @@ PLAIN_ATTENTION = re.compile(r"(vanilla|plain|math) attention", re.IGNORECASE)
 NO_XFORMERS = re.compile(
     r"(no|without|w/o) xformers|xformers\s*[=:]?\s*(false|off|none|disabled)\b", re.IGNORECASE
 )
+TORCH_1 = re.compile(r"torch[\s=v-]*1\.", re.IGNORECASE)  # has no fused attention of its own
+OTHERS_FUSED = re.compile(r"xformers|flash", re.IGNORECASE)
 FUSED_ANYWAY = re.compile(r"torch[\s=v-]*2|\bsdpa?\b", re.IGNORECASE)  # torch's own, from 2 on
 WEB_UI = re.compile(
     r"a1111|auto1111|automatic1111|sd\.?next|vladmandic|forge|web[\s-]?ui", re.IGNORECASE
@@ -85,7 +88,8 @@ def software_named(backend: str, variant: str) -> Software:
         return Software(name="engine", web_ui=web_ui)
     if COMPILED.search(meant):
         return Software(name="compiled", web_ui=web_ui)
-    plain = PLAIN_ATTENTION.search(words) or (
-        NO_XFORMERS.search(words) and not FUSED_ANYWAY.search(words)
+    unfused = NO_XFORMERS.search(words) or (
+        TORCH_1.search(words) and not OTHERS_FUSED.search(words)
     )
+    plain = PLAIN_ATTENTION.search(words) or (unfused and not FUSED_ANYWAY.search(words))
     return Software(name="plain attention" if plain else "eager", web_ui=web_ui)
