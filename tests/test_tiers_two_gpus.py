@@ -94,10 +94,15 @@ def test_a_model_is_split_only_where_it_fits_neither_card_but_both() -> None:
     assert "does not fit the two" in (too_large.reason or "")
 
 
-def test_the_larger_share_of_a_model_lies_on_the_first_card_and_crossing_costs_time() -> None:
-    unequal = split(alone_s=(2.0, 6.0), memory_mib=(14_000.0, 8_000.0))
+def test_as_much_of_a_model_as_fits_lies_on_the_faster_card_whichever_is_named_first() -> None:
+    unequal = split(alone_s=(2.0, 6.0), memory_mib=(14_000.0, 12_000.0))
+    swapped = split(alone_s=(6.0, 2.0), memory_mib=(12_000.0, 14_000.0))
     part = 12_000 / 18_000
-    assert one_model(unequal, batch=1).seconds == pytest.approx(part * 2 + (1 - part) * 6)
+    for pair in (unequal, swapped):
+        assert one_model(pair, batch=1).seconds == pytest.approx(part * 2 + (1 - part) * 6)
+
+
+def test_crossing_from_card_to_card_costs_time() -> None:
     crossing = one_model(split(crossing_mib=500.0), batch=1)
     assert crossing.seconds == pytest.approx(4.0 + 10 * 500 / 10_000)
 

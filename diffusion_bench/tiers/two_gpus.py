@@ -196,7 +196,8 @@ def one_model(split: SplitModel, batch: int) -> TwoGpus:
     room = [max(memory - split.beside_mib, 0) for memory in split.memory_mib]
     if sum(room) < weights:
         return TwoGpus(way="one model split", reason="it does not fit the two cards together")
-    part = min(room[0] / weights, 1.0)
+    (fast_s, fast_room), (slow_s, _) = sorted(zip(split.alone_s, room, strict=True))
+    part = min(fast_room / weights, 1.0)  # the faster card holds what it can
     crossing_s = split.calls * split.crossing_mib / MIB_PER_S_BETWEEN_CARDS
-    seconds = part * split.alone_s[0] + (1 - part) * split.alone_s[1] + crossing_s
+    seconds = part * fast_s + (1 - part) * slow_s + crossing_s
     return TwoGpus(way="one model split", seconds=seconds, images_per_hour=3600 * batch / seconds)
