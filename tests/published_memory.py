@@ -13,9 +13,11 @@ from diffusion_bench.tiers.stage_memory import StageNeed, Workload, stage_needs
 
 VRAM = Path(__file__).parents[1] / "benchmarks" / "published" / "vram.csv"
 MODELS = {"SD1.4": "sd15", "SDXL": "sdxl", "SD3-medium": "sd3-medium", "FLUX.1-dev": "flux1-dev"}
+NONE = "none"
 MEASURES = {
     "torch.cuda.memory_reserved after run": "reserved",
     "max memory (torch.cuda) per source": "allocated",
+    "none: a table of speeds": NONE,
 }
 BYTES = {"GB (1e9 bytes)": 1e9, "GiB": 2**30}
 # Pipelines with a part of another model, or without one of theirs.
@@ -45,7 +47,7 @@ Factors = dict[str, float]
 
 
 class Row(NamedTuple):
-    """A published figure and the workload it is of; `measured_mib` is None where it ran out."""
+    """A published figure and the workload it is of; `measured_mib` is `None` where it ran out."""
 
     source: str
     card: str
@@ -65,6 +67,15 @@ class Row(NamedTuple):
 
 def published_rows() -> list[Row]:
     """Return the rows of models that were counted, with a measure that torch defines."""
+    return [row for row in _rows() if row.measure != NONE]
+
+
+def ran_out_in_tables_of_speeds() -> list[Row]:
+    """Return what tables of speeds say to have run out of memory, of counted models."""
+    return [row for row in _rows() if row.measure == NONE]
+
+
+def _rows() -> list[Row]:
     with VRAM.open(encoding="utf-8", newline="") as file:
         return [row for line in csv.DictReader(file) if (row := _row(line)) is not None]
 
