@@ -92,7 +92,8 @@ def test_the_methodology_states_the_errors_on_users_own_machines(rows) -> None:
     page = Path(__file__).parents[1] / "docs" / "methodology.md"
     stated = (
         f"the error is {ours[0]:.1f} percent with a card left out and {ours[1]:.1f} with the "
-        f"source, against {naive[0]:.1f}, where a third less than that would be {naive[0] * 2 / 3:.1f}"
+        f"source, against {naive[0]:.1f}, where a third less than that "
+        f"would be {naive[0] * 2 / 3:.1f}"
     )
     assert stated in " ".join(page.read_text(encoding="utf-8").split())
 
