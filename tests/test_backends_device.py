@@ -24,6 +24,7 @@ from diffusion_bench.backends.device import (
     cached_file,
     cap_memory,
     hold_device,
+    is_at_memory_cap,
     is_out_of_memory,
     pick_device,
     release_unused,
@@ -322,6 +323,35 @@ try:
 except RuntimeError as error:
     print(is_out_of_memory(error), len(kept))
 """
+
+
+AT_THE_CAP = """
+import torch
+from diffusion_bench.backends.device import cap_memory, is_at_memory_cap
+cap_memory("cpu", 1024.0)
+said = [is_at_memory_cap()]
+kept = []
+try:
+    while True:
+        kept.append(torch.empty(2**18))
+except RuntimeError:
+    said.append(is_at_memory_cap())
+del kept[-40:]
+print(*said, is_at_memory_cap())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")
+def test_a_process_knows_whether_its_cap_leaves_it_anything() -> None:
+    assert not is_at_memory_cap()  # of no cap all is left
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_CAP],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.stdout == "False True False\n", done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")

@@ -293,6 +293,31 @@ def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
     assert EVENTS.validate_json(line) == event
 
 
+NO_THREAD_LATER = """
+import os, sys, threading, time
+def end():
+    while "diffusion_bench.backends.images" not in sys.modules:  # imported for the first cell
+        time.sleep(0.01)
+    os.write(2, b"\\nlibgomp: Thread creation failed: Resource temporarily unavailable\\n")
+    os._exit(1)
+threading.Thread(target=end, daemon=True).start()
+"""
+
+
+def test_openmp_that_finds_no_stack_under_a_cap_of_memory_is_out_of_memory(
+    at_start: Callable[[str], None],
+) -> None:
+    """It ends the process then: a search for a limit on a processor met it below the edge."""
+    at_start(NO_THREAD_LATER)
+    for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
+        with WorkerProcess("cpu", cap_mib) as worker:
+            result_of(worker.come_up())
+            worker.tell(ask())
+            failed = hear_until(worker, Failed, Measured)[-1]
+            assert isinstance(failed, Failed)
+            assert failed.status == status, failed.message
+
+
 def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash(
     at_start: Callable[[str], None],
 ) -> None:
@@ -335,6 +360,20 @@ def test_a_thread_without_a_stack_is_out_of_memory_under_a_cap_only(
     monkeypatch.setattr(Worker, "_measure", fail)
     events = io.StringIO()
     Worker("cpu", events, is_capped=is_capped).obey(ask())
+    assert EVENTS.validate_json(events.getvalue()).status == status
+
+
+@pytest.mark.parametrize(("is_at_cap", "status"), [(True, "oom"), (False, "failed")])
+def test_what_a_library_cannot_do_at_a_cap_of_memory_is_out_of_memory(
+    is_at_cap: bool, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Worker, command: Command) -> None:
+        raise RuntimeError("could not create a primitive")  # oneDNN's only words
+
+    monkeypatch.setattr(Worker, "_measure", fail)
+    monkeypatch.setattr("diffusion_bench.backends.device.is_at_memory_cap", lambda: is_at_cap)
+    events = io.StringIO()
+    Worker("cpu", events, is_capped=True).obey(ask())
     assert EVENTS.validate_json(events.getvalue()).status == status
 
 

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import filelock
+import psutil
 
 from diffusion_bench.records import ModelDevice
 
@@ -32,6 +33,7 @@ OUT_OF_MEMORY = (
     *("hipblas_status_alloc_failed", "miopenstatusallocfailed"),
     "invalid buffer size",  # Metal's, of a tensor larger than the buffers of this Mac
 )
+SPARE_MIB = 16.0  # of a cap: the stack of a thread takes 8, the workspace of a kernel as much
 
 
 class CacheUnusable(ValueError):
@@ -225,3 +227,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     if any(words in text for words in OUT_OF_MEMORY):
         return True
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
+
+
+def is_at_memory_cap() -> bool:
+    """Return whether next to nothing is left of what Linux lets this process have.
+
+    What fails then failed for want of it, whatever it says: oneDNN, say, "could not create a
+    primitive".
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    import resource  # POSIX only
+
+    cap, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    left = cap - psutil.Process().memory_info().data
+    return cap != resource.RLIM_INFINITY and left < SPARE_MIB * 2**20

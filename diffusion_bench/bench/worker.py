@@ -98,14 +98,14 @@ class Worker:
 
     def obey(self, command: Command) -> None:
         """Measure one cell and say what came of it."""
-        from diffusion_bench.backends.device import asked_mib, is_out_of_memory
+        from diffusion_bench.backends.device import asked_mib
 
         try:
             measured = self._measure(command)
         except (RuntimeError, ValueError, MemoryError, OSError) as error:
             message = (str(error).strip() or type(error).__name__)[:4000]
             failure = Failed(
-                status="oom" if is_out_of_memory(error) or self._has_no_stack(error) else "failed",
+                status="oom" if self._lacks_memory(error) else "failed",
                 message=message,
                 stage=self._stage(),
                 asked_mib=asked_mib(message),
@@ -116,9 +116,14 @@ class Worker:
         if measured.judging:
             _send(self._events, self._judge(command, len(measured.measurement.timed)))
 
-    def _has_no_stack(self, error: Exception) -> bool:
-        """Return whether a thread found no memory for its stack, which is all a cap can mean."""
-        return self._is_capped and "can't start new thread" in str(error)
+    def _lacks_memory(self, error: Exception) -> bool:
+        """Return whether memory ran out: under a cap also where an error does not say so."""
+        from diffusion_bench.backends.device import is_at_memory_cap, is_out_of_memory
+
+        if is_out_of_memory(error):
+            return True
+        # A thread that found no memory for its stack is all that the words can mean there.
+        return self._is_capped and ("can't start new thread" in str(error) or is_at_memory_cap())
 
     def _stage(self) -> Stage | VoiceStage:
         return self._backend.stage if self._backend is not None else "load"

@@ -26,6 +26,7 @@ LAST_LINES = 20
 DRAIN_LIMIT_S = 5.0
 END_LIMIT_S = 10.0
 KILLED = (-9, 137)
+NO_THREAD = "libgomp: Thread creation failed"
 
 
 def _environment() -> dict[str, str]:
@@ -120,15 +121,19 @@ class WorkerProcess:
         kills = _oom_kills()
         for_memory = code in KILLED and kills is not None and kills != self._oom_kills_before
         aborted = self._memory_cap_mib is not None and code == -signal.SIGABRT
-        # Python's own, where no model was at work: an import under a cap, as a rule.
-        raised = code > 0 and self._last_line().startswith("MemoryError")
+        # Python's own, where no model was at work: an import under a cap, as a rule. OpenMP ends
+        # the process where a thread finds no memory for its stack.
+        last = self._last_line()
+        no_stack = self._memory_cap_mib is not None and NO_THREAD in last
+        raised = code > 0 and (last.startswith("MemoryError") or no_stack)
         cap = "" if self._memory_cap_mib is None else f"the cap of {self._memory_cap_mib:.0f} MiB"
         if for_memory:
             how = "was killed by the system for want of memory"
         elif aborted:
             how = f"aborted under {cap}, as native code does that finds no memory"
         elif raised:
-            how = f"found no memory{f' under {cap}' if cap else ''} before the model was at work"
+            how = f"found no memory{f' under {cap}' if cap else ''}"
+            how += " for a thread" if no_stack else " before the model was at work"
         elif code in KILLED:
             how = "was killed from outside; the system counts no kill for want of memory"
             if kills is None:
