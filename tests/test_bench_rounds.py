@@ -15,7 +15,7 @@ from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench import cell_run
 from diffusion_bench.bench.limit import run_limit
 from diffusion_bench.bench.progress import Progress
-from diffusion_bench.bench.rounds import joined
+from diffusion_bench.bench.rounds import in_turn, joined
 from diffusion_bench.bench.runner import _Run, run_sweep
 from diffusion_bench.bench.setup import open_report
 from diffusion_bench.bench.sweep import parse_sweep
@@ -39,6 +39,34 @@ def visit(*wall_s: float, **what: object) -> Cell:
 def energy(total_j: float, window_s: float, **other: object) -> Energy:
     usual = {"method": "counter", "idle_power_w": 10.0, "net_j": total_j - 10 * window_s}
     return Energy(**{"total_j": total_j, "window_s": window_s, **usual, **other})
+
+
+def test_each_of_two_samplers_is_as_often_the_first_of_both(tmp_path: Path) -> None:
+    plan = parse_sweep('name = "turns"\nrepeats = 4\nrounds = 4\n[axes]\nsteps = [2, 3]\n')
+    path = tmp_path / "turns.jsonl"
+    run = run_sweep(plan, path, device="cpu")
+    started = [e.request for e in run if e.kind == "cell_started" and e.request]
+    assert [(r.steps, r.sampler) for r in started] == 2 * [
+        *((2, "ddim"), (2, "ddpm"), (3, "ddim"), (3, "ddpm")),
+        *((2, "ddpm"), (2, "ddim"), (3, "ddpm"), (3, "ddim")),
+    ]
+    assert [cell.order for cell in read_report(path).cells] == [0, 1, 2, 3]  # the plan's, as before
+
+
+def test_samplers_and_etas_of_one_shape_turn_and_nothing_else_moves() -> None:
+    axes = {"eta": (0.0, 1.0), "sampler": ("ddim", "ddpm"), "batch": (1, 2)}
+    cells = [
+        (f"{batch} {sampler} {eta}", ImageRequest(prompt="a cat", **asked))
+        for batch in axes["batch"]
+        for eta in axes["eta"]
+        for sampler in axes["sampler"]
+        for asked in [{"batch": batch, "sampler": sampler, "eta": eta if sampler == "ddim" else 0}]
+    ]
+    names = [name for name, _ in cells]
+    assert [name for name, _ in in_turn(cells, 0)] == names
+    assert [name for name, _ in in_turn(cells, 1)] == names[3::-1] + names[:3:-1]
+    assert [name for name, _ in in_turn(cells, 2)] == names
+    assert list(in_turn([], 1)) == []
 
 
 def test_samples_warm_ups_and_visits_of_all_rounds_are_in_their_order() -> None:
@@ -180,7 +208,7 @@ def test_rounds_pass_through_all_cells_and_the_last_line_of_each_holds_every_cal
     kinds = [event.kind for event in events]
     assert (kinds.count("round"), kinds.count("cell")) == (4, 2)
     told = [(row["request"]["sampler"], len(row["samples"])) for row in lines(path)]  # type: ignore
-    samplers = ["ddim", "ddpm"] * 3
+    samplers = ["ddim", "ddpm", "ddpm", "ddim", "ddim", "ddpm"]  # who is first takes turns
     assert told == list(zip(samplers, (2, 2, 4, 4, 5, 5), strict=True))
     report = read_report(path)
     assert len(report.cells) == 2

@@ -32,7 +32,9 @@ def changed(line: bytes, **fields: object) -> bytes:
 
 
 def test_what_was_written_is_read_back_equal(tmp_path):
-    report = make_report(make_cell(), make_cell(steps=7, status="oom", message="no room"))
+    cells = make_cell(), make_cell(steps=7, status="oom", message="no room")
+    written = tuple(cell.cell_id for cell in cells)
+    report = make_report(*cells).model_copy(update={"written": written})
     lines = to_line(report.header) + b"".join(map(to_line, report.cells))
     path = tmp_path / "report.jsonl"
     path.write_bytes(lines)
@@ -61,8 +63,18 @@ def test_a_damaged_line_in_the_middle_is_skipped_and_said_by_number():
 def test_of_two_lines_with_one_cell_id_the_last_one_counts():
     again = to_line(make_cell(wall_s=(5.0,)))
     report = parse_report(HEADER + CELL + OTHER + again, "r.jsonl")
-    assert [cell.request.steps for cell in report.cells] == [7, 20]
-    assert report.cells[1].samples[0].wall_s == 5.0
+    assert [cell.request.steps for cell in report.cells] == [20, 7]
+    assert report.cells[0].samples[0].wall_s == 5.0
+    assert report.written == tuple(cell.cell_id for cell in report.cells)[::-1]
+
+
+def test_cells_are_in_the_plans_order_whichever_line_was_written_last() -> None:
+    """In rounds they end at different times, and what failed may be tried again."""
+    plan = [make_cell(steps=steps, order=order) for order, steps in enumerate((5, 10, 20))]
+    data = HEADER + b"".join(to_line(plan[place]) for place in (2, 0, 1, 0))
+    report = parse_report(data, "r.jsonl")
+    assert [cell.order for cell in report.cells] == [0, 1, 2]
+    assert report.written == tuple(plan[place].cell_id for place in (2, 1, 0))
 
 
 def test_files_from_windows_editors_are_read():

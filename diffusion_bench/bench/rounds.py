@@ -1,15 +1,31 @@
-"""A cell that is measured in several rounds: what earlier visits and the last one add up to."""
+"""A sweep in several rounds: the order of each, and what the visits of a cell add up to."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.hardware.state import joined_shares
-from diffusion_bench.records import MAX_PROBES, SpeedProbe
+from diffusion_bench.records import MAX_PROBES, Request, SpeedProbe
 from diffusion_bench.reports.schema import MAX_CELL_NOTES, Cell, Energy
 
+SAMPLED_BY = {"sampler", "eta"}  # what cells that are compared within a sweep differ in
 FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "compile_s")
+
+
+def in_turn(
+    cells: Iterable[tuple[str, Request]], round_index: int
+) -> Iterator[tuple[str, Request]]:
+    """Yield named cells in the plan's order, samplers of one shape turned in every second round.
+
+    So each of two samplers is as often the first of both: what drifts, and what one leaves to the
+    next, favours neither. Shapes keep their places, so that a cell's visits stay as far apart.
+    """
+    for _, shape in groupby(cells, lambda cell: cell[1].model_dump(exclude=SAMPLED_BY)):
+        same = tuple(shape)
+        yield from reversed(same) if round_index % 2 else same
 
 
 def joined(earlier: Cell, now: Cell) -> Cell:

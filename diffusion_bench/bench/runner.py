@@ -20,6 +20,7 @@ from diffusion_bench.bench.estimate import (
 )
 from diffusion_bench.bench.measure import warmup_call
 from diffusion_bench.bench.progress import Kind, Progress
+from diffusion_bench.bench.rounds import in_turn
 from diffusion_bench.bench.setup import Bench, open_bench, without_trace
 from diffusion_bench.bench.shared import run_shared
 from diffusion_bench.bench.sweep import Sweep
@@ -89,7 +90,7 @@ class _Run:
     def events(self) -> Iterator[Progress]:
         yield self._progress("skipped" if self._finished else "ready")
         while self._left:
-            for name, request in tuple(self._left.items()):
+            for name, request in tuple(in_turn(self._left.items(), self._rounds_done())):
                 yield from self._visit(name, request)
             if self._left:
                 yield self._progress("round_done", rounds_done=self._rounds_done())

@@ -90,7 +90,8 @@ def check_order(report: Report) -> Iterator[Finding]:
     # One that failed in a later round has its place from the first and may have that round's time.
     well = [cell for cell in ordered if cell.status == "ok" or report.header.plan.rounds == 1]
     # One that was tried again later on stands in the file behind those that follow it.
-    lines = {cell.cell_id: line for line, cell in enumerate(report.measured)}
+    names = report.written or [cell.cell_id for cell in report.measured]
+    lines = {name: line for line, name in enumerate(names)}
     backwards = [
         later
         for earlier, later in pairwise(well)

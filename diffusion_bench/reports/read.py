@@ -100,10 +100,12 @@ def parse_report(text: bytes | str, source: str) -> Report:
         notes.append(f"the last line was torn by an interruption: {len(data) - end} bytes left out")
     return Report(
         header=body.header,
-        cells=tuple(body.cells.values()),
+        # Lines have another order: cells end in different rounds, and some are tried again.
+        cells=tuple(sorted(body.cells.values(), key=lambda cell: cell.order)),
         fits=tuple(body.fits.values()),
         limits=tuple(body.limits),
-        shared=tuple(body.shared.values()),
+        shared=tuple(sorted(body.shared.values(), key=lambda cell: cell.order)),
+        written=tuple(body.written),
         notes=tuple(notes),
         source=source,
     )
@@ -194,6 +196,7 @@ class _Body:
     def __init__(self, header: Header) -> None:
         self.header = header
         self.cells: dict[str, Cell] = {}
+        self.written: dict[str, None] = {}
         self.fits: dict[str, Fit] = {}
         self.limits: list[Limit] = []
         self.shared: dict[str, SharedCell] = {}
@@ -219,14 +222,16 @@ class _Body:
         if isinstance(found, Fit):
             off_line = tuple(self.renamed.get(name, name) for name in found.off_line)
             self.fits[found.shape] = found.model_copy(update={"off_line": off_line})
-        elif isinstance(found, Limit):
+            return
+        if isinstance(found, Limit):
             self.limits.append(found)
-        elif isinstance(found, SharedCell):
-            self.shared.pop(found.cell_id, None)  # the last line has the place too, as of a cell
+            return
+        if isinstance(found, SharedCell):
             self.shared[found.cell_id] = found
         else:
-            self.cells.pop(found.cell_id, None)
             self.cells[found.cell_id] = found
+        self.written.pop(found.cell_id, None)
+        self.written[found.cell_id] = None
 
     def _named(self, cell: Cell | SharedCell, where: str) -> Cell | SharedCell:
         """Return a cell under today's name. Refuse one whose name is not of its request."""

@@ -237,13 +237,17 @@ class Limit(Record):
 
 
 class Report(Record):
-    """A report as read back: header, cells (the last line of each cell id), notes about damage."""
+    """A report as read back: header, cells (the last line of each cell id), notes about damage.
+
+    Cells are in the plan's order; `written` are their ids in the order of the file's lines.
+    """
 
     header: Header
     cells: tuple[Cell, ...] = ()
     fits: tuple[Fit, ...] = ()
     limits: tuple[Limit, ...] = ()
     shared: tuple[SharedCell, ...] = ()
+    written: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
 
