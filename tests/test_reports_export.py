@@ -11,6 +11,8 @@ from fakes import NO_GPU, make_cell, make_report
 from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.labels import report_labels
 from diffusion_bench.reports.markdown import to_markdown
+from diffusion_bench.reports.schema import Extrapolation
+from diffusion_bench.ui.figures import cell_table
 
 
 def read_csv(text: str) -> list[dict[str, str]]:
@@ -107,3 +109,30 @@ def test_the_fit_the_warnings_and_the_overall_verdict_are_exported():
     assert "software.torch: 2.11.0 and 9.9" in text
     few = read_csv(to_csv([make_report(make_cell(wall_s=(1.0, 1.01, 1.02)))]))
     assert few[0]["warnings"] == "too few samples for an interval: 3"
+
+
+def test_the_interval_of_a_median_stands_in_every_table_and_none_where_calls_are_few():
+    five = make_report(make_cell(wall_s=(1.0, 1.1, 1.2, 1.3, 1.5)))
+    few = make_report(make_cell(wall_s=(1.0, 1.1)))
+    for table in (to_markdown([five]), *cell_words(five)):
+        assert "interval from (s)" in table
+        assert "1.5" in table
+    assert "interval from (s)" not in to_markdown([few])
+    assert to_rows([few])[0]["interval_low_s"] is None
+
+
+def cell_words(report):
+    table = cell_table([report])
+    return [" ".join([*table["headers"], *row]) for row in table["data"]]
+
+
+def test_a_cell_off_the_line_of_its_steps_is_flagged_and_its_rule_told_where_it_is_extrapolated():
+    walls = {10: 0.6, 20: 0.7, 50: 1.0, 100: 4.5}
+    cells = [make_cell(steps=steps, wall_s=(wall,)) for steps, wall in walls.items()]
+    *on_line, off = to_rows([make_report(*cells)])
+    assert "slower than the line of its steps by over 10%" in off["warnings"]
+    assert not any("line" in row["warnings"] for row in on_line)
+    assert "slower than the line" in to_markdown([make_report(*cells)])
+    rule = Extrapolation(measured_steps=10, rule="ten of them")
+    long = cells[0].model_copy(update={"extrapolation": rule})
+    assert to_rows([make_report(long)])[0]["extrapolation_rule"] == "ten of them"

@@ -18,7 +18,7 @@ from diffusion_bench.records import (
     by_reason,
 )
 from diffusion_bench.reports.cost import cost_of
-from diffusion_bench.reports.fits import above_line
+from diffusion_bench.reports.fits import OFF_LINE_ABOVE, beyond_lines
 from diffusion_bench.reports.labels import device_name, other_parts, report_labels, work_columns
 from diffusion_bench.reports.limits import limit_rows
 from diffusion_bench.reports.memory_fit import fit_verdict
@@ -56,6 +56,8 @@ HEADS = {
     "repeats": "n",
     "median_s": "median (s)",
     "iqr_s": "IQR (s)",
+    "interval_low_s": "interval from (s)",
+    "interval_high_s": "to (s)",
     "images_per_s": "images/s",
     "audio_s": "speech (s)",
     "real_time_factor": "real-time factor",
@@ -91,10 +93,10 @@ def to_rows(
     requests = [cell.request for report in reports for cell in report.cells]
     others = other_parts(requests, but=(*SETTINGS, "model", "batch"))
     for report, label in zip(reports, report_labels(reports), strict=True):
-        slow = above_line(report.cells)
+        beyond = beyond_lines(report.cells)
         where = {"report": report_title(label, report), "device": device_name(report)}
         for cell in report.cells:
-            row = _row(report, where, cell, slow=cell.cell_id in slow, tariff=tariff)
+            row = _row(report, where, cell, beyond=beyond.get(cell.cell_id, 0.0), tariff=tariff)
             held_back_by, evidence = explain(cell, report) if explain else (None, None)
             explained = {"held_back_by": held_back_by, "evidence": evidence}
             rows.append({**row, **explained, "other_settings": others(cell.request)})
@@ -165,10 +167,11 @@ def _count(number: int, noun: str) -> str:
 
 
 def _row(
-    report: Report, where: dict[str, str], cell: Cell, *, slow: bool, tariff: float | None
+    report: Report, where: dict[str, str], cell: Cell, *, beyond: float, tariff: float | None
 ) -> dict[str, Value]:
+    """Return the row of a cell that is so far beyond the line of its steps, 0 where it is on it."""
     request, summary = cell.request, summarise(cell)
-    fit = fit_verdict(cell, report.header, slow=slow)
+    fit = fit_verdict(cell, report.header, slow=beyond > 0)
     return {
         **where,
         **work_columns(request),
@@ -178,6 +181,7 @@ def _row(
         "status": cell.status,
         "message": cell.message,
         **_figures(summary),
+        "warnings": "; ".join([*(summary.warnings if summary else ()), *_off_line_words(beyond)]),
         **cost_of(cell, summary, tariff).model_dump(),
         "energy_method": cell.energy and cell.energy.method,
         "energy_scope": cell.energy and cell.energy.scope,
@@ -187,6 +191,7 @@ def _row(
         **quality_row(cell.quality),
         "labels": ", ".join(cell.labels),
         "stop_reason": cell.stop_reason,
+        "extrapolation_rule": cell.extrapolation and cell.extrapolation.rule,
         "load_s": cell.load_s,
         "first_call_s": cell.first_call_s,
         "compile_s": cell.compile_s,
@@ -205,6 +210,11 @@ def _row(
     }
 
 
+def _off_line_words(beyond: float) -> list[str]:
+    how = "slower" if beyond > 0 else "faster"
+    return [f"{how} than the line of its steps by over {OFF_LINE_ABOVE:.0%}"] if beyond else []
+
+
 def _speed(cell: Cell) -> str | float:
     """Return the speed asked for, and of "auto" what it came to; of speech how fast it is."""
     if not isinstance(cell.request, ImageRequest):
@@ -221,7 +231,6 @@ def _figures(summary: Summary | None) -> dict[str, Value]:
     return {
         "repeats": values.get("n"),
         **{field: values.get(field) for field in Summary.model_fields if field in plain},
-        "warnings": "; ".join(values.get("warnings") or ()),
         "interval_low_s": interval.get("low"),
         "interval_high_s": interval.get("high"),
         "interval_confidence": interval.get("confidence"),

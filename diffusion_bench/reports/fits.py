@@ -17,11 +17,15 @@ def off_line(cells: Sequence[Cell], fit: StepFit) -> tuple[str, ...]:
     return tuple(cell.cell_id for cell in cells if abs(_beyond(cell, fit)) > OFF_LINE_ABOVE)
 
 
+def beyond_lines(cells: Sequence[Cell]) -> dict[str, float]:
+    """Return by id how far cells off their line are beyond it, as a share: below 0 faster."""
+    known = {cell.cell_id: cell for cell in cells}
+    return {name: _beyond(known[name], line) for line in fit_lines(cells) for name in line.off_line}
+
+
 def above_line(cells: Sequence[Cell]) -> set[str]:
     """Return the ids of the cells that are off their line for being slower than it."""
-    known = {cell.cell_id: cell for cell in cells}
-    lines = fit_lines(cells)
-    return {name for line in lines for name in line.off_line if _beyond(known[name], line) > 0}
+    return {name for name, beyond in beyond_lines(cells).items() if beyond > 0}
 
 
 def _beyond(cell: Cell, line: StepFit | Fit) -> float:

@@ -22,7 +22,7 @@ TITLES = {
 # Columns of an export; "peak" is found among the kinds of memory.
 CELL_COLUMNS: tuple[str, ...] = (
     *("model", "sampler", "steps", "resolution", "batch", *OTHER_SETTINGS, "status"),
-    *("repeats", "median_s", "iqr_s"),
+    *("repeats", "median_s", "iqr_s", "interval_low_s", "interval_high_s"),
     *("images_per_s", "real_time_factor", "first_audio_s", "peak", "fit"),
     *("energy_per_image_j", "net_energy_per_image_j", "energy_per_audio_s_j"),
     *("energy_uncertainty_percent", "cost_per_1000_images"),
