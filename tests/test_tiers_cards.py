@@ -30,6 +30,8 @@ compute_capability = "8.9"
         ("NVIDIA GeForce RTX 4070", 12282, "RTX 4070"),
         ("NVIDIA GeForce RTX 4090", 24564, "RTX 4090"),
         ("NVIDIA GeForce RTX 4090 D", 24564, "RTX 4090 D"),
+        ("NVIDIA GeForce RTX 5090 D", 32607, "RTX 5090 D"),
+        ("NVIDIA GeForce RTX 5090 D v2", 24455, "RTX 5090 D v2"),
         ("NVIDIA GeForce RTX 3060", 12288, "RTX 3060 12GB"),
         ("NVIDIA GeForce RTX 3060", 8192, "RTX 3060 8GB"),
         ("NVIDIA GeForce RTX 3080", 12288, "RTX 3080 12GB"),
@@ -137,7 +139,7 @@ def test_the_consumer_line_is_whole_and_every_card_has_a_source() -> None:
         *("3080 10GB", "3080 12GB", "3080 Ti", "3090", "3090 Ti", "4060", "4060 Ti 8GB"),
         *("4060 Ti 16GB", "4070", "4070 Super", "4070 Ti", "4070 Ti Super", "4080", "4080 Super"),
         *("4090", "4090 D", "5050", "5060", "5060 Ti 8GB", "5060 Ti 16GB", "5070", "5070 Ti"),
-        *("5080", "5090"),
+        *("5080", "5090", "5090 D", "5090 D v2"),
     ]
     assert [name for name in line if f"RTX {name}" not in cards] == []
     assert all(is_geforce(f"RTX {name}") for name in line)
