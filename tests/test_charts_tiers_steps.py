@@ -176,7 +176,7 @@ def test_a_price_of_the_cloud_is_told_with_the_price_of_its_tier() -> None:
     one, other = price_lines(
         path({"gpu": "RTX 4090", "price": 1800, "cloud_price": 0.4}, {"gpu": "T4"})
     )
-    assert one == "tier 0: 1800 USD, as fast in the cloud 0.4 USD an hour"
+    assert one == "tier 0: 1,800 USD, as fast in the cloud 0.4 USD an hour"
     assert other == "tier 1: cannot tell"
 
 

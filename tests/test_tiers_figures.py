@@ -10,8 +10,10 @@ from test_charts_tiers_steps import path
 
 import diffusion_bench
 from diffusion_bench.charts.document import table_html
+from diffusion_bench.charts.tiers.gains import _hover
 from diffusion_bench.charts.tiers.numbers import tier_rows
 from diffusion_bench.charts.tiers.steps import steps_bought
+from diffusion_bench.charts.tiers.study import price_lines
 from diffusion_bench.cli.prediction import picture_times
 from diffusion_bench.cli.tier_tables import _step_cells
 from diffusion_bench.tiers.figures import figure_words
@@ -49,6 +51,17 @@ def test_a_prediction_of_half_an_hour_has_no_exponent_either() -> None:
     time, _ = picture_times(answer)
     words = "1,290 s a call (80 percent interval 1,290 to 1,290), 323 s a picture"
     assert time == f"time: {words}"
+
+
+def test_prices_of_a_currency_of_small_units_are_told_in_full() -> None:
+    chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4090", "price": 2_489_990})
+    assert price_lines(chosen)[1] == "tier 1: 2,489,990 USD"
+    rows = tier_rows(chosen, [parse_workload("sdxl 1024x1024 b1 fp16 30")])
+    _, step = steps_bought(chosen, rows)
+    each = f"{step.price_per_gained_image_per_hour:,.0f}"
+    assert len(each) > 4
+    assert f"{each} KRW" in _step_cells(step, "KRW")
+    assert f"{each} KRW for each image/h more" in _hover(step, "KRW")
 
 
 def test_what_is_shown_over_a_chart_has_no_exponent_either() -> None:

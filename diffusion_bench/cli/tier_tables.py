@@ -134,7 +134,7 @@ def _step_cells(step: StepBought, currency: str) -> list[str]:
         figure_words(step.images_per_hour) or UNKNOWN,
         f"{faster} times" if step.times_before else faster,
         _interval(step.times_low, step.times_high),
-        "" if gained is None else f"{gained:.3g} {currency}",
+        "" if gained is None else f"{figure_words(gained)} {currency}",
         even if images is None else f"{even}, {figure_words(images)} images",
         step.held_back_by,
     ]

@@ -19,6 +19,7 @@ from diffusion_bench.charts.style import (
     style_figure,
 )
 from diffusion_bench.charts.tiers.steps import StepBought
+from diffusion_bench.tiers.figures import figure_words
 
 BAR = 24  # pixels
 
@@ -86,7 +87,7 @@ def _hover(step: StepBought, currency: str) -> str:
     lines = [
         f"{step.tier}: {step.workload}",
         f"{step.images_per_hour:,.0f} images/h, {times}",
-        "" if each is None else f"{each:.3g} {currency} for each image/h more",
+        "" if each is None else f"{figure_words(each)} {currency} for each image/h more",
         "" if hours is None else f"even with the cloud after {hours:,.0f} h of use",
         f"held back by {step.held_back_by}",
     ]
