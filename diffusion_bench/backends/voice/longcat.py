@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +30,6 @@ from diffusion_bench.backends.voice.loading import fetching
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-GuidanceName = Literal["apg", "cfg"]
-
 ENTRY = voice_catalog()["longcat"]
 WINDOW_S = 30.0
 SPARE_FRAMES = 3  # after the recording while it is encoded, so that its end has a future; then cut
@@ -45,29 +43,17 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 class LongCat:
     """A loaded LongCat-AudioDiT."""
 
-    def __init__(
-        self, entry: VoiceEntry, pipeline: Any, *, device: str, guidance: GuidanceName = "apg"
-    ) -> None:
+    def __init__(self, entry: VoiceEntry, pipeline: Any, *, device: str) -> None:
         self.entry = entry
         self._pipeline = pipeline
         self._device = device
-        self._guidance = guidance
 
     @classmethod
-    def load(
-        cls,
-        entry: VoiceEntry,
-        *,
-        device: str,
-        precision: PrecisionName = "fp32",
-        guidance: GuidanceName = "apg",
-    ) -> Self:
+    def load(cls, entry: VoiceEntry, *, device: str, precision: PrecisionName = "fp32") -> Self:
         """Load from a folder or the hub, from its cache without a network.
 
-        `guidance`: "cfg" is classifier-free guidance; "apg" is adaptive projected guidance (Sadat
-        et al. 2024, arXiv 2410.02416), which the authors use to clone. The autoencoder computes in
-        fp16 as theirs does, or in fp32, never in bf16, whose 8 bits of mantissa would be heard.
-        Raises `ModelUnavailable`.
+        The autoencoder computes in fp16 as the authors' does, or in fp32, never in bf16, whose 8
+        bits of mantissa would be heard. Raises `ModelUnavailable`.
         """
         vae_dtype = DTYPES["fp16" if precision == "fp16" else "fp32"]
         with fetching(entry):
@@ -79,7 +65,7 @@ class LongCat:
                 use_safetensors=True,
             )
             refuse_missing_weights(pipeline)
-        return cls(entry, pipeline.to(device), device=device, guidance=guidance)
+        return cls(entry, pipeline.to(device), device=device)
 
     @torch.inference_mode()
     def encode_voice(self, reference: Reference) -> VoiceState:
@@ -162,7 +148,7 @@ class LongCat:
             ).sample
             return velocity[:, lead:].float()
 
-        guide = _guide(self._guidance, request.guidance_scale - 1)
+        guide = _guide(request.guidance_scale - 1)
 
         def guided(latents: Tensor, time: Tensor) -> Tensor:
             velocity = predict(latents, time, words_in, heard)
@@ -205,23 +191,18 @@ class LongCat:
         return speech
 
 
-def _guide(name: GuidanceName, strength: float) -> Callable[..., Tensor]:
+def _guide(strength: float) -> Callable[..., Tensor]:
     """Return what makes one velocity of two, (with, without, latents, time).
 
-    APG compares where the two would end, `latents + (1 - time) * velocity`, and weakens the part of
-    their difference that is parallel to the guided one. diffusers' `guidance_scale` of
-    classifier-free guidance is `strength + 1`.
+    Adaptive projected guidance (Sadat et al. 2024, arXiv 2410.02416), with which the authors clone:
+    it compares where the two would end, `latents + (1 - time) * velocity`, and weakens the part of
+    their difference that is parallel to the guided one.
     """
     from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
     momentum = MomentumBuffer(APG_MOMENTUM)
 
-    def classifier_free(with_voice: Tensor, null: Tensor, _: Tensor, __: Tensor) -> Tensor:
-        return with_voice + (with_voice - null) * strength
-
-    def adaptive_projected(
-        with_voice: Tensor, null: Tensor, latents: Tensor, time: Tensor
-    ) -> Tensor:
+    def guided(with_voice: Tensor, null: Tensor, latents: Tensor, time: Tensor) -> Tensor:
         end: Tensor = normalized_guidance(
             latents + (1 - time) * with_voice,
             latents + (1 - time) * null,
@@ -232,7 +213,7 @@ def _guide(name: GuidanceName, strength: float) -> Callable[..., Tensor]:
         )
         return (end - latents) / (1 - time)
 
-    return {"cfg": classifier_free, "apg": adaptive_projected}[name]
+    return guided
 
 
 def normalise(text: str) -> str:
