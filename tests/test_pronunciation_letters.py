@@ -24,7 +24,7 @@ from diffusion_bench.pronunciation.lexicon import SYMBOLS, is_known, look_up, pa
 from diffusion_bench.pronunciation.phones import VOWELS, read_arpabet
 from diffusion_bench.training.letters.__main__ import train
 from diffusion_bench.training.letters.data import batches, is_held_out, spoken_words
-from diffusion_bench.training.letters.evaluate import edits, evaluate
+from diffusion_bench.training.letters.evaluate import evaluate
 from diffusion_bench.training.letters.lexicon import read_cmudict
 
 FOLDER = Path(package.__file__).parent
@@ -153,13 +153,6 @@ def test_slots_are_read_as_in_connectionist_temporal_classification() -> None:
     assert read_slots([0, b, b, 0, iy, 0]) == ["B", "IY1"]
     assert read_slots([b, 0, b]) == ["B", "B"]
     assert read_slots([0, 0]) == []
-
-
-def test_edits_are_counted_by_the_definition() -> None:
-    assert edits("kitten", "sitting") == 3
-    assert edits("", "abc") == 3
-    assert edits("abc", "") == 3
-    assert edits("abc", "abc") == 0
 
 
 def test_batches_hold_words_of_one_length_and_every_word_once() -> None:

@@ -23,7 +23,8 @@ from torch import Tensor
 from diffusion_bench.audio import timbre as shipped
 from diffusion_bench.audio.timbre import TimbreEvidence, TimbreScale, mfcc_means
 from diffusion_bench.pronunciation.lexicon import words
-from diffusion_bench.training.echo.aligned import SAMPLE_RATE, Aligned, speak_espeak, speak_flite
+from diffusion_bench.training.echo import corpus
+from diffusion_bench.training.echo.aligned import SAMPLE_RATE, Aligned
 from diffusion_bench.training.echo.heldout import speak_festival
 from diffusion_bench.training.echo.recordings import record
 from diffusion_bench.training.echo.sentences import Sentences
@@ -49,17 +50,12 @@ class Clip:
     recorded: NDArray[np.float32]
 
 
-def _ked(text: str) -> Aligned:
-    """Return festival's ked, whose phones are not told."""
-    samples = speak_festival(text)
-    return Aligned(text, samples, ("pau",), (len(samples) / SAMPLE_RATE,))
-
-
 def speak(text: str, base: str) -> Aligned:
     """Return the speech of one of the voices."""
-    if base == "ked":
-        return _ked(text)
-    return speak_espeak(text, base) if "+" in base else speak_flite(text, base)
+    if base != "ked":
+        return corpus.speak(text, base)
+    samples = speak_festival(text)  # whose phones are not told
+    return Aligned(text, samples, ("pau",), (len(samples) / SAMPLE_RATE,))
 
 
 def make_clips(bases: tuple[str, ...], seed: int) -> Iterator[Clip]:
@@ -114,10 +110,11 @@ def calibrate(background: Iterable[Clip], held_out: Iterable[Clip]) -> TimbreSca
     (auc, eer), (auc_recorded, eer_recorded) = (
         _errors(table[same], table[different]) for table in tables
     )
+    unlike = np.concatenate([table[different] for table in tables])
     return TimbreScale(
         mean=_rounded(mean.numpy()),
         deviation=_rounded(deviation.numpy()),
-        different=_percentiles([table[different] for table in tables]),
+        different=_rounded(np.percentile(unlike, np.arange(101))),
         evidence=TimbreEvidence(
             speakers=len(set(names)),
             same_pairs=int(same.sum()),
@@ -146,10 +143,6 @@ def _errors(same: NDArray[np.float32], different: NDArray[np.float32]) -> tuple[
     accepted = 1 - np.searchsorted(different, thresholds) / len(different)
     closest = np.abs(missed - accepted).argmin()
     return auc, float(missed[closest] + accepted[closest]) / 2
-
-
-def _percentiles(tables: list[NDArray[np.float32]]) -> tuple[float, ...]:
-    return _rounded(np.percentile(np.concatenate(tables), np.arange(101)))
 
 
 def _rounded(values: NDArray[np.floating]) -> tuple[float, ...]:

@@ -100,7 +100,6 @@ class HeldOut(NamedTuple):
     name: str
     clean: Reference
     recorded: Reference
-    pitch_hz: float | None
 
 
 def held_out_speakers(count: int = NUM_SPEAKERS) -> list[HeldOut]:
@@ -111,12 +110,7 @@ def held_out_speakers(count: int = NUM_SPEAKERS) -> list[HeldOut]:
         spoken = put_together(take_apart(speak(REFERENCE_TEXT, speaker.base)), speaker)
         heard = record(spoken.samples, np.random.default_rng([9, number]))
         found.append(
-            HeldOut(
-                f"{number}:{speaker.base}",
-                _reference(spoken.samples),
-                _reference(heard),
-                speaker.pitch_hz,
-            )
+            HeldOut(f"{number}:{speaker.base}", _reference(spoken.samples), _reference(heard))
         )
     return found
 
@@ -128,20 +122,14 @@ def true_speech(number: int, text: str) -> NDArray[np.float32]:
     return spoken.samples.astype(np.float32) / np.float32(32768)
 
 
-def speak_festival(text: str, voice: str = "ked_diphone") -> NDArray[np.float32]:
-    """Return festival's speech, (samples,) at 16 kHz; needs `festival` and `festvox-kdlpc16k`."""
+def speak_festival(text: str) -> NDArray[np.float32]:
+    """Return what festival's ked says, (samples,) at 16 kHz; needs `festvox-kdlpc16k` too."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
-        command = [
-            "text2wave",
-            "-eval",
-            f"(voice_{voice})",
-            "-F",
-            str(SAMPLE_RATE),
-            "-o",
-            str(path),
-        ]
-        subprocess.run(command, input=text, text=True, check=True, capture_output=True)
+        options = ["-eval", "(voice_ked_diphone)", "-F", str(SAMPLE_RATE), "-o", str(path)]
+        subprocess.run(
+            ["text2wave", *options], input=text, text=True, check=True, capture_output=True
+        )
         samples, _ = soundfile.read(path, dtype="float32")
     return np.asarray(samples, dtype=np.float32)
 

@@ -32,7 +32,12 @@ def main(
 
 def save_steps(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw each figure of `step_curve` against steps, a line a sampler."""
-    figure, panels = _panels(len(CURVES))
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(CURVES), figsize=(10, 3), layout="constrained")
     for panel, (name, title) in zip(panels, CURVES.items(), strict=True):
         for sampler in dict.fromkeys(row["sampler"] for row in rows):
             own = [row for row in rows if row["sampler"] == sampler]
@@ -41,15 +46,6 @@ def save_steps(rows: list[dict[str, Any]], path: Path) -> None:
         panel.grid(alpha=0.3)
         panel.legend()
     figure.savefig(path, dpi=80)
-
-
-def _panels(count: int) -> Any:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    return plt.subplots(1, count, figsize=(10, 3), layout="constrained")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torchaudio.functional import edit_distance
 
 from diffusion_bench.pronunciation.letter_net import LetterNet, letter_indices, read_slots
 from diffusion_bench.training.letters.data import Ways, batches
@@ -31,7 +32,9 @@ def evaluate(net: LetterNet, ways: Ways) -> Errors:
             batch, net(letter_indices(batch)).argmax(-1).tolist(), strict=True
         ):
             said = read_slots(classes)
-            nearest, of = min((edits(_bare(said), _bare(way)), len(way)) for way in ways[word])
+            nearest, of = min(
+                (edit_distance(_bare(said), _bare(way)), len(way)) for way in ways[word]
+            )
             distance, length = distance + nearest, length + of
             wrong += nearest > 0
             wrong_stress += tuple(said) not in ways[word]
@@ -42,16 +45,3 @@ def evaluate(net: LetterNet, ways: Ways) -> Errors:
 def _bare(symbols: Sequence[str]) -> list[str]:
     """Return symbols without stress, but the two sounds of AH kept apart, as the phones do."""
     return ["AX" if symbol == "AH0" else symbol.rstrip("012") for symbol in symbols]
-
-
-def edits(said: Sequence[str], wanted: Sequence[str]) -> int:
-    """Return the least insertions, deletions and substitutions between two (Levenshtein, 1966)."""
-    row = list(range(len(wanted) + 1))
-    for i, mine in enumerate(said, 1):
-        diagonal, row[0] = row[0], i
-        for j, theirs in enumerate(wanted, 1):
-            diagonal, row[j] = (
-                row[j],
-                min(row[j] + 1, row[j - 1] + 1, diagonal + (mine != theirs)),
-            )
-    return row[-1]

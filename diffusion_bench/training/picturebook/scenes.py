@@ -58,8 +58,8 @@ class Scene:
     kind: str
     objects: tuple[Placed, ...]
     named: dict[str, str]
-    background: str
-    background_seed: int
+    background: str = ""
+    background_seed: int = 0
     said: bool = True
 
 
@@ -91,10 +91,6 @@ def random_scene(chance: random.Random, *, freedom: float = 1.0) -> Scene:
     )
 
 
-def _scene(caption: str, kind: str, objects: tuple[Placed, ...], named: dict[str, str]) -> Scene:
-    return Scene(caption, kind, objects, named, background="", background_seed=0)
-
-
 def _posed(placed: Placed, chance: random.Random, freedom: float) -> Placed:
     """Return the object in a pose that nothing was said about."""
     if chance.random() >= freedom:
@@ -120,7 +116,7 @@ def _single(chance: random.Random, freedom: float) -> Scene:
         reach = {"small": 2, "medium": 1, "big": 0}[size]
         x, y = (0.5 + LATTICE * chance.randint(-reach, reach) for _ in range(2))
         placed = replace(placed, x=x, y=y)
-    return _scene(words.with_article(said), "single", (placed,), {"middle": word})
+    return Scene(words.with_article(said), "single", (placed,), {"middle": word})
 
 
 def _pair(chance: random.Random, freedom: float) -> Scene:
@@ -129,7 +125,7 @@ def _pair(chance: random.Random, freedom: float) -> Scene:
     relation = chance.choice(list(RELATIONS))
     caption = f"{words.with_article(first)} {relation} {words.with_article(second)}"
     places = PLACES_OF[relation]
-    return _scene(
+    return Scene(
         caption,
         "pair",
         _side_by_side((first, second), RELATIONS[relation], chance, freedom),
@@ -169,7 +165,7 @@ def _riding(chance: random.Random, freedom: float) -> Scene:
     sitting = Placed(rider, 0.5 + shift, RIDER_Y, sizes["small"], mirrored=mirrored)
     back = Placed(mount, 0.5 + shift, MOUNT_Y, sizes["medium"], number, mirrored=mirrored)
     caption = f"{words.with_article(rider)} riding {words.with_article(mount)}"
-    return _scene(caption, "riding", (sitting, back), {"rider": rider, "mount": mount})
+    return Scene(caption, "riding", (sitting, back), {"rider": rider, "mount": mount})
 
 
 def _together(chance: random.Random, freedom: float) -> Scene:
@@ -179,7 +175,7 @@ def _together(chance: random.Random, freedom: float) -> Scene:
     caption = f"{words.with_article(first)} {joint} {words.with_article(second)}"
     side = chance.choice(((-1, 0), (1, 0)))  # which stands left is left open
     objects = _side_by_side((first, second), side, chance, freedom)
-    return _scene(caption, "together", objects, {})
+    return Scene(caption, "together", objects, {})
 
 
 def _count(chance: random.Random, freedom: float) -> Scene:
@@ -191,7 +187,7 @@ def _count(chance: random.Random, freedom: float) -> Scene:
     objects = tuple(
         replace(_posed(Placed(word, x, y, size), chance, freedom), number=which) for x, y in spots
     )
-    return _scene(f"{number} {words.plural(word)}", "count", objects, {"middle": word})
+    return Scene(f"{number} {words.plural(word)}", "count", objects, {"middle": word})
 
 
 PLACES_OF = {
@@ -230,7 +226,7 @@ def random_collage(chance: random.Random) -> Scene:
         x, y = (0.5 + LATTICE * chance.randint(-2, 2) for _ in range(2))
         objects.append(one(x, y, chance.choices(list(SIZES), weights=(0, 4, 1))[0]))
     background = chance.choice([*words.colours, *words.settings])
-    scene = _scene("", "collage", tuple(objects), {})
+    scene = Scene("", "collage", tuple(objects), {})
     return replace(scene, background=background, background_seed=chance.randrange(1 << 30))
 
 
