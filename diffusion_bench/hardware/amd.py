@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.sensors import GpuInfo, Uncounted
 from diffusion_bench.records import GpuReading, trusted
 
 ROOT = Path("/sys/class/drm")
@@ -84,10 +84,10 @@ CARD_LACKS = dict.fromkeys(
 )
 
 
-class AmdSensor:
+class AmdSensor(Uncounted):
     """Every AMD GPU under `root`, in the order of the driver's numbers."""
 
-    reason: str | None = None
+    why_uncounted = NOT_READ
 
     def __init__(self, root: Path = ROOT) -> None:
         self._gpus = tuple(_Gpu(index, folder) for index, folder in enumerate(_folders(root)))
@@ -99,13 +99,6 @@ class AmdSensor:
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return what does not change about each GPU."""
         return tuple(gpu.info() for gpu in self._gpus)
-
-    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
-        """Return that it cannot tell, with the reason."""
-        return None, NOT_READ
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
 
 
 class _Gpu:

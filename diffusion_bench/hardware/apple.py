@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import psutil
 
-from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.sensors import GpuInfo, Uncounted
 from diffusion_bench.records import GpuProcess, GpuReading
 
 MIB = 2**20
@@ -39,13 +39,13 @@ NO_CARD_FIGURES = {
 }
 
 
-class AppleSensor:
+class AppleSensor(Uncounted):
     """The one GPU of an Apple chip. Its memory is the host's.
 
     `loaded` returns torch where this process has imported it: a sensor imports no torch.
     """
 
-    reason: str | None = None
+    why_uncounted = NOT_TOLD
 
     def __init__(
         self, name: str, loaded: Callable[[], Any] = lambda: sys.modules.get("torch")
@@ -84,13 +84,6 @@ class AppleSensor:
             | NO_CARD_FIGURES,
         )
         return (card,)
-
-    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
-        """Return that it cannot tell, with the reason."""
-        return None, NOT_TOLD
-
-    def close(self) -> None:
-        """Do nothing."""
 
     def _held_mib(self) -> float | None:
         """Return what Metal holds for this process, by torch's word."""

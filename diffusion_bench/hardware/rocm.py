@@ -6,10 +6,10 @@ Some of torch's questions need the package amdsmi; without it they are errors, w
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
-from diffusion_bench.hardware.sensors import GpuInfo
+from diffusion_bench.hardware.sensors import GpuInfo, Uncounted
 from diffusion_bench.records import GpuReading
 
 MIB = 2**20
@@ -34,10 +34,10 @@ QUESTIONS: dict[str, Question] = {
 FAULTS = (AttributeError, ImportError, RuntimeError, ValueError)
 
 
-class RocmSensor:
+class RocmSensor(Uncounted):
     """The GPUs of a ROCm torch that this process has imported: a sensor imports no torch."""
 
-    reason: str | None = None
+    why_uncounted = NOT_TOLD
 
     def __init__(self, loaded: Callable[[], Any] = lambda: sys.modules.get("torch")) -> None:
         self._loaded = loaded
@@ -50,13 +50,6 @@ class RocmSensor:
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return what does not change about each GPU."""
         return tuple(_info(reading) for reading in self.read())
-
-    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
-        """Return that it cannot tell, with the reason."""
-        return None, NOT_TOLD
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _count(torch: Any) -> int:

@@ -93,11 +93,25 @@ class Sensor(Protocol):
         """Let go of the driver. Closing twice is fine."""
 
 
-class NoGpu:
+class Uncounted:
+    """A sensor that cannot tell which programs use a GPU, and that holds nothing open."""
+
+    reason: str | None = None
+    why_uncounted = "there is no GPU"
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        """Return that it cannot tell, with the reason."""
+        return None, self.reason or self.why_uncounted
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class NoGpu(Uncounted):
     """The sensor of a machine without a GPU that can be read."""
 
     def __init__(self, reason: str) -> None:
-        self.reason: str | None = reason
+        self.reason = reason
 
     def read(self) -> tuple[GpuReading, ...]:
         """Return no readings."""
@@ -106,13 +120,6 @@ class NoGpu:
     def cards(self) -> tuple[GpuInfo, ...]:
         """Return no cards."""
         return ()
-
-    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
-        """Return that it cannot tell, with the reason."""
-        return None, self.reason or "there is no GPU"
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class HungDriver(NoGpu):
