@@ -18,6 +18,7 @@ from tiny_voices_ar import hum, save_tiny_csm, save_tiny_dia, save_tiny_speecht5
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice import csm, dia, speecht5
 from diffusion_bench.backends.voice.base import Utterance, VoiceEntry, VoiceModel, VoiceState
+from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.records import Cancelled, VoiceRequest
 
 TEXT = "Hello."
@@ -57,7 +58,7 @@ def x_vector() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def loaded_csm(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    entry = in_folder(csm.ENTRY, save_tiny_csm(tmp_path_factory.mktemp("csm")))
+    entry = in_folder(voice_catalog()["csm"], save_tiny_csm(tmp_path_factory.mktemp("csm")))
     model = csm.Csm.load(entry, device="cpu", precision="fp32")
     settings = {"temperature": 0.9}
     return Loaded(model, model.encode_voice(hum()), settings, csm.Csm.load, entry)
@@ -65,7 +66,7 @@ def loaded_csm(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 @pytest.fixture(scope="module")
 def loaded_dia(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    entry = in_folder(dia.ENTRY, *save_tiny_dia(tmp_path_factory.mktemp("dia")))
+    entry = in_folder(voice_catalog()["dia"], *save_tiny_dia(tmp_path_factory.mktemp("dia")))
     model = dia.Dia.load(entry, device="cpu", precision="fp32")
     settings = {"temperature": 1.8, "guidance_scale": 3.0}
     return Loaded(model, model.encode_voice(hum()), settings, dia.Dia.load, entry)
@@ -75,7 +76,7 @@ def loaded_dia(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 def loaded_speecht5(tmp_path_factory: pytest.TempPathFactory, x_vector: np.ndarray) -> Loaded:
     folder = tmp_path_factory.mktemp("speecht5")
     np.save(folder / "voice.npy", x_vector)
-    entry = in_folder(speecht5.ENTRY, *save_tiny_speecht5(folder))
+    entry = in_folder(voice_catalog()["speecht5"], *save_tiny_speecht5(folder))
     model = speecht5.SpeechT5.load(entry, device="cpu", precision="fp32")
     state = model.read_voice(folder / "voice.npy")
     return Loaded(model, state, {}, speecht5.SpeechT5.load, entry)
@@ -262,7 +263,7 @@ def test_speecht5_is_read_as_it_is_published_and_runs_nothing(
     for place, folder in zip(places, folders, strict=True):
         weights = load_torch(Path(place) / "model.safetensors")
         torch.save(weights, folder / "pytorch_model.bin")
-    entry = in_folder(speecht5.ENTRY, *folders)
+    entry = in_folder(voice_catalog()["speecht5"], *folders)
     model = loaded_speecht5.load(entry, device="cpu", precision="fp32")
     said = model.speak(TEXT, loaded_speecht5.state, loaded_speecht5.request(), lambda *_: None)
     torch.testing.assert_close(said.mel, loaded_speecht5.speak().mel)

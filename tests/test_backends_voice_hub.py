@@ -19,15 +19,15 @@ from transformers.utils.hub import hf_api
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
-from diffusion_bench.backends.voice import longcat, pocket_tts, vibevoice
+from diffusion_bench.backends.voice import vibevoice
 from diffusion_bench.backends.voice.base import Utterance, VoiceModel, VoiceState
-from diffusion_bench.backends.voice.catalog import load_voice_model
+from diffusion_bench.backends.voice.catalog import load_voice_model, voice_catalog
 from diffusion_bench.records import VoiceRequest
 
 MODELS = {
-    "pocket_tts": (save_tiny_pocket, pocket_tts.ENTRY),
-    "vibevoice": (save_tiny_vibevoice, vibevoice.ENTRY),
-    "longcat": (save_tiny_longcat, longcat.ENTRY),
+    "pocket-tts": save_tiny_pocket,
+    "vibevoice": save_tiny_vibevoice,
+    "longcat": save_tiny_longcat,
 }
 TEXT = "Hi you."
 
@@ -40,8 +40,8 @@ class Speaker:
     """A tiny model with one voice, asked with its usual settings unless told otherwise."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        save, self.entry = MODELS[name]
-        self.folder = save(folder)
+        self.entry = voice_catalog()[name]
+        self.folder = MODELS[name](folder)
         self.model = load_voice_model(str(self.folder), device="cpu", precision="fp32")
         self.voice = self.model.encode_voice(chirp(2.0))
 

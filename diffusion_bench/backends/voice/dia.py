@@ -26,12 +26,10 @@ from diffusion_bench.backends.voice.candidates import (
     seeded,
     side_by_side,
 )
-from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = voice_catalog()["dia"]
 SPEAKER = "[S1]"
 TOP_K = 45  # as its card samples
 ONE_TEXT = {"text_kwargs": {"padding": False}}  # the default warns of a length it ignores

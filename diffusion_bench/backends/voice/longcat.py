@@ -24,13 +24,11 @@ from diffusion_bench.backends.voice.candidates import (
     required_transcript,
     side_by_side,
 )
-from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import noise_of, refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import fetching
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = voice_catalog()["longcat"]
 WINDOW_S = 30.0
 SPARE_FRAMES = 3  # after the recording while it is encoded, so that its end has a future; then cut
 CHARACTER_S = {"Latin": 0.082, "Chinese": 0.21}  # how long a character is to say

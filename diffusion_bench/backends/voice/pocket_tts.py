@@ -23,13 +23,11 @@ from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import refuse_unfit, side_by_side
-from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import noise_of, refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = voice_catalog()["pocket-tts"]
 FIRST_FRAMES, NEXT_FRAMES = 3, 12  # of 80 ms: little until something is heard, then efficient
 CONVOLUTION_FRAMES = 4  # how far back the convolutions of the codec's decoder reach, rounded up
 NO_ENCODER = (

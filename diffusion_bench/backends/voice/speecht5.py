@@ -26,12 +26,10 @@ from diffusion_bench.backends.voice.candidates import (
     seeded,
     side_by_side,
 )
-from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign
 from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = voice_catalog()["speecht5"]
 NUMBERS = 512
 FRAMES_PER_CHARACTER = 20  # at most, as transformers has it: 0.32 s
 

@@ -20,13 +20,11 @@ from torch import Tensor
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import refuse_unfit, seeded, side_by_side
-from diffusion_bench.backends.voice.catalog import voice_catalog
 from diffusion_bench.backends.voice.hub import refuse_foreign, waveform_of
 from diffusion_bench.backends.voice.loading import fetching, load_whole
 from diffusion_bench.backends.voice.phases import PhaseClock
 from diffusion_bench.records import PrecisionName, VoiceRequest
 
-ENTRY = voice_catalog()["vibevoice"]
 SPEAKER = "0"
 SPEECH_S = (0.25, 4.0)  # the longest that is let through: seconds a character, and more
 VOICE_SEED = 0  # the codec adds noise to what it encodes, as in training; always the same
