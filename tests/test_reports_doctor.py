@@ -282,3 +282,28 @@ def test_a_gap_is_as_long_as_nobody_looked_though_the_trace_has_a_point_in_it():
     (found,) = examine_report(make_report(measured_cell(trace=trace)))
     assert found.title == "gaps in the readings of the hardware"
     assert "1.80 s without a reading, usually 0.20 s" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("from_s", "to_s", "usual_s"), [(0.0, 1.0, "0.05"), (2.0, 3.0, "0.05"), (0.0, 3.0, "")]
+)
+def test_calls_before_the_first_and_after_the_last_reading_are_a_gap(from_s, to_s, usual_s):
+    """Three calls of a second each; a report may be cut, or a sensor fail and never come back."""
+    calls = tuple(
+        sample.model_copy(update={"wall_s": 1.0, "start_s": float(place)})
+        for place, sample in enumerate(measured_cell().samples[:3])
+    )
+    looks = tuple(from_s + 0.05 * look for look in range(round((to_s - from_s) / 0.05) + 1))
+    report = make_report(measured_cell(samples=calls, trace=Trace(at_s=looks)))
+    found = [f.detail for f in examine_report(report) if "gaps" in f.title]
+    if not usual_s:
+        assert found == []
+    else:
+        assert f"2.00 s without a reading, usually {usual_s} s" in found[0]
+
+
+@pytest.mark.parametrize("field", ["load_s", "first_call_s", "compile_s", "warmup_s"])
+def test_no_report_has_a_load_or_a_warm_up_of_less_than_no_time(field):
+    cell = measured_cell().model_dump()
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Cell.model_validate({**cell, field: (-5.0,) if field == "warmup_s" else -5.0})

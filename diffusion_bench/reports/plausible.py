@@ -79,8 +79,10 @@ def trace_gaps(cell: Cell | SharedCell, header: Header) -> str:
     looks = _looks(cell.trace)
     if any(later < earlier for earlier, later in pairwise(looks)):
         return "its readings go back in time"
-    timed = bisect_right(looks, math.inf if isinstance(cell, SharedCell) else timed_to_s(cell))
-    for part in (looks[:timed], looks[max(0, timed - 1) :]):
+    end_s = math.inf if isinstance(cell, SharedCell) else timed_to_s(cell)
+    timed = bisect_right(looks, end_s)
+    calls = [0.0, *looks[:timed], end_s] if looks and math.isfinite(end_s) else looks[:timed]
+    for part in (calls, looks[max(0, timed - 1) :]):
         gaps = [later - earlier for earlier, later in pairwise(part)]
         if len(gaps) < 2:
             continue

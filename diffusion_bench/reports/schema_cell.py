@@ -157,9 +157,9 @@ class Cell(Record):
     notes: Annotated[tuple[Short, ...], Field(max_length=MAX_CELL_NOTES)] = ()
     ceiling: Ceiling | None = None
     gpu_index: int | None = None
-    load_s: float | None = None
-    first_call_s: float | None = None
-    warmup_s: tuple[float, ...] = ()
+    load_s: Annotated[float, Field(ge=0)] | None = None
+    first_call_s: Annotated[float, Field(ge=0)] | None = None
+    warmup_s: tuple[Annotated[float, Field(ge=0)], ...] = ()
     machine_speed: Annotated[tuple[SpeedProbe, ...], Field(max_length=MAX_PROBES)] = ()
     samples: tuple[Sample, ...] = ()
     memory: Memory = Memory()
