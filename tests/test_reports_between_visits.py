@@ -16,6 +16,7 @@ from diffusion_bench.reports.overall import overall
 from diffusion_bench.reports.schema import Cell, Visit
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import summarise
+from diffusion_bench.reports.verdicts import judge
 
 STARTED = "2026-01-02T03:04:06Z"
 CELLS = 200
@@ -194,3 +195,13 @@ def test_calls_are_shared_out_to_visits_where_their_numbers_agree() -> None:
 @pytest.mark.parametrize(("freedom", "t"), [(1, 12.706), (4, 2.776), (11, 2.228), (500, 1.980)])
 def test_students_t_errs_towards_the_wider(freedom: int, t: float) -> None:
     assert student_t(freedom, 0.05) == t
+
+
+def test_the_rounds_that_would_settle_it_are_not_told_as_if_two_visits_knew_their_spread():
+    """Student's t of two visits a side is twice that of many, which the next rounds take off."""
+    ratio = Ratio(middle=0.99, low=0.74, high=1.325, same_low=0.8, same_high=1.2, visits=2)
+    verdict, why = judge(ratio, (6, 6))
+    assert verdict == "cannot tell"
+    assert why.endswith("about 26 rounds would settle it")
+    hopeless = ratio.model_copy(update={"middle": 1.0499})
+    assert judge(hopeless, (6, 6))[1].endswith("too close to call by repeating")

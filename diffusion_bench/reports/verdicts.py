@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from diffusion_bench.reports.intervals import student_t
 from diffusion_bench.reports.machine_shift import MachineShift
 from diffusion_bench.reports.schema import Cell, SharedCell
 from diffusion_bench.reports.shift import Ratio, misses
@@ -81,11 +82,22 @@ def _advice(ratio: Ratio, n: int) -> str:
     limit, distance = math.log1p(SAME_WITHIN), abs(math.log(ratio.middle))
     reach = math.log(ratio.high / ratio.low) / 2
     room = distance if distance > limit else limit - distance
-    counted, what = (ratio.visits, "rounds") if ratio.visits else (n, "repeats")
-    most = MOST_ROUNDS if ratio.visits else MOST_REPEATS
-    if room <= 0 or (needed := counted * (reach / room) ** 2) > most:
-        return "too close to call by repeating"
-    return f"about {max(math.ceil(needed), counted + 1)} {what} would settle it"
+    if room > 0 and ratio.visits:
+        if rounds := _fewest_rounds(ratio.visits, room / reach):
+            return f"about {rounds} rounds would settle it"
+    elif room > 0 and (needed := n * (reach / room) ** 2) <= MOST_REPEATS:
+        return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
+    return "too close to call by repeating"
+
+
+def _fewest_rounds(visits: int, share: float) -> int | None:
+    """Return how many visits a side narrow Student's interval of so many to a share of it."""
+
+    def reach(count: int) -> float:
+        return student_t(2 * (count - 1), 0.05) / math.sqrt(count)
+
+    tries = range(visits + 1, MOST_ROUNDS + 1)
+    return next((count for count in tries if reach(count) <= share * reach(visits)), None)
 
 
 def _fewest(counts: tuple[int, int]) -> int:
