@@ -304,24 +304,12 @@ threading.Thread(target=end, daemon=True).start()
 """
 
 
-def test_openmp_that_finds_no_stack_under_a_cap_of_memory_is_out_of_memory(
-    at_start: Callable[[str], None],
+@pytest.mark.parametrize("end", [NO_THREAD_LATER, ABORT_LATER], ids=["openmp", "abort"])
+def test_an_end_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash(
+    end: str, at_start: Callable[[str], None]
 ) -> None:
-    """It ends the process then: a search for a limit on a processor met it below the edge."""
-    at_start(NO_THREAD_LATER)
-    for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
-        with WorkerProcess("cpu", cap_mib) as worker:
-            result_of(worker.come_up())
-            worker.tell(ask())
-            failed = hear_until(worker, Failed, Measured)[-1]
-            assert isinstance(failed, Failed)
-            assert failed.status == status, failed.message
-
-
-def test_an_abort_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash(
-    at_start: Callable[[str], None],
-) -> None:
-    at_start(ABORT_LATER)
+    """OpenMP that finds no stack ends the process: a search for a limit met it below the edge."""
+    at_start(end)
     for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
         with WorkerProcess("cpu", cap_mib) as worker:
             result_of(worker.come_up())

@@ -51,6 +51,12 @@ def test_every_look_has_its_sheet_named_after_it(here, what):
         (["attention"], "No such command 'attention'"),
         (["noising", " "], "the prompt is empty"),
         (["noising", "--model", "no/such"], "no/such"),
+        (["speech", "--steps", "0"], "steps"),
+        (["speech", "--steps", "251"], "251 steps are more than 250"),
+        (["speech", "--voice", "nobody"], "unknown voice 'nobody'"),
+        (["speech", "One sentence. " * 40], "one sentence is looked into at a time"),
+        (["speech", "--out", "a.wav"], "--out a.wav does not end in .png"),
+        (["speech", "--sounds", "no/heard"], "--sounds no/heard: no folder can be made there"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_one_line_before_any_work(here, capsys, arguments, message):
@@ -78,22 +84,3 @@ def test_show_speech_writes_what_is_seen_and_heard(here, capsys):
     with open(here / "said.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["sampler"] for row in rows] == ["DDIM"] * 3 + ["DDPM"] * 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--steps", "0"], "steps"),
-        (["--steps", "251"], "251 steps are more than 250"),
-        (["--voice", "nobody"], "unknown voice 'nobody'"),
-        (["One sentence. " * 40], "one sentence is looked into at a time"),
-        (["--out", "a.wav"], "--out a.wav does not end in .png"),
-        (["--sounds", "no/heard"], "--sounds no/heard: no folder can be made there"),
-    ],
-)
-def test_speech_that_cannot_be_shown_is_told_in_one_line(here, capsys, arguments, message):
-    assert run("show", "speech", *arguments) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert len(err.strip().splitlines()) == 1
-    assert not list(here.iterdir())
