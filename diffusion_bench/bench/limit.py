@@ -54,7 +54,7 @@ def search(values: Sequence[int]) -> Generator[int, bool, tuple[int | None, int 
 
 
 def run_limit(
-    sweep: Sweep, path: Path, axis: Axis, *, device: str | None = None, wait_s: float = 0.0
+    sweep: Sweep, path: Path, axis: Axis, *, device: str | None = None
 ) -> Generator[Progress]:
     """Find the limit of each model and precision of a sweep into a new report at `path`.
 
@@ -81,7 +81,7 @@ def run_limit(
             path,
             resume=False,
             device=device,
-            wait_s=wait_s,
+            wait_s=0.0,
             cells=(),
             host_share=HOST_SHARE,
         )
