@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_words import LARGE, SMALL, save_words
 
-from diffusion_bench.backends.words import doubts, known_words, nearest_words
+from diffusion_bench.backends.words import as_told, doubts, known_words, nearest_words
 from diffusion_bench.records import BUNDLED_MODEL
 
 KNOWN = {
@@ -93,3 +93,47 @@ def test_a_model_that_lists_no_words_may_know_any(tmp_path: Path) -> None:
 
 def test_the_bundled_model_names_near_words() -> None:
     assert nearest_words(BUNDLED_MODEL, "rabit")[0] == "rabbit"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a photo of a cat", "a cat"),
+        ("A photo of a cute kitten, 4k, trending on artstation", "a kitten"),
+        ("an image of a robot on mars", "a robot on mars"),
+        ("the oil painting of an elephant on a red background", "an elephant on a red background"),
+        ("a cat and a zebu on a blue background", "a cat on a blue background"),
+        ("a cat on a xylograph", "a cat"),
+        ("a cat and two zebus", "a cat"),
+        ("a fluffy cat left of a brave dog", "a cat left of a dog"),
+        ("a cat left of a zebu", "a cat"),
+        ("zebu", ""),
+        ("an astronaut riding a horse on mars", "an astronaut riding a horse on mars"),
+    ],
+)
+def test_what_leads_to_an_unknown_word_goes_with_it(prompt: str, told: str) -> None:
+    """What is left of "a photo of a cat", "a of a cat", was drawn with something torn below."""
+    assert as_told(BUNDLED_MODEL, prompt) == told
+
+
+def test_a_model_that_tells_no_objects_is_told_all_words_it_knows(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}", encoding="utf-8")
+    words = json.dumps({"words": ["a", "of", "cat"]})
+    (tmp_path / "vocabulary.json").write_text(words, encoding="utf-8")
+    assert as_told(str(tmp_path), "a photo of a cat") == "a of a cat"
+
+
+def test_an_object_on_or_in_another_is_said_to_come_out_mixed() -> None:
+    for prompt in ("a cat on a chair", "a kitty in an automobile", "an astronaut on a horse"):
+        (said,) = doubts(BUNDLED_MODEL, prompt)
+        assert said.startswith(
+            f"{BUNDLED_MODEL} puts objects left of, right of, above, below, riding"
+        )
+        assert said.endswith(prompt.split(" ", 1)[1])
+    for prompt in (
+        "a cat above a chair on mars",
+        "a robot riding a horse in a meadow",
+        "a cat on a blue background",
+        "a cat and a dog in the sea",
+    ):
+        assert doubts(BUNDLED_MODEL, prompt) == ()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 
 from diffusion_bench.backends.catalog import (
-    bundled_words,
     find_model,
     said_words,
     unknown_words,
@@ -17,7 +17,9 @@ from diffusion_bench.backends.vocabulary import KnownWords, read_words
 MOST_NEAR = 3
 LIKENESS = 0.6  # of difflib's ratio, from which a word is near
 MOST_OBJECTS = 2
-RIDING = "riding"
+RIDING, OF, BACKGROUND = "riding", "of", "background"
+PLACES = ("on", "in", "at")  # lead to backgrounds and settings, and to no object
+END = ""  # of a prompt, which is no word
 
 
 def known_words(model: str) -> KnownWords | None:
@@ -37,18 +39,44 @@ def as_told(model: str, prompt: str) -> str:
     """Return a prompt as a model is told it: of a bundled one's the words it knows, in their order.
 
     Its tokenizer spells all else, a token a letter: none was taught, and they would push known
-    words out at the end. As it is for a model that lists no words.
+    words out at the end. With an unknown noun goes what only leads to it ("a photo of", "and a
+    zebu"): a model that was taught whole captions draws something torn for the rest of one. As it
+    is for a model that lists no words.
     """
-    known = bundled_words(model)
-    return " ".join(word for word in said_words(prompt) if word in known) if known else prompt
+    known = known_words(model)
+    if known is None or not known.words:
+        return prompt
+    every, leading = frozenset(known.every()), _leading(known)
+    told: list[str] = []
+    is_after_gap = False
+    for word in [*said_words(prompt), END]:
+        if word != END and word not in every:
+            is_after_gap = True
+            continue
+        if is_after_gap and (word == END or word in leading):
+            while told and told[-1] in leading:
+                told.pop()
+        is_after_gap = False
+        if word == OF and known.objects and f"{''.join(told[-1:])} {OF}" not in known.relations:
+            continue
+        told.append(word)
+    return " ".join(told[:-1])
+
+
+def _leading(known: KnownWords) -> frozenset[str]:
+    """Return the words that lead to a noun, none where a model does not tell which are nouns."""
+    if not known.objects:
+        return frozenset()
+    ends = {*known.objects, *known.colours, *known.settings, BACKGROUND}
+    return frozenset(w for w in known.every() if known.synonyms.get(w, w) not in ends)
 
 
 def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
     Unknown words of both prompts, each with the nearest known ones; a colour that is no
-    background's; more than two objects; riding with others than were taught to. Empty for a model
-    that lists no words: it may know any.
+    background's; more than two objects; one object on or in another; riding with others than were
+    taught to. Empty for a model that lists no words: it may know any.
     """
     known = known_words(model)
     if known is None:
@@ -59,6 +87,7 @@ def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...
         *strangers,
         *_colours(model, said, known),
         *_many(said, known),
+        *_inside(model, said, known),
         *_riding(model, said, known),
     )
 
@@ -81,7 +110,7 @@ def _colours(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, .
         for at, word in enumerate(said)
         if meant[at] in known.colours
         and meant[at] not in known.objects
-        and said[at + 1 : at + 2] != ["background"]
+        and said[at + 1 : at + 2] != [BACKGROUND]
     ]
     if not lost:
         return ()
@@ -97,6 +126,22 @@ def _many(said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
         f"more than {MOST_OBJECTS} objects in one picture come out mixed: "
         + ", ".join(dict.fromkeys(objects)),
     )
+
+
+def _inside(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
+    """Return what is said to be on or in another object, where other relations were taught."""
+    meant = [known.synonyms.get(word, word) for word in said]
+    at = [i for i, word in enumerate(meant) if word in known.objects and word not in known.settings]
+    parted = {*known.colours, *known.settings, BACKGROUND}
+    mixed = [
+        " ".join(said[first : second + 1])
+        for first, second in pairwise(at)
+        if set(PLACES) & set(between := meant[first + 1 : second]) and not parted & set(between)
+    ]
+    if not mixed or not known.relations:
+        return ()
+    taught = ", ".join(known.relations)
+    return (f"{model} puts objects {taught}; others come out mixed: {', '.join(mixed)}",)
 
 
 def _riding(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
