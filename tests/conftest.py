@@ -102,9 +102,12 @@ def warm_workers(warm_start):
         yield warm_start
 
 
-@pytest.fixture(autouse=True)
-def _few_torch_threads():
-    """Limit torch where a test file has imported it; importing it here would slow all others."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Limit torch where a test file has imported it; importing it here would slow all others.
+
+    Before fixtures of modules, too: sound of more threads has other last bits.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() > MAX_TORCH_THREADS:
         torch.set_num_threads(MAX_TORCH_THREADS)
