@@ -306,6 +306,13 @@ def test_a_gpu_that_is_not_handed_out_is_listed_with_the_reason(stub: Path) -> N
     assert second["power_w"] == 100
 
 
+def test_a_gpu_off_the_bus_that_has_no_handle_and_no_error_of_its_own_is_lost(stub: Path) -> None:
+    first, second = run_with_stub(stub, READ, errors="nvmlDeviceGetHandleByIndex@0=999")
+    told = set(first["missing"].values())
+    assert "the GPU is lost: the driver answers with an unknown error when it is asked for" in told
+    assert second["power_w"] == 100
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [("9", "not loaded"), ("18", "reboot"), ("12", "driver library"), ("4", "NVML error 4")],

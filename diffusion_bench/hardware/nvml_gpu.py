@@ -78,7 +78,9 @@ class NvmlGpu:
         try:
             self.handle = find()
         except pynvml.NVMLError as error:
-            self.lost = why(error)
+            # A card off the bus may have no handle any more, and no error of its own either.
+            nameless = f"{GPU_IS_LOST}: {UNKNOWN} when it is asked for"
+            self.lost = nameless if why(error) == UNKNOWN else why(error)
         self._fixed, self._fixed_missing = self._ask_all(FIXED)
         self.note_update_period(None)
 
@@ -185,7 +187,7 @@ class NvmlGpu:
         answers, missing = self._ask_each(fields)
         # One unknown error is a field's trouble (WSL 2); nothing but errors is a lost GPU.
         if not self.lost and not answers and UNKNOWN in missing.values():
-            lost = f"the GPU is lost: {UNKNOWN} to every question"
+            lost = f"{GPU_IS_LOST}: {UNKNOWN} to every question"
             self._note_lost(lost)
             missing = dict.fromkeys(missing, lost)
         return answers, missing
