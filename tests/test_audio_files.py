@@ -130,6 +130,13 @@ def test_any_sample_rate_and_stereo_are_read_as_mono(tmp_path, rate):
     np.testing.assert_allclose(sound.samples, (left + right) / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize("gain", [-1.0, -0.9])
+def test_channels_that_cancel_each_other_are_no_silence(tmp_path, gain):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.stack([tone(), gain * tone()], 1), RATE, subtype="FLOAT")
+    np.testing.assert_allclose(read_sound(path).samples, tone(), atol=1e-6)
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 def test_every_kind_of_sample_is_read(tmp_path, subtype):
     path = tmp_path / "a.wav"
