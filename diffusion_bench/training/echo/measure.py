@@ -6,6 +6,7 @@ Prints a JSON document of every figure of the model card, each with its n.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,7 +46,9 @@ from diffusion_bench.training.echo.speaker_judges import (
 )
 
 Speech = NDArray[np.float32]
-FLOOR_DB = -60.0  # bins further below the loudest of a file are silence to the distance
+# Bins further below the loudest of a file are silence to the distance, which depends on that as
+# much as on the copy.
+FLOORS_DB = {"80_db": -80.0, "60_db": -60.0, "no_floor": -math.inf}
 FIGURES = ("words", "speaker", "pitch", "stranger", "vocoder", "speed")
 
 
@@ -177,17 +180,19 @@ def vocoder_on_true_mels(echo: EchoModel) -> dict[str, Any]:
     """Return distance and pitch error of copies from true mels, beside those of Griffin-Lim."""
     settings = MelSettings()
     griffin = GriffinLim(settings, iterations=60)
-    rows: dict[str, list[tuple[float, float]]] = {"ours": [], "griffin_lim_60": []}
+    rows: dict[str, list[tuple[list[float], float]]] = {"ours": [], "griffin_lim_60": []}
     for index in range(12):
         text = SENTENCES[index]
         true = torch.from_numpy(true_speech(HELD_OUT + index, text))
         mel = log_mel(true, settings)
         for name, vocoder in (("ours", echo.vocoder("native")), ("griffin_lim_60", griffin)):
             copy = vocoder(mel)[0].float()
-            rows[name].append(_distance(true[: len(copy)], copy))
+            rows[name].append(_distances(true[: len(copy)], copy))
     return {
         name: {
-            "log_spectral_distance_db": float(np.mean([d for d, _ in found])),
+            "log_spectral_distance_db": dict(
+                zip(FLOORS_DB, np.mean([d for d, _ in found], axis=0).tolist(), strict=True)
+            ),
             "pitch_error_semitones": float(np.nanmedian([p for _, p in found])),
             "n": len(found),
         }
@@ -195,12 +200,13 @@ def vocoder_on_true_mels(echo: EchoModel) -> dict[str, Any]:
     }
 
 
-def _distance(true: torch.Tensor, copy: torch.Tensor) -> tuple[float, float]:
-    distance = log_spectral_distance_db(copy, true, floor_db=FLOOR_DB)
+def _distances(true: torch.Tensor, copy: torch.Tensor) -> tuple[list[float], float]:
+    """Return the spectral distance within each of FLOORS_DB, and that of pitch in semitones."""
+    found = [log_spectral_distance_db(copy, true, floor_db=floor) for floor in FLOORS_DB.values()]
     one, two = pitch_hz(true, SAMPLE_RATE).f0_hz, pitch_hz(copy, SAMPLE_RATE).f0_hz
     count = min(len(one), len(two))
     semitones = (12 * (one[:count] / two[:count]).log2()).abs()
-    return distance, float(semitones[~semitones.isnan()].mean())
+    return found, float(semitones[~semitones.isnan()].mean())
 
 
 def speed(echo: EchoModel, voice: HeldOut, request: VoiceRequest) -> dict[str, Any]:
