@@ -341,28 +341,27 @@ print(*said, is_at_memory_cap())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")
-def test_a_process_knows_whether_its_cap_leaves_it_anything() -> None:
-    assert not is_at_memory_cap()  # of no cap all is left
-    done = subprocess.run(
-        [sys.executable, "-c", AT_THE_CAP],
+def run_alone(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, which its cap of memory does not outlive."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
         cwd=Path(__file__).parents[1],
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")
+def test_a_process_knows_whether_its_cap_leaves_it_anything() -> None:
+    assert not is_at_memory_cap()  # of no cap all is left
+    done = run_alone(AT_THE_CAP)
     assert done.stdout == "False True False\n", done.stderr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux caps memory")
 def test_a_cap_lets_through_what_fits_and_refuses_the_rest_as_a_full_machine_would() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CAPPED],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[1],
-    )
+    done = run_alone(CAPPED)
     assert done.stdout == "True 128\n", done.stderr
 
 

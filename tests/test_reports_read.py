@@ -63,9 +63,9 @@ def test_a_damaged_line_in_the_middle_is_skipped_and_said_by_number():
 def test_of_two_lines_with_one_cell_id_the_last_one_counts():
     again = to_line(make_cell(wall_s=(5.0,)))
     report = parse_report(HEADER + CELL + OTHER + again, "r.jsonl")
-    assert [cell.request.steps for cell in report.cells] == [20, 7]
-    assert report.cells[0].samples[0].wall_s == 5.0
-    assert report.written == tuple(cell.cell_id for cell in report.cells)[::-1]
+    assert [cell.request.steps for cell in report.cells] == [7, 20]
+    assert report.cells[1].samples[0].wall_s == 5.0
+    assert report.written == tuple(cell.cell_id for cell in report.cells)
 
 
 def test_cells_are_in_the_plans_order_whichever_line_was_written_last() -> None:

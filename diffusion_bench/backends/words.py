@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from diffusion_bench.backends.catalog import (
+    bundled_words,
     find_model,
     said_words,
     unknown_words,
@@ -46,7 +48,7 @@ def as_told(model: str, prompt: str) -> str:
     known = known_words(model)
     if known is None or not known.words:
         return prompt
-    every, leading = frozenset(known.every()), _leading(known)
+    every, leading = bundled_words(model), _leading_words(model)
     told: list[str] = []
     is_after_gap = False
     for word in [*said_words(prompt), END]:
@@ -57,15 +59,17 @@ def as_told(model: str, prompt: str) -> str:
             while told and told[-1] in leading:
                 told.pop()
         is_after_gap = False
-        if word == OF and known.objects and f"{''.join(told[-1:])} {OF}" not in known.relations:
+        if word == OF and leading and f"{''.join(told[-1:])} {OF}" not in known.relations:
             continue
         told.append(word)
     return " ".join(told[:-1])
 
 
-def _leading(known: KnownWords) -> frozenset[str]:
+@cache
+def _leading_words(model: str) -> frozenset[str]:
     """Return the words that lead to a noun, none where a model does not tell which are nouns."""
-    if not known.objects:
+    known = known_words(model)
+    if known is None or not known.objects:
         return frozenset()
     ends = {*known.objects, *known.colours, *known.settings, BACKGROUND}
     return frozenset(w for w in known.every() if known.synonyms.get(w, w) not in ends)
@@ -83,12 +87,13 @@ def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...
         return ()
     strangers = _strangers(model, f"{prompt} {negative_prompt}")
     said = said_words(prompt)
+    meant = [known.synonyms.get(word, word) for word in said]
     return (
         *strangers,
-        *_colours(model, said, known),
-        *_many(said, known),
-        *_inside(model, said, known),
-        *_riding(model, said, known),
+        *_colours(model, said, meant, known),
+        *_many(said, meant, known),
+        *_inside(model, said, meant, known),
+        *_riding(model, said, meant, known),
     )
 
 
@@ -103,8 +108,9 @@ def _strangers(model: str, prompt: str) -> tuple[str, ...]:
     return (f"{model} was not trained on: {', '.join(named)}; left out",)
 
 
-def _colours(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
-    meant = [known.synonyms.get(word, word) for word in said]
+def _colours(
+    model: str, said: Sequence[str], meant: Sequence[str], known: KnownWords
+) -> tuple[str, ...]:
     lost = [
         word
         for at, word in enumerate(said)
@@ -118,8 +124,8 @@ def _colours(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, .
     return (f"{model} has colours for backgrounds only, as in 'on a red background': {names}",)
 
 
-def _many(said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
-    objects = [word for word in said if known.synonyms.get(word, word) in known.objects]
+def _many(said: Sequence[str], meant: Sequence[str], known: KnownWords) -> tuple[str, ...]:
+    objects = [word for word, means in zip(said, meant, strict=True) if means in known.objects]
     if len(objects) <= MOST_OBJECTS:
         return ()
     return (
@@ -128,9 +134,10 @@ def _many(said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
     )
 
 
-def _inside(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
+def _inside(
+    model: str, said: Sequence[str], meant: Sequence[str], known: KnownWords
+) -> tuple[str, ...]:
     """Return what is said to be on or in another object, where other relations were taught."""
-    meant = [known.synonyms.get(word, word) for word in said]
     at = [i for i, word in enumerate(meant) if word in known.objects and word not in known.settings]
     parted = {*known.colours, *known.settings, BACKGROUND}
     mixed = [
@@ -144,12 +151,13 @@ def _inside(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ..
     return (f"{model} puts objects {taught}; others come out mixed: {', '.join(mixed)}",)
 
 
-def _riding(model: str, said: Sequence[str], known: KnownWords) -> tuple[str, ...]:
+def _riding(
+    model: str, said: Sequence[str], meant: Sequence[str], known: KnownWords
+) -> tuple[str, ...]:
     """Return what rides, or is ridden, that the model was not taught to draw so."""
     if RIDING not in said or not known.riders:
         return ()
     at = said.index(RIDING)
-    meant = [known.synonyms.get(word, word) for word in said]
     untaught = [
         said[i]
         for i, word in enumerate(meant)

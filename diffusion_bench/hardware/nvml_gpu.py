@@ -78,9 +78,9 @@ class NvmlGpu:
         try:
             self.handle = find()
         except pynvml.NVMLError as error:
-            # A card off the bus may have no handle any more, and no error of its own either.
-            nameless = f"{GPU_IS_LOST}: {UNKNOWN} when it is asked for"
-            self.lost = nameless if why(error) == UNKNOWN else why(error)
+            self.lost = why(error)
+            if self.lost == UNKNOWN:  # off the bus there may be no handle, and no other error
+                self.lost = f"{GPU_IS_LOST}: {UNKNOWN} when it is asked for"
         self._fixed, self._fixed_missing = self._ask_all(FIXED)
         self.note_update_period(None)
 

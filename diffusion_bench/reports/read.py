@@ -105,7 +105,7 @@ def parse_report(text: bytes | str, source: str) -> Report:
         fits=tuple(body.fits.values()),
         limits=tuple(body.limits),
         shared=tuple(sorted(body.shared.values(), key=lambda cell: cell.order)),
-        written=tuple(body.written),
+        written=(*body.cells, *body.shared),
         notes=tuple(notes),
         source=source,
     )
@@ -196,7 +196,6 @@ class _Body:
     def __init__(self, header: Header) -> None:
         self.header = header
         self.cells: dict[str, Cell] = {}
-        self.written: dict[str, None] = {}
         self.fits: dict[str, Fit] = {}
         self.limits: list[Limit] = []
         self.shared: dict[str, SharedCell] = {}
@@ -222,16 +221,14 @@ class _Body:
         if isinstance(found, Fit):
             off_line = tuple(self.renamed.get(name, name) for name in found.off_line)
             self.fits[found.shape] = found.model_copy(update={"off_line": off_line})
-            return
-        if isinstance(found, Limit):
+        elif isinstance(found, Limit):
             self.limits.append(found)
-            return
-        if isinstance(found, SharedCell):
+        elif isinstance(found, SharedCell):
+            self.shared.pop(found.cell_id, None)  # the last line has the place too, as of a cell
             self.shared[found.cell_id] = found
         else:
+            self.cells.pop(found.cell_id, None)
             self.cells[found.cell_id] = found
-        self.written.pop(found.cell_id, None)
-        self.written[found.cell_id] = None
 
     def _named(self, cell: Cell | SharedCell, where: str) -> Cell | SharedCell:
         """Return a cell under today's name. Refuse one whose name is not of its request."""
