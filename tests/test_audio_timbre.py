@@ -140,7 +140,8 @@ def test_what_was_measured_comes_along_and_is_better_than_chance():
 
 
 def test_calibrating_finds_what_separates_speakers():
-    module = pytest.importorskip("diffusion_bench.training.echo.calibrate_timbre")
+    from diffusion_bench.training.echo import calibrate_timbre as module
+
     clips = [
         module.Clip(f"{tract}", "made-up", sound, (0.5 * sound).astype(np.float32))
         for tract in (0.85, 1.0, 1.15)

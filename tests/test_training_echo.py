@@ -117,7 +117,6 @@ def test_every_name_of_espeak_s_phones_is_one_of_ours():
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="no espeak-ng")
 def test_every_phone_that_espeak_says_in_a_measured_sentence_has_a_name():
     """Half an hour of measuring ended at "stories", whose vowel had none."""
-    pytest.importorskip("pyworld")
     from diffusion_bench.training.echo.heldout import SENTENCES
 
     for text in SENTENCES:
@@ -234,7 +233,6 @@ def test_a_speaker_s_file_is_the_same_every_time_and_loads_as_a_corpus(tmp_path)
 
 
 def test_a_corpus_of_so_many_speakers_has_flites_own_voices_whatever_else_was_made(tmp_path):
-    pytest.importorskip("pyworld")
     from diffusion_bench.training.echo.corpus import numbers_of
 
     rows = {"lengths": [800], "f0_lengths": [10], "texts": ["No."], "phones": ["n ow"]}

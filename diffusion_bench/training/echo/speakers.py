@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyworld
 from numpy.typing import NDArray
 
 from diffusion_bench.training.echo.aligned import FLITE_VOICES, SAMPLE_RATE, Aligned
@@ -105,6 +104,8 @@ class Parts:
 
 def take_apart(aligned: Aligned) -> Parts:
     """Return pitch, spectral envelope and aperiodicity of an utterance."""
+    import pyworld  # built from source: who trains has it, who only reads a speaker need not
+
     wave = aligned.samples.astype(np.float64)
     coarse, times = pyworld.dio(wave, SAMPLE_RATE, frame_period=FRAME_MS, f0_floor=55.0)
     f0_hz = pyworld.stonemask(wave, coarse, times, SAMPLE_RATE)
@@ -134,6 +135,8 @@ def as_it_is(parts: Parts) -> Utterance:
 
 def put_together(parts: Parts, speaker: Speaker) -> Utterance:
     """Return the utterance as the speaker would say it."""
+    import pyworld
+
     count = max(2, round(len(parts.f0_hz) / speaker.rate))
     at = np.linspace(0, len(parts.f0_hz) - 1, count)
     nearest = np.round(at).astype(int)
