@@ -88,7 +88,7 @@ def stub_environment(folder: Path, **scenario: str) -> dict[str, str]:
     }
 
 
-def run_with_stub(folder: Path, code: str, **scenario: str) -> Any:
+def run_with_stub(folder: Path, code: str, *, limit_s: int = LIMIT_S, **scenario: str) -> Any:
     """Return what `code`, run in a Python with the stub, leaves in `answer`."""
     python = _python_with(folder)
     assert python.stdin is not None
@@ -96,7 +96,7 @@ def run_with_stub(folder: Path, code: str, **scenario: str) -> Any:
     task = {
         "code": PRELUDE + textwrap.dedent(code),
         "environment": _told(scenario),
-        "limit_s": LIMIT_S,
+        "limit_s": limit_s,
     }
     python.stdin.write(json.dumps(task) + "\n")
     python.stdin.flush()

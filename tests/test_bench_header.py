@@ -24,17 +24,19 @@ UUID = "GPU-0f1e2d3c-aaaa-bbbb-cccc-1234567890ab"
 
 
 class OneCard(NoGpu):
-    """A sensor of one card of which the driver tells no name."""
+    """A sensor of one card of which the driver tells no name, and what it is `told`."""
 
-    def __init__(self) -> None:
+    def __init__(self, **told: object) -> None:
         super().__init__("")
         self.reason = None
+        self._told = told
 
     def read(self) -> tuple[GpuReading, ...]:
         return (GpuReading(index=0, uuid=UUID),)
 
     def cards(self) -> tuple[GpuInfo, ...]:
-        return (GpuInfo(index=0, uuid=UUID, memory_total_mib=24564.0, driver="580.65"),)
+        card = GpuInfo(index=0, uuid=UUID, memory_total_mib=24564.0, driver="580.65")
+        return (card.model_copy(update=self._told),)
 
 
 def test_the_header_holds_the_plan_and_what_the_worker_said_of_itself() -> None:
@@ -76,23 +78,22 @@ def test_two_runs_have_two_ids_and_one_environment() -> None:
 
 def test_how_a_cards_power_is_read_is_kept_and_makes_no_other_environment() -> None:
     """The driver's fresh power may fail to answer once: then its mean is read for a whole run."""
-
-    class Powered(OneCard):
-        def __init__(self, way: str) -> None:
-            super().__init__()
-            self._way = way
-
-        def cards(self) -> tuple[GpuInfo, ...]:
-            (card,) = super().cards()
-            return (card.model_copy(update={"methods": {"power_w": self._way}}),)
-
-    fresh, mean = (make_header(SWEEP, READY, Powered(way)) for way in ("instant", "average"))
+    ways = ({"power_w": way} for way in ("instant", "average"))
+    fresh, mean = (make_header(SWEEP, READY, OneCard(methods=way)) for way in ways)
     assert [header.machine.gpus[0].power_method for header in (fresh, mean)] == [
         "instant",
         "average",
     ]
     assert fresh.environment() == mean.environment()
     assert make_header(SWEEP, READY, OneCard()).machine.gpus[0].power_method is None
+
+
+def test_how_memory_is_read_and_ecc_and_mig_are_kept_and_make_no_other_environment() -> None:
+    told = {"methods": {"memory_used_mib": "nvml v1"}, "ecc_enabled": True, "mig_enabled": False}
+    header, older = (make_header(SWEEP, READY, OneCard(**each)) for each in (told, {}))
+    (card,) = header.machine.gpus
+    assert (card.memory_method, card.ecc_enabled, card.mig_enabled) == ("nvml v1", True, False)
+    assert header.environment() == older.environment()
 
 
 def test_a_card_is_told_by_a_hash_and_not_by_its_uuid() -> None:

@@ -23,7 +23,8 @@ from nvml_fake import build_stub, stub_environment
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from diffusion_bench.hardware.machine import describe_machine
+from diffusion_bench.hardware.machine import describe_machine, describe_software
+from diffusion_bench.hardware.machine_card import machine_card
 from diffusion_bench.hardware.sensors import open_sensor
 from diffusion_bench.records import Reading
 from diffusion_bench.reports.schema import GpuCard, Machine
@@ -40,15 +41,14 @@ def reading_of(line: str) -> Reading:
     return Reading.model_validate_json(json.dumps(told), strict=True)
 
 
-def test_what_the_machine_is_stands_on_one_line(
+def test_the_machine_card_comes_first_unbroken_however_narrow_the_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     assert run("hardware", "--interval", "0.2") == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert "GiB RAM" in first
     with closing(open_sensor()) as sensor:
-        assert first.endswith(describe_machine(sensor).os)
+        card = machine_card(describe_machine(sensor), describe_software())
+    assert capsys.readouterr().out.startswith(f"{card}\n")
 
 
 def test_a_json_line_says_when_it_was_read(capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,8 +197,7 @@ def test_the_machine_is_shown_with_its_gpus_or_why_there_are_none(
 ) -> None:
     assert run("hardware", "--interval", "0.05") == 0
     shown = capsys.readouterr().out
-    assert "GiB RAM" in shown
-    assert "CPU" in shown
+    assert "CPU: " in shown
     assert "no GPU: " in shown or "GPU 0" in shown
 
 
@@ -256,7 +255,7 @@ def test_a_machine_without_proc_is_shown_with_what_is_unknown_of_it(
     monkeypatch.setenv("COLUMNS", "300")
     assert run("hardware", "--interval", "0.05") == 0
     shown, errors = capsys.readouterr()
-    assert "GiB RAM" in shown
+    assert "Memory: " in shown
     assert "cannot tell: the system does not tell its memory" in shown
     assert errors == ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes.util import find_library
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,11 @@ def test_a_healthy_machine_is_all_ok() -> None:
         ({"wrong_nvml_package": "11.4.1"}, "warning", "pynvml 11.4.1", "pip uninstall -y pynvml"),
         ({"ram_free_mib": 500}, "warning", "only 500 MiB of memory", "close other programs"),
         ({"disk_free_mib": 500}, "warning", "only 500 MiB of disk", "free some space"),
-        ({"disk_free_mib": None}, "note", "cannot tell how much disk", ""),
+        ({"disk_free_mib": None}, "note", "cannot tell how much disk", "2048 MiB are free"),
         ({"folder_fault": "Read-only file system"}, "problem", "nothing can be written", "--out"),
         ({"on_battery": True}, "warning", "running on battery", "plug it in"),
         ({"cores": 2}, "note", "4 threads on 2 cores", "OMP_NUM_THREADS=2"),
-        ({"cpu_percent": None}, "note", "cannot tell how busy the processor is", ""),
+        ({"cpu_percent": None}, "note", "cannot tell how busy the processor is", "monitor"),
         (
             {"gpu_readings": (IDLE.model_copy(update={"utilization_percent": 60.0}),)},
             "warning",
@@ -285,3 +286,27 @@ def test_a_lost_card_is_the_first_problem_and_said_once(tmp_path: Path) -> None:
     assert second.title.startswith("torch cannot use the GPU")
     assert second.advice == "see first to what is lost: GPU 0"  # not to a driver that is fine
     assert not any("GPU 0" in each["title"] + each["detail"] for each in found[2:])
+
+
+IN_A_CONTAINER = """
+import os
+from diffusion_bench.hardware import facts
+facts.NVIDIA_NODES = (facts.Path("/"),)  # the device is there, as the container's compute has it
+os.environ.update(KUBERNETES_SERVICE_HOST="10.0.0.1", NVIDIA_DRIVER_CAPABILITIES="compute")
+"""
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_container_without_the_utility_capability_is_told_how_to_start(
+    tmp_path: Path, is_there: bool
+) -> None:
+    """The library is not in the container, or is and finds nothing of the driver."""
+    if not is_there and find_library("nvidia-ml"):
+        pytest.skip("this machine has the driver's own library")
+    folder = build_stub(tmp_path) if is_there else tmp_path
+    whole = IN_A_CONTAINER + WHOLE + "; answer = [open_sensor().reason, *answer]"
+    reason, first, *_ = run_with_stub(folder, whole, init="12")
+    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in reason
+    assert first["title"].endswith("cannot read it: the utility capability is missing")
+    assert "NVIDIA_DRIVER_CAPABILITIES is 'compute'" in first["detail"]
+    assert first["advice"].endswith("-e NVIDIA_DRIVER_CAPABILITIES=compute,utility")

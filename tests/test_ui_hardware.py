@@ -14,14 +14,14 @@ from contextlib import closing, contextmanager
 
 import gradio as gr
 import pytest
-from nvml_fake import build_stub, run_with_stub
 
-from diffusion_bench.hardware.machine import MachineInfo, SoftwareInfo
-from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
+from diffusion_bench.hardware.machine import describe_machine, describe_software
+from diffusion_bench.hardware.machine_card import machine_card
+from diffusion_bench.hardware.sensors import NoGpu
 from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import GpuReading, HostReading, Reading
 from diffusion_bench.ui import hardware
-from diffusion_bench.ui.hardware import Machine, describe, now_table, render
+from diffusion_bench.ui.hardware import Machine, now_table, render
 
 WHY = "no driver"
 LIMIT_S = 60.0
@@ -177,73 +177,8 @@ def test_a_gpu_has_its_rows_and_what_it_cannot_tell_has_a_reason():
     assert rows["GPU 0 temperature"] == "cannot tell: not on this card"
 
 
-@pytest.mark.parametrize(
-    ("gpu", "line"),
-    [
-        (
-            GpuInfo(index=0, name="RTX", memory_total_mib=12282.0, driver="570"),
-            "GPU 0: RTX, 12282 MiB, driver 570",
-        ),
-        (
-            GpuInfo(
-                index=1,
-                parent_index=0,
-                power_limit_w=120.0,
-                power_limit_default_w=170.0,
-                pcie_generation=4,
-                pcie_width=16,
-                ecc_enabled=True,
-                mig_enabled=True,
-            ),
-            "GPU 1 (MIG, of GPU 0): unknown, memory unknown, driver unknown, "
-            "power limit 120 W (default 170 W), PCIe 4.0 x16, ECC on, MIG on",
-        ),
-    ],
-)
-def test_the_card_names_gpu_driver_and_versions(gpu, line):
-    machine = MachineInfo(
-        os="Linux", architecture="x86_64", cpu="CPU", cores_logical=4, ram_mib=8192.0, gpus=(gpu,)
+def test_the_page_has_the_machine_card():
+    sensor = OneGpu()
+    assert Machine(sensor, None).card() == machine_card(
+        describe_machine(sensor), describe_software()
     )
-
-    text = describe(machine, SoftwareInfo(python="3.11", torch="2.11.0", cuda="13.0"))
-
-    assert line in text.splitlines()
-    assert "torch 2.11.0 for CUDA 13.0" in text
-
-
-@pytest.mark.parametrize(
-    ("vendor", "rocm", "words"),
-    [
-        ("amd", "7.1", "torch 2.11.0 for ROCm 7.1"),
-        ("apple", None, "torch 2.11.0 for Apple's Metal"),
-        ("nvidia", None, "torch 2.11.0 without CUDA"),
-    ],
-)
-def test_the_card_says_for_what_torch_is_built(vendor, rocm, words):
-    gpu = GpuInfo(index=0, vendor=vendor)
-    machine = MachineInfo(
-        os="any", architecture="any", cpu="CPU", cores_logical=4, ram_mib=8192.0, gpus=(gpu,)
-    )
-    software = SoftwareInfo(python="3.11", torch="2.11.0", rocm=rocm)
-    assert words in describe(machine, software)
-
-
-def test_the_card_says_which_gpus_the_program_cannot_use(tmp_path, monkeypatch):
-    told = run_with_stub(
-        build_stub(tmp_path),
-        """
-        from diffusion_bench.hardware.machine import describe_machine
-        answer = describe_machine(open_sensor()).model_dump()
-        """,
-        gpus="A|1024|50;A|1024|50",
-    )
-    info = MachineInfo.model_validate_json(json.dumps(told))
-    # Of the process with the stub; the page, which takes seconds to import, is of this one.
-    monkeypatch.setattr(hardware, "describe_machine", lambda _: info)
-    cards = []
-    for visible in ("0,1", "1"):
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        cards.append(Machine(NoGpu(WHY), None).card().splitlines())
-    both, second = cards
-    assert sum(line.startswith("GPU ") for line in both) == 2
-    assert second == [*both, "CUDA_VISIBLE_DEVICES=1 hides GPU 0 from CUDA programs"]

@@ -111,6 +111,9 @@ def _card(gpu: GpuInfo) -> GpuCard:
         display_active=gpu.display_active,
         driver=gpu.driver,
         power_method=gpu.methods.get("power_w"),
+        memory_method=gpu.methods.get("memory_used_mib"),
+        ecc_enabled=gpu.ecc_enabled,
+        mig_enabled=gpu.mig_enabled,
     )
 
 

@@ -6,12 +6,13 @@ slow to a halt before it refuses.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from diffusion_bench.bench.cell_run import CellRun
+from diffusion_bench.bench.lost_cards import while_there
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.setup import Bench, open_bench
 from diffusion_bench.bench.sweep import Sweep
@@ -85,11 +86,13 @@ def run_limit(
             cells=(),
             host_share=HOST_SHARE,
         )
-        yield Progress(kind="ready", num_cells=len(bases), num_done=0)
-        order = 0
-        for done, base in enumerate(bases):
-            order = yield from _search_one(bench, base, axis, (done, len(bases)), order)
-        yield Progress(kind="done", num_cells=len(bases), num_done=len(bases))
+        uuids = [bench.workers.ready.gpu_uuid]
+        events = _search_each(bench, bases, axis)
+        for progress in while_there(events, bench.sampler, bench.sensor.cards(), uuids):
+            found = progress.cell or progress.limit
+            if found is not None:
+                bench.writer.append(found)
+            yield progress
 
 
 def _bases(sweep: Sweep, axis: Axis) -> list[ImageRequest]:
@@ -105,6 +108,14 @@ def _bases(sweep: Sweep, axis: Axis) -> list[ImageRequest]:
     return list(found.values())
 
 
+def _search_each(bench: Bench, bases: Sequence[ImageRequest], axis: Axis) -> Iterator[Progress]:
+    yield Progress(kind="ready", num_cells=len(bases), num_done=0)
+    order = 0
+    for done, base in enumerate(bases):
+        order = yield from _search_one(bench, base, axis, (done, len(bases)), order)
+    yield Progress(kind="done", num_cells=len(bases), num_done=len(bases))
+
+
 def _search_one(
     bench: Bench, base: ImageRequest, axis: Axis, progress: tuple[int, int], order: int
 ) -> Generator[Progress, None, int]:
@@ -115,7 +126,6 @@ def _search_one(
         request = _with(base, axis, value)
         cell = yield from _probe(bench, request, order, progress)
         order += 1
-        bench.writer.append(cell)
         yield _told(progress, "cell", request, cell=cell)
         # A GPU that spills may never end; a processor that does not is only slow.
         of_memory = ("ok", "oom", "timeout") if is_gpu(bench.header) else ("ok", "oom")
@@ -126,7 +136,6 @@ def _search_one(
         except StopIteration as edge:
             largest, smallest = edge.value
             limit = Limit(axis=axis, request=base, largest_fit=largest, smallest_misfit=smallest)
-            bench.writer.append(limit)
             yield _told((progress[0] + 1, progress[1]), "limit", base, limit=limit)
             return order
 

@@ -18,6 +18,7 @@ from diffusion_bench.bench.estimate import (
     timed_call,
     timed_calls,
 )
+from diffusion_bench.bench.lost_cards import while_there
 from diffusion_bench.bench.measure import warmup_call
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.rounds import in_turn
@@ -45,8 +46,8 @@ def run_sweep(
 
     With `resume`, cells that an interrupted run finished are skipped; with `retry` too, save those
     that failed. Waits up to `wait_s` for a device that another job holds. Raises `DeviceBusy`,
-    `WorkerFailed`, and ValueError for a report that exists, or that another machine began. A sweep
-    of several devices names them itself.
+    `WorkerFailed` (its `CardLost` amid a run), and ValueError for a report that exists, or that
+    another machine began. A sweep of several devices names them itself.
     """
     resume = resume or retry
     if sweep.devices is not None:
@@ -57,7 +58,8 @@ def run_sweep(
             stack, sweep, path, resume=resume, retry=retry, device=device, wait_s=wait_s
         )
         run = _Run(bench, retry=retry)
-        for progress in run.events():
+        uuids = [bench.workers.ready.gpu_uuid]
+        for progress in while_there(run.events(), bench.sampler, bench.sensor.cards(), uuids):
             if progress.cell is not None:
                 bench.writer.append(progress.cell)
             if progress.kind == "done":

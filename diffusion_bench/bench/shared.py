@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diffusion_bench.bench.crew import Crew
 from diffusion_bench.bench.header import make_header
+from diffusion_bench.bench.lost_cards import while_there
 from diffusion_bench.bench.progress import Kind, Progress
 from diffusion_bench.bench.setup import (
     STARTING,
@@ -42,7 +43,8 @@ def run_shared(
             stack, sweep, path, resume=resume, retry=retry, wait_s=wait_s
         )
         run = _Run(bench, sweep, before, retry=retry)
-        for progress in run.events():
+        uuids = [one.gpu_uuid for one in bench.ready]
+        for progress in while_there(run.events(), bench.sampler, bench.sensor.cards(), uuids):
             if progress.shared is not None:
                 bench.writer.append(progress.shared)
             yield progress

@@ -176,31 +176,13 @@ def _show(
     from rich.console import Console
 
     from diffusion_bench.cli.machine_table import machine_table
-    from diffusion_bench.hardware.machine import describe_machine
+    from diffusion_bench.hardware.machine import describe_machine, describe_software
+    from diffusion_bench.hardware.machine_card import machine_card
 
     console = Console()
-    machine = describe_machine(sensor)
-    console.print(
-        f"{machine.cpu}, {machine.cores_logical} threads, "
-        f"{machine.ram_mib / 1024:.1f} GiB RAM, {machine.os}",
-        markup=False,
-        soft_wrap=True,
-    )
-    if machine.no_gpu:
-        console.print(f"no GPU: {machine.no_gpu}", markup=False, soft_wrap=True)
-    if hidden := _hidden_words(sensor):
-        console.print(hidden, markup=False, soft_wrap=True)
+    card = machine_card(describe_machine(sensor), describe_software())
+    console.print(card, markup=False, soft_wrap=True)
     if show_live is None:
         console.print(machine_table(list(readings), history=False))
     else:
         show_live(readings, console)
-
-
-def _hidden_words(sensor: Sensor) -> str:
-    from os import environ
-
-    from diffusion_bench.hardware.matching import hidden_words
-
-    cards = [card for card in sensor.cards() if card.vendor == "nvidia"]
-    order = environ.get("CUDA_DEVICE_ORDER")
-    return hidden_words(cards, environ.get("CUDA_VISIBLE_DEVICES"), order=order)

@@ -15,6 +15,7 @@ LOW_LIMIT_W = 1  # limits are whole watts in practice, and NVML tells milliwatts
 CLOSE_OTHERS = "close what else uses the GPU before measuring"
 SLOWER_BY_LINK = "loading models and offloading to memory are slower; drawing hardly"
 SEAT = "seat the card in its slot anew, see that the slot has as many lanes and the BIOS gives them"
+LAPTOP_LINK = "nothing can be seated anew in a laptop; compare it with laptops"
 LAPTOP_POWER = "plug it in, and choose full power in its maker's program"
 
 
@@ -126,7 +127,7 @@ def check_links(facts: Facts) -> Iterator[Finding]:
                 level="note" if rests else "warning",
                 title=f"GPU {card.index} has {lanes} of {most} PCIe lanes",
                 detail=SLOWER_BY_LINK + rests,
-                advice="" if _is_soldered(card) else SEAT,
+                advice=LAPTOP_LINK if _is_soldered(card) else SEAT,
             )
         generation, best = now.pcie_generation_now, card.pcie_generation
         if card.index not in worked or generation is None or best is None:
@@ -137,7 +138,7 @@ def check_links(facts: Facts) -> Iterator[Finding]:
                 level="warning",
                 title=f"GPU {card.index} works at PCIe generation {generation} of {best}",
                 detail="measured while data were copied to it",
-                advice="" if _is_soldered(card) else cure,
+                advice=LAPTOP_LINK if _is_soldered(card) else cure,
             )
 
 
@@ -148,11 +149,12 @@ def check_slots(facts: Facts) -> Iterator[Finding]:
         card = cards.get(health.index)
         alone, together = health.pcie_generation, card.pcie_generation if card else None
         if card and alone is not None and together is not None and together < alone:
+            cure = "another slot or a newer board gives the rest"
             yield Finding(
                 level="note",
                 title=f"GPU {health.index} could do PCIe generation {alone}, its slot {together}",
                 detail=SLOWER_BY_LINK,
-                advice="" if _is_soldered(card) else "another slot or a newer board gives the rest",
+                advice=LAPTOP_LINK if _is_soldered(card) else cure,
             )
 
 

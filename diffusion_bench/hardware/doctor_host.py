@@ -33,7 +33,11 @@ def check_load(facts: Facts) -> Iterator[Finding]:
     """Warn of a processor at work, by the load from which a sweep labels its cells contended."""
     load, cores = facts.cpu_percent, facts.cores_logical
     if load is None or cores is None:
-        yield Finding(level="note", title="cannot tell how busy the processor is")
+        yield Finding(
+            level="note",
+            title="cannot tell how busy the processor is",
+            advice="see in the system's own monitor that nothing else works before measuring",
+        )
         return
     title = f"the processor is {load:.0f} % busy"
     if load <= quiet_cpu_percent(cores):
@@ -55,7 +59,8 @@ def check_room(facts: Facts) -> Iterator[Finding]:
     )
     for what, free_mib, low_mib, advice in room:
         if free_mib is None:
-            yield Finding(level="note", title=f"cannot tell how much {what} is free")
+            advice = f"see yourself that {low_mib} MiB are free before a long sweep"
+            yield Finding(level="note", title=f"cannot tell how much {what} is free", advice=advice)
         elif free_mib < low_mib:
             detail = f"models from the hub need {low_mib} MiB and more"
             title = f"only {free_mib:.0f} MiB of {what} free"

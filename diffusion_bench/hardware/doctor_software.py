@@ -169,7 +169,12 @@ def check_hidden(facts: Facts) -> Iterator[Finding]:
     told = f"CUDA_VISIBLE_DEVICES={facts.visible_devices or '':.60}"
     hidden, reason = _hidden(facts)
     if hidden is None:
-        yield Finding(level="note", title=f"cannot tell what {told} hides", detail=reason)
+        yield Finding(
+            level="note",
+            title=f"cannot tell what {told} hides",
+            detail=reason,
+            advice="name the GPUs in it by the UUIDs that nvidia-smi -L lists, or unset it",
+        )
         return
     gpus = _nvidia(facts)
     cards = {card.index: card for card in _cards(facts)}

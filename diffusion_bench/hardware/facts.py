@@ -26,13 +26,13 @@ from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sampler import HostLook
 from diffusion_bench.hardware.sensors import (
-    GPU_IS_LOST,
     HANGS,
     GpuInfo,
     HungDriver,
     Sensor,
     is_in_container,
     is_wsl,
+    lost_reason,
 )
 from diffusion_bench.hardware.state import IDLE_S, on_battery
 from diffusion_bench.hardware.torch_facts import TorchFacts, ask_torch
@@ -111,13 +111,8 @@ class Facts(Record):
     @property
     def lost(self) -> dict[int, str]:
         """Return how each GPU was lost that is, by its index."""
-        start = f"{GPU_IS_LOST}: "
-        return {
-            gpu.index: why.removeprefix(start).partition(";")[0]
-            for gpu in self.gpu_readings
-            for why in gpu.missing.values()
-            if why.startswith(start)
-        }
+        reasons = {gpu.index: lost_reason(gpu) for gpu in self.gpu_readings}
+        return {index: why for index, why in reasons.items() if why is not None}
 
 
 def gather_facts(

@@ -266,6 +266,14 @@ def count_others(
     return len(others), ""
 
 
+def lost_reason(gpu: GpuReading) -> str | None:
+    """Return how a GPU was lost, "it fell off the bus" say, `None` where it is there."""
+    start = f"{GPU_IS_LOST}: "
+    told = (why for why in gpu.missing.values() if why.startswith(start))
+    found = next(told, None)
+    return None if found is None else found.removeprefix(start).partition(";")[0]
+
+
 def uuid_hash(uuid: str) -> str:
     """Return 12 hexadecimal digits that tell two cards apart without naming either."""
     return hashlib.sha256(uuid.encode()).hexdigest()[:12]

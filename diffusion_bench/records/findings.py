@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
+
+from pydantic import model_validator
 
 from diffusion_bench.records.base import Record
 
@@ -11,9 +13,15 @@ LEVELS: tuple[Level, ...] = get_args(Level)  # the gravest first
 
 
 class Finding(Record):
-    """One thing seen. `advice` is what to do, empty where nothing is to be done."""
+    """One thing seen. `advice` is what to do; only what is in order has none."""
 
     level: Level
     title: str
     detail: str = ""
     advice: str = ""
+
+    @model_validator(mode="after")
+    def _has_advice(self) -> Self:
+        if self.level != "ok" and not self.advice:
+            raise ValueError(f"a finding needs advice: {self.title}")
+        return self

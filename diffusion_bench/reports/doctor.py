@@ -21,6 +21,7 @@ from diffusion_bench.reports.plausible import CELL_CHECKS
 from diffusion_bench.reports.schema import Fit, Report
 from diffusion_bench.reports.unfinished import absent_ids, partial_cells
 
+BY_HAND = "a sweep writes no such file: it was put together by hand; ask whose it is"
 FIT_AGREES_WITHIN = 1e-6  # of a number that was computed twice from the same samples
 
 
@@ -45,13 +46,19 @@ def imported_finding() -> Finding:
         level="note",
         title="imported, unverified",
         detail="it was measured on another machine, or uploaded; nobody here saw it being measured",
+        advice="trust it as you trust who gave it to you, or run its sweep yourself and compare",
     )
 
 
 def check_notes(report: Report) -> Iterator[Finding]:
     """Say what was damaged when the file was read."""
     for note in report.notes:
-        yield Finding(level="warning", title="the file is damaged", detail=note)
+        yield Finding(
+            level="warning",
+            title="the file is damaged",
+            detail=note,
+            advice="what could be read is shown; fetch it again, or finish it with --resume",
+        )
 
 
 def check_plan(report: Report) -> Iterator[Finding]:
@@ -81,6 +88,7 @@ def check_plan(report: Report) -> Iterator[Finding]:
             level="problem",
             title=f"{len(strange)} cells are not in the report's plan",
             detail=name_cells(strange, report),
+            advice=BY_HAND,
         )
 
 
@@ -110,10 +118,15 @@ def check_order(report: Report) -> Iterator[Finding]:
             level="problem",
             title=f"{len(early)} cells started before the report was begun",
             detail=name_cells(early, report),
+            advice=BY_HAND,
         )
     repeated = [order for order, n in Counter(cell.order for cell in ordered).items() if n > 1]
     if repeated:
-        yield Finding(level="note", title=f"{len(repeated)} places in the order are taken twice")
+        yield Finding(
+            level="note",
+            title=f"{len(repeated)} places in the order are taken twice",
+            advice=BY_HAND,
+        )
 
 
 def check_scorers(report: Report) -> Iterator[Finding]:

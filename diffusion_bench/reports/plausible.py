@@ -46,6 +46,9 @@ MIN_EQUAL_SAMPLES = 3
 NEW_IN_PROTOCOL_2 = {"nvml_idle_after_mib", "alloc_retries"}
 GPU_COLUMNS = GpuTrace.model_fields.keys() - {"index", "name"}
 
+UNEXPLAINED = "measure these cells again with this version, which tells why"
+NOT_MEASURED = "use no figure of these cells; measure them again, and ask who changed the file"
+
 
 class CellCheck(NamedTuple):
     """A question asked of every cell; called with a report, it answers with one finding or none.
@@ -56,7 +59,7 @@ class CellCheck(NamedTuple):
     level: Level
     title: str
     look: Callable[[Cell, Header], str]
-    advice: str = ""
+    advice: str = NOT_MEASURED
     shared: Callable[[SharedCell, Header], str] | None = None
 
     def __call__(self, report: Report) -> list[Finding]:
@@ -248,8 +251,20 @@ CELL_CHECKS: Sequence[CellCheck] = (
         "close other programs and measure again",
         shared=busy_before,
     ),
-    CellCheck("warning", "measured in a state that spoils it", marked, shared=marked),
-    CellCheck("warning", "gaps in the readings of the hardware", trace_gaps, shared=trace_gaps),
-    CellCheck("note", "metrics are absent without a reason", unexplained),
-    CellCheck("note", "quality is absent without a reason", unexplained_quality),
+    CellCheck(
+        "warning",
+        "measured in a state that spoils it",
+        marked,
+        "end what disturbed them, let the machine cool, and measure again",
+        shared=marked,
+    ),
+    CellCheck(
+        "warning",
+        "gaps in the readings of the hardware",
+        trace_gaps,
+        "trust the times; power, energy and memory may have missed a peak",
+        shared=trace_gaps,
+    ),
+    CellCheck("note", "metrics are absent without a reason", unexplained, UNEXPLAINED),
+    CellCheck("note", "quality is absent without a reason", unexplained_quality, UNEXPLAINED),
 )

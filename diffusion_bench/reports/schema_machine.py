@@ -16,6 +16,8 @@ class GpuCard(Record):
     """One GPU of the machine. `uuid_hash` tells two equal cards apart without naming them.
 
     `power_method` is how its power is read: "instant", or "average" of about the last second.
+    `memory_method` is how its memory in use is: "nvml v2" (without what the driver keeps),
+    "nvml v1" (with it), or that of the host, which a chip may share.
     """
 
     index: Annotated[int, Field(ge=0, le=MOST)]
@@ -29,6 +31,9 @@ class GpuCard(Record):
     display_active: bool | None = None
     driver: Short | None = None
     power_method: Short | None = None
+    memory_method: Short | None = None
+    ecc_enabled: bool | None = None
+    mig_enabled: bool | None = None
 
 
 class Machine(Record):
@@ -46,10 +51,12 @@ class Machine(Record):
     def identity(self) -> dict[str, Any]:
         """Return as JSON what makes it this machine.
 
-        A screen that sleeps makes no other, nor does another way to read its power, nor the few
-        KiB or MiB by which what the system takes for itself differs from one start to the next.
+        A screen that sleeps makes no other, nor does another way to read a card, nor the few KiB or
+        MiB by which what the system takes for itself differs from one start to the next. ECC and
+        MIG do where they take memory of the card or make an instance of it, which its memory and
+        name tell: older reports do not hold whether they are on.
         """
-        told = {"display_active", "power_method"}
+        told = {"display_active", "power_method", "memory_method", "ecc_enabled", "mig_enabled"}
         same = self.model_dump(mode="json", exclude={"ram_mib": True, "gpus": {"__all__": told}})
         return same | {"ram_gib": round(self.ram_mib / 1024)}
 

@@ -6,7 +6,6 @@ asks first, down to the text that is sent: twenty viewers cost the machine what 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -19,9 +18,9 @@ from diffusion_bench.hardware.machine import (
     describe_machine,
     describe_software,
 )
-from diffusion_bench.hardware.matching import hidden_words
+from diffusion_bench.hardware.machine_card import machine_card
 from diffusion_bench.hardware.quantities import Shown, gpu_rows, gpu_title, host_rows, spread
-from diffusion_bench.hardware.sensors import GpuInfo, Sensor
+from diffusion_bench.hardware.sensors import Sensor
 from diffusion_bench.hardware.shared_sampler import SharedSampler
 from diffusion_bench.records import Reading
 from diffusion_bench.ui.events import HIDDEN
@@ -66,7 +65,7 @@ class Machine:
         with self._lock:
             if self._software is None:
                 self._software = describe_software()
-            return "\n".join(filter(None, (describe(info, self._software), _hidden(info))))
+            return machine_card(info, self._software)
 
     def snapshot(self) -> Snapshot | None:
         """Return what the newest reading says, `None` before the first; keeps the sampler going."""
@@ -98,55 +97,6 @@ def _sent(figure: Any) -> Any:
 
 def _no_gpu(newest: Reading) -> str | None:
     return None if newest.gpus else "no GPU can be read; the card says why"
-
-
-def describe(machine: MachineInfo, software: SoftwareInfo) -> str:
-    """Return the machine and its software as lines of text."""
-    cores = f"{machine.cores_physical or 'unknown'} cores, {machine.cores_logical} threads"
-    lines = [
-        f"CPU: {machine.cpu} ({cores})",
-        f"Memory: {machine.ram_mib / 1024:.1f} GiB",
-        f"System: {machine.os}, {machine.architecture}",
-    ]
-    lines += [_describe_gpu(gpu) for gpu in machine.gpus]
-    if not machine.gpus:
-        lines.append(f"no GPU: {machine.no_gpu}")
-    built = f" for CUDA {software.cuda}" if software.cuda else " without CUDA"
-    if software.rocm:
-        built = f" for ROCm {software.rocm}"
-    elif any(gpu.vendor == "apple" for gpu in machine.gpus):
-        built = " for Apple's Metal"
-    lines.append(
-        f"Python {software.python}, torch {software.torch or 'not installed'}{built}, "
-        f"diffusers {software.diffusers or 'not installed'}"
-    )
-    return "\n".join(lines)
-
-
-def _hidden(machine: MachineInfo) -> str:
-    """Return which GPUs this program cannot use, and why; empty where it can use all."""
-    cards = [gpu for gpu in machine.gpus if gpu.vendor == "nvidia"]
-    order = os.environ.get("CUDA_DEVICE_ORDER")
-    return hidden_words(cards, os.environ.get("CUDA_VISIBLE_DEVICES"), order=order)
-
-
-def _describe_gpu(gpu: GpuInfo) -> str:
-    part = "" if gpu.parent_index is None else f" (MIG, of GPU {gpu.parent_index})"
-    parts = [
-        gpu.name or "unknown",
-        f"{gpu.memory_total_mib:.0f} MiB" if gpu.memory_total_mib else "memory unknown",
-        f"driver {gpu.driver}" if gpu.driver else "driver unknown",
-    ]
-    if gpu.power_limit_w is not None:
-        usual = gpu.power_limit_default_w
-        of = "" if usual is None or usual == gpu.power_limit_w else f" (default {usual:.0f} W)"
-        parts.append(f"power limit {gpu.power_limit_w:.0f} W{of}")
-    if gpu.pcie_generation and gpu.pcie_width:
-        parts.append(f"PCIe {gpu.pcie_generation}.0 x{gpu.pcie_width}")
-    for on, name in ((gpu.ecc_enabled, "ECC on"), (gpu.mig_enabled, "MIG on")):
-        if on:
-            parts.append(name)
-    return f"GPU {gpu.index}{part}: {', '.join(parts)}"
 
 
 def now_table(readings: Sequence[Reading]) -> Table:
