@@ -93,6 +93,16 @@ MISTAKES = [
     ("[axes]", "name is missing"),
     ('name = ""', "name: String should have at least 1 character"),
     ('name = "x"\nrepeat = 3', "repeat is no setting; did you mean repeats? there are axes, desc"),
+    (
+        'name = "x"\nsteps = [4]',
+        "steps is no setting; it belongs under [axes] or under [voice_axes]",
+    ),
+    ('name = "x"\nnoise = 0.1', "noise is no setting; it belongs under [stop]"),
+    (
+        'name = "x"\n[axes]\nrepeats = 3',
+        "axes.repeats is no setting; it belongs at the top, above every table",
+    ),
+    ('name = "x"\n[axes]\ntext = ["a"]', "axes.text is no setting; it belongs under [voice_axes]"),
     ('name = "x"\nrepeats = 0', "repeats: Input should be greater than or equal to 1 (got 0)"),
     ('name = "x"\nwarmups = 0', "warmups: Input should be greater than or equal to 1 (got 0)"),
     ('name = "x"\nrepeats = "many"', "repeats: Input should be a valid integer"),
@@ -166,6 +176,14 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_field(
     assert words in message
     assert "\n" not in message
     assert len(message) < 500 + len(str(path))
+
+
+def test_the_settings_that_there_are_are_told_once_however_many_are_mistaken() -> None:
+    with pytest.raises(ValueError, match="colour is no setting") as caught:
+        parse_sweep('name = "x"\ncolour = 1\nshade = 2\n[axes]\nhue = [1]\ntint = [2]')
+    words = str(caught.value)
+    assert all(f"{name} is no setting" in words for name in ("shade", "axes.hue", "axes.tint"))
+    assert words.count("there are axes, ") == words.count("there are attention, ") == 1
 
 
 def test_how_much_of_a_cell_to_run_is_read_with_the_usual_where_nothing_is_said() -> None:

@@ -29,6 +29,21 @@ def report(tmp_path: Path) -> Path:
     return write_report(tmp_path / "mine.jsonl", make_cell())
 
 
+def test_a_report_whose_cells_all_failed_alike_says_so_and_one_that_went_well_needs_no_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = [
+        make_cell(status="oom", message="no room", order=order, seed=order) for order in (0, 1)
+    ]
+    assert run("compare", write_report(tmp_path / "failed.jsonl", *failed)) == 0
+    told = capsys.readouterr().out
+    assert "status" in told
+    assert told.count(" oom ") == 2
+    well = [make_cell(order=order, seed=order) for order in (0, 1)]
+    assert run("compare", write_report(tmp_path / "well.jsonl", *well)) == 0
+    assert "status" not in capsys.readouterr().out
+
+
 def test_limits_are_told_wherever_a_report_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

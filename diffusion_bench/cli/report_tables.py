@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from diffusion_bench.reports.schema import Report
 
 ELSEWHERE = ("report", "evidence")  # in the line above, and told by `explain`
-OFTEN_EQUAL = ("model", "status")
 
 
 def tell_notes(reports: list[Report]) -> None:
@@ -61,7 +60,8 @@ def _print_cells(rows: list[dict[str, Value]], among: list[dict[str, Value]]) ->
         for name in HEADS
         if name not in ELSEWHERE
         and is_worth_showing(name, rows, among)
-        and not (name in OFTEN_EQUAL and len({row[name] for row in rows}) == 1)
+        and not (name == "model" and len({row[name] for row in rows}) == 1)
+        and not (name == "status" and {row[name] for row in rows} == {"ok"})
     ]
     heads = [HEADS[name] for name in shown]
     print_table(heads, [[_words(row[name]) for name in shown] for row in rows])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from diffusion_bench.records.base import Complaint, complaints_of
 
@@ -58,24 +59,55 @@ def parse_tables(text: str, name: str, source: str) -> dict[str, Any]:
 
 
 def explain_toml(error: ValidationError, kind: type[BaseModel], document: dict[str, Any]) -> str:
-    """Return in one line what is wrong; an unknown setting is told those that there are.
+    """Return in one line what is wrong; an unknown setting is told where it belongs.
 
-    `kind` is the record that was to be read from the document.
+    Where it belongs nowhere, those are told that there are, once. `kind` is the record that was to
+    be read from the document.
     """
-    return "; ".join(_said(one, kind, document) for one in complaints_of(error))
+    listed: set[type[BaseModel]] = set()
+    told = []
+    for one in complaints_of(error):
+        table, where = _place(one, document)
+        if one.kind == "extra_forbidden":
+            told.append(f"{table}{where} is no setting{_instead(one, kind, listed)}")
+        elif one.kind in WORDS:
+            told.append(f"{table}{where} {WORDS[one.kind]}{one.given}")
+        else:
+            told.append(f"{table}{where}: {one.what}" if where else f"{table}{one.what}")
+    return "; ".join(told)
 
 
-def _said(one: Complaint, kind: type[BaseModel], document: dict[str, Any]) -> str:
-    table, where = _place(one, document)
-    if one.kind == "extra_forbidden":
-        *above, name = one.place
-        known = sorted(_fields(_record_at(kind, above)))
-        near = difflib.get_close_matches(str(name), known, 1)
-        guess = f"did you mean {near[0]}? " if near else ""
-        return f"{table}{where} is no setting; {guess}there are {', '.join(known)}"
-    if one.kind in WORDS:
-        return f"{table}{where} {WORDS[one.kind]}{one.given}"
-    return f"{table}{where}: {one.what}" if where else f"{table}{one.what}"
+def _instead(one: Complaint, kind: type[BaseModel], listed: set[type[BaseModel]]) -> str:
+    """Return what to write in place of an unknown setting; `listed` are the records told before."""
+    *above, name = one.place
+    if homes := _homes(kind, str(name), above):
+        return f"; it belongs {' or '.join(homes)}"
+    record = _record_at(kind, above)
+    known = sorted(_fields(record))
+    near = difflib.get_close_matches(str(name), known, 1)
+    told = [f"did you mean {near[0]}?"] if near else []
+    if record not in listed:
+        listed.add(record)
+        told.append(f"there are {', '.join(known)}")
+    return f"; {' '.join(told)}" if told else ""
+
+
+def _homes(kind: type[BaseModel], name: str, above: list[int | str]) -> list[str]:
+    """Return in words the other places of a document that have a setting of that name."""
+    fields = _fields(kind)
+    at_top = ["at the top, above every table"] if above and name in fields else []
+    held = {table: _record_at(kind, [table]) for table in fields if table not in above}
+    return at_top + [
+        f"under {_heading(table, fields[table])}"
+        for table, record in held.items()
+        if record is not kind and name in _fields(record)
+    ]
+
+
+def _heading(table: str, field: FieldInfo) -> str:
+    """Return how a table is headed: one of several in two pairs of brackets."""
+    several = get_origin(field.annotation) in (tuple, list)
+    return f"[[{table}]]" if several else f"[{table}]"
 
 
 def _place(one: Complaint, document: Any) -> tuple[str, str]:
@@ -103,7 +135,7 @@ def _title(table: dict[str, Any], index: int) -> str:
     return repr(given) if isinstance(given, str) and given else str(index + 1)
 
 
-def _fields(kind: type[BaseModel]) -> dict[str, Any]:
+def _fields(kind: type[BaseModel]) -> dict[str, FieldInfo]:
     """Return the fields of a record by the names that a text has for them."""
     return {field.alias or name: field for name, field in kind.model_fields.items()}
 
