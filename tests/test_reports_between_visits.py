@@ -13,7 +13,7 @@ from diffusion_bench.reports.between_visits import visit_medians, with_visits
 from diffusion_bench.reports.compare import compare
 from diffusion_bench.reports.intervals import student_t
 from diffusion_bench.reports.overall import overall
-from diffusion_bench.reports.schema import Cell, Visit
+from diffusion_bench.reports.schema import Cell, Extrapolation, Visit
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 from diffusion_bench.reports.stats import summarise
 from diffusion_bench.reports.verdicts import judge
@@ -123,6 +123,34 @@ def test_where_visits_differ_rounds_are_advised_and_else_repeats() -> None:
     noisy = [0.85, 0.95, 1.05, 1.15]
     steady = [noisy, noisy, noisy]
     assert "repeats would settle it" in advice(steady, [[1.07 * t for t in noisy]] * 3)
+
+
+def in_part(visits: Sequence[Sequence[float]]) -> Cell:
+    """Return a cell of so many visits of calls of 10 steps, of which 100 are asked for."""
+    short = in_visits(visits)
+    asked = short.request.model_copy(update={"steps": 100})
+    samples = tuple(
+        make_cell(wall_s=[sample.wall_s], steps=10).samples[0] for sample in short.samples
+    )
+    rule = Extrapolation(measured_steps=10, rule="test")
+    named = {"request": asked, "cell_id": asked.workload_id()}
+    return short.model_copy(update={**named, "samples": samples, "extrapolation": rule})
+
+
+def test_extrapolated_cells_are_advised_rounds_and_none_that_their_drift_makes_useless() -> None:
+    def reason(*sides: Cell) -> str:
+        (row,) = compare([make_report(side) for side in sides])
+        assert row.verdict == "cannot tell"
+        return row.reason
+
+    moved = [[pace * call for call in (1.0, 1.001)] for pace in (0.95, 1.0, 1.05)]
+    slower = [[1.08 * time for time in visit] for visit in moved]
+    assert "rounds would settle it" in reason(in_part(moved), in_part(slower))
+    # 3.5 percent apart: of 5 less than the 2.8 are left that two drifts of 2 percent make.
+    near = [[1.035 * time for time in visit] for visit in moved]
+    assert "too close to call" in reason(in_part(moved), in_part(near))
+    whole = reason(in_visits(moved), in_visits(near))
+    assert "rounds would settle it" in whole, "where every step is timed it can be told"
 
 
 def test_the_reach_is_students_of_the_logarithms_of_both_sides() -> None:

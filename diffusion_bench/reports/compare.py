@@ -13,11 +13,13 @@ times, and no cell is called slower that took less time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from diffusion_bench.records import Record, Request
 from diffusion_bench.reports.between_visits import FEWEST_VISITS, ratio_of_calls
 from diffusion_bench.reports.differences import Difference, find_differences
+from diffusion_bench.reports.extrapolate import DRIFT_SHARE
 from diffusion_bench.reports.labels import report_card, report_labels
 from diffusion_bench.reports.machine_shift import (
     MachineShift,
@@ -197,7 +199,13 @@ def _ratio(pair: tuple[Cell, Cell], figures: tuple[Summary, Summary]) -> Ratio |
         for found in figures
         if found.interval_s is not None
     ]
-    return ratio_of_intervals(bounds[0], bounds[1]) if len(bounds) == 2 else None
+    if len(bounds) < 2:
+        return None
+    visits = min(len(cell.visits) for cell in pair)
+    drifts = [math.log1p(DRIFT_SHARE) for figure in figures if figure.extrapolated]
+    return ratio_of_intervals(
+        *bounds, visits=visits if visits >= FEWEST_VISITS else 0, floor=math.hypot(*drifts)
+    )
 
 
 def _no_interval(figures: tuple[Summary, Summary]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.between_visits import ratio_of_calls, visit_of_each
+from diffusion_bench.reports.between_visits import FEWEST_VISITS, ratio_of_calls, visit_of_each
 from diffusion_bench.reports.differences import find_differences
 from diffusion_bench.reports.schema import Cell, Header
 from diffusion_bench.reports.schema_machine import GpuCard
@@ -68,14 +68,22 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
     What drifted within a run is taken off with it. `raw` is the ratio of the times alone. Where
     that is of extrapolated totals, the shift between the reports is taken off the whole.
     """
+    floor = math.hypot(raw.floor, _stays(pair, shift))
     if any(cell.extrapolation is not None for cell in pair):
         reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
-        bounds = raw.model_dump(exclude={"visits"})
+        bounds = raw.model_dump(exclude={"visits", "floor"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
-        return _widened(Ratio(**scaled), reach)
+        return _widened(Ratio(**scaled, visits=raw.visits, floor=floor), reach)
     paces = _shared_paces(*pair)
     old, new = (_in_paces(cell, own) for cell, own in zip(pair, paces, strict=True))
-    return _widened(ratio_of_calls(pair, (old, new)), shift.error)
+    found = ratio_of_calls(pair, (old, new)).model_copy(update={"floor": floor})
+    return _widened(found, shift.error)
+
+
+def _stays(pair: tuple[Cell, Cell], shift: MachineShift) -> float:
+    """Return the part of a shift's error that stays: a probe's noise does in a single visit."""
+    looked_again = min(len(cell.visits) for cell in pair) >= FEWEST_VISITS
+    return FOLLOWED_WITHIN * math.log(shift.ratio) if looked_again else shift.error
 
 
 def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:

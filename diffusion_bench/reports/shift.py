@@ -25,7 +25,8 @@ class Ratio(Record):
 
     `low` and `high` bound it with 95 percent confidence; `same_low` and `same_high` with 90, which
     is what two one-sided tests for equivalence at 5 percent need (Schuirmann, 1987). `visits` is
-    how many the side with fewer has where they, not the calls, say how wide it is, else 0.
+    how many the side with fewer has where they, not the calls, say how wide it is, else 0. `floor`
+    is the part of its reach to either side, as a logarithm, that measuring again does not narrow.
     """
 
     middle: float
@@ -34,6 +35,7 @@ class Ratio(Record):
     same_low: float | None = None
     same_high: float | None = None
     visits: int = 0
+    floor: float = 0.0
 
     def reaching(self, far: Callable[[float], float], near: Callable[[float], float]) -> Ratio:
         """Return it with bounds at other distances from the middle, on a logarithmic scale.
@@ -67,12 +69,17 @@ def ratio_of_samples(old: Sequence[float], new: Sequence[float]) -> Ratio:
 
 
 def ratio_of_intervals(
-    old: tuple[float, float, float], new: tuple[float, float, float]
+    old: tuple[float, float, float],
+    new: tuple[float, float, float],
+    *,
+    visits: int = 0,
+    floor: float = 0.0,
 ) -> Ratio | None:
     """Return the factor between two medians (low, median, high) with 95 percent intervals.
 
     For totals that were extrapolated, whose intervals say more than their spread. On a logarithmic
-    scale independent errors add in squares. `None` where an interval reaches down to nothing.
+    scale independent errors add in squares. `visits` and `floor` as in `Ratio`. `None` where an
+    interval reaches down to nothing.
     """
     if min(*old, *new) <= 0:
         return None
@@ -81,7 +88,15 @@ def ratio_of_intervals(
     down = math.hypot(math.log(new[1] / new[0]), math.log(old[2] / old[1]))
     low, high = middle * math.exp(-down), middle * math.exp(up)
     # Part of these intervals is no spread, so the one for equivalence is made no narrower.
-    return Ratio(middle=middle, low=low, high=high, same_low=low, same_high=high)
+    return Ratio(
+        middle=middle,
+        low=low,
+        high=high,
+        same_low=low,
+        same_high=high,
+        visits=visits,
+        floor=floor,
+    )
 
 
 def misses(sizes: tuple[int, int], share: float) -> int | None:

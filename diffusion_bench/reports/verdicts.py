@@ -75,18 +75,19 @@ def why_absent(absent: tuple[str, str], labels: Sequence[str]) -> str:
 def _advice(ratio: Ratio, n: int) -> str:
     """Return how many repeats would settle it: intervals shrink with the root of their number.
 
-    Where visits differ by more than calls, only more of those do.
+    Where visits differ by more than calls, only more of those do. A part of some intervals stays.
     """
     assert ratio.low
     assert ratio.high
     limit, distance = math.log1p(SAME_WITHIN), abs(math.log(ratio.middle))
     reach = math.log(ratio.high / ratio.low) / 2
     room = distance if distance > limit else limit - distance
-    if room > 0 and ratio.visits:
-        if rounds := _fewest_rounds(ratio.visits, room / reach):
+    if min(room, reach) > ratio.floor:
+        share = math.sqrt((room**2 - ratio.floor**2) / (reach**2 - ratio.floor**2))
+        if ratio.visits and (rounds := _fewest_rounds(ratio.visits, share)):
             return f"about {rounds} rounds would settle it"
-    elif room > 0 and (needed := n * (reach / room) ** 2) <= MOST_REPEATS:
-        return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
+        if not ratio.visits and (needed := n / share**2) <= MOST_REPEATS:
+            return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
     return "too close to call by repeating"
 
 
