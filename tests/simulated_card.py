@@ -13,7 +13,7 @@ from diffusion_bench.bench.worker_messages import Command, Event, Loaded, Measur
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import GpuInfo, NoGpu
-from diffusion_bench.records import GpuReading, HostReading, Memory, Request, Stages
+from diffusion_bench.records import CpuSpent, GpuReading, HostReading, Memory, Request, Stages
 from diffusion_bench.reports.schema import Report, Sustained
 
 UUID = "GPU-0f1e2d3c-aaaa-bbbb-cccc-1234567890ab"
@@ -35,7 +35,8 @@ class Card(NoGpu):
         self.others_percent = 0.0
         self.hot = False
         self.used_mib = 2000.0
-        self.sampler = Sampler(self, SAMPLE_INTERVAL_S, clock=self.clock, host=Rested(), keep=keep)
+        self.host = Host()
+        self.sampler = Sampler(self, SAMPLE_INTERVAL_S, clock=self.clock, host=self.host, keep=keep)
 
     def clock(self) -> float:
         return self.now_s
@@ -68,11 +69,13 @@ class Card(NoGpu):
         return 0, ""
 
 
-class Rested:
-    """A processor that has nothing to do."""
+class Host:
+    """A processor that is as busy as tests say, by other programs alone."""
+
+    percent = 1.0
 
     def read(self, process: Any = None) -> HostReading:
-        return HostReading(cpu_percent=1.0)
+        return HostReading(cpu_percent=self.percent)
 
 
 class OnCard(Workers):
@@ -134,6 +137,9 @@ class OnCard(Workers):
             memory=Memory(),
             metered=metered,
             sustained=sustained,
+            spent=tuple(
+                CpuSpent(start_s=call.start_s, end_s=call.end_s, cpu_s=0.0) for call in timed
+            ),
         )
         yield Measured(measurement=measurement)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fakes import make_report
 from simulated_card import BUSY_W, IDLE_W, Card, OnCard, open_bench
 
 from diffusion_bench.bench import cell_run
@@ -17,6 +18,7 @@ from diffusion_bench.bench.cell_run import CellRun
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.worker_messages import Event, Failed
+from diffusion_bench.charts.held_back import held_back
 from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.schema import Cell
@@ -70,6 +72,43 @@ def test_the_program_that_runs_a_sweep_is_no_other_program() -> None:
     cell = run(card, open_bench(card, REQUEST))
     assert cell.before.other_gpu_processes == 0
     assert "contended" not in cell.labels
+
+
+class VisitedCard(Card):
+    """A card that another program computes on from 3 to 5 seconds after a cell was begun."""
+
+    def other_processes(self, gpu_index: int, own_pids: Collection[int]) -> tuple[int | None, str]:
+        return int(1003.0 <= self.now_s < 1005.0), ""
+
+
+def test_a_program_that_comes_and_goes_while_a_cell_runs_is_seen_on_its_card() -> None:
+    card = VisitedCard()
+    bench = open_bench(card, REQUEST)
+    cell = run(card, bench)
+    assert card.now_s > 1006.0
+    assert cell.before.other_gpu_processes == 0
+    assert cell.others.gpu_processes == 1
+    assert "contended" in cell.labels
+    again = run(card, bench, cell, seed=1)
+    assert again.others.gpu_processes == 0
+    assert "contended" not in again.labels
+
+
+def test_a_processor_that_others_load_while_a_cell_runs_labels_it_though_it_was_at_rest() -> None:
+    card = Card()
+    bench = open_bench(card, REQUEST)
+    asked = CellRun(bench, REQUEST, 0, clock=card.clock, rest=card.pass_time)
+    assert list(asked.prepare(())) == []
+    card.host.percent = 40.0
+    for _ in asked.events():
+        pass
+    cell = asked.cell()
+    assert cell.before.cpu_percent == 1.0
+    assert cell.others.cpu_percent == pytest.approx(40.0, abs=2.0)
+    assert "contended" in cell.labels
+    assert held_back(cell, make_report(cell)).evidence == (
+        "other programs took 40 % of the processor while it ran"
+    )
 
 
 def test_timed_calls_keep_their_readings_whatever_is_sustained_after_them(

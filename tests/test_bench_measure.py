@@ -205,6 +205,25 @@ def test_a_sustained_cell_goes_on_with_whole_calls_and_is_heard_at_each() -> Non
     assert [call.wall_s for call in found.timed] == [1.0]
 
 
+def test_the_processor_time_of_timed_calls_and_of_those_after_them_is_told_apart() -> None:
+    lab = Lab([9.0, 1.0, 2.0, 3.0, 4.0])
+
+    def busy(request: ImageRequest, *, stop_after: int | None = None) -> Generation:
+        until_s = time.process_time() + 0.05
+        while time.process_time() < until_s:
+            pass
+        return lab.generate(request, stop_after=stop_after)
+
+    effort = Effort(warmups=1, repeats=2, sustain_s=100.0)
+    found = measure(REQUEST, busy, effort, clock=lambda: lab.now_s, on_repeat=lab.hear)
+    timed, after = found.spent
+    assert (timed.start_s, timed.end_s) == (found.timed[0].start_s, found.timed[-1].end_s)
+    assert 0.1 <= timed.cpu_s < 0.15, "two calls, without the warm-up"
+    assert after.start_s > timed.end_s
+    assert after.end_s == lab.now_s
+    assert 0.1 <= after.cpu_s < 0.15
+
+
 def test_a_round_makes_so_many_calls_and_counts_those_of_earlier_rounds() -> None:
     lab = Lab([9.0, 1.0, 1.0])
     found = lab.measure(repeats=6, calls=2, done_s=(1.0, 1.0))

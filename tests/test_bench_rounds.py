@@ -7,6 +7,7 @@ import random
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import psutil
 import pytest
 from fakes import make_cell, make_header, make_trace, write_report
 from simulated_card import Card, open_bench
@@ -19,9 +20,20 @@ from diffusion_bench.bench.rounds import in_turn, joined
 from diffusion_bench.bench.runner import _Run, run_sweep
 from diffusion_bench.bench.setup import open_report
 from diffusion_bench.bench.sweep import parse_sweep
-from diffusion_bench.records import ImageRequest, MachineState, Memory, SpeedProbe, Trace
+from diffusion_bench.bench.worker_messages import Command
+from diffusion_bench.bench.workers import Workers
+from diffusion_bench.records import (
+    ImageRequest,
+    MachineState,
+    Memory,
+    OtherLoad,
+    SpeedProbe,
+    Trace,
+)
+from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, Energy, Visit
+from diffusion_bench.reports.stats import summarise
 from diffusion_bench.reports.unfinished import finished_ids
 
 pytestmark = pytest.mark.usefixtures("warm_workers")
@@ -162,11 +174,75 @@ def test_energies_add_up_only_where_they_were_had_in_the_same_way() -> None:
     assert joined(visit(1.0, energy=one), silent).missing["energy"] == "no counter"
 
 
-def test_a_cell_that_fails_in_a_later_round_is_a_failed_cell_in_its_place() -> None:
-    failed = make_cell(status="oom", message="no room", order=7)
-    first = visit(1.0, order=7, started_utc="2026-01-02T03:04:00Z")
+def test_a_cell_that_fails_in_a_later_round_keeps_what_the_rounds_before_it_measured() -> None:
+    failed = make_cell(status="oom", message="no room", order=7).model_copy(
+        update={"stage": "decoder", "asked_mib": 64.0, "labels": ("contended",)}
+    )
+    told = {"started_utc": "2026-01-02T03:04:00Z", "missing": {"energy": "no counter"}}
+    first = visit(1.0, 1.1, order=7, stop_reason=None, **told)
     both = joined(first, failed)
-    assert both == failed.model_copy(update={"started_utc": first.started_utc})
+    assert (both.status, both.stage, both.asked_mib) == ("oom", "decoder", 64.0)
+    assert both.message == "no room; 2 timed calls are kept of earlier visits"
+    assert (both.samples, both.visits, both.memory) == (first.samples, first.visits, first.memory)
+    assert (both.order, both.started_utc, both.labels) == (7, first.started_utc, ("contended",))
+    assert set(both.missing) == {"energy", "stop_reason", "trace"}
+    assert summarise(both) is None, "a cell that failed has no figures"
+    long = failed.model_copy(update={"message": "x" * 4000})
+    assert Cell.model_validate(joined(first, long).model_dump()).message.endswith("earlier visits")
+
+
+def test_a_cell_that_was_kept_with_its_failure_is_gone_on_with_when_it_is_tried_again() -> None:
+    first = visit(1.0, stop_reason=None, missing={"stop_reason": "more to come"})
+    failed = joined(first, make_cell(status="crashed", message="killed"))
+    again = joined(failed, visit(1.1))
+    assert (again.status, again.message, again.stop_reason) == ("ok", "", "fixed count")
+    assert [sample.wall_s for sample in again.samples] == [1.0, 1.1]
+    assert again.missing == {}
+    twice = joined(failed, make_cell(status="timeout", message="too long"))
+    assert (twice.status, twice.samples) == ("timeout", first.samples)
+    assert twice.message == "too long; 1 timed call is kept of earlier visits"
+
+
+def test_what_others_took_is_the_most_of_all_visits_and_a_failed_one_counts() -> None:
+    visits = [
+        visit(1.0, stop_reason=None, others=OtherLoad(cpu_percent=percent, missing={"x": "y"}))
+        for percent in (3.0, 40.0, None)
+    ]
+    busy = OtherLoad(gpu_processes=2, missing={"cpu_percent": "it failed"})
+    failed = make_cell(status="oom", message="no room").model_copy(update={"others": busy})
+    cell = joined(joined(joined(visits[0], visits[1]), visits[2]), failed)
+    assert cell.others is not None
+    assert (cell.others.cpu_percent, cell.others.gpu_processes) == (40.0, 2)
+    assert "cpu_percent" not in cell.others.missing
+    assert joined(visit(1.0), visits[0]).others == visits[0].others, "older reports hold none"
+
+
+def test_a_worker_that_is_killed_in_a_later_round_loses_that_visit_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visits, begin = [], Workers.begin
+
+    def begin_and_kill_in_the_third(workers: Workers, command: Command) -> None:
+        begin(workers, command)
+        visits.append(command.request.sampler)
+        if len(visits) == 3:
+            psutil.Process(workers.pid).kill()
+
+    monkeypatch.setattr(Workers, "begin", begin_and_kill_in_the_third)
+    path = tmp_path / "report.jsonl"
+    list(run_sweep(ROUNDS, path, device="cpu"))
+    report = read_report(path)
+    cells = {cell.request.sampler: cell for cell in report.cells}
+    lost, whole = cells["ddpm"], cells["ddim"]  # who is first takes turns
+    assert (lost.status, len(lost.samples), [v.calls for v in lost.visits]) == ("crashed", 2, [2])
+    assert lost.message.endswith("2 timed calls are kept of earlier visits")
+    assert (whole.status, len(whole.samples)) == ("ok", 5)
+    assert not [found for found in examine_report(report) if found.level == "problem"]
+    list(run_sweep(ROUNDS, path, retry=True, device="cpu"))
+    again = {cell.request.sampler: cell for cell in read_report(path).cells}
+    assert (again["ddpm"].status, len(again["ddpm"].samples)) == ("ok", 5)
+    assert again["ddpm"].samples[:2] == lost.samples
+    assert again["ddim"] == whole
 
 
 def lines(path: Path) -> list[dict[str, object]]:

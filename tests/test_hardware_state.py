@@ -1,4 +1,4 @@
-"""Whether the machine rested before a cell, and whether it was slowed during it."""
+"""Whether the machine rested before a cell, and whether it was disturbed or slowed during it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from diffusion_bench.hardware.state import (
     is_throttled,
     look_before,
     on_battery,
+    other_load,
     throttle_share,
 )
-from diffusion_bench.records import GpuReading, HostReading, MachineState, Reading
+from diffusion_bench.records import (
+    CpuSpent,
+    GpuReading,
+    HostReading,
+    MachineState,
+    OtherLoad,
+    Reading,
+)
 
 NOBODY = (0, "")
 
@@ -124,6 +132,70 @@ def test_a_machine_at_work_is_named_with_the_reason_and_one_at_rest_is_not(
     state: dict[str, Any], cores: int, reason: str | None
 ) -> None:
     assert is_contended(MachineState(**state), cores) == reason
+
+
+def loads(*percents: float | None) -> list[Reading]:
+    """Return a look a tenth of a second from second 10 on; the first is of what was before."""
+    return [
+        Reading(at_s=10 + 0.1 * number, host=HostReading(cpu_percent=percent))
+        for number, percent in enumerate(percents)
+    ]
+
+
+def test_what_others_took_is_the_machines_load_less_the_cells_own_share() -> None:
+    own = CpuSpent(start_s=10.1, end_s=10.5, cpu_s=0.4)  # of 0.8 on two cores: half
+    told = other_load(loads(0, 99, 90, 80, 90, 80, 0), [own], (0, ""), 2)
+    assert told.cpu_percent == pytest.approx(35.0)
+    assert (told.gpu_processes, told.missing) == (0, {})
+    alone = other_load(loads(0, 99, 50, 49, 50, 49, 0), [own], (0, ""), 2)
+    assert alone.cpu_percent == 0.0, "a clock that disagrees a little makes no negative load"
+
+
+def test_readings_beside_the_calls_count_by_what_they_have_of_them_and_silent_ones_do_not() -> None:
+    own = CpuSpent(start_s=10.05, end_s=10.35, cpu_s=0.0)
+    told = other_load(loads(0, 40, None, 10, 20), [own], (0, ""), 4)
+    # 0.05 s at 40, 0.2 s at what the look after the silent one tells of both, 0.05 s at 20.
+    assert told.cpu_percent == pytest.approx((0.05 * 40 + 0.2 * 10 + 0.05 * 20) / 0.3)
+
+
+def test_the_stretch_in_which_others_took_most_counts() -> None:
+    quiet = CpuSpent(start_s=10.0, end_s=10.3, cpu_s=0.3)
+    beside = CpuSpent(start_s=10.3, end_s=10.6, cpu_s=0.3)
+    told = other_load(loads(0, 50, 50, 50, 90, 90, 90), [quiet, beside], (0, ""), 2)
+    assert told.cpu_percent == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(
+    ("readings", "spent", "why"),
+    [
+        (loads(*[90] * 9), (), "did not tell"),
+        (loads(*[90] * 9), [CpuSpent(start_s=10.1, end_s=10.3, cpu_s=0.1)], "less than 0.25 s"),
+        (loads(90, 90), [CpuSpent(start_s=10.0, end_s=10.8, cpu_s=0.1)], "nobody looked"),
+        ([], [CpuSpent(start_s=10.0, end_s=10.8, cpu_s=0.1)], "nobody looked"),
+    ],
+)
+def test_what_others_took_has_a_reason_where_it_cannot_be_told(readings, spent, why) -> None:
+    told = other_load(readings, spent, (None, "a container"), 2)
+    assert (told.cpu_percent, told.gpu_processes) == (None, None)
+    assert why in told.missing["cpu_percent"]
+    assert told.missing["gpu_processes"] == "a container"
+
+
+@pytest.mark.parametrize(
+    ("others", "cores", "reason"),
+    [
+        ({"gpu_processes": 1}, 8, "1 other program was on the GPU while it ran"),
+        ({"cpu_percent": 34.0}, 2, "other programs took 34 % of the processor while it ran"),
+        ({"cpu_percent": 12.0}, 2, None),
+        ({"gpu_processes": 0, "cpu_percent": 9.0}, 16, None),
+        ({}, 2, None),
+    ],
+)
+def test_a_machine_that_others_use_while_a_cell_runs_is_contended_though_it_was_at_rest(
+    others: dict[str, Any], cores: int, reason: str | None
+) -> None:
+    quiet = MachineState(cpu_percent=1.0, other_gpu_processes=0)
+    assert is_contended(quiet, cores, OtherLoad(**others)) == reason
 
 
 def test_the_battery_is_told_or_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured
 from diffusion_bench.bench.header import utc_now
 from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
+from diffusion_bench.bench.others_on_gpu import OthersOnGpu
 from diffusion_bench.bench.rounds import joined
 from diffusion_bench.bench.setup import Bench
 from diffusion_bench.bench.sweep import TIME_LIMIT_S
@@ -119,14 +120,12 @@ class CellRun:
         self._idle = sampler.between(idle_from_s, start_s)
         self._during = Stretch(sampler, start_s)
         gpu_index = find_gpu(self._idle, self._gpu_uuid())
-        others: tuple[int | None, str] = (None, "the cell runs on no GPU that can be read")
-        if gpu_index is not None:
-            own = {workers.pid, os.getpid()}  # an app that has drawn stays listed on the card
-            if tells_energy(self._idle, gpu_index):
-                self._effort = self._effort.model_copy(update={"metered_s": METERED_S})
-                self._apart_s.append(3 * METERED_S)  # calls that took less: one begun late is over
-            others = self._bench.sensor.other_processes(gpu_index, own)
-        self._before = look_before(self._idle, gpu_index, others, on_battery())
+        own = (workers.pid, os.getpid())  # an app that has drawn stays listed on the card
+        self._others = OthersOnGpu(self._bench.sensor, gpu_index, own, self._clock)
+        self._before = look_before(self._idle, gpu_index, self._others.most, on_battery())
+        if gpu_index is not None and tells_energy(self._idle, gpu_index):
+            self._effort = self._effort.model_copy(update={"metered_s": METERED_S})
+            self._apart_s.append(3 * METERED_S)  # calls that took less: one begun late is over
 
     def events(self) -> Iterator[int]:
         """Measure; yield the number of calls done when one is, 0 where nothing is new."""
@@ -151,6 +150,7 @@ class CellRun:
 
     def _watch(self, event: Event | None) -> None:
         """Keep what was read, what is timed, metered and sustained apart from each other."""
+        self._others.ask_now_and_then()
         self._during.take()
         if not isinstance(event, Repeated):
             return
@@ -166,6 +166,7 @@ class CellRun:
             self._judged = Judged(reason=event.message[:400])
             return
         self._bench.sampler.look()  # energy needs a reading at or after the end
+        self._others.ask()
         # Judging comes later: what the machine does then is no part of the cell.
         self._during.take()
         self._end = event
@@ -185,19 +186,24 @@ class CellRun:
             idle=self._idle,
             during=self._during.readings(),
             gpu_uuid=self._gpu_uuid(),
+            gpu_others=self._others.most,
         )
-        if isinstance(self._end, Failed):
-            return failed_cell(self._request, watched, self._end)
-        now = measured_cell(
+        now = self._row(watched, self._end)
+        return joined(self._earlier, now) if self._earlier else now
+
+    def _row(self, watched: Watched, end: Measured | Failed) -> Cell:
+        """Return the row of this visit alone."""
+        if isinstance(end, Failed):
+            return failed_cell(self._request, watched, end)
+        return measured_cell(
             self._request,
             watched,
-            self._end.measurement,
+            end.measurement,
             loaded=self._loaded,
             attention=self._attention,
             first_of_shape=self._is_new_shape,
             judged=self._judged,
         )
-        return joined(self._earlier, now) if self._earlier else now
 
     def _gpu_uuid(self) -> str | None:
         return self._bench.workers.ready.gpu_uuid

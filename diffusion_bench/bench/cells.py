@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
@@ -14,10 +15,18 @@ from diffusion_bench.hardware.state import (
     is_contended,
     is_throttled,
     joined_shares,
+    other_load,
     throttle_share,
 )
 from diffusion_bench.hardware.trace import peak_nvml_mib, split, to_trace
-from diffusion_bench.records import MachineState, Memory, Reading, Request
+from diffusion_bench.records import (
+    CpuSpent,
+    MachineState,
+    Memory,
+    OtherLoad,
+    Reading,
+    Request,
+)
 from diffusion_bench.reports.labels import card_numbered
 from diffusion_bench.reports.schema import (
     Cell,
@@ -59,7 +68,11 @@ RULE = (
 
 
 class Watched(NamedTuple):
-    """What this process saw of a cell: the machine just before it, and during it."""
+    """What this process saw of a cell: the machine just before it, and during it.
+
+    `gpu_others` are the other programs on its GPU meanwhile, the most there were, or why none can
+    tell.
+    """
 
     header: Header
     order: int
@@ -68,17 +81,19 @@ class Watched(NamedTuple):
     idle: tuple[Reading, ...]
     during: tuple[Reading, ...]
     gpu_uuid: str | None
+    gpu_others: tuple[int | None, str] = (None, NO_GPU_USED)
 
 
 def failed_cell(request: Request, watched: Watched, failure: Failed) -> Cell:
     """Return the row of a cell that failed, ran out of memory or was ended."""
+    others = _others(watched, ())
     return Cell(
-        **_common(request, watched),
+        **_common(request, watched, others),
         status=failure.status,
         message=failure.message,
         stage=failure.stage,
         asked_mib=failure.asked_mib,
-        labels=_labels(watched, {}, extrapolated=False),
+        labels=_labels(watched, others, {}, extrapolated=False),
         memory=Memory(
             missing={name: NOT_MEASURED for name in Memory.model_fields if name != "missing"}
         ),
@@ -105,6 +120,7 @@ def measured_cell(
     sustained_from_s = math.inf if is_over else end_s
     shares = _throttle_share(during, gpu_index, start_s, sustained_from_s)
     extrapolation = _extrapolation(request, watched.header, measurement)
+    others = _others(watched, measurement.spent)
     samples, missing = _samples(measurement, watched, gpu_index)
     energy, why_no_energy = _whole_energy(measurement, watched, gpu_index)
     if energy is None:
@@ -117,10 +133,10 @@ def measured_cell(
     if not first_of_shape:
         missing["first_call_s"] = "not the first call of this shape"
     return Cell(
-        **_common(request, watched),
+        **_common(request, watched, others),
         status="ok",
         visits=(Visit(started_utc=watched.started_utc, calls=len(samples)),),
-        labels=_labels(watched, shares, extrapolated=extrapolation is not None),
+        labels=_labels(watched, others, shares, extrapolated=extrapolation is not None),
         stop_reason=measurement.stop_reason,
         extrapolation=extrapolation,
         num_steps=measurement.num_steps,
@@ -180,24 +196,31 @@ def _still_words(during: tuple[Reading, ...]) -> tuple[str, ...]:
     return (f"{words} program was stopped; a call may hold that time",)
 
 
-def _common(request: Request, watched: Watched) -> dict[str, Any]:
+def _common(request: Request, watched: Watched, others: OtherLoad) -> dict[str, Any]:
     return {
         "cell_id": watched.header.cell_id(request),
         "request": request,
         "order": watched.order,
         "started_utc": watched.started_utc,
         "before": watched.before,
+        "others": others,
     }
 
 
-def _labels(watched: Watched, shares: dict[str, float], *, extrapolated: bool) -> tuple[Label, ...]:
+def _others(watched: Watched, spent: Sequence[CpuSpent]) -> OtherLoad:
+    cores = watched.header.machine.cores_logical
+    return other_load(watched.during, spent, watched.gpu_others, cores)
+
+
+def _labels(
+    watched: Watched, others: OtherLoad, shares: dict[str, float], *, extrapolated: bool
+) -> tuple[Label, ...]:
     machine = watched.header.machine
-    cores = machine.cores_logical
     holds: dict[Label, bool] = {
         "extrapolated": extrapolated,
         "emulated": watched.header.plan.emulated_memory_mib is not None,
         "throttled": is_throttled(shares),
-        "contended": is_contended(watched.before, cores) is not None,
+        "contended": is_contended(watched.before, machine.cores_logical, others) is not None,
         "on battery": watched.before.on_battery is True,
     }
     return tuple(label for label, is_so in holds.items() if is_so)

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from diffusion_bench.bench.kept_calls import KeptCalls
 from diffusion_bench.records import (
+    CpuSpent,
     Generation,
     Memory,
     Record,
@@ -91,7 +92,8 @@ class Measurement(Record):
     `num_steps` are those of a whole call. `speed` is the one that pictures were drawn at, also
     where "auto" was asked, and `notes` how that came about. `compile_s` is how long torch compiled
     in the warm-ups and the timed calls, `None` where it was not to. The look at the machine's own
-    speed after these ended at `probed_to_s`, by the same clock.
+    speed after these ended at `probed_to_s`, by the same clock. `spent` is this process's processor
+    time over the timed calls and, where there are any, over those made after them.
     """
 
     warmup_s: tuple[float, ...]
@@ -106,6 +108,7 @@ class Measurement(Record):
     notes: tuple[str, ...] = ()
     machine_speed: SpeedProbe | None = None
     probed_to_s: float | None = None
+    spent: tuple[CpuSpent, ...] = ()
 
 
 def measure(
@@ -140,6 +143,7 @@ def measure(
     if effort.start_at_s is not None:
         _wait_until(effort.start_at_s, clock)
     timed: list[Timed] = []
+    cpu_from_s = time.process_time()
     memories = []
     reason: StopReason | None = None
     while reason is None and len(timed) != effort.calls:
@@ -152,6 +156,7 @@ def measure(
         speed, notes = _speed(generation), getattr(generation, "notes", ())
         on_repeat(len(effort.done_s) + len(timed))
         reason = stop_reason([*effort.done_s, *(call.wall_s for call in timed)], effort)
+    spent = (_spent(timed[0].start_s, timed[-1].end_s, cpu_from_s),) if timed else ()
     probed_to_s: float | None = None
     if machine_speed is not None:
         after = probe()
@@ -169,13 +174,17 @@ def measure(
         notes=notes,
         machine_speed=machine_speed,
         probed_to_s=probed_to_s,
-        **(go_on() if reason is not None else {}),
+        **(go_on(spent=spent) if reason is not None else {"spent": spent}),
     )
 
 
 def warmup_call(request: Request) -> Request:
     """Return a request with the steps of a warm-up of it."""
     return request.model_copy(update={"steps": min(request.steps, WARMUP_STEPS)})
+
+
+def _spent(start_s: float, end_s: float, cpu_from_s: float) -> CpuSpent:
+    return CpuSpent(start_s=start_s, end_s=end_s, cpu_s=time.process_time() - cpu_from_s)
 
 
 def _wait_until(at_s: float, clock: Callable[[], float]) -> None:
@@ -232,16 +241,23 @@ def _go_on(
     *,
     clock: Callable[[], float],
     on_repeat: Callable[[int], None],
+    spent: tuple[CpuSpent, ...],
 ) -> dict[str, Any]:
-    """Call on after the last timed call of all, for energy and heat; return the fields of it."""
+    """Call on after the last timed call of all, for energy and heat; return the fields of it.
+
+    `spent` is the processor time of the timed calls.
+    """
     # Who listens takes a worker that says nothing for long for one that hangs.
     on_call = partial(on_repeat, len(effort.done_s) + len(timed))
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"spent": spent}
+    start_s, cpu_from_s = clock(), time.process_time()
     if effort.metered_s and timed[-1].end_s - timed[0].start_s < effort.metered_s:
         call = partial(generate, request, stop_after=cut(request, effort.measured_steps))
         found["metered"] = _meter(call, effort.metered_s, clock, on_call)
     if effort.sustain_s is not None:
         found["sustained"] = _sustain(request, generate, effort.sustain_s, clock, on_call)
+    if len(found) > 1:
+        found["spent"] += (_spent(start_s, clock(), cpu_from_s),)
     return found
 
 

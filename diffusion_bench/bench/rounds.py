@@ -8,8 +8,9 @@ from typing import Any
 
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.hardware.state import joined_shares
-from diffusion_bench.records import MAX_PROBES, Request, SpeedProbe
+from diffusion_bench.records import MAX_PROBES, OtherLoad, Request, SpeedProbe
 from diffusion_bench.reports.schema import MAX_CELL_NOTES, Cell, Energy
+from diffusion_bench.reports.schema_cell import MAX_MESSAGE
 
 SAMPLED_BY = {"sampler", "eta"}  # what cells that are compared within a sweep differ in
 FIRST_KNOWN = ("load_s", "first_call_s", "sustained", "attention", "ceiling", "compile_s")
@@ -29,13 +30,13 @@ def in_turn(
 
 
 def joined(earlier: Cell, now: Cell) -> Cell:
-    """Return the cell of all visits. One that failed now is a failed cell, whatever came before.
+    """Return the cell of all visits, at the place and the beginning of the first.
 
-    It keeps the place and the beginning of the first visit.
+    One that failed now is a failed cell, which keeps what the visits before it measured.
     """
-    place = {"order": earlier.order, "started_utc": earlier.started_utc}
     if now.status != "ok":
-        return now.model_copy(update=place)
+        return _failed_after(earlier, now)
+    place = {"order": earlier.order, "started_utc": earlier.started_utc}
     first = {name: getattr(earlier, name) for name in FIRST_KNOWN}
     known = {name: value for name, value in first.items() if value is not None}
     is_metered = now.energy is not None and now.energy.calls is not None
@@ -52,6 +53,7 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
         "before": now.before if _is_first_busy(earlier, now) else earlier.before,
         "throttle_share": _joined_shares(earlier, now),
+        "others": _joined_others(earlier.others, now.others),
         "energy": energy,
     }
     both = now.model_copy(update=update)
@@ -63,6 +65,29 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         name: why for name, why in missing.items() if getattr(both, name, None) in (None, ())
     }
     return both.model_copy(update={"missing": lacking})
+
+
+def _failed_after(earlier: Cell, now: Cell) -> Cell:
+    """Return the cell of earlier visits with how the one after them ended.
+
+    Their readings stand in the line that this one replaces: they are not held all the while.
+    """
+    count = len(earlier.samples)
+    calls = "1 timed call is" if count == 1 else f"{count} timed calls are"
+    kept = f"; {calls} kept of earlier visits"
+    missing = {"stop_reason": f"a visit ended as {now.status}", "trace": "it ended in this visit"}
+    return earlier.model_copy(
+        update={
+            "status": now.status,
+            "message": now.message[: MAX_MESSAGE - len(kept)] + kept,
+            "stage": now.stage,
+            "asked_mib": now.asked_mib,
+            "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
+            "before": now.before if _is_first_busy(earlier, now) else earlier.before,
+            "others": _joined_others(earlier.others, now.others),
+            "missing": earlier.missing | missing,
+        }
+    )
 
 
 def _later(probes: tuple[SpeedProbe, ...], visits: int) -> tuple[SpeedProbe, ...]:
@@ -81,6 +106,21 @@ def _is_first_busy(earlier: Cell, now: Cell) -> bool:
 def _joined_shares(earlier: Cell, now: Cell) -> dict[str, float]:
     """Return the shares of all readings, each visit weighing as much as it has calls."""
     return joined_shares([(cell.throttle_share, len(cell.samples)) for cell in (earlier, now)])
+
+
+def _joined_others(earlier: OtherLoad | None, now: OtherLoad | None) -> OtherLoad | None:
+    """Return the most that other programs did in either visit."""
+    if earlier is None or now is None:
+        return earlier or now
+    names = [name for name in OtherLoad.model_fields if name != "missing"]
+    found: dict[str, Any] = {}
+    for name in names:
+        told = [getattr(visit, name) for visit in (earlier, now)]
+        found[name] = max((each for each in told if each is not None), default=None)
+    missing = earlier.missing | now.missing
+    return OtherLoad(
+        **found, missing={n: why for n, why in missing.items() if found.get(n) is None}
+    )
 
 
 def _why_no_energy(

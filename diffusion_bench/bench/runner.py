@@ -76,7 +76,7 @@ class _Run:
         self._plan = bench.header.plan
         self._finished = finished_ids(bench.before, retry=retry)
         # What an interrupted run measured is gone on with, and says what the next cells take.
-        measured = (cell for cell in bench.before.cells if cell.status == "ok")
+        measured = (cell for cell in bench.before.cells if cell.samples)
         self._cells = {cell.cell_id: cell for cell in measured}
         self._timed = [timed for cell in self._cells.values() for timed in timed_calls(cell)]
         names = bench.header.planned_ids()  # once: a name is a digest of all of a request

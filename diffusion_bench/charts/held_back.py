@@ -94,7 +94,8 @@ def failure_rule(cell: Cell, report: Report) -> HeldBack | None:
     """Return that a cell which ended for another reason, or timed nothing, tells nothing."""
     if cell.status == "ok" and cell.samples:
         return None
-    return _cannot(f"the cell is {cell.status} and has no timed call")
+    lacking = "" if cell.samples else " and has no timed call"
+    return _cannot(f"the cell is {cell.status}{lacking}")
 
 
 def contended_rule(cell: Cell | SharedCell, report: Report) -> HeldBack | None:
@@ -102,7 +103,8 @@ def contended_rule(cell: Cell | SharedCell, report: Report) -> HeldBack | None:
     if "contended" not in cell.labels:
         return None
     before = cell.before or MachineState()
-    why = is_contended(before, report.header.machine.cores_logical)
+    others = cell.others if isinstance(cell, Cell) else None
+    why = is_contended(before, report.header.machine.cores_logical, others)
     return HeldBack(verdict="contended", evidence=why or "the report marks the cell as contended")
 
 

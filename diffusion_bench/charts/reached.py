@@ -85,6 +85,8 @@ def reached(cell: Cell, report: Report) -> tuple[Reached | None, str]:
     step_s = step_seconds(cell)
     if step_s is None:
         return None, "no step was timed"
+    if cell.without_figures:
+        return None, f"the cell is {cell.without_figures}"
     try:
         stage, precision = _counted_step(cell)
         if is_gpu(report.header):

@@ -1,15 +1,18 @@
-"""The state of the machine around a cell: whether it rested before, and was slowed during it.
+"""The state of the machine around a cell: at rest before it, disturbed or slowed during it.
 
-look_before > MachineState > is_contended        throttle_share > is_throttled
+look_before > MachineState >
+                             is_contended           throttle_share > is_throttled
+other_load  > OtherLoad    >
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from diffusion_bench.hardware.slow_host import ask_battery
-from diffusion_bench.records import GpuReading, MachineState, Reading
+from diffusion_bench.records import CpuSpent, GpuReading, MachineState, OtherLoad, Reading
 
 # Reasons that mean the card cannot hold its speed. Left out: "sw_power_cap", which a GeForce at its
 # stock limit shows in all heavy work, and the clocks that somebody set.
@@ -23,8 +26,12 @@ BUSY_GPU_PERCENT = 10.0  # a desktop that is left alone draws for a few percent
 # second does, where a quarter of a core would be 1.6 percent, less than a desktop at rest.
 BUSY_CORES = 0.25
 BUSY_CPU_PERCENT = 10.0
+# Systems count a core's time by ticks of up to 10 ms, so that less tells a few percent too much.
+SHORTEST_BESIDE_S = 0.25
 
 NO_READINGS = "there was no reading of the machine before the cell"
+NOT_TOLD = "the process that ran it did not tell its own processor time"
+TOO_SHORT = f"its calls took less than {SHORTEST_BESIDE_S:g} s together, or nobody looked"
 NO_MAINS = "the system shows no battery, or not whether it is charged"
 NO_GPU_USED = "the cell runs on no GPU that can be read"
 MEANS = ("utilization_percent", "power_w")
@@ -60,6 +67,47 @@ def look_before(
     return host.model_copy(update=gpu)
 
 
+def other_load(
+    readings: Sequence[Reading],
+    spent: Sequence[CpuSpent],
+    other_processes: tuple[int | None, str],
+    cores: int,
+) -> OtherLoad:
+    """Return what other programs did during the stretches in which a cell's process `spent` time.
+
+    `readings` reach from before the first stretch to after the last. `other_processes` are the most
+    that were on the GPU; `cores` are the logical ones.
+    """
+    told = [_others_percent(readings, one, cores) for one in spent]
+    known = [percent for percent in told if percent is not None]
+    reasons = {
+        "cpu_percent": "" if known else TOO_SHORT if spent else NOT_TOLD,
+        "gpu_processes": other_processes[1] if other_processes[0] is None else "",
+    }
+    return OtherLoad(
+        cpu_percent=max(known, default=None),
+        gpu_processes=other_processes[0],
+        missing={name: why for name, why in reasons.items() if why},
+    )
+
+
+def _others_percent(readings: Sequence[Reading], spent: CpuSpent, cores: int) -> float | None:
+    """Return the processor's load in a stretch less that of one process, `None` if none can tell.
+
+    A reading's load is of the time since the one before it.
+    """
+    seen_s = busy_s = 0.0
+    told = [(r.at_s, r.host.cpu_percent) for r in readings if r.host.cpu_percent is not None]
+    for (before_s, _), (at_s, percent) in pairwise(told):
+        within_s = max(0.0, min(at_s, spent.end_s) - max(before_s, spent.start_s))
+        seen_s += within_s
+        busy_s += within_s * percent / 100
+    whole_s = spent.end_s - spent.start_s
+    if whole_s < SHORTEST_BESIDE_S or seen_s < whole_s / 2:
+        return None
+    return max(0.0, 100 * (busy_s / seen_s - spent.cpu_s / whole_s / cores))
+
+
 def throttle_share(readings: Sequence[Reading], gpu_index: int | None) -> dict[str, float]:
     """Return for each reason for lower clocks its share of the readings that tell; idling is none.
 
@@ -86,22 +134,29 @@ def is_throttled(shares: Mapping[str, float]) -> bool:
     return any(share > THROTTLED_SHARE for name, share in shares.items() if name in SLOWING)
 
 
-def is_contended(before: MachineState, cores: int) -> str | None:
-    """Return why the machine was not at rest before the cell, `None` if nothing speaks for it.
+def is_contended(before: MachineState, cores: int, others: OtherLoad | None = None) -> str | None:
+    """Return which other programs a cell had to share the machine with, `None` if none is known.
 
-    `cores` are the logical ones, of which `cpu_percent` is a share.
+    `before` is the moment before it, `others` what was seen while its calls ran. `cores` are the
+    logical ones, of which the processor's load is a share.
     """
     if before.other_gpu_processes:
-        count = before.other_gpu_processes
-        programs = "program was" if count == 1 else "programs were"
-        return f"{count} other {programs} on the GPU before the cell"
+        return f"{_programs(before.other_gpu_processes)} on the GPU before the cell"
     busy = before.gpu_utilization_percent
     if busy is not None and busy > BUSY_GPU_PERCENT:
         return f"the GPU was {busy:.0f} % busy before the cell"
     load = before.cpu_percent
     if load is not None and load > quiet_cpu_percent(cores):
         return f"the processor was {load:.0f} % busy before the cell"
+    if others is not None and others.gpu_processes:
+        return f"{_programs(others.gpu_processes)} on the GPU while it ran"
+    if others is not None and (others.cpu_percent or 0.0) > quiet_cpu_percent(cores):
+        return f"other programs took {others.cpu_percent:.0f} % of the processor while it ran"
     return None
+
+
+def _programs(count: int) -> str:
+    return f"{count} other {'program was' if count == 1 else 'programs were'}"
 
 
 def quiet_cpu_percent(cores: int) -> float:

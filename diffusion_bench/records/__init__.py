@@ -47,11 +47,13 @@ from diffusion_bench.records.image import (
     ignore_step,
 )
 from diffusion_bench.records.machine import (
+    CpuSpent,
     GpuProcess,
     GpuReading,
     GpuTrace,
     HostReading,
     MachineState,
+    OtherLoad,
     Reading,
     Trace,
 )
@@ -97,6 +99,7 @@ __all__ = [
     "AskedSpeed",
     "Cancelled",
     "Complaint",
+    "CpuSpent",
     "DeviceShare",
     "DevicesPlan",
     "Estimate",
@@ -115,6 +118,7 @@ __all__ = [
     "OnAudio",
     "OnStep",
     "OnVoiceStep",
+    "OtherLoad",
     "PrecisionName",
     "Quality",
     "QualityPlan",

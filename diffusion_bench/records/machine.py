@@ -128,3 +128,28 @@ class MachineState(Record):
     gpu_sm_clock_mhz: float | None = None
     gpu_throttle_reasons: tuple[str, ...] | None = None
     missing: dict[str, str] = {}
+
+
+class CpuSpent(Record):
+    """The processor seconds of one process, its threads together, from a moment to a later one.
+
+    Moments are of `time.perf_counter`.
+    """
+
+    start_s: float
+    end_s: float
+    cpu_s: float
+
+
+class OtherLoad(Record):
+    """What other programs did while a cell's calls ran.
+
+    `cpu_percent` is the load of the whole processor less that of the cell's own process: of the
+    visit, or of the calls after the timed ones, in which it was largest. `gpu_processes` are the
+    most others that computed on the cell's GPU from just before it to its end. `missing` maps each
+    field that is `None` to its reason.
+    """
+
+    cpu_percent: float | None = None
+    gpu_processes: int | None = None
+    missing: dict[str, str] = {}

@@ -190,6 +190,7 @@ def _row(
         **_both_speeds(cell),
         **quality_row(cell.quality),
         "labels": ", ".join(cell.labels),
+        "others_cpu_percent": cell.others and cell.others.cpu_percent,
         "stop_reason": cell.stop_reason,
         "extrapolation_rule": cell.extrapolation and cell.extrapolation.rule,
         "load_s": cell.load_s,
@@ -258,6 +259,8 @@ def _not_measured(cell: Cell) -> str:
         missing["net_energy_j"] = missing.pop("energy")
     if one_speed:
         missing |= dict.fromkeys(("burst_s", "sustained_s"), one_speed)
+    if cell.others and "cpu_percent" in cell.others.missing:
+        missing["others_cpu_percent"] = cell.others.missing["cpu_percent"]
     reasons = {name: " ".join(why.replace("|", "/").split()) for name, why in missing.items()}
     told = by_reason(reasons).items()
     return " | ".join(f"{', '.join(names)}: {why}" for why, names in told)

@@ -17,7 +17,8 @@ Format history
         every visit of a cell; the hash of the card that a sweep ran on; how a card's power is read;
         the steps of a whole call; how many calls were sustained, where not all are kept
     7   the machine's own speed by other products, before and after every visit of a cell; of how
-        many calls a cell's energy is, where it is not that of the timed ones
+        many calls a cell's energy is, where it is not that of the timed ones; what other programs
+        did while a cell ran; the calls of visits before one that failed
 """
 
 from __future__ import annotations

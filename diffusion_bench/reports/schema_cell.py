@@ -10,6 +10,7 @@ from diffusion_bench.records import (
     MAX_PROBES,
     MachineState,
     Memory,
+    OtherLoad,
     Quality,
     Record,
     Request,
@@ -23,6 +24,7 @@ from diffusion_bench.records import (
 from diffusion_bench.reports.schema_machine import Short
 
 MAX_CELL_NOTES = 20
+MAX_MESSAGE = 4000  # characters
 MAX_METERED = 100_000  # calls for a cell's energy alone, which take two seconds together
 MAX_CALL_STEPS = 10_000  # a tenth of them may be asked for, and no sampler takes so many a step
 Status = Literal["ok", "oom", "crashed", "timeout", "failed", "cancelled"]
@@ -128,7 +130,8 @@ class Cell(Record):
     header and trace. `throttle_share` is the share of the readings during the cell with each reason
     for lower clocks.
     A cell is measured in `visits`, one a round; `before` is the state of the machine before the
-    first one that found it busy, else before the first, `machine_speed` its own speed around each,
+    first one that found it busy, else before the first, `others` what other programs did while its
+    calls ran, `machine_speed` the machine's own speed around each visit,
     and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
     pictures drawn after the last of them, where the plan asks for it. `missing` gives the reason
     for every metric that is `None`.
@@ -140,7 +143,7 @@ class Cell(Record):
     order: Annotated[int, Field(ge=0)]
     started_utc: Short
     status: Status
-    message: Annotated[str, Field(max_length=4000)] = ""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE)] = ""
     stage: Stage | VoiceStage | None = None
     asked_mib: float | None = None
     labels: tuple[Label, ...] = ()
@@ -149,6 +152,7 @@ class Cell(Record):
     num_steps: Annotated[int, Field(ge=1, le=MAX_CALL_STEPS)] | None = None
     visits: tuple[Visit, ...] = ()
     before: MachineState | None = None
+    others: OtherLoad | None = None
     throttle_share: dict[str, float] = {}
     sustained: Sustained | None = None
     attention: Short | None = None
