@@ -16,6 +16,7 @@ from diffusion_bench.records import (
     HostReading,
     MachineState,
     Memory,
+    OtherLoad,
     Reading,
     Trace,
     VoiceRequest,
@@ -25,6 +26,7 @@ from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import (
+    PROTOCOL_VERSION,
     Cell,
     Energy,
     Extrapolation,
@@ -128,6 +130,8 @@ ODD = {
     "no sample": ({"samples": ()}, "without what their status needs"),
     "busy": ({"before": BUSY}, "busy before"),
     "busy GPU": ({"before": MachineState(gpu_utilization_percent=80.0)}, "busy before"),
+    "beside": ({"others": OtherLoad(cpu_percent=40.0)}, "ran beside"),
+    "beside on the GPU": ({"others": OtherLoad(gpu_processes=1)}, "ran beside"),
     "throttled": ({"labels": ("throttled",)}, "spoils it"),
     "gap": ({"trace": Trace(at_s=GAP)}, "gaps in the readings"),
     "unexplained": ({"memory": Memory()}, "without a reason"),
@@ -181,6 +185,19 @@ def test_cells_that_were_not_planned_or_are_absent_are_counted():
         "1 cells are not in the report's plan",
         "1 of 2 planned cells are absent",
     ]
+
+
+def test_a_protocol_that_this_program_does_not_know_is_said_to_be_newer_or_none():
+    def told(version: int) -> list[tuple[str, str]]:
+        report = make_report(measured_cell())
+        header = report.header.model_copy(update={"protocol_version": version})
+        found = examine_report(report.model_copy(update={"header": header}))
+        return [(one.level, one.title) for one in found if "protocol" in one.title]
+
+    newer = f"measured by protocol {PROTOCOL_VERSION + 1}, which is newer than this program"
+    assert told(PROTOCOL_VERSION + 1) == [("warning", newer)]
+    assert told(0) == [("problem", "measured by protocol 0, which there never was")]
+    assert told(PROTOCOL_VERSION) == told(1) == []
 
 
 def test_a_report_that_ends_between_rounds_says_which_cells_have_calls_to_come():

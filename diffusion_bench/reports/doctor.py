@@ -18,7 +18,7 @@ from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.labels import is_gpu
 from diffusion_bench.reports.plausible import CELL_CHECKS
-from diffusion_bench.reports.schema import Fit, Report
+from diffusion_bench.reports.schema import PROTOCOL_VERSION, Fit, Report
 from diffusion_bench.reports.unfinished import absent_ids, partial_cells
 
 BY_HAND = "a sweep writes no such file: it was put together by hand; ask whose it is"
@@ -58,6 +58,24 @@ def check_notes(report: Report) -> Iterator[Finding]:
             title="the file is damaged",
             detail=note,
             advice="what could be read is shown; fetch it again, or finish it with --resume",
+        )
+
+
+def check_protocol(report: Report) -> Iterator[Finding]:
+    """Say that cells were measured in a way that is not known here, or that no program has."""
+    version = report.header.protocol_version
+    if version > PROTOCOL_VERSION:
+        yield Finding(
+            level="warning",
+            title=f"measured by protocol {version!s:.20}, which is newer than this program",
+            detail=f"what is examined here is what protocol {PROTOCOL_VERSION} asks of a report",
+            advice="update Diffusion Bench and examine it again",
+        )
+    elif version < 1:
+        yield Finding(
+            level="problem",
+            title=f"measured by protocol {version!s:.20}, which there never was",
+            advice=BY_HAND,
         )
 
 
@@ -183,6 +201,7 @@ def _agrees(stored: Fit, computed: Fit | None) -> bool:
 
 REPORT_CHECKS: tuple[Callable[[Report], Iterator[Finding]], ...] = (
     check_notes,
+    check_protocol,
     check_plan,
     check_order,
     check_scorers,

@@ -18,6 +18,7 @@ from diffusion_bench.records import (
     GpuTrace,
     Level,
     Memory,
+    OtherLoad,
     Trace,
     VoiceRequest,
     VoiceStages,
@@ -108,6 +109,17 @@ def busy_before(cell: Cell | SharedCell, header: Header) -> str:
         words.append(f"GPU {before.gpu_utilization_percent:.0f} % busy")
     if before.other_gpu_processes:
         words.append(f"{before.other_gpu_processes} other processes on the GPU")
+    return ", ".join(words)
+
+
+def busy_beside(cell: Cell, header: Header) -> str:
+    """Find a machine that other programs used while the cell's calls ran."""
+    others = cell.others or OtherLoad()
+    words = []
+    if (others.cpu_percent or 0) > BUSY_PERCENT:
+        words.append(f"{others.cpu_percent:.0f} % of the processor taken by others")
+    if others.gpu_processes:
+        words.append(f"{others.gpu_processes} other processes on the GPU")
     return ", ".join(words)
 
 
@@ -250,6 +262,12 @@ CELL_CHECKS: Sequence[CellCheck] = (
         busy_before,
         "close other programs and measure again",
         shared=busy_before,
+    ),
+    CellCheck(
+        "warning",
+        "other programs ran beside a cell",
+        busy_beside,
+        "close other programs and measure again",
     ),
     CellCheck(
         "warning",
