@@ -190,6 +190,23 @@ def test_stereo_and_an_offset_make_no_difference():
     assert abs(stereo.samples.mean()) < 1e-3
 
 
+def test_channels_that_cancel_each_other_are_the_loudest_of_them_as_in_a_file():
+    speech = speech_like(4.0)
+    plain, _ = prepare_reference(speech, RATE)
+    upside_down = np.stack([speech, -0.9 * speech], axis=1)
+    heard, report = prepare_reference(upside_down, RATE)
+    np.testing.assert_allclose(heard.samples, plain.samples, atol=1e-4)
+    assert report.snr_db > 20
+
+
+@pytest.mark.parametrize("rate", [RATE, 48000])
+def test_what_has_no_pitch_is_told_when_it_is_read(rate):
+    hiss = np.random.default_rng(0).normal(0, 0.1, 5 * rate).astype(np.float32)
+    assert report_of(hiss, rate).warnings[0].startswith("no voice is heard in it")
+    said = report_of(speech_like(5.0, sample_rate=rate), rate)
+    assert not warned(said, "no voice is heard")
+
+
 @pytest.mark.parametrize(
     ("samples", "complaint"),
     [

@@ -346,7 +346,7 @@ BAD_TEXTS = [
     (" \n\t ", "the text has no word to say"),
     ("🙂🎉👩‍👩‍👧", "the text has no word to say"),
     ("...!?", "the text has no word to say"),
-    ("a" * 20_001, "at most 20000 characters"),
+    ("a" * 20_001, "the text has 20001 characters; at most 20000 are said at once: split it"),
 ]
 
 

@@ -351,7 +351,7 @@ def test_eta_is_left_out_where_its_field_is_hidden(make_speaking):
     [
         ({"text": " "}, "no word to say"),
         ({"text": "🙂"}, "no word to say"),
-        ({"text": "a" * 20_001}, "20000 characters"),
+        ({"text": "a" * 20_001}, "the text has 20001 characters; at most 20000"),
         ({"steps": 0}, "steps"),
         ({"steps": None}, "steps"),
         ({"sampler": "euler"}, "sampler"),

@@ -183,12 +183,12 @@ def _mono(file: sf.SoundFile, most: int) -> Samples:
         block = file.read(min(BLOCK, most), dtype="float32", always_2d=True)
         if not len(block):
             break
-        mixed.append(_mixed(block))
+        mixed.append(mix(block))
         most -= len(block)
     return np.concatenate(mixed)
 
 
-def _mixed(block: Samples) -> Samples:
+def mix(block: Samples) -> Samples:
     """Return the mean of (samples, channels), the loudest where they cancel each other."""
     mean: Samples = block.mean(axis=1, dtype=np.float32)
     energy = np.square(block, dtype=np.float64).mean(axis=0)

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from diffusion_bench.audio.files import mix
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.records import Record
 
@@ -39,6 +40,12 @@ FULL_SCALE = 0.999
 OVERSHOOT = 1.5  # of full scale: so far past it a codec may take what was clipped before
 FLAT_SAMPLES = 3  # two may be equal by chance, on both sides of a crest
 STEP = 5 / 2**15  # of full scale: a round top that is equal in 16 bits falls by 4 at most after it
+
+PITCH_RATE = 16_000  # Hz, whatever the recording's own: it has all pitches of a voice
+NO_PITCH = (
+    "no voice is heard in it, as nothing has a pitch: it may be noise or a whisper, and Echo cannot "
+    "clone it"
+)
 
 Samples = NDArray[np.float32]
 Levels = NDArray[np.float64]
@@ -83,7 +90,7 @@ def prepare_reference(
         )
     if not np.isfinite(samples).all():
         raise ValueError("the recording has samples that are not numbers (NaN or infinite)")
-    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    mono = mix(samples) if samples.ndim == 2 and len(samples) else samples
     _refuse_short(len(mono) / sample_rate)
     mono = mono.astype(np.float64) - mono.mean(dtype=np.float64)
     levels = _frame_energy(mono, sample_rate)
@@ -108,6 +115,8 @@ def prepare_reference(
     )
     spoken = _warnings(report, max_s, loses_words=cut and transcript is not None)
     ready = _at_loudness(kept, sample_rate)
+    if not _has_pitch(ready, sample_rate):
+        spoken = (NO_PITCH, *spoken)
     reference = Reference(ready, sample_rate, None if cut else transcript)
     return reference, report.model_copy(update={"warnings": spoken})
 
@@ -149,6 +158,17 @@ def _warnings(report: ReferenceReport, max_s: float, *, loses_words: bool) -> tu
     if report.sample_rate < 16000:
         told.append(f"recorded at {report.sample_rate} Hz: the voice will sound as by telephone")
     return tuple(told)
+
+
+def _has_pitch(ready: Samples, sample_rate: int) -> bool:
+    """Return whether anything in it is periodic as a voice is; noise and a whisper are not."""
+    import torch
+
+    from diffusion_bench.audio.pitch import voice_pitch
+    from diffusion_bench.audio.resampling import resample
+
+    wave = resample(torch.from_numpy(ready), sample_rate, PITCH_RATE)
+    return voice_pitch(wave, PITCH_RATE)[0] is not None
 
 
 def _frame_energy(mono: Levels, sample_rate: int) -> Levels:

@@ -44,7 +44,7 @@ class VoiceRequest(Record):
     spoken from `seed + i`, save by Tortoise, which draws all of them from `seed`.
     """
 
-    text: Annotated[str, Field(max_length=MAX_TEXT)]
+    text: str
     voice: Annotated[str, Field(min_length=1, max_length=500)] = BUNDLED_VOICE
     model: Annotated[str, Field(min_length=1, max_length=500)] = BUNDLED_VOICE_MODEL
     sampler: VoiceSamplerName = "ddim"
@@ -60,6 +60,11 @@ class VoiceRequest(Record):
 
     @model_validator(mode="after")
     def _something_to_say(self) -> Self:
+        if len(self.text) > MAX_TEXT:
+            raise ValueError(
+                f"the text has {len(self.text)} characters; at most {MAX_TEXT} are said at once: "
+                "split it into several texts"
+            )
         if not any(letter.isalnum() for letter in self.text):
             raise ValueError("the text has no word to say; write some, as in 'Hello there.'")
         if self.sampler != "ddim" and self.eta:
