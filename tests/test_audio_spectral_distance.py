@@ -6,7 +6,7 @@ import pytest
 import torch
 from speech_like import speech_like
 
-from diffusion_bench.audio.spectral_distance import log_spectral_distance_db
+from diffusion_bench.audio.spectral_distance import log_spectral_distance_db, mel_distance_db
 
 SPEECH = torch.from_numpy(speech_like(2.0, seed=3))
 
@@ -21,6 +21,13 @@ def test_a_recording_has_no_distance_from_itself():
 
 def test_twice_as_loud_is_six_decibels_away():
     assert log_spectral_distance_db(2 * noise(), noise()) == pytest.approx(6.02, abs=0.01)
+
+
+def test_mel_spectrograms_of_twice_the_level_are_six_decibels_apart_and_equal_ones_none():
+    assert mel_distance_db(2 * noise(), noise()) == pytest.approx(6.02, abs=0.01)
+    assert mel_distance_db(SPEECH, SPEECH) == 0
+    with pytest.raises(ValueError, match="of equal length"):
+        mel_distance_db(SPEECH[1:], SPEECH)
 
 
 def test_what_is_far_below_the_loudest_does_not_count():

@@ -84,6 +84,43 @@ def test_a_repetition_is_warned_of_unless_the_text_has_it(
     assert ("is said again at" in capsys.readouterr().err) is warned
 
 
+DISTANCE = re.compile(
+    r"mel distance ([\d.]+) dB from 9 steps of the same seed; two seeds are ([\d.]+) dB apart\n"
+)
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_speech_is_held_against_more_steps_of_its_own_seed(
+    candidates: int, model: FakeVoiceModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--text", "The river was quiet.", "--candidates", candidates, "--against-steps", 9)
+    assert clone(*asked, "--seed", 5, "--out", tmp_path / "out.wav") == 0
+    told = capsys.readouterr().err
+    same, other = map(float, DISTANCE.search(told).groups())
+    assert same == 0  # of the fake, whose steps change nothing
+    assert other > 1
+    assert len(list(tmp_path.iterdir())) == candidates
+    model.uneven = True
+    assert clone(*asked, "--out", tmp_path / "out.wav") == 0
+    assert "the mel distance from 9 steps cannot be told: other steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        (1, "1 steps are not more than the 1 they are to be compared with"),
+        (1001, "--against-steps: Input should be less than or equal to 1000"),
+    ],
+)
+def test_steps_that_are_no_more_are_refused_before_anything_is_spoken(
+    steps: int, line: str, model: FakeVoiceModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--text", "The river was quiet.", "--against-steps", steps)
+    assert clone(*asked, "--out", tmp_path / "out.wav") == 2
+    assert line in capsys.readouterr().err
+    assert (model.spoken, list(tmp_path.iterdir())) == ([], [])
+
+
 @pytest.mark.usefixtures("weights")
 def test_the_judges_are_asked_of_each_candidate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -161,6 +161,20 @@ def test_a_voice_saved_from_echo_speaks_as_its_recording_does(tiny: Path, tmp_pa
     assert np.array_equal(soundfile.read(first)[0], soundfile.read(again)[0])
 
 
+def test_more_steps_of_ddim_come_nearer_to_very_many(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("--model", tiny, "--text", "Good morning.", "--out", tmp_path / "out.wav")
+    found = []
+    for steps in (2, 10):
+        assert clone(*asked, "--steps", steps, "--against-steps", "40") == 0
+        told = re.search(r"mel distance ([\d.]+) dB .* ([\d.]+) dB apart", capsys.readouterr().err)
+        found.append([float(each) for each in told.groups()])
+    (few, apart), (more, as_far) = found
+    assert more < few / 2
+    assert as_far == apart > 0
+
+
 @needs_bundled
 @pytest.mark.slow
 def test_the_bundled_model_clones_a_recording_and_marks_what_it_says(

@@ -43,8 +43,8 @@ STEP = 5 / 2**15  # of full scale: a round top that is equal in 16 bits falls by
 
 PITCH_RATE = 16_000  # Hz, whatever the recording's own: it has all pitches of a voice
 NO_PITCH = (
-    "no voice is heard in it, as nothing has a pitch: it may be noise or a whisper, and Echo cannot "
-    "clone it"
+    "no voice is heard in it, as nothing has a pitch: it may be noise or a whisper, and Echo "
+    "cannot clone it"
 )
 
 Samples = NDArray[np.float32]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from diffusion_bench.audio.mel import MelSettings
+from diffusion_bench.audio.mel import MelSettings, log_mel
 
+DB = 20 / math.log(10)  # of a natural logarithm of magnitudes
 FLOOR_DB = -80.0  # bins that far below the loudest bin of the original count as that
 
 
@@ -39,6 +42,20 @@ def log_spectral_distance_db(
     floor = (second.max() * 10 ** (floor_db / 20)).clamp(min=1e-10)
     difference_db = 20 * (first.clamp(min=floor) / second.clamp(min=floor)).log10()
     return float(difference_db.square().mean(dim=0).sqrt().mean())
+
+
+def mel_distance_db(copy: Tensor, original: Tensor) -> float:
+    """Return the mean absolute difference of log mel spectrograms, in dB; as far down as above.
+
+    Both (samples,) of equal length at the rate of `MelSettings`.
+    """
+    _refuse_other_lengths(copy, original)
+    settings = MelSettings()
+    first, second = (
+        DB * log_mel(one.detach().cpu().float(), settings)[0] for one in (copy, original)
+    )
+    floor = second.max() + FLOOR_DB
+    return float((first.clamp(min=floor) - second.clamp(min=floor)).abs().mean())
 
 
 def _refuse_other_lengths(copy: Tensor, original: Tensor) -> None:

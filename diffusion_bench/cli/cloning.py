@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from diffusion_bench.cli.amounts import peak_words
-from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable
+from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable, told_by_option
+from diffusion_bench.cli.speech_words import summarise, tell_distance
 from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, tell, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
 
 if TYPE_CHECKING:
     from diffusion_bench.audio.reference import Reference
-    from diffusion_bench.audio.speech_measures import SpeechMeasures
     from diffusion_bench.backends.network_files import NetworkRepository
     from diffusion_bench.backends.voice.base import VoiceState
-    from diffusion_bench.backends.voice.judges import Judgement, Judges
-    from diffusion_bench.backends.voice.ranking import Candidate
+    from diffusion_bench.backends.voice.judges import Judges
     from diffusion_bench.backends.voice.recipes import Recipe
     from diffusion_bench.cli.batch_rows import Row
-    from diffusion_bench.records import Speech, VoiceStep
+    from diffusion_bench.records import Speech, VoiceRequest, VoiceStep
 
 DEFAULT_OUT = Path("speech.wav")
-STAGES = {
-    "text_s": "text",
-    "voice_encoder_s": "voice encoder",
-    "prior_s": "prior",
-    "denoising_s": "denoising",
-    "vocoder_s": "vocoder",
-    "other_s": "other",
-}
 
 
 class Cloning:
-    """Speaks into files, one after another, with one model kept loaded; judges them if asked."""
+    """Speaks into files, one after another, with one model kept loaded; judges them if asked.
 
-    def __init__(self, device: str | None, *, watermark: bool, judge: bool = False) -> None:
+    With `against_steps` the first of each is also spoken with so many, and compared.
+    """
+
+    def __init__(
+        self,
+        device: str | None,
+        *,
+        watermark: bool,
+        judge: bool = False,
+        against_steps: int | None = None,
+    ) -> None:
         from diffusion_bench.backends.engine import Engine
 
         self._engine = Engine(device)
         self._watermark = watermark
         self._judge = judge
+        self._against_steps = against_steps
         self._judges: Judges | None = None
 
     def judges(self) -> Judges | None:
@@ -143,17 +144,10 @@ class Cloning:
 
         entry = find_voice_model(recipe.request.model)
         check_request(entry, recipe.request, voice)
+        more = self._more_steps(recipe.request)
         judges = self.judges()  # first, since their weights may be missing
         _fetch(lacking(entry, recipe.request.vocoder))
-        with moving_bar() as moved:
-
-            def on_step(step: VoiceStep) -> None:
-                before, total = step.chunk * step.num_steps, step.num_chunks * step.num_steps
-                moved(before + step.index, total, f"chunk {step.chunk + 1} of {step.num_chunks}")
-
-            speech = self._engine.speak(
-                recipe.request, voice, on_step, wait_s=WAIT_S, on_wait=waiting()
-            )
+        speech = self._say(recipe.request, voice)
         reference = None if isinstance(voice, VoiceState) else voice
         ranked = rank_candidates(speech, reference, timbre_similarity)
         recipe = recipe.pinned()
@@ -165,7 +159,28 @@ class Cloning:
             save_speech(path, speech, recipe.of_candidate(candidate.index))
         for path, _ in files:
             typer.echo(path)
-        _summarise(speech, kept, reference, judges)
+        summarise(speech, kept, reference, judges)
+        if more is not None:
+            tell_distance(kept[0], self._say(more, voice))
+
+    def _say(self, request: VoiceRequest, voice: Reference | VoiceState) -> Speech:
+        """Speak, with a bar that moves."""
+        with moving_bar() as moved:
+
+            def on_step(step: VoiceStep) -> None:
+                before, total = step.chunk * step.num_steps, step.num_chunks * step.num_steps
+                moved(before + step.index, total, f"chunk {step.chunk + 1} of {step.num_chunks}")
+
+            return self._engine.speak(request, voice, on_step, wait_s=WAIT_S, on_wait=waiting())
+
+    def _more_steps(self, request: VoiceRequest) -> VoiceRequest | None:
+        """Return what is to be compared with; ValueError, by its option, for what cannot be."""
+        from diffusion_bench.backends.voice.more_steps import with_more_steps
+
+        if self._against_steps is None:
+            return None
+        with told_by_option({"steps": "--against-steps"}):
+            return with_more_steps(request, self._against_steps)
 
 
 def _fetch(repositories: Sequence[NetworkRepository]) -> None:
@@ -213,66 +228,3 @@ def _check_out(
         refuse_unwritable(called, file, WRITABLE, ending_says_format=True)
     refuse_over(files, {"the reference": reference})
     return path
-
-
-def _summarise(
-    speech: Speech, ranked: list[Candidate], reference: Reference | None, judges: Judges | None
-) -> None:
-    from diffusion_bench.backends.voice.measuring import measure_candidate, warnings_of
-
-    measured = measure_candidate(speech, ranked[0], reference)
-    for warning in warnings_of(speech, measured):
-        warn(warning)
-    stages = speech.stages
-    parts = [
-        f"seed {speech.request.seed}",
-        f"{speech.audio_s:.2f} s of speech",
-        f"{speech.wall_s:.2f} s on {speech.device}",
-        f"real-time factor {speech.real_time_factor:.3f}",
-        f"first audio after {speech.first_audio_s:.2f} s",
-        *(f"{name} {getattr(stages, field):.3f} s" for field, name in STAGES.items()),
-        peak_words(speech.memory),
-        *_timbre(ranked),
-        *(_measures(measured) if measured else ()),
-    ]
-    if speech.num_chunks > 1:
-        parts.insert(2, f"{speech.num_chunks} chunks")
-    if judges is not None:
-        text, rate = speech.request.text, speech.sample_rate
-        parts += _judged([judges.judge(one.audio, rate, text, reference) for one in ranked])
-    tell(", ".join(parts))
-
-
-def _timbre(ranked: list[Candidate]) -> Iterator[str]:
-    """Yield how like the reference all candidates are, as far as can be told."""
-    from diffusion_bench.audio.timbre import NAME
-
-    scores = [one.similarity for one in ranked if one.similarity is not None]
-    if scores:
-        yield f"{NAME} " + " / ".join(f"{score:.3f}" for score in scores)
-
-
-def _measures(measured: SpeechMeasures) -> Iterator[str]:
-    """Yield how the first is spoken, as far as can be told."""
-    if measured.pitch_semitones is not None:
-        yield f"pitch {measured.pitch_semitones:+.1f} semitones"
-    if measured.syllables_per_s is not None:
-        ratio = measured.rate_ratio
-        against = f" ({ratio:.2f} of the reference)" if ratio is not None else ""
-        yield f"{measured.syllables_per_s:.1f} syllables/s{against}"
-    if measured.duration_ratio is not None:
-        yield f"{measured.duration_ratio:.2f} of the expected length"
-
-
-def _judged(judgements: list[Judgement]) -> Iterator[str]:
-    """Yield what the judges make of each candidate; a dash where they cannot tell."""
-
-    def told(shares: list[float | None], form: str) -> str:
-        return " / ".join("-" if share is None else format(share, form) for share in shares)
-
-    errors = [one.errors for one in judgements]
-    yield "x-vector similarity (WavLM) " + told([one.similarity for one in judgements], ".3f")
-    words = [None if one is None else one.word_error_rate for one in errors]
-    yield "word errors (Whisper) " + told(words, ".1%")
-    letters = [None if one is None else one.character_error_rate for one in errors]
-    yield "character errors " + told(letters, ".1%")

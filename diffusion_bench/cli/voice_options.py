@@ -52,6 +52,13 @@ Judge = Annotated[
         "text Whisper mishears; 0.6 GB from the hub, once.",
     ),
 ]
+AgainstSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Also say it with so many steps, as 1000, and tell how far the spectrograms (mel) are "
+        "apart."
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="As for generate.")]
 Out = Annotated[
     Path | None, typer.Option(help="The wav, flac, ogg or mp3 to write; speech.wav if not given.")

@@ -36,6 +36,7 @@ def clone(
     vocoder: options.Vocoder = None,
     device: options.Device = None,
     judge: options.Judge = False,
+    against_steps: options.AgainstSteps = None,
     out: options.Out = None,
     consent: options.Consent = False,
     no_watermark: options.NoWatermark = False,
@@ -71,7 +72,7 @@ def clone(
         vocoder=vocoder,
     )
     source = Source(reference=reference, voice=voice, transcript=transcript, consent=consent)
-    cloning = Cloning(device, watermark=not no_watermark, judge=judge)
+    cloning = Cloning(device, watermark=not no_watermark, judge=judge, against_steps=against_steps)
     told = {"--text": text, "--text-file": text_file, "--save-voice": save_voice}
     if batch is not None:
         refuse_beside("--batch", {**told, "--out": out, "--from": recipe, **source.recorded()})

@@ -1,0 +1,59 @@
+"""How far speech is from what more steps of the same sampler make of the same seed.
+
+Both say the same text with the same durations, so that each frame has its counterpart. Nearer than
+two seeds are to each other, steps change less than chance does. A sampler that draws fresh noise at
+each step, as DDPM, is about that far from any other number of steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffusion_bench.audio.mel import MelSettings
+from diffusion_bench.audio.resampling import resample
+from diffusion_bench.audio.spectral_distance import mel_distance_db
+from diffusion_bench.backends.voice.ranking import Candidate
+from diffusion_bench.records import Speech, VoiceRequest
+
+
+class MoreSteps(NamedTuple):
+    """Mel distances in dB: from `steps` steps, and of two seeds with so many from each other."""
+
+    steps: int
+    distance_db: float
+    seeds_apart_db: float
+
+
+def with_more_steps(request: VoiceRequest, steps: int) -> VoiceRequest:
+    """Return the request to compare with, of two candidates at least; ValueError for no more."""
+    if steps <= request.steps:
+        raise ValueError(
+            f"{steps} steps are not more than the {request.steps} they are to be compared with"
+        )
+    changed = {"steps": steps, "batch": max(2, request.batch)}
+    return VoiceRequest.model_validate(request.model_dump() | changed)
+
+
+def compare_steps(candidate: Candidate, more: Speech) -> MoreSteps:
+    """Return how far a candidate is from its like in `more`, the speech of `with_more_steps`.
+
+    Raises ValueError where they are of other lengths, as of models that decide on those by chance.
+    """
+    other = (candidate.index + 1) % more.request.batch
+    here, end, chance = (
+        torch.from_numpy(samples)
+        for samples in (candidate.audio, more.candidate(candidate.index), more.candidate(other))
+    )
+    if not len(here) == len(end) == len(chance):
+        raise ValueError(
+            "other steps, or another seed, speak for another time: no frame has its counterpart"
+        )
+
+    def apart(one: Tensor, two: Tensor) -> float:
+        rate = MelSettings().sample_rate
+        return mel_distance_db(*(resample(each, more.sample_rate, rate) for each in (one, two)))
+
+    return MoreSteps(more.request.steps, apart(here, end), apart(chance, end))
