@@ -166,19 +166,17 @@ def test_a_model_split_over_two_cards_hands_over_its_hidden_state_and_not_the_de
 
 
 def test_two_jobs_need_ram_for_the_offloaded_weights_of_both() -> None:
-    asked = parse_workload("sd35-medium 1024x1024 b1 bf16 28")
-
     def jobs(ram_gib: int):
-        (row,) = tier_rows(path("RTX 4070 Ti", count=2, ram_gib=ram_gib), [asked])
-        assert row.remedies == ("model offload",)
-        assert row.ram_gib == pytest.approx(14.7, rel=0.01)
+        (row,) = tier_rows(path("RTX 4070 Ti", count=2, ram_gib=ram_gib), [FLUX])
+        assert row.remedies == ("4-bit weights", "model offload")
+        assert row.ram_gib == pytest.approx(12.4, rel=0.01)
         assert row.seconds_per_image
         return row.two_gpus[0]
 
     assert jobs(64).speedup == pytest.approx(2)
-    short = jobs(32)
+    short = jobs(24)
     assert (short.way, short.images_per_hour) == ("two jobs", None)
-    assert short.reason == "29 GiB of weights of the two would wait in RAM, which has room for 26"
+    assert short.reason == "25 GiB of weights of the two would wait in RAM, which has room for 19"
 
 
 def test_an_unequal_pair_is_as_fast_as_its_faster_card_and_gives_it_more() -> None:

@@ -14,7 +14,7 @@ from diffusion_bench.charts.tiers.steps import predicted_rate
 from diffusion_bench.charts.tiers.study import study
 from diffusion_bench.tiers.cards import find_card
 from diffusion_bench.tiers.figures import figure_words
-from diffusion_bench.tiers.memory import CONTEXT_MIB, remembered_need
+from diffusion_bench.tiers.memory import CONTEXT_MIB, Ram, remembered_need
 from diffusion_bench.tiers.path import UpgradePath
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import WAYS, TwoGpus
@@ -124,7 +124,7 @@ def test_each_of_two_cards_that_share_a_model_has_a_context_and_activations_of_i
     assert known is not None
     for usable_mib, runs in ((just_mib - 1, False), (just_mib + 1, True)):
         card = known.model_copy(update={"usable_mib": usable_mib})
-        split = ways_of_two([card, card], flux, Findings(), 64)[-1]
+        split = ways_of_two([card, card], flux, Findings(), Ram(64))[-1]
         assert split.way == "one model split"
         assert (split.images_per_hour is not None) == runs, split.reason
 

@@ -69,17 +69,19 @@ def test_a_card_beside_those_of_before_makes_nothing_slower_within_its_interval(
     assert both.times_high == pytest.approx(1 + added * 1.263, rel=0.001)
 
 
-def test_a_card_that_is_slower_by_a_gentler_remedy_says_with_what_it_was_faster() -> None:
-    """A 4070 Ti Super holds 8-bit weights, and in 4 bits a 4070 Ti was told to be faster."""
+def test_more_memory_makes_no_step_slower_and_what_it_allows_beside_is_said() -> None:
+    """A 4070 Ti Super holds 8-bit weights, with which it was told to be slower than a 4070 Ti."""
     sd3 = parse_workload("sd3-medium 1024x1024 b1 fp16 28")
     chosen = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 4070 Ti Super"}, {"gpu": "RTX 5090"})
-    first, slower, plain = steps_bought(chosen, tier_rows(chosen, [sd3]))
-    assert first.held_back_by == "VRAM: it fits with 4-bit weights"
-    assert slower.times_before < 1
-    assert slower.held_back_by == (
-        "VRAM: it fits with 8-bit weights; before, it fits with 4-bit weights"
+    first, larger, plain = steps_bought(chosen, tier_rows(chosen, [sd3]))
+    four_bits = "VRAM: it fits with 4-bit weights"
+    assert first.held_back_by.startswith(f"{four_bits}; 8-bit weights and model offload, ")
+    assert larger.times_before > 1
+    assert larger.held_back_by.startswith(
+        f"{four_bits}; 8-bit weights, 1.25 times as long, would change pictures less; "
     )
-    assert plain.held_back_by.endswith("arithmetic; before, it fits with 8-bit weights")
+    assert larger.held_back_by.endswith("times as long, would not change pictures")
+    assert plain.held_back_by.endswith("arithmetic; before, it fits with 4-bit weights")
     unknown = path({"gpu": "RTX 4070 Ti"}, {"gpu": "RTX 9090"})
     assert "before" not in steps_bought(unknown, tier_rows(unknown, [sd3]))[1].held_back_by
 
@@ -105,6 +107,21 @@ def test_both_tiers_are_compared_by_predictions_even_where_one_is_published() ->
     found = row("RTX 4090", parse_workload("sd15 512x512 b4 fp16 50"))
     assert found.evidence[0].kind == "published"
     assert predicted_rate(found) == pytest.approx(3600 * 4 / found.evidence[-1].seconds)
+
+
+def test_cards_to_choose_between_are_each_compared_with_what_one_has() -> None:
+    choice = {"price": 800, "after": "tier 0"}
+    chosen = path(
+        {"gpu": "RTX 3060 12GB"},
+        {"gpu": "RTX 4070 Ti Super", **choice},
+        {"gpu": "RTX 3090", **choice},
+    )
+    now, new, used = steps_bought(chosen, tier_rows(chosen, [SD15]))
+    for step in (new, used):
+        assert step.times_before == pytest.approx(step.images_per_hour / now.images_per_hour)
+        gained = step.images_per_hour - now.images_per_hour
+        assert step.price_per_gained_image_per_hour == pytest.approx(800 / gained)
+        assert step.times_low < step.times_before < step.times_high
 
 
 def test_a_second_card_counts_as_a_second_job() -> None:
@@ -210,7 +227,7 @@ def test_a_cloud_price_that_is_none_is_refused(price: float) -> None:
 
 
 def test_a_negative_price_of_a_kilowatt_hour_is_refused_and_free_power_is_not() -> None:
-    with pytest.raises(ValueError, match="give one of 0 or more and below 1,000,000"):
+    with pytest.raises(ValueError, match="give one of 0 or more and below 1,000,000,000"):
         prices_of(None, -0.1)
     assert prices_of(None, 0.0).per_kwh == 0
 

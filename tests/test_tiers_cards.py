@@ -213,8 +213,8 @@ def test_workstation_cards_are_no_geforce() -> None:
     [
         ("4090", "did you mean RTX 4090 or RTX 4090 D?"),
         ("RTX 4O90", "did you mean RTX 4090"),
-        ("a toaster", "describe it in a file for --cards (docs/methodology.md"),
-        ("", "describe it in a file for --cards"),
+        ("a toaster", "describe it as a [[card]] in the upgrade path or in a file for --cards"),
+        ("", "describe it as a [[card]]"),
     ],
 )
 def test_an_unknown_card_is_told_the_names_near_it_or_how_to_describe_it(name, told) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.path import parse_path, read_path, shipped_path
 
 TIER = '[[tier]]\nname = "now"\ngpu = "RTX 3060 12GB"\nram_gib = 16\ncores = 6\n'
@@ -30,6 +30,46 @@ def test_a_path_of_ones_own_may_pair_unequal_cards_and_leave_prices_out(tmp_path
     assert not tier.approximate
 
 
+OWN = (
+    '[[card]]\nname = "RTX 4090 48GB"\nmemory_gib = 48\nbandwidth_gbs = 1008\nfp32_tflops = 82.58\n'
+    "tensor_tflops = 165.2\nl2_mib = 72\ntdp_w = 450\n"
+)
+
+
+def test_a_path_may_describe_cards_of_ones_own_that_go_before_the_known_ones() -> None:
+    path = parse_path(TIER.replace("RTX 3060 12GB", "RTX 4090 48GB") + OWN, "the path")
+    own, *known = path.all_cards()
+    assert (own.name, own.memory_gib, own.source) == ("RTX 4090 48GB", 48, "the user")
+    assert tuple(known) == known_cards()
+    assert find_card(path.tiers[0].gpu, path.all_cards()).card == own
+    assert find_card(path.tiers[0].gpu).card is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (TIER + OWN + OWN, "two cards are called 'RTX 4090 48GB'"),
+        (TIER + OWN.replace("48\n", "1e300\n"), "card 'RTX 4090 48GB': memory_gib"),
+        (TIER + OWN.replace("72\n", "1e-300\n"), "card 'RTX 4090 48GB': l2_mib"),
+        (TIER + 'after = "later"\n', "'now' is after 'later', which is no tier above it"),
+        (TIER + 'after = "now"\n', "'now' is after 'now', which is no tier above it"),
+        (TIER + "ram_gbs = 0\n", "tier 'now': ram_gbs"),
+    ],
+)
+def test_cards_steps_and_memory_that_are_none_are_refused_in_one_line(text, complaint) -> None:
+    with pytest.raises(ValueError, match=complaint) as raised:
+        parse_path(text, "the path")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_step_is_taken_from_the_tier_before_unless_it_says_after_which() -> None:
+    named = [TIER.replace("now", name) for name in ("now", "one", "other")]
+    path = parse_path("".join(named) + 'after = "now"\n', "the path")
+    now, one, other = path.tiers
+    assert [path.before(tier) for tier in path.tiers] == [None, now, now]
+    assert (one.after, other.after) == (None, "now")
+
+
 def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
     with pytest.raises(ValueError, match="prise is no setting") as raised:
         parse_path(TIER + "prise = 5\n", "the path")
@@ -50,7 +90,7 @@ def test_one_wrong_tier_is_said_once_and_not_to_be_no_tier(tmp_path) -> None:
             "toml: tier 'now': prise is no setting; did you mean price\\? there are .*, gpu, ",
         ),
         (TIER.replace('name = "now"', ""), "mine.toml: tier 1: name is missing$"),
-        ("colour = 1\n" + TIER, "mine.toml: colour is no setting; there are currency, tier$"),
+        ("colour = 1\n" + TIER, "mine.toml: colour is no setting; there are card, currency, tier$"),
         (TIER + "price = nan\n", "price"),
         (TIER + "cloud_price = 0\n", "cloud_price"),
         ("[[tier", "is no TOML file"),

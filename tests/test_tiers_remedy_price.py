@@ -179,6 +179,32 @@ def test_a_narrower_or_older_bus_takes_longer_and_half_of_it_not_twice_as_long(o
 FLUX_WORDS = "flux1-dev 1024x1024 b1 bf16 28"
 
 
+@pytest.mark.parametrize(
+    ("offload", "crossings"), [("model offload", 2), ("sequential offload", 4 + 1)]
+)
+def test_memory_reads_what_goes_and_writes_what_comes_back(offload, crossings) -> None:
+    """All there and back, or the denoiser in each of 4 calls and the encoder and decoder once."""
+    flux = need("flux1-schnell 1024x1024 b1 bf16 4", offload)
+    slow_s, usual_s, fast_s = (
+        crossing_s(flux, "PCIe 4.0 x16", 4, ram_gbs) for ram_gbs in (25.6, None, 89.6)
+    )
+    assert slow_s > usual_s > fast_s
+    assert usual_s == crossing_s(flux, "PCIe 4.0 x16", 4, remedy_price.USUAL_RAM_GBS)
+    sizes = weights_of(flux)
+    rest = sum(sizes.values()) - sizes["denoiser"]
+    moved = 2 * sum(sizes.values()) if crossings == 2 else 4 * sizes["denoiser"] + rest
+    assert slow_s - fast_s == pytest.approx(moved / 1e9 * (1 / 25.6 - 1 / 89.6))
+
+
+def test_how_fast_memory_was_taken_for_is_said() -> None:
+    here = card("RTX 4070 Ti")
+    found, fit = predict(here, FLUX), fit_on(here, FLUX, Software())
+    assert "wait in RAM taken for 51.2 GB/s to cross" in remedied(found, fit, here).basis
+    told = remedied(found, fit, here, 89.6)
+    assert "wait in RAM of 89.6 GB/s to cross" in told.basis
+    assert told.seconds < remedied(found, fit, here).seconds
+
+
 def test_without_offload_nothing_crosses() -> None:
     assert crossing_s(need("sdxl 1024x1024 b4 fp16 30", "VAE slicing"), "PCIe 4.0 x16", 30) == 0
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from diffusion_bench.records.base import (
     MAX_SEED,
+    MOST_PRICE,
     Cancelled,
     Complaint,
     MemoryBytes,
@@ -95,6 +96,7 @@ __all__ = [
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_TEXT",
+    "MOST_PRICE",
     "SHARES",
     "AskedSpeed",
     "Cancelled",

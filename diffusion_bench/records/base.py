@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError
 
 MAX_SEED = 2**63 - 1
+MOST_PRICE = 1e9  # of whatever a user types a price, in whatever currency
 AMOUNT = re.compile(r"\s*\d*\.?\d+\s*[a-z]*\s*", re.IGNORECASE)
 
 PrecisionName = Literal["fp32", "bf16", "fp16"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffusion_bench.records import Record, VoiceRequest
+from diffusion_bench.records import MOST_PRICE, Record, VoiceRequest
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.stats import Summary
 
@@ -29,10 +29,10 @@ def cost_of(cell: Cell, summary: Summary | None, tariff: float | None = None) ->
 
     Raise ValueError for a tariff that is none.
     """
-    if tariff is not None and not 0 <= tariff < 1e6:  # NaN is neither
+    if tariff is not None and not 0 <= tariff < MOST_PRICE:  # NaN is neither
         raise ValueError(
             f"the tariff {tariff:g} is not a price per kWh; "
-            "give one of 0 or more and below 1,000,000"
+            f"give one of 0 or more and below {MOST_PRICE:,.0f}"
         )
     if summary is None or summary.energy_j is None:
         return Cost()

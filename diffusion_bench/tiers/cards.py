@@ -34,7 +34,8 @@ LEAST_NEAR, MOST_NEAR, NEAR = 3, 3, 0.8
 
 GEFORCE = re.compile(r"RTX [2-5]0[5-9]0\b")
 
-Positive = Annotated[float, Field(gt=0)]
+# Of no card a figure is beyond these, and what follows from others overflows.
+Positive = Annotated[float, Field(ge=1e-3, le=1e7)]
 
 
 class Card(Record):
@@ -101,10 +102,7 @@ class OwnCards(Record):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        keys = [_key(card.name) for card in self.cards]
-        twice = [card.name for card in self.cards if keys.count(_key(card.name)) > 1]
-        if twice:
-            raise ValueError(f"two cards are called {twice[0]!r}; give each its own name")
+        refuse_same_names(self.cards)
         return self
 
 
@@ -114,6 +112,14 @@ class CardMatch(Record):
     card: Card | None = None
     reason: str | None = None
     note: str | None = None
+
+
+def refuse_same_names(cards: Sequence[Card]) -> None:
+    """Raise ValueError where two cards have one name."""
+    keys = [_key(card.name) for card in cards]
+    twice = [card.name for card in cards if keys.count(_key(card.name)) > 1]
+    if twice:
+        raise ValueError(f"two cards are called {twice[0]!r}; give each its own name")
 
 
 def is_geforce(name: str) -> bool:
@@ -187,7 +193,10 @@ def _what_then(key: str, cards: Sequence[Card] | None) -> str:
     near = get_close_matches(key, by_key, MOST_NEAR, NEAR)
     if near:
         return f"did you mean {_either(by_key[one] for one in near)}?"
-    return "describe it in a file for --cards (docs/methodology.md, Cards of your own)"
+    return (
+        "describe it as a [[card]] in the upgrade path or in a file for --cards "
+        "(docs/methodology.md, Cards of your own)"
+    )
 
 
 def _first_sold(name: str, named: Sequence[Card]) -> CardMatch:

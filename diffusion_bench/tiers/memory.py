@@ -7,12 +7,13 @@ What a stage holds is in `stage_memory.py`, what may be done about it in `remedi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from diffusion_bench.records import PrecisionName, Record
 from diffusion_bench.tiers.cost import Attention, StageName, counts, short_name
-from diffusion_bench.tiers.remedies import OFFLOADS, REMEDIES
+from diffusion_bench.tiers.remedies import OFFLOADS, REMEDIES, changes_of
 from diffusion_bench.tiers.stage_memory import Workload, part_bytes, stage_needs
 
 MIB = 2**20
@@ -28,18 +29,25 @@ IN_PLACE: tuple[tuple[str, ...], ...] = (
     ("VAE slicing", "VAE tiling"),
     SLICED,
 )
-# A model that is too large for a card takes longer to cross the bus than in 8 bits, which change
-# its pictures a little; in 4 they change more.
+# Which of these is the fastest depends on the card, the bus and the steps; gentlest first.
 DEARER: tuple[tuple[str, ...], ...] = (
-    ("8-bit weights", *SLICED),
     ("model offload", *SLICED),
-    ("4-bit weights", *SLICED),
+    ("8-bit weights", *SLICED),
     ("8-bit weights", "model offload", *SLICED),
+    ("4-bit weights", *SLICED),
     ("4-bit weights", "model offload", *SLICED),
     ("sequential offload", *SLICED),
 )
+AS_LONG = 1.1  # times the least that is no longer, so that the gentler remedy is taken
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
 REMEMBERED = 8192  # needs: a path asks the same of each of its cards, some dozens of times
+
+
+class Ram(NamedTuple):
+    """The machine's memory. `None` GiB are enough; `None` of 10**9 bytes a second is the usual."""
+
+    gib: float | None = None
+    gbs: float | None = None
 
 
 class MemoryNeed(Record):
@@ -66,13 +74,33 @@ class MemoryNeed(Record):
     basis: str
 
 
+SecondsOf = Callable[[MemoryNeed], float]
+
+
+class Gentler(Record):
+    """Remedies that do as well and change pictures less, and their time over the chosen ones'."""
+
+    remedies: tuple[str, ...]
+    times: float
+
+    @property
+    def words(self) -> str:
+        """Return what they would do, as a clause."""
+        pictures = "change pictures less" if changes_of(self.remedies) else "not change pictures"
+        return f"{' and '.join(self.remedies)}, {self.times:.3g} times as long, would {pictures}"
+
+
 class Fit(Record):
-    """A verdict in words, the remedies it takes, and the need that goes with it."""
+    """A verdict in words, the remedies it takes, and the need that goes with it.
+
+    `gentler` are others with the same verdict that take longer.
+    """
 
     verdict: FitName
     remedies: tuple[str, ...] = ()
     need: MemoryNeed
     vram_mib: float
+    gentler: tuple[Gentler, ...] = ()
 
     def words(self) -> str:
         """Return the verdict as it is shown."""
@@ -136,8 +164,17 @@ def remembered_need(asked: Workload, remedies: frozenset[str]) -> MemoryNeed:
     )
 
 
-def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -> Fit:
+def fit_of(
+    need: MemoryNeed,
+    vram_mib: float,
+    *,
+    ram_mib: float | None = None,
+    seconds: SecondsOf | None = None,
+) -> Fit:
     """Return how a need fits a card of `vram_mib`, with the cheapest remedies where it must.
+
+    `seconds` of a call with a need's remedies choose among those that move or change weights: the
+    fastest, so that more memory makes nothing slower. Without it the gentlest is taken.
 
     fits           even the high end of the interval
     tight          the card is inside the interval: another program's window may decide, and no
@@ -153,29 +190,53 @@ def fit_of(need: MemoryNeed, vram_mib: float, *, ram_mib: float | None = None) -
     if plain.verdict == "fits":
         return plain
     spare_mib = float("inf") if ram_mib is None else RAM_SHARE * ram_mib
-    in_place = _helped(need, vram_mib, spare_mib, IN_PLACE)
+    in_place = _surest(_helped(need, vram_mib, spare_mib, IN_PLACE))
     if plain.verdict == "tight":
-        return in_place if in_place is not None and in_place.verdict == "fits with" else plain
-    return in_place or _helped(need, vram_mib, spare_mib, DEARER) or plain
+        return in_place[0] if in_place and in_place[0].verdict == "fits with" else plain
+    if in_place:
+        return in_place[0]
+    dearer = _surest(_helped(need, vram_mib, spare_mib, DEARER))
+    if not dearer:
+        return plain
+    return dearer[0] if seconds is None else _fastest(dearer, seconds)
 
 
 def _helped(
     need: MemoryNeed, vram_mib: float, spare_mib: float, attempts: tuple[tuple[str, ...], ...]
-) -> Fit | None:
-    """Return the first attempt that fits, else the first that is tight; `None` if none is."""
-    tight: Fit | None = None
+) -> Iterator[Fit]:
+    """Yield each attempt that fits or is tight, without what it does without."""
     for attempt in attempts:
         lesser = _with(need, attempt)
         found = verdict(lesser.low_mib, lesser.high_mib, vram_mib)
         if found == "does not fit" or lesser.ram_mib > spare_mib:
             continue
-        if found == "fits":
-            useful, lesser = _needed(need, attempt, vram_mib)
-            return Fit(verdict="fits with", remedies=useful, need=lesser, vram_mib=vram_mib)
-        if tight is None:
-            useful, lesser = _needed(need, attempt, vram_mib)
-            tight = Fit(verdict="tight with", remedies=useful, need=lesser, vram_mib=vram_mib)
-    return tight
+        useful, lesser = _needed(need, attempt, vram_mib)
+        told: FitName = "fits with" if found == "fits" else "tight with"
+        yield Fit(verdict=told, remedies=useful, need=lesser, vram_mib=vram_mib)
+
+
+def _surest(fits: Iterable[Fit]) -> list[Fit]:
+    """Return those that fit, in their order; those that are tight where none does."""
+    found = list(fits)
+    return [fit for fit in found if fit.verdict == "fits with"] or found
+
+
+def _fastest(fits: Sequence[Fit], seconds: SecondsOf) -> Fit:
+    """Return the fit that takes least, of those that take no longer the gentlest, beside it others.
+
+    Of the gentler ones the fastest of each kind is told.
+    """
+    timed = [(seconds(fit.need), changes_of(fit.remedies), fit) for fit in fits]
+    least_s = min(taken for taken, *_ in timed)
+    no_longer = [one for one in timed if one[0] <= AS_LONG * least_s]
+    chosen_s, change, chosen = min(no_longer, key=lambda one: (one[1], one[0]))
+    gentler = []
+    for level in range(change - 1, -1, -1):
+        alike = [one for one in timed if one[1] == level]
+        if alike:
+            taken, _, fit = min(alike, key=lambda one: one[0])
+            gentler.append(Gentler(remedies=fit.remedies, times=taken / chosen_s))
+    return chosen.model_copy(update={"gentler": tuple(gentler)})
 
 
 def _needed(
@@ -197,7 +258,7 @@ def _needed(
 def _with(need: MemoryNeed, remedies: tuple[str, ...]) -> MemoryNeed:
     """Return a need with more remedies."""
     taken = frozenset(need.remedies) | frozenset(remedies)
-    return memory_of(**need.workload.model_dump(), remedies=taken)
+    return remembered_need(need.workload, taken)
 
 
 def verdict(low_mib: float, high_mib: float, vram_mib: float) -> FitName:

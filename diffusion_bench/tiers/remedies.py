@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from diffusion_bench.records import Record
 
 
@@ -66,3 +68,9 @@ REMEDIES: dict[str, Remedy] = {
 # GiB after loading: 17.0 (8-bit, torchao) and 12.3 (4-bit, quanto), 0.39 of them not quantised.
 QUANTISED_BYTES = {"8-bit weights": 1.07, "4-bit weights": 0.77}
 OFFLOADS = frozenset({"model offload", "sequential offload"})
+CHANGES = {"8-bit weights": 1, "4-bit weights": 2}  # pictures, the second more; others do not
+
+
+def changes_of(names: Iterable[str]) -> int:
+    """Return how much remedies change pictures: 0 not at all, 1 a little, 2 more."""
+    return max((CHANGES.get(name, 0) for name in names), default=0)

@@ -3,33 +3,39 @@
     model offload        each network goes to the card and back, once a call
     sequential offload   each layer goes to the card, at every pass of its network
 
-A byte takes the bus's time and the host's, which is most of it: it allocates, copies through a
-buffer of its own and calls a hook a layer, so that a wider bus helps little. What the host takes is
-fitted on benchmarks/published/offload.csv, as tests/test_tiers_remedy_price.py does it. It differs
-by machine more than anything else that is predicted here: the interval is wide.
+A byte takes the bus's time, that of the machine's memory, which reads it on its way there and
+writes it on its way back, and the host's, which is most of it: it allocates, copies through a
+buffer of its own and calls a hook a layer, so that a wider bus or faster memory helps little. What
+the host takes is fitted on benchmarks/published/offload.csv, as tests/test_tiers_remedy_price.py
+does it. It differs by machine more than anything else that is predicted here: the interval is wide.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from functools import cache
 
 from diffusion_bench.records import Record
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import STAGES, counts, value_width
-from diffusion_bench.tiers.memory import Fit, MemoryNeed, weights_of
-from diffusion_bench.tiers.predict import Z_80, Prediction
+from diffusion_bench.tiers.memory import Fit, MemoryNeed, SecondsOf, weights_of
+from diffusion_bench.tiers.predict import Z_80, Prediction, predict, refuse_bf16
 from diffusion_bench.tiers.remedies import REMEDIES
 from diffusion_bench.tiers.stage_memory import PART_OF
+from diffusion_bench.tiers.workload import Workload
 
 GB = 1e9
 LANE_GBS = {"3.0": 0.985, "4.0": 1.969, "5.0": 3.938}  # by PCI-SIG's line rates, each way
 BUS = re.compile(r"PCIe (\d\.0) x(\d+)")
 USUAL_BUS = "PCIe 4.0 x16"  # where a card's is not known
 BUS_SHARE = 0.8  # of the line rate, after the protocol's overhead; our estimate
-# Fitted: the host's seconds for 10**9 bytes, and for a layer.
-THERE_AND_BACK_S = 0.58
-COPY_S = 0.04
+# Two channels of 8 bytes of DDR4-3200, where nobody says how fast a machine's memory is: no
+# published row does.
+USUAL_RAM_GBS = 51.2
+# Fitted: the host's seconds for 10**9 bytes beside those of bus and memory, and for a layer.
+THERE_AND_BACK_S = 0.54
+COPY_S = 0.02
 LAYER_S = 0.0011
 # Standard deviations of the logarithm of a crossing's seconds, between sources.
 MODEL_SPREAD = 0.5
@@ -49,13 +55,19 @@ class RemedyPrice(Record):
     words: str = ""
 
 
-def price_of(fit: Fit, card: Card, calls: int, seconds: tuple[float, float, float]) -> RemedyPrice:
+def price_of(
+    fit: Fit,
+    card: Card,
+    calls: int,
+    seconds: tuple[float, float, float],
+    ram_gbs: float | None = None,
+) -> RemedyPrice:
     """Return the price of a fit's remedies, for a call of so many seconds: low, expected, high."""
     if not fit.remedies:
         return RemedyPrice()
     low, middle, high = seconds
-    factor = math.prod(REMEDIES[name].slower for name in fit.remedies)
-    crossing = crossing_s(fit.need, card.pcie, calls)
+    factor = _factor(fit.need)
+    crossing = crossing_s(fit.need, card.pcie, calls, ram_gbs)
     margin = math.exp(Z_80 * _spread(fit.need))
     total = factor * middle + crossing
     # What the call and what the crossing may be off by have nothing to do with each other.
@@ -66,14 +78,41 @@ def price_of(fit: Fit, card: Card, calls: int, seconds: tuple[float, float, floa
         slower=slower,
         slower_low=(total - less) / low,
         slower_high=(total + more) / high,
-        words=_words(fit, card, slower, crossing, margin),
+        words="; ".join(
+            [
+                _words(fit, slower, _crossing_words(fit, card, ram_gbs, (crossing, margin))),
+                *(gentler.words for gentler in fit.gentler),
+            ]
+        ),
     )
 
 
-def remedied(prediction: Prediction, fit: Fit, card: Card) -> Prediction:
+def seconds_on(card: Card, workload: Workload, ram_gbs: float | None = None) -> SecondsOf | None:
+    """Return what tells the seconds of a call with a need's remedies, to choose them by.
+
+    It is of specifications alone; `None` where a card does not have the precision.
+    """
+    try:
+        refuse_bf16(card, workload.precision)
+    except ValueError:
+        return None
+
+    @cache
+    def plain_s() -> float:
+        return predict(card, workload).seconds
+
+    def seconds(need: MemoryNeed) -> float:
+        return _factor(need) * plain_s() + crossing_s(need, card.pcie, workload.calls, ram_gbs)
+
+    return seconds
+
+
+def remedied(
+    prediction: Prediction, fit: Fit, card: Card, ram_gbs: float | None = None
+) -> Prediction:
     """Return a prediction with its fit's remedies paid for and named in what it rests on."""
     given = (prediction.seconds_low, prediction.seconds, prediction.seconds_high)
-    price = price_of(fit, card, prediction.workload.calls, given)
+    price = price_of(fit, card, prediction.workload.calls, given, ram_gbs)
     if not price.words:
         return prediction
     paid = {
@@ -89,12 +128,14 @@ def remedied(prediction: Prediction, fit: Fit, card: Card) -> Prediction:
     return prediction.model_copy(update=paid)
 
 
-def crossing_s(need: MemoryNeed, pcie: str, calls: int) -> float:
+def crossing_s(need: MemoryNeed, pcie: str, calls: int, ram_gbs: float | None = None) -> float:
     """Return the seconds of a call in which offloaded weights cross; 0 where none are offloaded.
 
-    `pcie` as in "PCIe 4.0 x16". A decoder in slices or tiles is taken for one pass.
+    `pcie` as in "PCIe 4.0 x16", `ram_gbs` in 10**9 bytes a second. A decoder in slices or tiles is
+    taken for one pass.
     """
     bus_s = 1 / (BUS_SHARE * _line_rate_gbs(_known_bus(pcie) or USUAL_BUS))
+    bus_s += 1 / (ram_gbs or USUAL_RAM_GBS)
     sizes = {name: size / GB for name, size in weights_of(need).items()}
     if "model offload" in need.remedies:
         return sum(sizes.values()) * (THERE_AND_BACK_S + 2 * bus_s)
@@ -122,6 +163,11 @@ def layers_of(need: MemoryNeed) -> dict[str, int]:
     return layers
 
 
+def _factor(need: MemoryNeed) -> float:
+    """Return what a need's remedies multiply a call by, beside what crosses the bus."""
+    return math.prod(REMEDIES[name].slower for name in need.remedies)
+
+
 def _spread(need: MemoryNeed) -> float:
     return SEQUENTIAL_SPREAD if "sequential offload" in need.remedies else MODEL_SPREAD
 
@@ -137,14 +183,22 @@ def _line_rate_gbs(bus: str) -> float:
     return LANE_GBS[known[1]] * int(known[2])
 
 
-def _words(fit: Fit, card: Card, slower: float, crossing: float, margin: float) -> str:
+def _words(fit: Fit, slower: float, crossing: str) -> str:
     times = f", {slower:.3g} times as long" if slower > 1 else ""
-    told = f"with {' and '.join(fit.remedies)}{times}"
-    if not crossing:
-        return told
+    return f"with {' and '.join(fit.remedies)}{times}{crossing}"
+
+
+def _crossing_words(
+    fit: Fit, card: Card, ram_gbs: float | None, crossing: tuple[float, float]
+) -> str:
+    """Return what crosses in so many seconds, and by what factor that may be off."""
+    seconds, margin = crossing
+    if not seconds:
+        return ""
     bus = _known_bus(card.pcie) or f"a bus that is not known, taken for {USUAL_BUS}"
+    ram = f"of {ram_gbs:g} GB/s" if ram_gbs else f"taken for {USUAL_RAM_GBS:g} GB/s"
     waiting = f"{fit.need.ram_mib / 1024:.3g} GiB of weights"
     return (
-        f"{told}: {crossing:.2g} s for {waiting} that wait in the machine's memory to cross {bus}, "
+        f": {seconds:.2g} s for {waiting} that wait in RAM {ram} to cross {bus}, "
         f"an estimate that may be {margin:.1f} times off"
     )

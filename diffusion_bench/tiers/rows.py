@@ -12,8 +12,9 @@ from diffusion_bench.records import explain
 from diffusion_bench.records.csv_text import separator_of
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.knowledge import Knowledge
-from diffusion_bench.tiers.memory import Fit, MemoryNeed, fit_of, memory_of
+from diffusion_bench.tiers.memory import Fit, MemoryNeed, Ram, fit_of, memory_of
 from diffusion_bench.tiers.published import LOOP_ONLY, workload_of_row
+from diffusion_bench.tiers.remedy_price import seconds_on
 from diffusion_bench.tiers.table_words import software_named
 from diffusion_bench.tiers.workload import Software, Workload
 
@@ -98,10 +99,21 @@ def _untold(reason: str) -> dict[str, str]:
     return unknown | {"fit": CANNOT_TELL, "basis": f"{CANNOT_TELL}: {reason}"}
 
 
-def fit_on(card: Card, workload: Workload, software: Software, ram_gib: float | None = None) -> Fit:
-    """Return how a workload fits what a card gives of its memory."""
-    ram_mib = None if ram_gib is None else 1024 * ram_gib
-    return fit_of(need_of(workload, software), card.vram_mib, ram_mib=ram_mib)
+def fit_on(
+    card: Card,
+    workload: Workload,
+    software: Software,
+    ram: Ram | None = None,
+    *,
+    given_mib: float | None = None,
+) -> Fit:
+    """Return how a workload fits what a card gives of its memory, or `given_mib` of it."""
+    return fit_of(
+        need_of(workload, software),
+        card.vram_mib if given_mib is None else given_mib,
+        ram_mib=None if ram is None or ram.gib is None else 1024 * ram.gib,
+        seconds=seconds_on(card, workload, ram.gbs if ram else None),
+    )
 
 
 def need_of(workload: Workload, software: Software) -> MemoryNeed:

@@ -27,7 +27,7 @@ from diffusion_bench.charts.tiers.cells import (
 from diffusion_bench.reports.digests import CellDigest, FailedDigest, ReportDigest
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.evidence import RANKS, EvidenceKind
-from diffusion_bench.tiers.memory import Fit, FitName, fit_of
+from diffusion_bench.tiers.memory import Fit, FitName, Ram
 from diffusion_bench.tiers.rows import fit_on, need_of
 from diffusion_bench.tiers.workload import Software, Workload
 
@@ -160,13 +160,13 @@ def fits_of(
 
 
 def told_fit(
-    card: Card, workload: Workload, measured: Iterable[MeasuredFit], ram_gib: float | None = None
+    card: Card, workload: Workload, measured: Iterable[MeasuredFit], ram: Ram | None = None
 ) -> ToldFit:
-    """Return how a workload fits a card; `ram_gib` of the machine holds what is offloaded.
+    """Return how a workload fits a card; `ram` of the machine holds what is offloaded.
 
     Raises ValueError for a model or a size that cannot be told of.
     """
-    predicted = fit_on(card, workload, Software(), ram_gib)
+    predicted = fit_on(card, workload, Software(), ram)
     key = (card.name, _memory_work(workload), workload.batch)
     mine = (one for one in measured if one.bounds(*key))
     best = min(mine, key=lambda one: _nearness(one, workload.batch), default=None)
@@ -181,7 +181,7 @@ def told_fit(
         return ToldFit(Fit(verdict=verdict, need=need, vram_mib=card.vram_mib), kind, best)
     # Too little was predicted, by as much at least as the card has more than the least of it.
     given_mib = min(card.vram_mib, need.low_mib - 1)
-    fit = fit_of(need, given_mib, ram_mib=None if ram_gib is None else 1024 * ram_gib)
+    fit = fit_on(card, workload, Software(), ram, given_mib=given_mib)
     fit = fit.model_copy(update={"vram_mib": card.vram_mib})
     return ToldFit(fit, "predicted" if fit.remedies else kind, best)
 

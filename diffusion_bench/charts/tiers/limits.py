@@ -54,7 +54,7 @@ def bottleneck(
         ram = ", and RAM holds what is offloaded" if "offload" in row.fit else ""
         needed = f"{plain_mib / 1024:.3g} GiB predicted of {card.vram_mib / 1024:.3g}"
         more = ram if row.remedies else f", {needed}"
-        return Bottleneck("VRAM", f"VRAM: it {row.fit_words}{more}")
+        return Bottleneck("VRAM", "; ".join([f"VRAM: it {row.fit_words}{more}", *row.gentler]))
     return Bottleneck(*PACES[limit_of(card, row.workload)])
 
 

@@ -23,7 +23,7 @@ from diffusion_bench.tiers.evidence import (
     published_evidence,
     ranked,
 )
-from diffusion_bench.tiers.memory import Fit
+from diffusion_bench.tiers.memory import Fit, Ram
 from diffusion_bench.tiers.path import Tier, UpgradePath
 from diffusion_bench.tiers.remedy_price import RemedyPrice, price_of
 from diffusion_bench.tiers.two_gpus import TwoGpus
@@ -37,7 +37,8 @@ class TierRow(Record):
 
     `evidence` is ranked, the first one gives the figures. `faster_card` is the one they are of;
     `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
-    `slower_high` its interval's ends; `price` says it in words. `j_per_image` was measured with the
+    `slower_high` its interval's ends; `price` says it in words, `gentler` what others would do.
+    `j_per_image` was measured with the
     time that gives the figures; `at_most_j_per_image` is the card's rated power over that time, and
     the costs are of these, in the path's currency, where a tariff was told.
     `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
@@ -60,6 +61,7 @@ class TierRow(Record):
     slower_low: float = 1.0
     slower_high: float = 1.0
     price: str = ""
+    gentler: tuple[str, ...] = ()
     ram_gib: float = 0.0
     memory_gib: float | None = None
     memory_gib_low: float | None = None
@@ -129,7 +131,7 @@ def _row(
     if unknown:
         return TierRow(tier=tier.name, card=names, workload=workload, reason=unknown)
     found = [match.card for match in matches if match.card is not None]
-    alone = [alone_on(card, workload, findings, tier.ram_gib) for card in found]
+    alone = [alone_on(card, workload, findings, tier.ram) for card in found]
     alone = [row.model_copy(update={"tier": tier.name}) for row in alone]
     best = min(alone, key=_standing)
     if len(found) == 1 or best.fit is None:
@@ -139,7 +141,7 @@ def _row(
         ways = untold_ways(untold)
     else:
         margin = _margin_of(best, found, findings)
-        told = ways_of_two(found, workload, findings, tier.ram_gib)
+        told = ways_of_two(found, workload, findings, tier.ram)
         ways = tuple(way.within(margin) for way in told)
     pair = {
         "card": f"{best.card} of {names}",
@@ -186,16 +188,14 @@ def _together(
     return tuple(sorted(mine, key=lambda one: (RANKS[one.kind], one.way)))
 
 
-def alone_on(
-    card: Card, workload: Workload, findings: Findings, ram_gib: float | None = None
-) -> TierRow:
+def alone_on(card: Card, workload: Workload, findings: Findings, ram: Ram | None = None) -> TierRow:
     """Return what one card does alone, as a row without a tier.
 
-    `ram_gib` of the machine must hold what is offloaded; `None` takes it for enough.
+    `ram` of the machine must hold what is offloaded; `None` takes it for enough, and usual.
     """
     base = TierRow(tier="", card=card.name, faster_card=card.name, workload=workload)
     try:
-        found = told_fit(card, workload, findings.fits, ram_gib)
+        found = told_fit(card, workload, findings.fits, ram)
         evidence = _evidence(card, workload, findings)
     except ValueError as error:
         return base.model_copy(update={"reason": str(error)})
@@ -207,6 +207,7 @@ def alone_on(
         "fit_basis": found.measured.words if found.measured else "",
         "ran": found.ran,
         "ram_gib": fit.need.ram_mib / 1024,
+        "gentler": tuple(one.words for one in fit.gentler),
         "memory_gib": fit.need.peak_mib / 1024,
         "memory_gib_low": fit.need.low_mib / 1024,
         "memory_gib_high": fit.need.high_mib / 1024,
@@ -214,7 +215,7 @@ def alone_on(
     }
     if fit.verdict in NO_TIME and evidence[0].kind == "predicted":
         return base.model_copy(update={**told, "reason": f"it does not fit {card.name}"})
-    return base.model_copy(update=told | _figures(card, evidence, fit))
+    return base.model_copy(update=told | _figures(card, evidence, fit, ram))
 
 
 def _evidence(card: Card, workload: Workload, findings: Findings) -> tuple[Evidence, ...]:
@@ -245,10 +246,12 @@ def _is_of(one: Measured | Together, workload: Workload) -> bool:
     return all(getattr(one.workload, name) == getattr(workload, name) for name in names)
 
 
-def _figures(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> dict[str, object]:
+def _figures(
+    card: Card, evidence: tuple[Evidence, ...], fit: Fit, ram: Ram | None
+) -> dict[str, object]:
     """Return a row's figures from its best evidence; a prediction pays for its remedies."""
     best = evidence[0]
-    price = _price(card, evidence, fit)
+    price = _price(card, evidence, fit, ram)
     if fit.verdict in NO_TIME:  # what is predicted is the time of a card with more memory
         evidence = tuple(one for one in evidence if one.kind != "predicted")
     each = 1 / best.workload.batch
@@ -272,10 +275,10 @@ def _figures(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> dict[str, 
     }
 
 
-def _price(card: Card, evidence: tuple[Evidence, ...], fit: Fit) -> RemedyPrice:
+def _price(card: Card, evidence: tuple[Evidence, ...], fit: Fit, ram: Ram | None) -> RemedyPrice:
     """Return what a fit's remedies make of the prediction among the evidence."""
     one = next(one for one in evidence if one.kind == "predicted")
     assert one.seconds_low is not None
     assert one.seconds_high is not None
     given = (one.seconds_low, one.seconds, one.seconds_high)
-    return price_of(fit, card, one.workload.calls, given)
+    return price_of(fit, card, one.workload.calls, given, ram.gbs if ram else None)

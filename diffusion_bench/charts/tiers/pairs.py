@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -9,7 +10,7 @@ from diffusion_bench.charts.tiers.fits import told_fit
 from diffusion_bench.charts.tiers.measured import Findings
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import crossing_bytes
-from diffusion_bench.tiers.memory import CONTEXT_MIB, MIB, RAM_SHARE
+from diffusion_bench.tiers.memory import CONTEXT_MIB, MIB, RAM_SHARE, Ram
 from diffusion_bench.tiers.remedy_price import remedied
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import (
@@ -30,14 +31,15 @@ def untold_ways(reason: str) -> tuple[TwoGpus, ...]:
 
 
 def ways_of_two(
-    cards: Sequence[Card], workload: Workload, findings: Findings, ram_gib: float
+    cards: Sequence[Card], workload: Workload, findings: Findings, ram: Ram
 ) -> tuple[TwoGpus, ...]:
-    """Return every way of using two cards; both jobs share `ram_gib` for what they offload.
+    """Return every way of using two cards; both jobs share the GiB of `ram` for what they offload.
 
     Raises ValueError for a card that the workload cannot be told of.
     """
-    first, second = (partial(_job, card, workload, findings, ram_gib) for card in cards)
-    batch, room_gib = workload.batch, RAM_SHARE * ram_gib
+    first, second = (partial(_job, card, workload, findings, ram) for card in cards)
+    batch = workload.batch
+    room_gib = math.inf if ram.gib is None else RAM_SHARE * ram.gib
     return (
         two_jobs(first(batch), second(batch), batch, room_gib=room_gib),
         one_batch(first, second, batch, room_gib=room_gib),
@@ -45,15 +47,13 @@ def ways_of_two(
     )
 
 
-def _job(
-    card: Card, workload: Workload, findings: Findings, ram_gib: float, batch: int
-) -> Job | None:
+def _job(card: Card, workload: Workload, findings: Findings, ram: Ram, batch: int) -> Job | None:
     """Return what a card takes for a batch, remedies paid; `None` where it does not fit."""
     part = workload.model_copy(update={"batch": batch})
-    fit = told_fit(card, part, findings.fits, ram_gib).fit
+    fit = told_fit(card, part, findings.fits, ram).fit
     if fit.verdict == "does not fit":
         return None
-    seconds = remedied(findings.knowledge.predict(card, part), fit, card).seconds
+    seconds = remedied(findings.knowledge.predict(card, part), fit, card, ram.gbs).seconds
     return Job(seconds=seconds, ram_gib=fit.need.ram_mib / 1024, remedies=fit.remedies)
 
 

@@ -13,6 +13,7 @@ from diffusion_bench.records import BUNDLED_MODEL, BUNDLED_SIDE
 from diffusion_bench.tiers.cards import Card
 from diffusion_bench.tiers.cost import known_models
 from diffusion_bench.tiers.evidence import Evidence, EvidenceKind
+from diffusion_bench.tiers.memory import Ram
 from diffusion_bench.tiers.roofline import AMPERE
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.voice_workload import (
@@ -133,7 +134,7 @@ def runnable_on(
     found = []
     for asked in workloads or usual_workloads():
         workload, note = _on_its_precision(asked, card)
-        row = alone_on(card, workload, known, ram_gib)
+        row = alone_on(card, workload, known, Ram(ram_gib))
         found.append(
             Runnable(
                 workload=workload,

@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError
 
 from diffusion_bench.charts.tiers.limits import held_back_by
 from diffusion_bench.charts.tiers.numbers import TierRow
-from diffusion_bench.records import Record
+from diffusion_bench.records import MOST_PRICE, Record
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.efficiency import shipped_efficiency
-from diffusion_bench.tiers.path import MOST_PRICE, CloudPrice, Tier, UpgradePath
+from diffusion_bench.tiers.path import CloudPrice, Tier, UpgradePath
 from diffusion_bench.tiers.predict import Z_80
 
 
@@ -85,13 +85,13 @@ def steps_bought(
     cards: Sequence[Card] | None = None,
 ) -> list[StepBought]:
     """Return what each row's tier buys over the one before."""
-    places = {tier.name: i for i, tier in enumerate(path.tiers)}
+    tiers = {tier.name: tier for tier in path.tiers}
     by_work = {(row.tier, row.workload): row for row in rows}
     found = []
     for row in rows:
-        place = places[row.tier]
-        before = by_work.get((path.tiers[place - 1].name, row.workload)) if place else None
-        tier = path.tiers[place]
+        tier = tiers[row.tier]
+        taken_from = path.before(tier)
+        before = by_work.get((taken_from.name, row.workload)) if taken_from else None
         step = _step(tier, row, before)
         told: dict[str, object] = {"held_back_by": held_back_by(row, cards, tier.ram_gib)}
         # What is rented is as fast as the tier, which is nothing where it has no rate.
@@ -101,8 +101,8 @@ def steps_bought(
             hours = break_even_hours(tier, at_work, prices or Prices(), cards)
             told["break_even_hours"] = hours
             told["break_even_images"] = hours and hours * rate.images_per_hour
-        if before is not None and step.times_before is not None:
-            names = [_card_names(each, cards) for each in (path.tiers[place - 1], tier)]
+        if taken_from and before and step.times_before is not None:
+            names = [_card_names(each, cards) for each in (taken_from, tier)]
             ends = _interval(step.times_before, (names[0], names[1]), (before, row))
             told["times_low"], told["times_high"] = ends
             told["held_back_by"] = f"{told['held_back_by']}{_other_remedies(row, before)}"

@@ -17,9 +17,8 @@ from diffusion_bench.charts.style import (
     style_figure,
 )
 from diffusion_bench.tiers.cards import Card, find_card, is_geforce, known_cards
-from diffusion_bench.tiers.memory import fit_of
 from diffusion_bench.tiers.path import UpgradePath
-from diffusion_bench.tiers.rows import need_of
+from diffusion_bench.tiers.rows import fit_on, need_of
 from diffusion_bench.tiers.workload import Software, Workload, told_apart
 
 BAR = 16  # pixels
@@ -71,10 +70,14 @@ def vram_numbers(
     ordered = sorted(
         line.values(), key=lambda card: (card.vram_mib, card.launch_year or 9999, card.name)
     )
-    verdicts = {given: _verdicts(given, workloads) for given in {c.vram_mib for c in ordered}}
     rooms = tuple(
-        CardRoom(card.name, round(given / 1024, 2), card.name in names, verdicts[given])
-        for card, given in ((card, card.vram_mib) for card in ordered)
+        CardRoom(
+            card.name,
+            round(card.vram_mib / 1024, 2),
+            card.name in names,
+            _verdicts(card, workloads),
+        )
+        for card in ordered
     )
     return VramNumbers(rooms, tuple(_need(workload, workloads) for workload in workloads))
 
@@ -88,11 +91,11 @@ def _need(workload: Workload, all_asked: Sequence[Workload]) -> Need:
     return Need(*names, need.peak_mib / 1024, need.low_mib / 1024, need.high_mib / 1024)
 
 
-def _verdicts(vram_mib: float, workloads: Sequence[Workload]) -> tuple[str, ...]:
+def _verdicts(card: Card, workloads: Sequence[Workload]) -> tuple[str, ...]:
     found = []
     for workload in workloads:
         try:
-            found.append(fit_of(need_of(workload, Software()), vram_mib).words())
+            found.append(fit_on(card, workload, Software()).words())
         except ValueError:
             found.append("cannot tell")
     return tuple(found)
