@@ -56,6 +56,31 @@ def test_a_prediction_says_time_interval_memory_verdict_and_what_it_rests_on(cap
         assert words in shown
 
 
+@pytest.mark.parametrize("model", ["sd15", "echo"])
+def test_case_says_nothing_of_a_precision(model, capsys) -> None:
+    told = []
+    for precision in ("fp16", "FP16", " Fp16"):
+        asked = ("predict", "--card", "RTX 4090", "--model", model, "--precision", precision)
+        assert run(*asked) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] == told[2]
+    assert run("predict", "--card", "RTX 4090", "--precision", "FP15") == 2
+    assert "--precision" in capsys.readouterr().err
+
+
+def test_a_path_may_describe_its_own_card(tmp_path, capsys) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[[tier]]\nname = "now"\ngpu = "RTX 4090 48GB"\nram_gib = 32\ncores = 8\n'
+        '[[card]]\nname = "RTX 4090 48GB"\nmemory_gib = 48\nbandwidth_gbs = 1008\n'
+        "fp32_tflops = 82.58\ntensor_tflops = 165.2\nl2_mib = 72\ntdp_w = 450\n"
+    )
+    flux = ("--workload", "flux1-schnell 1024x1024 b1 bf16 4")
+    assert run("tiers", "--path", str(path), *flux, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["card"], row["fit"]) == ("RTX 4090 48GB", "fits")
+
+
 def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
     assert run(*ONE, "--json", "--sampler", "ddim") == 0
     answer = json.loads(capsys.readouterr().out)

@@ -297,6 +297,52 @@ def test_a_name_of_two_cards_is_not_told_to_be_no_card() -> None:
     )
 
 
+OWN = """
+[[card]]
+name = "RTX 4090 48GB"
+memory_gib = 48
+bandwidth_gbs = 1008
+fp32_tflops = 82.58
+tensor_tflops = 165.2
+l2_mib = 72
+tdp_w = 450
+"""
+
+
+def test_a_card_that_the_path_describes_is_answered_for_everywhere_on_the_page(upgrades) -> None:
+    path = PAIR.replace('"RTX 4090"', '"RTX 4090 48GB"') + OWN
+    assert check_path(path) == "1 tier, 1 card of your own, prices in USD."
+    asked = ask(path=path, per_kwh=0.3)
+    view = first(upgrades, asked)
+    assert {row[3] for row in view.fits["data"]} == {"fits (predicted)"}
+    assert "RTX 4090 48GB" in {row[0] for row in view.vram.table["data"]}
+    assert "The card: 1008 GB/s" in view.why
+    assert "450 W" in view.bars.table["data"][0][8] or "450 W" in view.why
+    assert upgrades.room(asked, "RTX 4090 48GB")[0].startswith("RTX 4090 48GB (48 GiB) runs")
+    assert "RTX 4090 48GB" in Path(upgrades.page(asked, "RTX 4090 48GB")).read_text()
+    assert "describe it as a [[card]]" in check_path(PAIR.replace("4090", "4O90 of mine"))
+
+
+def test_reports_of_a_card_that_the_path_describes_are_taken_in(upgrades, folder) -> None:
+    write(folder / "mine.jsonl")
+    path = PAIR.replace('"RTX 4090"', '"RTX 4070 Ti OC"') + OWN.replace(
+        "RTX 4090 48GB", 'RTX 4070 Ti OC"\nalso = ["RTX 4070 Ti"]#'
+    ).replace("= 48", "= 12")
+    assert "imported report" in kinds(first(upgrades, ask(path=path, use=ALL)))
+
+
+def test_a_path_that_is_none_takes_nothing_from_what_a_card_can_run(upgrades) -> None:
+    assert upgrades.room(ask(path="[[tier"), "RTX 5090")[0].startswith("RTX 5090 (31.8 GiB) runs")
+    with pytest.raises(ValueError, match="no card is called") as raised:
+        upgrades.room(ask(), "x" * 10**6)
+    assert len(str(raised.value)) < 400
+
+
+def test_that_cores_change_no_figure_is_said_where_tiers_differ_by_them(upgrades) -> None:
+    assert "cores are shown and change no figure" in first(upgrades, ask()).status
+    assert "cores are shown" not in first(upgrades, ask(path=PAIR)).status
+
+
 def test_a_machine_without_a_gpu_runs_on_its_processor_and_says_why(upgrades) -> None:
     words, chart = upgrades.room(ask(), HERE)
     assert words.startswith("Test CPU (15.6 GiB) runs")
@@ -350,6 +396,45 @@ def test_of_two_cards_in_here_it_is_said_which_one_is_shown(tmp_path, folder, na
     shown = next(name for name in names if name in memory)
     assert words.startswith(f"{shown} (")
     assert told in words
+
+
+@pytest.mark.parametrize(
+    ("visible", "begins", "told"),
+    [
+        ("1", "RTX 3090 (24 GiB)", "CUDA_VISIBLE_DEVICES=1 hides GPU 0 from CUDA programs"),
+        ("1,0", "RTX 3090 (24 GiB)", "this is what one RTX 3090 can run alone"),
+        ("GPU-0", "RTX 4070 Ti (12 GiB)", "hides GPU 1 from CUDA programs"),
+        ("-1", "Test CPU (15.6 GiB)", "hides GPU 0, GPU 1 from CUDA programs; this is what the"),
+    ],
+)
+def test_a_gpu_that_is_hidden_from_programs_runs_nothing(
+    tmp_path, folder, monkeypatch, *, visible, begins, told
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    gpus = tuple(
+        GpuInfo(index=i, name=f"NVIDIA GeForce {name}", uuid=f"GPU-{i}", memory_total_mib=mib)
+        for i, (name, mib) in enumerate({"RTX 4070 Ti": 12282.0, "RTX 3090": 24576.0}.items())
+    )
+    here = machine().model_copy(update={"gpus": gpus, "no_gpu": None})
+    upgrades = Upgrades(ReportFolder(folder), ReportIndex(None), Outbox(tmp_path), lambda: here)
+    words, _ = upgrades.room(ask(), HERE)
+    assert words.startswith(f"{begins} runs")
+    assert told in words
+
+
+def test_where_cuda_counts_by_speed_it_is_said_that_nobody_can_tell_what_is_hidden(
+    tmp_path, folder, monkeypatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    names = ("RTX 4070 Ti", "RTX 3090")
+    gpus = tuple(GpuInfo(index=i, name=name, uuid=f"GPU-{i}") for i, name in enumerate(names))
+    here = machine().model_copy(update={"gpus": gpus, "no_gpu": None})
+    upgrades = Upgrades(ReportFolder(folder), ReportIndex(None), Outbox(tmp_path), lambda: here)
+    words, _ = upgrades.room(ask(), HERE)
+    assert words.startswith("RTX 4070 Ti (")
+    assert "cannot tell what CUDA_VISIBLE_DEVICES=1 hides" in words
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def compare(
     markdown: Annotated[Path | None, typer.Option(help="Also write tables as Markdown.")] = None,
     tariff: Annotated[
         float | None,
-        typer.Option(help="Price of a kWh, to show what 1000 images cost.", min=0.0, max=1e6),
+        typer.Option(help="Price of a kWh, to show what 1000 images cost."),
     ] = None,
 ) -> None:
     """Show one report, or compare several cell by cell.

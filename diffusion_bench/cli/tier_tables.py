@@ -24,7 +24,7 @@ UNKNOWN = "cannot tell"
 def print_study(study: Study) -> None:
     """Print what each tier does, what each step buys, and what then holds it back."""
     from diffusion_bench.charts.tiers.fits import tight_lines
-    from diffusion_bench.charts.tiers.study import card_notes, price_lines
+    from diffusion_bench.charts.tiers.study import path_notes, price_lines
 
     if study.rows:
         _print_rows(study)
@@ -32,7 +32,7 @@ def print_study(study: Study) -> None:
         _print_steps(study.steps, study.path.currency)
     if study.speech:
         _print_speech(study.speech)
-    notes = card_notes(study.path, study.cards)
+    notes = path_notes(study.path, study.cards)
     _print_lines([*study.bottlenecks, *price_lines(study.path), *notes])
 
 

@@ -166,8 +166,9 @@ def tiers(
         refuse_unwritable("--html", html, HTML)
     if card is not None and html is None:
         _refuse_typed(context, OF_A_PATH, "--card shows one card and no path")
-    known, prices = _known_cards(cards), prices_of(cloud_price, tariff)
+    prices = prices_of(cloud_price, tariff)
     chosen = read_path(path) if path else shipped_path()
+    known = chosen.all_cards(_known_cards(cards))
     asked, spoken = asked_workloads(workload or ())
     if not asked:
         _refuse_typed(context, OF_PRICES, "speech has no price here")

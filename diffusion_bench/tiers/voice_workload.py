@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from diffusion_bench.records import MAX_TEXT, PrecisionName, Record
+from diffusion_bench.records import MAX_TEXT, Record
 from diffusion_bench.tiers.voice_cost import voice_counts, voice_name
-from diffusion_bench.tiers.workload import said_once
+from diffusion_bench.tiers.workload import TypedPrecision, said_once
 
 VOICE_EXAMPLE = "echo 10s b1 fp32 25"
 SECONDS = 10.0  # of speech, where neither these nor a text's length is said
@@ -38,7 +38,7 @@ class VoiceWorkload(Record):
     model: str
     seconds: Annotated[float, Field(gt=0, le=MAX_SECONDS)] = SECONDS
     batch: Annotated[int, Field(ge=1, le=16)] = 1
-    precision: PrecisionName = "fp32"
+    precision: TypedPrecision = "fp32"
     steps: Annotated[int, Field(ge=1, le=1000)] = 25
     guided: bool = False
     chars: int | None = None

@@ -10,11 +10,18 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from diffusion_bench.records import MAX_SIDE, PrecisionName, Record, SamplerName
 from diffusion_bench.tiers.cost import counts, short_name
 
+
+def _folded_case(value: object) -> object:
+    return value.strip().casefold() if isinstance(value, str) else value
+
+
+# Case says nothing, as in names of models, samplers and cards.
+TypedPrecision = Annotated[PrecisionName, BeforeValidator(_folded_case)]
 SoftwareName = Literal["eager", "plain attention", "compiled", "engine"]
 
 # The whole name of a model, as people write it: our short name. It is folded, as are short names
@@ -77,7 +84,7 @@ class Workload(Record):
     width: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 512
     height: Annotated[int, Field(ge=8, le=MAX_SIDE)] = 512
     batch: Annotated[int, Field(ge=1, le=4096)] = 1
-    precision: PrecisionName = "fp16"
+    precision: TypedPrecision = "fp16"
     steps: Annotated[int, Field(ge=1, le=10_000)] = 20
     sampler: str = "ddim"
     guided: bool = True

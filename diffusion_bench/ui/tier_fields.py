@@ -39,7 +39,8 @@ def question_fields() -> tuple[Parts, gr.Textbox]:
     path = gr.Textbox(
         shipped_text(),
         label="Upgrade path (TOML)",
-        info="Your own parts and prices; other_gpu makes an unequal pair.",
+        info="Your own parts and prices. other_gpu makes an unequal pair, after takes a step from "
+        "another tier, [[card]] describes a card of your own.",
         lines=12,
         max_lines=22,
         max_length=20_000,
@@ -161,6 +162,13 @@ def _chart(name: str) -> Parts:
 def room_fields() -> tuple[gr.Dropdown, list[Any]]:
     """Return the choice of a card, and what is shown of it: words, a chart, its table."""
     gr.Markdown("## What can I run on my card?")
-    card = gr.Dropdown(card_choices(), value=HERE, label="Card", elem_id="tiers-card")
+    card = gr.Dropdown(
+        card_choices(),
+        value=HERE,
+        allow_custom_value=True,
+        label="Card",
+        info="Or type the name of one that the path describes.",
+        elem_id="tiers-card",
+    )
     words = readout(label="What it runs", show_label=False, elem_id="tiers-room-words")
     return card, [words, *_chart("room").values()]

@@ -17,13 +17,13 @@ from diffusion_bench.charts.tiers.runnable import (
     usual_workloads,
 )
 from diffusion_bench.charts.tiers.steps import prices_of
-from diffusion_bench.charts.tiers.study import Study, card_notes, price_lines, rests_on, study
+from diffusion_bench.charts.tiers.study import Study, path_notes, price_lines, rests_on, study
 from diffusion_bench.hardware.machine import MachineInfo
 from diffusion_bench.hardware.sensors import uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.reports.index import Asked, ReportIndex
 from diffusion_bench.reports.privacy import words_without_names
-from diffusion_bench.tiers.cards import find_card, known_cards, named_card
+from diffusion_bench.tiers.cards import Card, find_card, known_cards, named_card
 from diffusion_bench.tiers.path import PATH, UpgradePath, parse_path
 from diffusion_bench.tiers.voice_cost import told_voices
 from diffusion_bench.tiers.voice_workload import parse_voice_workload
@@ -37,6 +37,7 @@ HERE = "the card of this machine"
 MORE_S = 2.0  # of reading new reports between two lines; PATIENCE_S before the first answer
 NOT_KEPT = "{} reports could not be read: the index that keeps what was read cannot be written."
 MAX_WORKLOADS = 12
+MAX_NAME = 100  # letters of a card's
 
 
 class Question(NamedTuple):
@@ -65,10 +66,11 @@ class View(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What reports say, and how many of them could be taken in."""
+    """What reports say of the cards that are known, and how many of them could be taken in."""
 
     findings: Findings
     asked: Asked
+    cards: tuple[Card, ...]
 
 
 class Upgrades:
@@ -114,7 +116,8 @@ class Upgrades:
         """Return what stands behind a bar, by one of `View.keys`."""
         from diffusion_bench.charts.tiers.why import why
 
-        return why(self._study(question, self._told(question, PATIENCE_S)).rows, key)
+        found = self._study(question, self._told(question, PATIENCE_S))
+        return why(found.rows, key, found.cards)
 
     def room(self, question: Question, card: str) -> tuple[str, Chart]:
         """Return what a card can run, in words and as a chart; `HERE` is this machine's."""
@@ -147,7 +150,7 @@ class Upgrades:
         prices = prices_of(question.cloud_per_hour, question.per_kwh)
         path = parse_path(question.path, "the path")
         drawn, spoken = asked_workloads(texts)
-        return study(path, drawn, told.findings, prices=prices, spoken=spoken)
+        return study(path, drawn, told.findings, prices=prices, cards=told.cards, spoken=spoken)
 
     def _view(self, question: Question, metric: str, told: Told) -> View:
         from diffusion_bench.charts.tiers.bars import row_key
@@ -157,7 +160,7 @@ class Upgrades:
         from diffusion_bench.charts.tiers.why import fit_table, why
 
         found = self._study(question, told)
-        vram = vram_numbers(found.path, found.workloads)
+        vram = vram_numbers(found.path, found.workloads, found.cards)
         currency = found.path.currency
         gains = to_table(*gains_table(found.steps, currency))
         keys = tuple(row_key(row) for row in found.rows)
@@ -168,7 +171,7 @@ class Upgrades:
             gains=Chart(gains_figure(found.steps, currency), gains),
             fits=to_table(*fit_table(found.rows)),
             keys=keys,
-            why=why(found.rows, keys[0]) if keys else "",
+            why=why(found.rows, keys[0], found.cards) if keys else "",
             speech=to_table(*speech_table(found.speech)),
         )
 
@@ -176,30 +179,43 @@ class Upgrades:
         """Return what the reports of a question say."""
         if question.use not in USES:
             raise ValueError(f"{question.use!r:.40} is no choice of reports")
+        cards = cards_of(question.path)
         saved, uploads = [], [Path(upload) for upload in question.uploads]
         if question.use == ALL:
             saved = self._folder.paths()
         elif question.use == CHOSEN:
             saved = [self._folder.path(name) for name in question.names]
         if not saved and not uploads:
-            return Told(Findings(), Asked(()))
+            return Told(Findings(), Asked(()), cards)
         asked = self._index.ask(saved, patience_s=patience_s)
         foreign = self._index.ask(uploads)
         digests = (*asked.digests, *map(ReportDigest.made_foreign, foreign.digests))
         asked = Asked(digests, asked.complaints + foreign.complaints, asked.unread)
-        return Told(findings_of(digests, _here(self._machine())), asked)
+        return Told(findings_of(digests, _here(self._machine()), cards), asked, cards)
 
     def _room(self, card: str, told: Told) -> tuple[Room, str]:
         if card != HERE:
-            named, note = named_card(card)
+            named, note = named_card(card[:MAX_NAME], told.cards)
             return runnable_on(named, told.findings), note or ""
         machine = self._machine()
-        return room_here(machine, _here(machine), told.findings, told.asked.digests)
+        told_of = (told.findings, told.asked.digests)
+        return room_here(machine, _here(machine), *told_of, cards=told.cards)
 
 
 def shipped_text() -> str:
     """Return the text of the path that ships with this program."""
     return PATH.read_text(encoding="utf-8")
+
+
+def cards_of(text: str) -> tuple[Card, ...]:
+    """Return the cards that a path describes and the known ones; those of a text that is none too.
+
+    What can be told without a path is told beside one that is wrong.
+    """
+    try:
+        return parse_path(text, "the path").all_cards()
+    except ValueError:
+        return known_cards()
 
 
 def check_path(text: str) -> str:
@@ -211,12 +227,14 @@ def check_path(text: str) -> str:
         return f"{counted}; of {', '.join(unknown)} nothing can be told: {reasons}"
     guessed = sum(tier.approximate for tier in path.tiers)
     said = f", {guessed} of their prices approximate: set your own" if guessed else ""
-    return f"{counted}, prices in {path.currency}{said}."
+    own = f", {counted_words(len(path.cards), 'card')} of your own" if path.cards else ""
+    return f"{counted}{own}, prices in {path.currency}{said}."
 
 
 def _unknown_cards(path: UpgradePath) -> dict[str, str]:
     """Return the reason why each name of a path that means no card means none."""
-    matches = {name: find_card(name) for tier in path.tiers for name in tier.gpus}
+    cards = path.all_cards()
+    matches = {name: find_card(name, cards) for tier in path.tiers for name in tier.gpus}
     return {name: match.reason for name, match in matches.items() if match.reason}
 
 
@@ -242,6 +260,7 @@ def bars_chart(found: Study, metric: str) -> Chart:
         metric,
         currency=found.path.currency,
         prices=found.prices,
+        cards=found.cards,
     )
     return Chart(bars_figure(numbers), to_table(*bars_table(numbers)))
 
@@ -251,11 +270,12 @@ def status_lines(found: Study, asked: Asked) -> list[str]:
     lines = [*_rests_on(found, asked), *found.bottlenecks]
     lines += (f"Price of {line}" for line in price_lines(found.path))
     lengths = dict.fromkeys(row.workload.length_note for row in found.speech)
-    return [*lines, *card_notes(found.path), *(f"note: {note}" for note in lengths if note)]
+    notes = path_notes(found.path, found.cards)
+    return [*lines, *notes, *(f"note: {note}" for note in lengths if note)]
 
 
 def _rests_on(found: Study, asked: Asked) -> list[str]:
-    lines = rests_on(found.findings, asked.digests)
+    lines = rests_on(found.findings, asked.digests, found.cards)
     lines += (f"Left out: {words_without_names(line)}" for line in asked.complaints[:3])
     if len(asked.complaints) > 3:
         lines.append(f"Left out: {len(asked.complaints) - 3} more files that are no reports.")

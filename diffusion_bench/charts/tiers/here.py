@@ -1,10 +1,12 @@
 """What the machine at hand can run: on the first of its GPUs that is known, else on the first.
 
-Without a GPU it runs on its processor, and so it does on one whose memory is not told.
+What CUDA_VISIBLE_DEVICES hides runs nothing, and its order is that of the GPUs. Without a GPU it
+runs on its processor, and so it does on one whose memory is not told.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from diffusion_bench.charts.tiers.measured import (
@@ -17,6 +19,7 @@ from diffusion_bench.charts.tiers.measured import (
 from diffusion_bench.charts.tiers.runnable import Room, runnable_on
 from diffusion_bench.charts.tiers.unlisted import runnable_on_processor, runnable_on_unknown_card
 from diffusion_bench.hardware.machine import MachineInfo
+from diffusion_bench.hardware.matching import hidden_words, visible_gpus
 from diffusion_bench.hardware.sensors import GpuInfo, uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, CardMatch, find_card
@@ -37,7 +40,8 @@ def room_here(
     """Return what a machine can run, and what is to be known of which of its parts that is."""
     ram_gib = machine.ram_mib / 1024
     # Of a card that MIG has split only the instances run anything.
-    gpus = [gpu for gpu in machine.gpus if gpu.parent_index is not None or not gpu.mig_enabled]
+    shown, hidden = _shown(machine.gpus)
+    gpus = [gpu for gpu in shown if gpu.parent_index is not None or not gpu.mig_enabled]
     matches = [
         find_card(gpu.name or "unknown", cards, memory_mib=gpu.memory_total_mib) for gpu in gpus
     ]
@@ -47,8 +51,8 @@ def room_here(
             told_mib = None if gpu.vendor == "apple" else gpu.memory_total_mib
             card = match.card.giving(told_mib)
             room = runnable_on(card, findings, ram_gib=ram_gib, workloads=workloads)
-            return room, _one_of(matches, card.name)
-    reasons = [match.reason for match in matches] or [machine.no_gpu or NO_INSTANCE]
+            return room, "; ".join(filter(None, (hidden, _one_of(matches, card.name))))
+    reasons = [match.reason for match in matches] or [machine.no_gpu or hidden or NO_INSTANCE]
     why = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
     unknown = _unknown_room(machine, gpus, digests, workloads)
     if unknown is not None:
@@ -61,6 +65,21 @@ def room_here(
         left_out=left_out_here(digests, here),
     )
     return room, f"{why}; this is what the processor can run" if why else ""
+
+
+def _shown(gpus: Sequence[GpuInfo]) -> tuple[Sequence[GpuInfo], str]:
+    """Return the GPUs that programs here are shown, and in words what is hidden from them."""
+    visible, order = (
+        os.environ.get(f"CUDA_{name}") for name in ("VISIBLE_DEVICES", "DEVICE_ORDER")
+    )
+    cards = {gpu.index: gpu for gpu in gpus if gpu.vendor == "nvidia"}
+    if visible is None or not cards:
+        return gpus, ""
+    shown, _ = visible_gpus([*cards.values()], visible, order=order)
+    words = hidden_words([*cards.values()], visible, order=order)
+    if shown is None:
+        return gpus, words
+    return [*(cards[i] for i in shown), *(gpu for gpu in gpus if gpu.vendor != "nvidia")], words
 
 
 def _unknown_room(

@@ -14,7 +14,7 @@ from diffusion_bench.charts.tiers.gains import gains_figure, gains_table
 from diffusion_bench.charts.tiers.room import room_figure
 from diffusion_bench.charts.tiers.runnable import Room, runnable_table
 from diffusion_bench.charts.tiers.speech import speech_table
-from diffusion_bench.charts.tiers.study import Study, card_notes, price_lines
+from diffusion_bench.charts.tiers.study import Study, path_notes, price_lines
 from diffusion_bench.charts.tiers.vram import vram_figure, vram_numbers, vram_table
 from diffusion_bench.charts.tiers.why import fit_table, why
 
@@ -31,7 +31,7 @@ def tiers_html(study: Study, room: Room | None = None, told: Sequence[str] = ())
     """
     parts = [f"<p>{escape(line)}</p>" for line in (KINDS, *told)]
     parts += _lines("Prices", price_lines(study.path))
-    parts += [f"<p>{escape(note)}</p>" for note in card_notes(study.path, study.cards)]
+    parts += [f"<p>{escape(note)}</p>" for note in path_notes(study.path, study.cards)]
     parts += _lines("What holds each step back", study.bottlenecks)
     for number, section in enumerate(_sections(study, room)):
         parts.append(section_html(section, with_plotly=number == 0))

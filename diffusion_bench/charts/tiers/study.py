@@ -18,6 +18,7 @@ from diffusion_bench.tiers.voice_workload import VoiceWorkload
 from diffusion_bench.tiers.workload import Workload
 
 APPROXIMATE = "approximate: set your own"
+CORES = "cores are shown and change no figure: one of them launches a card's kernels"
 
 
 class Study(NamedTuple):
@@ -76,9 +77,11 @@ def rests_on(
     return [rests, f"{without}."] if without else [rests]
 
 
-def card_notes(path: UpgradePath, cards: Sequence[Card] | None = None) -> list[str]:
-    """Return what was assumed of the names of a path's cards."""
-    notes = (find_card(name, cards).note for tier in path.tiers for name in tier.gpus)
+def path_notes(path: UpgradePath, cards: Sequence[Card] | None = None) -> list[str]:
+    """Return what was assumed of the names of a path's cards, and that cores count for nothing."""
+    notes = [find_card(name, cards).note for tier in path.tiers for name in tier.gpus]
+    if len({tier.cores for tier in path.tiers}) > 1:
+        notes.append(CORES)
     return [f"note: {note}" for note in dict.fromkeys(notes) if note]
 
 
