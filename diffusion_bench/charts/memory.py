@@ -12,7 +12,6 @@ from diffusion_bench.charts.series import Failure, failure_rows, series_of
 from diffusion_bench.charts.style import Look, empty_figure
 from diffusion_bench.records import VoiceRequest
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.stats import summarise
 
 MemoryKind = Literal["nvml_used_mib", "torch_reserved_mib", "rss_mib"]
 
@@ -51,11 +50,12 @@ class MemorySeries(NamedTuple):
 
 def memory_numbers(reports: Sequence[Report], kind: MemoryKind | None = None) -> list[MemorySeries]:
     """Return the peaks of every series, all of one kind: the one that most cells have."""
-    cells = [cell for report in reports for cell in report.cells if summarise(cell)]
+    cells = [cell for report in reports for cell in report.cells if not cell.without_figures]
     shown = kind or _usual_kind(cells)
     found = []
     for series in series_of(reports):
-        points = tuple(_point(cell, shown) for cell in series.cells if summarise(cell))
+        told = (cell for cell in series.cells if not cell.without_figures)
+        points = tuple(_point(cell, shown) for cell in told)
         peaks = [point.peak_mib for point in points if point.peak_mib is not None]
         found.append(
             MemorySeries(

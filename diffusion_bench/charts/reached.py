@@ -7,6 +7,7 @@ specification, or what a processor reached in two short tests when the report wa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -25,6 +26,7 @@ STEP = "denoising step"
 # Of the ways to run a model, those that leave the counted work of a step as it is.
 SAME_WORK = frozenset({"channels_last", "packed", "keep_prompts", "vae", "inference_mode"})
 COUNTED = frozenset({"attention", "compute", "guidance"})  # some of their ways have counts
+_cost = lru_cache(maxsize=1024)(cost_of)  # thousands of cells are of a few shapes
 _kept: dict[int, tuple[tuple[Cell, ...], Ceiling | None]] = {}
 
 
@@ -133,7 +135,7 @@ def _counted_step(cell: Cell) -> tuple[StageCost, PrecisionName]:
     speed = parse_speed(cell.speed) if cell.speed else request.speed
     attention, guidance, precision = _way(request, speed)
     model = model_named(request.model)
-    cost = cost_of(
+    cost = _cost(
         model,
         width=request.width,
         height=request.height,

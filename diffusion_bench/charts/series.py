@@ -10,7 +10,7 @@ from diffusion_bench.charts.style import DASHES, MANY_COLOURS, PATTERNS, SYMBOLS
 from diffusion_bench.records import Request
 from diffusion_bench.reports import labels
 from diffusion_bench.reports.schema import Cell, Report
-from diffusion_bench.reports.stats import summarise, without_steps
+from diffusion_bench.reports.stats import without_steps
 
 BASES = ("extrapolated", "emulated")
 
@@ -57,7 +57,7 @@ class Series(NamedTuple):
         return tuple(
             Failure(cell.request.steps, cell.status, cell.message)
             for cell in self.cells
-            if summarise(cell) is None
+            if cell.without_figures
         )
 
 

@@ -19,7 +19,7 @@ from diffusion_bench.charts.style import (
     style_figure,
 )
 from diffusion_bench.reports.schema import Report
-from diffusion_bench.reports.stats import MIN_STEPS_FOR_P95, percentile, summarise
+from diffusion_bench.reports.stats import MIN_STEPS_FOR_P95, percentile
 
 
 class StepBox(NamedTuple):
@@ -60,7 +60,7 @@ def step_times_numbers(reports: Sequence[Report]) -> list[StepTimes]:
         times = [
             1000 * step
             for cell in series.cells
-            if summarise(cell)
+            if not cell.without_figures
             for sample in cell.samples
             for step in sample.step_s
         ]
