@@ -186,6 +186,29 @@ def test_the_whole_names_the_verdict_the_mean_ratio_and_what_else_differs():
     assert "differing beside the work: nothing" in overall([old, old])[0].words()[-1]
 
 
+def test_the_whole_says_how_many_of_its_named_cells_were_disturbed_and_none_of_the_others():
+    labels = [("contended",), ("contended", "throttled"), ("emulated",), ()]
+    old = make_report(*(make_cell(wall_s=SLOW, seed=seed) for seed in range(5)))
+    slow = [
+        make_cell(wall_s=[2 * s for s in SLOW], seed=seed).model_copy(update={"labels": label})
+        for seed, label in enumerate(labels)
+    ]
+    untold = make_cell(wall_s=(1.0, 9.0), seed=4).model_copy(update={"labels": ("on battery",)})
+    for pair in ((old, make_report(*slow, untold)), (make_report(*slow, untold), old)):
+        (whole,) = overall(pair)
+        assert whole.disturbed == {"contended": 2, "throttled": 1}
+        assert [line for line in whole.words() if "2 contended, 1 throttled" in line]
+    assert not [line for line in overall([old, old])[0].words() if "disturbed" in line]
+
+
+def test_one_ratio_is_told_as_one_and_of_several_their_mean():
+    old, new = make_cell(wall_s=SLOW), make_cell(wall_s=[2 * s for s in SLOW])
+    (alone,) = overall([make_report(old), make_report(new)])
+    assert alone.words()[1] == "ratio of times 2 (ddim, 20 steps, 128x128, batch 1)"
+    (whole,) = overall([make_report(old, make_cell(seed=1)), make_report(new, make_cell(seed=1))])
+    assert whole.words()[1].startswith("mean ratio of times ")
+
+
 def test_a_setting_that_nobody_made_is_not_set_and_a_fact_that_nobody_could_tell_is_unknown():
     old = make_header(gpu="NVIDIA L4")
     measured = {"stop": StopRule(noise=0.01), "rounds": 3, "sustain_s": 600.0}

@@ -29,12 +29,13 @@ from diffusion_bench.reports.machine_shift import (
     shift_words,
 )
 from diffusion_bench.reports.privacy import without_home
-from diffusion_bench.reports.schema import Cell, Header, Report
+from diffusion_bench.reports.schema import Cell, Header, Label, Report
 from diffusion_bench.reports.shift import Ratio, ratio_of_intervals
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
 from diffusion_bench.reports.verdicts import Verdict, absences, judge, judge_net, why_absent
 
 UNEQUAL_WORK = "this is not the same work"
+DISTURBED: tuple[Label, ...] = ("contended", "throttled", "on battery")
 
 # What a sweep varies. Cells that agree in these are one place in the grid, whatever else differs.
 AXES = ("sampler", "eta", "steps", "width", "height", "text", "batch")
@@ -48,7 +49,8 @@ class Row(Record):
     confidence. `machine_ratio` and its bounds are of the machine's own pace, where both reports
     looked at it; `net_ratio` and its bounds are of the times counted in that pace, where the
     verdict is judged on them. `one_visit`: it is judged on the times alone and a side's are of one
-    visit, so that what that machine does from minute to minute is not in the interval.
+    visit, so that what that machine does from minute to minute is not in the interval. `disturbed`
+    are the labels of both sides that say that a machine was not at its own speed.
     `differences` are those that forbid a comparison. `absent` is why the baseline's cell and the
     other's have no figures where the work is the same, "" of one that has.
     """
@@ -71,6 +73,7 @@ class Row(Record):
     verdict: Verdict
     reason: str
     one_visit: bool = False
+    disturbed: tuple[Label, ...] = ()
     absent: tuple[str, str] = ("", "")
     differences: tuple[Difference, ...] = ()
 
@@ -177,6 +180,7 @@ def _measured(
         "net_low": net and net.low,
         "net_high": net and net.high,
         "verdict": verdict,
+        "disturbed": tuple(label for label in DISTURBED if any(label in c.labels for c in pair)),
         "one_visit": net is None and min(len(cell.visits) for cell in pair) < FEWEST_VISITS,
         "reason": "; ".join(
             [reason, *_moved(shift, foreign), *_attention(pair), *_warnings(figures)]

@@ -45,7 +45,8 @@ class Overall(Record):
     the others. Cells of several devices at once count as any other. `only_other` counts what only
     the other report got through, by how it ended in the baseline; `only_baseline` the reverse.
     `machine_ratio` is that of the machine's own pace beside them, `None` where nobody looked.
-    `one_visit` counts the cells with a name whose interval is of one visit.
+    `one_visit` counts the cells with a name whose interval is of one visit, and `disturbed` those
+    with one that either side labels so, by label.
     """
 
     baseline: str
@@ -61,13 +62,16 @@ class Overall(Record):
     worst_name: str = ""
     machine_ratio: float | None = None
     one_visit: int = 0
+    disturbed: dict[str, int] = {}
     environment: tuple[Difference, ...] = ()
 
     def words(self) -> list[str]:
         """Return it as lines of text: the verdict, the ratio, and what else differs."""
         counted = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
         lines = [f"{self.other} against {self.baseline}: {self.verdict} ({counted or 'no cells'})"]
-        if self.ratio is not None and self.best and self.worst:
+        if self.best and self.best is self.worst:
+            lines.append(f"ratio of times {figure(self.ratio)} ({self.best_name})")
+        elif self.ratio is not None and self.best and self.worst:
             lines.append(
                 f"mean ratio of times {figure(self.ratio)}, from {figure(self.best.ratio)} "
                 f"({self.best_name}) to {figure(self.worst.ratio)} ({self.worst_name})"
@@ -80,6 +84,12 @@ class Overall(Record):
             )
             if ended
         ]
+        if self.disturbed:
+            counted = ", ".join(f"{count} {label}" for label, count in self.disturbed.items())
+            lines.append(
+                f"named cells that were disturbed in a report: {counted}; that may be all of "
+                "their difference, or hide one: measure them again at rest"
+            )
         if self.one_visit:
             were = "was" if self.one_visit == 1 else "were"
             lines.append(
@@ -119,6 +129,7 @@ def _judge(
     ratios = sorted((row for row in rows if row.ratio is not None), key=lambda row: row.ratio or 0)
     counts = Counter(row.verdict for row in rows)
     paces = [row.machine_ratio for row in alone if row.machine_ratio]
+    named = [row for row in alone if row.verdict in CELL_ERROR]
     name_alone = name_among([row.request for row in alone])
 
     def name(row: Row | SharedRow) -> str:
@@ -137,7 +148,8 @@ def _judge(
         best_name=name(ratios[0]) if ratios else "",
         worst_name=name(ratios[-1]) if ratios else "",
         machine_ratio=_mean(paces),
-        one_visit=sum(row.one_visit and row.verdict in CELL_ERROR for row in alone),
+        one_visit=sum(row.one_visit for row in named),
+        disturbed=dict(Counter(label for row in named for label in row.disturbed)),
         environment=tuple(environment_differences(reports[0].header, reports[1].header)),
     )
 
