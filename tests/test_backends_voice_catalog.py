@@ -23,7 +23,8 @@ from diffusion_bench.backends.voice.catalog import (
     voice_catalog,
 )
 from diffusion_bench.backends.voice.describe import describe
-from diffusion_bench.backends.voice.repositories import is_cached
+from diffusion_bench.backends.voice.facts import voice_model_facts
+from diffusion_bench.backends.voice.repositories import is_cached, lacking
 from diffusion_bench.bench.axes import VoiceAxes
 from diffusion_bench.bench.sweep import Sweep
 from diffusion_bench.records import BUNDLED_VOICE_MODEL, VoiceRequest
@@ -178,6 +179,37 @@ def test_a_hub_id_is_known_once_its_files_are_here(hub_cache: Path, tiny_csm: Pa
     entry = find_voice_model("tiny/csm")
     assert (entry.family, entry.source, entry.location) == ("csm", "hub", "tiny/csm")
     assert is_cached(entry)
+
+
+def test_a_voice_model_can_be_named_with_its_commit_as_one_of_pictures_can(
+    hub_cache: Path, tiny_csm: Path
+) -> None:
+    folder = download(hub_cache, "tiny/csm", *tiny_csm.iterdir())
+    (hub_cache / "models--tiny--csm" / "refs" / "main").write_text("f" * 40)  # a newer one
+    name = f"tiny/csm@{REVISION}"
+    entry = find_voice_model(name)
+    assert (entry.family, entry.name, is_cached(entry)) == ("csm", name, True)
+    assert load_voice_model(name, device="cpu", precision="fp32").entry.location == str(folder)
+    assert voice_model_facts(name).revision == REVISION
+    for other, message in (
+        (f"tiny/csm@{'0' * 40}", rf"`hf download tiny/csm --revision {'0' * 40}`"),
+        ("tiny/csm@main", "stands a whole commit"),
+    ):
+        with pytest.raises(UnknownModel, match=message):
+            find_voice_model(other)
+
+
+def test_a_row_of_the_catalog_can_be_pinned_and_what_is_fetched_is_that_commit(
+    hub_cache: Path,
+) -> None:
+    row = voice_catalog()["csm"]
+    pinned = find_voice_model(f"{row.location}@{REVISION}")
+    assert (pinned.family, pinned.licence, pinned.gated) == (row.family, row.licence, row.gated)
+    (needed,) = lacking(pinned)
+    assert (needed.location, needed.revision) == (row.location, REVISION)
+    assert f"huggingface.co/{row.location}:" in describe(pinned)[2]
+    with pytest.raises(ModelUnavailable, match=f"--revision {REVISION}`"):
+        load_voice_model(pinned.name, device="cpu", precision="fp32")
 
 
 def test_a_folder_is_loaded_by_its_family(tiny_csm: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 from tiny_voices import chirp, save_tiny_pocket
 from torch import Tensor
+from transformers import PocketTTSAudioTokenizerModel
 
 from diffusion_bench.backends.catalog import ModelUnavailable
 from diffusion_bench.backends.voice import pocket_tts
@@ -64,6 +67,33 @@ def stream(
         except StopIteration as end:
             return pieces, made, end.value
         made.append(len(told))
+
+
+def test_a_codec_that_is_here_is_not_asked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_tiny_pocket(tmp_path)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    kept = tmp_path / "hub" / "models--tiny--codec"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("0" * 40)
+    (kept / "snapshots").mkdir()
+    (tmp_path / "codec").rename(kept / "snapshots" / ("0" * 40))
+    config = folder / "processor_config.json"
+    told = json.loads(config.read_text())
+    told["audio_tokenizer"]["audio_tokenizer_name_or_path"] = "tiny/codec"
+    config.write_text(json.dumps(told))
+    asked = []
+    from_pretrained = PocketTTSAudioTokenizerModel.from_pretrained.__func__
+
+    def spy(cls: Any, place: str, **options: Any) -> Any:
+        asked.append(not Path(place).is_dir() and not options.get("local_files_only"))
+        return from_pretrained(cls, place, **options | {"cache_dir": tmp_path / "hub"})
+
+    monkeypatch.setattr(PocketTTSAudioTokenizerModel, "from_pretrained", classmethod(spy))
+    model = PocketTts.load(find_voice_model(str(folder)), device="cpu")
+    assert asked == [False, False]
+    assert model.encode_voice(chirp(2.0)).tensors["latents"].any()
 
 
 @pytest.mark.parametrize("steps", [1, 3])

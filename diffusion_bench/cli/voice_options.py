@@ -21,7 +21,10 @@ TextFile = Annotated[
     Path | None, typer.Option(help="Instead, a UTF-8 file of what to say; - is standard input.")
 ]
 Model = Annotated[
-    str | None, typer.Option(help="A voice model by name, folder or hub id; echo if not given.")
+    str | None,
+    typer.Option(
+        help="A voice model by name, folder or hub id (also owner/name@commit); echo if not given."
+    ),
 ]
 Sampler = Annotated[str | None, typer.Option(help="ddim, ddpm, dpm++, unipc or native.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]

@@ -131,6 +131,8 @@ def test_on_a_phone_the_player_follows_the_button_and_nothing_is_wider(url, brow
     sync_api.expect(visit.page.locator("#voice-speak")).to_be_visible()
     visit.page.wait_for_timeout(300)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 393
+    fits = "one => one.scrollWidth <= one.clientWidth"  # else it reads "DD..." of two samplers
+    assert visit.page.locator("#voice-sampler input").evaluate(fits)
     tops = [
         visit.page.locator(f"#voice-{name}").bounding_box()["y"]
         for name in ("text", "speak", "audio", "status", "model")

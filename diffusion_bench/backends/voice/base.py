@@ -68,6 +68,11 @@ class VoiceEntry(Record):
     letter_s: float = 0.082
     note: str = ""
 
+    @property
+    def page(self) -> str:
+        """Return the address of a hub model's page."""
+        return f"huggingface.co/{self.location.partition('@')[0]}"
+
 
 @dataclass(frozen=True)
 class VoiceState:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from diffusion_bench.backends.catalog import (
-    HUB_ID,
     MODELS_FOLDER,
     ModelUnavailable,
     UnknownModel,
     cached_folder,
+    hub_place,
 )
 from diffusion_bench.backends.network_files import repository_of
 from diffusion_bench.backends.voice.base import VoiceEntry, VoiceModel
@@ -73,18 +73,27 @@ def find_voice_model(name: str) -> VoiceEntry:
     if os.path.isdir(location):  # unlike Path's, no error for a name that no file can have
         return _own_entry(name, location, Path(location))
     known = ", ".join(voice_catalog())
-    if HUB_ID.fullmatch(name):
-        folder = cached_folder(repository_of(name))
-        if folder is not None:
-            return _own_entry(name, name, folder)
-        raise UnknownModel(
-            f"cannot tell what kind of voice model {name!r} is: known are {known}; of another hub "
-            f"id the files must be here already (`hf download {name}`)"
-        )
+    if place := hub_place(name):
+        return _hub_entry(name, place[0], known)
     raise UnknownModel(
         f"unknown voice model {name!r}; known: {known}; or give a model folder or a hub id "
-        "(owner/name)"
+        "(owner/name, or owner/name@commit)"
     )
+
+
+def _hub_entry(name: str, hub_id: str, known: str) -> VoiceEntry:
+    """Return the entry of a hub id, with or without a commit, by its row or its files here."""
+    for entry in voice_catalog().values():
+        if entry.location == hub_id:
+            return entry.model_copy(update={"name": name, "location": name})
+    folder = cached_folder(repository_of(name))
+    if folder is None:
+        download = " --revision ".join(filter(None, hub_place(name) or ()))
+        raise UnknownModel(
+            f"cannot tell what kind of voice model {name!r} is: known are {known}; of another hub "
+            f"id the files must be here already (`hf download {download}`)"
+        )
+    return _own_entry(name, name, folder)
 
 
 def encodes_alike(model: str, other: str) -> bool:
@@ -128,12 +137,20 @@ def load_voice_model(
         )
     family = FAMILIES[entry.family]
     loader = getattr(import_module(family.module), family.name)
+    is_pinned = entry.source == "hub" and "@" in entry.location
     here = as_here(entry)
     if here != entry:
         try:
             return cast(VoiceModel, loader.load(here, device=device, precision=precision))
         except ModelUnavailable:
-            pass  # a download that was broken off: what it lacks beside its weights may be had
+            # Of a download that was broken off, what it lacks beside its weights may be had.
+            if is_pinned:
+                raise
+    elif is_pinned:  # a loader would take all of it for the id
+        download = entry.location.replace("@", " --revision ")
+        raise ModelUnavailable(
+            f"voice model {entry.name!r} is not on this machine (`hf download {download}`)"
+        )
     return cast(VoiceModel, loader.load(entry, device=device, precision=precision))
 
 

@@ -55,10 +55,10 @@ def _place(entry: VoiceEntry) -> str:
         return f"Missing: it comes with this program, but {entry.location} is not there"
     if entry.source == "folder":
         return f"Read from the folder {entry.location}"
-    gate = f"; gated: accept its terms at huggingface.co/{entry.location} and log in first"
+    gate = f"; gated: accept its terms at {entry.page} and log in first"
     if is_cached(entry):
-        return f"On this machine already, from huggingface.co/{entry.location}"
-    return f"To be fetched from huggingface.co/{entry.location}: {_size(entry)}{gate * entry.gated}"
+        return f"On this machine already, from {entry.page}"
+    return f"To be fetched from {entry.page}: {_size(entry)}{gate * entry.gated}"
 
 
 def _size(entry: VoiceEntry) -> str:

@@ -94,7 +94,7 @@ def _why(entry: VoiceEntry, error: BaseException) -> str:
     reason = reason_of(error)
     gated = (
         f"voice model {entry.name!r} is not on this machine and its weights are gated: accept "
-        f"the terms on huggingface.co/{entry.location}, then `hf auth login`: {reason}"
+        f"the terms on {entry.page}, then `hf auth login`: {reason}"
     )
     if is_gated(error):
         return gated

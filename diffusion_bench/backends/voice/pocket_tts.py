@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor
 
 from diffusion_bench.audio.reference import Reference
-from diffusion_bench.backends.catalog import ModelUnavailable
+from diffusion_bench.backends.catalog import ModelUnavailable, cached_folder
+from diffusion_bench.backends.network_files import is_here, repository_of
 from diffusion_bench.backends.voice.base import OnChunkStep, Utterance, VoiceEntry, VoiceState
 from diffusion_bench.backends.voice.candidates import refuse_unfit, side_by_side
 from diffusion_bench.backends.voice.hub import noise_of, refuse_foreign, waveform_of
@@ -66,8 +68,12 @@ class PocketTts:
             from transformers import PocketTTSForConditionalGeneration, PocketTTSProcessor
 
             # First, because the processor would read the codec's pickle where that is all there is.
-            codec = _load_codec(entry.location)
-            processor = PocketTTSProcessor.from_pretrained(entry.location)
+            codec, is_local = _load_codec(entry.location)
+            # Else it asks the hub for the codec, which it loads once more.
+            is_local = is_local and os.path.isdir(entry.location)
+            processor = PocketTTSProcessor.from_pretrained(
+                entry.location, local_files_only=is_local
+            )
             model = load_whole(PocketTTSForConditionalGeneration, entry.location, precision)
         processor.audio_tokenizer = codec.to(device)
         return cls(entry, model.to(device), processor, device=device)
@@ -247,8 +253,11 @@ def _frame_loop(
         outputs = model(**inputs, return_dict=True)
 
 
-def _load_codec(location: str) -> Any:
-    """Return the codec that the processor at `location` names, from safetensors only."""
+def _load_codec(location: str) -> tuple[Any, bool]:
+    """Return the codec that the processor at `location` names, and whether it was here already.
+
+    From safetensors only. What is here asks the hub for no newer commit.
+    """
     from transformers import PocketTTSAudioTokenizerModel
     from transformers.utils import cached_file
 
@@ -256,4 +265,7 @@ def _load_codec(location: str) -> Any:
     named = json.loads(path.read_text(encoding="utf-8")).get("audio_tokenizer")
     if named is None:
         raise ValueError(f"the processor at {location} names no codec")
-    return load_whole(PocketTTSAudioTokenizerModel, named["audio_tokenizer_name_or_path"], "fp32")
+    codec = repository_of(named["audio_tokenizer_name_or_path"])
+    folder = cached_folder(codec) if is_here(codec) else None
+    place = str(folder) if folder else codec.location
+    return load_whole(PocketTTSAudioTokenizerModel, place, "fp32"), folder is not None

@@ -161,21 +161,21 @@ def model_fields(*, shared: bool) -> Fields:
             sampler_choices(usual),
             value=usual.samplers[0],
             label="Sampler",
-            min_width=90,
+            min_width=160,  # on a phone too DDIM and DDPM are to be told apart
             elem_id="voice-sampler",
         )
         fields["steps"] = gr.Number(
             usual.steps,
             label="Steps",
             precision=0,
-            min_width=90,
+            min_width=75,
             elem_id="voice-steps",
         )
         fields["batch"] = gr.Number(
             1,
             label="Candidates",
             precision=0,
-            min_width=90,
+            min_width=105,
             elem_id="voice-batch",
         )
     with gr.Row():
