@@ -174,9 +174,18 @@ def test_two_jobs_need_ram_for_the_offloaded_weights_of_both() -> None:
         return row.two_gpus[0]
 
     assert jobs(64).speedup == pytest.approx(2)
-    short = jobs(24)
+    short = jobs(17)
     assert (short.way, short.images_per_hour) == ("two jobs", None)
-    assert short.reason == "25 GiB of weights of the two would wait in RAM, which has room for 19"
+    assert short.reason == "25 GiB of weights of the two would wait in RAM, which has room for 14"
+
+
+def test_a_second_card_and_more_memory_make_nothing_slower() -> None:
+    """Two RTX 3060 were told to be slower than one: either alone took all RAM for its offload."""
+    flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
+    (one,) = tier_rows(path("RTX 3060 12GB", ram_gib=32), [flux])
+    (two,) = tier_rows(path("RTX 3060 12GB", ram_gib=64, count=2), [flux])
+    assert two.seconds_per_image <= one.seconds_per_image
+    assert two.two_gpus[0].speedup == pytest.approx(2)
 
 
 def test_an_unequal_pair_is_as_fast_as_its_faster_card_and_gives_it_more() -> None:

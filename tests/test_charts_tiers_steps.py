@@ -194,7 +194,7 @@ def test_a_price_of_the_cloud_is_told_with_the_price_of_its_tier() -> None:
         path({"gpu": "RTX 4090", "price": 1800, "cloud_price": 0.4}, {"gpu": "T4"})
     )
     assert one == "tier 0: 1,800 USD, as fast in the cloud 0.4 USD an hour"
-    assert other == "tier 1: cannot tell"
+    assert other == "tier 1: none set"
 
 
 def test_electricity_makes_the_step_pay_later_and_dear_electricity_never() -> None:

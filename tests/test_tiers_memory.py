@@ -17,7 +17,6 @@ from published_memory import (
 from diffusion_bench.charts.tiers.fits import TIGHT
 from diffusion_bench.tiers.cards import find_card, known_cards
 from diffusion_bench.tiers.memory import (
-    AS_LONG,
     CONTEXT_MIB,
     DEARER,
     IN_PLACE,
@@ -34,6 +33,7 @@ from diffusion_bench.tiers.rows import fit_on, need_of
 from diffusion_bench.tiers.workload import Software, parse_workload
 
 GIB = 1024
+TILES = REMEDIES["VAE tiling"].slower + 1e-9
 METHODOLOGY = Path(__file__).parents[1] / "docs" / "methodology.md"
 
 
@@ -323,6 +323,7 @@ def test_more_memory_of_one_speed_makes_nothing_slower(words):
     """FLUX in 8 bits on 24 GiB was a quarter slower than in 4 on 16.
 
     What surely fits is compared with what surely does, and takes longer than what may run out.
+    Tiles of the decoder go before all that changes or moves weights, and take a twentieth.
     """
     asked, known = parse_workload(words), find_card("RTX 4090").card
     plain, least = predict(known, asked), {}
@@ -332,7 +333,7 @@ def test_more_memory_of_one_speed_makes_nothing_slower(words):
         if fit.verdict != "does not fit":
             seconds = remedied(plain, fit, card).seconds
             sure = fit.verdict.startswith("fits")
-            assert seconds <= AS_LONG * least.get(sure, seconds), (gib, fit.words())
+            assert seconds <= TILES * least.get(sure, seconds), (gib, fit.words())
             least[sure] = min(seconds, least.get(sure, seconds))
     assert fit.verdict == "fits"
 
@@ -344,12 +345,20 @@ def test_of_remedies_that_take_as_long_the_one_that_leaves_pictures_alone_is_tak
         return offloaded_s if OFFLOADS & set(found.remedies) else 1.0
 
     even, slower = (
-        fit_of(flux, 30 * GIB, seconds=partial(seconds, offloaded_s=n)) for n in (1.09, 1.11)
+        fit_of(flux, 30 * GIB, seconds=partial(seconds, offloaded_s=n)) for n in (1.0, 1.11)
     )
     assert (even.remedies, even.gentler) == (("model offload",), ())
     assert slower.remedies == ("8-bit weights",)
     (other,) = slower.gentler
     assert other.words == "model offload, 1.11 times as long, would not change pictures"
+
+
+def test_what_is_slower_than_something_gentler_still_is_not_named():
+    """On an RTX 3060 SD 3.5 takes longer with 8 bits and offload than with offload alone."""
+    asked, known = parse_workload("sd35-medium 1024x1024 b1 bf16 28"), find_card("RTX 3060 12GB")
+    fit = fit_on(known.card, asked, Software())
+    assert fit.remedies == ("4-bit weights",)
+    assert [one.remedies for one in fit.gentler] == [("model offload",)]
 
 
 def test_attention_that_writes_its_scores_is_told_to_slice_them():

@@ -38,7 +38,6 @@ DEARER: tuple[tuple[str, ...], ...] = (
     ("4-bit weights", "model offload", *SLICED),
     ("sequential offload", *SLICED),
 )
-AS_LONG = 1.1  # times the least that is no longer, so that the gentler remedy is taken
 RAM_SHARE = 0.8  # of the machine's memory, for weights that wait there; the system has the rest
 REMEMBERED = 8192  # needs: a path asks the same of each of its cards, some dozens of times
 
@@ -222,20 +221,20 @@ def _surest(fits: Iterable[Fit]) -> list[Fit]:
 
 
 def _fastest(fits: Sequence[Fit], seconds: SecondsOf) -> Fit:
-    """Return the fit that takes least, of those that take no longer the gentlest, beside it others.
+    """Return the fit that takes least, of those that take as long the gentlest.
 
-    Of the gentler ones the fastest of each kind is told.
+    Beside it are those that change pictures less, each faster than what changes them less still.
     """
-    timed = [(seconds(fit.need), changes_of(fit.remedies), fit) for fit in fits]
-    least_s = min(taken for taken, *_ in timed)
-    no_longer = [one for one in timed if one[0] <= AS_LONG * least_s]
-    chosen_s, change, chosen = min(no_longer, key=lambda one: (one[1], one[0]))
+    timed = sorted(
+        ((seconds(fit.need), changes_of(fit.remedies), fit) for fit in fits),
+        key=lambda one: one[:2],
+    )
+    least_s, change, chosen = timed[0]
     gentler = []
-    for level in range(change - 1, -1, -1):
-        alike = [one for one in timed if one[1] == level]
-        if alike:
-            taken, _, fit = min(alike, key=lambda one: one[0])
-            gentler.append(Gentler(remedies=fit.remedies, times=taken / chosen_s))
+    for taken_s, less, fit in timed[1:]:
+        if less < change:
+            gentler.append(Gentler(remedies=fit.remedies, times=taken_s / least_s))
+            change = less
     return chosen.model_copy(update={"gentler": tuple(gentler)})
 
 

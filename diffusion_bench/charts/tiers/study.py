@@ -89,7 +89,7 @@ def price_lines(path: UpgradePath) -> list[str]:
     """Return what each tier costs, and whether anybody has set it."""
     lines = []
     for tier in path.tiers:
-        price = "cannot tell" if tier.price is None else f"{tier.price:,.12g} {path.currency}"
+        price = "none set" if tier.price is None else f"{tier.price:,.12g} {path.currency}"
         told = [price, *([APPROXIMATE] if tier.approximate else [])]
         if tier.cloud_price is not None:
             told.append(f"as fast in the cloud {tier.cloud_price:,.12g} {path.currency} an hour")
