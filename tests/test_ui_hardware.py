@@ -147,6 +147,17 @@ def test_a_tick_before_the_first_reading_changes_nothing_on_the_page():
         assert machine.snapshot() is machine.snapshot()
 
 
+def test_gpus_have_room_on_the_page_once_one_is_seen_and_none_without():
+    with closing(SharedSampler(NoGpu(WHY))) as sampler:
+        assert not Machine(NoGpu(WHY), sampler).has_gpus()
+    gate = Gate()
+    with closing(SharedSampler(OneGpu(), wait=gate)) as sampler:
+        machine = Machine(NoGpu(WHY), sampler)  # a driver that did not answer when it was asked
+        machine.snapshot()
+        gate.until_read()
+        assert machine.has_gpus()
+
+
 def test_a_machine_without_a_gpu_says_why_and_shows_the_rest():
     with closing(SharedSampler(NoGpu(WHY))) as sampler:
         assert f"no GPU: {WHY}" in Machine(NoGpu(WHY), sampler).card()

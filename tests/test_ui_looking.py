@@ -213,14 +213,22 @@ def test_every_look_has_a_title_and_words():
 
 def test_rows_that_a_look_has_not_are_hidden():
     view = LookView(rows={"The whole picture": [("a.png", "guidance 1")]}, table={}, figure=None)
-    part = Part("guidance", LOOKS["guidance"].rows, has_film=False)
+    part = Part("guidance", LOOKS["guidance"].rows)
     rows = to_updates(part, view)[2:6]
     assert [row.visible for row in rows] == [True, False, False, False]
     assert all(update == gr.skip() for update in to_updates(part, LookView(status="x"))[2:6])
 
 
+def test_what_can_be_saved_is_shown_once_it_is_there():
+    part = Part("guidance", LOOKS["guidance"].rows)
+    done = LookView(rows={}, table={}, figure=None, sheet=__file__)
+    fold, _, sheet, film = to_updates(part, done)[-4:]
+    assert (fold.visible, sheet.visible) == (True, True)
+    assert film == gr.skip()  # there is none of guidance
+
+
 def test_sounds_that_a_look_has_not_are_hidden():
-    part = Part("speech", ("The mel spectrogram",), has_film=True, sounds=("plan", "end"))
+    part = Part("speech", ("The mel spectrogram",), sounds=("plan", "end"))
     view = LookView(rows={}, table={}, figure=None, sounds={"end": __file__})
     plan, end = to_updates(part, view)[3:5]
     assert (plan.visible, end.visible) == (False, True)

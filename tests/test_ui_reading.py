@@ -99,6 +99,25 @@ def test_with_nothing_chosen_the_page_says_what_to_do(reading):
     assert reading.export([], []) == ()
 
 
+def test_room_for_charts_is_there_once_a_report_is_open(reading, folder):
+    (folder / "broken.jsonl").write_text("no report")
+    opened = [
+        reading.show(names, None).is_open for names in (None, ["broken.jsonl"], ["slow.jsonl"])
+    ]
+    assert opened == [False, False, True]
+
+
+def test_who_has_no_report_opens_the_one_that_comes_with_the_source(reading):
+    assert reading.example_file is not None
+
+    shown = reading.show(None, reading.example())
+
+    assert "54 of 54 cells measured" in shown.words
+    assert "imported, unverified" in shown.words  # it is none of this machine's
+    assert {"ddim", "ddpm"} <= {row[0].split(",")[0] for row in shown.charts[0].table["data"]}
+    assert shown.traces
+
+
 def test_a_failed_cell_is_a_row_with_its_message_and_no_figures():
     failed = make_cell(status="oom", message="out of memory", trace=make_trace(1))
 

@@ -58,23 +58,23 @@ def build(
         gr.Markdown(f"# {TITLE}\nTry diffusion, see how it works, and measure it on this machine.")
         if shared:
             gr.Markdown(guests_line(), elem_id="guests")
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Text to image", id="t2i") as first:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):  # a phone has them in two rows
+            with gr.Tab("Text to image", id="t2i") as pictures:
                 text_to_image.build(drawing, shared=shared)
-            with gr.Tab("Voice cloning", id="voice") as second:
-                voice_cloning.build(speaking, page, second)
+            with gr.Tab("Voice cloning", id="voice") as voices:
+                voice_cloning.build(speaking, page, voices)
             with gr.Tab("How it works", id="inside") as inside:
                 how_it_works.build(drawing, speaking)
-            with gr.Tab("Benchmark", id="bench") as third:
+            with gr.Tab("Benchmark", id="bench") as sweeps:
                 planning = Planning(engine, jobs, reports_folder, machine.info, shared=shared)
-                benchmark.build(sweeping, planning, reports_folder, third)
-            with gr.Tab("Reports", id="reports") as fourth:
-                reports.build(Reading(reports_folder, outbox, machine.info), fourth)
-            with gr.Tab("Tiers", id="tiers") as fifth:
+                benchmark.build(sweeping, planning, reports_folder, sweeps)
+            with gr.Tab("Reports", id="reports") as measured:
+                reports.build(Reading(reports_folder, outbox, machine.info), measured)
+            with gr.Tab("Tiers", id="tiers") as path:
                 index = reports_folder.index
-                tiers.build(Upgrades(reports_folder, index, outbox, machine.info), fifth)
-            with gr.Tab("Hardware", id="hardware") as sixth:
-                timer = hardware.build(machine, page, sixth)
-        for tab in (first, second, inside, third, fourth, fifth):
+                tiers.build(Upgrades(reports_folder, index, outbox, machine.info), path)
+            with gr.Tab("Hardware", id="hardware") as watched:
+                timer = hardware.build(machine, page, watched)
+        for tab in (pictures, voices, inside, sweeps, measured, path):
             tab.select(lambda: gr.Timer(active=False), None, timer, **HIDDEN)
     return page

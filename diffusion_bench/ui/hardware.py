@@ -59,6 +59,11 @@ class Machine:
                 self._info = describe_machine(self._sensor)
             return self._info
 
+    def has_gpus(self) -> bool:
+        """Return whether there is a GPU to show, or was one just now."""
+        latest = self._sampler.latest()
+        return bool(self.info().gpus or (latest and latest.gpus))
+
     def card(self) -> str:
         """Return what the machine is made of, a line a part, to copy into a report or an issue."""
         info = self.info()
@@ -96,7 +101,7 @@ def _sent(figure: Any) -> Any:
 
 
 def _no_gpu(newest: Reading) -> str | None:
-    return None if newest.gpus else "no GPU can be read; the card says why"
+    return None if newest.gpus else "no GPU can be read; the box above says why"
 
 
 def now_table(readings: Sequence[Reading]) -> Table:
@@ -107,7 +112,7 @@ def now_table(readings: Sequence[Reading]) -> Table:
         rows.append([gpu_title(gpu), "", ""])
         rows += [_cells(f"GPU {gpu.index} ", row) for row in gpu_rows(readings, gpu.index)]
     if not newest.gpus:
-        rows.append(["GPU", "no GPU; the reason is on the card", ""])
+        rows.append(["GPU", "no GPU; the box above says why", ""])
     return to_table(HEADERS, rows)
 
 
@@ -122,26 +127,30 @@ def build(machine: Machine, page: gr.Blocks, tab: gr.Tab) -> gr.Timer:
         with gr.Column(scale=1, min_width=300):
             gr.Markdown("## Host, the last three minutes")
             host = gr.Plot(show_label=False, elem_id="hardware-plot")
+        with gr.Column(scale=1, min_width=300, visible=False) as beside:  # until there is one
+            gr.Markdown("## GPUs, the last three minutes")
+            gpus = gr.Plot(show_label=False, elem_id="hardware-gpus")
+        with gr.Column(scale=1, min_width=300):
+            gr.Markdown("## Now")
             now = gr.Dataframe(
                 headers=HEADERS,
                 label="Now",
+                show_label=False,
                 interactive=False,
                 wrap=True,
+                max_height=1000,
                 column_widths=["34%", "38%", "28%"],
                 elem_id="hardware-now",
             )
-        with gr.Column(scale=1, min_width=300):
-            gr.Markdown("## GPUs, the last three minutes")
-            gpus = gr.Plot(show_label=False, elem_id="hardware-gpus")
     timer = gr.Timer(TICK_S, active=False)
 
     def on_tick() -> tuple[Any, Any, Any]:
         return machine.snapshot() or (gr.skip(), gr.skip(), gr.skip())
 
     def on_open() -> tuple[Any, ...]:
-        return (*on_tick(), gr.Timer(active=True))
+        return (*on_tick(), gr.Timer(active=True), gr.Column(visible=machine.has_gpus()))
 
     timer.tick(on_tick, None, [host, gpus, now], **HIDDEN)
-    tab.select(on_open, None, [host, gpus, now, timer], **HIDDEN)
+    tab.select(on_open, None, [host, gpus, now, timer, beside], **HIDDEN)
     page.load(machine.card, None, card, **HIDDEN)
     return timer

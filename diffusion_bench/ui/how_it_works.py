@@ -33,29 +33,40 @@ TITLES = {
     "guidance": "Guidance",
     "speech": "Speech",
 }
+# Plain words first: who knows the formulas finds them behind.
 WORDS = {
-    "noising": "A picture $x_0$ is mixed with noise $\\epsilon$ until next to nothing of it "
-    "is left: $x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1-\\bar\\alpha_t}\\,\\epsilon$ "
-    "(Ho et al. 2020, eq. 4). The noise schedule $\\bar\\alpha_t$ says how fast. A latent "
+    "noising": "Training begins by spoiling pictures: noise is mixed into them, a little or a lot, "
+    "until next to nothing of a picture is left, and a network learns to tell the two apart. As a "
+    "formula: $x_t = \\sqrt{\\bar\\alpha_t}\\,x_0 + \\sqrt{1-\\bar\\alpha_t}\\,\\epsilon$ "
+    "(Ho et al. 2020, eq. 4), where $x_0$ is the picture, $\\epsilon$ the noise, and the noise "
+    "schedule $\\bar\\alpha_t$ says how much of the picture is left at timestep $t$. A latent "
     "diffusion model does so with the latents of its autoencoder, not with pixels.",
-    "denoising": "From noise, step by step, to a picture. At each step the network tells noise and "
-    "picture in $x_t$ apart: it predicts $\\epsilon$, $x_0$ or "
-    "$v = \\sqrt{\\bar\\alpha_t}\\,\\epsilon - \\sqrt{1-\\bar\\alpha_t}\\,x_0$, of which any gives "
-    "the others; guidance pushes it on, and the sampler goes a little way to its $x_0$. "
-    "DDIM (Song et al. 2021, eq. 12) adds no noise at $\\eta = 0$ and may take large steps; DDPM "
-    "(Ho et al. 2020, algorithm 2) adds fresh noise at each but the last.",
-    "unet": "The network that denoises: down to lower resolutions, where it sees the whole, and up "
-    "again, with skips across that carry detail (Ronneberger et al. 2015). In layers of "
+    "denoising": "Drawing goes the other way: it begins with nothing but noise and ends with a "
+    "picture. At each step the network sees the noisy picture $x_t$ and says what the clean one, "
+    "$x_0$, would be; the sampler goes a little way towards that. "
+    "DDIM (Song et al. 2021, eq. 12, at $\\eta = 0$) adds no noise on its way and may take large "
+    "steps; DDPM (Ho et al. 2020, algorithm 2) adds fresh noise at each but the last. "
+    "What a network predicts is $\\epsilon$, $x_0$ or "
+    "$v = \\sqrt{\\bar\\alpha_t}\\,\\epsilon - \\sqrt{1-\\bar\\alpha_t}\\,x_0$, of which any "
+    "gives the others, and guidance pushes it on.",
+    "unet": "The network that denoises. On its way down it sees the picture smaller and smaller, "
+    "and so the whole of it; on its way up it draws the detail again, which skips carry across "
+    "(Ronneberger et al. 2015). In layers of "
     "cross-attention each place reads the prompt (Rombach et al. 2022, section 3.3), in layers of "
     "self-attention it reads the other places of the picture.",
-    "guidance": "Classifier-free guidance: $\\hat\\epsilon = \\epsilon(x_t) + s\\,"
+    "guidance": "What makes the prompt count. At each step the network is asked twice, with the "
+    "prompt and without it, and goes past the first answer, away from the second: "
+    "$\\hat\\epsilon = \\epsilon(x_t) + s\\,"
     "(\\epsilon(x_t, \\text{prompt}) - \\epsilon(x_t))$ (Ho and Salimans 2022, "
     "whose own scale is $w = s - 1$). At $s = 1$ it is the answer with the prompt, and there is no "
     "need to ask for the other; lower scales are taken for 1.",
-    "speech": "A text and a voice tell a plan: the mean mel spectrogram of that text in that "
-    "voice. What it lacks, the residual, is denoised by a U-Net, much as Grad-TTS denoises from "
+    "speech": "From a text and a voice comes a plan: what that text in that voice sounds like on "
+    "average, as a mel spectrogram, which shows how loud each pitch is at each moment. It is too "
+    "smooth for speech. What it lacks, the residual, is denoised by a U-Net as pictures are, much "
+    "as Grad-TTS denoises from "
     "around such a plan (Popov et al. 2021), and a vocoder makes sound of the sum.",
 }
+READY = "Show lets the model work once and tells what goes on inside."
 STEPS = 20
 COLUMNS = 10  # of a row of pictures, where there is room
 
@@ -72,14 +83,14 @@ def build(drawing: Drawing, speaking: Speaking) -> None:
     fields["model"].change(
         _usual, fields["model"], [fields["guidance_scale"], fields["steps"]], **HIDDEN
     )
-    with gr.Tabs(elem_id="look-tabs"):
+    with gr.Tabs(elem_id="look-tabs", overflow_behavior="wrap"):
         for name, look in LOOKS.items():
             with gr.Tab(TITLES[name], id=name) as tab:
-                part = Part(name, look.rows, has_film=look.has_film)
+                part = Part(name, look.rows)
                 _lay_out(part, fields, partial(looking.look, name))
             tab.select(lambda: gr.Column(visible=True), None, asked, **HIDDEN)
         with gr.Tab(TITLES["speech"], id="speech") as tab:
-            part = Part("speech", ROWS, has_film=True, sounds=SOUNDS, wide=True)
+            part = Part("speech", ROWS, sounds=SOUNDS, wide=True)
             _lay_out(part, _speech_fields(shared=speaking.shared), listening.look)
         tab.select(lambda: gr.Column(visible=False), None, asked, **HIDDEN)
 
@@ -89,7 +100,6 @@ class Part(NamedTuple):
 
     name: str
     rows: Sequence[str]
-    has_film: bool
     sounds: Sequence[str] = ()
     wide: bool = False
 
@@ -116,6 +126,14 @@ def _fields(*, shared: bool) -> Fields:
             min_width=200,
             elem_id="look-model",
         )
+        precision = gr.Dropdown(
+            list(get_args(PrecisionName)),
+            value="fp32",
+            label="Precision",
+            scale=1,
+            min_width=110,
+            elem_id="look-precision",
+        )
     with gr.Row():
         return {
             "prompt": prompt,
@@ -135,13 +153,7 @@ def _fields(*, shared: bool) -> Fields:
                 min_width=110,
                 elem_id="look-guidance",
             ),
-            "precision": gr.Dropdown(
-                list(get_args(PrecisionName)),
-                value="fp32",
-                label="Precision",
-                min_width=110,
-                elem_id="look-precision",
-            ),
+            "precision": precision,
         }
 
 
@@ -194,7 +206,7 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
         show = gr.Button("Show", variant="primary", elem_id=f"look-{name}-show")
         cancel = gr.Button("Cancel", elem_id=f"look-{name}-cancel")
     progress = gr.HTML(elem_id=f"look-{name}-progress", elem_classes=["progress-line"])
-    status = readout(label="Status", elem_id=f"look-{name}-status")
+    status = readout(READY, label="Status", elem_id=f"look-{name}-status")
     rows = [
         gr.Gallery(
             label=row,
@@ -221,7 +233,9 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
         for number, words in enumerate(part.sounds, 1)
     ]
     figure = gr.Plot(show_label=False, visible=False, elem_id=f"look-{name}-figure")
-    with gr.Accordion("The chart as a table", open=False, elem_id=f"look-{name}-fold"):
+    with gr.Accordion(
+        "The chart as a table", open=False, visible=False, elem_id=f"look-{name}-fold"
+    ) as fold:
         table = gr.Dataframe(
             label="The chart as a table",
             show_label=False,
@@ -231,15 +245,14 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
     with gr.Row():
         files = [
             gr.DownloadButton(
-                words, interactive=False, size="sm", min_width=120, elem_id=f"look-{name}-{kind}"
+                words, visible=False, size="sm", min_width=120, elem_id=f"look-{name}-{kind}"
             )
             for kind, words in (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
         ]
-    files[1].visible = part.has_film
     wanted = Cancel()
     done = show.click(
         _handler(part, look, wanted),
-        outputs=[progress, status, *rows, *sounds, figure, table, *files],
+        outputs=[progress, status, *rows, *sounds, figure, fold, table, *files],
         inputs_kwargs=fields,
         api_name=f"look_at_{name}",
         **WATCHED,
@@ -263,8 +276,11 @@ def _handler(part: Part, look: Views, wanted: Cancel) -> Callable[..., Iterator[
 
 
 def to_updates(part: Part, view: LookView) -> tuple[Any, ...]:
-    """Return the view as values of progress, status, rows, sounds, chart, table and two files."""
-    shown: list[Any] = [gr.skip()] * (len(part.rows) + len(part.sounds) + 2)
+    """Return the view as values of progress, status, rows, sounds, chart, table and two files.
+
+    What there is to see and to save is on the page from the first look on.
+    """
+    shown: list[Any] = [gr.skip()] * (len(part.rows) + len(part.sounds) + 3)
     if view.rows is not None:
         sounds = view.sounds or {}
         shown = [
@@ -272,9 +288,9 @@ def to_updates(part: Part, view: LookView) -> tuple[Any, ...]:
             for row in part.rows
         ]
         shown += [gr.Audio(sounds.get(words), visible=words in sounds) for words in part.sounds]
-        shown += [gr.Plot(view.figure, visible=True), view.table]
+        shown += [gr.Plot(view.figure, visible=True), gr.Accordion(visible=True), view.table]
     files = (
-        gr.skip() if path is None else gr.DownloadButton(value=path, interactive=True)
+        gr.skip() if path is None else gr.DownloadButton(value=path, visible=True)
         for path in (view.sheet, view.film)
     )
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from diffusion_bench.charts.measured_here import was_measured_on
@@ -26,9 +27,11 @@ from diffusion_bench.ui.figures import (
     verdict_words,
 )
 from diffusion_bench.ui.outbox import Outbox
+from diffusion_bench.ui.plans import SWEEPS_FOLDER
 from diffusion_bench.ui.report_files import Opened, ReportFolder, open_reports
 
-NOTHING = "Choose a report of the folder, or upload one."
+NOTHING = "Choose a report of the folder or upload one; the tab Benchmark makes them."
+EXAMPLE = SWEEPS_FOLDER / "results" / "unmeasured_cells_epyc.jsonl"
 
 
 class Shown(NamedTuple):
@@ -38,6 +41,7 @@ class Shown(NamedTuple):
     charts: tuple[Chart, ...]
     traces: tuple[tuple[str, str], ...]  # label and id
     quality: Chart | None = None  # where pictures of a cell were judged
+    is_open: bool = True  # whether there is a report among them
 
 
 class Reading:
@@ -57,6 +61,15 @@ class Reading:
         """Return the newest reports of the folder, newest first."""
         return self._folder.newest()
 
+    @property
+    def example_file(self) -> Path | None:
+        """Return the report that comes with the source, `None` where only the package is."""
+        return EXAMPLE if EXAMPLE.is_file() else None
+
+    def example(self) -> list[str]:
+        """Return that report as uploaded files are, since another machine measured it."""
+        return [self._outbox.place("example.jsonl", EXAMPLE.read_bytes())]
+
     def show(self, names: list[str] | None, uploads: list[str] | None) -> Shown:
         """Return everything there is to see of some reports; a bad one is named in the words."""
         opened = self._open(names, uploads)
@@ -65,6 +78,7 @@ class Reading:
             charts=tuple(draw_chart(name, opened.reports) for name in TITLES),
             traces=tuple(trace_choices(opened.reports)),
             quality=draw_quality(opened.reports),
+            is_open=bool(opened.reports),
         )
 
     def trace(

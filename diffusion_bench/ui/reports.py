@@ -35,16 +35,25 @@ def build(reading: Reading, tab: gr.Tab) -> None:
             height=120,
             elem_id="reports-upload",
         )
+    example = gr.Button(
+        "Open an example: DDIM against DDPM on two processor cores",
+        size="sm",
+        visible=reading.example_file is not None,
+        elem_id="reports-example",
+    )
     words = readout(NOTHING, label="Open reports", elem_id="reports-words")
-    tariff, cells = _cells()
-    downloads = _downloads()
-    charts: list[Any] = [part for name, title in TITLES.items() for part in _chart(name, title)]
-    with gr.Column(visible=False, elem_id="reports-quality-column") as judged:
-        charts += [judged, *_chart("quality", "Quality against time")]
-    picker = gr.Dropdown([], value=None, label="Cell", elem_id="reports-trace-cell", render=False)
-    verdict = readout(label="Held back by", elem_id="reports-verdict", render=False)
-    trace = _chart("trace", "Hardware during a cell", picker, verdict)
-    opening = _wire_opening(reading, (chosen, uploads), [words, picker, *charts])
+    with gr.Column(visible=False, elem_id="reports-opened") as opened:  # until there is a report
+        tariff, cells = _cells()
+        downloads = _downloads()
+        charts: list[Any] = [part for name, title in TITLES.items() for part in _chart(name, title)]
+        with gr.Column(visible=False, elem_id="reports-quality-column") as judged:
+            charts += [judged, *_chart("quality", "Quality against time")]
+        picker = gr.Dropdown(
+            [], value=None, label="Cell", elem_id="reports-trace-cell", render=False
+        )
+        verdict = readout(label="Held back by", elem_id="reports-verdict", render=False)
+        trace = _chart("trace", "Hardware during a cell", picker, verdict)
+    opening = _wire_opening(reading, (chosen, uploads), [words, opened, picker, *charts])
     _wire_cells(reading, [chosen, uploads, tariff], cells, (downloads, opening))
     picker.change(
         _trace_handler(reading),
@@ -53,6 +62,7 @@ def build(reading: Reading, tab: gr.Tab) -> None:
         trigger_mode="always_last",
         **QUIET,
     )
+    example.click(complaining(reading.example), None, uploads, **QUIET)
     tab.select(lambda: gr.Dropdown(reading.names()), None, chosen, **HIDDEN)
 
 
@@ -101,7 +111,7 @@ def _wire_opening(
         picker = gr.Dropdown(list(found.traces), value=first)
         quality = [gr.Column(visible=found.quality is not None), *(found.quality or (None, None))]
         charts = [part for chart in found.charts for part in chart]
-        return [found.words, picker, *charts, *quality]
+        return [found.words, gr.Column(visible=found.is_open), picker, *charts, *quality]
 
     return [
         event(

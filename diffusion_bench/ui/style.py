@@ -36,6 +36,7 @@ STYLE = """
   max-width: 100% !important; font-size: .7rem; line-height: 1.2; padding: 1px 5px; }
 .look-row img { image-rendering: pixelated; }
 .progress-line { padding: 0 !important; }
+:is(#bench-progress, [id^=look-]).progress-line:not(:has(progress)) { display: none; }
 .progress-line progress { appearance: none; display: block; width: 100%; height: .5rem; border: 0;
   border-radius: .25rem; overflow: hidden; background: var(--border-color-primary); }
 .progress-line progress::-webkit-progress-bar { background: var(--border-color-primary); }

@@ -52,9 +52,18 @@ def test_denoising_is_seen_step_by_step_and_saved(visit):
     sync_api.expect(table).to_contain_text("DDPM", timeout=PATIENCE_MS)
 
 
+def test_every_tab_is_in_sight_on_a_phone(visit):
+    visit.page.set_viewport_size(PHONE)
+    tabs = visit.page.locator("#tabs > .tab-wrapper [role=tab]")
+    sync_api.expect(tabs).to_have_count(7, timeout=PATIENCE_MS)
+    for tab in tabs.all():
+        box = tab.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+
+
 def test_the_u_net_fits_on_a_phone(visit):
     visit.page.set_viewport_size(PHONE)
-    visit.page.get_by_label("More tabs").first.wait_for()  # the tabs have moved by then
     look(visit, "unet", "U-Net")
     visit.has_text("#look-unet-status", r"million parameters")
     visit.has_lines("#look-unet-figure")

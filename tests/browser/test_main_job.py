@@ -74,12 +74,7 @@ class Visit:
             self.errors.append(message.text)
 
     def open(self, tab):
-        hidden = self.page.locator(".overflow-dropdown button", has_text=tab)
-        if hidden.count():  # a phone has no room for every tab
-            self.page.get_by_label("More tabs").first.click()
-            hidden.click()
-        else:
-            self.page.get_by_role("tab", name=tab).click()
+        self.page.get_by_role("tab", name=tab).click()
 
     def fill_opened(self, selector, text):
         """Fill a field of a part that was opened just now, until it keeps what it is given.
