@@ -20,6 +20,7 @@ from diffusion_bench.cli import app
 from diffusion_bench.records import SamplerName, VoiceSamplerName
 from diffusion_bench.records.speed import AUTO, PLAIN, WORDS
 from diffusion_bench.tiers.workload import KNOWN_SAMPLERS
+from diffusion_bench.ui.looks import LOOKS, MOST_STEPS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -224,6 +225,29 @@ def test_the_help_of_an_option_lists_all_that_it_takes(command, option, names):
     (asked,) = (each for each in COMMANDS[command].params if option in each.opts)
     told = re.findall(r"[\w+-]+", asked.help)
     assert [name for name in names if name not in told] == []
+
+
+def options_of(command, name):
+    """Return the options of a command and of those below it, each with its command's name."""
+    for below, each in getattr(command, "commands", {}).items():
+        yield from options_of(each, f"{name} {below}")
+    yield from ((name, each) for each in command.params if each.param_type_name == "option")
+
+
+def test_no_help_of_an_option_is_to_be_looked_up_at_another_command():
+    told = [pair for name, command in COMMANDS.items() for pair in options_of(command, name)]
+    devices = [option.help for _, option in told if "--device" in option.opts]
+    assert len(devices) > 5
+    assert len(set(devices)) == 1
+    assert [name for name, option in told if (option.help or "").startswith("As for")] == []
+
+
+def test_the_help_of_show_says_how_many_steps_a_look_takes():
+    told = [
+        option for _, option in options_of(COMMANDS["show"], "show") if "--steps" in option.opts
+    ]
+    assert len(told) == len(LOOKS) + 1  # and speech
+    assert all(f"1 to {MOST_STEPS};" in option.help for option in told)
 
 
 def test_the_readme_lists_every_sampler():

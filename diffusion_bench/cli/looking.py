@@ -22,7 +22,13 @@ from diffusion_bench.records import BUNDLED_VOICE
 if TYPE_CHECKING:
     from diffusion_bench.ui.looks import Found
 
-Out = Annotated[Path | None, typer.Option(help="The PNG to write; WHAT.png if not given.")]
+# `ui.looks.MOST_STEPS`, which a test holds to this; its module is too heavy for a help.
+Steps = Annotated[
+    int | None, typer.Option(help="Denoising steps, 1 to 250; the model's usual ones if not given.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="The PNG to write; named after what is shown if not given.")
+]
 Film = Annotated[
     Path | None,
     typer.Option(help="Also an animated GIF: noise that grows, or DDIM and DDPM up to the end."),
@@ -55,7 +61,7 @@ def _add(what: str, words: str, *, example: str) -> None:
     def look(
         prompt: Annotated[str, typer.Argument(help="What to draw.")] = "a cat on a blue background",
         model: options.Model = None,
-        steps: options.Steps = None,
+        steps: Steps = None,
         guidance: options.Guidance = None,
         seed: options.Seed = None,
         size: options.Size = None,
@@ -109,7 +115,7 @@ def speech(
         str, typer.Argument(help="One sentence to say.")
     ] = "Diffusion begins with noise, and step by step a voice comes out of it.",
     voice: Voice = None,
-    steps: voice_options.Steps = None,
+    steps: Steps = None,
     seed: voice_options.Seed = None,
     device: voice_options.Device = None,
     out: Out = None,

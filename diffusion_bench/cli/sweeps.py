@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffusion_bench.cli.picture_options import Device
 from diffusion_bench.cli.refusals import refuse_unwritable
 from diffusion_bench.cli.report_tables import print_reports
 from diffusion_bench.cli.telling import tell
@@ -47,7 +48,7 @@ def sweep(
     find_limit: Annotated[
         str | None, typer.Option(help="Instead, find the largest batch or resolution that fits.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="As for generate.")] = None,
+    device: Device = None,
 ) -> None:
     """Measure a sweep, cell by cell, into a report.
 

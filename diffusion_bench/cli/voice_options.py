@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffusion_bench.cli.picture_options import Device as Device
+
 ReferenceFile = Annotated[
     Path | None, typer.Option("--reference", help="A recording of the voice to clone, 3 to 15 s.")
 ]
@@ -62,7 +64,6 @@ AgainstSteps = Annotated[
         "apart."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="As for generate.")]
 Out = Annotated[
     Path | None, typer.Option(help="The wav, flac, ogg or mp3 to write; speech.wav if not given.")
 ]

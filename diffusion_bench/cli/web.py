@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffusion_bench.cli.picture_options import Device
+
 
 def serve_app(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -21,7 +23,7 @@ def serve_app(
             "not given."
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="As for generate.")] = None,
+    device: Device = None,
     reports: Annotated[
         Path | None, typer.Option(help="Where reports lie; ./reports if not given.")
     ] = None,
