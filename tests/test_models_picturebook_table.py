@@ -6,10 +6,13 @@ import csv
 import json
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
+from diffusion_bench.reports.read import read_report
+from diffusion_bench.ui.reading import EXAMPLE
 
 ROOT = Path(__file__).parents[1]
 STEPS = (2, 3, 5, 10, 20, 50, 100)
@@ -48,6 +51,23 @@ def test_the_cards_table_is_the_results_file(ours) -> None:
     for name, rows in ours.items():
         values = " | ".join(f"{rows[n]['frechet']['value']:.4f}" for n in (*STEPS, MOST_STEPS))
         assert f"| {name} | {values} |" in card
+
+
+def test_the_readmes_table_is_of_the_results_and_of_the_example_report(ours) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = read_report(EXAMPLE)
+    for sampler, setting in (("ddim", DDIM), ("ddpm", DDPM)):
+        cells = {
+            cell.request.steps: median(sample.wall_s for sample in cell.samples)
+            for cell in example.cells
+            if (cell.request.sampler, cell.request.width, cell.request.batch) == (sampler, 128, 1)
+        }
+        seconds = " | ".join(f"{cells[steps]:.2f}" for steps in (10, 20, 50))
+        assert f"| seconds a picture, {sampler.upper()} | {seconds} | |" in readme
+        distance = " | ".join(
+            f"{ours[setting][n]['frechet']['value']:.4f}" for n in (10, 20, 50, 100)
+        )
+        assert f"| distance from true pictures, {sampler.upper()} | {distance} |" in readme
 
 
 def test_more_steps_are_better_for_ddim_and_ddpm_and_ddim_leads_up_to_fifty(ours) -> None:
