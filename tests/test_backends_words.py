@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from tiny_words import LARGE, SMALL, save_words
 
-from diffusion_bench.backends.words import as_told, doubts, known_words, nearest_words
+from diffusion_bench.backends.catalog import bundled_words
+from diffusion_bench.backends.readings import readings_for
+from diffusion_bench.backends.words import (
+    NOTHING_LEFT,
+    as_told,
+    doubts,
+    known_words,
+    nearest_words,
+)
 from diffusion_bench.records import BUNDLED_MODEL
 
 KNOWN = {
@@ -44,7 +52,7 @@ def test_what_a_model_knows_is_drawn_without_a_word(model: str) -> None:
 
 
 def test_an_unknown_word_is_named_with_the_nearest_known_ones(model: str) -> None:
-    assert doubts(model, "a catt on a zzyx") == (
+    assert doubts(model, "a dog on a catt on a zzyx") == (
         f"{model} was not trained on: catt (near: cat), zzyx; left out",
     )
     assert nearest_words(model, "KITTI") == ("kitty",)
@@ -137,3 +145,42 @@ def test_an_object_on_or_in_another_is_said_to_come_out_mixed() -> None:
         "a cat and a dog in the sea",
     ):
         assert doubts(BUNDLED_MODEL, prompt) == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("3 cats", "three cats"),
+        ("a girl rides a horse", "a girl riding a horse"),
+        ("A man is riding a pony in the snow", "a man riding a pony on snow"),
+        ("a teddy bear next to an ice cream", "a teddy and an icecream"),
+        ("a robot to the left of 2 boats", "a robot left of two sailboat"),
+        ("a bear left of a teddy", "a bear left of a teddy"),
+        ("(cat:1.3), a cat 2.5", "cat a cat"),
+    ],
+)
+def test_what_people_write_is_read_as_the_words_the_model_has(prompt: str, told: str) -> None:
+    assert as_told(BUNDLED_MODEL, prompt) == told
+
+
+def test_every_reading_leads_to_known_words_and_takes_the_place_of_none() -> None:
+    words = bundled_words(BUNDLED_MODEL)
+    readings = readings_for(words)
+    assert {"rides", "3", "flowers", "polar bear"} <= readings.keys()
+    assert not readings.keys() & words
+    for phrase in readings:
+        assert not any(
+            said.startswith("picturebook was not") for said in doubts(BUNDLED_MODEL, phrase)
+        )
+
+
+def test_a_reading_is_for_a_model_that_has_its_words_and_misspelt_it_is_near(model: str) -> None:
+    """This one has no three and no riding: there is nothing to read them as."""
+    assert as_told(model, "a kitty cat on 3 flowers") == "a cat"
+    assert nearest_words(BUNDLED_MODEL, "flowerr") == ("flower", "flowers", "sunflower")
+
+
+def test_it_is_said_where_no_word_of_a_prompt_is_left() -> None:
+    assert doubts(BUNDLED_MODEL, "zeppelin")[-1] == NOTHING_LEFT
+    assert NOTHING_LEFT not in doubts(BUNDLED_MODEL, "a cat and a zeppelin")
+    assert doubts(BUNDLED_MODEL, "") == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from diffusion_bench.backends.model_sizes import (
     side_multiple,
     trained_side,
 )
+from diffusion_bench.backends.readings import read
 from diffusion_bench.backends.vocabulary import read_words
 from diffusion_bench.records import Record, SamplerName
 
@@ -204,9 +205,14 @@ def unknown_words(model: str, prompt: str) -> tuple[str, ...]:
     words = bundled_words(model)
     if not words:
         return ()
-    return tuple(dict.fromkeys(word for word in said_words(prompt) if word not in words))
+    return tuple(dict.fromkeys(word for word in said_words(model, prompt) if word not in words))
 
 
-def said_words(prompt: str) -> list[str]:
-    """Return the words of a prompt in order, in small letters, without punctuation."""
-    return re.findall(r"[^\W_]+", prompt.lower())
+@lru_cache(maxsize=1024)
+def said_words(model: str, prompt: str) -> tuple[str, ...]:
+    """Return the words of a prompt in order, in small letters, as a bundled model reads them.
+
+    A weight of other tools' prompts, as in "(cat:1.3)", is a word, and not the numbers 1 and 3.
+    """
+    said = re.findall(r"\d+\.\d+|[^\W_]+", prompt.lower())
+    return tuple(read(said, bundled_words(model)))

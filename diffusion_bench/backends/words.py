@@ -14,6 +14,7 @@ from diffusion_bench.backends.catalog import (
     said_words,
     unknown_words,
 )
+from diffusion_bench.backends.readings import readings_for
 from diffusion_bench.backends.vocabulary import KnownWords, read_words
 
 MOST_NEAR = 3
@@ -21,6 +22,7 @@ LIKENESS = 0.6  # of difflib's ratio, from which a word is near
 MOST_OBJECTS = 2
 RIDING, OF, BACKGROUND = "riding", "of", "background"
 PLACES = ("on", "in", "at")  # lead to backgrounds and settings, and to no object
+NOTHING_LEFT = "no word of the prompt is left: what comes is by chance"
 END = ""  # of a prompt, which is no word
 
 
@@ -34,7 +36,9 @@ def nearest_words(model: str, word: str) -> tuple[str, ...]:
     known = known_words(model)
     if known is None:
         return ()
-    return tuple(get_close_matches(word.lower(), known.every(), n=MOST_NEAR, cutoff=LIKENESS))
+    read = (each for each in readings_for(bundled_words(model)) if " " not in each)
+    every = (*known.every(), *read)
+    return tuple(get_close_matches(word.lower(), every, n=MOST_NEAR, cutoff=LIKENESS))
 
 
 def as_told(model: str, prompt: str) -> str:
@@ -51,7 +55,7 @@ def as_told(model: str, prompt: str) -> str:
     every, leading = bundled_words(model), _leading_words(model)
     told: list[str] = []
     is_after_gap = False
-    for word in [*said_words(prompt), END]:
+    for word in [*said_words(model, prompt), END]:
         if word != END and word not in every:
             is_after_gap = True
             continue
@@ -78,18 +82,20 @@ def _leading_words(model: str) -> frozenset[str]:
 def doubts(model: str, prompt: str, negative_prompt: str = "") -> tuple[str, ...]:
     """Return what of a prompt a bundled model will not draw, a sentence each.
 
-    Unknown words of both prompts, each with the nearest known ones; a colour that is no
-    background's; more than two objects; one object on or in another; riding with others than were
-    taught to. Empty for a model that lists no words: it may know any.
+    Unknown words of both prompts, each with the nearest known ones; that no word is left; a colour
+    that is no background's; more than two objects; one object on or in another; riding with others
+    than were taught to. Empty for a model that lists no words: it may know any.
     """
     known = known_words(model)
     if known is None:
         return ()
     strangers = _strangers(model, f"{prompt} {negative_prompt}")
-    said = said_words(prompt)
+    said = list(said_words(model, prompt))
     meant = [known.synonyms.get(word, word) for word in said]
+    is_empty = prompt.strip() and not as_told(model, prompt)
     return (
         *strangers,
+        *((NOTHING_LEFT,) if is_empty and known.words else ()),
         *_colours(model, said, meant, known),
         *_many(said, meant, known),
         *_inside(model, said, meant, known),
