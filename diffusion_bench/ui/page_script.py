@@ -7,6 +7,7 @@ from __future__ import annotations
 # it, and where it has a Copy button its label is that button's: it is made one that can be read,
 # and the label its own. `announce` says words in a place that screen readers listen to. While the
 # work of a button goes on, Gradio takes no second click and does not say so: the button's looks do.
+# How far it is stands in the window's title, and that it has ended, until somebody looks.
 SCRIPT = """<script>
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
@@ -52,7 +53,23 @@ document.addEventListener("click", (event) => {
   if (button && isAtWork(button))
     announce("What was asked for before is still at work. Cancel ends it.");
 }, true);
+let title = "";  // the page's own
+let isWorking = false;
+function entitle() {
+  const bars = [...document.querySelectorAll(".progress-line progress")];
+  const bar = bars.find((one) => one.value < one.max);
+  if (bar) title ||= document.title;
+  const before = bar ? `${Math.floor(100 * bar.value / bar.max)} % · ` : "";
+  if (isWorking && !bar && document.hidden) document.title = `Ended · ${title}`;
+  // The same words again would be a change of the page, which calls this.
+  else if ((bar || isWorking) && document.title !== before + title) document.title = before + title;
+  isWorking = Boolean(bar);
+}
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !isWorking && title) document.title = title;
+});
 new MutationObserver(() => {
+  entitle();
   for (const button of document.querySelectorAll(primaries))
     button.setAttribute("aria-disabled", isAtWork(button));
   if (document.body && !ear.isConnected) document.body.append(ear);
@@ -66,5 +83,5 @@ new MutationObserver(() => {
     const title = label.querySelector("[data-testid=block-info]");
     box.setAttribute("aria-label", title.textContent.trim());
   }
-}).observe(document, {subtree: true, childList: true, attributeFilter: ["disabled"]});
+}).observe(document, {subtree: true, childList: true, attributeFilter: ["disabled", "value"]});
 </script>"""

@@ -37,6 +37,24 @@ def see_a_preview_and_cancel(visit):
     wait_until(is_free, "the device is free")
 
 
+def is_entitled(page, pattern):
+    sync_api.expect(page).to_have_title(re.compile(pattern), timeout=PATIENCE_MS)
+
+
+def test_the_windows_title_says_how_far_it_is_and_that_it_has_ended(url, browser):
+    visit = Visit(browser, url)
+    page = visit.page
+    set_numbers(page, steps=1000)
+    page.click("#t2i-generate")
+    is_entitled(page, r"^[1-9]\d* % · Diffusion Bench$")
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, writable: true})")
+    page.click("#t2i-cancel")
+    is_entitled(page, "^Ended · Diffusion Bench$")
+    page.evaluate("document.hidden = false; document.dispatchEvent(new Event('visibilitychange'))")
+    is_entitled(page, "^Diffusion Bench$")
+    assert visit.errors == []
+
+
 def draw(visit, folder):
     page = visit.page
     page.fill("#t2i-prompt textarea", "a fox on a green background")
