@@ -20,8 +20,14 @@ from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.pictures import comparison_panel
-from diffusion_bench.ui.pictures.comparing import SHARED_CELLS, Comparing, axis_values, sweep_text
-from diffusion_bench.ui.pictures.comparison_panel import sampler_updates, to_updates
+from diffusion_bench.ui.pictures.comparing import (
+    SHARED_CELLS,
+    CompareView,
+    Comparing,
+    axis_values,
+    sweep_text,
+)
+from diffusion_bench.ui.pictures.comparison_panel import given_up, sampler_updates, to_updates
 from diffusion_bench.ui.pictures.drawing import Drawing
 from diffusion_bench.ui.pictures.fields import model_field, prompt_fields, setting_fields
 
@@ -92,6 +98,24 @@ def test_cancel_in_a_grid_frees_the_device(make_comparing):
 
     wait_until(is_free, "the device is free", limit_s=5)
     assert is_free()
+
+
+def test_what_a_cancelled_grid_has_drawn_can_be_saved(make_comparing):
+    kept = []
+    views = make_comparing().draw(VALUES, AXES, kept)
+    next(view for view in views if view.pictures and len(view.pictures) == 3)
+    assert kept == []
+
+    views.close()
+
+    last = given_up(kept, "Cancelled.")
+    assert last.status == "Cancelled. 3 drawn by then: they can be saved."
+    assert len(last.pictures) == 3
+    with Image.open(last.sheet) as sheet:
+        assert sheet.getpixel((sheet.width - 60, sheet.height - 90)) == (255, 255, 255), "no fourth"
+        assert sheet.width > 2 * 128
+    assert len(parse_sweep(Path(last.sweep).read_text(encoding="utf-8")).requests()) == 4
+    assert given_up([], "Cancelled.") == CompareView(done=0, status="Cancelled.")
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,17 @@ class Comparing:
                 check_limits(each)
         return grid
 
-    def draw(self, values: Mapping[str, Any], axes: Mapping[str, Any]) -> Iterator[CompareView]:
-        """Draw a grid, yielding what to show; closing the iterator stops at the next step."""
+    def draw(
+        self,
+        values: Mapping[str, Any],
+        axes: Mapping[str, Any],
+        kept: list[CompareView] | None = None,
+    ) -> Iterator[CompareView]:
+        """Draw a grid, yielding what to show; closing the iterator stops at the next step.
+
+        However it ends, what is drawn by then is saved as one picture: its view goes into `kept`.
+        """
+        kept = [] if kept is None else kept
         grid = self.grid(values, axes)
         requests = grid.requests()
         drawn: list[Generation] = []
@@ -116,23 +125,27 @@ class Comparing:
             self._drawing.outbox.lease(long=True) as folder,
             closing(self._drawing.watch([warm_up, *requests])) as events,
         ):
-            for event in events:
-                if isinstance(event, Step):
-                    yield CompareView(status=_step_words(event, len(drawn), total))
-                elif isinstance(event, str):
-                    yield CompareView(status=event)
-                elif isinstance(event, tuple) and event[0] > 0:
-                    drawn.append(event[1])
-                    path = _save(event[1], folder, len(drawn), parameters=parameters)
-                    shown.append((path, caption(grid, event[1])))
-                    yield CompareView(
-                        pictures=list(shown), done=len(drawn), total=total, columns=columns
-                    )
-                else:
-                    yield CompareView()  # a heartbeat: Gradio stops a grid only where it yields
-        yield self._finished(grid, drawn, shown, folder)
+            try:
+                for event in events:
+                    if isinstance(event, Step):
+                        yield CompareView(status=_step_words(event, len(drawn), total))
+                    elif isinstance(event, str):
+                        yield CompareView(status=event)
+                    elif isinstance(event, tuple) and event[0] > 0:
+                        drawn.append(event[1])
+                        path = _save(event[1], folder, len(drawn), parameters=parameters)
+                        shown.append((path, caption(grid, event[1])))
+                        yield CompareView(
+                            pictures=list(shown), done=len(drawn), total=total, columns=columns
+                        )
+                    else:
+                        yield CompareView()  # a heartbeat: Gradio stops a grid only where it yields
+            finally:
+                if drawn:
+                    kept.append(self._saved(grid, drawn, shown, folder))
+        yield kept[-1]
 
-    def _finished(
+    def _saved(
         self,
         grid: Grid,
         drawn: Sequence[Generation],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -124,9 +124,10 @@ def _wire(
     def on_draw(*, start: Any = None, **values: Any) -> Iterator[tuple[Any, ...]]:
         """Draw a prompt once for each combination of samplers, guidance, steps and seeds."""
         asked = {name: values.pop(f"axis_{name}") for name in AXES}
+        kept: list[CompareView] = []
         views = said_and_raised(
-            wanted.until(comparing.draw(values, asked)),
-            lambda text: CompareView(done=0, status=text),
+            wanted.until(comparing.draw(values, asked, kept)),
+            lambda text: given_up(kept, text),
             advice=LESS_OF_PICTURES,
         )
         with closing(views):
@@ -142,6 +143,15 @@ def _wire(
     )
     announce(done, shown["status"])
     wanted.wire(cancel)
+
+
+def given_up(kept: Sequence[CompareView], said: str) -> CompareView:
+    """Return what a grid shows that has not come to its end: what is drawn can be saved."""
+    if not kept:
+        return CompareView(done=0, status=said)
+    return kept[-1]._replace(
+        done=0, total=0, status=f"{said} {kept[-1].done} drawn by then: they can be saved."
+    )
 
 
 def to_updates(view: CompareView) -> tuple[Any, ...]:
