@@ -27,11 +27,13 @@ from diffusion_bench.ui.pictures.fields import (
     NUM_EXAMPLES,
     START_WORDS,
     examples_for,
+    setting_fields,
     start_fields,
     start_updates,
 )
 from diffusion_bench.ui.pictures.known_words import (
     HOW,
+    doubts_line,
     with_word,
     word_choices,
     word_groups,
@@ -121,6 +123,18 @@ def test_every_size_to_choose_is_one_that_the_model_draws(side, multiple):
         assert 0.75 < width * height / side**2 < 1.3
 
 
+def test_where_a_size_is_chosen_it_is_said_that_a_bundled_model_has_one_to_look_at():
+    for words in (setting_infos()["Shape"], choice_updates(BUNDLED_MODEL, shared=False)[2].info):
+        assert words.endswith("trained at 128 px only: other sizes are for timing.")
+    assert choice_updates(SD15, shared=False)[2].info == "Sets both sides."
+
+
+def setting_infos():
+    """Return what is said under each field of the usual settings, by its label."""
+    with laid_out():
+        return {field.label: field.info for field in setting_fields().values()}
+
+
 def test_known_words_are_found_by_kind_and_go_to_the_end_of_the_prompt():
     groups = word_groups(BUNDLED_MODEL)
     assert "cat" in groups["objects"]
@@ -130,6 +144,17 @@ def test_known_words_are_found_by_kind_and_go_to_the_end_of_the_prompt():
     assert word_choices(SD15) == word_choices("no such model") == []
     assert with_word("a big ", "cat") == "a big cat"
     assert with_word(None, "cat") == "cat"
+
+
+def test_what_will_not_be_drawn_is_said_before_it_is_asked_for():
+    assert "zebu (near: zebra" in doubts_line(BUNDLED_MODEL, "a zebu on mars", None)
+    assert "apex (near: ape" in doubts_line(BUNDLED_MODEL, "a cat", "an apex")
+    for typed in ("a re", "a red", "a cat on a whi", "a cat and "):
+        assert "trained on" not in doubts_line(BUNDLED_MODEL, typed, typed)
+    assert doubts_line(BUNDLED_MODEL, "a re cat", "").endswith("(near: red, trex, tree); left out")
+    for model in (BUNDLED_MODEL, SD15, "half/", ""):
+        assert doubts_line(model, "a cat on mars", "") == ""
+        assert doubts_line(model, None, None) == ""
 
 
 def test_the_words_of_either_shape_are_grouped_and_none_is_left_out_unsaid(tmp_path):

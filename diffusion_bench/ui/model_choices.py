@@ -14,7 +14,7 @@ from diffusion_bench.ui.model_words import entry_or_none
 from diffusion_bench.ui.pictures.known_words import word_choices, words_info
 from diffusion_bench.ui.pictures.limits import check_model
 from diffusion_bench.ui.pictures.prompt_styles import NO_STYLE, styles_for
-from diffusion_bench.ui.pictures.sizes import size_presets
+from diffusion_bench.ui.pictures.sizes import size_presets, size_words
 
 ALL_SAMPLERS: list[tuple[str, str]] = [(TITLES[name], name) for name in get_args(SamplerName)]
 
@@ -67,7 +67,7 @@ def choice_updates(model: str, *, shared: bool, side: int | None = None) -> tupl
             choices=choices.samplers, value=choices.entry.sampler, info=choices.excluded or None
         ),
         gr.Dropdown(choices=choices.styles, value=NO_STYLE),
-        gr.Dropdown(choices=choices.sizes, value=None),
+        gr.Dropdown(choices=choices.sizes, value=None, info=size_words(choices.entry)),
         gr.Dropdown(
             choices=choices.words, value=None, info=words_info(model), visible=bool(choices.words)
         ),

@@ -32,7 +32,7 @@ from diffusion_bench.ui.pictures.fields import (
     start_fields,
     start_updates,
 )
-from diffusion_bench.ui.pictures.known_words import with_word
+from diffusion_bench.ui.pictures.known_words import doubts_line, with_word
 from diffusion_bench.ui.pictures.restoring import Restored, read_settings, restored
 from diffusion_bench.ui.pictures.results import (
     chosen_of,
@@ -49,7 +49,7 @@ from diffusion_bench.ui.style import TO_PICTURES, progress_line
 
 CHOICES = ("sampler", "style", "size", "words", "width", "height")  # that follow the model
 # Not a setting of a picture: it helps to write a prompt, or to set the sides, or explains.
-HELPERS = ("words", "size", "start_words", "start_from")
+HELPERS = ("words", "doubts", "size", "start_words", "start_from")
 
 
 def build(drawing: Drawing, *, shared: bool) -> None:
@@ -60,6 +60,12 @@ def build(drawing: Drawing, *, shared: bool) -> None:
             with gr.Row():
                 generate = gr.Button("Generate", variant="primary", elem_id="t2i-generate")
                 cancel = gr.Button("Cancel", elem_id="t2i-cancel")
+            gr.Examples(
+                [[prompt] for prompt in examples_for(BUNDLED_MODEL)],
+                [fields["prompt"]],
+                elem_id="t2i-examples",
+                label="Try",
+            )
         with gr.Column(scale=6, min_width=300, elem_id="t2i-result"):
             shown = result_fields()
             reuse = gr.Button("Use this seed again", size="sm", elem_id="t2i-reuse")
@@ -76,12 +82,6 @@ def build(drawing: Drawing, *, shared: bool) -> None:
             fields |= setting_fields()
             fields |= rare_fields(shared=shared)
             fields |= start_fields()
-    gr.Examples(
-        [[prompt] for prompt in examples_for(BUNDLED_MODEL)],
-        [fields["prompt"]],
-        elem_id="t2i-examples",
-        label="Try",
-    )
     asked = {name: field for name, field in fields.items() if name not in HELPERS}
     comparison_panel.build(drawing, asked)
     recipe = gr.State()  # of the picture whose settings were last put back
@@ -196,6 +196,15 @@ def _wire_helpers(fields: Fields) -> None:
         [fields["prompt"], fields["words"]],
         **HIDDEN,
     )
+
+    def on_words(model: str, prompt: str, negative_prompt: str) -> Any:
+        said = doubts_line(model, prompt, negative_prompt)
+        return gr.Textbox(said, visible=bool(said))
+
+    asked = [fields[name] for name in ("model", "prompt", "negative_prompt")]
+    for field in asked:
+        # While one answer is on its way only the last of the keys after it is told.
+        field.change(on_words, asked, fields["doubts"], trigger_mode="always_last", **HIDDEN)
 
     @complaining
     def on_size(model: str, size: str | None) -> Any:

@@ -15,7 +15,8 @@ from diffusion_bench.ui.pictures.editor import bound_editors
 from diffusion_bench.ui.pictures.known_words import word_choices, words_info
 from diffusion_bench.ui.pictures.limits import USUAL_SPEEDS
 from diffusion_bench.ui.pictures.prompt_styles import NO_STYLE, styles_for
-from diffusion_bench.ui.pictures.sizes import size_presets
+from diffusion_bench.ui.pictures.sizes import size_presets, size_words
+from diffusion_bench.ui.readouts import readout
 
 NUM_EXAMPLES = 8
 # The first ones that the bundled model knows all words of are shown.
@@ -72,6 +73,8 @@ def prompt_fields() -> Fields:
             "", label="Negative prompt", info=NEGATIVE_ON, max_length=2000, elem_id="t2i-negative"
         ),
     }
+    # Words of a visitor's: as text, for Markdown would read them as its own.
+    fields["doubts"] = readout(label="Not drawn as asked", visible=False, elem_id="t2i-doubts")
     words = word_choices(BUNDLED_MODEL)
     with gr.Row():
         fields["words"] = gr.Dropdown(
@@ -132,7 +135,7 @@ def setting_fields() -> Fields:
             list(size_presets(usual)),
             value=None,
             label="Shape",
-            info="Sets both sides.",
+            info=size_words(usual),
             min_width=150,
             elem_id="t2i-size",
         )

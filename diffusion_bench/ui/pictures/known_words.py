@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from diffusion_bench.backends.catalog import UnknownModel
+import re
+from collections.abc import Collection
+
+from diffusion_bench.backends.catalog import UnknownModel, bundled_words
 from diffusion_bench.backends.vocabulary import KnownWords
-from diffusion_bench.backends.words import known_words
+from diffusion_bench.backends.words import doubts, known_words
 
 GROUPS = ("objects", "colours", "settings", "sizes", "relations", "numbers")
 HOW = "Type to search; a choice goes to the end of the prompt."
@@ -52,6 +55,26 @@ def words_info(model: str) -> str:
     others = (pair for pair in known.synonyms.items() if pair[0][:2] != pair[1][:2])
     example, meant = next(others, next(iter(known.synonyms.items())))
     return f"{HOW} {len(known.synonyms)} more are read as one of these: {example} as {meant}."
+
+
+def doubts_line(model: str, prompt: str | None, negative_prompt: str | None) -> str:
+    """Return what of the prompts a bundled model will not draw; empty for a half-typed name.
+
+    Nothing is said yet of a last word that a known one may still come of.
+    """
+    try:
+        every = bundled_words(model)
+        typed = (without_half_word(each or "", every) for each in (prompt, negative_prompt))
+        return ". ".join(doubts(model, *typed))
+    except UnknownModel:
+        return ""
+
+
+def without_half_word(prompt: str, every: Collection[str]) -> str:
+    """Return a prompt without its last word where that is none of a model's and begins one."""
+    *_, last = re.split(r"[\W_]", prompt.lower())
+    begins = last and last not in every and any(word.startswith(last) for word in every)
+    return prompt[: len(prompt) - len(last)] if begins else prompt
 
 
 def with_word(prompt: str | None, word: str | None) -> str:

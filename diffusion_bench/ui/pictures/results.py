@@ -19,7 +19,7 @@ from diffusion_bench.ui.pictures.limits import MAX_PICTURES
 from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.style import DOWNLOAD_PICTURES
 
-SHOWN_HEIGHT = 420
+SHOWN_HEIGHT = 460  # two rows of three small ones, whole
 MOST_KEPT = MAX_PICTURES  # of a session: no click draws more
 MOST_WORDS = 300  # letters of a prompt
 KEEP_S = 24 * 3600.0

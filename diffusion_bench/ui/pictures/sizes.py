@@ -34,5 +34,13 @@ def size_presets(entry: ModelEntry) -> dict[str, tuple[int, int]]:
     return sizes
 
 
+def size_words(entry: ModelEntry) -> str:
+    """Return what a choice of a shape does, and that a bundled model has one side it draws well."""
+    said = "Sets both sides."
+    if entry.source != "bundled":
+        return said
+    return f"{said} It was trained at {entry.side} px only: other sizes are for timing."
+
+
 def _rounded(length: float, step: int) -> int:
     return max(step, round(length / step) * step)
