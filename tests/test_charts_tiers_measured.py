@@ -178,6 +178,18 @@ def test_of_our_card_the_cell_without_a_lowered_limit_corrects_whichever_came_la
         assert [told.seconds for told in residuals_of(both)] == [9.0]
 
 
+def test_a_user_is_known_by_the_machine_whatever_card_is_in_it() -> None:
+    asked = {"batch": 4}
+    found = [digest(), digest("NVIDIA GeForce RTX 4090", **asked), digest(**asked)]
+    found[1] = found[1]._replace(gpu_memory_mib=24564.0)
+    found[2] = found[2]._replace(ram_mib=2 * found[2].ram_mib)
+    one, other, stranger = findings_of(found).knowledge.residuals
+    assert one.user == other.user != stranger.user
+    here = Here(frozenset(), found[0].cpu, found[0].cores_logical, found[0].ram_mib)
+    users = [one.user for one in findings_of(found, here).knowledge.residuals]
+    assert users == ["", "", stranger.user]
+
+
 def test_what_two_other_machines_measured_of_a_card_bounds_no_prediction() -> None:
     """One may be slower at one picture than the other at four."""
     one, other = digest(source="a.jsonl"), digest(source="b.jsonl", batch=4)

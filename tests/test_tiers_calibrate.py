@@ -60,6 +60,28 @@ def test_reports_that_agree_are_believed_more_than_one() -> None:
     assert more.measurements == 5
 
 
+def of_users(users: str, log_ratio: float = 0.3) -> list[Residual]:
+    """Return a measurement of SD 1.5 on another card from each user, by a letter."""
+    told = [residual("RTX 3090", log_ratio=log_ratio).model_copy(update={"user": u}) for u in users]
+    return [one.model_copy(update={"user": one.user.strip()}) for one in told]
+
+
+def test_what_strangers_machines_share_with_ours_is_less_than_what_ours_share() -> None:
+    """Their drivers and processors are theirs; what they tell of workload and card holds."""
+    ours, strangers = (correct("RTX 4090", SD15, of_users(u), SPREADS) for u in ("    ", "abcd"))
+    assert ours.log_ratio > strangers.log_ratio > 0
+    assert strangers.spread >= SPREADS.source > ours.spread
+    many = correct("RTX 4090", SD15, of_users("abcdefghijklmnop"), SPREADS)
+    assert many.spread >= SPREADS.source
+
+
+def test_the_only_user_is_taken_for_the_one_who_asks_and_ours_goes_before_strangers() -> None:
+    friend, own = (correct("RTX 4090", SD15, of_users(u), SPREADS) for u in ("a", " "))
+    assert friend == own
+    both = of_users("ab", log_ratio=-0.3) + of_users(" ", log_ratio=0.3)
+    assert correct("RTX 4090", SD15, both, SPREADS).log_ratio > 0
+
+
 def test_a_report_of_a_cell_outweighs_many_of_other_cards() -> None:
     told = [residual("RTX 3090", log_ratio=0.3)] * 20 + [residual("RTX 4090", log_ratio=-0.1)]
     assert correct("RTX 4090", SD15, told, SPREADS).log_ratio < 0

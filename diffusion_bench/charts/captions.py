@@ -32,10 +32,11 @@ CAPTIONS = {
         "power, unless its limit was raised."
     ),
     "gains": (
-        "Images an hour over those of the step before, predicted, of the tier's two cards used the "
-        "best way, or of one of them alone where that is faster. Lines at the ends of bars are 80 "
-        "percent intervals; there is none where no card is another than before. It is even with "
-        "the cloud when hours there have cost as much as the step and the electricity of the cards "
-        "at work, at their rated power, the rest of the machine not counted."
+        "Images an hour over those of the step before, or that it comes after, predicted, of the "
+        "tier's two cards used the best way, or of one of them alone where that is faster. Lines "
+        "at the ends of bars are 80 percent intervals; there is none where no card is another than "
+        "before. It is even with the cloud when hours there have cost as much as the step and the "
+        "electricity of the cards at work, at their rated power, the rest of the machine not "
+        "counted."
     ),
 }

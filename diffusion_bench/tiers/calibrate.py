@@ -65,12 +65,14 @@ class Residual(Record):
     """One measurement: `log_ratio` is the logarithm of measured over predicted seconds.
 
     `seconds` is of the measured call, where it bounds others: of whole calls of one machine.
+    `user` tells whose machine it was; empty: the machine at hand.
     """
 
     card: str
     workload: Workload
     log_ratio: float
     seconds: float | None = None
+    user: str = ""
 
 
 class Correction(Record):
@@ -89,7 +91,7 @@ def correct(
 ) -> Correction:
     """Return the correction for a card and a workload; without residuals, none but the spread."""
     prior = spreads.total(card) ** 2
-    asked = Residual(card=card, workload=workload, log_ratio=0)
+    asked = Residual(card=card, workload=workload, log_ratio=0, user=_asker(residuals))
     near = sorted(residuals, key=lambda one: -shared(asked, one, spreads))[:MAX_POINTS]
     if not near:
         return Correction(log_ratio=0.0, spread=math.sqrt(prior), measurements=0)
@@ -105,10 +107,16 @@ def correct(
     return Correction(log_ratio=mean, spread=spread, measurements=len(near))
 
 
+def _asker(residuals: Sequence[Residual]) -> str:
+    """Return whose machine is asked about: the only one that was measured, else the one at hand."""
+    users = {one.user for one in residuals}
+    return users.pop() if len(users) == 1 else ""
+
+
 def shared(a: Residual, b: Residual, spreads: Spreads) -> float:
     """Return the covariance of what two measurements share."""
     near = math.exp(-(_distance(a.workload, b.workload) ** 2) / 2)
-    anywhere = spreads.source**2 + near * spreads.workload**2
+    anywhere = spreads.source**2 * (a.user == b.user) + near * spreads.workload**2
     if a.card != b.card:
         return anywhere
     own = spreads.of(a.card)

@@ -145,13 +145,15 @@ def limit_of_work(figures: Figures, work: Work) -> Limit:
     return "arithmetic" if arithmetic > traffic else "bandwidth"
 
 
-def residual_of(card: Card, workload: Workload, measured_s: float) -> Residual:
-    """Return what a measured call of ours says; raise ValueError for an unknown model."""
+def residual_of(card: Card, workload: Workload, measured_s: float, user: str = "") -> Residual:
+    """Return what a measured call says; raise ValueError for an unknown model."""
     if measured_s <= 0:
         raise ValueError(f"a call of {measured_s} s was not measured")
     alone = estimate(card, workload, Software(), shipped_efficiency().fit)
     ratio = math.log(measured_s / alone.total_s)
-    return Residual(card=card.name, workload=workload, log_ratio=ratio, seconds=measured_s)
+    return Residual(
+        card=card.name, workload=workload, log_ratio=ratio, seconds=measured_s, user=user
+    )
 
 
 def _between_measured(

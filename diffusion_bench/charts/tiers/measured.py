@@ -103,7 +103,9 @@ def findings_of(
     own = {one.card.name: cells_on(digests, this, one.card, cards) for one in measured if one.here}
     return Findings(
         measured=tuple(measured),
-        knowledge=Knowledge(residuals_of(measured), own),
+        knowledge=Knowledge(
+            residuals_of(measured, [user_of(digest, this) for digest in digests]), own
+        ),
         together=tuple(together_of(digests, this, cards)),
         fits=tuple(fits_of(digests, this.gpu_hashes, cards)),
     )
@@ -163,13 +165,23 @@ def together_of(
     ]
 
 
-def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
+def user_of(digest: ReportDigest, here: Here) -> str:
+    """Return what tells one user's reports from another's, "" for ours.
+
+    That is the machine, whatever card is in it: nobody has to say who he is.
+    """
+    if here.has_measured(digest):
+        return ""
+    return f"{digest.cpu}, {digest.cores_logical} threads, {digest.ram_mib / 1024:.0f} GiB"
+
+
+def residuals_of(measured: Iterable[Measured], users: Sequence[str] = ()) -> list[Residual]:
     """Return what measured cells say of the model's predictions, ours before others' of a cell.
 
     A cell that spilled says how slow the bus is, and nothing of the card; one of somebody's card
     with a lowered power limit says nothing of a card that nobody touched, and of ours the cell
     without one counts. Ours bound what is predicted of their card, and so do those of its only
-    report.
+    report. `users` made the reports, by their numbers; a median of several users is one of its own.
     """
     best: dict[tuple[str, Workload], Measured] = {}
     for one in sorted(measured, key=lambda one: (not one.here, one.limited)):
@@ -181,12 +193,19 @@ def residuals_of(measured: Iterable[Measured]) -> list[Residual]:
     found = []
     for one in best.values():
         try:
-            told = residual_of(one.card, one.workload, one.seconds)
+            told = residual_of(one.card, one.workload, one.seconds, _user(one, users))
         except ValueError:  # bf16 on a card that, by its specification, has none
             continue
         of_one_machine = one.here or len(reports[one.card.name]) == 1
         found.append(told if of_one_machine else told.model_copy(update={"seconds": None}))
     return found
+
+
+def _user(one: Measured, users: Sequence[str]) -> str:
+    """Return whose measurement it is, "" where it is ours or nobody is told."""
+    if one.here or not users:
+        return ""
+    return " and ".join(sorted({users[number] for number in one.numbers}))
 
 
 def cells_on(
