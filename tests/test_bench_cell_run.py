@@ -213,6 +213,25 @@ def shared_run(card: Card, *both: OnCard, repeats: int) -> SharedRun:
     return SharedRun(bench, REQUEST, "jobs", 0, clock=card.clock, rest=card.pass_time)
 
 
+def test_what_others_do_while_devices_run_together_labels_them_though_all_was_at_rest() -> None:
+    card = Card()
+    run = shared_run(card, OnCard(card), OnCard(card), repeats=2)
+    for _ in run.events():
+        card.host.percent = 40.0
+    cell = run.cell()
+    assert cell.before.cpu_percent == 1.0
+    assert cell.others.cpu_percent == pytest.approx(40.0)
+    assert "contended" in cell.labels
+    visited = VisitedCard()
+    run = shared_run(visited, OnCard(visited), OnCard(visited), repeats=1)
+    visited.now_s = 997.0
+    for _ in run.events():
+        pass
+    seen = run.cell()
+    assert visited.now_s > 1005.0
+    assert (seen.before.other_gpu_processes, seen.others.gpu_processes) == (0, 1)
+
+
 def test_a_start_that_one_device_fails_lasts_until_the_others_are_done() -> None:
     """The one that fails was done with the start before later than the other one with this."""
     card = Card()

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from diffusion_bench.hardware.sensors import Sensor
 from diffusion_bench.hardware.state import NO_GPU_USED
 
 ASK_EVERY_S = 1.0  # as often as a sensor asks for what moves slowly: the driver's answer takes time
 
+NOBODY_ASKED = (None, "the devices were not started together")
+
 Told = tuple[int | None, str]  # how many there are, or `None` and why that cannot be told
+
+
+def most_of(told: Sequence[Told]) -> Told:
+    """Return the most of what was told of several GPUs; who cannot tell counts where none can."""
+    return max(told, key=lambda one: -1 if one[0] is None else one[0], default=NOBODY_ASKED)
 
 
 class OthersOnGpu:

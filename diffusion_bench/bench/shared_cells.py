@@ -10,13 +10,20 @@ from diffusion_bench.bench.crew import Ended
 from diffusion_bench.bench.measure import largest_memory
 from diffusion_bench.bench.worker_messages import Failed
 from diffusion_bench.hardware.energy import EnergyFound, measure_energy
-from diffusion_bench.hardware.state import is_contended, is_throttled, throttle_share
+from diffusion_bench.hardware.state import (
+    is_contended,
+    is_throttled,
+    other_load,
+    throttle_share,
+)
 from diffusion_bench.hardware.trace import to_trace
 from diffusion_bench.records import (
+    CpuSpent,
     DeviceShare,
     ImageRequest,
     MachineState,
     Memory,
+    OtherLoad,
     Reading,
     is_one_processor,
 )
@@ -64,7 +71,8 @@ class JobSeen:
 class Seen(NamedTuple):
     """What this process saw: the devices before, the machine at rest and in the `windows`.
 
-    A window is from a common start to the end of its last device.
+    A window is from a common start to the end of its last device; `spent` is the processor time of
+    all workers in each. `gpu_others` are the most other programs on a GPU of theirs.
     """
 
     header: Header
@@ -74,6 +82,8 @@ class Seen(NamedTuple):
     idle: tuple[Reading, ...]
     during: tuple[Reading, ...]
     windows: tuple[tuple[float, float], ...]
+    spent: tuple[CpuSpent, ...]
+    gpu_others: tuple[int | None, str]
 
 
 def shared_cell(
@@ -83,6 +93,7 @@ def shared_cell(
     failed, message = _first_failure(jobs)
     cores = seen.header.machine.cores_logical
     busy = [look for look in seen.looks if is_contended(look, cores)]
+    others = other_load(seen.during, seen.spent, seen.gpu_others, cores)
     return SharedCell(
         cell_id=seen.header.shared_id(request, share),
         request=request,
@@ -91,8 +102,9 @@ def shared_cell(
         started_utc=seen.started_utc,
         status=failed.status if failed else "ok",
         message=message,
-        labels=_labels(seen, jobs),
+        labels=_labels(seen, others, jobs),
         before=(busy or seen.looks)[0],
+        others=others,
         jobs=tuple(_job(job, share, seen, jobs) for job in jobs),
         trace=to_trace(seen.during, seen.windows[0][0] if seen.windows else 0.0),
     )
@@ -107,14 +119,14 @@ def _first_failure(jobs: Sequence[JobSeen]) -> tuple[Failed | None, str]:
     return None, ""
 
 
-def _labels(seen: Seen, jobs: Sequence[JobSeen]) -> tuple[SharedLabel, ...]:
+def _labels(seen: Seen, others: OtherLoad, jobs: Sequence[JobSeen]) -> tuple[SharedLabel, ...]:
     cores = seen.header.machine.cores_logical
     shares = [throttle_share(seen.during, job.gpu_index) for job in jobs]
     holds: dict[SharedLabel, bool] = {
         "one processor": is_one_processor(tuple(job.device for job in jobs)),
         "emulated": seen.header.plan.emulated_memory_mib is not None,
         "throttled": any(map(is_throttled, shares)),
-        "contended": any(is_contended(look, cores) for look in seen.looks),
+        "contended": any(is_contended(look, cores, others) for look in seen.looks),
         "on battery": any(look.on_battery is True for look in seen.looks),
     }
     return tuple(label for label, is_so in holds.items() if is_so)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from diffusion_bench.bench.cells import find_gpu
 from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
 from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.others_on_gpu import OthersOnGpu, most_of
 from diffusion_bench.bench.shared_cells import JobSeen, Seen, shared_cell
 from diffusion_bench.bench.sharing import parts_of
 from diffusion_bench.bench.sweep import TIME_LIMIT_S
@@ -26,7 +27,7 @@ from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor
 from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch
-from diffusion_bench.records import DeviceShare, ImageRequest, Reading
+from diffusion_bench.records import CpuSpent, DeviceShare, ImageRequest, Reading
 from diffusion_bench.reports.schema import Header, SharedCell
 from diffusion_bench.reports.store import ReportWriter
 
@@ -70,6 +71,8 @@ class SharedRun:
             JobSeen(device=one.device, uuid=one.gpu_uuid, request=request) for one in bench.ready
         )
         self._windows: list[tuple[float, float]] = []
+        self._spent: list[CpuSpent] = []
+        self._others: list[OthersOnGpu] = []
         self._during: tuple[Reading, ...] = ()
 
     def events(self) -> Iterator[int]:
@@ -80,17 +83,19 @@ class SharedRun:
             for index in range(len(self._jobs)):
                 yield from self._alone(index)
         yield from self._warm()
-        if not any(job.failed for job in self._jobs):  # the memory of the first that is started
-            self._bench.sampler.watch(self._working()[0][0].pid)
+        if not any(job.failed for job in self._jobs):
+            self._watch_working()
         during = Stretch(self._bench.sampler, self._clock())
         for start in range(self._plan.repeats):
             if any(job.failed for job in self._jobs):
                 break
             for nothing_new in self._start():
                 during.take()
+                self._ask_others()
                 yield nothing_new
             yield start + 1
         self._bench.sampler.look()  # energy needs a reading at or after the end
+        self._ask_others()
         during.take()
         self._during = during.readings()
 
@@ -104,6 +109,8 @@ class SharedRun:
             idle=self._idle,
             during=self._during,
             windows=tuple(self._windows),
+            spent=tuple(self._spent),
+            gpu_others=most_of([others.most for others in self._others]),
         )
         return shared_cell(self._request, self._share, seen, self._jobs)
 
@@ -118,7 +125,7 @@ class SharedRun:
     def _look_before(self) -> None:
         """Look at the quiet machine."""
         crew, sampler = self._bench.crew, self._bench.sampler
-        own = {*(workers.pid for workers in crew.each), os.getpid()}
+        self._own_pids = {*(workers.pid for workers in crew.each), os.getpid()}
         idle_from_s = self._clock()
         self._rest(IDLE_S)
         self._started_utc = utc_now()
@@ -128,8 +135,21 @@ class SharedRun:
             job.gpu_index = find_gpu(self._idle, job.uuid)
             others: tuple[int | None, str] = (None, "the job runs on no GPU that can be read")
             if job.gpu_index is not None:
-                others = self._bench.sensor.other_processes(job.gpu_index, own)
+                others = self._bench.sensor.other_processes(job.gpu_index, self._own_pids)
             self._looks.append(look_before(self._idle, job.gpu_index, others, on_battery()))
+
+    def _watch_working(self) -> None:
+        """Look from now on at the first worker that is started, and at who is not one of them."""
+        working = [workers.pid for workers, _ in self._working()]
+        self._bench.sampler.watch(working[0])
+        own = {*self._own_pids, *working}
+        indexes = [job.gpu_index for job in self._jobs]
+        sensor, clock = self._bench.sensor, self._clock
+        self._others = [OthersOnGpu(sensor, index, own, clock) for index in indexes]
+
+    def _ask_others(self) -> None:
+        for others in self._others:
+            others.ask_now_and_then()
 
     def _alone(self, index: int) -> Iterator[int]:
         """Time the whole request on one device. Where only its part is to fit, it may fail."""
@@ -198,6 +218,11 @@ class SharedRun:
                 job.take(end, at_s)
         ends_s = [job.end_s[-1] for job in self._jobs if job.failed is None]
         self._windows.append((at_s, at_s + max(ends_s, default=0.0)))
+        told = [end.measured.measurement.spent for end in ended if end.measured is not None]
+        if len(told) == len(ended) and all(told):
+            start_s, end_s = self._windows[-1]
+            cpu_s = sum(spent[0].cpu_s for spent in told)
+            self._spent.append(CpuSpent(start_s=start_s, end_s=end_s, cpu_s=cpu_s))
 
     def _working(self) -> list[tuple[Workers, tuple[JobSeen, ...]]]:
         """Return the workers that are started together, each with the jobs that it does."""

@@ -103,8 +103,7 @@ def contended_rule(cell: Cell | SharedCell, report: Report) -> HeldBack | None:
     if "contended" not in cell.labels:
         return None
     before = cell.before or MachineState()
-    others = cell.others if isinstance(cell, Cell) else None
-    why = is_contended(before, report.header.machine.cores_logical, others)
+    why = is_contended(before, report.header.machine.cores_logical, cell.others)
     return HeldBack(verdict="contended", evidence=why or "the report marks the cell as contended")
 
 

@@ -112,7 +112,7 @@ def busy_before(cell: Cell | SharedCell, header: Header) -> str:
     return ", ".join(words)
 
 
-def busy_beside(cell: Cell, header: Header) -> str:
+def busy_beside(cell: Cell | SharedCell, header: Header) -> str:
     """Find a machine that other programs used while the cell's calls ran."""
     others = cell.others or OtherLoad()
     words = []
@@ -268,6 +268,7 @@ CELL_CHECKS: Sequence[CellCheck] = (
         "other programs ran beside a cell",
         busy_beside,
         "close other programs and measure again",
+        shared=busy_beside,
     ),
     CellCheck(
         "warning",

@@ -32,6 +32,7 @@ from diffusion_bench.records import (
     ImageRequest,
     MachineState,
     Memory,
+    OtherLoad,
     Record,
     Request,
     Stage,
@@ -173,6 +174,7 @@ class SharedCell(Record):
     """One request on several devices at once, a job a device; see `DevicesPlan` for the shares.
 
     `status` is that of the first job that did not end well, and its `message` names the device.
+    `others` is what other programs did while all of them ran.
     """
 
     kind: Literal["shared"] = "shared"
@@ -185,6 +187,7 @@ class SharedCell(Record):
     message: Annotated[str, Field(max_length=4000)] = ""
     labels: tuple[SharedLabel, ...] = ()
     before: MachineState | None = None
+    others: OtherLoad | None = None
     jobs: Annotated[tuple[DeviceJob, ...], Field(min_length=2)]
     trace: Trace = Trace()
 
