@@ -369,6 +369,18 @@ def test_a_mistake_is_told_before_any_work(make_speaking, model, changed, said):
     assert model.loaded == []
 
 
+def test_speech_is_held_against_more_steps_where_that_is_asked(make_speaking, model):
+    *_, last = make_speaking().speak(VALUES | {"against": 9}, None)
+
+    assert "\nmel distance 0.00 dB from 9 steps of the same seed; two seeds are" in last.status
+    assert model.seeds == [VALUES["seed"]] * 2, "it is said twice"
+    for against, said in ((1, "1 steps are not more than"), (251, "steps")):
+        with pytest.raises(ValueError, match=said):
+            next(make_speaking(shared=True).speak(VALUES | {"against": against}, None))
+    *_, last = make_speaking().speak(VALUES | {"against": 0}, None)
+    assert "mel distance" not in last.status
+
+
 def test_a_shared_app_saves_and_deletes_no_voices_and_hides_the_owners(make_speaking, recording):
     speaking = make_speaking()
     heard = speaking.hear(recording)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from diffusion_bench.cli.refusals import refuse_over, refuse_unwritable, told_by_option
-from diffusion_bench.cli.speech_words import summarise, tell_distance
+from diffusion_bench.cli.speech_words import summarise
 from diffusion_bench.cli.telling import WAIT_S, fetching_bar, moving_bar, tell, waiting, warn
 from diffusion_bench.cli.voice_settings import Settings, Source
 
@@ -137,6 +137,7 @@ class Cloning:
         from diffusion_bench.audio.timbre import timbre_similarity
         from diffusion_bench.backends.voice.base import VoiceState
         from diffusion_bench.backends.voice.catalog import find_voice_model
+        from diffusion_bench.backends.voice.more_steps import distance_words
         from diffusion_bench.backends.voice.ranking import rank_candidates
         from diffusion_bench.backends.voice.recipes import save_speech
         from diffusion_bench.backends.voice.repositories import lacking
@@ -161,7 +162,7 @@ class Cloning:
             typer.echo(path)
         summarise(speech, kept, reference, judges)
         if more is not None:
-            tell_distance(kept[0], self._say(more, voice))
+            tell(distance_words(kept[0], self._say(more, voice)))
 
     def _say(self, request: VoiceRequest, voice: Reference | VoiceState) -> Speech:
         """Speak, with a bar that moves."""

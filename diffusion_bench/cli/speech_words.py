@@ -87,19 +87,3 @@ def _judged(judgements: list[Judgement]) -> Iterator[str]:
     yield "word errors (Whisper) " + told(words, ".1%")
     letters = [None if one is None else one.character_error_rate for one in errors]
     yield "character errors " + told(letters, ".1%")
-
-
-def tell_distance(candidate: Candidate, more: Speech) -> None:
-    """Say how far a candidate is from what more steps make of it, or why that cannot be told."""
-    from diffusion_bench.backends.voice.more_steps import compare_steps
-
-    steps = more.request.steps
-    try:
-        found = compare_steps(candidate, more)
-    except ValueError as error:
-        warn(f"the mel distance from {steps} steps cannot be told: {error}")
-        return
-    tell(
-        f"mel distance {found.distance_db:.2f} dB from {steps} steps of the same seed; "
-        f"two seeds are {found.seeds_apart_db:.2f} dB apart"
-    )

@@ -52,7 +52,7 @@ from diffusion_bench.ui.voice.speaking import (
 from diffusion_bench.ui.voice.words import text_line
 
 KEEP_RECORDING_S = 1800.0
-ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark")
+ASKED = (*FIELDS, "voice", "consent", "transcript", "watermark", "against")
 SHOWN = (
     *("audio", "candidate", "progress", "status", "used_seed", "measures", "figure", "table"),
     "live",

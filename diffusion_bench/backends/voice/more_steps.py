@@ -57,3 +57,16 @@ def compare_steps(candidate: Candidate, more: Speech) -> MoreSteps:
         return mel_distance_db(*(resample(each, more.sample_rate, rate) for each in (one, two)))
 
     return MoreSteps(more.request.steps, apart(here, end), apart(chance, end))
+
+
+def distance_words(candidate: Candidate, more: Speech) -> str:
+    """Return how far a candidate is from its like in `more`, or why that cannot be told."""
+    steps = more.request.steps
+    try:
+        found = compare_steps(candidate, more)
+    except ValueError as error:
+        return f"the mel distance from {steps} steps cannot be told: {error}"
+    return (
+        f"mel distance {found.distance_db:.2f} dB from {steps} steps of the same seed; "
+        f"two seeds are {found.seeds_apart_db:.2f} dB apart"
+    )

@@ -242,6 +242,13 @@ def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
                 info="fp16 and bf16 are for GPUs.",
                 elem_id="voice-precision",
             ),
+            "against": gr.Number(
+                0,
+                label="Compare with steps",
+                info="More than above: says it with so many too, for the mel distance. 0: not.",
+                precision=0,
+                elem_id="voice-against",
+            ),
             "watermark": gr.Checkbox(
                 True,
                 label="Watermark what is made (inaudible)",

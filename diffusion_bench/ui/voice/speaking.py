@@ -95,6 +95,7 @@ class _Result(NamedTuple):
     spoken: tuple[Spoken, ...]
     measured: SpeechMeasures | None
     chart: Chart
+    distance: str
 
 
 class Speaking:
@@ -186,6 +187,7 @@ class Speaking:
         if self.shared:
             check_voice_is_here(entry)
         check_request(entry, request, voice)
+        more = self._more_steps(request, values.get("against"))
         watermark = bool(values.get("watermark", True))
         recipe = Recipe.of(request, entry, voice, watermark=watermark)
         yield VoiceView(
@@ -195,12 +197,28 @@ class Speaking:
             status="Starting: the first speech loads the model.",
             spoken=(),
         )
-        with closing(self._jobs.watch(partial(self._work, recipe, voice, entry))) as events:
+        with closing(self._jobs.watch(partial(self._work, recipe, voice, entry, more))) as events:
             for event in events:
                 yield _to_view(request, event)
 
+    def _more_steps(self, request: VoiceRequest, steps: int | None) -> VoiceRequest | None:
+        """Return what is to be compared with, `None` for nothing; ValueError for what cannot be."""
+        from diffusion_bench.backends.voice.more_steps import with_more_steps
+
+        if not steps:
+            return None
+        more = with_more_steps(request, steps)
+        if self.shared:
+            check_voice_limits(more)
+        return more
+
     def _work(
-        self, recipe: Recipe, voice: Reference | VoiceState, entry: VoiceEntry, job: Job
+        self,
+        recipe: Recipe,
+        voice: Reference | VoiceState,
+        entry: VoiceEntry,
+        more: VoiceRequest | None,
+        job: Job,
     ) -> _Result:
         if not self.shared:  # a guest's were looked for before
             _fetch(entry, recipe.request.vocoder, job)
@@ -210,7 +228,8 @@ class Speaking:
                 speech = self._say(recipe.request, voice, listener or ignore_audio, job)
                 if listener is not None:
                     listener.end()
-                return _finish(speech, voice, recipe, folder)
+                compared = self._say(more, voice, ignore_audio, job) if more else None
+                return _finish(speech, voice, recipe, folder, compared)
             except BaseException:  # given up or failed: nobody comes back to it
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
@@ -279,9 +298,16 @@ def _fetch(entry: VoiceEntry, vocoder: str, job: Job) -> None:
         fetch(repository, on_progress)
 
 
-def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folder: Path) -> _Result:
-    """Rank, save, measure and draw what was said."""
+def _finish(
+    speech: Speech,
+    voice: Reference | VoiceState,
+    recipe: Recipe,
+    folder: Path,
+    more: Speech | None,
+) -> _Result:
+    """Rank, save, measure and draw what was said, and compare it with that of `more` steps."""
     from diffusion_bench.audio.timbre import timbre_similarity
+    from diffusion_bench.backends.voice.more_steps import distance_words
     from diffusion_bench.ui.voice.figures import draw_spectrograms
 
     reference = voice if isinstance(voice, Reference) else None
@@ -291,6 +317,7 @@ def _finish(speech: Speech, voice: Reference | VoiceState, recipe: Recipe, folde
         save_candidates(speech, candidates, recipe.pinned(), folder),
         measure_candidate(speech, candidates[0], reference),
         draw_spectrograms(speech, candidates[0], reference),
+        distance_words(candidates[0], more) if more else "",
     )
 
 
@@ -311,14 +338,14 @@ def _to_view(request: VoiceRequest, event: object) -> VoiceView:
             return VoiceView(audio=path, status=f"{seconds:.1f} s can be heard already.")
         case Piece(sound, seconds):
             return VoiceView(live=sound, status=f"{seconds:.1f} s can be heard already.")
-        case Done(_Result(speech, spoken, measured, chart)):
+        case Done(_Result(speech, spoken, measured, chart, distance)):
             notes = [f"Note: {warning}" for warning in warnings_of(speech, measured)]
             return VoiceView(
                 audio=spoken[0].path,
                 spoken=spoken,
                 done=1,
                 total=1,
-                status="\n".join([summary(speech), *notes]),
+                status="\n".join(filter(None, [summary(speech), distance, *notes])),
                 used_seed=request.seed,
                 measures=measures_table(measured),
                 chart=chart,
