@@ -45,6 +45,19 @@ def test_the_command_line_imports_nothing_heavy(program: str) -> None:
     assert done.stdout.endswith("heavy: []\n")
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_who_starts_the_app_at_a_terminal_sees_at_once_that_it_starts(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said_before: list[str] = []
+    launch = "diffusion_bench.ui.launch.launch"
+    monkeypatch.setattr(launch, lambda **_: said_before.append(capsys.readouterr().err))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+
+    assert run("app") == 0
+    assert said_before == ["Starting.\n" if is_terminal else ""]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_teaches_by_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "--help") == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diffusion_bench.cli.picture_options import Device
+from diffusion_bench.cli.telling import tell
 
 
 def serve_app(
@@ -36,6 +38,8 @@ def serve_app(
 
     diffusion-bench app --host 0.0.0.0 --auth ann:correct-horse
     """
+    if sys.stderr.isatty():  # some seconds pass, and more the first time
+        tell("Starting.")
     from diffusion_bench.ui.launch import launch
 
     launch(host=host, port=port, share=share, auth=auth, device=device, reports=reports)

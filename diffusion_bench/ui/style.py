@@ -67,6 +67,12 @@ STYLE = """
 .gradio-container { --chart-text: var(--body-text-color); }
 /* It is drawn anew with the chart, and the focus on it lost. */
 :is(#hardware-plot, #hardware-gpus) .modebar { display: none; }
+@media (hover: none) {  /* a finger hovers nowhere: plotly would show its tools always */
+  .gradio-container .modebar { display: none; }
+}
+@media (max-width: 640px) {  /* where Gradio leaves links out, and not what stands between them */
+  footer .divider { display: none; }
+}
 .gradio-container .tab-container button.selected { color: var(--primary-600); }
 .dark .gradio-container .tab-container button.selected { color: var(--primary-400); }
 .gradio-container input[role=combobox] { text-overflow: ellipsis; padding-right: 1.5rem; }

@@ -62,6 +62,18 @@ def test_every_tab_is_in_sight_on_a_phone(visit):
         assert box["x"] + box["width"] <= PHONE["width"]
 
 
+def test_no_tools_lie_over_a_chart_where_nothing_hovers(address, browser):
+    shown = """() => {
+      const tools = document.createElement("div");
+      tools.className = "modebar";
+      document.querySelector(".gradio-container").append(tools);
+      return getComputedStyle(tools).display;
+    }"""
+    phone = Visit(browser, address[0], viewport=PHONE, is_mobile=True, has_touch=True)
+    desk = Visit(browser, address[0])
+    assert [each.page.evaluate(shown) for each in (phone, desk)] == ["none", "block"]
+
+
 def test_the_u_net_fits_on_a_phone(visit):
     visit.page.set_viewport_size(PHONE)
     look(visit, "unet", "U-Net")
