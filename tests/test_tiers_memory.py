@@ -350,7 +350,9 @@ def test_of_remedies_that_take_as_long_the_one_that_leaves_pictures_alone_is_tak
     assert (even.remedies, even.gentler) == (("model offload",), ())
     assert slower.remedies == ("8-bit weights",)
     (other,) = slower.gentler
-    assert other.words == "model offload, 1.11 times as long, would not change pictures"
+    assert (
+        other.words == "model offload would take 1.11 times as long as that and not change pictures"
+    )
 
 
 def test_what_is_slower_than_something_gentler_still_is_not_named():

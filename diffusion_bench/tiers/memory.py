@@ -86,7 +86,8 @@ class Gentler(Record):
     def words(self) -> str:
         """Return what they would do, as a clause."""
         pictures = "change pictures less" if changes_of(self.remedies) else "not change pictures"
-        return f"{' and '.join(self.remedies)}, {self.times:.3g} times as long, would {pictures}"
+        times = f"{self.times:.3g} times as long as that"
+        return f"{' and '.join(self.remedies)} would take {times} and {pictures}"
 
 
 class Fit(Record):
