@@ -183,6 +183,8 @@ def test_on_a_phone_pictures_follow_the_button_and_nothing_is_wider(url, browser
         for name in ("prompt", "generate", "pictures", "status", "model", "steps")
     ]
     assert tops == sorted(tops)
+    sides = [page.locator(f"#t2i-{name}").bounding_box()["y"] for name in ("width", "height")]
+    assert sides[0] == sides[1]
     for name in ("more", "session", "start-from", "compare"):
         page.locator(f"#t2i-{name} > button").click()
     page.wait_for_timeout(300)

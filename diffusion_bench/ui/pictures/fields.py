@@ -136,7 +136,7 @@ def setting_fields() -> Fields:
             value=None,
             label="Shape",
             info=size_words(usual),
-            min_width=150,
+            min_width=260,  # on a phone a row of its own, above both sides
             elem_id="t2i-size",
         )
         for name in ("width", "height"):
