@@ -68,6 +68,19 @@ def samplers(pace: float, slower: float = 1.0) -> Report:
     return make_report(*cells, source=f"{pace:.3f}.jsonl")
 
 
+def test_one_visit_of_which_the_probe_is_unsure_is_advised_rounds_not_repeats() -> None:
+    """Two percent of noise a side are 2.8; of the 5 that may be the same 1.5 are left at 3.5."""
+    pair = [probed(), probed(1.04, 1.035)]
+    once = (Visit(started_utc=STARTED, calls=len(NOISE)),)
+    single = [
+        cell.model_copy(update={"visits": once, "machine_speed": cell.machine_speed[:1]})
+        for cell in pair
+    ]
+    found = row(*single)
+    assert found.verdict == "cannot tell"
+    assert "about 6 rounds would settle it" in found.reason
+
+
 def test_cells_that_moved_with_the_machine_are_the_same_and_the_row_says_so() -> None:
     reports = [samplers(1.0), samplers(FASTER)]
     rows = compare(reports)

@@ -68,22 +68,19 @@ def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio
     What drifted within a run is taken off with it. `raw` is the ratio of the times alone. Where
     that is of extrapolated totals, the shift between the reports is taken off the whole.
     """
-    floor = math.hypot(raw.floor, _stays(pair, shift))
+    floor = math.hypot(raw.floor, FOLLOWED_WITHIN * math.log(shift.ratio))
+    # Of a single visit the probe's noise is a part that only more of them narrow.
+    alone = int(min(len(cell.visits) for cell in pair) < FEWEST_VISITS)
     if any(cell.extrapolation is not None for cell in pair):
         reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
         bounds = raw.model_dump(exclude={"visits", "floor"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
-        return _widened(Ratio(**scaled, visits=raw.visits, floor=floor), reach)
+        return _widened(Ratio(**scaled, visits=raw.visits or alone, floor=floor), reach)
     paces = _shared_paces(*pair)
     old, new = (_in_paces(cell, own) for cell, own in zip(pair, paces, strict=True))
-    found = ratio_of_calls(pair, (old, new)).model_copy(update={"floor": floor})
-    return _widened(found, shift.error)
-
-
-def _stays(pair: tuple[Cell, Cell], shift: MachineShift) -> float:
-    """Return the part of a shift's error that stays: a probe's noise does in a single visit."""
-    looked_again = min(len(cell.visits) for cell in pair) >= FEWEST_VISITS
-    return FOLLOWED_WITHIN * math.log(shift.ratio) if looked_again else shift.error
+    found = ratio_of_calls(pair, (old, new))
+    told = {"visits": found.visits or alone, "floor": floor}
+    return _widened(found.model_copy(update=told), shift.error)
 
 
 def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:

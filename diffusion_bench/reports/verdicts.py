@@ -92,7 +92,13 @@ def _advice(ratio: Ratio, n: int) -> str:
 
 
 def _fewest_rounds(visits: int, share: float) -> int | None:
-    """Return how many visits a side narrow Student's interval of so many to a share of it."""
+    """Return how many visits a side narrow Student's interval of so many to a share of it.
+
+    Of one visit, which has no such interval, it is as of any errors that do not know of each other.
+    """
+    if visits == 1:
+        needed = math.ceil(1 / share**2)
+        return max(needed, 2) if needed <= MOST_ROUNDS else None
 
     def reach(count: int) -> float:
         return student_t(2 * (count - 1), 0.05) / math.sqrt(count)
