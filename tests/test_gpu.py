@@ -84,7 +84,7 @@ def test_a_sweep_measures_memory_and_energy_of_the_card_it_ran_on(tmp_path: Path
     assert cell.memory.nvml_used_mib, cell.memory.missing
     assert cell.memory.nvml_used_mib >= (cell.memory.torch_reserved_mib or 0)
     # The card's memory before the cell and after it; and whether the allocator was ever short.
-    assert cell.memory.nvml_idle_mib, cell.memory.missing
+    assert cell.memory.nvml_idle_mib is not None, cell.memory.missing  # 0 of a card at rest
     assert cell.memory.nvml_idle_after_mib, cell.memory.missing
     assert cell.memory.alloc_retries == 0
     assert cell.before is not None
