@@ -109,6 +109,21 @@ def test_no_example_of_a_sweep_in_the_readme_finds_its_report_there_already():
     assert len(set(begun)) == len(begun)
 
 
+def test_a_file_that_an_example_reads_was_made_above_it_or_is_said_to_be_the_readers():
+    said = re.search(r"`me\.wav`[^.]*?(?:\.\w[^.]*?)* are files of yours", README)
+    assert said
+    own, made, read = set(re.findall(r"`([^`]+)`", said.group())), set(), set()
+    for words in examples(README):
+        for option, word in zip(["", *words], words, strict=False):
+            if not re.fullmatch(r"[\w/.-]+\.(csv|jsonl|png|toml|wav)", word):
+                continue
+            if option in ("--out", "--html", "--csv", "--markdown", "--film"):
+                made.add(word)
+            elif word not in made and not (ROOT / word).exists():
+                read.add(word)
+    assert read == own
+
+
 def test_every_command_has_an_example_in_the_readme():
     assert set(COMMANDS) == {words[0] for words in examples(README)}
 

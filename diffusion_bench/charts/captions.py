@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 CAPTIONS = {
-    "latency": ("The whole call: median of the samples, and their range."),
+    "latency": (
+        "Seconds of a whole call, from the words to the finished pictures or sound: the median of "
+        "the repeats, and their range."
+    ),
     "throughput": ("Images a second of the whole call."),
     "real-time": (
         "Seconds of work for a second of speech, median and range of the calls: below 1 it is made "
@@ -14,12 +17,18 @@ CAPTIONS = {
         "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
         "chance."
     ),
-    "memory": ("The largest peak of a workload's cells."),
+    "memory": (
+        "The most memory that was in use at any moment; of cells that differ in their steps only, "
+        "the largest."
+    ),
     "step-times": (
         "Boxes are quartiles, whiskers the 5th and 95th percentile, or the range of few steps."
     ),
     "roofline": (
-        "Steps under the roof of their device: counted FLOPs and bytes over measured seconds."
+        "Each mark is a step of a cell: how much arithmetic it did in a second, over how much it "
+        "does for each byte that it moves (counted FLOPs and bytes, measured seconds). The line is "
+        "the most that the device can: near its slope memory holds a step back, near its flat part "
+        "arithmetic. The colour is the verdict, which looks at more."
     ),
     "vram": (
         "Lines are what a workload needs without any remedy, bands how sure that is. Needs and "
