@@ -18,6 +18,7 @@ from diffusion_bench.backends.readings import readings_for
 from diffusion_bench.backends.vocabulary import KnownWords, read_words
 
 MOST_NEAR = 3
+MOST_LOOKED_AT = 12  # a plural, or a synonym, beside its word tells nothing more
 LIKENESS = 0.6  # of difflib's ratio, from which a word is near
 MOST_OBJECTS = 2
 RIDING, OF, BACKGROUND = "riding", "of", "background"
@@ -32,13 +33,17 @@ def known_words(model: str) -> KnownWords | None:
 
 
 def nearest_words(model: str, word: str) -> tuple[str, ...]:
-    """Return up to three known words spelt like a word, the nearest first."""
+    """Return up to three known words spelt like a word, the nearest first; of one meaning one."""
     known = known_words(model)
     if known is None:
         return ()
-    read = (each for each in readings_for(bundled_words(model)) if " " not in each)
-    every = (*known.every(), *read)
-    return tuple(get_close_matches(word.lower(), every, n=MOST_NEAR, cutoff=LIKENESS))
+    readings = readings_for(bundled_words(model))
+    every = (*known.every(), *(each for each in readings if " " not in each))
+    near = get_close_matches(word.lower(), every, n=MOST_LOOKED_AT, cutoff=LIKENESS)
+    nearest: dict[str, str] = {}
+    for each in near:
+        nearest.setdefault(known.synonyms.get(each, readings.get(each, each)), each)
+    return tuple(nearest.values())[:MOST_NEAR]
 
 
 def as_told(model: str, prompt: str) -> str:
