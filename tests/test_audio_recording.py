@@ -193,10 +193,10 @@ def test_stereo_and_an_offset_make_no_difference():
 def test_channels_that_cancel_each_other_are_the_loudest_of_them_as_in_a_file():
     speech = speech_like(4.0)
     plain, _ = prepare_reference(speech, RATE)
-    upside_down = np.stack([speech, -0.9 * speech], axis=1)
-    heard, report = prepare_reference(upside_down, RATE)
-    np.testing.assert_allclose(heard.samples, plain.samples, atol=1e-4)
-    assert report.snr_db > 20
+    upside_down = np.stack([speech, noise(speech, 50) - speech], axis=1)
+    heard, _ = prepare_reference(upside_down, RATE)
+    assert len(heard.samples) == len(plain.samples)
+    assert abs(np.corrcoef(heard.samples, plain.samples)[0, 1]) > 0.99
 
 
 @pytest.mark.parametrize("rate", [RATE, 48000])
