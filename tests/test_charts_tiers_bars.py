@@ -205,7 +205,7 @@ def test_why_names_all_evidence_memory_and_both_cards(four_kinds) -> None:
     for kind in LOOKS:
         assert f"- {kind}: " in words
     assert "250 J/image measured" in words
-    assert "Memory: 6.6 GiB" in words
+    assert "Memory: 6.5 GiB" in words
     (pair,) = tier_rows(path("RTX 4090", count=2), [FLUX])
     told = why([pair], row_key(pair))
     assert "Two GPUs, two jobs" in told

@@ -12,7 +12,7 @@ from diffusion_bench.charts.tiers.pairs import ways_of_two
 from diffusion_bench.charts.tiers.runnable import shown_workloads
 from diffusion_bench.charts.tiers.steps import predicted_rate
 from diffusion_bench.charts.tiers.study import study
-from diffusion_bench.tiers.cards import find_card
+from diffusion_bench.tiers.cards import GIVEN, find_card
 from diffusion_bench.tiers.figures import figure_words
 from diffusion_bench.tiers.memory import CONTEXT_MIB, Ram, remembered_need
 from diffusion_bench.tiers.path import UpgradePath
@@ -122,8 +122,8 @@ def test_each_of_two_cards_that_share_a_model_has_a_context_and_activations_of_i
     just_mib = (need.peak_mib - beside_mib) / 2 + beside_mib
     known = find_card("RTX 4090").card
     assert known is not None
-    for usable_mib, runs in ((just_mib - 1, False), (just_mib + 1, True)):
-        card = known.model_copy(update={"usable_mib": usable_mib})
+    for given_mib, runs in ((just_mib - 1, False), (just_mib + 1, True)):
+        card = known.model_copy(update={"usable_mib": given_mib / GIVEN})
         split = ways_of_two([card, card], flux, Findings(), Ram(64))[-1]
         assert split.way == "one model split"
         assert (split.images_per_hour is not None) == runs, split.reason
@@ -152,7 +152,7 @@ def test_a_batch_that_fits_neither_card_is_drawn_in_shares() -> None:
 
 def test_a_pair_is_never_predicted_slower_than_its_faster_card_alone() -> None:
     """Where two jobs do not fit, a model over both may be slower than the fast card alone."""
-    asked = "flux1-dev 1024x1024 b2 bf16 28"
+    asked = "flux1-dev 1024x1024 b1 bf16 28"
     alone = pair(asked, "RTX 5090", ram_gib=12)
     row = pair(asked, "RTX 5090", other_gpu="RTX 3060 12GB", ram_gib=12)
     assert ways(row)["two jobs"].images_per_hour is None

@@ -113,7 +113,7 @@ def test_the_largest_batch_fits_and_the_next_does_not() -> None:
 
 
 def test_a_card_is_judged_by_what_it_gives_of_its_memory_everywhere() -> None:
-    """A T4 gives 15 of its 16 GiB, which 11 pictures of SD 1.5 do not surely fit."""
+    """A T4 reports 15 of its 16 GiB, which 11 pictures of SD 1.5 do not surely fit."""
     asked = parse_workload("sd15 512x512 b11 fp16 20")
     cut, whole = card("T4"), card("T4").model_copy(update={"usable_mib": None})
     told = [
@@ -226,7 +226,7 @@ def test_the_room_is_drawn_by_verdict_against_the_cards_memory() -> None:
     names = {trace.name for trace in figure.data}
     assert {"fits, predicted", "fits with a remedy, predicted"} <= names
     assert sum(len(trace.x) for trace in figure.data) == len(room.runs)
-    assert figure.layout.shapes[0].x0 == card("RTX 4070 Ti").vram_mib / 1024
+    assert figure.layout.shapes[0].x0 == card("RTX 4070 Ti").reported_mib / 1024
     header, rows = runnable_table(room)
     assert all(len(row) == len(header) for row in rows)
     assert "Nothing can be told" in room_figure(Room("x", 1, ())).layout.annotations[0].text

@@ -14,6 +14,7 @@ SPREADS = Spreads(
     workload=0.1,
     geforce=CardSpreads(card=0.05, workload=0.05),
     others=CardSpreads(card=0.2, workload=0.05),
+    ratio=0.03,
     noise=0.02,
 )
 SD15 = Workload(model="sd15", batch=4)
@@ -22,6 +23,16 @@ SDXL = Workload(model="sdxl", width=1024, height=1024)
 
 def residual(card: str = "RTX 4090", workload: Workload = SD15, log_ratio: float = 0.3) -> Residual:
     return Residual(card=card, workload=workload, log_ratio=log_ratio)
+
+
+def test_only_recent_cards_at_large_work_have_the_narrow_interval_of_a_ratio() -> None:
+    """At batch 1 of a small model the processor sets the pace, and Turing was hardly published."""
+    narrow = SPREADS.in_ratio("RTX 4090", SD15)
+    assert narrow == pytest.approx((0.03**2 + 0.02**2) ** 0.5)
+    assert SPREADS.in_ratio("RTX 4090", SDXL) == narrow
+    small = SPREADS.in_ratio("RTX 4090", SD15.model_copy(update={"batch": 1}))
+    assert small == SPREADS.in_ratio("RTX 2080 Ti", SD15) > narrow
+    assert SPREADS.in_ratio("A100 SXM4 40GB", SD15) > small
 
 
 def test_without_reports_nothing_is_corrected_and_all_spread_remains() -> None:

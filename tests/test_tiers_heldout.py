@@ -11,8 +11,9 @@ import pytest
 
 from diffusion_bench.tiers import heldout
 from diffusion_bench.tiers import scores as scoring
+from diffusion_bench.tiers.calibrate import SMALL_MODELS
 from diffusion_bench.tiers.cards import find_card
-from diffusion_bench.tiers.efficiency import shipped_efficiency
+from diffusion_bench.tiers.efficiency import Score, shipped_efficiency
 from diffusion_bench.tiers.fit import PRIORS, columns_of, fit_of, log_speeds
 from diffusion_bench.tiers.heldout import (
     errors,
@@ -21,7 +22,7 @@ from diffusion_bench.tiers.heldout import (
     ratio_pairs,
     ratios_left_out,
 )
-from diffusion_bench.tiers.predict import estimate
+from diffusion_bench.tiers.predict import Z_80, estimate
 from diffusion_bench.tiers.published import published_speeds
 from diffusion_bench.tiers.refit import refit, to_toml
 
@@ -29,6 +30,7 @@ BY_CARD = "ratio of two cards, one of them left out"
 BY_SOURCE = "ratio of two cards, the source left out"
 ABSOLUTE = "absolute, from specifications alone"
 AFTER_ONE = "absolute, after one report of another card"
+RATIO_WITHOUT = "ratio of two cards, intervals without the source"
 WITHOUT_SOURCE = "absolute, after one report, intervals without the source"
 OTHER_CELLS = "other batches of a measured card"
 
@@ -50,6 +52,11 @@ def test_the_stated_fit_and_errors_come_from_the_shipped_rows() -> None:
         assert getattr(again.fit.rates, name) == pytest.approx(value, rel=0.02), name
 
 
+def held(score: Score) -> bool:
+    """Return whether an 80 percent interval holds what it should of rows left out."""
+    return 0.75 <= score.coverage <= 0.90
+
+
 def test_the_stated_errors_keep_what_the_methodology_promises() -> None:
     scores = shipped_efficiency().scores
     for name in (BY_CARD, BY_SOURCE):
@@ -59,9 +66,7 @@ def test_the_stated_errors_keep_what_the_methodology_promises() -> None:
     assert scores[ABSOLUTE].median <= 0.25
     assert scores[AFTER_ONE].median <= 0.15
     assert scores[OTHER_CELLS].median <= 0.05
-    assert 0.75 <= scores[BY_SOURCE].coverage <= 0.90  # a little wide, as the page says
-    assert 0.75 <= scores[ABSOLUTE].coverage <= 0.90
-    assert 0.75 <= scores[AFTER_ONE].coverage <= 0.90
+    assert {name: score.coverage for name, score in scores.items() if not held(score)} == {}
 
 
 def test_the_methodologys_table_states_the_shipped_errors() -> None:
@@ -69,7 +74,7 @@ def test_the_methodologys_table_states_the_shipped_errors() -> None:
     table = [line for line in page.read_text(encoding="utf-8").splitlines() if " % |" in line]
     stated = [line for line in table if line.startswith(("| ratio", "| absolute", "| other"))]
     scores = shipped_efficiency().scores
-    names = (BY_CARD, BY_SOURCE, ABSOLUTE, AFTER_ONE, WITHOUT_SOURCE, OTHER_CELLS)
+    names = (BY_CARD, BY_SOURCE, RATIO_WITHOUT, ABSOLUTE, AFTER_ONE, WITHOUT_SOURCE, OTHER_CELLS)
     assert len(stated) == len(names)
     for line, name in zip(stated, names, strict=True):
         _, _, count, ours, naive, coverage, _ = (part.strip() for part in line.split("|"))
@@ -81,21 +86,43 @@ def test_the_methodologys_table_states_the_shipped_errors() -> None:
             assert naive == f"{100 * score.naive_median:.1f}, {100 * score.naive_p90:.1f} %", line
 
 
+def middle_errors(ratios) -> tuple[float, float]:
+    """Return the median errors of ours and of the naive rule, in percent."""
+    actual = [one.actual for one in ratios]
+    told = [one.predicted for one in ratios], [one.naive for one in ratios]
+    ours, naive = (100 * float(np.median(errors(actual, each))) for each in told)
+    return ours, naive
+
+
 @pytest.mark.slow
 def test_the_methodology_states_the_errors_on_users_own_machines(rows) -> None:
-    ours, naive = [], []
-    for key in (lambda row: row.card.name, lambda row: row.group):
-        mine = [one for one in ratios_left_out(rows, key) if one.a.group.startswith("G40")]
-        actual = [one.actual for one in mine]
-        ours.append(100 * np.median(errors(actual, [one.predicted for one in mine])))
-        naive.append(100 * np.median(errors(actual, [one.naive for one in mine])))
     page = Path(__file__).parents[1] / "docs" / "methodology.md"
-    stated = (
-        f"the error is {ours[0]:.1f} percent with a card left out and {ours[1]:.1f} with the "
-        f"source, against {naive[0]:.1f}, where a third less than that "
-        f"would be {naive[0] * 2 / 3:.1f}"
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    mine, source = (
+        [one for one in ratios_left_out(rows, key) if one.a.group.startswith("G40")]
+        for key in (lambda row: row.card.name, lambda row: row.group)
     )
-    assert stated in " ".join(page.read_text(encoding="utf-8").split())
+    known = [one for one in mine if min(one.a.records, one.b.records) >= 30]
+    (ours, naive), (unseen, _) = middle_errors(mine), middle_errors(source)
+    assert (
+        f"the error is {ours:.1f} percent with a card left out and {unseen:.1f} with the "
+        f"source, against {naive:.1f}, where a third less than that would be {naive * 2 / 3:.1f}"
+    ) in text
+    ours, naive = middle_errors(known)
+    assert ours <= naive * 2 / 3
+    assert (
+        f"on its {len(known)} ratios of two medians of 30 records or more the error is {ours:.1f} "
+        f"against {naive:.1f}"
+    ) in text
+    spreads = shipped_efficiency().spreads
+    inside = [
+        100 * np.mean([scoring._ratio_inside(one, spreads) for one in pairs])
+        for pairs in (mine, known)
+    ]
+    assert (
+        f"it holds {inside[0]:.0f} percent of those between users' machines, and {inside[1]:.0f} "
+        f"of the {len(known)}"
+    ) in text
 
 
 def test_every_pair_that_is_scored_is_of_the_table_that_defines_them(rows) -> None:
@@ -106,7 +133,7 @@ def test_every_pair_that_is_scored_is_of_the_table_that_defines_them(rows) -> No
         assert a.configuration == b.configuration
         assert a.card.name != b.card.name
         assert all(one.card.name.startswith(("RTX 3", "RTX 4", "RTX 5")) for one in (a, b))
-        assert a.workload.batch >= 4 or a.workload.model not in heldout.SMALL_MODELS
+        assert a.workload.batch >= 4 or a.workload.model not in SMALL_MODELS
         assert all(one.records is None or one.records >= 5 for one in (a, b))
     assert any(rows[i].group.startswith("G40") for i, _ in pairs)
 
@@ -123,6 +150,17 @@ def test_the_interval_after_a_report_has_not_seen_the_card_it_is_judged_on(rows)
         scoring._spreads_of_other_cards(strange)[wild]
         == (scoring._spreads_of_other_cards(plain)[wild])
     )
+
+
+def test_a_card_of_a_source_counts_once_and_few_cards_make_a_wider_spread() -> None:
+    """One laboratory's card in four kinds of software is no four cards that agree."""
+    cards = [("a", f"RTX {number}", 0.01 * number) for number in range(1, 12)]
+    often = cards + [("a", "RTX 1", 0.01)] * 50
+    assert heldout._spread_of_cards(often) == heldout._spread_of_cards(cards)
+    alike = [("a", f"RTX {number}", 0.1) for number in range(12)]
+    many, few = heldout._spread_of_cards(alike), heldout._spread_of_cards(alike[:3])
+    assert 0.1 / Z_80 < many < 1.1 * 0.1 / Z_80
+    assert few == pytest.approx(0.1 / Z_80 * 1.886 / Z_80, rel=0.03)  # Student's, 2 degrees
 
 
 def test_what_is_left_out_is_not_fitted_to(rows, monkeypatch) -> None:

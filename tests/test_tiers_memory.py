@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,7 @@ from published_memory import (
 )
 
 from diffusion_bench.charts.tiers.fits import TIGHT
-from diffusion_bench.tiers.cards import find_card, known_cards
+from diffusion_bench.tiers.cards import GIVEN, find_card, known_cards
 from diffusion_bench.tiers.memory import (
     CONTEXT_MIB,
     DEARER,
@@ -34,6 +35,8 @@ from diffusion_bench.tiers.workload import Software, parse_workload
 
 GIB = 1024
 TILES = REMEDIES["VAE tiling"].slower + 1e-9
+CONTEXTS = Path(__file__).parents[1] / "benchmarks" / "published" / "context.csv"
+KINDS = (("reserved", "allocated"), ("allocated",))
 METHODOLOGY = Path(__file__).parents[1] / "docs" / "methodology.md"
 
 
@@ -79,9 +82,12 @@ def test_published_peaks_are_met_as_docs_methodology_says():
     middle, ninetieth = errors([(predicted(row), row.measured_mib) for row in ran])
     assert middle <= 0.06
     assert ninetieth <= 0.30
-    held = sum(inside(row) for row in ran)
-    assert 0.7 <= held / len(ran) <= 0.9
-    assert f"holds {held} of these {len(ran)} peaks" in page_text()
+    held, others = ([inside(row) for row in ran if row.measure in kinds] for kinds in KINDS)
+    assert 0.75 <= sum(held) / len(held) <= 0.9
+    assert f"holds {sum(held)} of these {len(held)} peaks" in page_text()
+    # None of these is of the source that the interval was chosen on.
+    assert 0.75 <= sum(others) / len(others) <= 0.9
+    assert f"{sum(others)} of the {len(others)} of other sources" in page_text()
 
 
 @pytest.mark.parametrize("key", ["card", "source"])
@@ -124,15 +130,61 @@ def test_a_published_out_of_memory_never_fits_and_what_ran_is_never_refused():
     assert f"that figure of {len(told)} cards" in page
 
 
-def test_of_what_ran_out_in_tables_of_speeds_one_row_is_told_to_fit_and_the_methodology_says_so():
+def test_of_what_ran_out_in_tables_of_speeds_two_rows_are_told_to_fit_and_the_methodology_says_so():
     rows = ran_out_in_tables_of_speeds()
     fitting = [row for row in rows if as_it_is(row, find_card(row.card).card) == "fits"]
-    assert [(row.source, row.card) for row in fitting] == [("AITemplate README", "RTX 3080")]
+    assert {row.source for row in fitting} == {"AITemplate README"}
+    assert [row.card for row in fitting] == ["RTX 3080", "A100-SXM4-40GB"]
     page = page_text()
-    assert f"Of {len(rows)} more in tables of speeds one is told to fit" in page
-    asked = fitting[0].workload
-    need_gib = memory_of(**asked.model_dump()).peak_mib / GIB
-    assert f"we say {need_gib:.1f} GiB" in page
+    assert f"Of {len(rows)} more in tables of speeds {len(fitting)} are told to fit" in page
+    one, many = (memory_of(**row.workload.model_dump()).peak_mib / GIB for row in fitting)
+    ran = [row for row in published_rows() if row.card == fitting[1].card and row.measured_mib]
+    (measured,) = [row.measured_mib / GIB for row in ran if row.workload == fitting[1].workload]
+    assert (
+        f"where we say {one:.1f} GiB, and 16 in an A100's 40, where we say {many:.1f} and " in page
+    )
+    assert f"Lambda measured {measured:.1f} on that card" in page
+
+
+def beside_torch():
+    """Return of published messages the card, what its driver reports, and MiB torch lacks of it."""
+    with CONTEXTS.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            reported, total = float(row["reported_mib"]), 1024 * float(row["torch_total_gib"])
+            used = 1024 * (float(row["process_gib"]) - float(row["allocated_gib"]))
+            yield row["card"], reported, reported - total + used - float(row["unallocated_mib"])
+
+
+def law_of(rows):
+    """Return the context and the share kept with the least mean error; one odd row is capped."""
+    tried = [(context, kept / 400) for context in range(0, 700, 25) for kept in range(17)]
+
+    def loss(law):
+        return sum(min(abs((law[0] + law[1] * of) / mib - 1), 0.5) for _, of, mib in rows)
+
+    return min(tried, key=loss)
+
+
+def test_what_torch_lacks_of_a_card_is_as_published_messages_have_it_and_as_the_methodology_says():
+    """450 MiB for any card was a guess; 404 of an RTX 3070 and 1,113 of an RTX 5090 are not."""
+    rows = list(beside_torch())
+    assert len(rows) >= 16
+    assert all(find_card(card).card is not None for card, _, _ in rows)
+    context, kept = law_of(rows)
+    assert pytest.approx(context, abs=25) == CONTEXT_MIB
+    assert 1 - kept == pytest.approx(GIVEN, abs=0.005)
+    ours, guess, constant = [], [], []
+    for card, of, mib in rows:
+        others = [row for row in rows if row[0] != card]
+        first, share = law_of(others)
+        ours.append(abs((first + share * of) / mib - 1))
+        constant.append(abs(median(row[2] for row in others) / mib - 1))
+        guess.append(abs(450 / mib - 1))
+    law, one, old = (f"{100 * median(errors):.0f}" for errors in (ours, constant, guess))
+    assert (
+        f"Left out by card, these {len(rows)} messages are met within {law} percent in the median, "
+        f"by one figure for all cards within {one}, by the 450 MiB of before within {old}"
+    ) in page_text()
 
 
 def test_what_is_said_of_a_tight_figure_above_the_card_is_what_was_published():
@@ -156,12 +208,12 @@ def test_what_a_card_keeps_to_itself_is_not_given_away(card, mib):
     known = find_card(card).card
     many = [parse_workload(f"sd15 512x512 b{batch} fp16 20") for batch in range(1, 33)]
     fits = [fit_on(known, one, Software()) for one in many]
-    assert {fit.vram_mib for fit in fits} == {mib}
+    assert {fit.vram_mib for fit in fits} == {GIVEN * mib}
     plain = [need_of(one, Software()) for one in many]
     between = [
         fit.words()
         for fit, found in zip(fits, plain, strict=True)
-        if mib < found.high_mib <= 1024 * known.memory_gib
+        if GIVEN * mib < found.high_mib <= GIVEN * 1024 * known.memory_gib
     ]
     assert between
     assert set(between) == {"fits with VAE slicing"}

@@ -14,9 +14,10 @@ prediction is the conditional mean, its spread the conditional one: a Gaussian p
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
-from diffusion_bench.records import Record
+from diffusion_bench.records import BUNDLED_MODEL, Record
 from diffusion_bench.tiers.cards import is_geforce
 from diffusion_bench.tiers.workload import Workload
 
@@ -24,6 +25,19 @@ MAX_POINTS = 32
 ANOTHER_MODEL = 1.5
 ANOTHER_PRECISION = 1.0
 OCTAVES = 2.0  # of batch or pixels that make a workload another
+# Cards and work whose ratios are scored, and differ least: the processor does not set the pace.
+RECENT = re.compile(r"RTX [345]0[5-9]0\b")
+SMALL_MODELS = ("sd15", "sd21", BUNDLED_MODEL)
+MIN_BATCH = 4
+
+
+def is_compared(card: str, workload: Workload) -> bool:
+    """Return whether a card's speed at this work is one of those whose ratios are scored.
+
+    GeForce cards of the 30, 40 and 50 series; batch 4 or more, or a model of SDXL's size or larger.
+    """
+    large = workload.batch >= MIN_BATCH or workload.model not in SMALL_MODELS
+    return large and RECENT.match(card) is not None
 
 
 class CardSpreads(Record):
@@ -36,22 +50,25 @@ class CardSpreads(Record):
 class Spreads(Record):
     """Standard deviations of what residuals share, and of what they do not (`noise`).
 
-    Workstation and data-centre cards differ more from their specifications than GeForce cards do:
-    capped power, cooling, and few measurements.
+    Workloads lie further apart on workstation and data-centre cards than on GeForce cards: capped
+    power, and cooling. `ratio` is what a card brings into a ratio of two where `is_compared`.
     """
 
     source: float
     workload: float
     geforce: CardSpreads
     others: CardSpreads
+    ratio: float = 0.0
     noise: float
 
     def of(self, card: str) -> CardSpreads:
         """Return the spreads of a card's own residuals."""
         return self.geforce if is_geforce(card) else self.others
 
-    def in_ratio(self, card: str) -> float:
+    def in_ratio(self, card: str, workload: Workload) -> float:
         """Return the standard deviation that a card brings into a ratio of two, at one workload."""
+        if is_compared(card, workload):
+            return math.hypot(self.ratio, self.noise)
         own = self.of(card)
         return math.hypot(own.card, own.workload, self.noise)
 

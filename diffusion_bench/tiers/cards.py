@@ -6,7 +6,8 @@ by the memory NVML reports; without it, it means the variant first sold under th
 match says so; where two were first sold in one year, nobody can tell.
 
 What a card gives is less than what is on it: ECC and the driver take some. `usable_mib` is what the
-driver was seen to report, with its source; where nobody was found who says it, all of it counts.
+driver was seen to report, with its source; where nobody was found who says it, all of it counts. Of
+that CUDA gives `GIVEN`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ USUAL_CAPABILITY = "8.9"  # other makers have none, and NVIDIA's newer cards do 
 MEMORY_TOLERANCE = 0.08  # ECC and the driver take some: NVML reports 15 of a T4's 16 GiB
 # Names that are near one that is none: they hold this much of it at least, or are as like it.
 LEAST_NEAR, MOST_NEAR, NEAR = 3, 3, 0.8
+# Of what the driver reports, so much is for programs: it keeps some itself, and a context is
+# the larger the more cores there are. Fitted on benchmarks/published/context.csv.
+GIVEN = 0.98
 
 GEFORCE = re.compile(r"RTX [2-5]0[5-9]0\b")
 
@@ -72,14 +76,19 @@ class Card(Record):
 
     @model_validator(mode="after")
     def _gives_no_more_than_it_has(self) -> Self:
-        if self.vram_mib > 1024 * self.memory_gib:
+        if self.reported_mib > 1024 * self.memory_gib:
             raise ValueError("usable_mib is more than memory_gib holds")
         return self
 
     @property
+    def reported_mib(self) -> float:
+        """Return the memory that the driver reports, in MiB."""
+        return self.usable_mib or 1024 * self.memory_gib
+
+    @property
     def vram_mib(self) -> float:
         """Return the memory that programs are given, in MiB."""
-        return self.usable_mib or 1024 * self.memory_gib
+        return GIVEN * self.reported_mib
 
     def giving(self, reported_mib: float | None) -> Card:
         """Return this card as the driver at hand reports it; `None` is no report."""

@@ -8,16 +8,14 @@ The naive rule, the root of FP32 ratio x bandwidth ratio, is scored on the same 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from diffusion_bench.records import BUNDLED_MODEL
-from diffusion_bench.tiers.calibrate import CardSpreads, Spreads
+from diffusion_bench.tiers.calibrate import CardSpreads, Spreads, is_compared
 from diffusion_bench.tiers.cards import Card, is_geforce
 from diffusion_bench.tiers.fit import (
     Columns,
@@ -31,9 +29,6 @@ from diffusion_bench.tiers.predict import Z_80
 from diffusion_bench.tiers.published import MIN_RECORDS, PublishedSpeed, enough_records
 from diffusion_bench.tiers.roofline import Fit
 
-SCORED = re.compile(r"RTX [345]0[5-9]0\b")
-SMALL_MODELS = ("sd15", "sd21", BUNDLED_MODEL)
-MIN_BATCH = 4
 NOISE_OF_REPEATS = 0.02
 
 
@@ -70,8 +65,7 @@ def ratio_pairs(rows: Sequence[PublishedSpeed]) -> list[tuple[int, int]]:
     sizes = Counter(row.group for row in rows)
     by_configuration = defaultdict(list)
     for place, row in enumerate(rows):
-        counts = row.workload.batch >= MIN_BATCH or row.workload.model not in SMALL_MODELS
-        if counts and SCORED.match(row.card.name) and sizes[row.group] >= MIN_RECORDS:
+        if is_compared(row.card.name, row.workload) and sizes[row.group] >= MIN_RECORDS:
             by_configuration[row.configuration].append(place)
     return [
         pair
@@ -126,7 +120,8 @@ def spreads_of(speeds: Sequence[Speed]) -> Spreads:
     """Return what the residuals of speeds left out share, by level, each from its 80th percentile.
 
     A residual is its source's, plus its card's in that source, plus its workload's on that card;
-    the last is in part shared by the other cards of the configuration.
+    the last is in part shared by the other cards of the configuration. GeForce and other cards
+    have one spread: what was published of both differs by less than either's few cards can tell.
     """
     rows = {i: speed.predicted - speed.actual for i, speed in enumerate(speeds)}
     card_of = {i: (offset_group(s.row), s.row.card.name) for i, s in enumerate(speeds)}
@@ -139,20 +134,50 @@ def spreads_of(speeds: Sequence[Speed]) -> Spreads:
     of_cards = _deviations(cards, {card: (card[0], is_geforce(card[1])) for card in cards})
     kind_of = {i: (configuration_of[i], is_geforce(card_of[i][1])) for i in off}
     of_rows = _deviations(off, kind_of)
+    card = _spread_of_cards((group[0], name, value) for (group, name), value in of_cards.items())
 
     def own(geforce: bool) -> CardSpreads:
-        return CardSpreads(
-            card=_spread(v for k, v in of_cards.items() if is_geforce(k[1]) == geforce),
-            workload=_spread(v for i, v in of_rows.items() if is_geforce(card_of[i][1]) == geforce),
-        )
+        mine = (v for i, v in of_rows.items() if is_geforce(card_of[i][1]) == geforce)
+        return CardSpreads(card=card, workload=_spread(mine))
 
     return Spreads(
         source=_spread(sources[card[0]] for card in card_of.values()),
         workload=_spread(shared[configuration_of[i]] for i in off),
         geforce=own(True),
         others=own(False),
+        ratio=_spread_of_cards(_apart_in_ratios(speeds)),
         noise=NOISE_OF_REPEATS,
     )
+
+
+def _apart_in_ratios(speeds: Sequence[Speed]) -> Iterator[tuple[str, str, float]]:
+    """Yield source, card and how far its residual is from the others' of its configuration."""
+    compared = [one for one in speeds if is_compared(one.row.card.name, one.row.workload)]
+    residuals = {i: one.predicted - one.actual for i, one in enumerate(compared)}
+    apart = _deviations(residuals, {i: s.row.configuration for i, s in enumerate(compared)})
+    for i, value in apart.items():
+        yield compared[i].row.group, compared[i].row.card.name, value
+
+
+def _spread_of_cards(values: Iterable[tuple[str, str, float]]) -> float:
+    """Return the spread of cards from sources, cards and deviations, wider the fewer cards it has.
+
+    A card of a source counts once: whatever was run on it, it is one machine, or one median.
+    """
+    by_card = defaultdict(list)
+    for source, name, value in values:
+        by_card[source, name].append(value)
+    means = {(source, is_geforce(name)) for source, name in by_card}
+    freedom = max(len(by_card) - len(means), 1)
+    each = [math.sqrt(np.mean(np.square(found))) for found in by_card.values()]
+    return round(_spread(each) * student_80(freedom) / Z_80, 4)
+
+
+def student_80(freedom: int) -> float:
+    """Return how many standard errors hold 80 percent, by Fisher's expansion of Student's t."""
+    z = Z_80
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + (z**3 + z) / 4 / freedom + second / freedom**2
 
 
 def _means(values: Mapping[Any, float], parent: Mapping[Any, Any]) -> dict[Any, float]:
@@ -175,7 +200,8 @@ def _deviations(values: Mapping[Any, float], parent: Mapping[Any, Any]) -> dict[
 
 def _spread(values: Iterable[float]) -> float:
     """Return the standard deviation of the normal distribution with the same 80th percentile."""
-    return round(float(np.quantile(np.abs(list(values)), 0.8)) / Z_80, 4)
+    found = np.abs(list(values))
+    return round(float(np.quantile(found, 0.8)) / Z_80, 4) if len(found) else 0.0
 
 
 def errors(actual: Iterable[float], predicted: Iterable[float]) -> Vector:

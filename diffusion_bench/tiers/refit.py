@@ -13,7 +13,12 @@ import typer
 
 from diffusion_bench.tiers.efficiency import EFFICIENCY, Efficiency
 from diffusion_bench.tiers.fit import columns_of, fit_rows
-from diffusion_bench.tiers.heldout import fitted_rows, speeds_left_out, spreads_of
+from diffusion_bench.tiers.heldout import (
+    fitted_rows,
+    ratios_left_out,
+    speeds_left_out,
+    spreads_of,
+)
 from diffusion_bench.tiers.published import published_speeds
 from diffusion_bench.tiers.scores import (
     after_one_without_source,
@@ -34,12 +39,17 @@ def refit() -> Efficiency:
     """Return the fit, its spreads and its scores, all from the shipped rows."""
     rows = fitted_rows(published_speeds())
     speeds = speeds_left_out(rows)
+    by_card = ratios_left_out(rows, lambda row: row.card.name)
+    by_source = ratios_left_out(rows, lambda row: row.group)
     return Efficiency(
         fit=fit_rows(columns_of(rows)),
         spreads=spreads_of(speeds),
         scores={
-            "ratio of two cards, one of them left out": score_ratios(rows, speeds, "card"),
-            "ratio of two cards, the source left out": score_ratios(rows, speeds, "source"),
+            "ratio of two cards, one of them left out": score_ratios(by_card, speeds),
+            "ratio of two cards, the source left out": score_ratios(by_source, speeds),
+            "ratio of two cards, intervals without the source": score_ratios(
+                by_source, speeds, without_source=True
+            ),
             "absolute, from specifications alone": score_absolute(speeds),
             "absolute, after one report of another card": score_after_one(speeds),
             "absolute, after one report, intervals without the source": after_one_without_source(

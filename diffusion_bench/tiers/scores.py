@@ -10,21 +10,28 @@ import numpy as np
 
 from diffusion_bench.tiers.calibrate import Residual, Spreads, correct
 from diffusion_bench.tiers.efficiency import Score
-from diffusion_bench.tiers.heldout import Ratio, Speed, errors, ratios_left_out, spreads_of
+from diffusion_bench.tiers.heldout import Ratio, Speed, errors, spreads_of
 from diffusion_bench.tiers.predict import Z_80
 from diffusion_bench.tiers.published import PublishedSpeed
 
 ABSOLUTE_MODELS = ("sd15", "sdxl")
 
 
-def score_ratios(rows: Sequence[PublishedSpeed], speeds: Sequence[Speed], leave: str) -> Score:
-    """Return the score of ratios with a "card" or a "source" left out; `speeds` give intervals."""
-    keys = {"card": lambda row: row.card.name, "source": lambda row: row.group}
-    ratios = ratios_left_out(rows, keys[leave])
+def score_ratios(
+    ratios: Sequence[Ratio], speeds: Sequence[Speed], *, without_source: bool = False
+) -> Score:
+    """Return the score of ratios left out; `speeds` give intervals, which have not seen the cards.
+
+    Nor the source, where it is to be without.
+    """
     ours = errors([r.actual for r in ratios], [r.predicted for r in ratios])
     naive = errors([r.actual for r in ratios], [r.naive for r in ratios])
-    spreads = _spreads_elsewhere(speeds)
-    inside = [_ratio_inside(ratio, spreads[ratio.a.group]) for ratio in ratios]
+    of_cards, elsewhere = _spreads_of_other_cards(speeds), _spreads_elsewhere(speeds)
+    inside = [
+        _ratio_inside(ratio, elsewhere[one.group] if without_source else of_cards[one.card.name])
+        for ratio in ratios
+        for one in (ratio.a, ratio.b)
+    ]
     return Score(
         median=_rounded(np.median(ours)),
         p90=_rounded(np.quantile(ours, 0.9)),
@@ -142,7 +149,7 @@ def _spreads_of_other_cards(speeds: Sequence[Speed]) -> dict[str, Spreads]:
 
 def _ratio_inside(ratio: Ratio, spreads: Spreads) -> bool:
     """Return whether a ratio lies in its interval: what two cards of a source do not share."""
-    apart = spreads.in_ratio(ratio.a.card.name) * math.sqrt(2)
+    apart = spreads.in_ratio(ratio.a.card.name, ratio.a.workload) * math.sqrt(2)
     return abs(ratio.predicted - ratio.actual) <= Z_80 * apart
 
 

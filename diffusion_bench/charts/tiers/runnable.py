@@ -153,7 +153,7 @@ def runnable_on(
                 peak_gib=row.peak_gib,
             )
         )
-    return Room(card.name, card.vram_mib / 1024, tuple(found))
+    return Room(card.name, card.reported_mib / 1024, tuple(found))
 
 
 def _on_its_precision(workload: Workload, card: Card) -> tuple[Workload, str]:

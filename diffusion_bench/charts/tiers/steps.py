@@ -166,7 +166,7 @@ def _reach(row: TierRow) -> float:
     """
     if row.slower != 1 and row.predicted_margin is not None:
         return math.log(row.predicted_margin)
-    return Z_80 * shipped_efficiency().spreads.in_ratio(row.faster_card)
+    return Z_80 * shipped_efficiency().spreads.in_ratio(row.faster_card, row.workload)
 
 
 def break_even_hours(

@@ -17,6 +17,7 @@ from diffusion_bench.charts.tiers.runnable import (
     largest_batch,
     usual_workloads,
 )
+from diffusion_bench.tiers.cards import GIVEN
 from diffusion_bench.tiers.evidence import Evidence
 from diffusion_bench.tiers.knowledge import MIN_OWN_CELLS
 from diffusion_bench.tiers.memory import CONTEXT_MIB, RAM_SHARE, fit_of
@@ -72,11 +73,11 @@ def runnable_on_unknown_card(
     workloads: Sequence[Workload] = (),
 ) -> Room:
     """Return what a card can run of which only the memory is known; `cells` were measured on it."""
-    measured = Measured(cells, "card", on_gpu=True)
+    measured, given_mib = Measured(cells, "card", on_gpu=True), GIVEN * memory_mib
     found = []
     for workload in workloads or usual_workloads():
         need = need_of(workload, Software())
-        fit = fit_of(need, memory_mib, ram_mib=1024 * ram_gib)
+        fit = fit_of(need, given_mib, ram_mib=1024 * ram_gib)
         base = Runnable(
             workload,
             fit.words(),
@@ -86,7 +87,7 @@ def runnable_on_unknown_card(
             None,
             None,
             None,
-            largest_batch(memory_mib, workload),
+            largest_batch(given_mib, workload),
             None,
         )
         if fit.remedies:
