@@ -180,7 +180,7 @@ def test_two_jobs_need_ram_for_the_offloaded_weights_of_both() -> None:
 
 
 def test_a_second_card_and_more_memory_make_nothing_slower() -> None:
-    """Two RTX 3060 were told to be slower than one: either alone took all RAM for its offload."""
+    """Two RTX 3060 were slower than one where more RAM had either offload all, a little slower."""
     flux = parse_workload("flux1-schnell 1024x1024 b1 bf16 4")
     (one,) = tier_rows(path("RTX 3060 12GB", ram_gib=32), [flux])
     (two,) = tier_rows(path("RTX 3060 12GB", ram_gib=64, count=2), [flux])

@@ -35,28 +35,15 @@ def ways_of_two(
 ) -> tuple[TwoGpus, ...]:
     """Return every way of using two cards; both jobs share the GiB of `ram` for what they offload.
 
-    Where two jobs that each take what is fastest alone do not fit it, each takes what fits half.
-
     Raises ValueError for a card that the workload cannot be told of.
     """
-    half = ram if ram.gib is None else ram._replace(gib=ram.gib / 2)
-    whole, halves = (_together(cards, workload, findings, share, ram) for share in (ram, half))
-    together = (
-        other if way.images_per_hour is None and other.images_per_hour is not None else way
-        for way, other in zip(whole, halves, strict=True)
-    )
-    return (*together, one_model(_split(workload, cards, findings), workload.batch))
-
-
-def _together(
-    cards: Sequence[Card], workload: Workload, findings: Findings, share: Ram, ram: Ram
-) -> tuple[TwoGpus, TwoGpus]:
-    """Return two jobs and one batch split; each job may take a `share` of the machine's `ram`."""
-    first, second = (partial(_job, card, workload, findings, share) for card in cards)
+    first, second = (partial(_job, card, workload, findings, ram) for card in cards)
+    batch = workload.batch
     room_gib = math.inf if ram.gib is None else RAM_SHARE * ram.gib
     return (
-        two_jobs(first(workload.batch), second(workload.batch), workload.batch, room_gib=room_gib),
-        one_batch(first, second, workload.batch, room_gib=room_gib),
+        two_jobs(first(batch), second(batch), batch, room_gib=room_gib),
+        one_batch(first, second, batch, room_gib=room_gib),
+        one_model(_split(workload, cards, findings), batch),
     )
 
 
