@@ -365,6 +365,39 @@ def test_what_a_library_cannot_do_at_a_cap_of_memory_is_out_of_memory(
     assert EVENTS.validate_json(events.getvalue()).status == status
 
 
+@pytest.mark.parametrize(
+    ("error", "refused", "status"),
+    [
+        (RuntimeError("FIND was unable to find an engine to execute this computation"), 1, "oom"),
+        (
+            RuntimeError("FIND was unable to find an engine to execute this computation"),
+            0,
+            "failed",
+        ),
+        (ValueError("no such size"), 1, "failed"),
+    ],
+)
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:0,cuda:1"])
+def test_what_cudnn_cannot_do_where_the_card_refused_memory_is_out_of_memory(
+    device: str,
+    error: Exception,
+    refused: int,
+    status: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch tries a convolution's engines in turn, and lets go of the error of each."""
+
+    def fail(self: Worker, command: Command) -> None:
+        raise error
+
+    counts = {"cuda:0": {}, "cuda:1": {"num_ooms": refused}}  # a card not used yet tells nothing
+    monkeypatch.setattr(Worker, "_measure", fail)
+    monkeypatch.setattr("torch.cuda.memory_stats", counts.__getitem__)
+    events = io.StringIO()
+    Worker(device, events).obey(ask())
+    assert EVENTS.validate_json(events.getvalue()).status == status
+
+
 @pytest.mark.parametrize("module", ["queue", "torch"])
 def test_a_file_of_the_working_folder_is_none_of_the_workers_modules(
     module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

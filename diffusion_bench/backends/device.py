@@ -229,6 +229,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     return error.__cause__ is not None and is_out_of_memory(error.__cause__)
 
 
+def was_refused_memory(device: str) -> bool:
+    """Return whether torch's allocator of a card has run out since the peaks were forgotten.
+
+    cuDNN's convolutions go on to their next engine where one finds no memory to work in, and say
+    at last that they were "unable to find an engine", which may mean anything.
+    """
+    if not device.startswith("cuda"):
+        return False
+    import torch
+
+    cards = ModelDevice.parse(device).cards
+    return any(torch.cuda.memory_stats(card).get("num_ooms", 0) > 0 for card in cards)
+
+
 def is_at_memory_cap() -> bool:
     """Return whether next to nothing is left of what Linux lets this process have.
 

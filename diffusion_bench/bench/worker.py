@@ -117,13 +117,17 @@ class Worker:
             _send(self._events, self._judge(command, len(measured.measurement.timed)))
 
     def _lacks_memory(self, error: Exception) -> bool:
-        """Return whether memory ran out: under a cap also where an error does not say so."""
-        from diffusion_bench.backends.device import is_at_memory_cap, is_out_of_memory
+        """Return whether memory ran out: on a card and at a cap also where no error says so."""
+        from diffusion_bench.backends import device
 
-        if is_out_of_memory(error):
+        if device.is_out_of_memory(error):
+            return True
+        if isinstance(error, RuntimeError) and device.was_refused_memory(self._device):
             return True
         # A thread that found no memory for its stack is all that the words can mean there.
-        return self._is_capped and ("can't start new thread" in str(error) or is_at_memory_cap())
+        return self._is_capped and (
+            "can't start new thread" in str(error) or device.is_at_memory_cap()
+        )
 
     def _stage(self) -> Stage | VoiceStage:
         return self._backend.stage if self._backend is not None else "load"
