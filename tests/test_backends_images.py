@@ -343,3 +343,21 @@ def test_pickled_weights_are_refused(sd_folder: Path, tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(ModelUnavailable, match="weights in pickles"):
         ImageBackend.load(str(pickled), device="cpu")
+
+
+def test_a_decoding_that_failed_leaves_the_next_one_its_precision(tmp_path: Path) -> None:
+    """SDXL decodes in fp32 what else is fp16, and goes back to that only where all went well."""
+    folder = str(save_tiny_sdxl(tmp_path))
+    backend = ImageBackend.load(folder, device="cpu", precision="fp16")
+    request = ImageRequest(prompt="a cat", steps=2, width=SIDE, height=SIDE)
+    (before,) = backend.generate(request).images
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB")
+
+    failing = backend._pipeline.vae.decoder.register_forward_pre_hook(fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        backend.generate(request)
+    failing.remove()
+    (after,) = backend.generate(request).images
+    assert np.array_equal(np.asarray(after), np.asarray(before))

@@ -102,6 +102,7 @@ class Arrangement:
                 # diffusers does so after a call of the pipeline that was placed: not of another
                 # over its networks, and not after one that was given up.
                 during.callback(self._placed.maybe_free_model_hooks)
+            during.callback(_restore_precision, pipeline.vae, pipeline.vae.dtype)
             for forget in (*(c.forget for c in self._casts), *(k.forget for k in self._kept)):
                 during.callback(forget)
             yield clock
@@ -110,6 +111,15 @@ class Arrangement:
     @property
     def _recorded_s(self) -> float:
         return 0.0 if self._traced is None else self._traced.seconds
+
+
+def _restore_precision(vae: Any, dtype: torch.dtype) -> None:
+    """Undo what SDXL's pipeline leaves undone where it fails in decoding, in fp32 instead of fp16.
+
+    The next call would give fp16 latents to an autoencoder in fp32.
+    """
+    if vae.dtype != dtype:
+        vae.to(dtype=dtype)
 
 
 def check_speed(speed: Speed, device: str) -> None:

@@ -122,4 +122,7 @@ def _decoder_bytes(pipeline: Any, request: ImageRequest) -> float:
     """Return roughly what decoding one picture takes, from the width of its last blocks."""
     widths = pipeline.vae.config.get("block_out_channels") or (128,)
     item_bytes = next(denoiser_of(pipeline).parameters()).element_size()
+    # SDXL's pipelines decode in fp32 where fp16 would overflow.
+    if pipeline.vae.dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
+        item_bytes = 4 if hasattr(pipeline, "upcast_vae") else item_bytes
     return float(request.amount * max(widths[:2]) * FEATURE_MAPS * item_bytes)
