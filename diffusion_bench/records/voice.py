@@ -44,7 +44,8 @@ class VoiceRequest(Record):
     spoken from `seed + i`, save by Tortoise, which draws all of them from `seed`.
     """
 
-    text: str
+    # Only of a text with a limit does pydantic tell what is no Unicode; what is too long, we tell.
+    text: Annotated[str, Field(max_length=1000 * MAX_TEXT)]
     voice: Annotated[str, Field(min_length=1, max_length=500)] = BUNDLED_VOICE
     model: Annotated[str, Field(min_length=1, max_length=500)] = BUNDLED_VOICE_MODEL
     sampler: VoiceSamplerName = "ddim"
