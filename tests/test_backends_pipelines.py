@@ -429,7 +429,7 @@ def test_the_card_is_let_go_of_also_after_a_picture_from_an_image_and_one_given_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """diffusers does so at the end of a call of the pipeline that was placed, and of no other."""
-    monkeypatch.setattr(arrangement, "check_speed", lambda speed, device: None)
+    monkeypatch.setattr(arrangement, "check_speed", lambda speed, device, dtype: None)
     folder = str(TINY["SD 1.5"](tmp_path))
     pipeline, speed = load_pipeline(folder, "fp32"), Speed(offload="model")
     backend = ImageBackend(pipeline, model=folder, device="cpu", precision="fp32", speed=speed)

@@ -13,10 +13,13 @@ import pytest
 import torch
 from tiny_models import save_tiny_sd, save_tiny_sdxl
 
+from diffusion_bench.backends import images
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.backends.speed import packing
 from diffusion_bench.backends.speed.compiling import why_no_compiling
 from diffusion_bench.backends.speed.computing import compute_in
+from diffusion_bench.backends.speed.packing import pack, packs
 from diffusion_bench.backends.speed.prompts import PromptCache
 from diffusion_bench.backends.speed.tracing import Traced
 from diffusion_bench.records import (
@@ -24,12 +27,15 @@ from diffusion_bench.records import (
     Cancelled,
     Generation,
     ImageRequest,
+    PrecisionName,
     Speed,
     Step,
     parse_speed,
 )
 
 SIDE = 32
+# In bf16, which oneDNN packs for some processors only.
+LAID_OUT = "packed" if packs(torch.bfloat16) else "channels-last"
 EXACT = ("channels-last", "packed", "prompts", "keys", "split-guidance", "plain-attention")
 EXACT += ("sliced-attention", "sliced-vae", "no-grad", "traced", "one-thread")
 EVERY_EXACT = "packed, channels-last, prompts, keys"
@@ -96,7 +102,7 @@ def test_an_option_that_keeps_the_numbers_keeps_the_picture(
 def test_bf16_draws_the_same_picture_to_2_of_255(
     model: str, load: Load, plain: dict[str, np.ndarray]
 ) -> None:
-    fast = load("bf16, packed, keys, prompts", model)
+    fast = load(f"bf16, {LAID_OUT}, keys, prompts", model)
     difference = np.abs(pixels(fast.generate(ask(batch=2))) - plain[model])
     assert 0 < difference.mean() < 2
 
@@ -105,13 +111,13 @@ def test_bf16_draws_the_same_picture_to_2_of_255(
 def test_products_in_bf16_are_nearer_to_the_picture_than_all_in_bf16(
     model: str, load: Load, plain: dict[str, np.ndarray]
 ) -> None:
-    ways = ("bf16-products, packed, keys, prompts", "bf16-products", "bf16")
-    packed, alone, throughout = (
+    ways = (f"bf16-products, {LAID_OUT}, keys, prompts", "bf16-products", "bf16")
+    laid_out, alone, throughout = (
         np.abs(pixels(load(words, model).generate(ask(batch=2))) - plain[model]).mean()
         for words in ways
     )
     assert 0 < alone < throughout
-    assert 0 < packed < throughout
+    assert 0 < laid_out < throughout
 
 
 def test_only_the_products_are_taken_in_bf16(load: Load) -> None:
@@ -273,7 +279,7 @@ def test_the_decoder_runs_in_parts(words: str, least: int, load: Load) -> None:
 
 
 def test_previews_and_cancelling_work_at_every_speed(load: Load) -> None:
-    backend, previews = load("bf16, packed, keys, prompts"), []
+    backend, previews = load(f"bf16, {LAID_OUT}, keys, prompts"), []
 
     def stop(step: Step) -> None:
         previews.extend(step.preview())
@@ -290,6 +296,30 @@ def test_previews_and_cancelling_work_at_every_speed(load: Load) -> None:
 def test_a_model_is_run_at_the_speed_it_was_loaded_for_or_not_at_all(load: Load) -> None:
     with pytest.raises(ValueError, match="asked for speed bf16, loaded for speed packed"):
         load("packed").generate(ask(speed="bf16"))
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [("bf16, packed", "fp32"), ("bf16-products, packed", "fp32"), ("packed", "bf16")],
+)
+def test_a_processor_without_the_kernels_of_packed_bf16_is_told_before_weights_are_read(
+    words: str, precision: PrecisionName, folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "packs", lambda dtype: dtype == torch.float32)
+    monkeypatch.setattr(images, "load_pipeline", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(ValueError, match=r"cannot pack weights in bfloat16.*leave out packed$"):
+        ImageBackend.load(folders["sd"], device="cpu", precision=precision, speed=asked(words))
+
+
+def test_what_is_said_to_pack_packs() -> None:
+    """By the kernels of this very processor: the answer is oneDNN's, and so is the refusal."""
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        layer = torch.nn.Conv2d(4, 4, 3, padding=1).to(dtype)
+        if packs(dtype):
+            assert pack(layer) == 1
+        else:
+            with pytest.raises(RuntimeError, match="needs the cpu support"):
+                pack(layer)
 
 
 @pytest.mark.parametrize("words", ["model-offload", "sequential-offload", "cuda-graphs"])

@@ -19,6 +19,7 @@ from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.loading import load_pipeline
 from diffusion_bench.backends.speed import candidates as candidates_module
 from diffusion_bench.backends.speed import choosing as choosing_module
+from diffusion_bench.backends.speed import packing
 from diffusion_bench.backends.speed.candidates import candidates, needed_for_memory
 from diffusion_bench.backends.speed.choosing import (
     Chosen,
@@ -293,6 +294,18 @@ def test_bf16_is_tried_where_the_processor_has_it_and_fp32_was_asked(
         for compute in ("bf16", "bf16 products"):
             assert any(speed.compute == compute for speed in speeds) is tried, features
         assert all(speed.compile == "off" for speed in speeds)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_are_packed_only_in_what_the_processor_has_kernels_for(
+    precision: PrecisionName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.setattr(packing, "packs", lambda dtype: dtype == torch.float32)
+    tried = candidates(Speed(), "cpu", precision)
+    packed = {speed.compute for speed in tried if speed.packed}
+    assert packed == ({"as asked"} if precision == "fp32" else set())
+    assert any(speed.channels_last for speed in tried)
 
 
 def test_one_thread_is_tried_where_there_are_more_and_a_recording_where_nothing_moves() -> None:

@@ -110,7 +110,7 @@ class ImageBackend:
         """
         device = pick_device(device)
         speed = speed or Speed()
-        check_speed(speed, device)  # before the weights are read
+        check_speed(speed, device, DTYPES[precision])  # before the weights are read
         cards = ModelDevice.parse(device).cards
         placing = split_options(cards, speed)
         pipeline = load_pipeline(model, precision, revision, placing=placing)

@@ -36,7 +36,7 @@ class Arrangement:
     """
 
     def __init__(self, pipeline: Any, speed: Speed, device: str) -> None:
-        check_speed(speed, device)
+        check_speed(speed, device, denoiser_of(pipeline).dtype)
         self.speed = speed
         self.prompts = PromptCache()
         self._running = self._placed = pipeline
@@ -122,11 +122,15 @@ def _restore_precision(vae: Any, dtype: torch.dtype) -> None:
         vae.to(dtype=dtype)
 
 
-def check_speed(speed: Speed, device: str) -> None:
-    """Raise ValueError, in one line, for an option that this device cannot have."""
+def check_speed(speed: Speed, device: str, dtype: torch.dtype) -> None:
+    """Raise ValueError, in one line, for an option that this device cannot have.
+
+    `dtype` is that of the model's weights.
+    """
     reasons = []
     if speed.packed:
-        reasons.append(why_no_packing(device))
+        is_narrowed = speed.compute != "as asked"
+        reasons.append(why_no_packing(device, torch.bfloat16 if is_narrowed else dtype))
     if speed.compile != "off":
         reasons.append(why_no_compiling(device, cuda_graphs=speed.compile == "cuda graphs"))
     if speed.offload != "none" and not device.startswith("cuda"):

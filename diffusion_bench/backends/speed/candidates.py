@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from diffusion_bench.backends.latents import denoiser_of
+from diffusion_bench.backends.loading import DTYPES
 from diffusion_bench.backends.speed.packing import why_no_packing
 from diffusion_bench.records import ImageRequest, Speed
 
@@ -23,17 +24,23 @@ def candidates(base: Speed, device: str, precision: str) -> tuple[Speed, ...]:
     """
     free = base.model_copy(update={"keep_prompts": True})
     kept = free.model_copy(update={"keep_keys": True})
-    layout = "packed" if why_no_packing(device) is None else "channels_last"
-    ways = [kept, kept.model_copy(update={layout: True})]
-    if base.offload == "none":
-        ways.append(free.model_copy(update={"traced": True}))
+    traced = [free.model_copy(update={"traced": True})] if base.offload == "none" else []
+    tried = [kept, _laid_out(kept, device, DTYPES[precision]), *traced]
     in_bf16 = precision == "fp32" and gains_by_bf16(device)
-    tried = [*ways, *(_computing(way, "bf16") for way in ways if in_bf16)]
+    if in_bf16:
+        ways = [kept, _laid_out(kept, device, torch.bfloat16), *traced]
+        tried += [_computing(way, "bf16") for way in ways]
     if device == "cpu" and torch.get_num_threads() > 1:
         tried += [way.model_copy(update={"threads": "one"}) for way in tried]
     if in_bf16:  # the last resort, where bf16 throughout draws another picture
         tried += [_computing(way, "bf16 products") for way in ways[1:]]
     return tuple(dict.fromkeys(tried))
+
+
+def _laid_out(speed: Speed, device: str, dtype: torch.dtype) -> Speed:
+    """Return the speed with weights that lie as the kernels for a type read them."""
+    layout = "packed" if why_no_packing(device, dtype) is None else "channels_last"
+    return speed.model_copy(update={layout: True})
 
 
 def _computing(speed: Speed, numbers: str) -> Speed:

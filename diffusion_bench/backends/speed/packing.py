@@ -15,12 +15,27 @@ from torch import nn
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-def why_no_packing(device: str) -> str | None:
-    """Return why weights cannot be packed here; `None` where they can."""
+def packs(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN has kernels of packed weights of a type for this processor.
+
+    Of 16 bits it has none where there is AVX2 alone, say.
+    """
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    if dtype == torch.float16:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    return True
+
+
+def why_no_packing(device: str, dtype: torch.dtype) -> str | None:
+    """Return why weights of a type cannot be packed here; `None` where they can."""
     if device != "cpu":
         return f"packed weights are for oneDNN on a CPU; the device is {device}"
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return "packed weights need oneDNN, which this torch does not have or has switched off"
+    if not packs(dtype):
+        name = str(dtype).removeprefix("torch.")
+        return f"oneDNN cannot pack weights in {name} on this processor; leave out packed"
     return None
 
 
