@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
+from types import SimpleNamespace
 
 import pytest
 from fakes import make_cell, make_report
@@ -18,6 +21,7 @@ import predict_unmeasured
 import startup
 
 from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.bench.sweep import read_sweep
 from diffusion_bench.records import BUNDLED_MODEL, SpeedProbe
 from diffusion_bench.reports.schema import Cell, Visit
 
@@ -44,6 +48,30 @@ def test_a_sweep_of_which_nothing_was_extrapolated_is_refused_in_a_sentence() ->
     report = make_report(make_cell())
     with pytest.raises(SystemExit, match="no cell was extrapolated"):
         adaptive_vs_exhaustive.judge(report, report)
+
+
+def test_both_sweeps_take_turns_visit_by_visit_and_neither_waits_for_the_others_device(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DIFFUSION_BENCH_CACHE", "before")
+    seen: list[tuple[str, str]] = []
+
+    def visiting(visits: int, path: Path) -> Iterator[SimpleNamespace]:
+        for visit in range(visits):
+            yield SimpleNamespace(cell=None, num_done=visit)  # a heartbeat ends no turn
+            seen.append((path.stem, Path(os.environ["DIFFUSION_BENCH_CACHE"]).stem))
+            yield SimpleNamespace(cell="a visit", num_done=visit)
+
+    monkeypatch.setattr(adaptive_vs_exhaustive, "run_sweep", visiting)
+    runs = [adaptive_vs_exhaustive.Turns(n, tmp_path / f"{n}.jsonl") for n in (2, 3)]
+    adaptive_vs_exhaustive.run_in_turn(*runs)
+    assert seen == [(each, each) for each in ("2", "3", "2", "3", "3")]
+
+
+def test_one_of_a_sweeps_rounds_has_that_rounds_calls() -> None:
+    sweep = read_sweep(ROOT / "benchmarks" / "ddpm_vs_ddim.toml")
+    one = adaptive_vs_exhaustive.shortened(sweep, 1)
+    assert (one.rounds, one.repeats, one.stop) == (1, sweep.repeats / sweep.rounds, None)
 
 
 def test_the_rule_is_told_apart_from_a_machine_that_moved_between_the_two_sweeps(

@@ -2,17 +2,21 @@
 
     python benchmarks/self/adaptive_vs_exhaustive.py benchmarks/ddpm_vs_ddim.toml --batch 1
 
-Prints both wall times and their ratio, and for every extrapolated cell its total against the
-measured one. The machine may have moved between the two sweeps: how far, the cells tell that both
-timed whole and what each visit saw of the machine's own speed; and what the rule itself is off by,
-the long calls' own first steps against all their steps. Ends with code 1 unless the ratio is at
+Both run in turn, a visit of a cell each, so that a machine that drifts takes both along; a wall
+time is that of a sweep's own turns. Prints both and their ratio, and for every extrapolated cell
+its total against the measured one. How far the machine moved between turns, the cells tell that
+both timed whole and what each visit saw of the machine's own speed; and what the rule itself is off
+by, the long calls' own first steps against all their steps. Ends with code 1 unless the ratio is at
 least 10, every total is within 3 percent and 9 of 10 intervals cover the measured median. The whole
-file takes hours on two CPU cores.
+file takes hours on two CPU cores; `--rounds 1` makes one of the file's passes of it, with as many
+calls as each has, and no more where they are unsteady.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -31,13 +35,40 @@ from diffusion_bench.reports.stats import Summary, summarise
 RATIO, ERROR, COVERED = 10.0, 0.03, 0.9
 
 
-def run(sweep: Sweep, path: Path) -> tuple[float, Report]:
-    """Run a sweep; return its wall seconds and its report."""
-    start_s = time.perf_counter()
-    for progress in run_sweep(sweep, path):
-        if progress.cell is not None:
-            print(f"  {progress.num_done}/{progress.num_cells}", end="\r", flush=True)
-    return time.perf_counter() - start_s, read_report(path)
+class Turns:
+    """A sweep that is run a visit at a time, and the wall seconds of its turns."""
+
+    def __init__(self, sweep: Sweep, path: Path) -> None:
+        self.path = path
+        self.spent_s = 0.0
+        self._events = run_sweep(sweep, path)
+
+    def visit(self) -> bool:
+        """Go on until a visit has ended; return whether there was one."""
+        # Locks lie there: the two take turns, and neither is to wait for the other's device.
+        os.environ["DIFFUSION_BENCH_CACHE"] = str(self.path.with_suffix(".cache"))
+        start_s = time.perf_counter()
+        try:
+            for progress in self._events:
+                if progress.cell is not None:
+                    print(f"  {self.path.stem} {progress.num_done}", end="\r", flush=True)
+                    return True
+            return False
+        finally:
+            self.spent_s += time.perf_counter() - start_s
+
+
+def run_in_turn(*runs: Turns) -> None:
+    """Run sweeps to their ends, each a visit at a time."""
+    left = list(runs)
+    while left:
+        left = [run for run in left if run.visit()]
+
+
+def shortened(sweep: Sweep, rounds: int) -> Sweep:
+    """Return a sweep of so many of its rounds, with their calls and no stop rule."""
+    calls = math.ceil(sweep.repeats / sweep.rounds) * rounds
+    return sweep.model_copy(update={"rounds": rounds, "repeats": calls, "stop": None})
 
 
 def summaries(report: Report) -> dict[str, tuple[str, Summary]]:
@@ -157,20 +188,25 @@ def main() -> int:
     parser.add_argument("sweep", type=Path)
     parser.add_argument("--resolution", type=int, nargs="+", help="instead of the file's")
     parser.add_argument("--batch", type=int, nargs="+", help="instead of the file's")
+    parser.add_argument("--sampler", nargs="+", help="instead of the file's")
+    parser.add_argument("--rounds", type=int, help="instead of all of the file's")
     parser.add_argument("--out", type=Path, default=Path("build"), help="folder of both reports")
     asked = parser.parse_args()
     sweep = read_sweep(asked.sweep)
-    axes = {name: tuple(v) for name in ("resolution", "batch") if (v := getattr(asked, name))}
+    names = ("resolution", "batch", "sampler")
+    axes = {name: tuple(v) for name in names if (v := getattr(asked, name))}
+    sweep = sweep if asked.rounds is None else shortened(sweep, asked.rounds)
     sweep = sweep.model_copy(update={"axes": sweep.axes.model_copy(update=axes)})
     asked.out.mkdir(exist_ok=True)
     stamp = int(time.time())
-    every = sweep.exhaustive()
-    short_s, adaptive = run(sweep, asked.out / f"adaptive_{stamp}.jsonl")
-    long_s, exhaustive = run(every, asked.out / f"exhaustive_{stamp}.jsonl")
+    short = Turns(sweep, asked.out / f"adaptive_{stamp}.jsonl")
+    long = Turns(sweep.exhaustive(), asked.out / f"exhaustive_{stamp}.jsonl")
+    run_in_turn(short, long)
+    adaptive, exhaustive = read_report(short.path), read_report(long.path)
     error, covered = judge(adaptive, exhaustive)
     show_apart(adaptive, exhaustive)
-    ratio = long_s / short_s
-    print(f"adaptive {short_s:.0f} s, every step {long_s:.0f} s: ratio {ratio:.1f}")
+    ratio = long.spent_s / short.spent_s
+    print(f"adaptive {short.spent_s:.0f} s, every step {long.spent_s:.0f} s: ratio {ratio:.1f}")
     print(f"largest error {error:.2%}, intervals that cover {covered:.0%}")
     good = ratio >= RATIO and error <= ERROR and covered >= COVERED
     print(f"{'within' if good else 'NOT within'} {RATIO:g} times, {ERROR:.0%}, {COVERED:.0%}")
