@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from nvml_fake import build_stub, run_with_stub
+from simulated_card import UUID, Card, open_bench
 
+from diffusion_bench.bench import limit, lost_cards
 from diffusion_bench.bench.lost_cards import CardLost, while_there
 from diffusion_bench.bench.progress import Progress
+from diffusion_bench.bench.setup import Bench
+from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo, NoGpu
 from diffusion_bench.records import GpuReading
@@ -73,7 +77,7 @@ def passed(looks: list[set[int]], uuids: list[str | None]) -> int:
             sampler.look()
             yield Progress(kind="heartbeat", num_cells=1, num_done=0)
 
-    for _ in while_there(events(), sampler, CARDS, uuids):
+    for _ in while_there(events(), sampler, CARDS, uuids, rest=lambda seconds: None):
         count += 1
     return count
 
@@ -98,6 +102,62 @@ def test_what_is_no_loss_of_a_card_in_use_ends_nothing(
     looks: list[set[int]], uuids: list[str | None]
 ) -> None:
     assert passed(looks, uuids) == 2
+
+
+HICCUP = """
+from diffusion_bench.bench.lost_cards import CardLost, while_there
+from diffusion_bench.bench.progress import Progress
+from diffusion_bench.hardware.nvml import NvmlSensor
+from diffusion_bench.hardware.sampler import Sampler
+
+now_s = 0.0
+sensor = NvmlSensor(clock=lambda: now_s)
+cards = sensor.cards()
+sampler = Sampler(sensor, clock=lambda: now_s)
+stub().nvmlStubError(b"*", 0, 0, {code})
+sampler.look()
+stub().nvmlStubError(b"*", 0, 0, {later})
+
+def rest(seconds):
+    global now_s
+    now_s += seconds
+
+events = iter([Progress(kind="heartbeat", num_cells=1, num_done=0)])
+try:
+    seen = list(while_there(events, sampler, cards, [cards[0].uuid], rest=rest))
+    answer = seen[0].kind, sampler.latest().gpus[0].power_w
+except CardLost as error:
+    answer = str(error)
+"""
+
+
+@pytest.mark.parametrize("code", [15, 999])
+def test_a_card_is_lost_once_the_driver_was_asked_for_it_anew(tmp_path: Path, code: int) -> None:
+    """A sensor remembers for seconds that a card is lost: a look soon after proves nothing."""
+    stub = build_stub(tmp_path)
+    assert run_with_stub(stub, HICCUP.format(code=code, later=0)) == ["heartbeat", 150]
+    assert "is lost while" in run_with_stub(stub, HICCUP.format(code=code, later=code))
+
+
+class CardGone(Card):
+    """A card that says at every look that it fell off the bus."""
+
+    def read(self) -> tuple[GpuReading, ...]:
+        return (GpuReading(index=0, uuid=UUID, missing={"power_w": FELL_OFF}),)
+
+
+def test_a_search_for_a_limit_is_not_to_be_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts a new report: `--find-limit` takes no `--resume`."""
+    sweep = parse_sweep('name = "small"\n[axes]\nsteps = [2]\nsampler = ["ddim"]')
+
+    def opened(*_: object, **__: object) -> Generator[Progress, None, Bench]:
+        yield from ()
+        return open_bench(CardGone(), *sweep.requests())
+
+    monkeypatch.setattr(limit, "open_bench", opened)
+    monkeypatch.setattr(lost_cards, "LOOK_AGAIN_S", 0.0)
+    with pytest.raises(CardLost, match=r"saved: reboot, then search anew$"):
+        list(limit.run_limit(sweep, Path("unwritten.jsonl"), "batch"))
 
 
 def test_one_of_several_cards_in_use_is_enough() -> None:

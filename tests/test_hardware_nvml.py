@@ -217,6 +217,17 @@ def test_all_programs_count_where_the_driver_does_not_tell_who_draws(stub: Path)
     assert run_with_stub(stub, SEEING, errors=errors) == [[2, ""], [1, ""]]
 
 
+@pytest.mark.parametrize(("code", "words"), [(10, "Timeout"), (999, "unknown error"), (15, "lost")])
+def test_who_draws_not_told_at_one_look_makes_no_others_of_a_desktop(
+    stub: Path, code: int, words: str
+) -> None:
+    errors = f"nvmlDeviceGetGraphicsRunningProcesses@0={code}"
+    first, second = run_with_stub(stub, SEEING, graphics="4000;4001", errors=errors)
+    assert first[0] is None
+    assert words in first[1]
+    assert second == [0, ""]
+
+
 def test_in_a_container_nobody_else_listed_cannot_be_told(stub: Path) -> None:
     first, second = run_with_stub(stub, OTHERS.format(sees_all=False), graphics="4001")
     assert first == [1, ""]

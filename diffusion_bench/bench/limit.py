@@ -88,7 +88,8 @@ def run_limit(
         )
         uuids = [bench.workers.ready.gpu_uuid]
         events = _search_each(bench, bases, axis)
-        for progress in while_there(events, bench.sampler, bench.sensor.cards(), uuids):
+        cards, then = bench.sensor.cards(), "search anew"
+        for progress in while_there(events, bench.sampler, cards, uuids, then=then):
             found = progress.cell or progress.limit
             if found is not None:
                 bench.writer.append(found)

@@ -6,14 +6,18 @@ cell, which is no result of that report.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.sensors import GpuInfo, lost_reason
+from diffusion_bench.hardware.sensors import LOST_AGAIN_S, GpuInfo, lost_reason
 from diffusion_bench.records import Reading
+
+# A card that was lost at one look is asked anew only then: any sooner it is told to be lost still.
+LOOK_AGAIN_S = LOST_AGAIN_S + 0.5
 
 
 class CardLost(WorkerFailed):
@@ -25,11 +29,15 @@ def while_there(
     sampler: Sampler,
     cards: Collection[GpuInfo],
     uuids: Collection[str | None],
+    *,
+    then: str = "finish it with --resume",
+    rest: Callable[[float], object] = time.sleep,
 ) -> Iterator[Progress]:
     """Yield a run's events for as long as its cards, those of the `uuids`, answer the driver.
 
-    Raises `CardLost`, in place of an event, once two readings in a row say that one is lost. Other
-    cards of the machine may fall off without it.
+    Raises `CardLost`, in place of an event, where one is lost and still is when the driver has been
+    asked for it anew; `rest` waits for that, and `then` is what to do after a reboot. Other cards
+    of the machine may fall off without it.
     """
     used = {
         card.index: card.name or "unknown"
@@ -39,20 +47,19 @@ def while_there(
     for progress in events:
         if used:
             ended = progress.cell is not None or progress.shared is not None
-            _check(sampler, used, fresh=ended)
+            # What happened since the newest reading counts too for what is to be kept.
+            newest = sampler.look() if ended else sampler.latest()
+            if newest is not None and _lost(newest, used):
+                rest(LOOK_AGAIN_S)  # one answer may be a hiccup of the driver's
+                _refuse(_lost(sampler.look(), used), used, then)
         yield progress
 
 
-def _check(sampler: Sampler, used: dict[int, str], *, fresh: bool) -> None:
-    """Raise where a card is lost; a `fresh` look sees what happened since the newest reading."""
-    newest = sampler.look() if fresh else sampler.latest()
-    if newest is None or not _lost(newest, used):
-        return
-    lost = _lost(sampler.look(), used)  # one answer may be a hiccup of the driver's
+def _refuse(lost: dict[int, str], used: dict[int, str], then: str) -> None:
     for index, why in lost.items():
         raise CardLost(
             f"GPU {index} {used[index]} is lost while it is measured on: {why}. "
-            "What is measured is saved: reboot, then finish it with --resume"
+            f"What is measured is saved: reboot, then {then}"
         )
 
 

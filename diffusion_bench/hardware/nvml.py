@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 import pynvml
 
 from diffusion_bench.hardware.energy_counter import find_update_periods
-from diffusion_bench.hardware.nvml_errors import ANSWERLESS, why
+from diffusion_bench.hardware.nvml_errors import ANSWERLESS, FOR_GOOD, why
 from diffusion_bench.hardware.nvml_gpu import NvmlGpu
 from diffusion_bench.hardware.nvml_questions import Handle, as_text
 from diffusion_bench.hardware.sensors import GpuInfo, count_others, sees_every_process
@@ -60,7 +60,10 @@ class NvmlSensor:
         compute, reason = gpu.ask_pids("compute")
         if compute is None:
             return None, reason
-        drawing, _ = gpu.ask_pids("graphics")  # not on every card: then all count
+        drawing, no_drawing = gpu.ask_pids("graphics")
+        if drawing is None and no_drawing not in FOR_GOOD:
+            return None, no_drawing  # at this look alone: a desktop's programs would be others
+        # Not on every card: then all count.
         return count_others(compute, drawing or (), own_pids, sees_all=sees_every_process())
 
     def close(self) -> None:

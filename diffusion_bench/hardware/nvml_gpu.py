@@ -25,12 +25,11 @@ from diffusion_bench.hardware.nvml_questions import (
     Ways,
     as_text,
 )
-from diffusion_bench.hardware.sensors import GPU_IS_LOST, GpuInfo
+from diffusion_bench.hardware.sensors import GPU_IS_LOST, LOST_AGAIN_S, GpuInfo
 from diffusion_bench.records import GpuReading, trusted
 
 UPDATE = "energy_update_s"  # found by watching the counter, not by asking
 SELDOM_S = 1.0
-RETRY_S = 5.0  # a lost GPU is asked for again: a reset or a rescan of the bus can bring it back
 
 OTHER_CARD = f"{GPU_IS_LOST}: another one is in its place"
 NO_SHARE = "the driver does not tell what a program holds; Windows' driver model (WDDM) never does"
@@ -157,7 +156,7 @@ class NvmlGpu:
     def _look_for_it(self) -> None:
         """Ask for a lost GPU again, now and then; it is the same only if its UUID is."""
         now_s = self._clock()
-        if now_s - self._asked_at_s < RETRY_S:
+        if now_s - self._asked_at_s < LOST_AGAIN_S:
             return
         self._asked_at_s = now_s
         try:

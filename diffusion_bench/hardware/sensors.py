@@ -34,6 +34,8 @@ LIBRARY_NOT_FOUND = 12
 VERSION_MISMATCH = 18
 GPU_IS_LOST = "the GPU is lost"  # how a reason begins that says so
 HANGS = "the driver hangs"  # the same of a driver
+# A lost GPU is asked for again so often: a reset or a rescan of the bus can bring it back.
+LOST_AGAIN_S = 5.0
 
 
 class GpuInfo(Record):
