@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from command_line import run
 from fakes import make_cell, make_header
+from machine_pace import piece_s
 
 from diffusion_bench.charts.tiers.fits import TIGHT
 from diffusion_bench.charts.tiers.measured import Here
@@ -371,8 +372,8 @@ def test_answers_come_in_under_two_seconds_without_anything_heavy(arguments) -> 
     after = os.times()
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY"
-    # Of the processor: the clock counts what else the machine does.
-    assert sum(after[2:4]) - sum(before[2:4]) < 2
+    # Of the processor: the clock counts what else the machine does. Two seconds of a quiet machine.
+    assert sum(after[2:4]) - sum(before[2:4]) < 50 * piece_s()
 
 
 def test_a_folder_of_reports_is_read_and_what_is_none_is_noted(tmp_path, capsys) -> None:
