@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from diffusion_bench.backends.speed.packing import packs
 from diffusion_bench.pronunciation.letter_net import BLANK, LetterNet, letter_indices
 from diffusion_bench.pronunciation.lexicon import SYMBOLS
 from diffusion_bench.training.letters.data import Ways, batches, is_held_out, spoken_words
@@ -76,8 +77,11 @@ def train(net: LetterNet, taught: Ways, watched: Ways, *, epochs: int, seed: int
 
 
 def ctc_loss(net: LetterNet, batch: list[str], said: list[tuple[str, ...]]) -> Tensor:
-    """Return the loss of one batch (Graves et al., 2006, equation 8), in bf16 but for the sums."""
-    with torch.autocast("cpu", torch.bfloat16):
+    """Return the loss of one batch (Graves et al., 2006, equation 8), in bf16 but for the sums.
+
+    In fp32 where oneDNN has no LSTM in bf16: it is left out where packed weights are.
+    """
+    with torch.autocast("cpu", torch.bfloat16, enabled=packs(torch.bfloat16)):
         logits = net(letter_indices(batch))
     scores = logits.float().log_softmax(-1).transpose(0, 1)
     targets = torch.tensor([_CLASS_OF[symbol] for way in said for symbol in way])
