@@ -136,6 +136,7 @@ def test_what_happens_while_judging_is_no_part_of_the_cell() -> None:
     found._bench = SimpleNamespace(  # type: ignore[assignment]
         sampler=SimpleNamespace(look=lambda: looked.append(1.0)), workers=workers
     )
+    found._others = SimpleNamespace(ask=lambda: looked.append(3.0))  # type: ignore[assignment]
     found._during = SimpleNamespace(take=lambda: looked.append(2.0))  # type: ignore[assignment]
     found._end = found._judged = None
     found._request = ImageRequest(prompt="a cat")
@@ -143,7 +144,7 @@ def test_what_happens_while_judging_is_no_part_of_the_cell() -> None:
     workers.attention = None  # as when the worker is ended
     found._take(Failed(status="crashed", message="out of memory, killed"))
     assert isinstance(found._end, Measured)
-    assert (looked, found._attention) == ([1.0, 2.0], "sdpa")
+    assert (looked, found._attention) == ([1.0, 3.0, 2.0], "sdpa")
     assert found._judged == Judged(reason="out of memory, killed")
 
 

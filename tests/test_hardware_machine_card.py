@@ -101,7 +101,7 @@ def test_it_says_which_gpus_the_program_cannot_use(
 def test_it_says_how_memory_and_power_are_read(
     tmp_path: Path, refused: tuple[str, ...], memory: str, power: str
 ) -> None:
-    info = described(build_stub(tmp_path), errors=",".join(f"{each}@0=3" for each in refused))
+    info = described(build_stub(tmp_path), errors=";".join(f"{each}@0=3" for each in refused))
     lines = machine_card(info, SoftwareInfo(python="3.11")).splitlines()
     (line,) = [line for line in lines if line.startswith("GPU 0 is read so: ")]
     assert memory in line
