@@ -7,13 +7,13 @@ cell, which is no result of that report.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from diffusion_bench.bench.progress import Progress
 from diffusion_bench.bench.worker_process import WorkerFailed
 from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.sampler import Sampler
-from diffusion_bench.hardware.sensors import LOST_AGAIN_S, GpuInfo, lost_reason
+from diffusion_bench.hardware.sensors import LOST_AGAIN_S, GpuInfo, lost_gpus
 from diffusion_bench.records import Reading
 
 # A card that was lost at one look is asked anew only then: any sooner it is told to be lost still.
@@ -51,18 +51,13 @@ def while_there(
             newest = sampler.look() if ended else sampler.latest()
             if newest is not None and _lost(newest, used):
                 rest(LOOK_AGAIN_S)  # one answer may be a hiccup of the driver's
-                _refuse(_lost(sampler.look(), used), used, then)
+                if lost := _lost(sampler.look(), used):
+                    raise CardLost(f"{lost}. What is measured is saved: reboot, then {then}")
         yield progress
 
 
-def _refuse(lost: dict[int, str], used: dict[int, str], then: str) -> None:
-    for index, why in lost.items():
-        raise CardLost(
-            f"GPU {index} {used[index]} is lost while it is measured on: {why}. "
-            f"What is measured is saved: reboot, then {then}"
-        )
-
-
-def _lost(reading: Reading, used: Collection[int]) -> dict[int, str]:
-    reasons = {gpu.index: lost_reason(gpu) for gpu in reading.gpus if gpu.index in used}
-    return {index: why for index, why in reasons.items() if why is not None}
+def _lost(reading: Reading, used: Mapping[int, str]) -> str:
+    """Return in words which of the cards in use, named by index, is lost; "" where none is."""
+    lost = lost_gpus(gpu for gpu in reading.gpus if gpu.index in used)
+    told = (f"GPU {i} {used[i]} is lost while it is measured on: {why}" for i, why in lost.items())
+    return next(told, "")

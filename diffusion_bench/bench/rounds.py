@@ -50,10 +50,8 @@ def joined(earlier: Cell, now: Cell) -> Cell:
         "machine_speed": earlier.machine_speed + _later(now.machine_speed, len(earlier.visits)),
         "memory": largest_memory([earlier.memory, now.memory]),
         "notes": tuple(dict.fromkeys(earlier.notes + now.notes))[:MAX_CELL_NOTES],
-        "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
-        "before": now.before if _is_first_busy(earlier, now) else earlier.before,
         "throttle_share": _joined_shares(earlier, now),
-        "others": _joined_others(earlier.others, now.others),
+        **_disturbed(earlier, now),
         "energy": energy,
     }
     both = now.model_copy(update=update)
@@ -82,12 +80,19 @@ def _failed_after(earlier: Cell, now: Cell) -> Cell:
             "message": now.message[: MAX_MESSAGE - len(kept)] + kept,
             "stage": now.stage,
             "asked_mib": now.asked_mib,
-            "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
-            "before": now.before if _is_first_busy(earlier, now) else earlier.before,
-            "others": _joined_others(earlier.others, now.others),
+            **_disturbed(earlier, now),
             "missing": earlier.missing | missing,
         }
     )
+
+
+def _disturbed(earlier: Cell, now: Cell) -> dict[str, Any]:
+    """Return what is told of the machine around all visits, however the last one ended."""
+    return {
+        "labels": tuple(dict.fromkeys(earlier.labels + now.labels)),
+        "before": now.before if _is_first_busy(earlier, now) else earlier.before,
+        "others": _joined_others(earlier.others, now.others),
+    }
 
 
 def _later(probes: tuple[SpeedProbe, ...], visits: int) -> tuple[SpeedProbe, ...]:

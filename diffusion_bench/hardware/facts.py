@@ -22,6 +22,7 @@ from diffusion_bench.hardware.machine import (
     memory_mib,
     physical_cores,
 )
+from diffusion_bench.hardware.matching import cuda_settings
 from diffusion_bench.hardware.nvml_health import DriverHealth, ask_driver
 from diffusion_bench.hardware.pcie_load import read_under_load
 from diffusion_bench.hardware.sampler import HostLook
@@ -32,7 +33,7 @@ from diffusion_bench.hardware.sensors import (
     Sensor,
     is_in_container,
     is_wsl,
-    lost_reason,
+    lost_gpus,
 )
 from diffusion_bench.hardware.state import IDLE_S, on_battery
 from diffusion_bench.hardware.torch_facts import TorchFacts, ask_torch
@@ -111,8 +112,7 @@ class Facts(Record):
     @property
     def lost(self) -> dict[int, str]:
         """Return how each GPU was lost that is, by its index."""
-        reasons = {gpu.index: lost_reason(gpu) for gpu in self.gpu_readings}
-        return {index: why for index, why in reasons.items() if why is not None}
+        return lost_gpus(self.gpu_readings)
 
 
 def gather_facts(
@@ -188,13 +188,14 @@ def _gpu_facts(sensor: Sensor, rest: Callable[[float], object]) -> dict[str, Any
 
 
 def _system_facts() -> dict[str, Any]:
+    visible_devices, device_order = cuda_settings()
     return {
         "kernel_driver": kernel_driver(_text(KERNEL_DRIVER)),
         "nvidia_nodes": any(path.exists() for path in NVIDIA_NODES),
         "in_container": is_in_container(),
         "driver_capabilities": os.environ.get("NVIDIA_DRIVER_CAPABILITIES"),
-        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
-        "device_order": os.environ.get("CUDA_DEVICE_ORDER"),
+        "visible_devices": visible_devices,
+        "device_order": device_order,
         "wsl": is_wsl(platform.release()),
     }
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from diffusion_bench.hardware.machine import MachineInfo, SoftwareInfo
-from diffusion_bench.hardware.matching import hidden_words
+from diffusion_bench.hardware.matching import cuda_settings, hidden_words
 from diffusion_bench.hardware.sensors import GpuInfo
 
 # What a figure means that can be had in several ways, by field and way (see `GpuInfo.methods`).
@@ -79,6 +77,6 @@ def _software_line(machine: MachineInfo, software: SoftwareInfo) -> str:
 def _hidden_line(machine: MachineInfo) -> list[str]:
     """Return which GPUs this program cannot use, and why; nothing where it can use all."""
     cards = [gpu for gpu in machine.gpus if gpu.vendor == "nvidia"]
-    order = os.environ.get("CUDA_DEVICE_ORDER")
-    words = hidden_words(cards, os.environ.get("CUDA_VISIBLE_DEVICES"), order=order)
+    visible, order = cuda_settings()
+    words = hidden_words(cards, visible, order=order)
     return [words] if words else []

@@ -7,6 +7,7 @@ instance of a card that is split by MIG has a UUID of its own, and so have AMD's
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Protocol
@@ -135,6 +136,11 @@ def hidden_cards(
         return None, reason
     cards = [gpu for gpu in gpus if gpu.parent_index is None]
     return [c.index for c in cards if not set(_devices(c, gpus)) & set(shown)], ""
+
+
+def cuda_settings() -> tuple[str | None, str | None]:
+    """Return CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, `None` of one that is not set."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("CUDA_DEVICE_ORDER")
 
 
 def hidden_words(gpus: Sequence[Gpu], visible: str | None, *, order: str | None = None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -268,12 +268,15 @@ def count_others(
     return len(others), ""
 
 
-def lost_reason(gpu: GpuReading) -> str | None:
-    """Return how a GPU was lost, "it fell off the bus" say, `None` where it is there."""
+def lost_gpus(gpus: Iterable[GpuReading]) -> dict[int, str]:
+    """Return how each GPU was lost that is, "it fell off the bus" say, by its index."""
     start = f"{GPU_IS_LOST}: "
-    told = (why for why in gpu.missing.values() if why.startswith(start))
-    found = next(told, None)
-    return None if found is None else found.removeprefix(start).partition(";")[0]
+    return {
+        gpu.index: why.removeprefix(start).partition(";")[0]
+        for gpu in gpus
+        for why in gpu.missing.values()
+        if why.startswith(start)
+    }
 
 
 def uuid_hash(uuid: str) -> str:

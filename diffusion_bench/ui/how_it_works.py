@@ -242,13 +242,7 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
             interactive=False,
             elem_id=f"look-{name}-table",
         )
-    with gr.Row():
-        files = [
-            gr.DownloadButton(
-                words, visible=False, size="sm", min_width=120, elem_id=f"look-{name}-{kind}"
-            )
-            for kind, words in (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
-        ]
+    files = _save_buttons(name)
     wanted = Cancel()
     done = show.click(
         _handler(part, look, wanted),
@@ -259,6 +253,18 @@ def _lay_out(part: Part, fields: Fields, look: Views) -> None:
     )
     announce(done, status)
     wanted.wire(cancel)
+
+
+def _save_buttons(name: str) -> list[gr.DownloadButton]:
+    """Lay out what saves a look; it is seen once there is something to save."""
+    kinds = (("sheet", "Save as one picture"), ("film", "Save as a film (GIF)"))
+    with gr.Row():
+        return [
+            gr.DownloadButton(
+                words, visible=False, size="sm", min_width=120, elem_id=f"look-{name}-{kind}"
+            )
+            for kind, words in kinds
+        ]
 
 
 def _handler(part: Part, look: Views, wanted: Cancel) -> Callable[..., Iterator[tuple[Any, ...]]]:

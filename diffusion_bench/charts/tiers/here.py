@@ -6,7 +6,6 @@ runs on its processor, and so it does on one whose memory is not told.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from diffusion_bench.charts.tiers.measured import (
@@ -19,7 +18,7 @@ from diffusion_bench.charts.tiers.measured import (
 from diffusion_bench.charts.tiers.runnable import Room, runnable_on
 from diffusion_bench.charts.tiers.unlisted import runnable_on_processor, runnable_on_unknown_card
 from diffusion_bench.hardware.machine import MachineInfo
-from diffusion_bench.hardware.matching import hidden_words, visible_gpus
+from diffusion_bench.hardware.matching import cuda_settings, hidden_words, visible_gpus
 from diffusion_bench.hardware.sensors import GpuInfo, uuid_hash
 from diffusion_bench.reports.digests import ReportDigest
 from diffusion_bench.tiers.cards import Card, CardMatch, find_card
@@ -69,9 +68,7 @@ def room_here(
 
 def _shown(gpus: Sequence[GpuInfo]) -> tuple[Sequence[GpuInfo], str]:
     """Return the GPUs that programs here are shown, and in words what is hidden from them."""
-    visible, order = (
-        os.environ.get(f"CUDA_{name}") for name in ("VISIBLE_DEVICES", "DEVICE_ORDER")
-    )
+    visible, order = cuda_settings()
     cards = {gpu.index: gpu for gpu in gpus if gpu.vendor == "nvidia"}
     if visible is None or not cards:
         return gpus, ""
