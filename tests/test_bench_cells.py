@@ -17,6 +17,7 @@ from diffusion_bench.bench.cells import (
 from diffusion_bench.bench.measure import Measurement, Timed
 from diffusion_bench.bench.worker_messages import Failed, Loaded
 from diffusion_bench.hardware.apple import ROOT_ONLY
+from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.records import (
     GpuReading,
     HostReading,
@@ -234,6 +235,14 @@ def test_a_card_is_found_by_its_uuid_not_by_its_place() -> None:
     instance = GpuReading(index=2, parent_index=0, uuid=OURS.replace("GPU-", "MIG-"))
     split = reading(0.0, used_mib=1.0).model_copy(update={"gpus": (instance,)})
     assert find_gpu((split,), OURS) == 2  # torch writes an instance's UUID as a card's
+
+
+def test_a_card_is_found_though_its_driver_hung_while_nobody_could_look() -> None:
+    card = GpuInfo(index=1, uuid=OURS, name="RTX 4090")
+    assert find_gpu((), OURS) is None
+    assert find_gpu((), OURS, (card,)) == 1
+    assert find_gpu((), "GPU-third", (card,)) is None
+    assert find_gpu((), None, (card,)) is None
 
 
 def test_memory_and_energy_are_those_of_the_card_in_use() -> None:

@@ -10,7 +10,8 @@ from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker_messages import Failed, Judged, Loaded
 from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.hardware.energy import measure_energy
-from diffusion_bench.hardware.matching import same_gpu
+from diffusion_bench.hardware.matching import Gpu, same_gpu
+from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import (
     is_contended,
     is_throttled,
@@ -272,15 +273,16 @@ def _whole_energy(
     return energy and energy.model_copy(update={"calls": metered.calls}), why
 
 
-def find_gpu(readings: tuple[Reading, ...], gpu_uuid: str | None) -> int | None:
-    """Return NVML's index of the GPU with that UUID; its order is not torch's."""
-    if gpu_uuid is None:
-        return None
-    for reading in readings:
-        for gpu in reading.gpus:
-            if same_gpu(gpu.uuid, gpu_uuid):
-                return gpu.index
-    return None
+def find_gpu(
+    readings: tuple[Reading, ...], gpu_uuid: str | None, cards: Sequence[GpuInfo] = ()
+) -> int | None:
+    """Return NVML's index of the GPU with that UUID; its order is not torch's.
+
+    `cards` are asked too: while the driver hangs, a short stretch has no reading.
+    """
+    known: list[Gpu] = [gpu for reading in readings for gpu in reading.gpus]
+    known.extend(cards)
+    return next((gpu.index for gpu in known if same_gpu(gpu.uuid, gpu_uuid)), None)
 
 
 def _energy(
