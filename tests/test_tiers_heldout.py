@@ -24,7 +24,7 @@ from diffusion_bench.tiers.heldout import (
 )
 from diffusion_bench.tiers.predict import Z_80, estimate
 from diffusion_bench.tiers.published import published_speeds
-from diffusion_bench.tiers.refit import refit, to_toml
+from diffusion_bench.tiers.refit import left_out, refit, to_toml
 
 BY_CARD = "ratio of two cards, one of them left out"
 BY_SOURCE = "ratio of two cards, the source left out"
@@ -40,9 +40,14 @@ def rows():
     return fitted_rows(published_speeds())
 
 
+@pytest.fixture(scope="module")
+def without() -> tuple[heldout.LeftOut, heldout.LeftOut]:
+    return left_out()
+
+
 @pytest.mark.slow
-def test_the_stated_fit_and_errors_come_from_the_shipped_rows() -> None:
-    again, shipped = refit(), shipped_efficiency()
+def test_the_stated_fit_and_errors_come_from_the_shipped_rows(without) -> None:
+    again, shipped = refit(*without), shipped_efficiency()
     assert again.rows == shipped.rows
     assert again.scores.keys() == shipped.scores.keys()
     for name, score in shipped.scores.items():
@@ -95,12 +100,11 @@ def middle_errors(ratios) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-def test_the_methodology_states_the_errors_on_users_own_machines(rows) -> None:
+def test_the_methodology_states_the_errors_on_users_own_machines(without) -> None:
     page = Path(__file__).parents[1] / "docs" / "methodology.md"
     text = " ".join(page.read_text(encoding="utf-8").split())
     mine, source = (
-        [one for one in ratios_left_out(rows, key) if one.a.group.startswith("G40")]
-        for key in (lambda row: row.card.name, lambda row: row.group)
+        [one for one in ratios_left_out(each) if one.a.group.startswith("G40")] for each in without
     )
     known = [one for one in mine if min(one.a.records, one.b.records) >= 30]
     (ours, naive), (unseen, _) = middle_errors(mine), middle_errors(source)
@@ -171,9 +175,9 @@ def test_what_is_left_out_is_not_fitted_to(rows, monkeypatch) -> None:
         return fit_of(np.array([mean for mean, _ in PRIORS.values()]))
 
     monkeypatch.setattr(heldout, "fit_rows", spy)
-    found = ratios_left_out(rows, lambda row: row.group)
-    left_out = sorted({ratio.left_out for ratio in found})
-    for source, groups in zip(left_out, seen, strict=True):
+    found = ratios_left_out(heldout.LeftOut(rows, lambda row: row.group))
+    sources = sorted({ratio.left_out for ratio in found})
+    for source, groups in zip(sources, seen, strict=True):
         assert not any(group.startswith(source) for group in groups)
         assert groups
 

@@ -23,6 +23,7 @@ from diffusion_bench.tiers.roofline import (
     Figures,
     Fit,
     Pace,
+    PaceColumns,
     Rates,
     Work,
     call_seconds,
@@ -111,17 +112,25 @@ def offset_group(row: PublishedSpeed) -> tuple[str, str, str]:
 
 def log_speeds(columns: Columns, fit: Fit) -> Vector:
     """Return the logarithm of the image-steps a second the model gives each row."""
-    seconds = {stage: np.zeros_like(columns.calls) for stage in columns.work}
-    for name in np.unique(columns.software):
-        mask = columns.software == name
-        rows, pace = columns.only(mask), fit.paces.get(str(name), Pace())
-        for stage, column in seconds.items():
-            figures, work = rows.figures[stage], rows.work[stage]
-            column[mask] = call_seconds(figures, work, fit.rates, pace, rows.web_ui)
+    pace = _paces(columns, fit)
+    seconds = {
+        stage: call_seconds(columns.figures[stage], work, fit.rates, pace, columns.web_ui)
+        for stage, work in columns.work.items()
+    }
     once = sum(column for stage, column in seconds.items() if stage != "denoising step")
     once = columns.whole * (once + columns.web_ui * fit.rates.saving_s * columns.batch)
     rate: Vector = columns.image_steps / (columns.calls * seconds["denoising step"] + once)
     return np.asarray(np.log(rate))
+
+
+def _paces(columns: Columns, fit: Fit) -> PaceColumns:
+    plain = Pace()
+    speed = np.full_like(columns.calls, plain.speed)
+    launches = np.full_like(columns.calls, plain.launches)
+    for name, pace in fit.paces.items():
+        mask = columns.software == name
+        speed[mask], launches[mask] = pace.speed, pace.launches
+    return PaceColumns(speed, launches)
 
 
 def fit_of(vector: Vector) -> Fit:

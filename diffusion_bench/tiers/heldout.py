@@ -18,7 +18,6 @@ import numpy as np
 from diffusion_bench.tiers.calibrate import CardSpreads, Spreads, is_compared
 from diffusion_bench.tiers.cards import Card, is_geforce
 from diffusion_bench.tiers.fit import (
-    Columns,
     Vector,
     columns_of,
     fit_rows,
@@ -27,7 +26,6 @@ from diffusion_bench.tiers.fit import (
 )
 from diffusion_bench.tiers.predict import Z_80
 from diffusion_bench.tiers.published import MIN_RECORDS, PublishedSpeed, enough_records
-from diffusion_bench.tiers.roofline import Fit
 
 NOISE_OF_REPEATS = 0.02
 
@@ -49,6 +47,27 @@ class Speed(NamedTuple):
     row: PublishedSpeed
     actual: float
     predicted: float
+
+
+class LeftOut:
+    """Rows, and their speeds as fits tell them that have not seen the rows of one key.
+
+    `key` says what is left out, a card's name or a source. Each fit is made once, when asked for.
+    """
+
+    def __init__(
+        self, rows: Sequence[PublishedSpeed], key: Callable[[PublishedSpeed], str]
+    ) -> None:
+        self.rows, self.columns = rows, columns_of(rows)
+        self.keys = [key(row) for row in rows]
+        self._predicted: dict[str, Vector] = {}
+
+    def predicted(self, left_out: str) -> Vector:
+        """Return the logarithm of each row's speed by a fit without the rows of a key."""
+        if left_out not in self._predicted:
+            seen = self.columns.only(np.array([key != left_out for key in self.keys]))
+            self._predicted[left_out] = log_speeds(self.columns, fit_rows(seen))
+        return self._predicted[left_out]
 
 
 def fitted_rows(rows: Iterable[PublishedSpeed]) -> list[PublishedSpeed]:
@@ -81,37 +100,33 @@ def naive_log_ratio(a: Card, b: Card) -> float:
     return math.log(product) / 2
 
 
-def ratios_left_out(
-    rows: Sequence[PublishedSpeed], key: Callable[[PublishedSpeed], str]
-) -> list[Ratio]:
+def ratios_left_out(without: LeftOut) -> list[Ratio]:
     """Return each scored ratio as predicted without the rows that share its card or source.
 
-    `key` says what is left out, a card's name or a source. A pair of two keys is scored twice.
+    A pair of two keys is scored twice.
     """
-    pairs, columns = ratio_pairs(rows), columns_of(rows)
-    keys = [key(row) for row in rows]
+    rows, keys, speeds = without.rows, without.keys, without.columns.log_speed
+    pairs = ratio_pairs(rows)
     found = []
     for left_out in sorted({keys[place] for pair in pairs for place in pair}):
-        predicted = log_speeds(columns, _fit_without(columns, keys, left_out))
+        predicted = without.predicted(left_out)
         for i, j in pairs:
             if left_out in (keys[i], keys[j]):
-                actual = float(columns.log_speed[i] - columns.log_speed[j])
-                ours = float(predicted[i] - predicted[j])
+                actual, ours = float(speeds[i] - speeds[j]), float(predicted[i] - predicted[j])
                 naive = naive_log_ratio(rows[i].card, rows[j].card)
                 found.append(Ratio(left_out, rows[i], rows[j], actual, ours, naive))
     return found
 
 
-def speeds_left_out(rows: Sequence[PublishedSpeed]) -> list[Speed]:
+def speeds_left_out(without: LeftOut) -> list[Speed]:
     """Return the speed of each row as predicted from specifications, without its source."""
-    columns, sources = columns_of(rows), [row.group for row in rows]
     found = []
-    for left_out in sorted(set(sources)):
-        predicted = log_speeds(columns, _fit_without(columns, sources, left_out))
+    for left_out in sorted(set(without.keys)):
+        predicted = without.predicted(left_out)
         found += [
-            Speed(row, float(columns.log_speed[i]), float(predicted[i]))
-            for i, row in enumerate(rows)
-            if row.group == left_out
+            Speed(row, float(without.columns.log_speed[i]), float(predicted[i]))
+            for i, row in enumerate(without.rows)
+            if without.keys[i] == left_out
         ]
     return found
 
@@ -208,7 +223,3 @@ def errors(actual: Iterable[float], predicted: Iterable[float]) -> Vector:
     """Return |predicted / actual - 1| from logarithms."""
     difference = np.array(list(predicted)) - np.array(list(actual))
     return np.asarray(np.abs(np.exp(difference) - 1))
-
-
-def _fit_without(columns: Columns, keys: Sequence[str], left_out: str) -> Fit:
-    return fit_rows(columns.only(np.array([key != left_out for key in keys])))

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from diffusion_bench.tiers.efficiency import EFFICIENCY, Efficiency
-from diffusion_bench.tiers.fit import columns_of, fit_rows
+from diffusion_bench.tiers.fit import fit_rows
 from diffusion_bench.tiers.heldout import (
+    LeftOut,
     fitted_rows,
     ratios_left_out,
     speeds_left_out,
@@ -35,14 +36,18 @@ HEADER = """\
 """
 
 
-def refit() -> Efficiency:
-    """Return the fit, its spreads and its scores, all from the shipped rows."""
+def left_out() -> tuple[LeftOut, LeftOut]:
+    """Return the shipped rows as told without a card, and as told without a source."""
     rows = fitted_rows(published_speeds())
-    speeds = speeds_left_out(rows)
-    by_card = ratios_left_out(rows, lambda row: row.card.name)
-    by_source = ratios_left_out(rows, lambda row: row.group)
+    return LeftOut(rows, lambda row: row.card.name), LeftOut(rows, lambda row: row.group)
+
+
+def refit(without_card: LeftOut, without_source: LeftOut) -> Efficiency:
+    """Return the fit, its spreads and its scores, all from the same rows."""
+    speeds = speeds_left_out(without_source)
+    by_card, by_source = ratios_left_out(without_card), ratios_left_out(without_source)
     return Efficiency(
-        fit=fit_rows(columns_of(rows)),
+        fit=fit_rows(without_card.columns),
         spreads=spreads_of(speeds),
         scores={
             "ratio of two cards, one of them left out": score_ratios(by_card, speeds),
@@ -57,7 +62,7 @@ def refit() -> Efficiency:
             ),
             "other batches of a measured card": score_other_cells(speeds),
         },
-        rows=len(rows),
+        rows=len(without_card.rows),
     )
 
 
@@ -84,7 +89,7 @@ def main(
     ] = EFFICIENCY,
 ) -> None:
     """Fit the efficiencies again on the published rows, write them, and print the scores."""
-    efficiency = refit()
+    efficiency = refit(*left_out())
     out.write_text(to_toml(efficiency.model_dump()), encoding="utf-8")
     for name, score in efficiency.scores.items():
         print(f"{name}: {score.model_dump(exclude_none=True)}")

@@ -63,6 +63,13 @@ class Fit(Record):
     paces: dict[str, Pace]
 
 
+class PaceColumns(NamedTuple):
+    """The paces of many rows' software as numpy columns."""
+
+    speed: Any
+    launches: Any
+
+
 class Figures(NamedTuple):
     """What of a card the time depends on: numbers, or numpy columns of as many cards.
 
@@ -152,7 +159,9 @@ def larger(a: Any, b: Any) -> Any:
     return (a**SHARPNESS + b**SHARPNESS) ** (1 / SHARPNESS)
 
 
-def call_seconds(figures: Figures, work: Work, rates: Rates, pace: Pace, web_ui: Any) -> Any:
+def call_seconds(
+    figures: Figures, work: Work, rates: Rates, pace: Pace | PaceColumns, web_ui: Any
+) -> Any:
     """Return the seconds of one call: the GPU's or the host's, whichever is the longer."""
     on_gpu = gpu_seconds(figures, work, rates) / pace.speed
     return larger(on_gpu, host_seconds(work, rates, web_ui) * pace.launches)

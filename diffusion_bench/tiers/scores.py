@@ -26,9 +26,9 @@ def score_ratios(
     """
     ours = errors([r.actual for r in ratios], [r.predicted for r in ratios])
     naive = errors([r.actual for r in ratios], [r.naive for r in ratios])
-    of_cards, elsewhere = _spreads_of_other_cards(speeds), _spreads_elsewhere(speeds)
+    spreads = _spreads_elsewhere(speeds) if without_source else _spreads_of_other_cards(speeds)
     inside = [
-        _ratio_inside(ratio, elsewhere[one.group] if without_source else of_cards[one.card.name])
+        _ratio_inside(ratio, spreads[one.group if without_source else one.card.name])
         for ratio in ratios
         for one in (ratio.a, ratio.b)
     ]
