@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -93,12 +92,8 @@ def warm_start():
 @pytest.fixture(scope="module")
 def warm_workers(warm_start):
     """Let the workers of a file start warm where Linux can fork them; see `warm_workers.py`."""
-    from diffusion_bench.bench import worker_process
-
-    popen = SimpleNamespace(Popen=warm_start.popen, PIPE=worker_process.subprocess.PIPE)
     with pytest.MonkeyPatch.context() as patch:
-        if sys.platform == "linux":
-            patch.setattr(worker_process, "subprocess", popen)
+        warm_start.serve_to(patch)
         yield warm_start
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from fakes import make_cell, make_header
 from simulated_card import Card, OnCard, open_bench
+from warm_workers import WarmStart
 
 from diffusion_bench.bench.limit import SearchFailed, _bases, _fits, _search_one, run_limit, search
 from diffusion_bench.bench.measure import Effort
@@ -20,6 +21,8 @@ from diffusion_bench.bench.worker_messages import Event, Failed, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.read import read_report
+
+pytestmark = pytest.mark.usefixtures("warm_workers")
 
 LIMIT_S = 120.0
 # Beside the loaded model: 64 pixels and 16 pictures take about 110 MiB, 128 take 240, 192 take 560.
@@ -86,7 +89,7 @@ def test_with_guidance_a_limit_is_another_than_without() -> None:
 
 
 @pytest.fixture(scope="module")
-def taken_mib(own_cache: None) -> float:
+def taken_mib(own_cache: None, warm_workers: WarmStart) -> float:
     """Return the memory of a worker that has drawn one small picture, as RLIMIT_DATA counts it."""
     with Workers("cpu") as workers:
         request = ImageRequest(prompt="a cat", steps=1)

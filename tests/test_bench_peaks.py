@@ -16,6 +16,8 @@ from diffusion_bench.bench.worker_messages import EVENTS, Command, Event, Measur
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import Generation, ImageRequest, Memory, Stages
 
+pytestmark = pytest.mark.usefixtures("warm_workers")
+
 REQUEST = ImageRequest(prompt="a cat", steps=2)
 EFFORT = Effort(warmups=1, repeats=1)
 LIMIT_S = 120.0

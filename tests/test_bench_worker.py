@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from processes import has_ended, result_of, wait_until
+from warm_workers import WarmStart
 
 from diffusion_bench.bench import worker_process
 from diffusion_bench.bench.measure import Effort
@@ -48,9 +49,9 @@ threading.Thread(target=chatter, daemon=True).start()
 """
 
 ABORT_LATER = """
-import os, sys, threading, time
+import os, pathlib, threading, time
 def abort():
-    while "diffusion_bench.backends.images" not in sys.modules:  # imported for the first cell
+    while not pathlib.Path({flag!r}).exists():
         time.sleep(0.01)
     os.abort()
 threading.Thread(target=abort, daemon=True).start()
@@ -90,6 +91,12 @@ def at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     """Return a function that has the worker run a program before anything else."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return lambda program: (tmp_path / "sitecustomize.py").write_text(program) and None
+
+
+@pytest.fixture
+def warm(warm_start: WarmStart, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the worker of a test start warm: how it starts is not what the test is about."""
+    warm_start.serve_to(monkeypatch)
 
 
 def ask(**settings: object) -> Command:
@@ -134,6 +141,7 @@ def test_a_cell_is_measured_and_what_libraries_print_corrupts_nothing(
     assert has_ended(worker.pid)
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_the_environment_sets_of_kernels_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each makes a machine slower, or faster and less exact, and is in none of torch's switches."""
     told = ("PYTORCH_MPS_FAST_MATH", "CUDA_LAUNCH_BLOCKING", "NVIDIA_TF32_OVERRIDE")
@@ -147,6 +155,7 @@ def test_what_the_environment_sets_of_kernels_is_told(monkeypatch: pytest.Monkey
     assert (flags["ATEN_CPU_CAPABILITY"], amds in flags) == ("default", False)
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_is_no_event_is_a_failure_and_not_a_silence(
     at_start: Callable[[str], None], tmp_path: Path
 ) -> None:
@@ -178,6 +187,7 @@ def test_a_worker_that_cannot_start_says_why(at_start: Callable[[str], None]) ->
         assert words in str(caught.value)
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_device_that_is_not_here_is_told_by_the_worker() -> None:
     with (
         WorkerProcess("cuda:99") as worker,
@@ -204,6 +214,7 @@ def test_a_worker_is_who_draws_and_not_the_python_that_starts_it(
         hear_until(worker, Failed)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_signals_to_end_are_the_parents_business_and_a_kill_is_told() -> None:
     """They reach the worker too; that must not look like a cell that failed."""
@@ -256,9 +267,10 @@ def test_linux_tells_how_many_processes_it_killed_for_want_of_memory() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_a_worker_dies_with_its_parent_in_the_middle_of_a_long_cell() -> None:
+def test_a_worker_dies_with_its_parent_in_the_middle_of_a_long_cell(warm_start: WarmStart) -> None:
+    program = warm_start.program() + PARENT
     with subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
@@ -294,9 +306,9 @@ def test_an_event_is_one_line_and_comes_back(event: Event) -> None:
 
 
 NO_THREAD_LATER = """
-import os, sys, threading, time
+import os, pathlib, threading, time
 def end():
-    while "diffusion_bench.backends.images" not in sys.modules:  # imported for the first cell
+    while not pathlib.Path({flag!r}).exists():
         time.sleep(0.01)
     os.write(2, b"\\nlibgomp: Thread creation failed: Resource temporarily unavailable\\n")
     os._exit(1)
@@ -304,16 +316,18 @@ threading.Thread(target=end, daemon=True).start()
 """
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("end", [NO_THREAD_LATER, ABORT_LATER], ids=["openmp", "abort"])
 def test_an_end_under_a_cap_of_memory_is_out_of_memory_and_without_one_a_crash(
-    end: str, at_start: Callable[[str], None]
+    end: str, at_start: Callable[[str], None], tmp_path: Path
 ) -> None:
     """OpenMP that finds no stack ends the process: a search for a limit met it below the edge."""
-    at_start(end)
     for cap_mib, status in ((4000.0, "oom"), (None, "crashed")):
+        flag = tmp_path / status
+        at_start(end.format(flag=str(flag)))
         with WorkerProcess("cpu", cap_mib) as worker:
             result_of(worker.come_up())
-            worker.tell(ask())
+            flag.touch()
             failed = hear_until(worker, Failed, Measured)[-1]
             assert isinstance(failed, Failed)
             assert failed.status == status, failed.message
@@ -398,11 +412,11 @@ def test_what_cudnn_cannot_do_where_the_card_refused_memory_is_out_of_memory(
     assert EVENTS.validate_json(events.getvalue()).status == status
 
 
-@pytest.mark.parametrize("module", ["queue", "torch"])
 def test_a_file_of_the_working_folder_is_none_of_the_workers_modules(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / f"{module}.py").write_text("raise ValueError('not this one')")
+    for module in ("queue", "torch"):
+        (tmp_path / f"{module}.py").write_text("raise ValueError('not this one')")
     monkeypatch.chdir(tmp_path)
     with WorkerProcess("cpu") as worker:
         assert isinstance(result_of(worker.come_up()), Ready)
@@ -414,6 +428,7 @@ subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DE
 """
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.skipif(sys.platform == "win32", reason="no command sleep")
 @pytest.mark.timeout(50)
 def test_a_worker_is_ended_also_while_a_child_of_it_has_its_standard_error(
@@ -432,6 +447,7 @@ def test_a_worker_is_ended_also_while_a_child_of_it_has_its_standard_error(
         child.kill()
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.timeout(50)
 def test_a_worker_that_no_signal_ends_is_left_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,

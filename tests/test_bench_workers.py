@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from processes import has_ended
+from warm_workers import WarmStart
 
 from diffusion_bench.backends.device import CACHE_VARIABLE
 from diffusion_bench.bench import workers as workers_module
@@ -19,14 +20,17 @@ from diffusion_bench.bench.worker_messages import Failed, Loaded, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.records import ImageRequest
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.usefixtures("warm_workers"),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
+]
 
 EFFORT = Effort(warmups=1, repeats=1)
 LIMIT_S = 120.0
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+def workers(tmp_path_factory: pytest.TempPathFactory, warm_workers: WarmStart) -> Iterator[Workers]:
     """For the tests of this file, which take up the worker where the one before left it."""
     with pytest.MonkeyPatch.context() as patch, Workers("cpu") as started:
         patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))

@@ -2,7 +2,7 @@
 
 Importing takes a worker four to six seconds of a processor, and the suite starts dozens. What runs
 in the fork is `bench.worker.main` itself, in a process of its own, with its own memory, pipes and
-end. That a worker starts from nothing is what `test_bench_worker.py`, `test_bench_limit.py` and
+end. That a worker starts from nothing is what some tests of `test_bench_worker.py` and
 `test_bench_resume.py` see to: they take no warm ones.
 """
 
@@ -11,21 +11,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import runpy
+import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
+import pytest
 from processes import has_ended
 
 ROOT = Path(__file__).parents[1]
 STARTED = "import sys; from tests.warm_workers import serve; serve(int(sys.argv[1]))"
+# For a program that starts workers itself, and is ended together with them.
+START_WARM = (
+    "import sys; sys.path.append({tests!r}); import warm_workers; warm_workers.use({path!r})"
+)
 LARGEST_MESSAGE = 1 << 20
 ENDING_S = 30.0
 _started: list[psutil.Process] = []  # by more than their numbers, which are used again
@@ -36,18 +45,58 @@ def running() -> list[psutil.Process]:
     return [process for process in _started if not has_ended(process)]
 
 
+def use(path: str) -> None:
+    """Have this process start its workers warm, at another process's `WarmStart`."""
+    start = WarmStart()
+    start.join(path)
+    start.serve_to(pytest.MonkeyPatch())
+
+
 class WarmStart:
     """The process that workers are forked from; started when the first one is asked for."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
+
+    def join(self, path: str) -> None:
+        """Take the workers from the process that listens there, which another one started."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.connect(path)
+
+    def serve_to(self, patch: pytest.MonkeyPatch) -> None:
+        """Let the workers of this process start here, where Linux can fork them."""
+        from diffusion_bench.bench import worker_process
+
+        if sys.platform == "linux":
+            popen = SimpleNamespace(Popen=self.popen, PIPE=subprocess.PIPE)
+            patch.setattr(worker_process, "subprocess", popen)
+
+    def program(self) -> str:
+        """Return the first line of a program whose workers are to start warm, where they can."""
+        if sys.platform != "linux":
+            return ""
+        with self._lock:
+            self._start()
+        return START_WARM.format(tests=str(ROOT / "tests"), path=self._path()) + "\n"
+
+    def at_work(self) -> list[psutil.Process]:
+        """Return the workers of all programs: each has one that minds it for a parent."""
+        assert self._server is not None
+        minding = psutil.Process(self._server.pid).children()
+        found = []
+        for each in minding:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                found += [one for one in each.children() if not has_ended(one)]
+        return found
 
     def popen(self, command: list[str], *, env: dict[str, str], **_: Any) -> WarmWorker:
         """Start a worker as `subprocess.Popen` does for `WorkerProcess`."""
         with self._lock:
-            if self._server is None:
-                self._start()
+            self._start()
+            assert self._socket is not None
             ours = [os.pipe(), os.pipe(), os.pipe(), os.pipe()]
             (asked, to_worker), (output, told), (errors, complained), (ended, end) = ours
             told_to = {"arguments": command[-2:], "environment": env, "folder": os.getcwd()}
@@ -63,13 +112,24 @@ class WarmStart:
 
     def close(self) -> None:
         """End the process; workers that are left end with their input."""
-        if self._server is not None:
+        if self._server is not None and self._socket is not None:
             self._socket.close()
             self._server.wait(timeout=60)
-            self._server = None
+            assert self._folder is not None
+            self._folder.cleanup()
+            self._server = self._socket = None
+
+    def _path(self) -> str:
+        assert self._folder is not None
+        return f"{self._folder.name}/start"
 
     def _start(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if self._socket is not None:
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="warm-")  # a short path, as sockets need
+        theirs = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs.bind(self._path())
+        theirs.listen()
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
@@ -82,6 +142,7 @@ class WarmStart:
                 pass_fds=[theirs.fileno()],
                 env=environment,
             )
+        self.join(self._path())
 
 
 class WarmWorker:
@@ -108,31 +169,42 @@ class WarmWorker:
                 os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
-        """Return the exit code when the worker has ended, however long that takes.
-
-        That of a signal is negative.
-        """
+        """Return the exit code, that of a signal negative, when the worker has ended."""
         with self._lock:
             if self.returncode is None:
+                if timeout is not None and not select.select([self._end], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired("a warm worker", timeout)
                 self.returncode = int(self._end.readline())
                 self._end.close()
             return self.returncode
 
 
 def serve(number: int) -> None:
-    """Import what workers need, then fork one for every message on the socket."""
+    """Import what workers need, then fork one for every message, until who came first leaves."""
     _import_all()
-    with socket.socket(fileno=number) as asked:
-        while True:
-            message, pipes, _, _ = socket.recv_fds(asked, LARGEST_MESSAGE, 4)
-            if not message:
-                os._exit(0)  # taking down all that was imported would take seconds
-            if os.fork() == 0:
-                asked.close()
-                _mind(json.loads(message), pipes)
-            for pipe in pipes:
-                os.close(pipe)
-            _bury()
+    asking = [socket.socket(fileno=number)]
+    while True:
+        for one in select.select(asking, [], [])[0]:
+            if one is asking[0]:
+                asking.append(one.accept()[0])
+            elif not _answer(one, asking):
+                if one is asking[1]:
+                    os._exit(0)  # taking down all that was imported would take seconds
+                asking.remove(one)
+                one.close()
+        _bury()
+
+
+def _answer(one: socket.socket, asking: list[socket.socket]) -> bool:
+    """Fork the worker that is asked for; return whether any is, or the other end is closed."""
+    message, pipes, _, _ = socket.recv_fds(one, LARGEST_MESSAGE, 4)
+    if message and os.fork() == 0:
+        for each in asking:
+            each.close()
+        _mind(json.loads(message), pipes)
+    for pipe in pipes:
+        os.close(pipe)
+    return bool(message)
 
 
 def _import_all() -> None:
@@ -159,9 +231,10 @@ def _mind(asked: dict[str, Any], pipes: list[int]) -> None:
         _be_worker(asked, pipes[:3])
     for pipe in pipes[:3]:
         os.close(pipe)
-    os.write(pipes[3], f"{worker}\n".encode())
-    _, status = os.waitpid(worker, 0)
-    os.write(pipes[3], f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    with contextlib.suppress(BrokenPipeError):  # who asked for it is gone
+        os.write(pipes[3], f"{worker}\n".encode())
+        _, status = os.waitpid(worker, 0)
+        os.write(pipes[3], f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
@@ -174,7 +247,11 @@ def _be_worker(asked: dict[str, Any], pipes: list[int]) -> None:
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])  # a model may be named by a path from there
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     device, cap = asked["arguments"]
+    for folder in asked["environment"]["PYTHONPATH"].split(os.pathsep):
+        if (Path(folder) / "sitecustomize.py").exists():  # it is run first, as by Python itself
+            runpy.run_path(f"{folder}/sitecustomize.py")
     try:
         main(device or None, float(cap) if cap else None)
         code = 0
