@@ -7,13 +7,11 @@ import os
 import sys
 
 import pytest
+from own_folders import MAX_TORCH_THREADS, set_own_folders
 
 # Before any test module is collected: these libraries read their switches at import.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-# One: a thread that waits for a busy core stalls every operation, and tests share their cores.
-MAX_TORCH_THREADS = 1
 
 
 def pytest_collection_finish():
@@ -23,21 +21,6 @@ def pytest_collection_finish():
     """
     gc.collect()
     gc.freeze()
-
-
-FOLDERS = {
-    "DIFFUSION_BENCH_REPORTS": "reports",
-    "DIFFUSION_BENCH_CACHE": "cache",
-    "DIFFUSION_BENCH_VOICES": "voices",
-    "HF_HOME": "huggingface",
-    "GRADIO_TEMP_DIR": "gradio",
-}
-
-
-def set_own_folders(home, patch):
-    for variable, folder in FOLDERS.items():
-        (home / folder).mkdir()
-        patch.setenv(variable, str(home / folder))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,9 +35,6 @@ def _no_folders_of_the_user(tmp_path_factory):
 def _own_folders(tmp_path_factory, monkeypatch):
     """Reports, locks and caches of a test go to a folder of its own, not to the user's."""
     set_own_folders(tmp_path_factory.mktemp("home"), monkeypatch)
-    # The processes that a test starts are to behave like the test.
-    monkeypatch.setenv("OMP_NUM_THREADS", str(MAX_TORCH_THREADS))
-    monkeypatch.delenv("SPACE_ID", raising=False)
 
 
 @pytest.fixture

@@ -6,15 +6,23 @@ import json
 from urllib.request import urlopen
 
 import pytest
-from test_main_job import PATIENCE_MS, Visit, browser, pytestmark, sync_api
-from ui_server import served
+from visit import (
+    PATIENCE_MS,
+    PHONE,
+    Visit,
+    browser,
+    open_page,
+    pytestmark,
+    reports,
+    sync_api,
+    url,
+)
 
 from diffusion_bench.charts.document import Section, document, section_html
 from diffusion_bench.charts.style import empty_figure
 
-__all__ = ["browser", "pytestmark"]
+__all__ = ["browser", "open_page", "pytestmark", "reports", "url"]
 
-PHONE = {"width": 390, "height": 844}
 # Of the words of each element that a selector finds, against what is opaque behind it (WCAG 2.2).
 CONTRASTS = """(selector) => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -60,25 +68,17 @@ BOXES = """() => Object.fromEntries([...document.querySelectorAll(".readout")].m
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory, own_cache):
-    with served(reports=tmp_path_factory.mktemp("reports")) as page:
-        yield page.local_url
+def desk(url, browser):
+    """One page for the tests that leave nothing behind by which another could be misled."""
+    visit = Visit(browser, url, locale="en-US")
+    yield visit
+    visit.close()
+    assert (visit.external, visit.errors) == ([], [])
 
 
-@pytest.fixture
-def open_page(browser, url):
-    def open_page(query="", **context):
-        visit = Visit(browser, url, **context)
-        if query:
-            visit.page.goto(url + query)
-            visit.page.wait_for_selector("#t2i-generate")
-        return visit
-
-    return open_page
-
-
-def test_a_picture_is_asked_for_seen_and_heard_of_without_a_mouse_or_eyes(open_page):
-    page = open_page().page
+def test_a_picture_is_asked_for_seen_and_heard_of_without_a_mouse_or_eyes(desk):
+    page = desk.page
+    desk.open("Text to image")
     prompt, said = page.locator("#t2i-prompt textarea"), page.locator("#announcer[role=status]")
     page.fill("#t2i-steps input", "2")
     page.fill("#t2i-seed input", "7")
@@ -95,9 +95,9 @@ def test_a_picture_is_asked_for_seen_and_heard_of_without_a_mouse_or_eyes(open_p
     sync_api.expect(said).to_contain_text("Error: steps", timeout=PATIENCE_MS)
 
 
-def test_a_decimal_comma_is_not_dropped_from_a_number_that_has_a_fraction(open_page):
-    visit = open_page(locale="en-US")
-    page = visit.page
+def test_a_decimal_comma_is_not_dropped_from_a_number_that_has_a_fraction(desk):
+    page = desk.page
+    desk.open("Text to image")
 
     def typed(field, words):
         box = page.locator(f"#{field} input[type=number]")
@@ -108,7 +108,7 @@ def test_a_decimal_comma_is_not_dropped_from_a_number_that_has_a_fraction(open_p
 
     assert typed("t2i-guidance", "3,5") == "3.5"
     assert typed("t2i-width", "1,024") == "1024"
-    visit.open("Tiers")
+    desk.open("Tiers")
     assert typed("tiers-tariff", "0,31") == "0.31"
 
 
@@ -128,11 +128,10 @@ def test_high_contrast_shows_which_tab_is_open_and_what_is_a_button_or_a_slider(
     assert visit.page.locator("#tiers-update").evaluate(styles)[1] == "1px"
 
 
-def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(open_page):
-    visit = open_page()
-    page = visit.page
+def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(desk):
+    page = desk.page
     for tab in ("Tiers", "Hardware", "Text to image"):
-        visit.open(tab)
+        desk.open(tab)
     boxes = page.evaluate(BOXES)
     assert len(boxes) >= 8
     assert set(map(tuple, boxes.values())) == {(False, True)}
@@ -144,11 +143,11 @@ def test_words_that_are_only_read_have_a_name_and_are_reached_by_keyboard(open_p
         ("Tiers", ("Is it a path?", "The evidence", "What it runs")),
         ("Hardware", ("This machine",)),
     ):
-        visit.open(tab)
+        desk.open(tab)
         for name in names:
             named = page.get_by_role("textbox", name=name, exact=True)
             sync_api.expect(named).to_be_visible(timeout=PATIENCE_MS)
-    visit.open("Tiers")
+    desk.open("Tiers")
     sync_api.expect(page.get_by_role("grid", name="What fits", exact=True)).to_be_visible()
 
 
@@ -165,17 +164,16 @@ def test_no_box_or_table_of_the_page_is_without_a_name_or_out_of_reach(url):
     assert [p["elem_id"] for p in read if "readout" not in (p.get("elem_classes") or [])] == []
 
 
-def test_the_tab_key_passes_the_live_chart(open_page):
-    visit = open_page()
-    visit.open("Hardware")
-    visit.has_lines("#hardware-plot")
-    tools = visit.page.locator("#hardware-plot .modebar").first
+def test_the_tab_key_passes_the_live_chart(desk):
+    desk.open("Hardware")
+    desk.has_lines("#hardware-plot")
+    tools = desk.page.locator("#hardware-plot .modebar").first
     sync_api.expect(tools).to_be_attached()
     sync_api.expect(tools).to_be_hidden()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_words_and_the_focus_are_told_from_what_is_behind(open_page, theme):
+def test_words_the_focus_and_the_box_that_gives_consent_are_seen(open_page, theme):
     visit = open_page(f"?__theme={theme}")
     page = visit.page
     page.locator("#t2i-negative textarea").focus()
@@ -186,15 +184,10 @@ def test_words_and_the_focus_are_told_from_what_is_behind(open_page, theme):
     visit.open("Hardware")
     visit.has_lines("#hardware-plot")
     assert min(page.evaluate(CONTRASTS, "#hardware-plot svg text")) >= 4.5
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_box_that_gives_consent_is_seen(open_page, theme):
-    visit = open_page(f"?__theme={theme}")
     visit.open("Voice cloning")
     box = "#voice-consent input"
-    sync_api.expect(visit.page.locator(box)).to_be_visible()
-    assert visit.page.evaluate(BORDER_CONTRAST, box) >= 3
+    sync_api.expect(page.locator(box)).to_be_visible()
+    assert page.evaluate(BORDER_CONTRAST, box) >= 3
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -222,8 +215,9 @@ def test_on_a_phone_the_focus_stays_in_sight_and_a_choice_ends_before_its_arrow(
     assert field.evaluate("field => getComputedStyle(field).textOverflow") == "ellipsis"
 
 
-def test_a_button_whose_work_goes_on_looks_so_and_says_so_when_it_is_asked_again(open_page):
-    page = open_page().page
+def test_a_button_whose_work_goes_on_looks_so_and_says_so_when_it_is_asked_again(desk):
+    page = desk.page
+    desk.open("Text to image")
     button, said = page.locator("#t2i-generate"), page.locator("#announcer")
     sync_api.expect(button).to_have_attribute("aria-disabled", "false")
     page.fill("#t2i-steps input", "1000")

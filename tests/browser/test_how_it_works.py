@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
-from test_main_job import PATIENCE_MS, Visit, address, browser, pytestmark, sync_api
+from visit import PATIENCE_MS, PHONE, browser, open_page, pytestmark, reports, sync_api, url, visit
 
-__all__ = ["address", "browser", "pytestmark"]
-
-PHONE = {"width": 390, "height": 850}
-
-
-@pytest.fixture
-def visit(address, browser):
-    visit = Visit(browser, address[0])
-    yield visit
-    assert visit.external == []
-    assert visit.errors == []
+__all__ = ["browser", "open_page", "pytestmark", "reports", "url", "visit"]
 
 
 def look(visit, name, title, steps=3):
@@ -35,7 +24,20 @@ def shown(visit, name, row):
     return [picture.bounding_box()["width"] for picture in pictures.all()]
 
 
+def tools_over_a_chart(visit):
+    """Return whether the tools that hovering calls are shown, where a chart has them."""
+    return visit.page.evaluate("""() => {
+      const tools = document.createElement("div");
+      tools.className = "modebar";
+      document.querySelector(".gradio-container").append(tools);
+      const {display} = getComputedStyle(tools);
+      tools.remove();
+      return display;
+    }""")
+
+
 def test_denoising_is_seen_step_by_step_and_saved(visit):
+    assert tools_over_a_chart(visit) == "block"
     look(visit, "denoising", "Denoising")
     visit.has_text("#look-denoising-status", "^Both begin with the same noise")
     visit.has_lines("#look-denoising-figure")
@@ -52,8 +54,7 @@ def test_denoising_is_seen_step_by_step_and_saved(visit):
     sync_api.expect(table).to_contain_text("DDPM", timeout=PATIENCE_MS)
 
 
-def test_every_tab_is_in_sight_on_a_phone(visit):
-    visit.page.set_viewport_size(PHONE)
+def every_tab_is_in_sight(visit):
     tabs = visit.page.locator("#tabs > .tab-wrapper [role=tab]")
     sync_api.expect(tabs).to_have_count(7, timeout=PATIENCE_MS)
     for tab in tabs.all():
@@ -62,26 +63,25 @@ def test_every_tab_is_in_sight_on_a_phone(visit):
         assert box["x"] + box["width"] <= PHONE["width"]
 
 
-def test_no_tools_lie_over_a_chart_where_nothing_hovers(address, browser):
-    shown = """() => {
-      const tools = document.createElement("div");
-      tools.className = "modebar";
-      document.querySelector(".gradio-container").append(tools);
-      return getComputedStyle(tools).display;
-    }"""
-    phone = Visit(browser, address[0], viewport=PHONE, is_mobile=True, has_touch=True)
-    desk = Visit(browser, address[0])
-    assert [each.page.evaluate(shown) for each in (phone, desk)] == ["none", "block"]
+def words_do_not_cover_their_pictures(visit):
+    cells = visit.page.locator("#look-unet-row-2 .grid-container .thumbnail-item").all()
+    assert cells
+    for cell in cells:
+        picture, words = (cell.locator(part).bounding_box() for part in ("img", ".caption-label"))
+        assert words["y"] >= picture["y"] + picture["height"] - 1
 
 
-def test_the_u_net_fits_on_a_phone(visit):
-    visit.page.set_viewport_size(PHONE)
+def test_the_u_net_fits_on_a_phone_and_words_do_not_cover_its_pictures(open_page):
+    visit = open_page(viewport=PHONE, is_mobile=True, has_touch=True)
+    every_tab_is_in_sight(visit)
+    assert tools_over_a_chart(visit) == "none"
     look(visit, "unet", "U-Net")
     visit.has_text("#look-unet-status", r"million parameters")
     visit.has_lines("#look-unet-figure")
     assert len(shown(visit, "unet", 1)) == 7
     assert min(shown(visit, "unet", 2)) > 90
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    words_do_not_cover_their_pictures(visit)
 
 
 def test_speech_is_seen_and_heard(visit):
@@ -103,12 +103,3 @@ def test_speech_is_seen_and_heard(visit):
         visit.page.click("#look-speech-film")
     with Image.open(Path(download.value.path())) as film:
         assert film.n_frames == 3 + 1  # what comes of the steps is the last
-
-
-def test_words_below_a_picture_do_not_cover_it(visit):
-    look(visit, "unet", "U-Net")
-    visit.has_text("#look-unet-status", r"million parameters")
-    shown(visit, "unet", 2)
-    for cell in visit.page.locator("#look-unet-row-2 .grid-container .thumbnail-item").all():
-        picture, words = (cell.locator(part).bounding_box() for part in ("img", ".caption-label"))
-        assert words["y"] >= picture["y"] + picture["height"] - 1

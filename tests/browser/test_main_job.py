@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-import shutil
 
-import pytest
-from ui_server import served
+from visit import PATIENCE_MS, browser, open_page, pytestmark, reports, sync_api, url, visit
 
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.records import BUNDLED_SIDE, ImageRequest
 
-CHROMIUM = shutil.which("chromium")
+__all__ = ["browser", "open_page", "pytestmark", "reports", "url", "visit"]
+
 SWEEP = """name = "browser"
 repeats = 2
 
@@ -19,88 +18,6 @@ repeats = 2
 sampler = ["ddim", "ddpm"]
 steps = [2, 3]
 """
-PATIENCE_MS = 90_000
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed"),
-]
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-
-@pytest.fixture
-def address(tmp_path):
-    with served(reports=tmp_path / "reports") as page:
-        yield page.local_url, tmp_path / "reports"
-
-
-@pytest.fixture
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page opened with every request that leaves the machine refused and written down."""
-
-    def __init__(self, browser, url, **context):
-        self.external: list[str] = []
-        self.errors: list[str] = []
-        self._url = url
-        self._context = browser.new_context(**context)
-        self._context.route("**/*", self._let_through)
-        self.page = self._context.new_page()
-        self.page.set_default_timeout(PATIENCE_MS)
-        self.page.on("console", self._hear)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.goto(url)
-        self.page.wait_for_selector("#t2i-generate")
-
-    def _let_through(self, route):
-        if route.request.url.startswith((self._url, "data:", "blob:")):
-            route.continue_()
-        else:
-            self.external.append(route.request.url)
-            route.abort()
-
-    def _hear(self, message):
-        if message.type == "error":
-            self.errors.append(message.text)
-
-    def open(self, tab):
-        self.page.get_by_role("tab", name=tab).click()
-
-    def fill_opened(self, selector, text):
-        """Fill a field of a part that was opened just now, until it keeps what it is given.
-
-        Gradio builds such a part on its first opening and sets the field to its first value once
-        more, which no person is fast enough to see and a test on a busy machine is.
-        """
-        field = self.page.locator(selector)
-        for _ in range(20):
-            field.fill(text)
-            self.page.wait_for_timeout(500)
-            if field.input_value() == text:
-                return
-        raise AssertionError(f"{selector} does not keep {text!r}")
-
-    def has_text(self, selector, pattern):
-        field = self.page.locator(f"{selector} textarea")
-        sync_api.expect(field).to_have_value(re.compile(pattern), timeout=PATIENCE_MS)
-
-    def has_lines(self, selector):
-        drawn = self.page.locator(f"{selector} .scatterlayer path.js-line").first
-        sync_api.expect(drawn).to_be_attached(timeout=PATIENCE_MS)
-
-    def has_bars(self, selector):
-        drawn = self.page.locator(f"{selector} .barlayer .point path").first
-        sync_api.expect(drawn).to_be_attached(timeout=PATIENCE_MS)
 
 
 def draw_a_picture(visit, folder):
@@ -164,22 +81,15 @@ def look_at_the_hardware(visit):
     visit.has_lines("#hardware-plot")
 
 
-def test_draw_measure_and_read_with_no_network(address, browser):
-    url, folder = address
-    visit = Visit(browser, url)
-
-    draw_a_picture(visit, folder.parent)
-    name = run_a_sweep(visit, folder)
+def test_draw_measure_and_read_with_no_network(visit, reports, tmp_path):
+    draw_a_picture(visit, tmp_path)
+    name = run_a_sweep(visit, reports)
     open_the_report(visit, name)
     look_at_the_hardware(visit)
 
-    assert visit.external == []
-    assert visit.errors == []
 
-
-def test_a_phone_needs_no_sideways_scrolling(address, browser):
-    url, _ = address
-    visit = Visit(browser, url, viewport={"width": 393, "height": 850})
+def test_a_phone_needs_no_sideways_scrolling(open_page):
+    visit = open_page(viewport={"width": 393, "height": 850})
 
     for tab in ("Text to image", "Benchmark", "Reports", "Tiers", "Hardware"):
         visit.open(tab)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fakes import make_cell, make_report
-from test_main_job import PATIENCE_MS, browser, pytestmark
+from visit import PATIENCE_MS, browser, pytestmark
 
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.style import PLOT_PX

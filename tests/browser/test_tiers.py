@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from test_main_job import PATIENCE_MS, Visit, address, browser, pytestmark, sync_api
+from visit import PATIENCE_MS, browser, open_page, pytestmark, reports, sync_api, url
 
-__all__ = ["address", "browser", "pytestmark"]
+__all__ = ["browser", "open_page", "pytestmark", "reports", "url"]
 
 OWN_PATH = """[[tier]]
 name = "now"
@@ -19,13 +19,11 @@ cores = 8
 
 
 @pytest.fixture
-def visit(address, browser):
-    visit = Visit(browser, address[0])
+def visit(open_page):
+    visit = open_page()
     visit.open("Tiers")
     visit.has_bars("#tiers-bars")
-    yield visit
-    assert visit.external == []
-    assert visit.errors == []
+    return visit
 
 
 def click_the_last_bar(visit):
@@ -53,7 +51,7 @@ def why(visit):
     return visit.page.locator("#tiers-why textarea").input_value()
 
 
-def test_what_fits_is_seen_at_once_and_speech_not_until_there_is_some(visit):
+def see_what_fits_and_nothing_of_speech(visit):
     heads = visit.page.locator("#tiers-fits thead").first.locator("th")
     sync_api.expect(heads.filter(has_text="to")).not_to_have_count(0, timeout=PATIENCE_MS)
     boxes = [heads.nth(index).bounding_box() for index in range(7)]  # to the end of the memory
@@ -62,41 +60,34 @@ def test_what_fits_is_seen_at_once_and_speech_not_until_there_is_some(visit):
     sync_api.expect(visit.page.locator("#tiers-speech")).to_have_count(0)
 
 
-def test_a_click_on_a_bar_opens_to_its_evidence(visit):
+def open_the_last_bar(visit):
+    click_the_last_bar(visit)
+    visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
+    assert "initial build" not in why(visit)
+
+
+def test_what_fits_is_seen_and_a_click_on_a_bar_opens_its_evidence_each_time(visit):
+    see_what_fits_and_nothing_of_speech(visit)
     visit.has_text("#tiers-why", "^initial build")
     visit.has_bars("#tiers-vram")
     visit.has_bars("#tiers-gains")
-    click_the_last_bar(visit)
-    visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
-    assert "initial build" not in why(visit)
-
-
-def test_the_same_bar_opens_again_after_another_was_looked_at(visit):
-    click_the_last_bar(visit)
-    visit.has_text("#tiers-why", "^second-year upgrade")
+    open_the_last_bar(visit)
     visit.page.click("#tiers-key input")
     visit.page.get_by_role("option", name="initial build").first.click()
     visit.has_text("#tiers-why", "^initial build")
-    click_the_last_bar(visit)
-    visit.has_text("#tiers-why", r"^second-year upgrade, .*\n.*flux1-schnell")
-    assert "initial build" not in why(visit)
+    open_the_last_bar(visit)  # the same, after another was looked at
 
 
-def test_the_page_is_downloaded_at_the_first_click_and_is_of_the_fields_as_they_are(visit):
-    assert "second-year upgrade" in download_the_page(visit)
-    visit.page.fill("#tiers-path textarea", OWN_PATH)
-    visit.has_text("#tiers-check", "^1 tier, prices in USD")
-    page = download_the_page(visit)
-    assert "After now (RTX 3060 12GB" in page
-    assert "second-year upgrade" not in page
-
-
-def test_a_path_of_ones_own_is_checked_while_typed_and_answered(visit):
+def test_a_path_of_ones_own_is_checked_while_typed_downloaded_and_answered(visit):
     page = visit.page
+    assert "second-year upgrade" in download_the_page(visit)  # at the first click
     page.fill("#tiers-path textarea", "[[tier]]\nname = ")
     visit.has_text("#tiers-check", "^Error: the path is no TOML file")
     page.fill("#tiers-path textarea", OWN_PATH)
     visit.has_text("#tiers-check", "^1 tier, prices in USD")
+    saved = download_the_page(visit)  # of the fields as they are
+    assert "After now (RTX 3060 12GB" in saved
+    assert "second-year upgrade" not in saved
     page.click("#tiers-update")
     visit.has_text("#tiers-status", re.escape("After now (RTX 3060 12GB"))
     visit.has_text("#tiers-why", "^now, RTX 3060 12GB")
