@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 from tiny_models import save_tiny_sd
 
-from diffusion_bench.training.drawing import save_grid, save_losses
-from diffusion_bench.training.picturebook.card import one_caption
+from diffusion_bench.training.drawing import draw, save_grid, save_losses
+from diffusion_bench.training.picturebook import card
 from diffusion_bench.training.picturebook.evaluate import (
     PLACES,
     ask,
@@ -97,13 +98,23 @@ def test_a_grid_holds_every_picture_once(tmp_path: Path) -> None:
     assert [grid[0, 0, 0], grid[0, 4, 0], grid[4, 0, 0]] == [0, 1, 2]
 
 
-def test_a_model_is_drawn_with_by_both_samplers_for_its_card(tmp_path: Path) -> None:
+def test_a_model_is_drawn_with_by_both_samplers_for_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def few_steps(*given: Any, sampler: str, steps: int, seed: int) -> np.ndarray:
+        asked.append((sampler, steps))
+        return draw(*given, sampler=sampler, steps=2, seed=seed)
+
+    monkeypatch.setattr(card, "draw", few_steps)
     tiny = StableDiffusionPipeline.from_pretrained(save_tiny_sd(tmp_path / "sd"))
-    pictures = one_caption(tiny)
+    pictures = card.one_caption(tiny)
+    assert asked == [("ddim", 20), ("ddpm", 100)]
     assert pictures.dtype == np.uint8
     assert len(pictures) == 16
     assert len({picture.tobytes() for picture in pictures}) == 16
-    assert (one_caption(tiny) == pictures).all()
+    assert (card.one_caption(tiny) == pictures).all()
 
 
 def test_the_loss_curves_of_the_stages_that_ran_are_saved(tmp_path: Path) -> None:

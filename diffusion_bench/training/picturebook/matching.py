@@ -8,11 +8,13 @@ for pictures like the ones it draws.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -85,10 +87,10 @@ def _fit(rest: Tensor, ground: Tensor, size: float, place: Place) -> Tensor:
     pad = templates.inked.shape[-1] // 2
     window = _window(rest, place, pad)
     with_ink = F.conv2d(window, templates.inked, stride=STEP)
-    through = F.conv2d(window * ground, templates.alpha.expand(-1, 3, -1, -1), stride=STEP)
-    squares = templates.inked.square().sum(dim=(1, 2, 3))[None]
     behind = ground[..., 0, 0]
-    crossed = torch.einsum("tcyx,tkyx,nc->nt", templates.inked, templates.alpha, behind)
+    through = F.conv2d((window * ground).sum(dim=1, keepdim=True), templates.alpha, stride=STEP)
+    squares = templates.inked.square().sum(dim=(1, 2, 3))[None]
+    crossed = behind @ (templates.inked * templates.alpha).sum(dim=(2, 3)).T
     alphas = templates.alpha.square().sum(dim=(1, 2, 3))[None]
     alphas = alphas * behind.square().sum(dim=1, keepdim=True)
     own = squares - 2 * crossed + alphas
@@ -115,23 +117,38 @@ def _half(place: Place) -> Tensor:
     return counts
 
 
-@cache
 def _templates(size: float) -> _Templates:
-    side = 2 * (round(size * SIDE * 1.25) // 2)  # a tilt makes it wider
-    drawn, words = [], []
-    for word, pictograms in load_vocabulary().objects.items():
-        for number in range(len(pictograms)):
-            for mirrored in (False, True):
-                for tilt_deg in (0, -TILT_DEG, TILT_DEG):
-                    picture = sprite(
-                        word, number, round(size * SIDE), mirrored=mirrored, tilt_deg=tilt_deg
-                    )
-                    canvas = np.zeros((side, side, 4), np.float32)
-                    pixels = np.asarray(picture, np.float32)[:side, :side] / 255
-                    top, left = ((side - edge) // 2 for edge in pixels.shape[:2])
-                    canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-                    drawn.append(canvas)
-                    words.append(word)
-    every = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
-    alpha = every[:, 3:]
-    return _Templates(every[:, :3] * alpha, alpha, tuple(words))
+    return _all_templates()[size]
+
+
+@cache
+def _all_templates() -> dict[float, _Templates]:
+    """Return the templates of every size; a pictogram is turned once for all of its sizes."""
+    vocabulary = load_vocabulary()
+    sizes = tuple(vocabulary.sizes.values())
+    drawn: dict[float, list[np.ndarray]] = {size: [] for size in sizes}
+    words = []
+    for word, pictograms in vocabulary.objects.items():
+        for number, mirrored, tilt_deg in itertools.product(
+            range(len(pictograms)), (False, True), (0, -TILT_DEG, TILT_DEG)
+        ):
+            words.append(word)
+            for size in sizes:
+                side = round(size * SIDE)
+                picture = sprite(word, number, side, mirrored=mirrored, tilt_deg=tilt_deg)
+                drawn[size].append(_on_canvas(picture, 2 * (round(size * SIDE * 1.25) // 2)))
+    found = {}
+    for size, canvases in drawn.items():
+        every = torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2)
+        alpha = every[:, 3:]
+        found[size] = _Templates(every[:, :3] * alpha, alpha, tuple(words))
+    return found
+
+
+def _on_canvas(picture: Image.Image, side: int) -> np.ndarray:
+    """Return a pictogram in the middle of a clear square; a tilt has made it wider."""
+    canvas = np.zeros((side, side, 4), np.float32)
+    pixels = np.asarray(picture, np.float32)[:side, :side] / 255
+    top, left = ((side - edge) // 2 for edge in pixels.shape[:2])
+    canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return canvas

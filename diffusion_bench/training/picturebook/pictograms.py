@@ -21,17 +21,23 @@ def sprite(
     word: str, number: int, longer_side: int, *, mirrored: bool = False, tilt_deg: int = 0
 ) -> Image.Image:
     """Return a word's pictogram, RGBA, its longer side so many pixels before it is tilted."""
-    picture = _pictogram(word, number)
-    scale = longer_side / max(picture.size)
+    scale = longer_side / max(_pictogram(word, number).size)
+    picture = _turned(word, number, mirrored, tilt_deg)
     width, height = (max(1, round(edge * scale)) for edge in picture.size)
+    # Colours times alpha while resampling: the font's clear pixels are black and would show.
+    small = picture.convert("RGBa").resize((width, height), Image.Resampling.HAMMING)
+    return small.convert("RGBA")
+
+
+@lru_cache(maxsize=16)
+def _turned(word: str, number: int, mirrored: bool, tilt_deg: int) -> Image.Image:
+    """Return a pictogram as it is turned: of a few at a time, for those who want several sizes."""
+    picture = _pictogram(word, number)
     if mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if tilt_deg:
         picture = picture.rotate(tilt_deg, Image.Resampling.BICUBIC, expand=True)
-        width, height = (max(1, round(edge * scale)) for edge in picture.size)
-    # Colours times alpha while resampling: the font's clear pixels are black and would show.
-    small = picture.convert("RGBa").resize((width, height), Image.Resampling.HAMMING)
-    return small.convert("RGBA")
+    return picture
 
 
 @lru_cache(maxsize=512)
