@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, hub_of
 from tiny_models import save_tiny_sd
+from warm_python import run_warm
+from warm_workers import WarmStart
 
 from diffusion_bench.backends.catalog import catalog, find_model
 from diffusion_bench.backends.downloads import expected_size, gate_words
@@ -82,7 +84,9 @@ def fetched(model: str, address: str, how: str = "all") -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(sd: Path) -> None:
+def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(
+    sd: Path, warm_start: WarmStart
+) -> None:
     with hub_of({"tiny/sd": sd}) as address:
         first = fetched("tiny/sd", address)
         again = fetched("tiny/sd", address)
@@ -102,7 +106,7 @@ def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(sd: P
     # All of it was here already.
     assert all(done == pytest.approx(size_mib) for done, _ in again["heard"])
 
-    loaded = run(LOAD, HF_HUB_OFFLINE="1")
+    loaded = run_warm(warm_start, "-c", LOAD, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     assert loaded.stdout == "(64, 64)\n", loaded.stderr
 
 

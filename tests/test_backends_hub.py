@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from hub_server import COMMIT, hub_of
 from tiny_models import save_tiny_sd
 from tiny_pipelines import save_flux
+from warm_python import run_warm
+from warm_workers import WarmStart
 
 from diffusion_bench.backends.catalog import find_model
 from diffusion_bench.backends.downloads import gate_words
@@ -43,22 +46,37 @@ def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def generate(
-    home: Path, model: str, out: Path, *options: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "diffusion_bench", "generate", "a cat", "--model", model]
-    return subprocess.run(
-        [*command, "--size", "32", "--steps", "2", "--out", str(out), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", **variables},
-    )
+class Generate(Protocol):
+    def __call__(
+        self, home: Path, model: str, out: Path, *options: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def arguments(model: str, out: Path, *options: str) -> list[str]:
+    command = ["-m", "diffusion_bench", "generate", "a cat", "--model", model]
+    return [*command, "--size", "32", "--steps", "2", "--out", str(out), *options]
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    return {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1", **variables}
+
+
+@pytest.fixture
+def generate(warm_start: WarmStart) -> Generate:
+    """Return `generate` in a process of its own, which has the libraries imported."""
+
+    def run(
+        home: Path, model: str, out: Path, *options: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        given = arguments(model, out, *options)
+        return run_warm(warm_start, *given, env=environment(home, **variables))
+
+    return run
 
 
 @pytest.mark.slow
 def test_a_model_that_only_the_hub_has_is_drawn_as_its_files_tell_also_the_first_time(
-    tmp_path: Path,
+    tmp_path: Path, generate: Generate
 ) -> None:
     folder = save_flux(tmp_path / "made")  # DDIM is not defined for it
     for file in folder.rglob("*.safetensors"):
@@ -83,7 +101,9 @@ def online(address: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_what_is_here_is_drawn_with_though_the_hub_has_a_newer_commit(tmp_path: Path) -> None:
+def test_what_is_here_is_drawn_with_though_the_hub_has_a_newer_commit(
+    tmp_path: Path, generate: Generate
+) -> None:
     made = save_tiny_sd(tmp_path / "made")
     cache(tmp_path, "tiny/sd", made, OLD)
     with hub_of({"tiny/sd": made}) as address:
@@ -112,7 +132,9 @@ def commits(home: Path, hub_id: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_of_a_pipeline_that_is_not_drawn_with_no_weights_are_fetched(tmp_path: Path) -> None:
+def test_of_a_pipeline_that_is_not_drawn_with_no_weights_are_fetched(
+    tmp_path: Path, generate: Generate
+) -> None:
     folder = save_tiny_sd(tmp_path / "made")
     index = folder / "model_index.json"
     index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "Flux2Pipeline"}))
@@ -124,20 +146,27 @@ def test_of_a_pipeline_that_is_not_drawn_with_no_weights_are_fetched(tmp_path: P
 
 
 def test_a_cached_hub_model_draws_without_a_network(hub_home: Path, tmp_path: Path) -> None:
-    done = generate(hub_home, "tiny/sd", tmp_path / "cat.png")
+    """From nothing, as a user's command starts: what its environment says is read at import."""
+    done = subprocess.run(
+        [sys.executable, *arguments("tiny/sd", tmp_path / "cat.png")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(hub_home),
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "cat.png").is_file()
 
 
 def test_a_cached_hub_model_has_the_usual_settings_that_its_files_tell(
-    hub_home: Path, tmp_path: Path
+    hub_home: Path, tmp_path: Path, generate: Generate
 ) -> None:
     done = generate(hub_home, "tiny/flux", tmp_path / "cat.png")  # DDIM is not defined for it
     assert done.returncode == 0, done.stderr
 
 
 def test_the_plain_files_that_are_here_are_read_where_the_variant_is_not(
-    hub_home: Path, tmp_path: Path
+    hub_home: Path, tmp_path: Path, generate: Generate
 ) -> None:
     model = "stable-diffusion-v1-5/stable-diffusion-v1-5"
     done = generate(hub_home, model, tmp_path / "cat.png", "--precision", "bf16")
@@ -145,14 +174,16 @@ def test_the_plain_files_that_are_here_are_read_where_the_variant_is_not(
 
 
 def test_what_is_wrong_with_a_cached_model_is_not_that_it_is_not_here(
-    hub_home: Path, tmp_path: Path
+    hub_home: Path, tmp_path: Path, generate: Generate
 ) -> None:
     done = generate(hub_home, "tiny/pickled", tmp_path / "cat.png")
     assert done.returncode == 2
     assert done.stderr.startswith("error: model 'tiny/pickled' has its weights in pickles (unet/")
 
 
-def test_a_hub_model_that_is_not_cached_is_one_line(hub_home: Path, tmp_path: Path) -> None:
+def test_a_hub_model_that_is_not_cached_is_one_line(
+    hub_home: Path, tmp_path: Path, generate: Generate
+) -> None:
     done = generate(hub_home, "tiny/other", tmp_path / "cat.png")
     assert done.returncode == 2
     assert done.stderr.startswith("error: model 'tiny/other' is not on this machine")
@@ -185,22 +216,18 @@ for revision in sys.argv[1:]:
 """
 
 
-def test_a_hub_model_is_loaded_at_the_revision_asked_for_and_no_other(hub_home: Path) -> None:
-    environment = {**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, REVISION, "f" * 40],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+def test_a_hub_model_is_loaded_at_the_revision_asked_for_and_no_other(
+    hub_home: Path, warm_start: WarmStart
+) -> None:
+    given = ("-c", LOAD, REVISION, "f" * 40)
+    done = run_warm(warm_start, *given, env=environment(hub_home))
     assert done.stdout == "loaded\nunavailable\n", done.stderr
 
 
-def test_of_what_is_here_the_size_on_disk_is_told_and_what_it_lacks(hub_home: Path) -> None:
-    environment = {**os.environ, "HF_HOME": str(hub_home), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", TOLD]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+def test_of_what_is_here_the_size_on_disk_is_told_and_what_it_lacks(
+    hub_home: Path, warm_start: WarmStart
+) -> None:
+    done = run_warm(warm_start, "-c", TOLD, env=environment(hub_home))
     size_mib, pickles = done.stdout.splitlines()
     folder = hub_home / "hub" / "models--tiny--sd" / "snapshots"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import pytest
 from hub_server import COMMIT, hub_of
@@ -16,6 +17,8 @@ from tiny_judges import save_tiny_whisper
 from tiny_scorer import save_tiny_clip
 from tiny_vocoders import save_vocos
 from tiny_voices_ar import save_tiny_dia
+from warm_python import run_warm
+from warm_workers import WarmStart
 
 from diffusion_bench.backends import network_files
 from diffusion_bench.backends.catalog import ModelUnavailable
@@ -66,17 +69,38 @@ print(ClipScorer.load(f"tiny/clip{at}", device="cpu").digest)
 CLONE = ["-m", "diffusion_bench", "clone", "--device", "cpu", "--text", "Hello there."]
 
 
-def python(address: str | None, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run Python with a hub at an address, or without a network."""
+class Python(Protocol):
+    def __call__(
+        self, address: str | None, *arguments: object
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def environment(address: str | None) -> dict[str, str]:
+    """Return that of a program with a hub at an address, or without a network."""
     online = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address or ""}
+    return {**os.environ, **(online if address else {"HF_HUB_OFFLINE": "1"})}
+
+
+def fresh_python(address: str | None, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python from nothing."""
     return subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=250,
-        env={**os.environ, **(online if address else {"HF_HUB_OFFLINE": "1"})},
+        env=environment(address),
     )
+
+
+@pytest.fixture
+def python(warm_start: WarmStart) -> Python:
+    """Return how to run a program in a process of its own, which has the libraries imported."""
+
+    def run(address: str | None, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return run_warm(warm_start, *arguments, env=environment(address))
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -88,20 +112,20 @@ def dia(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.slow
 def test_a_sweep_fetches_a_voice_model_and_its_codec_and_loading_needs_no_network(
-    dia: dict[str, Path],
+    dia: dict[str, Path], python: Python
 ) -> None:
     with hub_of(dia) as address:
         done = python(address, "-c", FETCH, TEXT)
     assert done.stdout.splitlines() == [voice_catalog()["dia"].title, CODEC], done.stderr
     assert not list(Path(os.environ["HF_HOME"]).rglob("*.pth"))
-    loaded = python(None, "-c", LOAD)
+    loaded = fresh_python(None, "-c", LOAD)
     assert loaded.stdout == "dia\n", loaded.stderr
     assert python(None, "-c", FETCH, TEXT).stdout == "\n", "what is here asks nobody"
 
 
 @pytest.mark.slow
 def test_a_voice_model_that_is_here_is_loaded_as_it_is_though_the_hub_has_a_newer_commit(
-    dia: dict[str, Path],
+    dia: dict[str, Path], python: Python
 ) -> None:
     hub = Path(os.environ["HF_HOME"]) / "hub"
     with hub_of(dia) as address:
@@ -115,7 +139,9 @@ def test_a_voice_model_that_is_here_is_loaded_as_it_is_though_the_hub_has_a_newe
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_given_up_stops_the_download_of_a_voice(dia: dict[str, Path]) -> None:
+def test_a_sweep_that_is_given_up_stops_the_download_of_a_voice(
+    dia: dict[str, Path], python: Python
+) -> None:
     with hub_of(dia) as address:
         done = python(address, "-c", FETCH, TEXT, "close")
     assert done.stdout.splitlines() == [voice_catalog()["dia"].title], done.stderr
@@ -123,7 +149,7 @@ def test_a_sweep_that_is_given_up_stops_the_download_of_a_voice(dia: dict[str, P
 
 
 @pytest.mark.slow
-def test_a_judge_is_loaded_from_what_was_fetched(tmp_path: Path) -> None:
+def test_a_judge_is_loaded_from_what_was_fetched(tmp_path: Path, python: Python) -> None:
     with hub_of({"openai/whisper-tiny.en": save_tiny_whisper(tmp_path)}) as address:
         done = python(address, "-c", JUDGE)
     assert done.stdout == "SpeechJudge\n", done.stderr
@@ -131,7 +157,7 @@ def test_a_judge_is_loaded_from_what_was_fetched(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_vocoder_a_judge_and_a_scorer_are_those_that_are_here_or_of_the_commit_in_the_name(
-    tmp_path: Path,
+    tmp_path: Path, python: Python
 ) -> None:
     hub = Path(os.environ["HF_HOME"]) / "hub"
     (tmp_path / "whisper").mkdir()
@@ -181,7 +207,9 @@ def test_weights_are_fetched_last_so_that_all_else_is_where_they_are(
 
 
 @pytest.mark.slow
-def test_what_the_hub_does_not_hand_out_is_one_line_of_clone(tmp_path: Path) -> None:
+def test_what_the_hub_does_not_hand_out_is_one_line_of_clone(
+    tmp_path: Path, python: Python
+) -> None:
     (tmp_path / "config.json").write_text("{}")
     gated = frozenset({"vibevoice/VibeVoice-1.5B-hf"})
     with hub_of(dict.fromkeys(gated, tmp_path), gated=gated) as address:

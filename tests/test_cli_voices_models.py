@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,8 @@ from command_line import run
 from fake_voices import write_wav
 from tiny_echo import save_tiny_echo
 from tiny_vocoders import save_hifi_gan
+from warm_python import run_warm
+from warm_workers import WarmStart
 
 from diffusion_bench.audio.files import read_sound, write_sound
 from diffusion_bench.audio.watermark.search import detect
@@ -42,31 +41,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def clone(*arguments: object) -> int:
     return run("clone", "--device", "cpu", *arguments)
-
-
-# A command a line of its input, as JSON: another process, started once.
-CLONE = """
-import json, sys
-from diffusion_bench.cli import main
-for line in sys.stdin:
-    try:
-        main(json.loads(line))
-    except SystemExit as ended:
-        assert ended.code == 0, ended.code
-"""
-
-
-def run_apart(*commands: tuple[object, ...]) -> subprocess.CompletedProcess[str]:
-    """Run `clone` with each of some arguments in a process that is not this one."""
-    lines = [json.dumps(["clone", "--device", "cpu", *map(str, given)]) for given in commands]
-    return subprocess.run(
-        [sys.executable, "-c", CLONE],
-        input="\n".join(lines),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
 
 
 def test_the_sample_voices_that_the_options_name_are_bundled() -> None:
@@ -128,7 +102,7 @@ def test_a_text_that_is_read_otherwise_since_is_told(
 
 @pytest.mark.slow
 def test_a_model_folder_speaks_and_another_process_makes_the_same_bytes(
-    tiny: Path, tmp_path: Path
+    tiny: Path, tmp_path: Path, warm_start: WarmStart
 ) -> None:
     ben = find_voice("ben", "echo")
     recorded = write_wav(tmp_path / "ben.wav", ben.samples, ben.sample_rate)
@@ -140,16 +114,12 @@ def test_a_model_folder_speaks_and_another_process_makes_the_same_bytes(
         sampler = "ddpm" if name == "ddpm" else "ddim"
         options = ("--model", tiny, "--sampler", sampler, "--steps", "2", *voice)
         assert clone(*options, "--text", TEXT, "--seed", "3", "--out", here[name]) == 0
-    done = run_apart(
-        *(
-            ("--from", here[name], *(own if name == "recorded" else ()), "--out", there[name])
-            for name in made
-        )
-    )
-    assert done.stdout == "".join(f"{path}\n" for path in there.values())
-    assert done.stderr.count("seed 3, ") == len(made)
-    assert "Traceback" not in done.stderr
     for name in made:
+        told = ("--from", here[name], *(own if name == "recorded" else ()), "--out", there[name])
+        apart = ("-m", "diffusion_bench", "clone", "--device", "cpu", *told)
+        done = run_warm(warm_start, *apart, cwd=ROOT)
+        assert (done.returncode, done.stdout) == (0, f"{there[name]}\n"), done.stderr
+        assert done.stderr.count("seed 3, ") == 1
         assert here[name].read_bytes() == there[name].read_bytes(), name
 
 

@@ -4,6 +4,8 @@ Importing takes a worker four to six seconds of a processor, and the suite start
 in the fork is `bench.worker.main` itself, in a process of its own, with its own memory, pipes and
 end. That a worker starts from nothing is what some tests of `test_bench_worker.py` and
 `test_bench_resume.py` see to: they take no warm ones.
+
+So do the other programs that `warm_python.py` runs.
 """
 
 from __future__ import annotations
@@ -92,14 +94,16 @@ class WarmStart:
                 found += [one for one in each.children() if not has_ended(one)]
         return found
 
-    def popen(self, command: list[str], *, env: dict[str, str], **_: Any) -> WarmWorker:
-        """Start a worker as `subprocess.Popen` does for `WorkerProcess`."""
+    def popen(
+        self, command: list[str], *, env: dict[str, str], cwd: str | Path = ".", **_: Any
+    ) -> WarmWorker:
+        """Start a worker, or another program, as `subprocess.Popen` does for `WorkerProcess`."""
         with self._lock:
             self._start()
             assert self._socket is not None
             ours = [os.pipe(), os.pipe(), os.pipe(), os.pipe()]
             (asked, to_worker), (output, told), (errors, complained), (ended, end) = ours
-            told_to = {"arguments": command[-2:], "environment": env, "folder": os.getcwd()}
+            told_to = {"command": command, "environment": env, "folder": os.path.abspath(cwd)}
             message = json.dumps(told_to).encode()
             theirs = [asked, told, complained, end]
             socket.send_fds(self._socket, [message], theirs)
@@ -239,8 +243,6 @@ def _mind(asked: dict[str, Any], pipes: list[int]) -> None:
 
 
 def _be_worker(asked: dict[str, Any], pipes: list[int]) -> None:
-    from diffusion_bench.bench.worker import main
-
     for number, pipe in enumerate(pipes):
         os.dup2(pipe, number)
         os.close(pipe)
@@ -248,18 +250,34 @@ def _be_worker(asked: dict[str, Any], pipes: list[int]) -> None:
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])  # a model may be named by a path from there
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    device, cap = asked["arguments"]
-    for folder in asked["environment"]["PYTHONPATH"].split(os.pathsep):
-        if (Path(folder) / "sitecustomize.py").exists():  # it is run first, as by Python itself
+    for folder in asked["environment"].get("PYTHONPATH", "").split(os.pathsep):
+        if (
+            folder and (Path(folder) / "sitecustomize.py").exists()
+        ):  # it is run first, as by Python itself
             runpy.run_path(f"{folder}/sitecustomize.py")
+    code: Any = 0
     try:
-        main(device or None, float(cap) if cap else None)
-        code = 0
+        _do(asked["command"])
+    except SystemExit as ended:
+        code = ended.code or 0
     except Exception:  # noqa: BLE001  (whatever it is, the worker ends with it)
         traceback.print_exc()
         code = 1
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _do(command: list[str]) -> None:
+    from diffusion_bench.bench.worker import main
+
+    if main.__module__ in command:
+        device, cap = command[-2:]
+        main(device or None, float(cap) if cap else None)
+    else:
+        from warm_python import be
+
+        be(command[1:])
 
 
 def _bury() -> None:
