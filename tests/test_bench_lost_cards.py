@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from nvml_fake import build_stub, run_with_stub
 from simulated_card import UUID, Card, open_bench
+from warm_workers import WarmStart
 
 from diffusion_bench.bench import limit, lost_cards
 from diffusion_bench.bench.lost_cards import CardLost, while_there
@@ -23,7 +24,7 @@ HERE, OTHER = "GPU-11111111-0000-4000-8000-000000000000", "GPU-22222222-0000-400
 CARDS = tuple(GpuInfo(index=i, name=f"RTX {i}", uuid=uuid) for i, uuid in enumerate((HERE, OTHER)))
 FELL_OFF = f"{GPU_IS_LOST}: it fell off the bus; reboot"
 
-SWEEP_LIMIT_S = 300  # two starts of torch, on a busy machine
+SWEEP_LIMIT_S = 300  # on a busy machine
 # A sweep on a processor whose worker says that it is the compiled library's first card.
 SWEEP = """
 import os, tempfile
@@ -166,13 +167,13 @@ def test_one_of_several_cards_in_use_is_enough() -> None:
 
 
 def test_a_sweep_whose_card_falls_off_the_bus_keeps_its_cells_and_is_finished_later(
-    tmp_path: Path,
+    tmp_path: Path, warm_start: WarmStart
 ) -> None:
     """Through the compiled library; the worker, on the processor, does not notice the card."""
     stub, path = build_stub(tmp_path), tmp_path / "report.jsonl"
 
     def run(*, resume: bool, lose: bool) -> str:
-        code = SWEEP.format(path=str(path), resume=resume, lose=lose)
+        code = warm_start.program() + SWEEP.format(path=str(path), resume=resume, lose=lose)
         return run_with_stub(stub, code, limit_s=SWEEP_LIMIT_S)[-1]
 
     assert "GPU 0 NVIDIA GeForce RTX 4090 is lost" in run(resume=False, lose=True)

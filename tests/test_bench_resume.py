@@ -10,12 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from processes import has_ended, wait_until
+from warm_workers import WarmStart
 
 from diffusion_bench.bench.sweep import read_sweep
 from diffusion_bench.reports.read import read_report
@@ -31,12 +31,20 @@ WORKER_DIES_WITHIN_S = 5.0
 PLAN = 'name = "killed"\nrepeats = 2\n[axes]\nsampler = ["ddim"]\nsteps = [5]\nseed = {seeds}\n'
 
 
-class Sweeping:
-    """A sweep command in a session of its own, by which all that it starts is found."""
+# What `-m` does, after the lines of a program whose workers start warm.
+COMMAND = 'import runpy; runpy.run_module("diffusion_bench", run_name="__main__", alter_sys=True)'
 
-    def __init__(self, plan: Path, report: Path) -> None:
-        command = [sys.executable, "-m", "diffusion_bench", "sweep", str(plan), "--resume"]
-        self.report = report
+
+class Sweeping:
+    """A sweep command in a session of its own, by which all that it starts is found.
+
+    Its workers start warm where `start` is given; that is then of no other use meanwhile.
+    """
+
+    def __init__(self, plan: Path, report: Path, start: WarmStart | None = None) -> None:
+        how = ["-c", start.program() + COMMAND] if start else ["-m", "diffusion_bench"]
+        command = [sys.executable, *how, "sweep", str(plan), "--resume"]
+        self.report, self._start = report, start
         self.before = whole_lines(report)
         self.process = subprocess.Popen(
             [*command, "--out", str(report), "--device", "cpu"],
@@ -50,8 +58,10 @@ class Sweeping:
         )
 
     def alive(self) -> list[int]:
-        """Return the processes of the session that have not ended."""
-        return [pid for pid in psutil.pids() if self._is_ours(pid) and not has_ended(pid)]
+        """Return the processes of the session that have not ended, the command's first."""
+        warm = [worker.pid for worker in self._start.at_work()] if self._start else []
+        ours = [pid for pid in sorted(psutil.pids()) if self._is_ours(pid) and not has_ended(pid)]
+        return ours + warm
 
     def _is_ours(self, pid: int) -> bool:
         try:
@@ -74,10 +84,11 @@ class Sweeping:
         if workers:
             assert wait_until(lambda: self._has_ended() or num_lines(self.report) > lines, LIMIT_S)
 
-    def end_by(self, send: Callable[[int, int], None], number: int) -> tuple[int, str]:
-        """Send a signal; return exit code and standard error once all of it is gone."""
-        with contextlib.suppress(ProcessLookupError):  # a worker that cannot start is its end
-            send(self.process.pid, number)
+    def end_by(self, number: int, *, whole: bool = False) -> tuple[int, str]:
+        """Send it a signal, or its workers too; return code and standard error once all is gone."""
+        for pid in self.alive() if whole else [self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):  # a worker that cannot start is its end
+                os.kill(pid, number)
         _, complaint = self.process.communicate(timeout=LIMIT_S)
         # No orphan goes on computing.
         assert wait_until(lambda: not self.alive(), WORKER_DIES_WITHIN_S), self.alive()
@@ -114,12 +125,11 @@ def kill_once(sweeping: Sweeping, chance: random.Random, victim: str) -> None:
     if victim == "worker":
         sweeping.kill_worker()
     if victim == "interrupt":
-        code, complaint = sweeping.end_by(os.killpg, signal.SIGINT)
+        code, complaint = sweeping.end_by(signal.SIGINT, whole=True)
         # Before its first lines run, Python's own traceback is all there is.
         assert code in (130, -signal.SIGINT, 1), complaint
     else:
-        send = os.killpg if victim == "both" else os.kill
-        code, complaint = sweeping.end_by(send, signal.SIGKILL)
+        code, complaint = sweeping.end_by(signal.SIGKILL, whole=victim == "both")
         if code != -signal.SIGKILL:
             assert (victim, code) == ("worker", 2), complaint
             assert complaint.splitlines()[-1].startswith("error: the worker was killed"), complaint
@@ -128,14 +138,18 @@ def kill_once(sweeping: Sweeping, chance: random.Random, victim: str) -> None:
 
 
 def kill_and_finish(
-    folder: Path, victims: list[str], chance: random.Random, cells: int
+    folder: Path,
+    victims: list[str],
+    chance: random.Random,
+    cells: int,
+    start: WarmStart | None = None,
 ) -> list[str]:
     """Kill a sweep as often as there are victims, let it end, and return the cells it reports."""
     plan, report = folder / "plan.toml", folder / "report.jsonl"
     plan.write_text(PLAN.format(seeds=list(range(cells))), encoding="utf-8")
     for victim in victims:
-        kill_once(Sweeping(plan, report), chance, victim)
-    last = Sweeping(plan, report)
+        kill_once(Sweeping(plan, report, start), chance, victim)
+    last = Sweeping(plan, report, start)
     output, complaint = last.process.communicate(timeout=LIMIT_S + 3 * cells)
     assert last.process.returncode == 0, complaint
     assert report.read_bytes().startswith(last.before)
@@ -160,15 +174,17 @@ def test_a_sweep_that_is_terminated_ends_as_by_ctrl_c_and_can_be_gone_on_with(
     plan.write_text(PLAN.format(seeds=[0, 1, 2, 3, 4, 5]), encoding="utf-8")
     sweeping = Sweeping(plan, report)
     sweeping.wait_for_a_cell()
-    code, complaint = sweeping.end_by(os.kill, signal.SIGTERM)
+    code, complaint = sweeping.end_by(signal.SIGTERM)
     assert (code, complaint.splitlines()[-1]) == (130, "interrupted")
     assert statuses(report)
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_at_random_resumes_and_has_every_cell_once(tmp_path: Path) -> None:
-    chance = random.Random(20)
-    cells = kill_and_finish(tmp_path, ["command", "worker", "both"], chance, cells=12)
+def test_a_sweep_killed_at_random_resumes_and_has_every_cell_once(
+    tmp_path: Path, warm_start: WarmStart
+) -> None:
+    chance, victims = random.Random(20), ["command", "worker", "both"]
+    cells = kill_and_finish(tmp_path, victims, chance, cells=12, start=warm_start)
     assert len(cells) == len(set(cells)) == 12
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Collection, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from nvml_fake import build_stub, run_with_stub, stub_environment
 from processes import wait_until
+from warm_workers import WarmStart
 
 from diffusion_bench.hardware import facts
 from diffusion_bench.hardware.nvml_health import DriverHealth
@@ -324,7 +326,9 @@ print(reading.gpus[1].missing["power_w"])
 
 
 @pytest.mark.slow
-def test_a_sweep_goes_on_while_a_driver_hangs_and_its_trace_has_the_hole(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_while_a_driver_hangs_and_its_trace_has_the_hole(
+    tmp_path: Path, warm_start: WarmStart
+) -> None:
     sweep = f"""
     from pathlib import Path
     from diffusion_bench.bench.runner import run_sweep
@@ -340,7 +344,9 @@ def test_a_sweep_goes_on_while_a_driver_hangs_and_its_trace_has_the_hole(tmp_pat
     (cell,) = read_report(path).cells
     answer = hung, cell.status, cell.message, len(cell.samples), cell.trace.model_dump()
     """
-    hung, status, message, samples, trace = run_with_stub(build_stub(tmp_path), sweep)
+    hung, status, message, samples, trace = run_with_stub(
+        build_stub(tmp_path), warm_start.program() + textwrap.dedent(sweep)
+    )
     assert hung
     assert (status, message, samples) == ("ok", "", 30)
     power_w = trace["gpus"][0]["power_w"]
