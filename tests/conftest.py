@@ -77,6 +77,17 @@ def warm_workers(warm_start):
         yield warm_start
 
 
+@pytest.fixture(scope="module")
+def short_rests():
+    """Let the sweeps of a file look at the quiet machine for two looks before a cell, not ten."""
+    from diffusion_bench.bench import cell_run, shared_run
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (cell_run, shared_run):
+            patch.setattr(module, "IDLE_S", 0.1)
+        yield
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Limit torch where a test file has imported it; importing it here would slow all others.

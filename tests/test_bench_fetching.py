@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fakes import make_header
@@ -42,57 +42,67 @@ from diffusion_bench.backends.model_files import presence
 from diffusion_bench.backends.scoring.scorers import HUB_SCORER
 from diffusion_bench.bench.fetching import fetch_models
 from diffusion_bench.bench.sweep import parse_sweep
-events = fetch_models(parse_sweep(sys.argv[1]).requests())
-heard = []
-for event in events:
-    heard.append([event.kind, event.fetching.model.name])
-    if sys.argv[2] == "close":
-        events.close()
-print(json.dumps([heard, presence(find_model("tiny/sd"))]))
+told = []
+for how in sys.argv[2:]:
+    events = fetch_models(parse_sweep(sys.argv[1]).requests())
+    heard = []
+    for event in events:
+        heard.append([event.kind, event.fetching.model.name])
+        if how == "close":
+            events.close()
+    told.append([heard, presence(find_model("tiny/sd"))])
+print(json.dumps(told))
 """
 TEXT = 'name = "a"\n[axes]\nmodel = ["{}"]\nsteps = [2]\nsampler = ["{}"]\n'
 FLUX = "black-forest-labs/FLUX.1-schnell"
 
 
-def fetched(text: str, address: str, how: str = "all") -> tuple[list[list[str]], str]:
-    """Return what is told on the way, and whether the model is here then."""
+class Fetched(NamedTuple):
+    """What is told on the way, and whether the model is here then."""
+
+    heard: list[list[str]]
+    presence: str
+
+
+def fetched(address: str, home: Path, *how: str) -> list[Fetched]:
+    """Return what a process that fetches so, one after the other, tells of it."""
     online = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
     done = subprocess.run(
-        [sys.executable, "-c", FETCH, text, how],
+        [sys.executable, "-c", FETCH, TEXT.format("tiny/sd", "ddim"), *how],
         capture_output=True,
         text=True,
         check=False,
         timeout=250,
-        env={**os.environ, **online},
+        env={**os.environ, **online, "HF_HOME": str(home)},
     )
     assert done.returncode == 0, done.stderr
-    heard, presence = json.loads(done.stdout)
-    return heard, presence
+    return [Fetched(*each) for each in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
-def sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_sd(tmp_path_factory.mktemp("sd"))
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Fetched]:
+    """Give a download up, then let it end, then ask once more when the hub is gone."""
+    sd, home = save_tiny_sd(tmp_path_factory.mktemp("sd")), tmp_path_factory.mktemp("home")
+    with hub_of({"tiny/sd": sd}) as address:
+        twice = fetched(address, home, "close", "all")
+    return twice + fetched(address, home, "all")
 
 
 @pytest.mark.slow
 def test_a_model_that_is_not_here_is_fetched_whole_and_one_that_is_here_asks_nobody(
-    sd: Path,
+    three: list[Fetched],
 ) -> None:
-    text = TEXT.format("tiny/sd", "ddim")
-    with hub_of({"tiny/sd": sd}) as address:
-        heard, presence = fetched(text, address)
-    assert {tuple(each) for each in heard} == {("fetching", "tiny/sd")}
-    assert presence == "here"
-    assert fetched(text, address) == ([], "here"), "the hub is gone by now"
+    _, whole, gone = three
+    assert {tuple(each) for each in whole.heard} == {("fetching", "tiny/sd")}
+    assert whole.presence == "here"
+    assert gone == Fetched([], "here")
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_given_up_stops_the_download(sd: Path) -> None:
-    with hub_of({"tiny/sd": sd}) as address:
-        heard, presence = fetched(TEXT.format("tiny/sd", "ddim"), address, "close")
-    assert len(heard) == 1
-    assert presence != "here"
+def test_a_sweep_that_is_given_up_stops_the_download(three: list[Fetched]) -> None:
+    given_up = three[0]
+    assert len(given_up.heard) == 1
+    assert given_up.presence != "here"
 
 
 def test_what_cannot_be_fetched_is_left_to_its_cells() -> None:

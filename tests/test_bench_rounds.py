@@ -36,10 +36,11 @@ from diffusion_bench.reports.schema import Cell, Energy, Visit
 from diffusion_bench.reports.stats import summarise
 from diffusion_bench.reports.unfinished import finished_ids
 
-pytestmark = pytest.mark.usefixtures("warm_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers", "short_rests")
 
 ROUNDS = parse_sweep(
-    'name = "rounds"\nrepeats = 5\nrounds = 3\n[axes]\nsteps = [2]\n'  # of 2, 2 and 1 calls
+    # Of 2, 2 and 1 calls.
+    'name = "rounds"\nrepeats = 5\nrounds = 3\n[axes]\nsteps = [2]\nresolution = [64]\n'
 )
 
 
@@ -54,7 +55,8 @@ def energy(total_j: float, window_s: float, **other: object) -> Energy:
 
 
 def test_each_of_two_samplers_is_as_often_the_first_of_both(tmp_path: Path) -> None:
-    plan = parse_sweep('name = "turns"\nrepeats = 4\nrounds = 4\n[axes]\nsteps = [2, 3]\n')
+    text = 'name = "turns"\nrepeats = 4\nrounds = 4\n[axes]\nsteps = [2, 3]\nresolution = [64]\n'
+    plan = parse_sweep(text)
     path = tmp_path / "turns.jsonl"
     run = run_sweep(plan, path, device="cpu")
     started = [e.request for e in run if e.kind == "cell_started" and e.request]

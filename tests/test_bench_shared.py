@@ -24,7 +24,7 @@ from diffusion_bench.reports.store import ReportRefused
 from diffusion_bench.reports.unfinished import finished_ids
 
 pytestmark = [
-    pytest.mark.usefixtures("own_cache", "warm_workers"),
+    pytest.mark.usefixtures("own_cache", "warm_workers", "short_rests"),
     pytest.mark.skipif(sys.platform != "linux", reason="kills another process"),
     pytest.mark.timeout(1200),  # ten workers, one after the other
 ]

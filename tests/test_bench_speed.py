@@ -18,7 +18,7 @@ from diffusion_bench.reports.export import to_rows
 from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
 
-pytestmark = pytest.mark.usefixtures("warm_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers", "short_rests")
 
 
 def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from diffusion_bench.reports.markdown import to_markdown
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.stats import summarise
 
-pytestmark = pytest.mark.usefixtures("warm_workers")
+pytestmark = pytest.mark.usefixtures("warm_workers", "short_rests")
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ("The river was quiet.", "Nobody knew why the old clock had stopped.")
