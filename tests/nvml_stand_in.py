@@ -42,6 +42,7 @@ STRUCTURES = {
     "nvmlDeviceGetUtilizationRates": {"gpu": 42, "memory": 17},
     "nvmlDeviceGetMemoryInfo": {"total": 24_564 << 20, "used": 768 << 20},
     "nvmlDeviceGetMemoryInfo_v2": {"total": 24_564 << 20, "used": 512 << 20},
+    "nvmlDeviceGetPciInfo_v3": {"busId": b"00000000:C1:00.0"},
 }
 DONE = ("nvmlInitWithFlags", "nvmlShutdown", "nvmlDeviceGetHandleByIndex_v2")
 PAIRS = ("nvmlDeviceGetEccMode", "nvmlDeviceGetMigMode")  # what is, and what will be

@@ -182,6 +182,12 @@ def test_a_healthy_machine_is_all_ok() -> None:
             "another slot",
         ),
         (
+            {"gpus": (SLOT,), **with_health(pcie_width=32)},
+            "note",
+            "could do 32 PCIe lanes, its slot 16",
+            "another slot",
+        ),
+        (
             {"gpus": (CARD.model_copy(update={"display_active": True}),)},
             "note",
             "GPU 0 drives a display",
@@ -223,7 +229,7 @@ def test_each_fault_has_one_finding_with_advice(
         {"gpus": (SLOT,), "gpu_readings": (IDLE.model_copy(update={"pcie_generation_now": 1}),)},
         NO_LIBRARY | {"torch_says": TorchFacts(threads=4, cuda_usable=False)},  # no GPU at all
         for_card((8, 9)),
-        with_health(memory_errors=0, persistence=True, pcie_generation=4),
+        with_health(memory_errors=0, persistence=True, pcie_generation=4, pcie_width=16),
         {**with_health(persistence=False), "system": "Windows"},
         {"system": "Windows", "gpus": (SLOT.model_copy(update={"driver": "531.10"}),)},
         {"driver": DriverHealth(start_code=0, cuda=(13, 0)), "visible_devices": "0"},
@@ -276,6 +282,22 @@ def test_the_drivers_own_answers_become_findings(tmp_path: Path) -> None:
     silent = run_with_stub(stub, TITLES, errors="nvmlDeviceGetTotalEccErrors=3", health="9|0|0|7|5")
     assert not any("memory errors" in title for title in silent)
     assert any("GPU 1 is put away" in title for title in silent)
+
+
+def test_lanes_that_the_slot_keeps_from_a_card_are_seen_though_the_driver_counts_them_out(
+    tmp_path: Path,
+) -> None:
+    stub = build_stub(tmp_path)
+    for address, lanes in (("0000:01:00.0", "32"), ("0000:02:00.0", "255")):
+        device = tmp_path / "devices" / address
+        device.mkdir(parents=True)
+        (device / "max_link_width").write_text(f"{lanes}\n")
+    ours = f"""
+from diffusion_bench.hardware import nvml_health
+nvml_health.PCI_DEVICES = __import__("pathlib").Path({str(tmp_path / "devices")!r})
+"""
+    slots = [title for title in run_with_stub(stub, ours + TITLES) if "its slot" in title]
+    assert slots == ["GPU 0 could do 32 PCIe lanes, its slot 16"]  # 255: the kernel does not know
 
 
 def test_a_lost_card_is_the_first_problem_and_said_once(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ OF_THE_DOCTOR = (
     "nvmlDeviceGetPersistenceMode",
     "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetGpuMaxPcieLinkGeneration",
+    "nvmlDeviceGetPciInfo_v3",
 )
 
 

@@ -147,15 +147,26 @@ def check_slots(facts: Facts) -> Iterator[Finding]:
     cards = {card.index: card for card in facts.gpus}
     for health in facts.driver.cards:
         card = cards.get(health.index)
-        alone, together = health.pcie_generation, card.pcie_generation if card else None
-        if card and alone is not None and together is not None and together < alone:
-            cure = "another slot or a newer board gives the rest"
-            yield Finding(
-                level="note",
-                title=f"GPU {health.index} could do PCIe generation {alone}, its slot {together}",
-                detail=SLOWER_BY_LINK,
-                advice=LAPTOP_LINK if _is_soldered(card) else cure,
-            )
+        if card is None:
+            continue
+        name = f"GPU {card.index} could do"
+        titles = (
+            (
+                health.pcie_generation,
+                card.pcie_generation,
+                f"{name} PCIe generation %d, its slot %d",
+            ),
+            (health.pcie_width, card.pcie_width, f"{name} %d PCIe lanes, its slot %d"),
+        )
+        cure = "another slot or a newer board gives the rest"
+        for alone, together, title in titles:
+            if alone is not None and together is not None and together < alone:
+                yield Finding(
+                    level="note",
+                    title=title % (alone, together),
+                    detail=SLOWER_BY_LINK,
+                    advice=LAPTOP_LINK if _is_soldered(card) else cure,
+                )
 
 
 def check_display(facts: Facts) -> Iterator[Finding]:

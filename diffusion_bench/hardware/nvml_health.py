@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from diffusion_bench.records import Record
 
+PCI_DEVICES = Path("/sys/bus/pci/devices")
+MOST_LANES = 32  # of PCI Express; the kernel writes 255 where it does not know
 Answer = TypeVar("Answer")
 
 
 class CardHealth(Record):
     """One card; what it does not tell is `None`.
 
-    `memory_errors` are those since the last boot that could not be corrected, `pcie_generation`
-    is the most that the card alone can do, whatever its slot can.
+    `memory_errors` are those since the last boot that could not be corrected; `pcie_generation`
+    and `pcie_width` are the most that the card alone can do, whatever its slot can.
     """
 
     index: int
@@ -22,6 +25,7 @@ class CardHealth(Record):
     persistence: bool | None = None
     memory_errors: int | None = None
     pcie_generation: int | None = None
+    pcie_width: int | None = None
 
 
 class DriverHealth(Record):
@@ -79,7 +83,22 @@ def _card(pynvml: Any, index: int) -> CardHealth:
         persistence=None if persistence is None else persistence == pynvml.NVML_FEATURE_ENABLED,
         memory_errors=_told(failed_bits),
         pcie_generation=_told(lambda: pynvml.nvmlDeviceGetGpuMaxPcieLinkGeneration(handle)),
+        pcie_width=_lanes_of_card(pynvml, handle),
     )
+
+
+def _lanes_of_card(pynvml: Any, handle: Any) -> int | None:
+    """Return how many lanes the card has, as Linux reads off it: NVML's are those of its slot too.
+
+    The kernel writes the domain of an address in four digits or as many as it needs, NVML in eight.
+    """
+    try:
+        domain, place = pynvml.nvmlDeviceGetPciInfo(handle).busId.lower().split(":", 1)
+        device = PCI_DEVICES / f"{int(domain, 16):04x}:{place}"
+        lanes = int((device / "max_link_width").read_text())
+    except (pynvml.NVMLError, OSError, ValueError):
+        return None
+    return lanes if 0 < lanes <= MOST_LANES else None
 
 
 def _told(ask: Callable[[], Answer]) -> Answer | None:
