@@ -109,10 +109,17 @@ def test_a_tensor_is_alive_until_its_last_view_is_gone_and_weights_are_not_count
     assert counter.live_bytes == [2 * one, 3 * one, 3 * one]
 
 
-@pytest.mark.parametrize(("side", "passes"), [(10, 1), (10, 5), (14, 2)])
-def test_the_polynomials_are_exact_at_sizes_they_were_not_made_from(side, passes):
+@pytest.fixture(scope="module")
+def small():
+    """Return how to count a small UNet, and the polynomials of its counts."""
     run = small_run()
-    lines = fit_stage(run, (4, 8, 12)).of(passes)
+    return run, fit_stage(run, (4, 8, 12))
+
+
+@pytest.mark.parametrize(("side", "passes"), [(10, 1), (10, 5), (14, 2)])
+def test_the_polynomials_are_exact_at_sizes_they_were_not_made_from(small, side, passes):
+    run, fitted = small
+    lines = fitted.of(passes)
     fused, plain = run(side, passes, False), run(side, passes, True)
     for name, tally in fused.tallies.items():
         row = lines.operators[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_voices
 import numpy as np
@@ -15,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_echo import save_tiny_echo
 from tiny_models import save_tiny_sd
 
+from diffusion_bench.backends import engine as engine_module
 from diffusion_bench.backends.catalog import UnknownModel
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.backends.engine import Engine
@@ -124,6 +126,23 @@ def test_unloading_lets_the_model_go_and_may_be_done_twice(engine: Engine, tiny:
     engine.unload()
     engine.unload()
     assert held() is None
+
+
+def test_memory_is_collected_before_each_loading_but_the_first(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collection takes a quarter of a second; what failed to load may have left something."""
+    collected: list[bool] = []
+    collecting = SimpleNamespace(collect=lambda: collected.append(True))
+    monkeypatch.setattr(engine_module, "gc", collecting)
+    fresh = Engine("cpu")
+    with pytest.raises(UnknownModel):
+        fresh.generate(ask(model="nope"))
+    assert collected == []
+    fresh.backend(tiny, "fp32")
+    assert collected == [True]
+    fresh.unload()
+    assert collected == [True, True]
 
 
 def test_unloading_gives_back_what_metal_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from diffusion_bench.cli.drawing import Settings, parse_size
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 
 ROOT = Path(__file__).parents[1]
-QUICK = ("--steps", "2", "--device", "cpu")
+QUICK = ("--steps", "2", "--size", "32", "--device", "cpu")
 
 
 def generate(*arguments: str) -> int:
@@ -48,6 +48,7 @@ def full_disk() -> Iterator[None]:
 
 
 def test_two_processes_draw_the_same_bytes_from_the_same_seed(tmp_path: Path) -> None:
+    """The other one from nothing."""
     here, there = tmp_path / "here.png", tmp_path / "there.png"
     command = [sys.executable, "-m", "diffusion_bench", "generate", "a cat", *QUICK, "--seed", "7"]
     done = subprocess.run(

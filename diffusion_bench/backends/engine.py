@@ -46,6 +46,7 @@ class Engine:
         self._asked_device = device
         self._loaded: ImageBackend | VoiceBackend | None = None
         self._stamp = ""  # of the weights of the loaded model
+        self._has_loaded = False  # or tried to, which leaves as much to collect
 
     @property
     def device(self) -> str:
@@ -173,6 +174,7 @@ class Engine:
 
         if isinstance(request.speed, Speed):
             return Chosen(request.speed, ())
+        self._has_loaded = True  # a trial reads the weights itself too
         return choose(
             request,
             self.device,
@@ -214,6 +216,7 @@ class Engine:
             return held, False
         del held
         self.unload()  # before the new one is loaded: two may not fit
+        self._has_loaded = True
         backend = ImageBackend.load(
             model, device=self.device, precision=precision, revision=revision, speed=speed
         )
@@ -229,6 +232,7 @@ class Engine:
         if is_same and isinstance(self._loaded, VoiceBackend):
             return self._loaded, False
         self.unload()
+        self._has_loaded = True
         backend = VoiceBackend.load(model, device=self.device, precision=precision)
         self._loaded, self._stamp = backend, voice_weights_stamp(model)
         return backend, True
@@ -240,5 +244,6 @@ class Engine:
     def unload(self) -> None:
         """Let go of the loaded model, so that its memory is free for a benchmark."""
         self._loaded = None
-        gc.collect()
+        if self._has_loaded:  # a collection looks through all that the libraries made
+            gc.collect()
         release_unused(self.device)
