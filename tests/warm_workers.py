@@ -11,6 +11,7 @@ So do the other programs that `warm_python.py` runs.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -225,6 +226,9 @@ def _import_all() -> None:
     while (tasks := len(os.listdir("/proc/self/task"))) > 1 and time.monotonic() < give_up_s:
         time.sleep(0.05)
     assert tasks == 1, f"{tasks} threads: a fork would have one of them alone"
+    # A worker collects garbage at each load: its own, else it looks at all, and so copies it.
+    gc.collect()
+    gc.freeze()
 
 
 def _mind(asked: dict[str, Any], pipes: list[int]) -> None:
