@@ -150,8 +150,15 @@ def test_a_network_whose_operators_depend_on_the_size_is_refused():
 
 
 def test_the_bundled_models_shipped_counts_are_those_of_its_files():
-    """Fails when the model is trained anew in another shape: run backends.counting again."""
-    assert count_model(configurations()[BUNDLED_MODEL]) == counts()[BUNDLED_MODEL]
+    """Fails when the model is trained anew in another shape: run backends.counting again.
+
+    At one width: the other counts the same operators, and takes as long again.
+    """
+    now = count_model(configurations()[BUNDLED_MODEL], {"16": torch.float16})
+    shipped = counts()[BUNDLED_MODEL]
+    stages = {name: {"16": lines["16"]} for name, lines in shipped.stages.items()}
+    crossing = {"16": shipped.crossing_bytes["16"]}
+    assert now == shipped.model_copy(update={"stages": stages, "crossing_bytes": crossing})
 
 
 @pytest.mark.parametrize(("side", "passes"), [(32, 1), (32, 3)])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ except Cancelled:
 else:
     found = {"before": before, "after": presence(entry), "heard": heard, "folder": str(folder)}
     print(json.dumps(found))
-assert "torch" not in sys.modules
 """
+FRESH = f'{FETCH}\nassert "torch" not in sys.modules'
 LOAD = """
 from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.records import ImageRequest
@@ -64,23 +65,40 @@ def sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        env={**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", **variables},
-    )
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", **variables}
 
 
-def fetched(model: str, address: str, how: str = "all") -> dict[str, object]:
-    done = run(FETCH, model, how, HF_ENDPOINT=address)
+def heard_of(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # no bar of the client's own
     found: dict[str, object] = json.loads(done.stdout)
     return found
+
+
+def fetched_from_nothing(model: str, address: str) -> dict[str, object]:
+    """Fetch a model as a fresh process does, which needs no torch for it."""
+    return heard_of(
+        subprocess.run(
+            [sys.executable, "-c", FRESH, model, "all"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=250,
+            env=environment(HF_ENDPOINT=address),
+        )
+    )
+
+
+@pytest.fixture
+def fetched(warm_start: WarmStart) -> Callable[..., dict[str, object]]:
+    """Return how to fetch a model in a process of its own."""
+
+    def fetch(model: str, address: str, how: str = "all") -> dict[str, object]:
+        asked = ("-c", FETCH, model, how)
+        return heard_of(run_warm(warm_start, *asked, env=environment(HF_ENDPOINT=address)))
+
+    return fetch
 
 
 @pytest.mark.slow
@@ -88,8 +106,8 @@ def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(
     sd: Path, warm_start: WarmStart
 ) -> None:
     with hub_of({"tiny/sd": sd}) as address:
-        first = fetched("tiny/sd", address)
-        again = fetched("tiny/sd", address)
+        first = fetched_from_nothing("tiny/sd", address)
+        again = fetched_from_nothing("tiny/sd", address)
     folder = Path(first["folder"])
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert "unet/diffusion_pytorch_model.safetensors" in files
@@ -110,7 +128,9 @@ def test_a_model_is_fetched_with_progress_and_then_loads_without_a_network(
     assert loaded.stdout == "(64, 64)\n", loaded.stderr
 
 
-def test_a_download_that_is_stopped_leaves_the_model_to_be_fetched(sd: Path) -> None:
+def test_a_download_that_is_stopped_leaves_the_model_to_be_fetched(
+    sd: Path, fetched: Callable[..., dict[str, object]]
+) -> None:
     with hub_of({"tiny/sd": sd}) as address:
         stopped = fetched("tiny/sd", address, "stop")
         assert stopped["cancelled"]
@@ -118,7 +138,9 @@ def test_a_download_that_is_stopped_leaves_the_model_to_be_fetched(sd: Path) -> 
     assert whole["after"] == "here"
 
 
-def test_a_gated_an_unknown_and_an_unreachable_model_are_one_line_each(sd: Path) -> None:
+def test_a_gated_an_unknown_and_an_unreachable_model_are_one_line_each(
+    sd: Path, fetched: Callable[..., dict[str, object]]
+) -> None:
     model = "stabilityai/stable-diffusion-3.5-medium"
     with hub_of({model: sd}, gated=frozenset({model})) as address:
         gated = fetched(model, address)["error"]
@@ -133,7 +155,7 @@ def test_a_gated_an_unknown_and_an_unreachable_model_are_one_line_each(sd: Path)
 
 
 def test_what_is_no_pipeline_or_has_pickles_only_is_told_before_weights_are_fetched(
-    sd: Path, tmp_path: Path
+    sd: Path, tmp_path: Path, fetched: Callable[..., dict[str, object]]
 ) -> None:
     pickled = shutil.copytree(sd, tmp_path / "pickled")
     for file in (pickled / "unet").glob("*.safetensors"):

@@ -60,8 +60,8 @@ Counters = dict[tuple[int, int], Counter]  # by cells and passes
 Numbers = dict[tuple[int, int], int]
 
 
-def count_model(found: Configuration) -> ModelCounts:
-    """Return a model's counts: every stage, at both widths of value."""
+def count_model(found: Configuration, widths: Mapping[Width, torch.dtype] = DTYPES) -> ModelCounts:
+    """Return a model's counts: every stage, at both widths of value, or at those asked for."""
     step = found.multiple // found.cell_pixels
     sides = (2 * step, 4 * step, 6 * step)
     stages: dict[StageName, dict[Width, StageLines]] = {
@@ -70,7 +70,7 @@ def count_model(found: Configuration) -> ModelCounts:
         "decoder": {},
     }
     crossing: dict[Width, Line] = {}
-    for width, dtype in DTYPES.items():
+    for width, dtype in widths.items():
         encoders = [build(network, dtype) for network in found.text_encoders]
         denoiser, decoder = build(found.denoiser, dtype), build(found.decoder, dtype)
         stages["text encoder"][width] = fit_stage(text_run(found, encoders), (1,))
