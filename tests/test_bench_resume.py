@@ -75,14 +75,15 @@ class Sweeping:
         assert wait_until(lambda: self._has_ended() or num_lines(self.report) > lines, LIMIT_S)
         assert not self._has_ended(), "the plan is too short for a kill to interrupt it"
 
-    def kill_worker(self) -> None:
-        """Kill the worker if it is up, and wait until the command has made something of it."""
+    def kill_worker(self) -> bool:
+        """Return whether a worker was up; kill it, and wait until the command has noticed."""
         lines = num_lines(self.report)
         workers = [pid for pid in self.alive() if pid != self.process.pid]
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         if workers:
             assert wait_until(lambda: self._has_ended() or num_lines(self.report) > lines, LIMIT_S)
+        return bool(workers)
 
     def end_by(self, number: int, *, whole: bool = False) -> tuple[int, str]:
         """Send it a signal, or its workers too; return code and standard error once all is gone."""
@@ -117,13 +118,14 @@ def statuses(report: Path) -> dict[str, str]:
 
 def kill_once(sweeping: Sweeping, chance: random.Random, victim: str) -> None:
     """End a sweep by a kill of the victim at a random moment of its start or of its work."""
-    if chance.random() < 0.25:
+    at_start = chance.random() < 0.25
+    if at_start:
         time.sleep(chance.uniform(0, 5))
     else:
         sweeping.wait_for_a_cell()
         time.sleep(chance.uniform(0, 0.8))
     if victim == "worker":
-        sweeping.kill_worker()
+        assert sweeping.kill_worker() or at_start
     if victim == "interrupt":
         code, complaint = sweeping.end_by(signal.SIGINT, whole=True)
         # Before its first lines run, Python's own traceback is all there is.
