@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pynvml
+import pytest
+
+from diffusion_bench.hardware import energy_counter
 
 NUMBERS = {
     "nvmlDeviceGetCount_v2": 1,
@@ -94,7 +97,10 @@ def standing_in(errors: Mapping[str, int | None] | None = None) -> Iterator[None
     pynvml._nvmlGetFunctionPointer_cache.clear()
     pynvml.nvmlLib = StandIn(errors or {})
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            # Its counter of energy stands: to wait for it longer shows no more.
+            patch.setattr(energy_counter, "LIMIT_S", 0.02)
+            yield
     finally:
         pynvml.nvmlLib = before
         pynvml._nvmlGetFunctionPointer_cache.clear()
