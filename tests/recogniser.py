@@ -24,7 +24,8 @@ SILENT = 1e-3
 @cache
 def _recogniser() -> Recogniser:
     # cmn: the mean is that of each utterance, else what was heard before would change the result.
-    return Recogniser(cmn="batch")
+    # maxhmmpf: a tenth of the usual guesses a frame is half the time, and hears as many words.
+    return Recogniser(cmn="batch", maxhmmpf=3_000)
 
 
 def words_of(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import gradio as gr
@@ -51,14 +52,23 @@ def make_looking(engine, tmp_path):
         yield lambda shared=False: Looking(Drawing(engine, jobs, Outbox(tmp_path), shared=shared))
 
 
+@pytest.fixture(scope="module")
+def looked(engine, tmp_path_factory):
+    """Return the views of a look at `VALUES`; each look is taken once, by whoever asks first."""
+    with closing(Jobs()) as jobs:
+        outbox = Outbox(tmp_path_factory.mktemp("looked"))
+        looking = Looking(Drawing(engine, jobs, outbox, shared=False))
+        yield cache(lambda name: list(looking.look(name, VALUES)))
+
+
 def same_pixels(*paths: str) -> bool:
     first, *others = [Image.open(path).convert("RGB").tobytes() for path in paths]
     return all(other == first for other in others)
 
 
 @pytest.mark.parametrize("name", list(LOOKS))
-def test_a_look_tells_its_steps_and_ends_with_pictures_chart_table_and_files(make_looking, name):
-    views = list(make_looking().look(name, VALUES))
+def test_a_look_tells_its_steps_and_ends_with_pictures_chart_table_and_files(looked, name):
+    views = looked(name)
 
     last = views[-1]
     done = [view.done for view in views[:-1] if view.done is not None]
@@ -75,8 +85,8 @@ def test_a_look_tells_its_steps_and_ends_with_pictures_chart_table_and_files(mak
     assert last.status.endswith(".")
 
 
-def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(make_looking):
-    rows = list(make_looking().look("denoising", VALUES))[-1].rows
+def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(looked):
+    rows = looked("denoising")[-1].rows
 
     for name, same in (("DDIM", True), ("DDPM", False)):
         pictures = [path for path, _ in rows[f"{name}: other noise on the way"]]
@@ -88,8 +98,8 @@ def test_noise_on_the_way_is_all_the_same_to_ddim_and_not_to_ddpm(make_looking):
     )
 
 
-def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_looking):
-    last = list(make_looking().look("noising", VALUES))[-1]
+def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(looked):
+    last = looked("noising")[-1]
     factors = {row[1]: float(row[2]) for row in last.table["data"] if row[0] == OWN}
     for row in last.rows.values():
         labels = [words.split() for _, words in row]
@@ -103,15 +113,15 @@ def test_a_noised_picture_is_labelled_with_the_factor_of_formula_and_table(make_
     assert "Pixels are dimmed" in last.status
 
 
-def test_the_film_shows_the_noise_going(make_looking):
-    film = list(make_looking().look("denoising", VALUES))[-1].film
+def test_the_film_shows_the_noise_going(looked):
+    film = looked("denoising")[-1].film
     with Image.open(film) as animation:
         assert animation.n_frames == VALUES["steps"] + 1
         assert animation.info["loop"] == 0
 
 
-def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking):
-    last = list(make_looking().look("denoising", VALUES))[-1]
+def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(looked):
+    last = looked("denoising")[-1]
     with Image.open(last.film) as animation:
         animation.seek(animation.n_frames - 1)
         end = np.asarray(animation.convert("RGB"), dtype=float)
@@ -128,8 +138,8 @@ def test_the_film_ends_with_the_picture_of_ddim_beside_that_of_ddpm(make_looking
     assert off < np.abs(end - swapped).mean() / 3
 
 
-def test_denoising_says_what_the_network_predicts_and_that_its_x_0_is_guided(make_looking):
-    status = list(make_looking().look("denoising", VALUES | {"steps": 2}))[-1].status
+def test_denoising_says_what_the_network_predicts_and_that_its_x_0_is_guided(looked):
+    status = looked("denoising")[-1].status
     assert "network predicts v, of which both noise and x_0 follow" in status
     assert "the guided one, at scale 3:" in status
     assert "guided one" not in guided_words(1.0)
@@ -148,7 +158,9 @@ def test_without_guidance_no_words_speak_of_rows_that_are_not_there(make_looking
 
 
 def test_guidance_shows_its_own_scale_among_the_usual(make_looking):
-    rows = list(make_looking().look("guidance", VALUES | {"guidance_scale": 4.0}))[-1].rows
+    rows = list(make_looking().look("guidance", VALUES | {"steps": 2, "guidance_scale": 4.0}))[
+        -1
+    ].rows
     scales = [words for _, words in rows["The whole picture"]]
     assert scales == [f"guidance {scale:g}" for scale in sorted((*GUIDANCE_SCALES, 4.0))]
 
