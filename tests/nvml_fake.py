@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ("-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
+LIBRARY = "libnvidia-ml.so.1"
 LIMIT_S = 60
 
 PRELUDE = """
@@ -65,17 +67,24 @@ for line in sys.stdin:
 
 
 def build_stub(folder: Path, *flags: str) -> Path:
-    """Compile the stub into `folder`, and return it; skips the test where that cannot be done."""
+    """Put the compiled stub into `folder`, and return it; skips the test where there is none."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not sys.platform.startswith("linux"):
         pytest.skip("the NVML stub is found through LD_LIBRARY_PATH, which only Linux has")
     if compiler is None:
         pytest.skip("no C compiler to build the NVML stub with")
-    library = folder / "libnvidia-ml.so.1"
-    source = Path(__file__).with_name("nvml_stub.c")
-    command = [compiler, *FLAGS, *flags, f"-Wl,-soname,{library.name}", "-o", library, source]
-    subprocess.run(command, check=True)
+    (folder / LIBRARY).write_bytes(_compiled(compiler, *flags))
     return folder
+
+
+@cache
+def _compiled(compiler: str, *flags: str) -> bytes:
+    source = Path(__file__).with_name("nvml_stub.c")
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / LIBRARY
+        command = [compiler, *FLAGS, *flags, f"-Wl,-soname,{LIBRARY}", "-o", library, source]
+        subprocess.run(command, check=True)
+        return library.read_bytes()
 
 
 def stub_environment(folder: Path, **scenario: str) -> dict[str, str]:
