@@ -226,10 +226,7 @@ def test_the_traces_table_and_its_section_say_of_which_visit_the_readings_are() 
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_bands_and_roofline_are_drawn_on_a_phone_without_a_network(
-    tmp_path: Path, scheme: str
-) -> None:
+def test_bands_and_roofline_are_drawn_on_a_phone_without_a_network(tmp_path: Path) -> None:
     chromium = shutil.which("chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
     if not chromium:
@@ -240,9 +237,7 @@ def test_bands_and_roofline_are_drawn_on_a_phone_without_a_network(
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
-        context = browser.new_context(
-            color_scheme=scheme, viewport={"width": 393, "height": 850}, offline=True
-        )
+        context = browser.new_context(viewport={"width": 393, "height": 850}, offline=True)
         page = context.new_page()
         page.goto(path.as_uri())
         sync_api.expect(page.locator("#chart-trace-0 .shapelayer path")).to_have_count(9)

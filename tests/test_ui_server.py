@@ -52,6 +52,13 @@ def uploads(page):
     return os.environ["GRADIO_TEMP_DIR"]
 
 
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """The app behind a password; its user is Ann."""
+    with served(auth="ann:correct-horse", reports=tmp_path_factory.mktemp("guarded")) as page:
+        yield page
+
+
 def set_folders(home, patch):
     for variable in ("DIFFUSION_BENCH_CACHE", "DIFFUSION_BENCH_VOICES", "GRADIO_TEMP_DIR"):
         patch.setenv(variable, str(home / variable.lower()))
@@ -252,7 +259,7 @@ def test_calls_at_the_same_time_draw_one_after_the_other(client, monkeypatch):
     monkeypatch.setattr(ImageBackend, "generate", watched)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         jobs = [
-            pool.submit(client.predict, *asked(seed=seed, steps=5), api_name="/generate")
+            pool.submit(client.predict, *asked(seed=seed), api_name="/generate")
             for seed in range(3)
         ]
         results = [job.result(timeout=120) for job in jobs]
@@ -293,24 +300,20 @@ def test_who_goes_from_heading_to_heading_finds_no_level_left_out(page):
     assert levels.count("##") == len(levels) - 1 > 10
 
 
-def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(tmp_path):
-    with served(auth="ann:correct-horse", reports=tmp_path) as page:
-        for path in ("config", "gradio_api/info", "gradio_api/file=/etc/passwd"):
-            assert status_of(page.local_url + path) == 401
-        client = Client(page.local_url, auth=("ann", "correct-horse"), verbose=False)
-        assert client.view_api(print_info=False, return_format="dict")["named_endpoints"]
-        client.close()
-        model = next(block for block in page.blocks.values() if block.elem_id == "t2i-model")
-        assert not model.allow_custom_value  # of a folder of this machine, or of the hub
+def test_nothing_is_served_without_the_password_and_who_has_it_is_a_guest(guarded):
+    for path in ("config", "gradio_api/info", "gradio_api/file=/etc/passwd"):
+        assert status_of(guarded.local_url + path) == 401
+    client = Client(guarded.local_url, auth=("ann", "correct-horse"), verbose=False)
+    assert client.view_api(print_info=False, return_format="dict")["named_endpoints"]
+    client.close()
+    model = next(block for block in guarded.blocks.values() if block.elem_id == "t2i-model")
+    assert not model.allow_custom_value  # of a folder of this machine, or of the hub
 
 
 def test_a_guest_without_the_password_is_told_no_paths_and_one_with_it_sends_no_endless_request(
-    tmp_path,
+    guarded,
 ):
-    with (
-        served(auth="ann:correct-horse", reports=tmp_path) as page,
-        httpx.Client(base_url=page.local_url, trust_env=False) as guest,
-    ):
+    with httpx.Client(base_url=guarded.local_url, trust_env=False) as guest:
         assert guest.get("openapi.json").status_code == 404
         login = {"username": "ann", "password": "correct-horse"}
         assert guest.post("login", data=login | {"more": "a" * 2**21}).status_code == 413
