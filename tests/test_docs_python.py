@@ -11,6 +11,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_workers")
 def test_every_block_runs_in_the_order_of_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
