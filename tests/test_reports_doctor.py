@@ -128,10 +128,10 @@ ODD = {
     "emulated": ({"labels": ("emulated",)}, "labels that contradict"),
     "equal": ({"samples": measured_cell().samples[:1] * 5}, "too equal"),
     "no sample": ({"samples": ()}, "without what their status needs"),
-    "busy": ({"before": BUSY}, "busy before"),
-    "busy GPU": ({"before": MachineState(gpu_utilization_percent=80.0)}, "busy before"),
-    "beside": ({"others": OtherLoad(cpu_percent=40.0)}, "ran beside"),
-    "beside on the GPU": ({"others": OtherLoad(gpu_processes=1)}, "ran beside"),
+    "busy": ({"before": BUSY}, "spoils it"),
+    "busy GPU": ({"before": MachineState(gpu_utilization_percent=80.0)}, "spoils it"),
+    "beside": ({"others": OtherLoad(cpu_percent=40.0)}, "spoils it"),
+    "beside on the GPU": ({"others": OtherLoad(gpu_processes=1)}, "spoils it"),
     "throttled": ({"labels": ("throttled",)}, "spoils it"),
     "gap": ({"trace": Trace(at_s=GAP)}, "gaps in the readings"),
     "unexplained": ({"memory": Memory()}, "without a reason"),
@@ -146,6 +146,18 @@ def test_what_cannot_be_so_or_spoils_a_cell_is_found(change, says):
     assert titles(sound) == ["nothing implausible in 2 cells"]
     odd = limited_report(measured_cell(**{**usual, **change}), measured_cell(10, 1, **usual))
     assert [title for title in titles(odd) if says in title]
+
+
+def test_one_disturbance_is_told_once_with_all_that_was_seen_of_it():
+    load = OtherLoad(cpu_percent=40.0, gpu_processes=2)
+    cell = measured_cell(labels=("contended", "throttled"), before=BUSY, others=load)
+    (told,) = [each for each in examine_report(make_report(cell)) if each.level == "warning"]
+    assert "throttled, before it processor" in told.detail
+    assert "beside it processor 40 % taken by others and 2 other processes" in told.detail
+    assert "contended" not in told.detail  # which says no more than the rest
+    alone = measured_cell(labels=("contended",), others=OtherLoad(cpu_percent=15.0))
+    (told,) = [each for each in examine_report(make_report(alone)) if each.level == "warning"]
+    assert told.detail.endswith("contended")
 
 
 def test_two_milliseconds_may_be_lacking_of_a_call_however_short():

@@ -17,8 +17,8 @@ from diffusion_bench.records import (
     Finding,
     GpuTrace,
     Level,
+    MachineState,
     Memory,
-    OtherLoad,
     Trace,
     VoiceRequest,
     VoiceStages,
@@ -97,36 +97,32 @@ def trace_gaps(cell: Cell | SharedCell, header: Header) -> str:
     return ""
 
 
-def busy_before(cell: Cell | SharedCell, header: Header) -> str:
-    """Find a machine that was not at rest before the cell."""
-    before = cell.before
-    if before is None:
-        return ""
+def disturbed(cell: Cell | SharedCell, header: Header) -> str:
+    """Find what other programs did before and beside a cell, and labels the sweep gave it."""
     words = []
-    if (before.cpu_percent or 0) > BUSY_PERCENT:
-        words.append(f"processor {before.cpu_percent:.0f} % busy")
-    if (before.gpu_utilization_percent or 0) > BUSY_PERCENT:
-        words.append(f"GPU {before.gpu_utilization_percent:.0f} % busy")
-    if before.other_gpu_processes:
-        words.append(f"{before.other_gpu_processes} other processes on the GPU")
-    return ", ".join(words)
+    if before := _at_work(cell.before, "busy"):
+        words.append(f"before it {before}")
+    if others := cell.others:
+        load = MachineState(
+            cpu_percent=others.cpu_percent, other_gpu_processes=others.gpu_processes
+        )
+        if beside := _at_work(load, "taken by others"):
+            words.append(f"beside it {beside}")
+    known = ("extrapolated", "emulated", *(["contended"] if words else []))
+    return ", ".join([label for label in cell.labels if label not in known] + words)
 
 
-def busy_beside(cell: Cell | SharedCell, header: Header) -> str:
-    """Find a machine that other programs used while the cell's calls ran."""
-    others = cell.others or OtherLoad()
+def _at_work(seen: MachineState | None, how: str) -> str:
+    """Return what was at work on a machine that was not at rest."""
+    seen = seen or MachineState()
     words = []
-    if (others.cpu_percent or 0) > BUSY_PERCENT:
-        words.append(f"{others.cpu_percent:.0f} % of the processor taken by others")
-    if others.gpu_processes:
-        words.append(f"{others.gpu_processes} other processes on the GPU")
-    return ", ".join(words)
-
-
-def marked(cell: Cell | SharedCell, header: Header) -> str:
-    """Find labels that the sweep itself gave the cell."""
-    spoiled = [label for label in cell.labels if label not in ("extrapolated", "emulated")]
-    return ", ".join(spoiled)
+    if (seen.cpu_percent or 0) > BUSY_PERCENT:
+        words.append(f"processor {seen.cpu_percent:.0f} % {how}")
+    if (seen.gpu_utilization_percent or 0) > BUSY_PERCENT:
+        words.append(f"GPU {seen.gpu_utilization_percent:.0f} % {how}")
+    if seen.other_gpu_processes:
+        words.append(f"{seen.other_gpu_processes} other processes on the GPU")
+    return " and ".join(words)
 
 
 def sums(cell: Cell, header: Header) -> str:
@@ -258,24 +254,10 @@ CELL_CHECKS: Sequence[CellCheck] = (
     CellCheck("problem", "quality that is not the plan's", unplanned_quality),
     CellCheck(
         "warning",
-        "the machine was busy before a cell",
-        busy_before,
-        "close other programs and measure again",
-        shared=busy_before,
-    ),
-    CellCheck(
-        "warning",
-        "other programs ran beside a cell",
-        busy_beside,
-        "close other programs and measure again",
-        shared=busy_beside,
-    ),
-    CellCheck(
-        "warning",
         "measured in a state that spoils it",
-        marked,
-        "end what disturbed them, let the machine cool, and measure again",
-        shared=marked,
+        disturbed,
+        "close other programs, let the machine cool, and measure again",
+        shared=disturbed,
     ),
     CellCheck(
         "warning",
