@@ -8,7 +8,7 @@ from typing import Any
 from fakes import make_header
 
 from diffusion_bench.bench.measure import Measurement, Metered, Timed
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, Bench
+from diffusion_bench.bench.setup import GPU_INTERVAL_S, Bench
 from diffusion_bench.bench.worker_messages import Command, Event, Loaded, Measured, Ready, Repeated
 from diffusion_bench.bench.workers import HEARTBEAT_S, Workers
 from diffusion_bench.hardware.sampler import Sampler
@@ -36,15 +36,15 @@ class Card(NoGpu):
         self.hot = False
         self.used_mib = 2000.0
         self.host = Host()
-        self.sampler = Sampler(self, SAMPLE_INTERVAL_S, clock=self.clock, host=self.host, keep=keep)
+        self.sampler = Sampler(self, GPU_INTERVAL_S, clock=self.clock, host=self.host, keep=keep)
 
     def clock(self) -> float:
         return self.now_s
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass; the sampler looks at its pace."""
-        for _ in range(round(seconds / SAMPLE_INTERVAL_S)):
-            self.now_s += SAMPLE_INTERVAL_S
+        for _ in range(round(seconds / GPU_INTERVAL_S)):
+            self.now_s += GPU_INTERVAL_S
             self.sampler.look()
 
     def read(self) -> tuple[GpuReading, ...]:

@@ -18,6 +18,7 @@ from warm_workers import running
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import DeviceBusy, hold_device
 from diffusion_bench.bench.runner import Progress, run_sweep
+from diffusion_bench.bench.setup import CPU_INTERVAL_S
 from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
 from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
@@ -176,6 +177,8 @@ def test_a_measured_cell_has_its_samples_its_memory_and_what_the_machine_did(tro
         # Seen to the end, however short the cell: the last look comes after it.
         assert cell.trace.at_s[-1] >= sum(sample.wall_s for sample in cell.samples)
         assert min(cell.trace.at_s) >= 0
+        # No oftener: each look takes the model's own time.
+        assert len(cell.trace.at_s) <= cell.trace.at_s[-1] / CPU_INTERVAL_S + 3
         assert all(rss > 100 for rss in cell.trace.rss_mib if rss is not None)
 
 

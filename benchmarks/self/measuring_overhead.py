@@ -19,7 +19,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from diffusion_bench.bench.measure import Effort
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, make_sampler
+from diffusion_bench.bench.setup import make_sampler, sample_interval_s
 from diffusion_bench.bench.worker_messages import Failed, Measured
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
@@ -43,7 +43,7 @@ def block_s(workers: Workers) -> float:
 
 def watched_block_s(workers: Workers, sensor: Sensor) -> float:
     """Return the same while the sensors are read at a sweep's pace."""
-    with make_sampler(sensor, pid=workers.pid):
+    with make_sampler(sensor, sample_interval_s(workers.ready.device), workers.pid):
         return block_s(workers)
 
 
@@ -57,6 +57,7 @@ def main() -> int:
     ratios = []
     with Workers(None) as workers, closing(open_sensor()) as sensor:
         list(workers.start())
+        pace_hz = 1 / sample_interval_s(workers.ready.device)
         block_s(workers)
         for pair in range(pairs):
             if pair % 2:
@@ -70,7 +71,7 @@ def main() -> int:
     interval = median_interval(ratios)
     assert interval is not None
     within, beyond = interval.high - 1 <= LIMIT, interval.low - 1 > LIMIT
-    print(f"sampler at {1 / SAMPLE_INTERVAL_S:.0f} Hz on / off, {pairs} pairs of {CALLS} calls")
+    print(f"sampler at {pace_hz:.0f} Hz on / off, {pairs} pairs of {CALLS} calls")
     print(f"ratio {middle:.4f}, interval {interval.low:.4f} to {interval.high:.4f}")
     verdict = "within" if within else "NOT within" if beyond else "cannot tell whether it is within"
     print(f"{verdict} the limit of {1 + LIMIT:g}")

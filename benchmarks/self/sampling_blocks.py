@@ -38,7 +38,7 @@ import psutil
 from model_by_blocks import Model
 from sampling_cost import SLOWDOWN_LIMIT, in_stub
 
-from diffusion_bench.bench.setup import SAMPLE_INTERVAL_S, make_sampler
+from diffusion_bench.bench.setup import CPU_INTERVAL_S, make_sampler
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import Estimate, GpuReading
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
 
     pairs: int = 300
     block_steps: int = 10
-    interval_s: float = SAMPLE_INTERVAL_S
+    interval_s: float = CPU_INTERVAL_S
     busy_percent: float = 5.0  # of a core
 
 

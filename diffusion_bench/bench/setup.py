@@ -29,7 +29,9 @@ from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
 from diffusion_bench.reports.store import ReportWriter, refuse_another_sweep, refuse_taken
 from diffusion_bench.reports.unfinished import finished_ids
 
-SAMPLE_INTERVAL_S = 0.05
+# Where the model runs on the processor a look takes the model's own time: see "What watching costs"
+# in docs/methodology.md. A GPU goes on meanwhile.
+CPU_INTERVAL_S, GPU_INTERVAL_S = 0.1, 0.05
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
 AnyCell = TypeVar("AnyCell", Cell, SharedCell)
 
@@ -82,7 +84,7 @@ def open_bench(
     header = make_header(sweep, ready, sensor, cells=cells)
     yield STARTING  # who gives up by now has no report
     writer, before = open_report(stack, path, header, resume=resume)
-    sampler = stack.enter_context(make_sampler(sensor))
+    sampler = stack.enter_context(make_sampler(sensor, sample_interval_s(ready.device)))
     # A report that is gone on with names its cells as it began.
     return Bench(before.header, writer, before, workers, sampler, sensor)
 
@@ -135,9 +137,12 @@ def check_models(sweep: Sweep) -> None:
         find(name)
 
 
-def make_sampler(
-    sensor: Sensor, interval_s: float = SAMPLE_INTERVAL_S, pid: int | None = None
-) -> Sampler:
+def sample_interval_s(device: str) -> float:
+    """Return how far apart the looks of a sweep on a device are."""
+    return CPU_INTERVAL_S if device == "cpu" else GPU_INTERVAL_S
+
+
+def make_sampler(sensor: Sensor, interval_s: float, pid: int | None = None) -> Sampler:
     """Return the sampler of a sweep: of the host it asks only what a report keeps."""
     return Sampler(sensor, interval_s, pid, host=HostSensor(slow=False))
 

@@ -17,6 +17,7 @@ from diffusion_bench.bench.setup import (
     hold,
     make_sampler,
     open_report,
+    sample_interval_s,
 )
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
 from diffusion_bench.bench.sweep import Sweep
@@ -115,5 +116,5 @@ def _open(
     header = make_header(sweep, ready[0], sensor)
     yield STARTING  # who gives up by now has no report
     writer, before = open_report(stack, path, header, resume=resume)
-    sampler = stack.enter_context(make_sampler(sensor))
+    sampler = stack.enter_context(make_sampler(sensor, sample_interval_s(ready[0].device)))
     return SharedBench(before.header, writer, crew, ready, sampler, sensor), before
