@@ -426,7 +426,7 @@ ODD_SHARED = {
     "equal alone": ({"alone_s": (4.0,) * 3}, {}, "too equal", "cuda:1: 3 calls alone of exactly"),
     "label": ({}, {"labels": ("throttled",)}, "spoils it", "throttled"),
     "trial": ({}, {"labels": ("one processor",)}, "spoils it", "one processor"),
-    "busy": ({}, {"before": BUSY}, "busy before", "processor 80 % busy"),
+    "busy": ({}, {"before": BUSY}, "spoils it", "processor 80 % busy"),
     "gap": ({}, {"trace": Trace(at_s=GAP)}, "gaps in the readings", "without a reading"),
     "silent": ({}, {"status": "failed"}, "without what their status needs", "without a message"),
     "early": ({}, {"started_utc": "2020-01-01T00:00:00Z"}, "before the report was begun", ""),
