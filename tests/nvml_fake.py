@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 FLAGS = ("-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared")
 LIBRARY = "libnvidia-ml.so.1"
@@ -66,15 +64,25 @@ for line in sys.stdin:
 """
 
 
+def why_no_stub() -> str | None:
+    """Return why the stub cannot be built or found here, `None` where it can."""
+    if not sys.platform.startswith("linux"):
+        return "the NVML stub is found through LD_LIBRARY_PATH, which only Linux has"
+    return None if _compiler() else "no C compiler to build the NVML stub with"
+
+
 def build_stub(folder: Path, *flags: str) -> Path:
     """Put the compiled stub into `folder`, and return it; skips the test where there is none."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not sys.platform.startswith("linux"):
-        pytest.skip("the NVML stub is found through LD_LIBRARY_PATH, which only Linux has")
-    if compiler is None:
-        pytest.skip("no C compiler to build the NVML stub with")
-    (folder / LIBRARY).write_bytes(_compiled(compiler, *flags))
+    if reason := why_no_stub():
+        import pytest  # not before: programs of benchmarks/self run without it
+
+        pytest.skip(reason)
+    (folder / LIBRARY).write_bytes(_compiled(_compiler(), *flags))
     return folder
+
+
+def _compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,15 @@ def test_the_start_of_the_app_is_told_as_a_difference_and_as_a_ratio(
     assert startup.main() == code
     last = capsys.readouterr().out.splitlines()[-1]
     assert f"{app_s - 5:.2f} s   {app_s / 5:.2f} times as long, {verdict} the limit" in last
+
+
+def test_what_watching_costs_is_measured_without_the_packages_that_tests_need() -> None:
+    program = f"""
+import runpy, sys
+sys.modules["pytest"] = None
+sys.argv = ["sampling_cost.py", "--help"]
+runpy.run_path({str(ROOT / "benchmarks/self/sampling_cost.py")!r}, run_name="__main__")
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "--rest" in told.stdout

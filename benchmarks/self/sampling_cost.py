@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 import psutil
-from nvml_fake import build_stub, stub_environment
+from nvml_fake import build_stub, stub_environment, why_no_stub
 
 from diffusion_bench.backends.engine import Engine
 from diffusion_bench.bench.measure import Effort
@@ -243,6 +243,9 @@ def in_stub(measured: Callable[[], int]) -> int:
     """Start this program again with the stand-in for the driver's library, and measure there."""
     if IN_STUB in os.environ:
         return measured()
+    if reason := why_no_stub():
+        print(f"cannot tell: {reason}", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         environment = {**stub_environment(build_stub(Path(folder))), IN_STUB: "1"}
         return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
