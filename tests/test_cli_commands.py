@@ -103,7 +103,8 @@ def test_the_program_lists_its_commands_and_tells_its_version(
 
 
 MISTAKES = [
-    (["draw"], "No such command 'draw'"),
+    (["draw"], "No such command 'draw'; there are generate, clone, voices, sweep, "),
+    (["watermark", "embd"], "Did you mean 'embed'? There are detect, embed"),
     (["generate"], "say what to draw"),
     (["generate", "a cat", "--step", "3"], "No such option"),
     (["generate", "a cat", "--steps", "many"], "'--steps': Input should be a valid integer"),

@@ -101,7 +101,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = _told(arguments)
     except typer.TyperException as error:
         # Without arguments the help is shown, as an exception that has nothing else to say.
-        code = _complain(text) if (text := error.format_message()) else MISTAKE
+        code = _complain(text) if (text := _mistake(error)) else MISTAKE
     except (typer.Abort, KeyboardInterrupt):
         code = INTERRUPTED
     except ImportError as error:  # not installed, or the system maps no more memory
@@ -116,6 +116,16 @@ def _run(arguments: Sequence[str] | None) -> int:
     if code == INTERRUPTED:  # also typer's own answer to Ctrl-C, which it gives in silence
         tell("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _mistake(error: typer.TyperException) -> str:
+    """Return what was typed wrong; of a command that is none also which there are."""
+    text = error.format_message()
+    context = getattr(error, "ctx", None)
+    if context is None or not text.startswith("No such command"):
+        return text
+    there = " There" if text.endswith("?") else "; there"
+    return f"{text.rstrip('.')}{there} are {', '.join(context.command.list_commands(context))}"
 
 
 def _told(arguments: Sequence[str] | None) -> object:
