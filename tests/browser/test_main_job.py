@@ -86,6 +86,7 @@ def test_draw_measure_and_read_with_no_network(visit, reports, tmp_path):
     name = run_a_sweep(visit, reports)
     open_the_report(visit, name)
     look_at_the_hardware(visit)
+    assert visit.external == []
 
 
 def test_a_phone_needs_no_sideways_scrolling(open_page):
