@@ -240,9 +240,9 @@ def test_a_card_is_found_by_its_uuid_not_by_its_place() -> None:
 def test_a_card_is_found_though_its_driver_hung_while_nobody_could_look() -> None:
     card = GpuInfo(index=1, uuid=OURS, name="RTX 4090")
     assert find_gpu((), OURS) is None
-    assert find_gpu((), OURS, (card,)) == 1
-    assert find_gpu((), "GPU-third", (card,)) is None
-    assert find_gpu((), None, (card,)) is None
+    assert find_gpu((), OURS, lambda: (card,)) == 1
+    assert find_gpu((), "GPU-third", lambda: (card,)) is None
+    assert find_gpu((), None, lambda: (card,)) is None
 
 
 def test_memory_and_energy_are_those_of_the_card_in_use() -> None:

@@ -119,7 +119,7 @@ class CellRun:
         self._started_utc, start_s = utc_now(), self._clock()
         self._idle = sampler.between(idle_from_s, start_s)
         self._during = Stretch(sampler, start_s)
-        gpu_index = find_gpu(self._idle, self._gpu_uuid(), self._bench.sensor.cards())
+        gpu_index = find_gpu(self._idle, self._gpu_uuid(), self._bench.sensor.cards)
         own = (workers.pid, os.getpid())  # an app that has drawn stays listed on the card
         self._others = OthersOnGpu(self._bench.sensor, gpu_index, own, self._clock)
         self._before = look_before(self._idle, gpu_index, self._others.most, on_battery())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from diffusion_bench.bench.measure import Measurement, cut
 from diffusion_bench.bench.worker_messages import Failed, Judged, Loaded
 from diffusion_bench.hardware.apple import ROOT_ONLY
 from diffusion_bench.hardware.energy import measure_energy
-from diffusion_bench.hardware.matching import Gpu, same_gpu
+from diffusion_bench.hardware.matching import same_gpu
 from diffusion_bench.hardware.sensors import GpuInfo
 from diffusion_bench.hardware.state import (
     is_contended,
@@ -274,15 +274,20 @@ def _whole_energy(
 
 
 def find_gpu(
-    readings: tuple[Reading, ...], gpu_uuid: str | None, cards: Sequence[GpuInfo] = ()
+    readings: tuple[Reading, ...],
+    gpu_uuid: str | None,
+    cards: Callable[[], Sequence[GpuInfo]] = tuple,
 ) -> int | None:
     """Return NVML's index of the GPU with that UUID; its order is not torch's.
 
-    `cards` are asked too: while the driver hangs, a short stretch has no reading.
+    `cards` is asked where no reading has it: while the driver hangs, a short stretch has none.
     """
-    known: list[Gpu] = [gpu for reading in readings for gpu in reading.gpus]
-    known.extend(cards)
-    return next((gpu.index for gpu in known if same_gpu(gpu.uuid, gpu_uuid)), None)
+    if gpu_uuid is None:
+        return None
+    seen = [gpu for reading in readings for gpu in reading.gpus]
+    found = [gpu.index for gpu in seen if same_gpu(gpu.uuid, gpu_uuid)]
+    found = found or [card.index for card in cards() if same_gpu(card.uuid, gpu_uuid)]
+    return found[0] if found else None
 
 
 def _energy(

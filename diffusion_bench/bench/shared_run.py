@@ -131,9 +131,8 @@ class SharedRun:
         self._started_utc = utc_now()
         self._idle = sampler.between(idle_from_s, self._clock())
         self._looks = []
-        cards = self._bench.sensor.cards()
         for job in self._jobs:
-            job.gpu_index = find_gpu(self._idle, job.uuid, cards)
+            job.gpu_index = find_gpu(self._idle, job.uuid, self._bench.sensor.cards)
             others: tuple[int | None, str] = (None, "the job runs on no GPU that can be read")
             if job.gpu_index is not None:
                 others = self._bench.sensor.other_processes(job.gpu_index, self._own_pids)
