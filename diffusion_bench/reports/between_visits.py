@@ -5,6 +5,7 @@ another round are of another minute. So calls are no independent samples of a ma
 and an interval that takes them for such is too narrow by as much as visits differ. Where both sides
 have two visits or more, a ratio's interval is made no narrower than Student's of the logarithms of
 their visits' medians, with the variance of both sides pooled. So is that of one cell's median.
+Where other cells tell how far visits scatter (`scatter.py`), that variance is moderated by them.
 Eight visits on both sides are enough for Mann and Whitney's of the same medians, which one visit
 beside a busy neighbour does not move: that takes the place of Student's then.
 """
@@ -13,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import median
 
 from diffusion_bench.reports.intervals import Interval, mean_reach, student_t
+from diffusion_bench.reports.scatter import Scatter, scatter_of
 from diffusion_bench.reports.schema import Cell
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
 
@@ -25,34 +27,42 @@ CONFIDENCE = 0.95
 
 
 def ratio_of_calls(
-    pair: tuple[Cell, Cell], times: tuple[Sequence[float], Sequence[float]]
+    pair: tuple[Cell, Cell],
+    times: tuple[Sequence[float], Sequence[float]],
+    prior: Scatter | None = None,
 ) -> Ratio:
-    """Return the ratio of the times of two cells' calls, its intervals as wide as visits ask."""
+    """Return the ratio of the times of two cells' calls, its intervals as wide as visits ask.
+
+    `prior` is what other cells tell of how far visits scatter.
+    """
     medians = [visit_medians(cell, own) for cell, own in zip(pair, times, strict=True)]
-    return with_visits(ratio_of_samples(times[0], times[1]), medians[0], medians[1])
+    return with_visits(ratio_of_samples(times[0], times[1]), medians[0], medians[1], prior)
 
 
-def with_visits(ratio: Ratio, old: Sequence[float], new: Sequence[float]) -> Ratio:
+def with_visits(
+    ratio: Ratio, old: Sequence[float], new: Sequence[float], prior: Scatter | None = None
+) -> Ratio:
     """Return a ratio whose intervals allow for what the visits of both sides differ by.
 
-    `old` and `new` are the medians of the visits. Unchanged where a side has fewer than two.
+    `old` and `new` are the medians of the visits. Unchanged where a side has fewer than two. By
+    `prior`, where there is one, their variance is moderated.
     """
     fewest = min(len(old), len(new))
     if fewest < FEWEST_VISITS:
         return ratio
     if fewest >= RANKED_VISITS:
         return _around(ratio, ratio_of_samples(old, new), fewest)
-    logs = [[math.log(value) for value in side] for side in (old, new)]
-    freedom = sum(len(side) - 1 for side in logs)
-    squares = sum((value - fmean(side)) ** 2 for side in logs for value in side)
-    error = math.sqrt(squares / freedom * sum(1 / len(side) for side in logs))
-    wide, narrow = (student_t(freedom, share) * error for share in (0.05, 0.10))
+    scatter = scatter_of((old, new))
+    if prior is not None:
+        scatter = scatter.moderated(prior)
+    error = math.sqrt(scatter.variance * (1 / len(old) + 1 / len(new)))
+    wide, narrow = (student_t(scatter.freedom, share) * error for share in (0.05, 0.10))
 
     calls = ratio.high / ratio.low if ratio.low and ratio.high else math.inf
     found = ratio.reaching(lambda reach: max(reach, wide), lambda reach: max(reach, narrow))
     if wide <= math.log(calls) / 2:
         return found
-    return found.model_copy(update={"visits": fewest})
+    return found.model_copy(update={"visits": fewest, "lent": prior.freedom if prior else 0.0})
 
 
 def _around(ratio: Ratio, ranked: Ratio, visits: int) -> Ratio:

@@ -26,9 +26,11 @@ from diffusion_bench.reports.machine_shift import (
     machine_shift,
     net_ratio,
     other_machine,
+    pace_scatter,
     shift_words,
 )
 from diffusion_bench.reports.privacy import without_home
+from diffusion_bench.reports.scatter import Scatter
 from diffusion_bench.reports.schema import Cell, Header, Label, Report
 from diffusion_bench.reports.shift import Ratio, ratio_of_intervals
 from diffusion_bench.reports.stats import FEW_SAMPLES, Summary, summarise, totals
@@ -95,11 +97,14 @@ def compare(reports: Sequence[Report]) -> list[Row]:
     sides = [
         _Side(report, label) for report, label in zip(reports, report_labels(reports), strict=True)
     ]
-    return [
-        _row((sides[0], side), pair)
-        for side in sides[1:]
-        for pair in _pairs(sides[0].cells, side.cells)
-    ]
+    return [row for side in sides[1:] for row in _rows(sides[0], side)]
+
+
+def _rows(baseline: _Side, other: _Side) -> list[Row]:
+    pairs = _pairs(baseline.cells, other.cells)
+    foreign = other_machine(baseline.header, other.header, (baseline.card, other.card))
+    prior = None if foreign else pace_scatter(pairs)
+    return [_row((baseline, other), pair, foreign, prior) for pair in pairs]
 
 
 def unequal_work(
@@ -127,7 +132,17 @@ def _place(cell: Cell) -> tuple[object, ...]:
     return tuple(getattr(cell.request, axis, None) for axis in AXES)
 
 
-def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> Row:
+def _row(
+    sides: tuple[_Side, _Side],
+    pair: tuple[Cell | None, Cell | None],
+    foreign: str,
+    prior: Scatter | None,
+) -> Row:
+    """Return the row of a pair.
+
+    `foreign` is what differs between their machines, "" for one machine; `prior` is how far all
+    pairs' visits scatter.
+    """
     cell = pair[0] or pair[1]
     assert cell is not None
     figures = [summarise(each) if each else None for each in pair]
@@ -149,17 +164,16 @@ def _row(sides: tuple[_Side, _Side], pair: tuple[Cell | None, Cell | None]) -> R
         absent = absences(*pair)
         reason = why_absent(absent, (sides[0].label, sides[1].label))
         return Row(**found, verdict="cannot compare", reason=reason, absent=absent)
-    foreign = other_machine(sides[0].header, sides[1].header, (sides[0].card, sides[1].card))
-    return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign))
+    return Row(**found, **_measured((pair[0], pair[1]), (old, new), foreign, prior))
 
 
 def _measured(
-    pair: tuple[Cell, Cell], figures: tuple[Summary, Summary], foreign: str
+    pair: tuple[Cell, Cell],
+    figures: tuple[Summary, Summary],
+    foreign: str,
+    prior: Scatter | None,
 ) -> dict[str, object]:
-    """Return the fields of a row that two measured cells of the same work decide.
-
-    `foreign` is what differs between their machines, "" for one machine.
-    """
+    """Return the fields of a row that two measured cells of the same work decide."""
     ratio = _ratio(pair, figures)
     if ratio is None:
         return {"verdict": "cannot tell", "reason": _no_interval(figures)}
@@ -167,7 +181,7 @@ def _measured(
     verdict, reason = judge(ratio, counts)
     net = None
     if shift is not None and not foreign:
-        net = net_ratio(pair, ratio, shift)
+        net = net_ratio(pair, ratio, shift, prior)
         verdict, reason = judge_net(ratio, net, shift, counts)
     return {
         "ratio": ratio.middle,

@@ -9,12 +9,18 @@ in squares, as independent errors are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import median
 
 from diffusion_bench.records import Record
-from diffusion_bench.reports.between_visits import FEWEST_VISITS, ratio_of_calls, visit_of_each
+from diffusion_bench.reports.between_visits import (
+    FEWEST_VISITS,
+    ratio_of_calls,
+    visit_medians,
+    visit_of_each,
+)
 from diffusion_bench.reports.differences import find_differences
+from diffusion_bench.reports.scatter import Scatter, prior_of, scatter_of
 from diffusion_bench.reports.schema import Cell, Header
 from diffusion_bench.reports.schema_machine import GpuCard
 from diffusion_bench.reports.shift import Ratio, ratio_of_samples
@@ -62,23 +68,39 @@ def machine_shift(old: Cell, new: Cell) -> MachineShift | None:
     return MachineShift(ratio=found.middle, low=low, high=high, error=error)
 
 
-def net_ratio(pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift) -> Ratio:
+def pace_scatter(pairs: Iterable[tuple[Cell | None, Cell | None]]) -> Scatter | None:
+    """Return how far the visits of all pairs scatter in the machine's pace; `None` of too few.
+
+    Of the times alone there is no such thing: the machine moves all cells of a round alike.
+    """
+    found = []
+    for old, new in pairs:
+        if old is not None and new is not None and all(_shared_paces(old, new)):
+            times = _net_times((old, new))
+            sides = visit_medians(old, times[0]), visit_medians(new, times[1])
+            if min(map(len, sides)) >= FEWEST_VISITS:
+                found.append(scatter_of(sides))
+    return prior_of(found)
+
+
+def net_ratio(
+    pair: tuple[Cell, Cell], raw: Ratio, shift: MachineShift, prior: Scatter | None = None
+) -> Ratio:
     """Return the ratio of two cells' times, each counted in the machine's pace at its own visit.
 
     What drifted within a run is taken off with it. `raw` is the ratio of the times alone. Where
-    that is of extrapolated totals, the shift between the reports is taken off the whole.
+    that is of extrapolated totals, the shift between the reports is taken off the whole. `prior` is
+    what `pace_scatter` tells of all cells.
     """
     floor = math.hypot(raw.floor, FOLLOWED_WITHIN * math.log(shift.ratio))
     # Of a single visit the probe's noise is a part that only more of them narrow.
     alone = int(min(len(cell.visits) for cell in pair) < FEWEST_VISITS)
     if any(cell.extrapolation is not None for cell in pair):
         reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
-        bounds = raw.model_dump(exclude={"visits", "floor"})
+        bounds = raw.model_dump(exclude={"visits", "lent", "floor"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
         return _widened(Ratio(**scaled, visits=raw.visits or alone, floor=floor), reach)
-    paces = _shared_paces(*pair)
-    old, new = (_in_paces(cell, own) for cell, own in zip(pair, paces, strict=True))
-    found = ratio_of_calls(pair, (old, new))
+    found = ratio_of_calls(pair, _net_times(pair), prior)
     told = {"visits": found.visits or alone, "floor": floor}
     return _widened(found.model_copy(update=told), shift.error)
 
@@ -134,6 +156,11 @@ def _paces_by_work(cell: Cell) -> dict[str, dict[int, float]]:
         if (pace_s := probe.pace_s) is not None:
             found.setdefault(probe.work, {})[probe.visit] = pace_s
     return found
+
+
+def _net_times(pair: tuple[Cell, Cell]) -> tuple[list[float], list[float]]:
+    old, new = _shared_paces(*pair)
+    return _in_paces(pair[0], old), _in_paces(pair[1], new)
 
 
 def _in_paces(cell: Cell, paces: Mapping[int, float]) -> list[float]:

@@ -25,8 +25,9 @@ class Ratio(Record):
 
     `low` and `high` bound it with 95 percent confidence; `same_low` and `same_high` with 90, which
     is what two one-sided tests for equivalence at 5 percent need (Schuirmann, 1987). `visits` is
-    how many the side with fewer has where they, not the calls, say how wide it is, else 0. `floor`
-    is the part of its reach to either side, as a logarithm, that measuring again does not narrow.
+    how many the side with fewer has where they, not the calls, say how wide it is, else 0, and
+    `lent` by how many degrees of freedom other cells tell their scatter. `floor` is the part of its
+    reach to either side, as a logarithm, that measuring again does not narrow.
     """
 
     middle: float
@@ -35,6 +36,7 @@ class Ratio(Record):
     same_low: float | None = None
     same_high: float | None = None
     visits: int = 0
+    lent: float = 0.0
     floor: float = 0.0
 
     def reaching(self, far: Callable[[float], float], near: Callable[[float], float]) -> Ratio:

@@ -84,24 +84,25 @@ def _advice(ratio: Ratio, n: int) -> str:
     room = distance if distance > limit else limit - distance
     if min(room, reach) > ratio.floor:
         share = math.sqrt((room**2 - ratio.floor**2) / (reach**2 - ratio.floor**2))
-        if ratio.visits and (rounds := _fewest_rounds(ratio.visits, share)):
+        if ratio.visits and (rounds := _fewest_rounds(ratio, share)):
             return f"about {rounds} rounds would settle it"
         if not ratio.visits and (needed := n / share**2) <= MOST_REPEATS:
             return f"about {max(math.ceil(needed), n + 1)} repeats would settle it"
     return "too close to call by repeating"
 
 
-def _fewest_rounds(visits: int, share: float) -> int | None:
-    """Return how many visits a side narrow Student's interval of so many to a share of it.
+def _fewest_rounds(ratio: Ratio, share: float) -> int | None:
+    """Return how many visits a side narrow Student's interval of a ratio's to a share of it.
 
     Of one visit, which has no such interval, it is as of any errors that do not know of each other.
     """
+    visits = ratio.visits
     if visits == 1:
         needed = math.ceil(1 / share**2)
         return max(needed, 2) if needed <= MOST_ROUNDS else None
 
     def reach(count: int) -> float:
-        return student_t(2 * (count - 1), 0.05) / math.sqrt(count)
+        return student_t(2 * (count - 1) + ratio.lent, 0.05) / math.sqrt(count)
 
     tries = range(visits + 1, MOST_ROUNDS + 1)
     return next((count for count in tries if reach(count) <= share * reach(visits)), None)
