@@ -8,6 +8,8 @@ import shutil
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -17,10 +19,12 @@ from warm_workers import running
 
 from diffusion_bench.backends.catalog import MODELS_FOLDER
 from diffusion_bench.backends.device import DeviceBusy, hold_device
+from diffusion_bench.bench import setup
 from diffusion_bench.bench.runner import Progress, run_sweep
 from diffusion_bench.bench.setup import CPU_INTERVAL_S
 from diffusion_bench.bench.sweep import Sweep, parse_sweep, sweep_of
 from diffusion_bench.bench.worker_process import WorkerFailed, WorkerProcess
+from diffusion_bench.hardware.sensors import NoGpu
 from diffusion_bench.records import BUNDLED_MODEL, ImageRequest
 from diffusion_bench.reports.read import read_report
 from diffusion_bench.reports.schema import Cell, StopRule
@@ -55,6 +59,10 @@ class Ran:
     @property
     def cells(self) -> tuple[Cell, ...]:
         return read_report(self.path).cells
+
+
+def never(*_: object) -> None:
+    raise AssertionError("a worker was started")
 
 
 def worker() -> psutil.Process:
@@ -312,11 +320,70 @@ def test_a_report_of_another_machine_or_an_existing_one_is_refused(
 
 def test_a_device_in_use_is_said_and_no_report_is_begun(tmp_path: Path) -> None:
     with hold_device("cpu"), pytest.raises(DeviceBusy, match="cpu is busy"):
-        list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu"))
+        next(run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu"))  # no worker starts for it
     with pytest.raises(WorkerFailed, match="cannot be used here"):
         list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cuda:99"))
     assert not list(tmp_path.iterdir())
     assert not running()
+
+
+@pytest.mark.parametrize("text", ["", '[devices]\nnames = ["cpu", "cpu"]'], ids=["one", "two"])
+def test_a_device_in_use_that_nobody_named_is_said_before_torch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(setup, "likely_device", lambda sensor: "cpu")
+    monkeypatch.setattr(WorkerProcess, "__init__", never)
+    sweep = parse_sweep(f'name = "a"\n[axes]\nsteps = [2]\nbatch = [2]\n{text}')
+    with hold_device("cpu"), pytest.raises(DeviceBusy, match="cpu is busy"):
+        next(run_sweep(sweep, tmp_path / "report.jsonl"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_taken_while_the_worker_starts_is_not_shared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look before holds nothing, so that what it found may have changed."""
+    with ExitStack() as other:
+
+        def fetch(*_: object, **__: object) -> Iterator[Progress]:
+            other.enter_context(hold_device("cpu"))
+            yield setup.STARTING
+
+        monkeypatch.setattr(setup, "fetch", fetch)
+        with pytest.raises(DeviceBusy, match="cpu is busy"):
+            list(run_sweep(SMALL, tmp_path / "report.jsonl", device="cpu"))
+    assert not list(tmp_path.iterdir())
+    assert not running()
+
+
+@pytest.mark.parametrize(
+    ("build", "reason", "here", "device"),
+    [
+        ({}, "no driver", {}, "cpu"),
+        ({}, None, {}, "cpu"),  # with a card, and pip's own torch on Windows
+        ({"cuda": "13.0"}, "no driver", {}, "cpu"),
+        ({"cuda": "13.0"}, None, {}, "cuda"),
+        ({"hip": "7.0"}, None, {}, "cuda"),
+        ({"cuda": "13.0"}, None, {"visible": ""}, None),
+        ({}, None, {"system": "Darwin"}, "mps"),
+    ],
+)
+def test_the_device_that_torch_prefers_is_guessed_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+    build: dict[str, str],
+    reason: str | None,
+    here: dict[str, str],
+    device: str | None,
+) -> None:
+    monkeypatch.setattr(setup, "torch_build", build.get)
+    monkeypatch.setattr(setup.platform, "system", lambda: here.get("system", "Linux"))
+    for name in setup.HIDING:
+        monkeypatch.delenv(name, raising=False)
+    if "visible" in here:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", here["visible"])
+    sensor = NoGpu("")
+    sensor.reason = reason
+    assert setup.likely_device(sensor) == device
 
 
 def test_a_sweep_that_may_wait_says_so_and_starts_when_the_device_is_free(tmp_path: Path) -> None:

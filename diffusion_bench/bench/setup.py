@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,6 +23,7 @@ from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.bench.worker_process import HEARTBEAT_S
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.host import HostSensor
+from diffusion_bench.hardware.machine import torch_build
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor, open_sensor
 from diffusion_bench.records import ModelDevice, Request, Trace, VoiceRequest
@@ -32,6 +35,7 @@ from diffusion_bench.reports.unfinished import finished_ids
 # Where the model runs on the processor a look takes the model's own time: see "What watching costs"
 # in docs/methodology.md. A GPU goes on meanwhile.
 CPU_INTERVAL_S, GPU_INTERVAL_S = 0.1, 0.05
+HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 STARTING = Progress(kind="starting", num_cells=0, num_done=0)
 AnyCell = TypeVar("AnyCell", Cell, SharedCell)
 
@@ -70,6 +74,7 @@ def open_bench(
     _refuse_several(device)
     check_sweep(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
+    refuse_busy([device], sensor, wait_s)
     workers = stack.enter_context(Workers(device, sweep.emulated_memory_mib))
     for _ in workers.start():
         yield STARTING
@@ -171,6 +176,33 @@ def open_report(
 def without_trace(cell: AnyCell) -> AnyCell:
     """Return a cell without its readings, which are most of its memory and of no use to others."""
     return cell.model_copy(update={"trace": Trace()})
+
+
+def refuse_busy(devices: Iterable[str | None], sensor: Sensor, wait_s: float) -> None:
+    """Raise `DeviceBusy` where nobody waits, before a worker imports torch only to hear it.
+
+    It only looks: a sweep has its device from `hold` on. `None` is the one that torch prefers.
+    """
+    if wait_s > 0:
+        return
+    for asked in devices:
+        device = asked or likely_device(sensor)
+        if device is not None:
+            with hold_device(device):
+                pass
+
+
+def likely_device(sensor: Sensor) -> str | None:
+    """Return what torch prefers here, unasked: `None` where a variable may hide GPUs from it.
+
+    A GPU need not work with this torch: then nobody holds it, and a worker finds out.
+    """
+    if any(name in os.environ for name in HIDING):
+        return None
+    if platform.system() == "Darwin":
+        return "mps"
+    is_for_gpus = torch_build("cuda") is not None or torch_build("hip") is not None
+    return "cuda" if is_for_gpus and sensor.reason is None else "cpu"
 
 
 def hold(stack: ExitStack, device: str, wait_s: float) -> Iterator[Progress]:

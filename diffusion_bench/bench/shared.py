@@ -17,6 +17,7 @@ from diffusion_bench.bench.setup import (
     hold,
     make_sampler,
     open_report,
+    refuse_busy,
     sample_interval_s,
 )
 from diffusion_bench.bench.shared_run import SharedBench, SharedRun
@@ -104,6 +105,7 @@ def _open(
     assert sweep.devices is not None
     check_sweep(sweep, path, resume=resume)
     sensor = stack.enter_context(closing(open_sensor()))
+    refuse_busy(sweep.devices.names, sensor, wait_s)
     crew = stack.enter_context(Crew(sweep.devices, sweep.emulated_memory_mib))
     for _ in crew.start():
         yield STARTING
