@@ -242,6 +242,38 @@ def test_three_visits_and_an_extrapolated_total_are_judged_beside_the_machine_to
     )
     assert found.verdict in ("same", "cannot tell")  # an extrapolated interval is 2 percent wide
     assert row(long(1.0), long(FASTER, 1.3)).verdict == "slower"
+    assert found.net_high is not None
+    drift = math.hypot(math.log(1.02), math.log(1.02))  # of a total on each side
+    error = math.hypot(0.02 * math.sqrt(2 / 6), 0.2 * math.log(FASTER))
+    calls = row(probed(), probed(FASTER)).net_high
+    assert calls is not None
+    assert math.log(found.net_high / found.net_ratio) == pytest.approx(
+        math.hypot(math.sqrt(math.log(calls) ** 2 - error**2), error, drift), rel=0.1
+    )
+
+
+def test_extrapolated_totals_of_a_machine_that_drifts_within_a_run_are_counted_in_its_pace() -> (
+    None
+):
+    def long(paces: Sequence[float], slower: float = 1.0) -> Cell:
+        walls = [slower * pace * each for pace, each in zip(paces, NOISE, strict=True)]
+        cell = probed(noise=walls, steps=10)
+        speeds = tuple(probe(visit, pace) for visit, pace in enumerate(paces))
+        asked = cell.request.model_copy(update={"steps": 100})
+        named = {"request": asked, "cell_id": asked.workload_id(), "machine_speed": speeds}
+        rule = Extrapolation(measured_steps=10, rule="test")
+        return cell.model_copy(update={**named, "extrapolation": rule})
+
+    up, down = (0.9, 0.95, 1.0, 1.05, 1.1, 1.15), (1.2, 1.15, 1.1, 1.0, 0.95, 0.9)
+    assert row(long(up), long(down)).verdict == "same"
+    assert row(long(up), long(down, 1.15)).verdict == "slower"
+    few = [
+        cell.model_copy(update={"samples": cell.samples[:3], "visits": cell.visits[:3]})
+        for cell in (long(up), long(down))
+    ]
+    found = row(*few)  # of three calls there is no interval but that of their steps
+    assert found.verdict == "cannot tell"
+    assert found.net_high is not None
 
 
 def test_the_middle_run_of_a_probe_counts() -> None:

@@ -88,21 +88,22 @@ def net_ratio(
 ) -> Ratio:
     """Return the ratio of two cells' times, each counted in the machine's pace at its own visit.
 
-    What drifted within a run is taken off with it. `raw` is the ratio of the times alone. Where
-    that is of extrapolated totals, the shift between the reports is taken off the whole. `prior` is
-    what `pace_scatter` tells of all cells.
+    What drifted within a run is taken off with it. `raw` is the ratio of the times alone, whose
+    `floor` extrapolated totals have here too. Of too few of those for an interval of their own, the
+    shift between the reports is taken off `raw`. `prior` is what `pace_scatter` tells of all cells.
     """
-    floor = math.hypot(raw.floor, FOLLOWED_WITHIN * math.log(shift.ratio))
-    # Of a single visit the probe's noise is a part that only more of them narrow.
-    alone = int(min(len(cell.visits) for cell in pair) < FEWEST_VISITS)
-    if any(cell.extrapolation is not None for cell in pair):
-        reach = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
+    found = ratio_of_calls(pair, _net_times(pair), prior)
+    error = math.hypot(shift.error, raw.floor)
+    if found.low is None and raw.low is not None:
         bounds = raw.model_dump(exclude={"visits", "lent", "floor"})
         scaled = {name: value and value / shift.ratio for name, value in bounds.items()}
-        return _widened(Ratio(**scaled, visits=raw.visits or alone, floor=floor), reach)
-    found = ratio_of_calls(pair, _net_times(pair), prior)
+        found = Ratio(**scaled, visits=raw.visits)
+        error = max(math.log(shift.high / shift.ratio), math.log(shift.ratio / shift.low))
+    # Of a single visit the probe's noise is a part that only more of them narrow.
+    alone = int(min(len(cell.visits) for cell in pair) < FEWEST_VISITS)
+    floor = math.hypot(raw.floor, FOLLOWED_WITHIN * math.log(shift.ratio))
     told = {"visits": found.visits or alone, "floor": floor}
-    return _widened(found.model_copy(update=told), shift.error)
+    return _widened(found.model_copy(update=told), error)
 
 
 def other_machine(old: Header, new: Header, cards: tuple[GpuCard | None, GpuCard | None]) -> str:
