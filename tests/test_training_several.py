@@ -13,9 +13,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from diffusion_bench.training import loop, optimisers
 from diffusion_bench.training.crew import Crew, crew
-from diffusion_bench.training.loop import Schedule, new_optimizer, refined_folder, restore, train
-from diffusion_bench.training.optimisers import MuonAndAdamW, fair_shares, is_hidden_matrix
+from diffusion_bench.training.loop import (
+    Schedule,
+    mixed_precision,
+    new_optimizer,
+    refined_folder,
+    restore,
+    train,
+)
+from diffusion_bench.training.optimisers import (
+    Fp32Muon,
+    MuonAndAdamW,
+    fair_shares,
+    is_hidden_matrix,
+)
 
 # Two examples a step. Alone a process takes both; of two each takes the one of its number.
 TWO_HALVES = """
@@ -132,6 +145,38 @@ def test_muon_takes_the_hidden_matrices_and_steps_them_in_every_direction_alike(
     assert spread(moved) < 5 < spread(gradient)
     optimizer.zero_grad()
     assert all(p.grad is None for p in network.parameters())
+
+
+@pytest.mark.parametrize("shape", [(6, 18), (18, 6)])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_in_fp32_steps_as_torchs_does_in_bf16(shape: tuple[int, int], nesterov: bool) -> None:
+    torch.manual_seed(0)
+    started = torch.randn(shape)
+    ends = []
+    for kind in (torch.optim.Muon, Fp32Muon):
+        matrix = nn.Parameter(started.clone())
+        muon = kind([matrix], lr=0.1, nesterov=nesterov, adjust_lr_fn="match_rms_adamw")
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            matrix.grad = torch.randn(shape, generator=generator)
+            muon.step()
+        ends.append(matrix.detach())
+    moved = (ends[0] - started).norm()
+    assert (ends[1] - ends[0]).norm() < 0.02 * moved  # bf16 keeps eight bits
+
+
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_processor_that_emulates_bf16_trains_in_fp32(
+    bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (loop, optimisers):
+        monkeypatch.setattr(module, "packs", lambda _: bf16)
+    muon = MuonAndAdamW(Small(), lr=0.1, weight_decay=0.0).both[1]
+    assert isinstance(muon, Fp32Muon) is not bf16
+    with mixed_precision("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == (
+            torch.bfloat16 if bf16 else torch.float32
+        )
 
 
 def test_a_schedule_says_which_layers_are_not_muons() -> None:

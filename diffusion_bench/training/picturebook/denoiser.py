@@ -10,18 +10,18 @@ at random for classifier-free guidance (Ho and Salimans, 2022).
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffusion_bench.training.crew import crew
-from diffusion_bench.training.loop import Schedule, train
+from diffusion_bench.training.loop import Schedule, mixed_precision, train
 from diffusion_bench.training.picturebook.autoencoder import LATENT_CHANNELS, encode, pictures_of
 from diffusion_bench.training.picturebook.scenes import random_scene
 from diffusion_bench.training.picturebook.slots import (
@@ -37,7 +37,8 @@ from diffusion_bench.training.word_tokenizer import tokenize
 CAPTION_DROPOUT = 0.1
 SHARD = 20_000  # scenes of one file of cached latents
 NUM_SHARDS = 3
-FREEDOM = 0.25  # of the scenes, see `random_scene`: shapes are learnt sooner in few poses
+FREEDOM = 0.25  # of the scenes, see `random_scene`: shapes are learnt sooner in few poses ...
+REFINED_FREEDOM = 1.0  # ... and then go with little to learn into all of them
 TEXT_WIDTH = 160
 DENOISER = Schedule(
     steps=30_000,
@@ -48,6 +49,8 @@ DENOISER = Schedule(
     decay_steps=2_000,
     muon=True,
 )
+REFINED = replace(DENOISER, steps=3_000, peak_lr=7e-4, warmup_steps=100, decay_steps=1_500)
+"""How a trained denoiser goes on, in other scenes."""
 
 
 class Denoiser(nn.Module):
@@ -58,6 +61,11 @@ class Denoiser(nn.Module):
         self.unet = unet
         self.text_encoder = text_encoder
         self.slot_reader = SlotReader(TEXT_WIDTH)
+
+    def begin_as(self, pipeline: StableDiffusionPipeline) -> None:
+        """Take the weights of a trained pipeline; the reader, which it does not have, stays."""
+        self.unet.load_state_dict(pipeline.unet.state_dict())
+        self.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,7 @@ def encode_scenes(
     for start in range(0, count, 100):
         scenes = [random_scene(chance, freedom=freedom) for _ in range(min(100, count - start))]
         pictures = pictures_of(scenes, side).to(device)
-        with torch.autocast(device, torch.bfloat16):
+        with mixed_precision(device):
             latents.append(encode(vae, pictures).half().cpu())
         captions.extend(scene.caption for scene in scenes)
         labels.extend(slot_labels(scene) for scene in scenes)

@@ -4,8 +4,8 @@ What the caption does not say (the place, the size, the side it faces, a tilt, w
 pictograms, the shade, an unnamed background) is drawn at random, so that the noise of the diffusion
 model decides it at inference. Places lie on a lattice of an eighth of the side, one cell of the
 latents at 128 pixels, so that the networks, which are convolutional, see each object in one phase;
-and there are three sizes, so that each object is one of a few pictures to the autoencoder. What it
-must learn anew, a mirror image and a tilt, is rarer than what convolutions give for nothing.
+and there are three sizes, so that each object is one of a few pictures to the autoencoder. Tilts,
+which it must learn anew and which lose the finest lines, are rare.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ UNNAMED_SHARE = 0.06
 TERSE_SHARE = 0.15  # captions without articles: "cat on blue background"
 KINDS = {"single": 0.42, "pair": 0.28, "riding": 0.1, "together": 0.08, "count": 0.12}
 TILT_DEG = 12
-SIZES = {"small": 0.1, "medium": 0.8, "big": 0.1}  # where none is said
-MIRRORED_SHARE = 0.3
+SIZES = {"small": 0.2, "medium": 0.6, "big": 0.2}  # where none is said
+MIRRORED_SHARE = 0.5
 TILTED_SHARE = 0.1
 RIDER_Y, MOUNT_Y = 0.25, 0.625
 PLACES = ("middle", "left", "right", "top", "bottom", "rider", "mount")
@@ -138,20 +138,20 @@ def _side_by_side(
 ) -> tuple[Placed, ...]:
     dx, dy = direction
     size = load_vocabulary().sizes["small"]
-    shift = LATTICE * chance.randint(-1, 1) if chance.random() < freedom else 0.0
-    return tuple(
-        _posed(
-            Placed(
-                word,
-                0.5 + 2 * LATTICE * sign * dx + shift * abs(dy),
-                0.5 + 2 * LATTICE * sign * dy + shift * abs(dx),
-                size,
-            ),
-            chance,
-            freedom,
-        )
-        for word, sign in zip(pair, (1, -1), strict=True)
-    )
+
+    def one(word: str, sign: int) -> Placed:
+        shift = _shift(chance, freedom)
+        x = 0.5 + 2 * LATTICE * sign * dx + shift * abs(dy)
+        y = 0.5 + 2 * LATTICE * sign * dy + shift * abs(dx)
+        return _posed(Placed(word, x, y, size), chance, freedom)
+
+    first, second = pair
+    return one(first, 1), one(second, -1)
+
+
+def _shift(chance: random.Random, freedom: float) -> float:
+    """Return how far something is moved along an axis on which nothing was said of it."""
+    return LATTICE * chance.randint(-1, 1) if chance.random() < freedom else 0.0
 
 
 def _riding(chance: random.Random, freedom: float) -> Scene:
@@ -159,7 +159,7 @@ def _riding(chance: random.Random, freedom: float) -> Scene:
     mount, number = chance.choice(words.mounts)
     rider = chance.choice([word for word in words.riders if word != mount])
     mirrored = chance.random() < MIRRORED_SHARE * freedom
-    shift = LATTICE * chance.randint(-1, 1) if chance.random() < freedom else 0.0
+    shift = _shift(chance, freedom)
     # The rider first: the mount's back hides its lower edge.
     sizes = words.sizes
     sitting = Placed(rider, 0.5 + shift, RIDER_Y, sizes["small"], mirrored=mirrored)
@@ -184,8 +184,14 @@ def _count(chance: random.Random, freedom: float) -> Scene:
     which = chance.randrange(len(words.objects[word])) if chance.random() < freedom else 0
     spots = COUNT_SPOTS[NUMBERS[number]]
     size = words.sizes["small"]
+    upside_down = chance.random() < 0.5 * freedom
+    down = _shift(chance, freedom) if len(spots) == 2 else 0.0  # three fill the height
     objects = tuple(
-        replace(_posed(Placed(word, x, y, size), chance, freedom), number=which) for x, y in spots
+        replace(
+            _posed(Placed(word, x, (1 - y if upside_down else y) + down, size), chance, freedom),
+            number=which,
+        )
+        for x, y in spots
     )
     return Scene(f"{number} {words.plural(word)}", "count", objects, {"middle": word})
 
