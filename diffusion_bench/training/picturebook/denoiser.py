@@ -49,7 +49,7 @@ DENOISER = Schedule(
     decay_steps=2_000,
     muon=True,
 )
-REFINED = replace(DENOISER, steps=3_000, peak_lr=7e-4, warmup_steps=100, decay_steps=1_500)
+REFINED = replace(DENOISER, steps=2_000, peak_lr=1e-3, warmup_steps=100, decay_steps=1_200)
 """How a trained denoiser goes on, in other scenes."""
 
 
