@@ -342,7 +342,7 @@ def test_a_model_that_is_gone_on_with_keeps_its_autoencoder(tmp_path: Path) -> N
     command = typer.Typer()
     command.command()(main)
     for stage in ("autoencoder", "decoder"):
-        options = ["--work", str(tmp_path), "--start", str(TRAINED_AUTOENCODER.parent)]
+        options = ["--work", str(tmp_path), "--from", str(TRAINED_AUTOENCODER.parent)]
         told = CliRunner().invoke(command, [*options, "--stage", stage])
         assert told.exit_code == 2
         assert "the stages are scenes, denoiser, export" in " ".join(told.output.split())

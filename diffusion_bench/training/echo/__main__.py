@@ -33,7 +33,9 @@ def main(
     ] = "all",
     start: Annotated[
         Path | None,
-        typer.Option(help="An exported model, to go on with; its vocoder is kept as it is."),
+        typer.Option(
+            "--from", help="An exported model, to go on with; its vocoder is kept as it is."
+        ),
     ] = None,
     speakers: Annotated[int, typer.Option(help="Speakers of the corpus.", min=1)] = SPEAKERS,
     utterances: Annotated[
@@ -50,7 +52,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     if start is not None and stage == "vocoder":
-        raise typer.BadParameter("the vocoder of --start is kept as it is: there is nothing to do")
+        raise typer.BadParameter("the vocoder of --from is kept as it is: there is nothing to do")
     acoustic = work / "acoustic" if start is None else refined_folder(work, start)
     if stage in ("all", "corpus"):
         make_corpus(work / "corpus", stop=speakers, utterances=utterances)

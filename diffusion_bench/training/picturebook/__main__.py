@@ -57,7 +57,8 @@ def main(
     start: Annotated[
         Path | None,
         typer.Option(
-            help="An exported model whose denoiser goes on in scenes of every pose; the rest stays."
+            "--from",  # torchrun would take --start for one of its own
+            help="An exported model to go on with: its denoiser, in scenes of every pose.",
         ),
     ] = None,
     stage: Annotated[
@@ -122,7 +123,7 @@ class _Course:
 def _course(work: Path, autoencoder: Path | None, start: Path | None, stage: Stage) -> _Course:
     whole = STAGES if start is None else OF_THE_DENOISER
     if stage not in ("all", *whole):
-        raise typer.BadParameter(f"with --start the stages are {', '.join(whole)}")
+        raise typer.BadParameter(f"with --from the stages are {', '.join(whole)}")
     stages = tuple(name for name in whole if stage in ("all", name))
     if start is not None:
         refined = refined_folder(work, start)

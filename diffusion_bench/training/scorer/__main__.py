@@ -23,7 +23,9 @@ def main(
     out: Annotated[Path, typer.Option(help="The model folder to write.")] = Path(
         "build/scorer/model"
     ),
-    start: Annotated[Path | None, typer.Option(help="An exported scorer to go on with.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="An exported scorer to go on with.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; 0 leaves torch's choice.")] = 0,
 ) -> None:
