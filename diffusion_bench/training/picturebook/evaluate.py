@@ -35,6 +35,7 @@ from diffusion_bench.training.picturebook.vocabulary import load_vocabulary
 
 BORDER_SIDE = 32
 REFERENCES = 12  # drawings of each background
+ONE_CAPTION, SEEDS = 8, 6  # captions of a kind, and pictures of each
 
 SMALL = load_vocabulary().sizes["small"]
 PLACES: dict[str, Place] = {
@@ -108,6 +109,16 @@ def score(scenes: Sequence[Scene], pictures: np.ndarray) -> Score:
     )
 
 
+def variety(pictures: np.ndarray) -> float:
+    """Return by how much of 255 two pictures of one caption differ in the mean.
+
+    `pictures` are (captions, seeds, side, side, 3) uint8.
+    """
+    told = pictures.astype(np.float32)
+    pairs = itertools.combinations(range(told.shape[1]), 2)
+    return float(np.mean([np.abs(told[:, one] - told[:, other]).mean() for one, other in pairs]))
+
+
 def border_colour(picture: np.ndarray) -> np.ndarray:
     """Return the median colour of a picture's border, (3,)."""
     edges = (picture[0], picture[-1], picture[:, 0], picture[:, -1])
@@ -150,7 +161,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
     sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
 ) -> None:
-    """Print how often objects, pairs, riders and backgrounds are what the captions ask for."""
+    """Print how often pictures are what the captions ask for, and how much those of one differ."""
     pipeline = StableDiffusionPipeline.from_pretrained(model, use_safetensors=True)
     typer.echo("| pictures | n | all objects | each object | background | s a picture |")
     typer.echo("|---|--:|--:|--:|--:|--:|")
@@ -167,6 +178,13 @@ def main(
         )
         worst = ", ".join(list(found.failed)[:12])
         typer.echo(f"{kind}: wrong: {worst}", err=True)
+    typer.echo("\n| pictures of one caption | n | differ by, of 255 |\n|---|--:|--:|")
+    for kind in ("single", "pair", "riding"):
+        captions = [scene.caption for scene in ask(kind, ONE_CAPTION, seed=2)]
+        again = [caption for caption in captions for _ in range(SEEDS)]
+        pictures = draw(pipeline, again, sampler=sampler, steps=steps, batch=16)
+        differ = variety(pictures.reshape(len(captions), SEEDS, *pictures.shape[1:]))
+        typer.echo(f"| {kind} | {len(captions)} x {SEEDS} | {differ:.1f} |")
 
 
 if __name__ == "__main__":

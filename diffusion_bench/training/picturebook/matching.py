@@ -41,7 +41,8 @@ class Place:
     dy: int = 0
 
 
-MIDDLE = Place(0.5, 0.5, tuple(load_vocabulary().sizes.values()))
+# A small object of which no size was said may be two cells off.
+MIDDLE = Place(0.5, 0.5, tuple(load_vocabulary().sizes.values()), reach=2)
 
 
 @dataclass(frozen=True)
