@@ -16,7 +16,7 @@ from transformers import CLIPModel, CLIPTokenizer
 from diffusion_bench.backends.scoring.clip import ClipScorer
 from diffusion_bench.backends.scoring.distance import Moments
 from diffusion_bench.backends.scoring.reference import save_reference
-from diffusion_bench.training.picturebook.denoiser import REFINED_FREEDOM
+from diffusion_bench.training.picturebook.denoiser import FREEDOM
 from diffusion_bench.training.picturebook.export import known_words
 from diffusion_bench.training.picturebook.scenes import draw_scene
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids, new_tokenizer
@@ -79,7 +79,7 @@ def export_reference(
     for step, start in enumerate(range(0, scenes, SCENES_AT_ONCE)):
         count = min(SCENES_AT_ONCE, scenes - start)
         # In as many poses as the image model was shown: else the distance would tell mostly that.
-        drawn = scenes_of(step, count, stream=REFERENCE_STREAM, freedom=REFINED_FREEDOM)
+        drawn = scenes_of(step, count, stream=REFERENCE_STREAM, freedom=FREEDOM)
         pictures = [Image.fromarray(draw_scene(scene, DRAWN_SIDE)) for scene in drawn]
         features.append(scorer.features(pictures))
     told = [scene.caption for scene in scenes_of(0, captions, stream=CAPTION_STREAM)]
