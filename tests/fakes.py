@@ -16,6 +16,9 @@ from diffusion_bench.records import (
     Share,
     Stages,
     Trace,
+    VoiceQuality,
+    VoiceRequest,
+    VoiceStages,
 )
 from diffusion_bench.reports.schema import (
     PROTOCOL_VERSION,
@@ -202,3 +205,31 @@ def make_quality() -> Quality:
         reference="300 scenes",
         missing={"count": "nothing to count", "diversity": "one of each"},
     )
+
+
+def make_voice_quality(**changes: Any) -> VoiceQuality:
+    """Return what was measured of 8 candidates, with changed fields."""
+    figure = {"low": 0.1, "high": 0.9, "n": 8}
+    fields = {
+        "candidates": 8,
+        "unwarned": Share(right=7, n=8),
+        "timbre_similarity": Estimate(value=0.8, **figure),
+        "pitch_error_semitones": Estimate(value=0.25, **figure),
+        "mel_distance_db": Estimate(value=0.5, **figure),
+        "seeds_apart_db": Estimate(value=0.75, **figure),
+        "against_steps": 100,
+    }
+    return VoiceQuality(**fields | changes)
+
+
+def make_spoken_cell(seconds: float = 1.0, **request: Any) -> Cell:
+    """Return a cell of speech of three calls; names are fields of its request."""
+    asked = VoiceRequest(**{"text": "one word more", **request})
+    cell = make_cell(wall_s=[seconds] * 3, steps=asked.steps)
+    stages = VoiceStages(
+        text_s=0, voice_encoder_s=0, prior_s=0, denoising_s=seconds, vocoder_s=0, other_s=0
+    )
+    spoken = {"stages": stages, "audio_s": 2.0, "first_audio_s": seconds}
+    samples = tuple(sample.model_copy(update=spoken) for sample in cell.samples)
+    changes = {"request": asked, "cell_id": asked.workload_id(), "samples": samples}
+    return cell.model_copy(update=changes)

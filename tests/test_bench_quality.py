@@ -165,7 +165,7 @@ def test_a_sweep_says_what_to_judge_in_a_table_and_speech_has_no_pictures() -> N
         (text + "colour = 1", "quality.colour"),
         (text.replace("32", "1"), "quality.pictures"),
         (text.replace("captions", "poems"), "quality.prompts"),
-        (text + "[voice_axes]\n", "a sweep of speech has none"),
+        (text + "[voice_axes]\n", "a sweep of speech has none: its table is"),
     ):
         with pytest.raises(ValueError, match=message) as refused:
             parse_sweep(spoilt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes import make_cell, make_quality, make_report
+from fakes import make_cell, make_quality, make_report, make_spoken_cell, make_voice_quality
 
 from diffusion_bench.charts.quality import (
     FRONT,
@@ -12,7 +12,7 @@ from diffusion_bench.charts.quality import (
     quality_numbers,
     quality_table,
 )
-from diffusion_bench.records import Estimate, Quality, Share
+from diffusion_bench.records import Estimate, Quality, Share, VoiceQuality
 from diffusion_bench.reports.schema import Cell, Report
 
 
@@ -123,6 +123,44 @@ def test_a_metric_that_fewer_than_half_of_the_cells_have_is_not_drawn() -> None:
         cells = [judged(10 * (place + 1), 1.0, 30.0) for place in range(with_distance)]
         cells += [make_cell(steps=n).model_copy(update={"quality": bare}) for n in (40, 50)]
         assert {one.metric for one in quality_numbers([make_report(*cells)])} == {metric}
+
+
+def spoken(steps: int, seconds: float, quality: VoiceQuality, **request: object) -> Cell:
+    cell = make_spoken_cell(seconds, steps=steps, **request)
+    return cell.model_copy(update={"quality": quality})
+
+
+def similar(value: float, **changes: object) -> VoiceQuality:
+    figure = Estimate(value=value, low=value - 0.1, high=value + 0.1, n=8)
+    return make_voice_quality(timbre_similarity=figure, **changes)
+
+
+NO_PARALLEL = {"mel_distance_db": None, "missing": {"mel_distance_db": "it draws noise"}}
+
+
+def test_speech_of_both_samplers_is_drawn_by_what_both_have() -> None:
+    ddim = [spoken(5, 1.0, similar(0.7)), spoken(10, 4.0, similar(0.9), batch=2)]
+    assert {line.metric for line in quality_numbers([make_report(*ddim)])} == {"mel_distance_db"}
+    ddpm = spoken(10, 2.5, similar(0.8, **NO_PARALLEL), sampler="ddpm")
+    numbers = quality_numbers([make_report(*ddim, ddpm)])
+    assert {line.metric for line in numbers} == {"timbre_similarity"}
+    seconds = {p.seconds: (p.value, p.on_front) for line in numbers for p in line.points}
+    # Of a candidate: two of the batch took four seconds. More is better.
+    assert seconds == {1.0: (0.7, True), 2.0: (0.9, True), 2.5: (0.8, False)}
+    assert quality_figure(numbers).layout.xaxis.title.text == "seconds a candidate"
+
+
+def test_speech_and_pictures_are_not_in_one_chart_nor_is_what_was_compared_with_other_steps() -> (
+    None
+):
+    cells = [spoken(n, 1.0, similar(0.7)) for n in (5, 10)]
+    other = spoken(20, 1.0, similar(0.7, against_steps=50))
+    numbers = quality_numbers([make_report(*cells, other), make_report(judged(10, 1.0, 30.0))])
+    assert [point.steps for line in numbers for point in line.points] == [5, 10]
+    assert [line.missing for line in numbers if line.missing] == [
+        ((20, "judged otherwise: 8 candidates against 50 steps"),),
+        ((10, "judged otherwise: scorer, 100 pictures"),),
+    ]
 
 
 def test_no_reports_and_reports_without_quality_have_no_series_and_a_sentence() -> None:

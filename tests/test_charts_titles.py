@@ -8,7 +8,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from fakes import make_cell, make_quality, make_report
+from fakes import make_cell, make_quality, make_report, make_spoken_cell, make_voice_quality
 
 import diffusion_bench.charts
 from diffusion_bench.backends.inside.film import Progress
@@ -37,10 +37,11 @@ SPOKEN = make_cell(rss_mib=9.0).model_copy(
 
 
 def judged(metric: str) -> go.Figure:
-    quality = make_quality()
+    spoken = METRICS[metric][2] == "candidate"
+    quality = make_voice_quality() if spoken else make_quality()
     gone = list(METRICS)[: list(METRICS).index(metric)]
-    quality = quality.model_copy(update=dict.fromkeys(gone))
-    cell = PICTURE.model_copy(update={"quality": quality})
+    quality = quality.model_copy(update={n: None for n in gone if hasattr(quality, n)})
+    cell = (make_spoken_cell() if spoken else PICTURE).model_copy(update={"quality": quality})
     return quality_figure(quality_numbers([make_report(cell)]))
 
 

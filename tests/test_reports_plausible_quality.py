@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes import make_cell, make_quality, make_report
+from fakes import make_cell, make_quality, make_report, make_spoken_cell, make_voice_quality
 
-from diffusion_bench.records import Estimate, Quality, QualityPlan, Share
+from diffusion_bench.records import (
+    Estimate,
+    Quality,
+    QualityPlan,
+    Share,
+    VoiceQuality,
+    VoiceQualityPlan,
+)
 from diffusion_bench.reports.doctor import examine_report
 from diffusion_bench.reports.schema import Report
 
@@ -102,3 +109,58 @@ def test_two_versions_of_one_scorer_are_warned_of() -> None:
     assert "sha256:00" in detail
     # Another scorer for another model is as it should be.
     assert said(report_of(make_quality(), changed(scorer="clip", scorer_digest="x"))) == []
+
+
+VOICE_PLAN = VoiceQualityPlan(candidates=8, against_steps=100)
+
+
+def spoken(
+    quality: VoiceQuality | None,
+    plan: QualityPlan | VoiceQualityPlan = VOICE_PLAN,
+    **cell: Any,
+) -> list[tuple[str, str, str]]:
+    report = make_report(make_spoken_cell().model_copy(update={"quality": quality, **cell}))
+    asked = report.header.plan.model_copy(update={"quality": plan})
+    return said(
+        report.model_copy(update={"header": report.header.model_copy(update={"plan": asked})})
+    )
+
+
+def test_what_is_measured_of_speech_has_nothing_against_it() -> None:
+    assert spoken(make_voice_quality()) == []
+    assert spoken(None, stop_reason=None) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"timbre_similarity": estimate(1.2, 1.1, 1.3, 8)}, "timbre_similarity 1.2, which is no"),
+        ({"pitch_error_semitones": estimate(-2.0, -3.0, 0.0, 8)}, "-2, which is no value of it"),
+        ({"mel_distance_db": estimate(0.5, 0.6, 0.7, 8)}, "outside of its own interval"),
+        ({"unwarned": Share(right=9, n=9)}, "unwarned of 9 candidates, and 8 were spoken"),
+        ({"candidates": 9}, "9 candidates, planned 8"),
+        ({"against_steps": 50}, "against 50 steps, planned 100"),
+    ],
+)
+def test_a_figure_that_no_speech_or_not_this_plan_gives_is_a_problem(
+    change: dict[str, Any], says: str
+) -> None:
+    ((level, _, detail),) = spoken(make_voice_quality(**change))
+    assert level == "problem"
+    assert says in detail
+
+
+def test_speech_that_was_judged_as_pictures_is_a_problem_and_an_absent_figure_needs_a_reason() -> (
+    None
+):
+    ((level, _, detail),) = spoken(make_voice_quality(), plan=PLAN)
+    assert level == "problem"
+    assert "of speech, planned of pictures" in detail
+    ((level, _, detail),) = said(report_of(make_voice_quality(), plan=VOICE_PLAN))
+    assert level == "problem"
+    assert "of speech in a cell of pictures" in detail
+    ((level, _, detail),) = spoken(make_voice_quality(mel_distance_db=None))
+    assert level == "note"
+    assert detail.endswith(": mel_distance_db")
+    ((_, _, detail),) = spoken(None)
+    assert detail.endswith(": all of it")

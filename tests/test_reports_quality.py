@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import make_cell, make_quality, make_report
+from fakes import make_cell, make_quality, make_report, make_spoken_cell, make_voice_quality
 from pydantic import ValidationError
 
 from diffusion_bench.charts.page import to_html
-from diffusion_bench.records import Estimate, Quality, QualityPlan, Share
+from diffusion_bench.records import Estimate, Quality, QualityPlan, Share, VoiceQualityPlan
 from diffusion_bench.reports.export import to_csv, to_rows
 from diffusion_bench.reports.intervals import wilson_interval
 from diffusion_bench.reports.markdown import to_markdown
@@ -66,6 +66,28 @@ def test_every_export_says_each_figure_with_its_interval_and_number() -> None:
     table = cell_table([report])
     assert table["headers"][-1] == "quality"
     assert [row[-1] for row in table["data"]] == [WORDS, ""]
+
+
+def test_quality_of_speech_comes_back_and_is_in_every_export_with_its_units() -> None:
+    quality = make_voice_quality(seeds_apart_db=None, missing={"seeds_apart_db": "no two seeds"})
+    cell = make_spoken_cell().model_copy(update={"quality": quality})
+    report = make_report(cell)
+    plan = report.header.plan.model_copy(update={"quality": VoiceQualityPlan(against_steps=100)})
+    report = report.model_copy(update={"header": report.header.model_copy(update={"plan": plan})})
+    again = parse_report(b"".join(to_line(each) for each in (report.header, *report.cells)), "a")
+    assert (again.header, again.cells) == (report.header, report.cells)
+    words = (
+        "without a warning 88% (53 to 98, n 8); timbre similarity 0.8 (0.1 to 0.9, n 8); pitch "
+        "error 0.25 semitones (0.1 to 0.9, n 8); mel distance from 100 steps 0.5 dB (0.1 to 0.9, "
+        "n 8)"
+    )
+    assert in_words(quality) == words
+    (row,) = csv.DictReader(io.StringIO(to_csv([report])))
+    assert (row["quality"], row["quality_mel_distance_db"]) == (words, "0.5")
+    assert (row["quality_candidates"], row["quality_scorer"]) == ("8", "")
+    assert row["quality_missing"] == "seeds_apart_db: no two seeds"
+    assert words in to_markdown([report])
+    assert words in cell_table([report])["data"][0]
 
 
 def test_a_report_without_quality_has_no_column_of_it() -> None:
@@ -123,5 +145,5 @@ def test_an_interval_holds_together_and_two_pictures_are_the_least() -> None:
 def test_old_reports_have_no_quality() -> None:
     for path in sorted((Path(__file__).parent / "data").glob("*.jsonl")):
         report = parse_report(path.read_bytes(), path.name)
-        assert report.header.schema_version == 7
+        assert report.header.schema_version == 8
         assert all(cell.quality is None for cell in report.cells)

@@ -121,7 +121,7 @@ HOSTILE = {
     "damaged header": (HEADER[:60] + b"\n" + CELL, "line 1 is not JSON"),
     "other json": (b'{"a": 1}\n', "kind is not 'header'"),
     "cell first": (CELL, "kind is not 'header'"),
-    "newer": (changed(HEADER, schema_version=8, new=1), "report format 8.*up to format 7"),
+    "newer": (changed(HEADER, schema_version=9, new=1), "report format 9.*up to format 8"),
     "older": (changed(HEADER, schema_version=0), "schema_version"),
     "version is a word": (changed(HEADER, schema_version="1"), "schema_version"),
     "unknown field": (changed(HEADER, surprise=1), "surprise"),
@@ -268,7 +268,7 @@ def test_a_report_of_every_format_with_a_models_revision_is_read_and_gone_on_wit
     assert raw[0]["schema_version"] == int(name[0])
     assert raw[0]["plan"]["models"][0]["revision"]
     report = read_report(path)
-    assert (report.header.schema_version, report.notes) == (7, ())
+    assert (report.header.schema_version, report.notes) == (8, ())
     measured = [line for line in raw if line["kind"] == "cell"]
     figures = [[sample["wall_s"] for sample in line["samples"]] for line in measured]
     assert [[sample.wall_s for sample in cell.samples] for cell in report.cells] == figures
@@ -312,5 +312,5 @@ def test_a_report_of_format_2_reads_as_one_of_the_newest(tmp_path):
     path = tmp_path / "two.jsonl"
     path.write_bytes(changed(HEADER, schema_version=2) + CELL)
     report = read_report(path)
-    assert report.header.schema_version == 7
+    assert report.header.schema_version == 8
     assert len(report.cells) == 1

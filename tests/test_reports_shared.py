@@ -453,7 +453,7 @@ def test_what_cannot_be_so_of_several_devices_is_found_with_the_device(
 
 def test_an_older_report_has_no_shared_cells() -> None:
     old = make_header(cells=(REQUEST,))
-    lines = to_line(old).replace(b'"schema_version":7', b'"schema_version":5')
+    lines = to_line(old).replace(b'"schema_version":8', b'"schema_version":5')
     lines = lines.replace(b'"devices":null,', b"")
     back = parse_report(lines + to_line(make_cell(**REQUEST.model_dump())), "old.jsonl")
     assert back.shared == ()

@@ -10,14 +10,20 @@ step. Steps are those asked for, not those that a sampler makes of them (39 of 2
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from diffusion_bench.bench.measure import cut
-from diffusion_bench.records import ImageRequest, QualityPlan, Request
+from diffusion_bench.records import (
+    AnyQualityPlan,
+    ImageRequest,
+    QualityPlan,
+    Request,
+    VoiceRequest,
+)
 from diffusion_bench.reports.schema import Cell
 
 
@@ -85,20 +91,31 @@ def call_estimates_s(
 
 
 def judging_s(
-    requests: Iterable[Request], plan: QualityPlan | None, timed: Iterable[TimedRequest]
+    requests: Iterable[Request], plan: AnyQualityPlan | None, timed: Iterable[TimedRequest]
 ) -> float:
-    """Return the seconds in which pictures of each request are drawn to be judged.
+    """Return the seconds in which pictures or speech of each request are made to be judged.
 
-    0 where there is no plan, or a model that was never timed. What the scorer itself takes is not
-    in it.
+    0 where there is no plan, or a model that was never timed. What judging itself takes is not in
+    it.
     """
     if plan is None:
         return 0.0
-    batches = [(request, plan.batch or request.batch) for request in requests]
-    calls = [request.model_copy(update={"batch": batch}) for request, batch in batches]
-    each_s = call_estimates_s(calls, timed) or [0.0] * len(calls)
-    counts = [plan.pictures / batch for _, batch in batches]
-    return sum(count * call_s for count, call_s in zip(counts, each_s, strict=True))
+    counted = [call for request in requests for call in _judging_calls(request, plan)]
+    each_s = call_estimates_s([call for call, _ in counted], timed) or [0.0] * len(counted)
+    return sum(count * call_s for (_, count), call_s in zip(counted, each_s, strict=True))
+
+
+def _judging_calls(request: Request, plan: AnyQualityPlan) -> Iterator[tuple[Request, float]]:
+    """Yield the calls that are made of a request to be judged, and how many of each."""
+    batch = plan.batch or request.batch
+    call = request.model_copy(update={"batch": batch})
+    if isinstance(plan, QualityPlan):
+        yield call, plan.pictures / batch
+        return
+    yield call, plan.candidates / batch
+    if isinstance(call, VoiceRequest) and not plan.why_no_parallel(call):
+        more = {"steps": plan.against_steps, "batch": max(2, batch)}
+        yield call.model_copy(update=more), plan.candidates / batch
 
 
 def family(request: Request) -> tuple[str, str, str, str]:

@@ -52,7 +52,7 @@ def make_header(
             time_limit_s=sweep.time_limit_s,
             emulated_memory_mib=sweep.emulated_memory_mib,
             sustain_s=sweep.sustain_s,
-            quality=sweep.quality and without_home(sweep.quality),
+            quality=sweep.judging and without_home(sweep.judging),
             devices=sweep.devices,
             models=_models(requests) if models is None else models,
             cells=requests if cells is None else tuple(cells),

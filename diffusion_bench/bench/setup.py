@@ -117,7 +117,7 @@ def fetch(
         refuse_another_sweep(report, make_header(sweep, *here, models=report.header.plan.models))
         cells = _to_come(report, retry=retry)
     yield from fetch_models(cells)
-    if sweep.quality is not None:
+    if sweep.quality is not None:  # speech is measured without weights
         yield from fetch_scorers(cells, sweep.quality)
 
 

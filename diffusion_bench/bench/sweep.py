@@ -12,12 +12,14 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from diffusion_bench.bench.axes import Axes, Resolution, VoiceAxes
 from diffusion_bench.records import (
+    AnyQualityPlan,
     DevicesPlan,
     ImageRequest,
     MemoryBytes,
     QualityPlan,
     Record,
     Request,
+    VoiceQualityPlan,
     VoiceRequest,
 )
 from diffusion_bench.records.toml_text import explain_toml, parse_toml, read_text
@@ -40,8 +42,9 @@ class Sweep(Record):
     With `emulated_memory` the device gives out no more than that. `sustain_s` adds so many seconds
     of calls to each cell. With `voice_axes` it is a sweep of speech, and `axes` are not used; each
     of its steps is timed. With a `quality` table pictures of each cell are drawn and judged after
-    its timed calls, outside of all that is measured. With `devices` each request is measured on
-    all of them at once, `repeats` times in each way of sharing it.
+    its timed calls, outside of all that is measured; with `voice_quality` it is speech. With
+    `devices` each request is measured on all of them at once, `repeats` times in each way of
+    sharing it.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -59,6 +62,7 @@ class Sweep(Record):
     axes: Axes = Axes()
     voice_axes: VoiceAxes | None = None
     quality: QualityPlan | None = None
+    voice_quality: VoiceQualityPlan | None = None
     devices: DevicesPlan | None = None
 
     @model_validator(mode="after")
@@ -82,10 +86,23 @@ class Sweep(Record):
         return self
 
     @model_validator(mode="after")
-    def _quality_of_pictures(self) -> Self:
+    def _quality_of_what_is_made(self) -> Self:
         if self.quality is not None and self.voice_axes is not None:
-            raise ValueError("quality is judged of pictures; a sweep of speech has none")
+            raise ValueError(
+                "quality is judged of pictures; a sweep of speech has none: its table is "
+                "[voice_quality]"
+            )
+        if self.voice_quality is not None and self.voice_axes is None:
+            raise ValueError(
+                "voice_quality is measured of speech; a sweep of pictures has none: its table is "
+                "[quality]"
+            )
         return self
+
+    @property
+    def judging(self) -> AnyQualityPlan | None:
+        """Return what of each cell is judged after its timed calls, if anything is."""
+        return self.quality or self.voice_quality
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -166,8 +183,8 @@ def sweep_of(plan: Plan) -> Sweep:
         time_limit_s=plan.time_limit_s or TIME_LIMIT_S,
         emulated_memory=_bytes(plan.emulated_memory_mib),
         sustain_s=plan.sustain_s,
-        quality=plan.quality,
         devices=plan.devices,
+        **_judged(plan),
         **_grid_of(plan.cells),
     )
     if sweep.requests() != short_plan(plan).cells:
@@ -189,6 +206,13 @@ def _grid_of(cells: Sequence[Request]) -> dict[str, Any]:
         "negative_prompt": drawn[0].negative_prompt,
         "axes": Axes.model_validate(axes),
     }
+
+
+def _judged(plan: Plan) -> dict[str, AnyQualityPlan]:
+    if plan.quality is None:
+        return {}
+    spoken = isinstance(plan.quality, VoiceQualityPlan)
+    return {"voice_quality" if spoken else "quality": plan.quality}
 
 
 def _values(cells: Sequence[Request], axes: type[Axes] | type[VoiceAxes]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -30,11 +31,14 @@ from diffusion_bench.bench.worker_messages import (
     Repeated,
 )
 from diffusion_bench.records import (
+    AnyQuality,
     ImageRequest,
     ModelDevice,
+    QualityPlan,
     Speech,
     SpeedProbe,
     Stage,
+    VoiceQualityPlan,
     VoiceRequest,
     VoiceStage,
     parse_speed,
@@ -156,9 +160,7 @@ class Worker:
             probe=self._probe,
         )
         last = command.quality is not None and measurement.stop_reason is not None
-        return Measured(
-            measurement=measurement, judging=last and not isinstance(request, VoiceRequest)
-        )
+        return Measured(measurement=measurement, judging=last)
 
     def _probe(self) -> SpeedProbe | None:
         """Return the machine's own speed, on the threads that the cell's network has."""
@@ -171,24 +173,29 @@ class Worker:
         return probe_speed(self._probed_device, one_thread=one_thread)
 
     def _judge(self, command: Command, done: int) -> Judged:
-        """Draw pictures at the cell's settings and judge them; what fails here spoils no cell."""
-        from diffusion_bench.backends.scoring.quality import measure_quality
-
-        backend: Any = self._backend
-        assert isinstance(command.request, ImageRequest)
-        assert command.quality is not None
+        """Make what is judged at the cell's settings; what fails here spoils no cell."""
         alive = Repeated(done=len(command.effort.done_s) + done)
         try:
-            quality = measure_quality(
-                backend,
-                command.request,
-                command.quality,
-                on_batch=lambda: _send(self._events, alive),
-            )
+            quality = self._quality(command, lambda: _send(self._events, alive))
         except (RuntimeError, ValueError, MemoryError, OSError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             return Judged(reason=reason[:400])
         return Judged(quality=quality)
+
+    def _quality(self, command: Command, on_batch: Callable[[], None]) -> AnyQuality:
+        backend: Any = self._backend
+        request, plan = command.request, command.quality
+        if isinstance(request, VoiceRequest):
+            from diffusion_bench.backends.voice.quality import measure_voice_quality
+            from diffusion_bench.backends.voice.voices import find_voice
+
+            assert isinstance(plan, VoiceQualityPlan)
+            voice = find_voice(request.voice, request.model)
+            return measure_voice_quality(backend, request, voice, plan, on_batch=on_batch)
+        from diffusion_bench.backends.scoring.quality import measure_quality
+
+        assert isinstance(plan, QualityPlan)
+        return measure_quality(backend, request, plan, on_batch=on_batch)
 
     def _painter(self, request: ImageRequest, revision: str | None) -> Generate:
         # No part of loading.

@@ -7,22 +7,22 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from diffusion_bench.bench.measure import Effort, Measurement
-from diffusion_bench.records import Quality, QualityPlan, Record, Request, Stage, VoiceStage
+from diffusion_bench.records import AnyQuality, AnyQualityPlan, Record, Request, Stage, VoiceStage
 from diffusion_bench.reports.schema import Ceiling
 
 
 class Command(Record):
     """What the parent asks: measure one cell, a hub model at the revision that the plan names.
 
-    With `quality`, pictures are drawn and judged after the cell's last timed call. `speed` is what
-    "auto" came to in earlier visits of the cell, in words: all its calls run at one.
+    With `quality`, pictures or speech are made and judged after the cell's last timed call. `speed`
+    is what "auto" came to in earlier visits of the cell, in words: all its calls run at one.
     """
 
     request: Request
     effort: Effort
     revision: str | None = None
     speed: str | None = None
-    quality: QualityPlan | None = None
+    quality: AnyQualityPlan | None = None
 
 
 class Ready(Record):
@@ -63,7 +63,7 @@ class Repeated(Record):
 
 
 class Measured(Record):
-    """The cell is measured. Where `judging`, its pictures are judged now, and `Judged` follows."""
+    """The cell is measured. Where `judging`, it is judged now, and `Judged` follows."""
 
     event: Literal["measured"] = "measured"
     measurement: Measurement
@@ -71,10 +71,10 @@ class Measured(Record):
 
 
 class Judged(Record):
-    """What the scorer found in pictures of the cell, or why it could not."""
+    """What was found in pictures or speech of the cell, or why nothing could be."""
 
     event: Literal["judged"] = "judged"
-    quality: Quality | None = None
+    quality: AnyQuality | None = None
     reason: Annotated[str, Field(max_length=400)] = ""
 
 

@@ -16,7 +16,7 @@ from diffusion_bench.bench.worker_messages import (
     Ready,
 )
 from diffusion_bench.bench.worker_process import HEARTBEAT_S, WorkerProcess
-from diffusion_bench.records import QualityPlan, Request
+from diffusion_bench.records import AnyQualityPlan, Request
 from diffusion_bench.reports.labels import size
 
 # Between two looks for an event; what is longer is a pause of all (Ctrl-Z, a machine that slept).
@@ -88,7 +88,7 @@ class Workers:
         effort: Effort,
         time_limit_s: float,
         revision: str | None = None,
-        quality: QualityPlan | None = None,
+        quality: AnyQualityPlan | None = None,
         *,
         speed: str | None = None,
     ) -> Iterator[Event | None]:
@@ -96,8 +96,8 @@ class Workers:
 
         The last one is `Measured`, where `quality` asks for it `Judged` after that, or `Failed`. A
         worker that says nothing for `time_limit_s` hangs and is ended; so is one whose cell failed,
-        or whose pictures could not be judged. `revision` is the commit of a hub model, and `speed`
-        what "auto" came to before.
+        or could not be judged. `revision` is the commit of a hub model, and `speed` what "auto"
+        came to before.
         """
         self.begin(
             Command(request=request, effort=effort, revision=revision, quality=quality, speed=speed)

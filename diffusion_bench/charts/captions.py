@@ -13,9 +13,9 @@ CAPTIONS = {
         "faster than it is heard."
     ),
     "quality": (
-        "Pictures drawn for it after the timed calls, judged by a scorer; bars are 95 percent "
-        "intervals. The Pareto front goes by the figures: where intervals overlap the order may be "
-        "chance."
+        "Pictures drawn for it after the timed calls and judged by a scorer, or speech measured; "
+        "bars are 95 percent intervals. The Pareto front goes by the figures: where intervals "
+        "overlap the order may be chance."
     ),
     "memory": (
         "The most memory that was in use at any moment; of cells that differ in their steps only, "

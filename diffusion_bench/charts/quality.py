@@ -20,25 +20,26 @@ from diffusion_bench.charts.style import (
     plain,
     style_figure,
 )
-from diffusion_bench.records import ImageRequest, Quality
-from diffusion_bench.reports.quality import figure_of
+from diffusion_bench.records import AnyQuality, Estimate, Quality, Share
+from diffusion_bench.reports.quality import figure_of, figures_in
 from diffusion_bench.reports.schema import Cell, Report
 from diffusion_bench.reports.stats import summarise
 
 FRONT = "Pareto front"
 FRONT_DASH = "longdashdot"
-# The first that half of the cells have or more is drawn. Whether less of it is better.
+# The first that half of each sampler's cells have or more is drawn, else the last of its kind.
+# Whether less of it is better, and of what the seconds are told.
 METRICS = {
-    "frechet": ("Frechet distance (less is better)", True),
-    "objects": ("share with the objects asked for (more is better)", False),
-    "caption_score": ("caption score (more is better)", False),
+    "frechet": ("Frechet distance (less is better)", True, "picture"),
+    "objects": ("share with the objects asked for (more is better)", False, "picture"),
+    "caption_score": ("caption score (more is better)", False, "picture"),
+    "mel_distance_db": ("mel distance from more steps (dB, less is better)", True, "candidate"),
+    "timbre_similarity": ("timbre similarity (MFCC, more is better)", False, "candidate"),
 }
-
-LAST_METRIC = "caption_score"
 
 
 class QualityPoint(NamedTuple):
-    """A cell: seconds of one picture, and the figure with its interval and number of pictures.
+    """A cell: seconds of one picture or candidate, and the figure with its interval and number.
 
     `on_front`: no cell of its report and size is both as fast and as good, and better in one.
     """
@@ -57,7 +58,7 @@ class QualitySeries(NamedTuple):
     """The points of one series, all by one `metric` of one scorer.
 
     `front` names the points that compete: those of one report and size. `missing` holds steps and
-    reason of each cell whose pictures were to be judged, and are not in this chart.
+    reason of each cell that was to be judged, and is not in this chart.
     """
 
     name: str
@@ -65,7 +66,6 @@ class QualitySeries(NamedTuple):
     resolution: str
     other: str
     metric: str
-    scorer: str
     front: str
     points: tuple[QualityPoint, ...]
     missing: tuple[tuple[int, str], ...] = ()
@@ -75,20 +75,20 @@ class QualitySeries(NamedTuple):
 def quality_numbers(reports: Sequence[Report]) -> list[QualitySeries]:
     """Return every series that has quality; none where no cell has any.
 
-    Figures of two scorers, or of other captions or numbers of pictures, do not compare: drawn is
-    what most cells have, and the others are named as missing.
+    Figures of two scorers, or of other captions or numbers of pictures, do not compare, nor those
+    of speech with either: drawn is what most cells have, and the others are named as missing.
     """
-    judged = [cell.quality for report in reports for cell in report.cells if cell.quality]
+    judged = [
+        (cell.request.sampler, cell.quality)
+        for report in reports
+        for cell in report.cells
+        if cell.quality
+    ]
     if not judged:
         return []
-    usual = Counter(map(_kind, judged)).most_common(1)[0][0]
-    alike = [quality for quality in judged if _kind(quality) == usual]
-    metric = next((name for name in METRICS if 2 * _told(alike, name) >= len(alike)), LAST_METRIC)
-    found = [
-        _series(series, metric, usual)
-        for series in series_of(reports)
-        if isinstance(series.request, ImageRequest)
-    ]
+    usual = Counter(_kind(quality) for _, quality in judged).most_common(1)[0][0]
+    metric = _metric([one for one in judged if _kind(one[1]) == usual])
+    found = [_series(series, metric, usual) for series in series_of(reports)]
     found = [series for series in found if series.points or series.missing]
     return [series._replace(points=_marked(series, found)) for series in found]
 
@@ -97,14 +97,14 @@ def quality_figure(numbers: list[QualitySeries]) -> go.Figure:
     """Return the chart: a line a series over the seconds of a picture, and the fronts."""
     drawn = [series for series in numbers if series.points]
     if not drawn:
-        return empty_figure("No cell with judged pictures and a measured time.")
+        return empty_figure("No cell that was judged and has a measured time.")
     figure = go.Figure()
     for series in drawn:
         line = {"dash": series.look.dash, "color": series.look.colour, "width": 2}
         figure.add_scatter(**_trace(series), line=line)
     for front in dict.fromkeys(series.front for series in drawn):
         figure.add_scatter(**_front_trace([s for s in drawn if s.front == front]))
-    style_figure(figure, "seconds a picture", METRICS[drawn[0].metric][0])
+    style_figure(figure, f"seconds a {METRICS[drawn[0].metric][2]}", METRICS[drawn[0].metric][0])
     points = [point for series in drawn for point in series.points]
     named = [(series.sampler, series.resolution, series.other, series.look) for series in drawn]
     bases = [point.basis for point in points]
@@ -118,7 +118,8 @@ def quality_figure(numbers: list[QualitySeries]) -> go.Figure:
 
 def quality_table(numbers: list[QualitySeries]) -> tuple[list[str], list[list[Any]]]:
     """Return every point, and each cell that is not one with the reason."""
-    header = ["series", "steps", "seconds a picture", "figure", "value", "low", "high", "n"]
+    each = METRICS[numbers[0].metric][2] if numbers else "picture"
+    header = ["series", "steps", f"seconds a {each}", "figure", "value", "low", "high", "n"]
     header += [FRONT, "status"]
     rows: list[list[Any]] = []
     for series in numbers:
@@ -133,13 +134,35 @@ def quality_table(numbers: list[QualitySeries]) -> tuple[list[str], list[list[An
     return header, rows
 
 
-def _told(judged: Sequence[Quality], name: str) -> int:
-    return sum(getattr(quality, name) is not None for quality in judged)
+def _metric(judged: Sequence[tuple[str, AnyQuality]]) -> str:
+    """Return what is drawn of samplers and their figures, all of one kind.
+
+    A metric that one of two samplers has not would compare nothing.
+    """
+    by_sampler: dict[str, list[dict[str, Share | Estimate | None]]] = {}
+    for sampler, quality in judged:
+        by_sampler.setdefault(sampler, []).append(figures_in(quality))
+    names = [name for name in METRICS if name in figures_in(judged[0][1])]
+
+    def is_told(name: str) -> bool:
+        told = ([found[name] is not None for found in each] for each in by_sampler.values())
+        return all(2 * sum(each) >= len(each) for each in told)
+
+    return next(filter(is_told, names), names[-1])
 
 
-def _kind(quality: Quality) -> tuple[object, ...]:
+def _kind(quality: AnyQuality) -> tuple[object, ...]:
     """Return what figures must share to be compared."""
+    if not isinstance(quality, Quality):
+        return "speech", quality.candidates, quality.against_steps
     return quality.scorer, quality.scorer_digest, quality.prompts, quality.pictures
+
+
+def _judge(quality: AnyQuality) -> str:
+    if isinstance(quality, Quality):
+        return f"{quality.scorer}, {quality.pictures} pictures"
+    steps = f" against {quality.against_steps} steps" if quality.against_steps else ""
+    return f"{quality.candidates} candidates{steps}"
 
 
 def _series(series: Series, metric: str, usual: tuple[object, ...]) -> QualitySeries:
@@ -156,7 +179,6 @@ def _series(series: Series, metric: str, usual: tuple[object, ...]) -> QualitySe
         series.resolution,
         series.other,
         metric,
-        str(usual[0]),
         f"{series.report}, {series.resolution}",
         tuple(points),
         tuple(missing),
@@ -172,8 +194,8 @@ def _point(cell: Cell, metric: str, usual: tuple[object, ...]) -> QualityPoint |
     if summary is None:
         return f"{cell.status}: {cell.message}"
     if _kind(quality) != usual:
-        return f"judged otherwise: {quality.scorer}, {quality.pictures} pictures"
-    figure = figure_of(getattr(quality, metric))
+        return f"judged otherwise: {_judge(quality)}"
+    figure = figure_of(figures_in(quality)[metric])
     if figure is None:
         return quality.missing.get(metric, "not measured")
     seconds = summary.median_s / cell.request.batch

@@ -61,10 +61,14 @@ from diffusion_bench.records.machine import (
 from diffusion_bench.records.machine_speed import MAX_PROBES, SpeedProbe
 from diffusion_bench.records.quality import (
     AUTO_SCORER,
+    AnyQuality,
+    AnyQualityPlan,
     Estimate,
     Quality,
     QualityPlan,
     Share,
+    VoiceQuality,
+    VoiceQualityPlan,
 )
 from diffusion_bench.records.speed import AUTO, AskedSpeed, Speed, parse_speed
 from diffusion_bench.records.voice import (
@@ -98,6 +102,8 @@ __all__ = [
     "MAX_TEXT",
     "MOST_PRICE",
     "SHARES",
+    "AnyQuality",
+    "AnyQualityPlan",
     "AskedSpeed",
     "Cancelled",
     "Complaint",
@@ -137,6 +143,8 @@ __all__ = [
     "Stages",
     "Step",
     "Trace",
+    "VoiceQuality",
+    "VoiceQualityPlan",
     "VoiceRequest",
     "VoiceSamplerName",
     "VoiceStage",

@@ -1,15 +1,19 @@
-"""How good pictures are: what a sweep asks of a scorer, and what the scorer found."""
+"""How good pictures and speech are: what a sweep asks to be judged, and what was found."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from diffusion_bench.records.base import Record
+from diffusion_bench.records.voice import VoiceRequest, VoiceSamplerName
 
 MAX_PICTURES = 50_000  # of a cell: what published Frechet distances are computed from
+MAX_CANDIDATES = 1000
 AUTO_SCORER = "auto"
+# Samplers that draw no noise after the first, DDIM without eta.
+BY_SEED_ALONE: tuple[VoiceSamplerName, ...] = ("ddim", "dpm++", "unipc")
 
 Name = Annotated[str, Field(min_length=1, max_length=500)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
@@ -32,8 +36,31 @@ class QualityPlan(Record):
     batch: Annotated[int, Field(ge=1, le=1024)] | None = None
 
 
+class VoiceQualityPlan(Record):
+    """The candidates of each cell of speech that are measured.
+
+    Candidate `i` is spoken from seed `i` in every cell, whatever the cell's own seed. `batch` of
+    them are spoken at once, `None` for as many as the cell's own batch. With `against_steps` each
+    is said again in so many steps of its sampler, to see how far the cell's are from that.
+    """
+
+    candidates: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)] = 8
+    batch: Annotated[int, Field(ge=1, le=16)] | None = None
+    against_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
+
+    def why_no_parallel(self, request: VoiceRequest) -> str:
+        """Return why a request's speech has no counterpart in more steps, "" where it has."""
+        if self.against_steps is None:
+            return "no steps to compare with were asked for (against_steps)"
+        if request.sampler not in BY_SEED_ALONE or request.eta:
+            return "its sampler draws noise at each step: in other steps it says something else"
+        if request.steps >= self.against_steps:
+            return f"it has {request.steps} steps itself"
+        return ""
+
+
 class Share(Record):
-    """How many of `n` pictures show what was asked. Its interval is computed when it is read."""
+    """How many of `n` are right. Its interval is computed when it is read."""
 
     right: Count
     n: Annotated[Count, Field(ge=1)]
@@ -51,9 +78,9 @@ class Share(Record):
 
 
 class Estimate(Record):
-    """A figure of `n` pictures and its 95 percent interval, by a seeded bootstrap.
+    """A figure of `n` pictures or candidates and its 95 percent interval, by a seeded bootstrap.
 
-    The interval is kept, since the pictures that it was resampled from are not.
+    The interval is kept, since what it was resampled from is not.
     """
 
     value: Figure
@@ -91,3 +118,39 @@ class Quality(Record):
     reference: Annotated[str, Field(max_length=500)] | None = None
     diversity: Estimate | None = None
     missing: dict[str, str] = {}
+
+
+class VoiceQuality(Record):
+    """What was measured, without any weights, of candidates spoken after a cell's timed calls.
+
+    `timbre_similarity` is the mean cosine to the reference's timbre (MFCC), `pitch_error_semitones`
+    the mean distance of the median pitch from the reference's, up or down. `mel_distance_db` is the
+    mean distance from the same candidates in `against_steps` steps, and `seeds_apart_db` that of
+    those from another seed's. `unwarned` are those that nothing was told about: silent, clipped,
+    said twice, far from the reference. `missing` gives the reason for every figure that is `None`.
+    """
+
+    candidates: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)]
+    unwarned: Share | None = None
+    timbre_similarity: Estimate | None = None
+    pitch_error_semitones: Estimate | None = None
+    mel_distance_db: Estimate | None = None
+    seeds_apart_db: Estimate | None = None
+    against_steps: Annotated[int, Field(ge=2, le=1000)] | None = None
+    missing: dict[str, str] = {}
+
+
+def _kind(value: Any) -> str:
+    """Return what a plan or its finding is of: only those of speech count candidates."""
+    if isinstance(value, dict):
+        return "voice" if "candidates" in value else "image"
+    return "voice" if isinstance(value, VoiceQuality | VoiceQualityPlan) else "image"
+
+
+AnyQuality = Annotated[
+    Annotated[Quality, Tag("image")] | Annotated[VoiceQuality, Tag("voice")], Discriminator(_kind)
+]
+AnyQualityPlan = Annotated[
+    Annotated[QualityPlan, Tag("image")] | Annotated[VoiceQualityPlan, Tag("voice")],
+    Discriminator(_kind),
+]

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from diffusion_bench.records import LEVELS, Finding
+from diffusion_bench.records import LEVELS, Finding, Quality
 from diffusion_bench.reports.findings import name_cells
 from diffusion_bench.reports.fits import fit_lines
 from diffusion_bench.reports.labels import is_gpu
@@ -151,8 +151,9 @@ def check_scorers(report: Report) -> Iterator[Finding]:
     """Find a scorer that changed between cells: their figures of quality do not compare."""
     versions: dict[str, set[str]] = {}
     for cell in report.cells:
-        if cell.quality is not None and cell.quality.scorer_digest is not None:
-            versions.setdefault(cell.quality.scorer, set()).add(cell.quality.scorer_digest)
+        found = cell.quality
+        if isinstance(found, Quality) and found.scorer_digest is not None:
+            versions.setdefault(found.scorer, set()).add(found.scorer_digest)
     for scorer, digests in sorted(versions.items()):
         if len(digests) > 1:
             yield Finding(

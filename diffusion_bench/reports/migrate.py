@@ -38,6 +38,11 @@ def _from_6(header: Json) -> Json:
     return {**header, "schema_version": 7}
 
 
+def _from_7(header: Json) -> Json:
+    """Format 8 added the quality of speech; that of pictures is as it was."""
+    return {**header, "schema_version": 8}
+
+
 STEPS: dict[int, Callable[[Json], Json]] = {
     1: _from_1,
     2: _from_2,
@@ -45,6 +50,7 @@ STEPS: dict[int, Callable[[Json], Json]] = {
     4: _from_4,
     5: _from_5,
     6: _from_6,
+    7: _from_7,
 }
 
 

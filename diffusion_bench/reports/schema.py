@@ -19,6 +19,7 @@ Format history
     7   the machine's own speed by other products, before and after every visit of a cell; of how
         many calls a cell's energy is, where it is not that of the timed ones; what other programs
         did while a cell ran; the calls of visits before one that failed
+    8   what was measured of candidates of a cell of speech, where a plan asks for it
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ __all__ = [
     "Visit",
 ]
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 PROTOCOL_VERSION = 2  # how cells are measured; figures of two protocols are not compared
 
 SharedLabel = Label | Literal["one processor"]  # the devices are one: a trial, no measure of two
@@ -94,7 +95,7 @@ class Header(Record):
     """The first line of a report."""
 
     kind: Literal["header"] = "header"
-    schema_version: Literal[7] = SCHEMA_VERSION
+    schema_version: Literal[8] = SCHEMA_VERSION
     protocol_version: int = PROTOCOL_VERSION
     tool_version: Short
     report_id: Short

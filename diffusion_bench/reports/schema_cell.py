@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 
 from diffusion_bench.records import (
     MAX_PROBES,
+    AnyQuality,
     MachineState,
     Memory,
     OtherLoad,
-    Quality,
     Record,
     Request,
     SpeedProbe,
@@ -133,8 +133,8 @@ class Cell(Record):
     first one that found it busy, else before the first, `others` what other programs did while its
     calls ran, `machine_speed` the machine's own speed around each visit,
     and `trace` is of the last. Without a `stop_reason` more calls are to come. `quality` is of
-    pictures drawn after the last of them, where the plan asks for it. `missing` gives the reason
-    for every metric that is `None`.
+    pictures or speech made after the last of them, where the plan asks for it. `missing` gives the
+    reason for every metric that is `None`.
     """
 
     kind: Literal["cell"] = "cell"
@@ -168,7 +168,7 @@ class Cell(Record):
     samples: tuple[Sample, ...] = ()
     memory: Memory = Memory()
     energy: Energy | None = None
-    quality: Quality | None = None
+    quality: AnyQuality | None = None
     trace: Trace = Trace()
     missing: dict[str, str] = {}
 

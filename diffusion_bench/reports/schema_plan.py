@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from diffusion_bench.records import DevicesPlan, QualityPlan, Record, Request
+from diffusion_bench.records import AnyQualityPlan, DevicesPlan, Record, Request
 from diffusion_bench.reports.schema_machine import Short
 
 MAX_PLANNED, MAX_MODELS = 100_000, 1_000  # more than any sweep has: a file is anybody's
@@ -62,7 +62,7 @@ class Plan(Record):
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
     emulated_memory_mib: Annotated[float, Field(gt=0)] | None = None
     sustain_s: Annotated[float, Field(gt=0)] | None = None
-    quality: QualityPlan | None = None
+    quality: AnyQualityPlan | None = None
     devices: DevicesPlan | None = None
     models: Annotated[tuple[ModelFacts, ...], Field(max_length=MAX_MODELS)] = ()
     cells: Annotated[tuple[Request, ...], Field(max_length=MAX_PLANNED)]

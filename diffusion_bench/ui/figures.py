@@ -66,7 +66,7 @@ def draw_chart(name: str, reports: Sequence[Report]) -> Chart:
 
 
 def draw_quality(reports: Sequence[Report]) -> Chart | None:
-    """Return quality against time; `None` where no cell's pictures were to be judged."""
+    """Return quality against time; `None` where no cell was to be judged."""
     from diffusion_bench.charts.quality import quality_figure, quality_numbers, quality_table
 
     numbers = quality_numbers(reports)

@@ -53,6 +53,7 @@ NOT_FOR_GUESTS = {
     "stop": "go on until it is steady (stop)",
     "sustain_s": "sustain its cells (sustain_s)",
     "quality": "draw pictures to judge (quality)",
+    "voice_quality": "say something to judge (voice_quality)",
 }
 MAX_SHARED_SWEEP = 20_000  # characters of a guest's sweep: each key that is typed reads them
 MAX_SHARED_CALLS = 240
@@ -272,7 +273,7 @@ def duration_s(sweep: Sweep, timed: Sequence[TimedRequest], *, on_gpu: bool) -> 
         return None
     rests_s = rest_s(len(cells) * visits_of(sweep.repeats, sweep.rounds), on_gpu=on_gpu)
     beside_s = rests_s + len(cells) * (sweep.sustain_s or 0.0)
-    beside_s += judging_s(cells, sweep.quality, timed)
+    beside_s += judging_s(cells, sweep.judging, timed)
     return sweep.repeats * once_s + _warmups(sweep) * warmup_s + beside_s
 
 
