@@ -13,11 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion_bench.training import loop, optimisers
+from diffusion_bench.training import precision
 from diffusion_bench.training.crew import Crew, crew
 from diffusion_bench.training.loop import (
     Schedule,
-    mixed_precision,
     new_optimizer,
     refined_folder,
     restore,
@@ -29,6 +28,7 @@ from diffusion_bench.training.optimisers import (
     fair_shares,
     is_hidden_matrix,
 )
+from diffusion_bench.training.precision import mixed_precision
 
 # Two examples a step. Alone a process takes both; of two each takes the one of its number.
 TWO_HALVES = """
@@ -169,8 +169,7 @@ def test_muon_in_fp32_steps_as_torchs_does_in_bf16(shape: tuple[int, int], neste
 def test_a_processor_that_emulates_bf16_trains_in_fp32(
     bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (loop, optimisers):
-        monkeypatch.setattr(module, "packs", lambda _: bf16)
+    monkeypatch.setattr(precision, "packs", lambda _: bf16)
     muon = MuonAndAdamW(Small(), lr=0.1, weight_decay=0.0).both[1]
     assert isinstance(muon, Fp32Muon) is not bf16
     with mixed_precision("cpu"):

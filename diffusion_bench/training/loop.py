@@ -19,9 +19,9 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_bench.backends.model_facts import folder_revision
-from diffusion_bench.backends.speed.packing import packs
 from diffusion_bench.training.crew import crew
 from diffusion_bench.training.optimisers import NOT_HIDDEN, MuonAndAdamW
+from diffusion_bench.training.precision import mixed_precision
 from diffusion_bench.whole_file import write_whole
 
 CHECKPOINT_EVERY_S = 240.0
@@ -114,14 +114,6 @@ def train(
     ours.wait()
     ema.copy_to(network.parameters())
     network.eval()
-
-
-def mixed_precision(device: str) -> torch.autocast:
-    """Return bf16 autocast where the device computes in bf16, else nothing.
-
-    A CPU with AVX2 alone emulates it: twelve times slower than fp32.
-    """
-    return torch.autocast(device, torch.bfloat16, enabled=device != "cpu" or packs(torch.bfloat16))
 
 
 def refined_folder(work: Path, start: Path) -> Path:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from diffusion_bench.backends.speed.packing import packs
 from diffusion_bench.training.crew import crew
+from diffusion_bench.training.precision import computes_in_bf16
 
 NOT_HIDDEN = ("conv_in", "conv_out", "embedding", "slot_reader")
 
@@ -46,7 +46,9 @@ class Fp32Muon(Muon):
 
     def _move(self, matrix: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[matrix]
-        momentum = state.setdefault("momentum_buffer", torch.zeros_like(matrix))
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(matrix)
+        momentum = state["momentum_buffer"]
         momentum.lerp_(gradient, 1 - group["momentum"])
         update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         update = orthogonal(update, group["ns_coefficients"], group["ns_steps"], group["eps"])
@@ -96,7 +98,7 @@ class MuonAndAdamW:
         if self.own:
             own = [self.matrices[index] for index in self.own]
             settings: dict[str, Any] = {"weight_decay": weight_decay, "lr": lr}
-            kind = Muon if own[0].device.type != "cpu" or packs(torch.bfloat16) else Fp32Muon
+            kind = Muon if computes_in_bf16(own[0].device.type) else Fp32Muon
             self.both.append(kind(own, adjust_lr_fn="match_rms_adamw", **settings))
 
     @property

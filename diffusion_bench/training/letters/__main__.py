@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diffusion_bench.backends.speed.packing import packs
 from diffusion_bench.pronunciation.letter_net import BLANK, LetterNet, letter_indices
 from diffusion_bench.pronunciation.lexicon import SYMBOLS
 from diffusion_bench.training.letters.data import Ways, batches, is_held_out, spoken_words
 from diffusion_bench.training.letters.evaluate import evaluate
+from diffusion_bench.training.precision import mixed_precision
 
 WEIGHTS = Path(__file__).parents[2] / "pronunciation" / "letters.safetensors"
 LEARNING_RATE = 3e-3
@@ -81,7 +81,7 @@ def ctc_loss(net: LetterNet, batch: list[str], said: list[tuple[str, ...]]) -> T
 
     In fp32 where oneDNN has no LSTM in bf16: it is left out where packed weights are.
     """
-    with torch.autocast("cpu", torch.bfloat16, enabled=packs(torch.bfloat16)):
+    with mixed_precision("cpu"):
         logits = net(letter_indices(batch))
     scores = logits.float().log_softmax(-1).transpose(0, 1)
     targets = torch.tensor([_CLASS_OF[symbol] for way in said for symbol in way])

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from diffusion_bench.training.crew import crew
-from diffusion_bench.training.loop import Schedule, mixed_precision, train
+from diffusion_bench.training.loop import Schedule, train
 from diffusion_bench.training.picturebook.autoencoder import LATENT_CHANNELS, encode, pictures_of
 from diffusion_bench.training.picturebook.scenes import random_scene
 from diffusion_bench.training.picturebook.slots import (
@@ -31,6 +31,7 @@ from diffusion_bench.training.picturebook.slots import (
     slot_loss,
 )
 from diffusion_bench.training.picturebook.tokenizer import MAX_TOKENS, canonical_ids
+from diffusion_bench.training.precision import mixed_precision
 from diffusion_bench.training.stable_diffusion import new_scheduler
 from diffusion_bench.training.word_tokenizer import tokenize
 
