@@ -114,8 +114,8 @@ def _judging_calls(request: Request, plan: AnyQualityPlan) -> Iterator[tuple[Req
         return
     yield call, plan.candidates / batch
     if isinstance(call, VoiceRequest) and not plan.why_no_parallel(call):
-        more = {"steps": plan.against_steps, "batch": max(2, batch)}
-        yield call.model_copy(update=more), plan.candidates / batch
+        assert plan.against_steps is not None
+        yield call.with_more_steps(plan.against_steps), plan.candidates / batch
 
 
 def family(request: Request) -> tuple[str, str, str, str]:

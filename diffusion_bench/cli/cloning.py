@@ -176,12 +176,10 @@ class Cloning:
 
     def _more_steps(self, request: VoiceRequest) -> VoiceRequest | None:
         """Return what is to be compared with; ValueError, by its option, for what cannot be."""
-        from diffusion_bench.backends.voice.more_steps import with_more_steps
-
         if self._against_steps is None:
             return None
         with told_by_option({"steps": "--against-steps"}):
-            return with_more_steps(request, self._against_steps)
+            return request.with_more_steps(self._against_steps)
 
 
 def _fetch(repositories: Sequence[NetworkRepository]) -> None:

@@ -81,6 +81,15 @@ class VoiceRequest(Record):
         """Return the request that speaks candidate `index` on its own, by a model that can."""
         return self.model_copy(update={"seed": self.seed + index, "batch": 1})
 
+    def with_more_steps(self, steps: int) -> Self:
+        """Return the request to compare with, of two candidates or more; ValueError for no more."""
+        if steps <= self.steps:
+            raise ValueError(
+                f"{steps} steps are not more than the {self.steps} they are to be compared with"
+            )
+        changed = {"steps": steps, "batch": max(2, self.batch)}
+        return self.model_validate(self.model_dump() | changed)
+
     def named_fields(self) -> dict[str, Any]:
         """Return the fields, as JSON, that name the work."""
         return named_fields(self, FIRST_FIELDS)

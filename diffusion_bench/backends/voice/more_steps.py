@@ -16,7 +16,7 @@ from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.resampling import resample
 from diffusion_bench.audio.spectral_distance import mel_distance_db
 from diffusion_bench.backends.voice.ranking import Candidate
-from diffusion_bench.records import Speech, VoiceRequest
+from diffusion_bench.records import Speech
 
 
 class MoreSteps(NamedTuple):
@@ -25,16 +25,6 @@ class MoreSteps(NamedTuple):
     steps: int
     distance_db: float
     seeds_apart_db: float
-
-
-def with_more_steps(request: VoiceRequest, steps: int) -> VoiceRequest:
-    """Return the request to compare with, of two candidates at least; ValueError for no more."""
-    if steps <= request.steps:
-        raise ValueError(
-            f"{steps} steps are not more than the {request.steps} they are to be compared with"
-        )
-    changed = {"steps": steps, "batch": max(2, request.batch)}
-    return VoiceRequest.model_validate(request.model_dump() | changed)
 
 
 def compare_steps(candidate: Candidate, more: Speech) -> MoreSteps:

@@ -11,7 +11,7 @@ from diffusion_bench.audio.speech_measures import SpeechMeasures
 from diffusion_bench.backends.scoring.resampling import bootstrap
 from diffusion_bench.backends.voice.base import VoiceState
 from diffusion_bench.backends.voice.measuring import measure_candidate
-from diffusion_bench.backends.voice.more_steps import MoreSteps, compare_steps, with_more_steps
+from diffusion_bench.backends.voice.more_steps import MoreSteps, compare_steps
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.records import Estimate, Share, VoiceQuality, VoiceQualityPlan, VoiceRequest
@@ -47,7 +47,7 @@ def measure_voice_quality(
         on_batch()
         if not why_not:
             assert plan.against_steps is not None
-            more = backend.generate(with_more_steps(asked, plan.against_steps), voice)
+            more = backend.generate(asked.with_more_steps(plan.against_steps), voice)
             on_batch()
             try:
                 apart += [compare_steps(candidate, more) for candidate in spoken]

@@ -203,11 +203,9 @@ class Speaking:
 
     def _more_steps(self, request: VoiceRequest, steps: int | None) -> VoiceRequest | None:
         """Return what is to be compared with, `None` for nothing; ValueError for what cannot be."""
-        from diffusion_bench.backends.voice.more_steps import with_more_steps
-
         if not steps:
             return None
-        more = with_more_steps(request, steps)
+        more = request.with_more_steps(steps)
         if self.shared:
             check_voice_limits(more)
         return more
