@@ -80,10 +80,10 @@ def warm_workers(warm_start):
 @pytest.fixture(scope="module")
 def short_rests():
     """Let the sweeps of a file look at the quiet machine for two looks before a cell, not five."""
-    from diffusion_bench.bench import cell_run, shared_run
+    from diffusion_bench.bench import cell_run, idle_look
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cell_run, shared_run):
+        for module in (cell_run, idle_look):
             patch.setattr(module, "IDLE_S", 0.2)
         yield
 

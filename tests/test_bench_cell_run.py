@@ -103,7 +103,7 @@ def test_a_processor_that_others_load_while_a_cell_runs_labels_it_though_it_was_
     for _ in asked.events():
         pass
     cell = asked.cell()
-    assert cell.before.cpu_percent == 1.0
+    assert cell.before.cpu_percent < 2.0
     assert cell.others.cpu_percent == pytest.approx(40.0, abs=2.0)
     assert "contended" in cell.labels
     assert held_back(cell, make_report(cell)).evidence == (
@@ -219,7 +219,7 @@ def test_what_others_do_while_devices_run_together_labels_them_though_all_was_at
     for _ in run.events():
         card.host.percent = 40.0
     cell = run.cell()
-    assert cell.before.cpu_percent == 1.0
+    assert cell.before.cpu_percent < 2.0
     assert cell.others.cpu_percent == pytest.approx(40.0)
     assert "contended" in cell.labels
     visited = VisitedCard()

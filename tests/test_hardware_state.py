@@ -151,6 +151,25 @@ def test_what_others_took_is_the_machines_load_less_the_cells_own_share() -> Non
     assert alone.cpu_percent == 0.0, "a clock that disagrees a little makes no negative load"
 
 
+def test_this_programs_own_threads_are_taken_off_the_load_before_a_cell() -> None:
+    # The first look is of the time before: the model still spoke in it.
+    readings = loads(95, 20, 30, 20, 30, 25)
+    own = CpuSpent(start_s=10.0, end_s=10.5, cpu_s=0.2)  # a fifth of two cores for half a second
+    look = look_before(readings, None, NOBODY, None, own=own, cores=2)
+    assert look.cpu_percent == pytest.approx(5.0)
+    assert is_contended(look, 2) is None
+    others = look_before(loads(95, 60, 60, 60, 60, 60), None, NOBODY, None, own=own, cores=2)
+    assert is_contended(others, 2) == "the processor was 40 % busy before the cell"
+
+
+@pytest.mark.parametrize(
+    "own", [None, CpuSpent(start_s=10.0, end_s=10.1, cpu_s=0.1)], ids=["not told", "too short"]
+)
+def test_without_this_programs_own_time_the_whole_load_counts(own: CpuSpent | None) -> None:
+    look = look_before(loads(10, 20, 30), None, NOBODY, None, own=own, cores=2)
+    assert look.cpu_percent == pytest.approx(20.0)
+
+
 def test_readings_beside_the_calls_count_by_what_they_have_of_them_and_silent_ones_do_not() -> None:
     own = CpuSpent(start_s=10.05, end_s=10.35, cpu_s=0.0)
     told = other_load(loads(0, 40, None, 10, 20), [own], (0, ""), 4)

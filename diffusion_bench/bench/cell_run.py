@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from diffusion_bench.bench.cells import Watched, failed_cell, find_gpu, measured_cell
-from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.idle_look import look_at_rest
 from diffusion_bench.bench.isolation import needs_fresh_process
 from diffusion_bench.bench.measure import Effort
 from diffusion_bench.bench.others_on_gpu import OthersOnGpu
@@ -114,15 +114,16 @@ class CellRun:
         sampler.watch(workers.pid)
         if workers.last is not None and self._gpu_uuid() is not None:
             self._rest(FORGOTTEN_S)
-        idle_from_s = self._clock()
-        self._rest(IDLE_S)
-        self._started_utc, start_s = utc_now(), self._clock()
-        self._idle = sampler.between(idle_from_s, start_s)
-        self._during = Stretch(sampler, start_s)
-        gpu_index = find_gpu(self._idle, self._gpu_uuid(), self._bench.sensor.cards)
         own = (workers.pid, os.getpid())  # an app that has drawn stays listed on the card
+        look = look_at_rest(sampler, own, self._clock, self._rest)
+        self._idle, self._started_utc = look.readings, look.started_utc
+        self._during = Stretch(sampler, look.start_s)
+        gpu_index = find_gpu(self._idle, self._gpu_uuid(), self._bench.sensor.cards)
         self._others = OthersOnGpu(self._bench.sensor, gpu_index, own, self._clock)
-        self._before = look_before(self._idle, gpu_index, self._others.most, on_battery())
+        cores = self._bench.header.machine.cores_logical
+        self._before = look_before(
+            self._idle, gpu_index, self._others.most, on_battery(), own=look.own, cores=cores
+        )
         if gpu_index is not None and tells_energy(self._idle, gpu_index):
             self._effort = self._effort.model_copy(update={"metered_s": METERED_S})
             self._apart_s.append(3 * METERED_S)  # calls that took less: one begun late is over

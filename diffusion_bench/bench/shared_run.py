@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from diffusion_bench.bench.cells import find_gpu
 from diffusion_bench.bench.crew import Crew, Ended, command, hear_all
-from diffusion_bench.bench.header import utc_now
+from diffusion_bench.bench.idle_look import look_at_rest
 from diffusion_bench.bench.others_on_gpu import OthersOnGpu, most_of
 from diffusion_bench.bench.shared_cells import JobSeen, Seen, shared_cell
 from diffusion_bench.bench.sharing import parts_of
@@ -25,7 +25,7 @@ from diffusion_bench.bench.worker_messages import Ready
 from diffusion_bench.bench.workers import Workers
 from diffusion_bench.hardware.sampler import Sampler
 from diffusion_bench.hardware.sensors import Sensor
-from diffusion_bench.hardware.state import IDLE_S, look_before, on_battery
+from diffusion_bench.hardware.state import look_before, on_battery
 from diffusion_bench.hardware.stretch import Stretch
 from diffusion_bench.records import CpuSpent, DeviceShare, ImageRequest, Reading
 from diffusion_bench.reports.schema import Header, SharedCell
@@ -126,17 +126,19 @@ class SharedRun:
         """Look at the quiet machine."""
         crew, sampler = self._bench.crew, self._bench.sampler
         self._own_pids = {*(workers.pid for workers in crew.each), os.getpid()}
-        idle_from_s = self._clock()
-        self._rest(IDLE_S)
-        self._started_utc = utc_now()
-        self._idle = sampler.between(idle_from_s, self._clock())
+        look = look_at_rest(sampler, self._own_pids, self._clock, self._rest)
+        self._idle, self._started_utc = look.readings, look.started_utc
+        cores = self._bench.header.machine.cores_logical
         self._looks = []
         for job in self._jobs:
             job.gpu_index = find_gpu(self._idle, job.uuid, self._bench.sensor.cards)
             others: tuple[int | None, str] = (None, "the job runs on no GPU that can be read")
             if job.gpu_index is not None:
                 others = self._bench.sensor.other_processes(job.gpu_index, self._own_pids)
-            self._looks.append(look_before(self._idle, job.gpu_index, others, on_battery()))
+            before = look_before(
+                self._idle, job.gpu_index, others, on_battery(), own=look.own, cores=cores
+            )
+            self._looks.append(before)
 
     def _watch_working(self) -> None:
         """Look from now on at the first worker that is started, and at who is not one of them."""

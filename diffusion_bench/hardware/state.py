@@ -43,23 +43,32 @@ def look_before(
     gpu_index: int | None,
     other_processes: tuple[int | None, str],
     on_battery: bool | None,
+    *,
+    own: CpuSpent | None = None,
+    cores: int = 1,
 ) -> MachineState:
     """Return what the readings of the idle moment before a cell say together.
 
-    `other_processes` is the answer of the sensor's question of that name.
+    `other_processes` is the answer of the sensor's question of that name. `own` is what this
+    program's processes took of the processor in that moment, of so many logical `cores`: threads
+    that have judged speech wind down in it, and are no other program's. Without it, and where too
+    little was seen of the moment, theirs is in the load as well.
     """
     others, no_others = other_processes
     if gpu_index is None:
         others, no_others = None, NO_GPU_USED
-    loads = [r.host.cpu_percent for r in readings if r.host.cpu_percent is not None]
+    load_percent = _others_percent(readings, own, cores) if own is not None else None
+    if load_percent is None:
+        loads = [r.host.cpu_percent for r in readings if r.host.cpu_percent is not None]
+        load_percent = fmean(loads) if loads else None
     reasons = {
-        "cpu_percent": "" if loads else _why_no_load(readings),
+        "cpu_percent": _why_no_load(readings) if load_percent is None else "",
         "on_battery": NO_MAINS if on_battery is None else "",
         "other_gpu_processes": no_others if others is None else "",
     }
     gpu, gpu_missing = _gpu_before(readings, gpu_index)
     host = MachineState(
-        cpu_percent=fmean(loads) if loads else None,
+        cpu_percent=load_percent,
         on_battery=on_battery,
         other_gpu_processes=others,
         missing={name: why for name, why in reasons.items() if why} | gpu_missing,

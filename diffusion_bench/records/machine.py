@@ -115,7 +115,8 @@ class MachineState(Record):
 
     `gpu_*` are of the GPU that the cell runs on; `other_gpu_processes` are those on it that are not
     this program's. `cpu_percent`, `gpu_utilization_percent` and `gpu_power_w` are means, the other
-    figures the last ones. `missing` maps each field that is `None` to its reason.
+    figures the last ones; this program's own share of `cpu_percent` is taken off it, where the
+    system told it. `missing` maps each field that is `None` to its reason.
     """
 
     cpu_percent: float | None = None
@@ -131,7 +132,7 @@ class MachineState(Record):
 
 
 class CpuSpent(Record):
-    """The processor seconds of one process, its threads together, from a moment to a later one.
+    """The processor seconds of processes, their threads together, from a moment to a later one.
 
     Moments are of `time.perf_counter`.
     """
