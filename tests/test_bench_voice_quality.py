@@ -28,6 +28,7 @@ from diffusion_bench.bench.worker_messages import Command
 from diffusion_bench.charts.quality import quality_figure, quality_numbers, quality_table
 from diffusion_bench.records import (
     QualityPlan,
+    Share,
     Speech,
     VoiceQuality,
     VoiceQualityPlan,
@@ -172,6 +173,40 @@ def test_a_pitch_that_is_off_to_either_side_is_off(
     )
     assert found.pitch_error_semitones is not None
     assert found.pitch_error_semitones.value == pytest.approx(2.5 / 3)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_an_interval_of_few_candidates_holds_the_mean_as_often_as_it_says(count: int) -> None:
+    chance = np.random.default_rng(count)
+    found = [quality._mean(chance.normal(5.0, 0.5, count).tolist()) for _ in range(400)]
+    held = [one is not None and one.low <= 5.0 <= one.high for one in found]
+    assert 0.92 < np.mean(held) < 0.98
+    assert quality._mean([5.0]) is None
+
+
+def test_an_interval_has_no_values_that_its_figure_cannot_have() -> None:
+    near, alike = quality._mean([0.1, 0.4]), quality._mean([0.9, 0.99], -1.0, 1.0)
+    assert near is not None
+    assert (near.low, near.high > 1) == (0.0, True)
+    assert alike is not None
+    assert (alike.high, alike.low < 0.9) == (1.0, True)
+
+
+def test_a_candidate_that_stops_early_is_none_without_a_warning(
+    echo: VoiceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = echo.generate
+
+    def second_stops(request: VoiceRequest, voice: Any) -> Speech:
+        speech = generate(request, voice)
+        stops = request.seed + np.arange(request.batch) == 1
+        lengths = np.where(stops, np.array(speech.lengths) // 2, speech.lengths)
+        return speech.model_copy(update={"lengths": tuple(lengths.tolist())})
+
+    monkeypatch.setattr(echo, "generate", second_stops)
+    plan = VoiceQualityPlan(candidates=3, batch=2)
+    found = measure_voice_quality(echo, REQUEST, find_voice("ada", "echo"), plan)
+    assert found.unwarned == Share(right=2, n=3)
 
 
 def test_a_voice_without_its_recording_has_no_figure_against_it_but_one_from_more_steps(

@@ -78,9 +78,10 @@ class Share(Record):
 
 
 class Estimate(Record):
-    """A figure of `n` pictures or candidates and its 95 percent interval, by a seeded bootstrap.
+    """A figure of `n` pictures or candidates and its 95 percent interval.
 
-    The interval is kept, since what it was resampled from is not.
+    Of pictures it is of a seeded bootstrap, of candidates Student's. It is kept, since what it was
+    made from is not.
     """
 
     value: Figure
@@ -127,7 +128,8 @@ class VoiceQuality(Record):
     the mean distance of the median pitch from the reference's, up or down. `mel_distance_db` is the
     mean distance from the same candidates in `against_steps` steps, and `seeds_apart_db` that of
     those from another seed's. `unwarned` are those that nothing was told about: silent, clipped,
-    said twice, far from the reference. `missing` gives the reason for every figure that is `None`.
+    said twice, much too short or long, far from the reference. `missing` gives the reason for every
+    figure that is `None`.
     """
 
     candidates: Annotated[int, Field(ge=2, le=MAX_CANDIDATES)]

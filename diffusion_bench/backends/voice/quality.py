@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-
-import torch
+from statistics import fmean
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.audio.speech_measures import SpeechMeasures
-from diffusion_bench.backends.scoring.resampling import bootstrap
 from diffusion_bench.backends.voice.base import VoiceState
+from diffusion_bench.backends.voice.doubts import DOUBTFUL_RATIO
 from diffusion_bench.backends.voice.measuring import measure_candidate
 from diffusion_bench.backends.voice.more_steps import MoreSteps, compare_steps
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.backends.voice.synthesis import VoiceBackend
 from diffusion_bench.records import Estimate, Share, VoiceQuality, VoiceQualityPlan, VoiceRequest
+from diffusion_bench.reports.intervals import mean_reach
 
 LEAST_MEASURED = 2  # candidates: one has no spread
 NO_RECORDING = "the voice was saved encoded: there is no recording to compare with"
@@ -67,7 +68,7 @@ def _summed_up(
     pitches = [found.pitch_semitones for found in heard if found.pitch_semitones is not None]
     timbres = [found.timbre_similarity for found in heard if found.timbre_similarity is not None]
     figures = {
-        "timbre_similarity": _mean(timbres),
+        "timbre_similarity": _mean(timbres, -1.0, 1.0),
         "pitch_error_semitones": _mean([abs(pitch) for pitch in pitches]),
         "mel_distance_db": _mean([found.distance_db for found in apart]),
         "seeds_apart_db": _mean([found.seeds_apart_db for found in apart]),
@@ -80,20 +81,31 @@ def _summed_up(
     }
     return VoiceQuality(
         candidates=plan.candidates,
-        unwarned=Share(right=sum(not found.warnings for found in heard), n=len(measured)),
+        unwarned=Share(right=sum(map(_is_unwarned, heard)), n=len(measured)),
         **figures,
         against_steps=plan.against_steps,
         missing=missing,
     )
 
 
-def _mean(values: Sequence[float]) -> Estimate | None:
-    """Return the mean of independent candidates, `None` of too few."""
+def _is_unwarned(found: SpeechMeasures) -> bool:
+    """Return whether nobody is told of a candidate, nor that it is much too short or too long."""
+    low, high = DOUBTFUL_RATIO
+    ratio = found.duration_ratio
+    return not found.warnings and (ratio is None or low <= ratio <= high)
+
+
+def _mean(values: Sequence[float], least: float = 0.0, most: float = math.inf) -> Estimate | None:
+    """Return the mean of independent candidates with Student's interval, `None` of too few.
+
+    A bootstrap of so few is too sure: the 95 percent of two candidates held half of the means.
+    """
     if len(values) < LEAST_MEASURED:
         return None
-    each = torch.tensor(values, dtype=torch.float64)
-
-    def mean(weights: torch.Tensor) -> float:
-        return float((each * weights).sum() / weights.sum())
-
-    return bootstrap(mean, torch.zeros(len(values), dtype=torch.int64))
+    mean, reach = fmean(values), mean_reach(values)
+    return Estimate(
+        value=mean,
+        low=min(mean, max(least, mean - reach)),
+        high=max(mean, min(most, mean + reach)),
+        n=len(values),
+    )
