@@ -22,10 +22,11 @@ from diffusion_bench.audio.spectral_distance import log_spectral_distance_db
 from diffusion_bench.audio.timbre import timbre_similarity
 from diffusion_bench.audio.vocoders import GriffinLim
 from diffusion_bench.backends.catalog import MODELS_FOLDER
-from diffusion_bench.backends.echo.voice import EchoModel
+from diffusion_bench.backends.echo.voice import EchoModel, voice_in
 from diffusion_bench.backends.voice.catalog import find_voice_model
 from diffusion_bench.backends.voice.doubts import expected_duration_s
 from diffusion_bench.backends.voice.voices import bundled_names, find_voice
+from diffusion_bench.pronunciation.front_end import phonemes
 from diffusion_bench.records import VoiceRequest
 
 FOLDER = MODELS_FOLDER / "echo"
@@ -122,6 +123,26 @@ def test_the_vocoder_copies_true_speech_better_than_griffin_lim(model):
         pitches.append(semitones[~semitones.isnan()].mean().item())
     assert mean(distances[0]) <= 4.3 < mean(distances[1])
     assert mean(pitches) <= 0.3
+
+
+@torch.inference_mode()
+def test_what_would_pass_full_scale_is_turned_down_whole_and_not_cut_off(model: EchoModel) -> None:
+    """At temperature 1 the loudest of these candidates pass it by far; cut off, they crackle."""
+    voice = voice_in(model.encode_voice(find_voice("ada", "echo")))
+    plan = model.pipeline.plan(phonemes("A small bird sat on the wall."), voice)
+    asked = VoiceRequest(text="x", steps=10, temperature=1.0, batch=4, seed=10)
+    mel = model.denoise(plan, voice, asked, lambda index, steps: None)
+    loud = model.vocoder("native")(mel, plan.f0_hz.expand(len(mel), -1))
+    heard = model.sound(mel, plan)
+
+    assert loud.abs().max() > 1.1
+    assert heard.abs().max() <= 0.96
+    for before, after in zip(loud, heard, strict=True):
+        gain = (before @ after) / (before @ before)
+        torch.testing.assert_close(after, gain * before)
+    softer = mel - 1.0
+    own = model.vocoder("native")(softer, plan.f0_hz.expand(len(mel), -1))
+    assert torch.equal(model.sound(softer, plan), own), "what fits is left as it is"
 
 
 def test_ddpm_and_ddim_say_the_same_words(model):

@@ -31,7 +31,10 @@ Model = Annotated[
 Sampler = Annotated[str | None, typer.Option(help="ddim, ddpm, dpm++, unipc or native.")]
 Steps = Annotated[int | None, typer.Option(help="Denoising steps, 1 to 1000.")]
 Guidance = Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.")]
-Temperature = Annotated[float | None, typer.Option(help="Scales the initial noise, 0 to 2.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Scale of the noise, 0 to 2: 1 as in training, lower is clearer."),
+]
 Eta = Annotated[float | None, typer.Option(help="DDIM's noise: 0 none, 1 as much as DDPM.")]
 Speed = Annotated[float | None, typer.Option(help="0.5 speaks half as fast, 2 twice.")]
 Seed = Annotated[int | None, typer.Option(help="Decides the noise; -1 picks one; 0 if not given.")]

@@ -207,7 +207,7 @@ def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
                 usual.temperature,
                 step=0.05,
                 label="Temperature",
-                info="Scale of the noise: lower is clearer and more alike.",
+                info="Scale of the noise: 1 as in training, lower is clearer and more alike.",
                 elem_id="voice-temperature",
             ),
             "guidance_scale": gr.Number(
