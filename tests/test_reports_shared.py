@@ -376,6 +376,26 @@ def test_a_measured_pair_stands_beside_the_prediction_and_is_not_mixed_with_it()
     assert "80% of the sum of each alone" in told
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["as numbered", "the other way round"])
+@pytest.mark.parametrize("first", ["RTX 4090", "RTX 3090"])
+def test_the_share_of_each_card_stands_in_the_order_of_the_tiers_cards(
+    order: tuple[int, int], first: str
+) -> None:
+    names, batches = (CARD, "NVIDIA GeForce RTX 3090"), (6, 2)
+    head = header(gpus=tuple(names[card] for card in order))
+    jobs = [job(place, batch=batches[card]) for place, card in enumerate(order)]
+    split = Report(header=head, shared=(cell(*jobs, share="batch", head=head),), source="a.jsonl")
+    second = "RTX 3090" if first == "RTX 4090" else "RTX 4090"
+    pair = f'gpu = "{first}"\nother_gpu = "{second}"\nram_gib = 64\ncores = 12\n'
+    workload = parse_workload("sd15 512x512 b8 fp16 20 steps")
+    path = parse_path(f'[[tier]]\nname = "two"\n{pair}', "test")
+    (row,) = tier_rows(path, [workload], findings_of([digest_of(split)]))
+    (measured,) = row.measured_together
+    assert measured.cards == (first, second)
+    told = "6 + 2" if first == "RTX 4090" else "2 + 6"
+    assert f"one batch split ({told})" in measured.words
+
+
 def test_another_pair_another_workload_and_a_spoiled_cell_are_no_evidence() -> None:
     here = Here(frozenset({"hash0", "hash1"}))
     workload = parse_workload("sd15 512x512 b8 fp16 20 steps")

@@ -150,9 +150,11 @@ def together_of(
             if len(cell.gpus) < len(cell.parts) or None in found or workload is None:
                 continue
             is_here = all(hashed in this.gpu_hashes for *_, hashed in cell.gpus)
-            names = tuple(sorted(card.name for card in found if card))
+            # One order of the cards for all reports, whichever of them torch has numbered first.
+            own = zip((card.name for card in found if card), cell.parts, strict=True)
+            names, parts = zip(*sorted(own, key=lambda one: one[0]), strict=True)
             key = (names, is_here, _any_sampler(workload), cell.share)
-            groups.setdefault(key, []).append((cell, digest.source))
+            groups.setdefault(key, []).append((cell._replace(parts=parts), digest.source))
     return [
         merged(
             [cell for cell, _ in group],

@@ -183,8 +183,12 @@ def _together(
     cards: Sequence[Card], workload: Workload, findings: Findings
 ) -> tuple[Together, ...]:
     """Return what these cards were measured to do together, ours first."""
-    names = tuple(sorted(card.name for card in cards))
-    mine = [one for one in findings.together if one.cards == names and _is_of(one, workload)]
+    names = [card.name for card in cards]
+    mine = [
+        one.in_order(names)
+        for one in findings.together
+        if one.cards == tuple(sorted(names)) and _is_of(one, workload)
+    ]
     return tuple(sorted(mine, key=lambda one: (RANKS[one.kind], one.way)))
 
 

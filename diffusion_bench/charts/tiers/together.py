@@ -41,6 +41,13 @@ class Together(Record):
     reports: int
     source: str
 
+    def in_order(self, names: Sequence[str]) -> Together:
+        """Return it with its cards, and the share of each, in the order of these names of them."""
+        places = sorted(range(len(names)), key=lambda place: names[place])
+        parts = dict(zip(places, self.share, strict=True))
+        share = tuple(parts[place] for place in range(len(names)))
+        return self.model_copy(update={"cards": tuple(names), "share": share})
+
     @property
     def words(self) -> str:
         """Return the figures in a line."""
