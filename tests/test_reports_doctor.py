@@ -84,6 +84,16 @@ def test_energy_of_calls_made_for_it_alone_is_held_against_those_calls():
         assert any("shorter than its calls" in title for title in told) is is_short
 
 
+def test_calls_made_for_energy_alone_may_be_as_fast_as_the_fastest_timed_one():
+    """A neighbour slowed the visits before the last one, beside which they were made."""
+    walls = (0.070, 0.071, 0.069, 0.072, 0.050, 0.0501)
+    for window_s, is_short in ((2.01, False), (1.5, True)):
+        found = energy(50.0, seconds=window_s, calls=40)
+        cell = make_cell(wall_s=walls).model_copy(update={"energy": found})
+        told = titles(make_report(cell), "problem")
+        assert any("shorter than its calls" in title for title in told) is is_short
+
+
 def test_a_report_as_it_is_measured_has_nothing_against_it():
     cells = [measured_cell(steps, order) for order, steps in enumerate((10, 20, 40))]
     report = make_report(*cells).model_copy(update={"fits": fit_lines(cells)})

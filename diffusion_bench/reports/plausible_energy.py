@@ -56,9 +56,10 @@ def _first(cell: Cell | SharedCell, header: Header, look: Callable[[_Metered], s
 def _metered(cell: Cell | SharedCell, header: Header) -> Iterator[_Metered]:
     if isinstance(cell, Cell):
         if cell.energy is not None:
-            calls_s = math.fsum(sample.wall_s for sample in cell.samples)
-            if cell.energy.calls is not None and cell.samples:
-                calls_s *= cell.energy.calls / len(cell.samples)
+            walls = [sample.wall_s for sample in cell.samples]
+            calls_s = math.fsum(walls)
+            if cell.energy.calls is not None:  # beside the last visit: earlier ones may be slower
+                calls_s = cell.energy.calls * min(walls, default=0.0)
             yield _Metered("", cell.energy, _limit_w(cell, header), calls_s)
         return
     for job in cell.jobs:
