@@ -13,9 +13,9 @@ import torch
 from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 from diffusion_bench.backends import stage_clock
-from diffusion_bench.backends.images import ImageBackend
+from diffusion_bench.backends.images import ImageBackend, Stopped
 from diffusion_bench.bench.measure import Effort, measure
-from diffusion_bench.records import ImageRequest, Stages
+from diffusion_bench.records import ImageRequest, Stages, ignore_step
 
 TEXT_S, STEP_S, DECODER_S = 3.0, 1.0, 4.0
 BETWEEN_S = 5.0
@@ -151,6 +151,16 @@ def test_a_cut_call_runs_the_first_steps_of_the_whole_schedule_and_its_decoder(
     # Nothing of the cut is left for the next call.
     assert len(seen) == len(whole.step_s) == 12
     assert (seen[0], seen[-1]) == (pytest.approx(916, abs=84), pytest.approx(0, abs=84))
+
+
+def test_a_call_is_cut_after_as_many_steps_as_are_told_whatever_they_are_numbered() -> None:
+    """Older pipelines tell nothing of PNDM's first of 21 and number the others from 1."""
+    clock = stage_clock.StageClock("cpu")
+    step_ended = ImageBackend._step_callback(SimpleNamespace(), ask(), clock, ignore_step, 5)
+    told = (step_ended(SimpleNamespace(), i, 0.0, {"latents": None}) for i in range(1, 21))
+    with pytest.raises(Stopped):
+        list(told)
+    assert len(clock._steps) == 5  # else a report takes the rest for a whole call
 
 
 def test_a_cut_at_or_past_the_last_step_is_none(sd: ImageBackend) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -234,6 +235,7 @@ class ImageBackend:
         self, request: ImageRequest, clock: StageClock, on_step: OnStep, stop_after: int | None
     ) -> Callable[..., dict[str, Any]]:
         started_s = time.perf_counter()
+        heard = itertools.count(1)  # older pipelines do not number from 0 what PNDM tells of
 
         def step_ended(
             pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
@@ -249,7 +251,7 @@ class ImageBackend:
                             preview=lambda: decode(pipeline, tensors["latents"], request),
                         )
                     )
-            if index + 1 == stop_after:
+            if next(heard) == stop_after:
                 if not is_interruptible(pipeline):
                     raise Stopped(tensors["latents"])
                 # The pipeline's own way to be stopped: it skips the other steps and decodes.
