@@ -86,6 +86,19 @@ def test_waiting_for_a_worker_burns_no_core_and_a_crash_names_its_signal(workers
     assert workers.is_new_shape(ask())  # what a worker that is gone has seen counts no more
 
 
+def test_a_worker_that_ended_with_nothing_to_do_is_no_cells_result(workers: Workers) -> None:
+    for _ in workers.bring_up():
+        pass
+    pid = workers.pid
+    os.kill(pid, signal.SIGKILL)
+    while not has_ended(pid):
+        time.sleep(0.01)
+    for _ in workers.bring_up():  # as before a cell
+        pass
+    assert workers.pid != pid
+    assert not has_ended(workers.pid)
+
+
 def test_a_pause_of_all_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-Z stops who listens as well, and so does a machine that goes to sleep."""
     turns = iter([0.0, 0.2, 0.4, 4000.0, 4000.2, *(4000.0 + 0.2 * turn for turn in range(2, 999))])

@@ -173,6 +173,13 @@ class WarmWorker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def poll(self) -> int | None:
+        """Return the exit code as `wait` does, `None` where the worker has not ended."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code, that of a signal negative, when the worker has ended."""
         with self._lock:

@@ -78,6 +78,11 @@ class WorkerProcess:
         """Return the process id of who draws; until the worker is up, of what was started."""
         return self._pid
 
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the process is no more."""
+        return self._process.poll() is not None
+
     def come_up(self) -> Generator[None, None, Ready]:
         """Yield until the worker is up, and return what it is.
 

@@ -65,8 +65,11 @@ class Workers:
         return self.start()
 
     def bring_up(self) -> Iterator[None]:
-        """Start a worker where there is none, yielding until it is up."""
-        if self._process is None:
+        """Start a worker where there is none, yielding until it is up.
+
+        One that ended with nothing to do, as by a kill for want of memory, is no cell's result.
+        """
+        if self._process is None or self._process.has_ended:
             yield from self.start()
 
     def drop(self) -> None:
@@ -141,8 +144,9 @@ class Workers:
         return new
 
     def _up(self) -> WorkerProcess:
-        for _ in self.bring_up():
-            pass
+        if self._process is None:  # the end of one that was told something is for `events`
+            for _ in self.start():
+                pass
         assert self._process is not None
         return self._process
 
