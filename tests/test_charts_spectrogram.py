@@ -65,6 +65,22 @@ def test_the_panels_share_one_axis_of_time_and_one_scale_of_colour():
     assert titles[1] == "two"
 
 
+def test_many_panels_are_as_far_apart_as_two_and_none_is_squeezed():
+    def gaps(count):
+        panels = spectrogram_numbers([(f"{n}", make_mel(), HOP_S) for n in range(count)])
+        layout = spectrogram_figure(panels).layout
+        ends = [layout[name].domain for name in ("yaxis", "yaxis2")]
+        return [
+            layout.height * (one - other)
+            for one, other in ((ends[0][0], ends[1][1]), ends[0][::-1])
+        ]
+
+    (gap, height), (of_many, high_of_many) = gaps(2), gaps(13)
+
+    assert of_many == pytest.approx(gap, rel=0.2)
+    assert high_of_many == pytest.approx(height, rel=0.3)
+
+
 def test_without_a_recording_the_figure_says_so():
     figure = spectrogram_figure([])
 

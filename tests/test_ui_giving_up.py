@@ -13,7 +13,8 @@ from diffusion_bench.ui.complaints import said_and_raised
 from diffusion_bench.ui.giving_up import Cancel
 
 BUTTONS = {
-    *("t2i-cancel", "t2i-compare-cancel", "voice-cancel", "bench-cancel"),
+    *("t2i-cancel", "t2i-compare-cancel", "voice-cancel", "voice-compare-cancel"),
+    "bench-cancel",
     *(f"look-{name}-cancel" for name in ("noising", "denoising", "unet", "guidance", "speech")),
 }
 
@@ -129,6 +130,14 @@ def test_every_cancel_button_ends_work_in_order_and_nothing_waits_unseen(options
     wired = {name for name, event in clicks if event.name == "cancel"}
     assert wired == BUTTONS
     assert not any(event.cancels for event in page.fns.values()), "its stream would be dropped"
-    watched = ("generate", "compare", "speak", "sweep", "resume_sweep", "estimate")
+    watched = (
+        "generate",
+        "compare",
+        "speak",
+        "compare_speech",
+        "sweep",
+        "resume_sweep",
+        "estimate",
+    )
     limits = {event.api_name: event.concurrency_limit for event in page.fns.values()}
     assert [limits[name] for name in watched] == [None] * len(watched)

@@ -16,6 +16,7 @@ from diffusion_bench.backends.engine import Engine
 from diffusion_bench.backends.pictures import read_request
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import BUNDLED_MODEL
+from diffusion_bench.ui.grids import axis_values
 from diffusion_bench.ui.jobs import Jobs
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS
 from diffusion_bench.ui.outbox import Outbox
@@ -24,7 +25,6 @@ from diffusion_bench.ui.pictures.comparing import (
     SHARED_CELLS,
     CompareView,
     Comparing,
-    axis_values,
     sweep_text,
 )
 from diffusion_bench.ui.pictures.comparison_panel import given_up, sampler_updates, to_updates
@@ -136,7 +136,7 @@ def test_a_grid_that_cannot_be_drawn_is_refused_before_any_work(make_comparing, 
 
 
 def test_a_grid_is_counted_before_it_is_made(make_comparing, monkeypatch):
-    monkeypatch.setattr("diffusion_bench.ui.pictures.comparing._product", None)
+    monkeypatch.setattr("diffusion_bench.ui.grids._product", None)
     long = list(range(1, 10**5 + 1))
 
     with pytest.raises(ValueError, match="2 rows of 10000000000 pictures are more than 60"):

@@ -18,6 +18,7 @@ LONGEST_S = 30.0  # shown of a recording; a longer one would be a blur
 TABLE_EVERY_S = 0.5
 BAND_SPLIT = 0.5  # of the mel bins: below it vowels, above it mostly s, f and breath
 PANEL_HEIGHT = 190
+GAP = 0.24  # between two panels, of the height of one
 
 
 class SpectrogramPanel(NamedTuple):
@@ -54,7 +55,7 @@ def spectrogram_figure(panels: Sequence[SpectrogramPanel]) -> go.Figure:
         rows=len(panels),
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.12 if len(panels) > 1 else 0.0,
+        vertical_spacing=GAP / len(panels),
         subplot_titles=[plain(panel.name) for panel in panels],
     )
     for row, panel in enumerate(panels, 1):

@@ -50,6 +50,8 @@ STYLE = """
 :is(#t2i-ask, #voice-ask) { grid-area: 1 / 1; }
 :is(#t2i-settings, #voice-settings) { grid-area: 2 / 1; }
 :is(#t2i-result, #voice-result) { grid-area: 1 / 2 / span 2; }
+#voice-compare-players { display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 270px), 1fr)); }
 #voice-measures table { width: 100%; font-size: .9rem; border: 0 !important; }
 #voice-measures :is(thead, tbody, tr) { border: 0 !important; }
 #voice-measures table * { overflow-wrap: normal !important; word-break: normal !important; }

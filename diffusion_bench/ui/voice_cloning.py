@@ -20,6 +20,7 @@ from diffusion_bench.ui.events import HIDDEN, TELLING
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
 from diffusion_bench.ui.readouts import announce
 from diffusion_bench.ui.style import TO_SPEECH, progress_line
+from diffusion_bench.ui.voice import comparison_panel
 from diffusion_bench.ui.voice.fields import (
     EXAMPLES,
     Fields,
@@ -89,6 +90,7 @@ def build(speaking: Speaking, page: gr.Blocks, tab: gr.Tab) -> None:
             fields |= model_fields(shared=speaking.shared)
             files = file_fields()
     held = {"heard": heard, "vector": vector, "taken": taken}
+    comparison_panel.build(speaking, fields | held)
     wire_voice(speaking, fields, heard)
     wire_vector(speaking, fields, vector)
     wire_consent(speaking, fields, taken)

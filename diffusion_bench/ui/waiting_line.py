@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from diffusion_bench.backends.downloads import Fetching
 from diffusion_bench.bench.wording import in_words
+from diffusion_bench.ui.model_words import download_words
 
 WAIT_S = 24 * 3600.0  # that a click waits for the device: as long as somebody may look at it
 LOOK_S = 0.1
@@ -86,3 +88,14 @@ def waiting_words(waiting: Waiting) -> str:
     if before == 1:
         return f"Waiting for the device: 1 job is before this one, {first}."
     return f"Waiting for the device: {before} jobs are before this one, the first {first}."
+
+
+def event_words(event: Any) -> Any:
+    """Return words for an event of waiting, for the device or a download; any other as it is."""
+    match event:
+        case Waiting():
+            return waiting_words(event)
+        case Fetching():
+            return download_words(event)
+        case _:
+            return event

@@ -97,6 +97,19 @@ def hear_a_long_text_while_it_is_made(visit):
     page.fill("#voice-text textarea", "The river was quiet.")
 
 
+def compare_two_samplers(visit):
+    page = visit.page
+    page.locator("#voice-compare > button").click()
+    visit.fill_opened("#voice-compare-steps :is(input, textarea)", "1 2")
+    page.click("#voice-compare-speak")
+    visit.has_text("#voice-compare-status", "^4 candidates in .* are from DDIM, 2 steps")
+    players = page.locator("#voice-compare-players a[download]")
+    sync_api.expect(players).to_have_count(4, timeout=PATIENCE_MS)
+    sync_api.expect(page.locator("#voice-compare-figures")).to_contain_text("DDPM, 2 steps")
+    drawn = page.locator("#voice-compare-spectrograms .heatmaplayer image")
+    sync_api.expect(drawn).to_have_count(4, timeout=PATIENCE_MS)
+
+
 def cancel(visit):
     page = visit.page
     page.fill("#voice-steps input", "1000")
@@ -107,7 +120,7 @@ def cancel(visit):
     wait_until(is_free, "the device is free")
 
 
-def test_speak_listen_clone_and_cancel_with_no_network(visit, tmp_path):
+def test_speak_listen_clone_cancel_and_compare_with_no_network(visit, tmp_path):
     visit.open("Voice cloning")
 
     path, seed = speak_as_a_sample_voice(visit, tmp_path)
@@ -119,6 +132,7 @@ def test_speak_listen_clone_and_cancel_with_no_network(visit, tmp_path):
     if voice_listening.can_stream():
         hear_a_long_text_while_it_is_made(visit)
     cancel(visit)
+    compare_two_samplers(visit)
 
 
 def test_on_a_phone_the_player_follows_the_button_and_nothing_is_wider(open_page):
@@ -126,6 +140,7 @@ def test_on_a_phone_the_player_follows_the_button_and_nothing_is_wider(open_page
     visit.open("Voice cloning")
 
     sync_api.expect(visit.page.locator("#voice-speak")).to_be_visible()
+    visit.page.locator("#voice-compare > button").click()
     visit.page.wait_for_timeout(300)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 393
     fits = "one => one.scrollWidth <= one.clientWidth"  # else it reads "DD..." of two samplers

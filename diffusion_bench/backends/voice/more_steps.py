@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from diffusion_bench.audio.joining import Samples
 from diffusion_bench.audio.mel import MelSettings
 from diffusion_bench.audio.resampling import resample
 from diffusion_bench.audio.spectral_distance import mel_distance_db
@@ -33,20 +33,25 @@ def compare_steps(candidate: Candidate, more: Speech) -> MoreSteps:
     Raises ValueError where they are of other lengths, as of models that decide on those by chance.
     """
     other = (candidate.index + 1) % more.request.batch
-    here, end, chance = (
-        torch.from_numpy(samples)
-        for samples in (candidate.audio, more.candidate(candidate.index), more.candidate(other))
+    end, chance = (more.candidate(index) for index in (candidate.index, other))
+    rate = more.sample_rate
+    return MoreSteps(
+        more.request.steps, apart_db(candidate.audio, end, rate), apart_db(chance, end, rate)
     )
-    if not len(here) == len(end) == len(chance):
+
+
+def apart_db(one: Samples, two: Samples, sample_rate: int) -> float:
+    """Return the mel distance of two (samples,) that say the same, in dB.
+
+    Raises ValueError where they are of other lengths.
+    """
+    if len(one) != len(two):
         raise ValueError(
             "other steps, or another seed, speak for another time: no frame has its counterpart"
         )
-
-    def apart(one: Tensor, two: Tensor) -> float:
-        rate = MelSettings().sample_rate
-        return mel_distance_db(*(resample(each, more.sample_rate, rate) for each in (one, two)))
-
-    return MoreSteps(more.request.steps, apart(here, end), apart(chance, end))
+    rate = MelSettings().sample_rate
+    first, second = (resample(torch.from_numpy(each), sample_rate, rate) for each in (one, two))
+    return mel_distance_db(first, second)
 
 
 def distance_words(candidate: Candidate, more: Speech) -> str:

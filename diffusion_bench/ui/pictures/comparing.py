@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_bench.backends.samplers import TITLES, check_sampler
+from diffusion_bench.backends.samplers import check_sampler
 from diffusion_bench.bench.sweep import parse_sweep
 from diffusion_bench.records import Generation, ImageRequest, Step
+from diffusion_bench.ui.grids import WARMUP_STEPS, Grid, axis_words, make_grid
 from diffusion_bench.ui.pictures.contact_sheet import Sheet, draw_sheet
 from diffusion_bench.ui.pictures.drawing import Drawing, save_pictures
 from diffusion_bench.ui.pictures.limits import check_limits, check_model
 
-ROW_AXES = ("sampler", "guidance_scale")
-COLUMN_AXES = ("steps", "seed")
 MAX_CELLS, SHARED_CELLS = 60, 12
-MAX_AXIS_TEXT = 200  # characters of a list of numbers
 MAX_PIXELS = 64 * 2**20  # of all pictures: they are in memory until the sheet is drawn
-WARMUP_STEPS = 2  # of a picture that is thrown away: the first one of a process is slower
-WORDS = {"guidance_scale": "guidance {:g}", "steps": "{} steps", "seed": "seed {}"}
 # What changes a picture and is in no sweep.
 NOT_IN_SWEEPS = ("guidance_rescale", "variation_strength", "noise_seed")
-
-Values = Mapping[str, tuple[Any, ...]]
-
-
-class Grid(NamedTuple):
-    """A request, and the values that take the place of its own along the axes."""
-
-    request: ImageRequest
-    axes: Values
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """Return what each row changes."""
-        return _product(self.axes, ROW_AXES)
-
-    @property
-    def columns(self) -> list[dict[str, Any]]:
-        """Return what each column changes."""
-        return _product(self.axes, COLUMN_AXES)
-
-    def requests(self) -> list[ImageRequest]:
-        """Return the request of each cell, row by row; raise ValueError for one that cannot be."""
-        return [
-            _changed(self.request, row | column)
-            for row, column in itertools.product(self.rows, self.columns)
-        ]
 
 
 class CompareView(NamedTuple):
@@ -73,23 +40,11 @@ class Comparing:
     def __init__(self, drawing: Drawing) -> None:
         self._drawing = drawing
 
-    def grid(self, values: Mapping[str, Any], axes: Mapping[str, Any]) -> Grid:
-        """Return the grid of the page's fields; raise ValueError for one that cannot be drawn.
-
-        `axes` are a list of samplers and texts of numbers; an empty one is the field's own value.
-        """
-        own = dict(values) | {"batch": 1}
-        given = {name: axis_values(name, axes.get(name)) for name in (*ROW_AXES, *COLUMN_AXES)}
-        request = self._drawing.to_request(own)
-        filled = {name: each or (getattr(request, name),) for name, each in given.items()}
-        grid = Grid(request, filled)
+    def grid(self, values: Mapping[str, Any], axes: Mapping[str, Any]) -> Grid[ImageRequest]:
+        """Return the grid of the page's fields; raise ValueError for one that cannot be drawn."""
+        request = self._drawing.to_request(dict(values) | {"batch": 1})
         most = SHARED_CELLS if self._drawing.shared else MAX_CELLS
-        # Counted before they are made: two long lists multiply to more than memory holds.
-        rows, columns = (_count(filled, names) for names in (ROW_AXES, COLUMN_AXES))
-        if rows * columns > most:
-            raise ValueError(
-                f"{rows} rows of {columns} pictures are more than {most}; shorten a list"
-            )
+        grid = make_grid(request, axes, most, "pictures")
         requests = grid.requests()
         if len(requests) * request.amount > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS >> 20} megapixels together; make them smaller")
@@ -147,7 +102,7 @@ class Comparing:
 
     def _saved(
         self,
-        grid: Grid,
+        grid: Grid[ImageRequest],
         drawn: Sequence[Generation],
         shown: list[tuple[str, str]],
         folder: Path,
@@ -168,39 +123,19 @@ class Comparing:
         )
 
 
-def axis_values(name: str, given: Any) -> tuple[Any, ...]:
-    """Return the values of an axis, each once: from a list, or from the numbers in a text.
-
-    Where semicolons part numbers that have fractions, a comma is a decimal one: "3,5; 7".
-    """
-    if not isinstance(given, str):
-        return tuple(dict.fromkeys(given or ()))
-    if len(given) > MAX_AXIS_TEXT:
-        raise ValueError(f"{name}: a list of more than {MAX_AXIS_TEXT} characters; shorten it")
-    make = float if name == "guidance_scale" else int
-    if make is float and ";" in given:
-        given = re.sub(r"(?<=\d),(?=\d)", ".", given)
-    words = [word for word in re.split(r"[,;\s]+", given) if word]
-    try:
-        return tuple(dict.fromkeys(make(word) for word in words))
-    except ValueError:
-        raise ValueError(f"{name}: {given!r:.60} is no list of numbers, as in 10, 20, 50") from None
-
-
-def caption(grid: Grid, generation: Generation) -> str:
+def caption(grid: Grid[ImageRequest], generation: Generation) -> str:
     """Return what stands under a picture: the time it took, and its values where they vary."""
-    varied = [name for name, values in grid.axes.items() if len(values) > 1]
-    words = _words({name: getattr(generation.request, name) for name in varied})
+    words = grid.varied(generation.request)
     return f"{generation.wall_s:.2f} s" + (f": {words}" if words else "")
 
 
-def sheet_of(grid: Grid, drawn: Sequence[Generation]) -> Sheet:
+def sheet_of(grid: Grid[ImageRequest], drawn: Sequence[Generation]) -> Sheet:
     """Return a grid, drawn row by row, as a sheet."""
     across = len(grid.columns)
     return Sheet(
         title=f"{grid.request.prompt} ({grid.request.model})",
-        rows=[_words(row) for row in grid.rows],
-        columns=[_words(column) for column in grid.columns],
+        rows=[axis_words(row) for row in grid.rows],
+        columns=[axis_words(column) for column in grid.columns],
         cells={
             divmod(number, across): (each.images[0], f"{each.wall_s:.2f} s")
             for number, each in enumerate(drawn)
@@ -212,7 +147,7 @@ def sheet_of(grid: Grid, drawn: Sequence[Generation]) -> Sheet:
     )
 
 
-def sweep_text(grid: Grid) -> str:
+def sweep_text(grid: Grid[ImageRequest]) -> str:
     """Return the grid as the TOML of a sweep that measures it; raise ValueError if none can."""
     request = grid.request
     # A sweep takes an eta above 0 for these two only, and drops it for DDPM as a grid does.
@@ -242,31 +177,6 @@ def sweep_text(grid: Grid) -> str:
 def _toml(value: Any) -> str:
     # A JSON string or list is one of TOML, but for DEL, which TOML wants written as an escape.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _count(axes: Values, names: Sequence[str]) -> int:
-    return math.prod(len(axes[name]) for name in names)
-
-
-def _product(axes: Values, names: Sequence[str]) -> list[dict[str, Any]]:
-    values = (axes[name] for name in names)
-    return [dict(zip(names, each, strict=True)) for each in itertools.product(*values)]
-
-
-def _changed(request: ImageRequest, values: Mapping[str, Any]) -> ImageRequest:
-    fields = request.model_dump() | dict(values)
-    if fields["sampler"] != "ddim":
-        fields["eta"] = 0.0
-    if fields["guidance_scale"] <= 1:
-        fields["guidance_rescale"] = 0.0
-    return ImageRequest.model_validate(fields)
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        TITLES[value] if name == "sampler" else WORDS[name].format(value)
-        for name, value in values.items()
-    )
 
 
 def _step_words(step: Step, drawn: int, total: int) -> str:

@@ -11,19 +11,14 @@ import gradio as gr
 from diffusion_bench.ui.complaints import LESS_OF_PICTURES, said_and_raised
 from diffusion_bench.ui.events import QUIET
 from diffusion_bench.ui.giving_up import WATCHED, Cancel
+from diffusion_bench.ui.grid_fields import axis_fields, still_chosen
+from diffusion_bench.ui.grids import AXES
 from diffusion_bench.ui.model_choices import ALL_SAMPLERS, samplers_for
-from diffusion_bench.ui.pictures.comparing import (
-    COLUMN_AXES,
-    MAX_AXIS_TEXT,
-    ROW_AXES,
-    CompareView,
-    Comparing,
-)
+from diffusion_bench.ui.pictures.comparing import CompareView, Comparing
 from diffusion_bench.ui.pictures.drawing import Drawing
 from diffusion_bench.ui.readouts import announce, readout
 from diffusion_bench.ui.style import progress_line
 
-AXES = (*ROW_AXES, *COLUMN_AXES)
 SHOWN_HEIGHT = 560
 
 Fields = dict[str, Any]
@@ -37,7 +32,7 @@ def build(drawing: Drawing, fields: Fields) -> None:
             "An empty list is the setting above; a picture to start from is left out. Rows are "
             "samplers and guidance, columns steps and seeds."
         )
-        axes = _axis_fields()
+        axes = axis_fields(ALL_SAMPLERS, "5, 10, 20", "t2i-compare")
         with gr.Row():
             draw = gr.Button("Draw the grid", variant="primary", elem_id="t2i-compare-draw")
             cancel = gr.Button("Cancel", elem_id="t2i-compare-cancel")
@@ -52,38 +47,9 @@ def build(drawing: Drawing, fields: Fields) -> None:
     _wire(Comparing(drawing), fields, axes, shown, (draw, cancel))
 
 
-def _axis_fields() -> Fields:
-    with gr.Row():
-        sampler = gr.CheckboxGroup(
-            ALL_SAMPLERS, value=["ddim", "ddpm"], label="Samplers", elem_id="t2i-compare-sampler"
-        )
-    with gr.Row():
-        return {
-            "sampler": sampler,
-            "steps": _numbers("Steps", "5, 10, 20", "steps"),
-            "guidance_scale": _numbers("Guidance", "", "guidance"),
-            "seed": _numbers("Seeds", "", "seed"),
-        }
-
-
 def sampler_updates(model: str, chosen: list[str]) -> Any:
     """Return the samplers of a model, with those chosen that are among them."""
-    choices = samplers_for(model)
-    if choices is None:
-        return gr.skip()
-    names = [name for _, name in choices]
-    return gr.CheckboxGroup(choices=choices, value=[name for name in chosen if name in names])
-
-
-def _numbers(label: str, value: str, name: str) -> gr.Textbox:
-    return gr.Textbox(
-        value,
-        label=label,
-        placeholder="as above",
-        max_length=MAX_AXIS_TEXT,
-        min_width=120,
-        elem_id=f"t2i-compare-{name}",
-    )
+    return still_chosen(samplers_for(model), chosen)
 
 
 def _result_fields() -> Fields:

@@ -24,7 +24,7 @@ from diffusion_bench.ui.outbox import Outbox
 from diffusion_bench.ui.pictures.limits import check_is_here, check_model
 from diffusion_bench.ui.pictures.previews import Previews
 from diffusion_bench.ui.pictures.words import notes, step_line, summary
-from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, event_words, waiting_words
 
 if TYPE_CHECKING:
     from diffusion_bench.backends.images import ImageBackend
@@ -127,7 +127,7 @@ class Drawing:
             for event in events:
                 if isinstance(event, Done):
                     return
-                yield _in_words(event)
+                yield event_words(event)
 
     def generate(
         self,
@@ -154,7 +154,7 @@ class Drawing:
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:
-                yield _in_words(event)
+                yield event_words(event)
 
     def _with_model(self, request: ImageRequest, job: Job, use: Callable[[ImageBackend], T]) -> T:
         self._fetch(request, job)
@@ -189,17 +189,6 @@ class Drawing:
                 generation = self.generate(asked.round(number), job, on_step, asked.inputs)
                 pictures = save_pictures(generation, finished, parameters=asked.parameters)
                 job.tell(_Finished(number, generation, pictures))
-
-
-def _in_words(event: Any) -> Any:
-    """Return words for an event of waiting or fetching, any other as it is."""
-    match event:
-        case Waiting():
-            return waiting_words(event)
-        case Fetching():
-            return download_words(event)
-        case _:
-            return event
 
 
 def to_view(asked: Asked, event: object, before: Sequence[str]) -> View:

@@ -1,1 +1,1 @@
-"""The tab *Voice cloning* behind its page: fields, recordings, speaking, results."""
+"""The tab *Voice cloning* behind its page: fields, recordings, speaking, results, comparing."""

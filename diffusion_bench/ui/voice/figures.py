@@ -34,7 +34,7 @@ def draw_spectrograms(speech: Speech, best: Candidate, reference: Reference | No
     shown = [("What was said", best.audio, speech.sample_rate)]
     if reference is not None:
         shown.insert(0, ("The reference", reference.samples, reference.sample_rate))
-    return spectrogram_chart([(name, *_mel(samples, rate)) for name, samples, rate in shown])
+    return spectrogram_chart([(name, *mel_of(samples, rate)) for name, samples, rate in shown])
 
 
 def spectrogram_chart(mels: Sequence[tuple[str, Any, float]]) -> Chart:
@@ -43,7 +43,8 @@ def spectrogram_chart(mels: Sequence[tuple[str, Any, float]]) -> Chart:
     return Chart(spectrogram_figure(panels), to_table(*spectrogram_table(panels)))
 
 
-def _mel(samples: Samples, sample_rate: int) -> tuple[Any, float]:
+def mel_of(samples: Samples, sample_rate: int) -> tuple[Any, float]:
+    """Return the log mel (bins, frames) of the first seconds of a sound, and those of a frame."""
     settings = MelSettings(sample_rate=RATE, hop_length=RATE // FRAMES_A_SECOND)
     shown = samples[: round(LONGEST_S * sample_rate)]
     wave = torch.from_numpy(np.ascontiguousarray(shown, dtype=np.float32))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from diffusion_bench.audio.recording import LONG_S
 from diffusion_bench.audio.reference import Reference
@@ -59,11 +59,13 @@ from diffusion_bench.ui.voice.recordings import (
     words_of,
 )
 from diffusion_bench.ui.voice.words import measures_table, progress_of, step_line, summary
-from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, waiting_words
+from diffusion_bench.ui.waiting_line import WAIT_S, Waiting, event_words, waiting_words
 
 if TYPE_CHECKING:  # it imports torch, which the page does without until it speaks
     from diffusion_bench.audio.speech_measures import SpeechMeasures
     from diffusion_bench.backends.voice.synthesis import VoiceBackend
+
+T = TypeVar("T")
 
 TELL_EVERY_S = 0.2  # how far it is
 FIELDS = tuple(name for name in VoiceRequest.model_fields if name != "voice")
@@ -86,6 +88,14 @@ class VoiceView(NamedTuple):
     measures: str | None = None
     chart: Chart | None = None
     warnings: tuple[str, ...] = ()
+
+
+class Asked(NamedTuple):
+    """What is to be said, the voice it is to be said in, and who is to say it."""
+
+    request: VoiceRequest
+    voice: Reference | VoiceState
+    entry: VoiceEntry
 
 
 class _Result(NamedTuple):
@@ -176,8 +186,8 @@ class Speaking:
         own = self._own(values, heard, model)
         return (own.name() if isinstance(own, Reference) else name_of_state(own)), own
 
-    def speak(self, values: Mapping[str, Any], heard: Heard | None) -> Iterator[VoiceView]:
-        """Speak, yielding what to show; closing the iterator stops at the next step."""
+    def asked(self, values: Mapping[str, Any], heard: Heard | None) -> Asked:
+        """Return what the page's fields ask for; ValueError for what cannot be said."""
         from diffusion_bench.backends.voice.synthesis import check_request
 
         request = self.to_request(values)
@@ -187,6 +197,11 @@ class Speaking:
         if self.shared:
             check_voice_is_here(entry)
         check_request(entry, request, voice)
+        return Asked(request, voice, entry)
+
+    def speak(self, values: Mapping[str, Any], heard: Heard | None) -> Iterator[VoiceView]:
+        """Speak, yielding what to show; closing the iterator stops at the next step."""
+        request, voice, entry = self.asked(values, heard)
         more = self._more_steps(request, values.get("against"))
         watermark = bool(values.get("watermark", True))
         recipe = Recipe.of(request, entry, voice, watermark=watermark)
@@ -250,6 +265,27 @@ class Speaking:
                 request, voice, on_step, on_audio, wait_s=WAIT_S, on_wait=turn.on_wait
             )
 
+    def watch(
+        self, requests: Sequence[VoiceRequest], asked: Asked, finish: Callable[[int, Speech], T]
+    ) -> Generator[T | VoiceStep | str | None]:
+        """Say requests one after another, as `asked`, each once it is its turn.
+
+        Yields words while it waits, each step, and what `finish` makes of a request's number and
+        its speech, before the next is begun: that is timed.
+        """
+
+        def work(job: Job) -> None:
+            if not self.shared:  # a guest's were looked for before
+                _fetch(asked.entry, asked.request.vocoder, job)
+            for number, request in enumerate(requests):
+                job.tell(finish(number, self._say(request, asked.voice, ignore_audio, job)))
+
+        with closing(self._jobs.watch(work)) as events:
+            for event in events:
+                if isinstance(event, Done):
+                    return
+                yield event_words(event)
+
     def look(
         self, request: VoiceRequest, looking: Callable[[VoiceBackend, Job], object]
     ) -> Generator[object | None]:
@@ -269,7 +305,7 @@ class Speaking:
 
         with closing(self._jobs.watch(work)) as events:
             for event in events:
-                yield waiting_words(event) if isinstance(event, Waiting) else event
+                yield event_words(event)
 
     def keep(self, name: str, heard: Heard | None, values: Mapping[str, Any]) -> str:
         """Save the visitor's own voice under a name and return what to say of it."""
