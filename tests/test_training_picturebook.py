@@ -35,8 +35,11 @@ from diffusion_bench.training.picturebook.denoiser import (
 from diffusion_bench.training.picturebook.export import assemble, export
 from diffusion_bench.training.picturebook.pictograms import FONT_PATHS, sprite
 from diffusion_bench.training.picturebook.scenes import (
+    FREE,
     KINDS,
     LATTICE,
+    STILL,
+    Freedom,
     Placed,
     Scene,
     draw_scene,
@@ -63,7 +66,7 @@ needs_font = pytest.mark.skipif(
 )
 
 
-def scenes(count: int, kind: str | None = None, *, freedom: float = 1.0) -> list[Scene]:
+def scenes(count: int, kind: str | None = None, *, freedom: Freedom = FREE) -> list[Scene]:
     chance = random.Random(3)
     drawn = (random_scene(chance, freedom=freedom) for _ in iter(int, 1))
     wanted = (scene for scene in drawn if kind in (None, scene.kind))
@@ -164,9 +167,27 @@ def test_what_a_pair_and_a_count_leave_open_varies() -> None:
 
 
 def test_an_object_without_freedom_stands_in_the_middle_upright() -> None:
-    for scene in scenes(100, "single", freedom=0.0):
+    for scene in scenes(100, "single", freedom=STILL):
         (placed,) = scene.objects
         assert (placed.x, placed.y, placed.mirrored, placed.tilt_deg) == (0.5, 0.5, False, 0)
+
+
+def test_places_can_be_free_where_poses_are_not() -> None:
+    moved = Freedom(pose=0.0, place=1.0)
+    drawn = scenes(300, "single", freedom=moved)
+    (placed,) = zip(*(scene.objects for scene in drawn), strict=True)
+    poses = {(one.mirrored, one.tilt_deg, one.number) for one in placed}
+    assert poses == {(False, 0, 0)}
+    unsized = [one for one, scene in zip(placed, drawn, strict=True) if not said_size(scene)]
+    assert {one.side for one in unsized} == {load_vocabulary().sizes["medium"]}
+    assert len({(one.x, one.y) for one in unsized}) == 9
+    for kind, layouts in (("riding", 3), ("count", 5)):
+        seen = {tuple((o.x, o.y) for o in s.objects) for s in scenes(200, kind, freedom=moved)}
+        assert len(seen) == layouts
+
+
+def said_size(scene: Scene) -> bool:
+    return not {"small", "big"}.isdisjoint(scene.caption.split())
 
 
 def test_what_a_caption_leaves_open_varies() -> None:

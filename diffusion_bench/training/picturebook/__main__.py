@@ -36,6 +36,7 @@ from diffusion_bench.training.picturebook.denoiser import (
     train_denoiser,
 )
 from diffusion_bench.training.picturebook.export import assemble, export
+from diffusion_bench.training.picturebook.scenes import Freedom
 from diffusion_bench.training.picturebook.tokenizer import new_tokenizer
 
 SIDE = 128
@@ -58,7 +59,7 @@ def main(
         Path | None,
         typer.Option(
             "--from",  # torchrun would take --start for one of its own
-            help="An exported model to go on with: its denoiser, in scenes of every pose.",
+            help="An exported model to go on with: its denoiser, with objects at any place.",
         ),
     ] = None,
     stage: Annotated[
@@ -117,7 +118,7 @@ class _Course:
     autoencoder: Path
     stages: tuple[str, ...]
     schedule: Schedule = DENOISER
-    freedom: float = FREEDOM
+    freedom: Freedom = FREEDOM
 
 
 def _course(work: Path, autoencoder: Path | None, start: Path | None, stage: Stage) -> _Course:

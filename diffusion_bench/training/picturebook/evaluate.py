@@ -28,6 +28,7 @@ from diffusion_bench.training.picturebook.scenes import (
     LATTICE,
     MOUNT_Y,
     RIDER_Y,
+    STILL,
     Scene,
     random_scene,
 )
@@ -71,7 +72,7 @@ def ask(kind: str, count: int, *, seed: int, every_object: bool = False) -> list
     """
     chance = random.Random(f"asked {kind} {seed}")
     words = load_vocabulary()
-    drawn = (random_scene(chance, freedom=0.0) for _ in iter(int, 1))
+    drawn = (random_scene(chance, freedom=STILL) for _ in iter(int, 1))
     fit = (s for s in drawn if s.kind == kind and s.said and s.background in words.colours)
     unsized = (s for s in fit if not {"big", "small"} & set(s.caption.split()))
     if not every_object:

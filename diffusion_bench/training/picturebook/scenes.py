@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,20 @@ MIRRORED_SHARE = 0.5
 TILTED_SHARE = 0.1
 RIDER_Y, MOUNT_Y = 0.25, 0.625
 PLACES = ("middle", "left", "right", "top", "bottom", "rider", "mount")
+
+
+class Freedom(NamedTuple):
+    """Which share of objects take any size, side, tilt and pictogram, and which stand anywhere.
+
+    The others are upright, of middle size and as the pictogram faces, or in the middle of where the
+    caption puts them.
+    """
+
+    pose: float
+    place: float
+
+
+FREE, STILL = Freedom(pose=1.0, place=1.0), Freedom(pose=0.0, place=0.0)
 
 
 @dataclass(frozen=True)
@@ -63,12 +78,8 @@ class Scene:
     said: bool = True
 
 
-def random_scene(chance: random.Random, *, freedom: float = 1.0) -> Scene:
-    """Draw a caption and a layout that agrees with it.
-
-    `freedom` is the share of objects that take any pose; the others stand in the middle of where
-    the caption puts them, upright and as the pictogram faces.
-    """
+def random_scene(chance: random.Random, *, freedom: Freedom = FREE) -> Scene:
+    """Draw a caption and a layout that agrees with it."""
     words = load_vocabulary()
     kind = chance.choices(list(KINDS), weights=list(KINDS.values()))[0]
     scene = LAYOUTS[kind](chance, freedom)
@@ -91,9 +102,9 @@ def random_scene(chance: random.Random, *, freedom: float = 1.0) -> Scene:
     )
 
 
-def _posed(placed: Placed, chance: random.Random, freedom: float) -> Placed:
+def _posed(placed: Placed, chance: random.Random, freedom: Freedom) -> Placed:
     """Return the object in a pose that nothing was said about."""
-    if chance.random() >= freedom:
+    if chance.random() >= freedom.pose:
         return placed
     return replace(
         placed,
@@ -103,23 +114,24 @@ def _posed(placed: Placed, chance: random.Random, freedom: float) -> Placed:
     )
 
 
-def _single(chance: random.Random, freedom: float) -> Scene:
+def _single(chance: random.Random, freedom: Freedom) -> Scene:
     words = load_vocabulary()
     word = chance.choice(list(words.objects))
     size = chance.choices(("medium", "small", "big"), weights=(6, 1, 1))[0]
     said = word if size == "medium" else f"{size} {word}"
     placed = _posed(Placed(word, 0.5, 0.5, words.sizes[size]), chance, freedom)
-    if chance.random() < freedom:
-        if size == "medium":  # of which nothing is said
-            size = chance.choices(list(SIZES), weights=list(SIZES.values()))[0]
-            placed = replace(placed, side=words.sizes[size])
+    kept = chance.random()
+    if kept < freedom.pose and size == "medium":  # of which nothing is said
+        size = chance.choices(list(SIZES), weights=list(SIZES.values()))[0]
+        placed = replace(placed, side=words.sizes[size])
+    if kept < freedom.place:
         reach = {"small": 2, "medium": 1, "big": 0}[size]
         x, y = (0.5 + LATTICE * chance.randint(-reach, reach) for _ in range(2))
         placed = replace(placed, x=x, y=y)
     return Scene(words.with_article(said), "single", (placed,), {"middle": word})
 
 
-def _pair(chance: random.Random, freedom: float) -> Scene:
+def _pair(chance: random.Random, freedom: Freedom) -> Scene:
     words = load_vocabulary()
     first, second = chance.sample(list(words.objects), 2)
     relation = chance.choice(list(RELATIONS))
@@ -134,7 +146,7 @@ def _pair(chance: random.Random, freedom: float) -> Scene:
 
 
 def _side_by_side(
-    pair: tuple[str, str], direction: tuple[int, int], chance: random.Random, freedom: float
+    pair: tuple[str, str], direction: tuple[int, int], chance: random.Random, freedom: Freedom
 ) -> tuple[Placed, ...]:
     dx, dy = direction
     size = load_vocabulary().sizes["small"]
@@ -149,16 +161,16 @@ def _side_by_side(
     return one(first, 1), one(second, -1)
 
 
-def _shift(chance: random.Random, freedom: float) -> float:
+def _shift(chance: random.Random, freedom: Freedom) -> float:
     """Return how far something is moved along an axis on which nothing was said of it."""
-    return LATTICE * chance.randint(-1, 1) if chance.random() < freedom else 0.0
+    return LATTICE * chance.randint(-1, 1) if chance.random() < freedom.place else 0.0
 
 
-def _riding(chance: random.Random, freedom: float) -> Scene:
+def _riding(chance: random.Random, freedom: Freedom) -> Scene:
     words = load_vocabulary()
     mount, number = chance.choice(words.mounts)
     rider = chance.choice([word for word in words.riders if word != mount])
-    mirrored = chance.random() < MIRRORED_SHARE * freedom
+    mirrored = chance.random() < MIRRORED_SHARE * freedom.pose
     shift = _shift(chance, freedom)
     # The rider first: the mount's back hides its lower edge.
     sizes = words.sizes
@@ -168,7 +180,7 @@ def _riding(chance: random.Random, freedom: float) -> Scene:
     return Scene(caption, "riding", (sitting, back), {"rider": rider, "mount": mount})
 
 
-def _together(chance: random.Random, freedom: float) -> Scene:
+def _together(chance: random.Random, freedom: Freedom) -> Scene:
     words = load_vocabulary()
     first, second = chance.sample(list(words.objects), 2)
     joint = chance.choice(("and", "with"))
@@ -178,13 +190,13 @@ def _together(chance: random.Random, freedom: float) -> Scene:
     return Scene(caption, "together", objects, {})
 
 
-def _count(chance: random.Random, freedom: float) -> Scene:
+def _count(chance: random.Random, freedom: Freedom) -> Scene:
     words = load_vocabulary()
     word, number = chance.choice(list(words.objects)), chance.choice(list(NUMBERS))
-    which = chance.randrange(len(words.objects[word])) if chance.random() < freedom else 0
+    which = chance.randrange(len(words.objects[word])) if chance.random() < freedom.pose else 0
     spots = COUNT_SPOTS[NUMBERS[number]]
     size = words.sizes["small"]
-    upside_down = chance.random() < 0.5 * freedom
+    upside_down = chance.random() < 0.5 * freedom.place
     down = _shift(chance, freedom) if len(spots) == 2 else 0.0  # three fill the height
     objects = tuple(
         replace(
@@ -224,7 +236,7 @@ def random_collage(chance: random.Random) -> Scene:
 
     def one(x: float, y: float, size: str) -> Placed:
         return _posed(
-            Placed(chance.choice(list(words.objects)), x, y, words.sizes[size]), chance, 1.0
+            Placed(chance.choice(list(words.objects)), x, y, words.sizes[size]), chance, FREE
         )
 
     objects = [one(x, y, "small") for x in (0.25, 0.75) for y in (0.25, 0.75)]

@@ -19,7 +19,7 @@ from diffusion_bench.training.picturebook.autoencoder import (
     encode,
     pictures_of,
 )
-from diffusion_bench.training.picturebook.scenes import Scene, random_scene
+from diffusion_bench.training.picturebook.scenes import FREE, Freedom, Scene, random_scene
 from diffusion_bench.training.picturebook.slots import background_names
 from diffusion_bench.training.picturebook.tokenizer import canonical_ids
 from diffusion_bench.training.scorer.networks import NOTHING_WEIGHT, SIDE, Scorer, patch_labels
@@ -44,8 +44,8 @@ LATENT_NOISE = 0.25  # at most, as a denoiser leaves
 SEED, REFINEMENT_SEED = "scorer", "scorer, refined"
 
 
-def scenes_of(step: int, batch: int, *, stream: str = SEED, freedom: float = 1.0) -> list[Scene]:
-    """Return the scenes of a step, the same ones each time; `freedom` as of `random_scene`."""
+def scenes_of(step: int, batch: int, *, stream: str = SEED, freedom: Freedom = FREE) -> list[Scene]:
+    """Return the scenes of a step, the same ones each time."""
     chance = random.Random(f"{stream}/{step}")
     return [random_scene(chance, freedom=freedom) for _ in range(batch)]
 
