@@ -45,17 +45,21 @@ def log_spectral_distance_db(
 
 
 def mel_distance_db(copy: Tensor, original: Tensor) -> float:
-    """Return the mean absolute difference of log mel spectrograms, in dB; as far down as above.
+    """Return the mean absolute difference of log mel spectrograms, less their median one, in dB.
 
-    Both (samples,) of equal length at the rate of `MelSettings`.
+    So that the same sound turned down is no other one, as mel-cepstral distances leave the level
+    out (Kubichek 1993, "Mel-cepstral distance measure"). Both (samples,) of equal length at the
+    rate of `MelSettings`; of each, what is that far below its loudest counts as that.
     """
     _refuse_other_lengths(copy, original)
-    settings = MelSettings()
-    first, second = (
-        DB * log_mel(one.detach().cpu().float(), settings)[0] for one in (copy, original)
-    )
-    floor = second.max() + FLOOR_DB
-    return float((first.clamp(min=floor) - second.clamp(min=floor)).abs().mean())
+    first, second = (_below_loudest_db(one) for one in (copy, original))
+    difference_db = first - second
+    return float((difference_db - difference_db.median()).abs().mean())
+
+
+def _below_loudest_db(samples: Tensor) -> Tensor:
+    mel = DB * log_mel(samples.detach().cpu().float(), MelSettings())[0]
+    return (mel - mel.max()).clamp(min=FLOOR_DB)
 
 
 def _refuse_other_lengths(copy: Tensor, original: Tensor) -> None:

@@ -141,9 +141,10 @@ def _finish(
     reference = asked.voice if isinstance(asked.voice, Reference) else None
     candidate = Candidate(0, speech.candidate(0), None)
     recipe = Recipe.of(speech.request, asked.entry, asked.voice, watermark=watermark).pinned()
+    words = grid.varied(speech.request)
     return Said(
-        save_candidates(speech, [candidate], recipe, own)[0].path,
-        grid.varied(speech.request) or UNVARIED,
+        save_candidates(speech, [candidate], recipe, own, words)[0].path,
+        words or UNVARIED,
         speech,
         measure_candidate(speech, candidate, reference),
     )

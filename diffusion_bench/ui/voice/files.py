@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +31,20 @@ class Spoken(NamedTuple):
 
 
 def save_candidates(
-    speech: Speech, candidates: Sequence[Candidate], recipe: Recipe, folder: Path
+    speech: Speech,
+    candidates: Sequence[Candidate],
+    recipe: Recipe,
+    folder: Path,
+    settings: str = "",
 ) -> tuple[Spoken, ...]:
-    """Write each candidate, marked, and its recipe beside it; the most alike comes first."""
+    """Write each candidate, marked, and its recipe beside it; the most alike comes first.
+
+    `settings` are words that become part of the files' names.
+    """
     spoken = []
     for candidate in candidates:
         own = recipe.of_candidate(candidate.index)
-        path = folder / f"{_stem(own)}.wav"
+        path = folder / f"{_stem(own, settings)}.wav"
         save_speech(path, speech, own)
         told = path.with_suffix(".json")
         told.write_text(json.dumps(own.model_dump(mode="json"), indent=2), encoding="utf-8")
@@ -44,10 +52,10 @@ def save_candidates(
     return tuple(spoken)
 
 
-def _stem(recipe: Recipe) -> str:
+def _stem(recipe: Recipe, settings: str) -> str:
     """Return "ai-speech-seed-5", or "ai-speech-seed-5-candidate-3" where others share the seed."""
-    words = seed_words(recipe).partition(" of ")[0].replace(",", "")
-    return "-".join(["ai-speech", *words.split()])
+    words = f"ai speech {seed_words(recipe).partition(' of ')[0]} {settings}"
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-.")
 
 
 def read_settings(path: str | None, *, shared: bool) -> Recipe:
