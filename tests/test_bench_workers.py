@@ -91,7 +91,8 @@ def test_a_worker_that_ended_with_nothing_to_do_is_no_cells_result(workers: Work
         pass
     pid = workers.pid
     os.kill(pid, signal.SIGKILL)
-    while not has_ended(pid):
+    assert workers._process is not None
+    while not workers._process.has_ended:  # a warm one's end is told by who forked it
         time.sleep(0.01)
     for _ in workers.bring_up():  # as before a cell
         pass
