@@ -12,7 +12,7 @@ from fakes import make_cell, make_header
 
 from diffusion_bench.charts.page import to_html
 from diffusion_bench.charts.tiers.bars import bars_numbers, bars_table
-from diffusion_bench.charts.tiers.measured import Here, findings_of
+from diffusion_bench.charts.tiers.measured import Here, findings_of, together_of
 from diffusion_bench.charts.tiers.numbers import tier_rows
 from diffusion_bench.charts.tiers.why import why
 from diffusion_bench.records import (
@@ -394,6 +394,20 @@ def test_the_share_of_each_card_stands_in_the_order_of_the_tiers_cards(
     assert measured.cards == (first, second)
     told = "6 + 2" if first == "RTX 4090" else "2 + 6"
     assert f"one batch split ({told})" in measured.words
+
+
+def test_a_pair_with_a_lowered_power_limit_is_told_apart_from_one_without() -> None:
+    head = header()
+    first, second = head.machine.gpus
+    lowered = second.model_copy(update={"power_limit_w": 300.0, "power_limit_default_w": 450.0})
+    machine = head.machine.model_copy(update={"gpus": (first, lowered)})
+    slow = report().model_copy(
+        update={"header": head.model_copy(update={"machine": machine}), "source": "slow.jsonl"}
+    )
+    found = together_of([digest_of(report()), digest_of(slow)])
+    assert [one.limited for one in found] == [False, True]
+    assert "lowered" not in found[0].words
+    assert found[1].words.endswith("slow.jsonl, at a lowered power limit")
 
 
 def test_another_pair_another_workload_and_a_spoiled_cell_are_no_evidence() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from diffusion_bench.records import ImageRequest, Request, Speed
@@ -9,6 +10,7 @@ from diffusion_bench.reports.fits import above_line
 from diffusion_bench.reports.labels import card_of, is_gpu, report_card
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.schema import Cell, Header, Report, SharedCell
+from diffusion_bench.reports.schema_machine import GpuCard
 from diffusion_bench.reports.shared import summarise_shared
 from diffusion_bench.reports.stats import summarise
 from diffusion_bench.reports.unfinished import finished_ids
@@ -62,8 +64,9 @@ class FailedDigest(NamedTuple):
 class SharedDigest(NamedTuple):
     """A cell of several devices in figures: what was asked and shared how, and what it came to.
 
-    `gpus` are the cards by the driver's names with their memory and hash, nothing for a device
-    that is none. `wall_s` is of one start, in which `pictures` were drawn by `n` timed ones.
+    `labels` are as a `CellDigest`'s, of any of its cards. `gpus` are those by the driver's names
+    with their memory and hash, nothing for a device that is none. `wall_s` is of one start, in
+    which `pictures` were drawn by `n` timed ones.
     """
 
     model: str
@@ -152,7 +155,7 @@ def _shared_digest(cell: SharedCell, header: Header) -> SharedDigest | None:
     found = [cards.get(job.gpu_index) for job in cell.jobs if job.gpu_index is not None]
     return SharedDigest(
         **_asked(request),
-        labels=",".join(cell.labels),
+        labels=_labels(cell, found),
         share=cell.share,
         gpus=tuple((one.name, one.memory_total_mib, one.uuid_hash) for one in found if one),
         n=summary.n,
@@ -185,7 +188,7 @@ def _cell_digest(cell: Cell, header: Header, *, slow: bool) -> CellDigest | None
     memory = fit_verdict(cell, header, slow=slow) if is_gpu(header) else None
     return CellDigest(
         **_asked(cell.request),
-        labels=",".join([*cell.labels, *([LIMITED] if _is_limited(cell, header) else [])]),
+        labels=_labels(cell, [card_of(cell, header)]),
         n=summary.n,
         median_s=summary.median_s,
         low_s=interval.low if interval else None,
@@ -197,9 +200,13 @@ def _cell_digest(cell: Cell, header: Header, *, slow: bool) -> CellDigest | None
     )
 
 
-def _is_limited(cell: Cell, header: Header) -> bool:
-    """Return whether a cell's card was set to draw less than one that nobody touched."""
-    card = card_of(cell, header)
+def _labels(cell: Cell | SharedCell, cards: Sequence[GpuCard | None]) -> str:
+    """Return a cell's labels, and `LIMITED` where one of its cards was set to draw less."""
+    return ",".join([*cell.labels, *([LIMITED] if any(map(_is_limited, cards)) else [])])
+
+
+def _is_limited(card: GpuCard | None) -> bool:
+    """Return whether a card was set to draw less than one that nobody touched."""
     limit_w, usual_w = (card.power_limit_w, card.power_limit_default_w) if card else (None, None)
     return limit_w is not None and usual_w is not None and limit_w < usual_w - LEAST_LOWERED_W
 

@@ -19,7 +19,7 @@ from diffusion_bench.reports.digests import (
 from diffusion_bench.reports.schema import SCHEMA_VERSION
 
 # Of what is kept, with the newest format that was read: a report too new for then may be read now.
-VERSION = 1100 + SCHEMA_VERSION  # an index of another one is thrown away
+VERSION = 1200 + SCHEMA_VERSION  # an index of another one is thrown away
 MAX_REPORTS = 200_000
 WAIT_S = 1.0  # for another process that writes; then this one goes without
 TABLES = """

@@ -153,7 +153,7 @@ def together_of(
             # One order of the cards for all reports, whichever of them torch has numbered first.
             own = zip((card.name for card in found if card), cell.parts, strict=True)
             names, parts = zip(*sorted(own, key=lambda one: one[0]), strict=True)
-            key = (names, is_here, _any_sampler(workload), cell.share)
+            key = (names, is_here, _is_limited(cell), _any_sampler(workload), cell.share)
             groups.setdefault(key, []).append((cell._replace(parts=parts), digest.source))
     return [
         merged(
@@ -162,8 +162,9 @@ def together_of(
             workload=workload,
             here=is_here,
             source=source_names([source for _, source in group]),
+            limited=is_limited,
         )
-        for (names, is_here, workload, _), group in groups.items()
+        for (names, is_here, is_limited, workload, _), group in groups.items()
     ]
 
 
@@ -265,7 +266,7 @@ def _fair_workload(cell: CellDigest | SharedDigest) -> Workload | None:
     return None if why_left_out(cell) else asked_workload(cell)
 
 
-def _is_limited(cell: CellDigest) -> bool:
+def _is_limited(cell: CellDigest | SharedDigest) -> bool:
     return LIMITED in cell.labels.split(",")
 
 

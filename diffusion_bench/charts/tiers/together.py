@@ -25,7 +25,7 @@ class Together(Record):
 
     `seconds` is of one start, in which `share` pictures were drawn on each card; `efficiency` is
     images an hour over the sum of what each card did alone, `speedup` over the faster one alone.
-    `starts` counts the timed starts.
+    `starts` counts the timed starts. `limited`: one card's power limit was lowered.
     """
 
     kind: EvidenceKind
@@ -40,6 +40,7 @@ class Together(Record):
     starts: int
     reports: int
     source: str
+    limited: bool = False
 
     def in_order(self, names: Sequence[str]) -> Together:
         """Return it with its cards, and the share of each, in the order of these names of them."""
@@ -58,6 +59,7 @@ class Together(Record):
         if self.speedup is not None:
             told.append(f"{self.speedup:.2f} times the faster card")
         told.append(f"{self.kind}, {self.starts} starts, {self.source}")
+        told += ["at a lowered power limit"] if self.limited else []
         return ", ".join(told)
 
 
@@ -68,6 +70,7 @@ def merged(
     workload: Workload,
     here: bool,
     source: str,
+    limited: bool,
 ) -> Together:
     """Return the figures of cells of the same cards, workload and share as one."""
     rates = [HOUR_S * cell.pictures / cell.wall_s for cell in cells]
@@ -85,6 +88,7 @@ def merged(
         starts=sum(cell.n for cell in cells),
         reports=len(cells),
         source=source,
+        limited=limited,
     )
 
 
