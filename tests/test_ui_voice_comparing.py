@@ -65,6 +65,7 @@ def test_each_candidate_is_heard_marked_with_its_settings_and_its_figures(make_c
     ]
     assert all(detect(*soundfile.read(each.path, dtype="float32")).found for each in said)
     assert Path(said[3].path).name == "ai-speech-seed-7-ddpm-2-steps.wav"
+    assert said[2].words == "DDPM, 1 step"
     assert said[3].label == f"DDPM, 2 steps: {said[3].speech.wall_s:.2f} s"
     assert column(last.table, "settings") == [each.words for each in said]
     assert all(column(last.table, "similarity"))

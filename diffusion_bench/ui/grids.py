@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,12 @@ COLUMN_AXES = ("steps", "seed")
 AXES = (*ROW_AXES, *COLUMN_AXES)
 MAX_AXIS_TEXT = 200  # characters of a list of numbers
 WARMUP_STEPS = 2  # of what is thrown away: the first work of a process is slower
-WORDS = {"guidance_scale": "guidance {:g}", "steps": "{} steps", "seed": "seed {}"}
+WORDS: Mapping[str, Callable[[Any], str]] = {
+    "sampler": TITLES.__getitem__,
+    "guidance_scale": "guidance {:g}".format,
+    "steps": lambda steps: f"{steps} step{'s' if steps != 1 else ''}",
+    "seed": "seed {}".format,
+}
 
 R = TypeVar("R", ImageRequest, VoiceRequest)
 Values = Mapping[str, tuple[Any, ...]]
@@ -89,10 +94,7 @@ def axis_values(name: str, given: Any) -> tuple[Any, ...]:
 
 def axis_words(values: Mapping[str, Any]) -> str:
     """Return values along axes in words."""
-    return ", ".join(
-        TITLES[value] if name == "sampler" else WORDS[name].format(value)
-        for name, value in values.items()
-    )
+    return ", ".join(WORDS[name](value) for name, value in values.items())
 
 
 def _count(axes: Values, names: Sequence[str]) -> int:
