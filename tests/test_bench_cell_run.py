@@ -94,6 +94,13 @@ def test_a_program_that_comes_and_goes_while_a_cell_runs_is_seen_on_its_card() -
     assert "contended" not in again.labels
 
 
+@pytest.fixture
+def resting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process take no processor time: its clock is real, the card's is not."""
+    monkeypatch.setattr("diffusion_bench.bench.idle_look.processor_s", lambda pids: 0.0)
+
+
+@pytest.mark.usefixtures("resting")
 def test_a_processor_that_others_load_while_a_cell_runs_labels_it_though_it_was_at_rest() -> None:
     card = Card()
     bench = open_bench(card, REQUEST)
@@ -103,7 +110,7 @@ def test_a_processor_that_others_load_while_a_cell_runs_labels_it_though_it_was_
     for _ in asked.events():
         pass
     cell = asked.cell()
-    assert cell.before.cpu_percent < 2.0
+    assert cell.before.cpu_percent == pytest.approx(1.0)
     assert cell.others.cpu_percent == pytest.approx(40.0, abs=2.0)
     assert "contended" in cell.labels
     assert held_back(cell, make_report(cell)).evidence == (
@@ -213,13 +220,14 @@ def shared_run(card: Card, *both: OnCard, repeats: int) -> SharedRun:
     return SharedRun(bench, REQUEST, "jobs", 0, clock=card.clock, rest=card.pass_time)
 
 
+@pytest.mark.usefixtures("resting")
 def test_what_others_do_while_devices_run_together_labels_them_though_all_was_at_rest() -> None:
     card = Card()
     run = shared_run(card, OnCard(card), OnCard(card), repeats=2)
     for _ in run.events():
         card.host.percent = 40.0
     cell = run.cell()
-    assert cell.before.cpu_percent < 2.0
+    assert cell.before.cpu_percent == pytest.approx(1.0)
     assert cell.others.cpu_percent == pytest.approx(40.0)
     assert "contended" in cell.labels
     visited = VisitedCard()

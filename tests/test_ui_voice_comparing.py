@@ -8,8 +8,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 import soundfile
-from fake_voices import install_page_world, make_reference, write_wav
-from test_ui_voice_speaking import VALUES
+from fake_voices import make_reference, write_wav
+from test_ui_voice_speaking import VALUES, model, outbox
 from ui_server import is_free, wait_until
 
 from diffusion_bench.audio.watermark.search import detect
@@ -23,19 +23,10 @@ from diffusion_bench.ui.voice.comparison_panel import given_up, to_updates
 from diffusion_bench.ui.voice.recordings import CONSENT
 from diffusion_bench.ui.voice.speaking import Speaking
 
+__all__ = ["model", "outbox"]
+
 AXES = {"sampler": ["ddim", "ddpm"], "steps": "1, 2 2", "guidance_scale": "", "seed": ""}
 ONE = {"sampler": ["ddim"], "steps": "1"}
-
-
-@pytest.fixture
-def model(monkeypatch, tmp_path):
-    return install_page_world(monkeypatch, tmp_path / "bundled")
-
-
-@pytest.fixture
-def outbox(tmp_path):
-    (tmp_path / "outbox").mkdir()
-    return tmp_path / "outbox"
 
 
 @pytest.fixture
