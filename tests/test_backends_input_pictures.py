@@ -121,6 +121,19 @@ def test_without_a_mask_nothing_is_put_back() -> None:
     assert InputPictures(Image.new("RGB", (8, 8))).kept([drawn]) == [drawn]
 
 
+def test_the_drawn_picture_fades_in_within_the_mask_and_nothing_beside_it_changes() -> None:
+    image, mask = Image.new("RGB", (48, 32)), Image.new("L", (48, 32))
+    mask.paste(255, (20, 0, 48, 32))  # to the frame, which is no edge
+    mask.paste(255, (5, 10, 6, 30))  # a stroke of one pixel
+    drawn = Image.new("RGB", (48, 32), "white")
+
+    (kept,) = InputPictures(image, mask).kept([drawn])
+    pixels = np.asarray(kept)[..., 0]
+    assert not pixels[np.asarray(mask) == 0].any()
+    assert (pixels[:, 20:] == [64, 128, 191] + [255] * 25).all()
+    assert (pixels[10:30, 5] == 255).all()
+
+
 def test_a_picture_too_large_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

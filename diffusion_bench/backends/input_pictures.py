@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from diffusion_bench.records import ImageRequest
 
 MAX_PIXELS = 64 * 2**20
 KEPT_BELOW = 128  # of a mask's 0 to 255, as diffusers binarises it
+SOFT_EDGE_PX = 4
 
 
 class InputPictures(NamedTuple):
@@ -64,11 +65,31 @@ class InputPictures(NamedTuple):
         return Image.fromarray(np.where(white, 255, 0).astype(np.uint8))
 
     def kept(self, drawn: Sequence[Any]) -> list[Any]:
-        """Return drawn pictures with what a mask keeps put back as it was: decoders change it."""
+        """Return drawn pictures with what a mask keeps put back as it was: decoders change it.
+
+        Within the mask, and nowhere beside it, the drawn picture fades in from the edge.
+        """
         own = self.fitted(*drawn[0].size)
         if own.mask is None:
             return list(drawn)
-        return [Image.composite(picture, own.image, own.mask) for picture in drawn]
+        shares = fading_in(own.mask)
+        return [Image.composite(picture, own.image, shares) for picture in drawn]
+
+
+def fading_in(mask: Any) -> Any:
+    """Return a mask, black or white, that grows from black to white over `SOFT_EDGE_PX` pixels.
+
+    What is black stays black. A stroke too thin for the whole way is white along its middle, and
+    the frame of the picture is no edge.
+    """
+    depth = np.zeros((mask.height, mask.width), np.uint8)
+    inner = mask
+    for _ in range(SOFT_EDGE_PX):
+        depth += np.asarray(inner) > 0
+        inner = inner.filter(ImageFilter.MinFilter(3))
+    deepest = Image.fromarray(depth).filter(ImageFilter.MaxFilter(2 * SOFT_EDGE_PX - 1))
+    shares = depth / np.maximum(np.asarray(deepest), 1)
+    return Image.fromarray((255 * shares).round().astype(np.uint8))
 
 
 def _covering(white: np.ndarray, count: int, kept: float) -> np.ndarray:
