@@ -183,7 +183,7 @@ def test_what_torch_lacks_of_a_card_is_as_published_messages_have_it_and_as_the_
     law, one, old = (f"{100 * median(errors):.0f}" for errors in (ours, constant, guess))
     assert (
         f"Left out by card, these {len(rows)} messages are met within {law} percent in the median, "
-        f"by one figure for all cards within {one}, by the 450 MiB of before within {old}"
+        f"by one figure for all cards within {one}, by the former 450 MiB within {old}"
     ) in page_text()
 
 
