@@ -1,10 +1,8 @@
-"""AMD's GPUs on a tree of files like the kernel's, by torch's word, and with neither."""
+"""AMD's GPUs on a tree of files like the kernel's, and without one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from diffusion_bench.hardware import amd, machine
 from diffusion_bench.hardware.amd import NO_FILE, NOT_PERMITTED, AmdSensor
 from diffusion_bench.hardware.matching import same_gpu
-from diffusion_bench.hardware.rocm import NOT_TOLD, RocmSensor
 from diffusion_bench.hardware.sensors import OTHER_TORCH, open_sensor
 
 FILES = {
@@ -164,103 +161,10 @@ def test_only_cards_of_amd_count_and_connectors_are_none(tmp_path: Path) -> None
     assert AmdSensor(tmp_path / "nowhere").cards() == ()
 
 
-def broken(index: int) -> float:
-    raise ModuleNotFoundError("amdsmi not found")
-
-
-def socket_power(average: object, current: object = "N/A") -> Callable[[str], dict[str, object]]:
-    """Return amdsmi's answer, in watts as its structure says."""
-
-    def answer(handle: str) -> dict[str, object]:
-        assert handle == "handle 0"
-        return {"average_socket_power": average, "current_socket_power": current}
-
-    return answer
-
-
-def rocm_torch(**cuda: Any) -> Any:
-    """As much of a torch built for ROCm as is asked."""
-    asked = {
-        "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "get_device_name": lambda index: "AMD Instinct MI300X",
-        "get_device_properties": lambda index: SimpleNamespace(
-            uuid="31663265-3364-3463-3562-366137393830"
-        ),
-        "mem_get_info": lambda index: (190 * 2**30, 192 * 2**30),
-        "utilization": broken,
-        "memory_usage": broken,
-        "temperature": lambda index: 50,
-        "clock_rate": lambda index: 2100,
-        "_get_amdsmi_handler": lambda index: f"handle {index}",
-        "amdsmi": SimpleNamespace(amdsmi_get_power_info=socket_power(350)),
-        **cuda,
-    }
-    version = SimpleNamespace(hip="7.1")
-    return SimpleNamespace(version=version, cuda=SimpleNamespace(**asked))
-
-
-def test_what_torch_tells_of_an_amd_gpu_and_what_it_lacks() -> None:
-    sensor = RocmSensor(rocm_torch)
-    (reading,) = sensor.read()
-    assert (reading.name, reading.power_w, reading.temperature_c) == (
-        "AMD Instinct MI300X",
-        350,
-        50,
-    )
-    assert (reading.memory_used_mib, reading.memory_total_mib) == (2048, 192 * 1024)
-    assert reading.utilization_percent is None
-    assert reading.missing["utilization_percent"] == "torch: amdsmi not found"
-    assert reading.missing["energy_j"] == reading.missing["fan_percent"] == NOT_TOLD
-    untold = {name for name, value in reading if value is None} - {"parent_index"}
-    assert untold == reading.missing.keys()
-    (card,) = sensor.cards()
-    assert (card.vendor, card.name) == ("amd", "AMD Instinct MI300X")
-    untold = {name for name, value in card if value is None} - {"parent_index"}
-    assert untold == card.missing.keys()
-
-
-@pytest.mark.parametrize(
-    ("average", "current", "power_w"),
-    [(350, "N/A", 350), ("N/A", 290, 290), (0, 290, 290), ("N/A", "N/A", None), (0, 0, None)],
-)
-def test_amdsmis_watts_stay_watts_and_no_figure_is_not_zero(average, current, power_w) -> None:
-    amdsmi = SimpleNamespace(amdsmi_get_power_info=socket_power(average, current))
-    (reading,) = RocmSensor(lambda: rocm_torch(amdsmi=amdsmi, clock_rate=lambda index: 0)).read()
-    assert reading.power_w == power_w
-    assert reading.missing.get("power_w") == (None if power_w else "torch: amdsmi has no figure")
-    assert reading.sm_clock_mhz is None
-    assert reading.missing["sm_clock_mhz"] == "torch: amdsmi has no figure"
-
-
-def test_an_error_of_amdsmis_own_is_a_reason_and_spoils_no_other_figure() -> None:
-    class AmdSmiLibraryException(Exception):
-        pass
-
-    def fails(index: int) -> float:
-        raise AmdSmiLibraryException("Not supported")
-
-    (reading,) = RocmSensor(lambda: rocm_torch(temperature=fails)).read()
-    assert reading.missing["temperature_c"] == "torch: Not supported"
-    assert reading.power_w == 350
-
-
 def test_torchs_uuid_of_an_amd_gpu_is_the_drivers(tmp_path: Path) -> None:
     make_card(tmp_path, "card0")
-    assert same_gpu(AmdSensor(tmp_path).read()[0].uuid, RocmSensor(rocm_torch).read()[0].uuid)
-
-
-@pytest.mark.parametrize(
-    "torch",
-    [
-        None,
-        SimpleNamespace(),  # half imported
-        SimpleNamespace(version=SimpleNamespace(hip=None), cuda=None),
-        rocm_torch(is_available=lambda: False),
-    ],
-)
-def test_without_a_usable_rocm_torch_there_is_no_gpu(torch: Any) -> None:
-    assert RocmSensor(lambda: torch).read() == ()
+    torchs = "GPU-31663265-3364-3463-3562-366137393830"  # the digits' own bytes
+    assert same_gpu(AmdSensor(tmp_path).read()[0].uuid, torchs)
 
 
 def test_a_torch_built_for_rocm_opens_amds_gpus_and_another_torch_does_not(

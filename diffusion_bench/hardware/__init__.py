@@ -5,5 +5,5 @@ host, slow_host    processor and memory      patience         a driver that may 
 powercap           the processor's energy    sampler          readings over time
 energy_counter     how often a GPU's moves   trace, energy    what readings add up to
 matching           torch's GPUs and ours     state            at rest before, slowed during
-amd, rocm, apple   other makers' GPUs        facts, doctor    advice
+amd, apple         other makers' GPUs        facts, doctor    advice
 """

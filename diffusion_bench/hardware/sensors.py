@@ -162,16 +162,12 @@ def _open_driver() -> Sensor:
 
 
 def _open_amd() -> Sensor:
-    """Return the AMD cards as Linux shows them, else what torch tells of them, if it is loaded."""
+    """Return the AMD cards as Linux shows them, or that it shows none."""
     from diffusion_bench.hardware.amd import ROOT, AmdSensor
-    from diffusion_bench.hardware.rocm import RocmSensor
 
     sensor = AmdSensor(ROOT)
     if sensor.cards():
         return sensor
-    torch_sensor = RocmSensor()
-    if torch_sensor.cards():
-        return torch_sensor
     return NoGpu(f"torch is built for AMD's ROCm, and there is no AMD GPU under {ROOT}")
 
 
