@@ -78,6 +78,35 @@ def test_limits_are_told_wherever_a_report_is_shown(
     ]
 
 
+def test_what_an_emulated_card_fits_is_nowhere_taken_for_what_the_card_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A batch that ran out of 12 GiB on a card of 24 says nothing of 24."""
+    head = make_header(gpu="NVIDIA GeForce RTX 4090", memory_mib=24564.0)
+    plan = head.plan.model_copy(update={"emulated_memory_mib": 12288.0})
+    cell = make_cell(status="oom").model_copy(update={"labels": ("emulated",)})
+    limits = [
+        Limit(axis="batch", request=cell.request, largest_fit=8, smallest_misfit=9),
+        Limit(axis="batch", request=cell.request, largest_fit=None, smallest_misfit=1),
+    ]
+    report = tmp_path / "twelve.jsonl"
+    head = head.model_copy(update={"plan": plan})
+    report.write_bytes(b"".join(map(to_line, (head, cell, *limits))))
+    paths = [tmp_path / name for name in ("a.csv", "a.md", "a.html")]
+    options = zip(("--csv", "--markdown", "--html"), paths, strict=True)
+    assert run("compare", report, *(part for option in options for part in option)) == 0
+    told = [
+        "NVIDIA GeForce RTX 4090, 12 GiB of emulated memory, ",
+        "the largest batch that fits 12 GiB of emulated memory is 8 (9 does not fit)",
+        "no batch fits 12 GiB of emulated memory; 1 does not",
+    ]
+    for text in (capsys.readouterr().out, *(path.read_text() for path in paths[1:])):
+        assert [words for words in told if words in text] == told
+    rows = list(csv.DictReader(io.StringIO(paths[0].read_text())))
+    assert [row["labels"] for row in rows] == ["emulated"] * 3
+    assert [row["warnings"] for row in rows] == ["emulated", "", ""]
+
+
 def spoken(num_steps: int, denoising_s: float) -> Cell:
     """Return a cell of two chunks of 15 steps each, whose sound lasts twice as long as the call."""
     request = VoiceRequest(text="one word more", steps=15)

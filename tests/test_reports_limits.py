@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from fakes import make_header
 
 from diffusion_bench.records import ImageRequest
 from diffusion_bench.reports.limits import limit_lines
-from diffusion_bench.reports.schema import Limit
+from diffusion_bench.reports.schema import Limit, Report
+
+
+def lines(*limits: Limit) -> list[str]:
+    return limit_lines(Report(header=make_header(), limits=limits))
 
 
 def limit(fits: int | None, misfits: int | None, axis: str = "batch", **asked: object) -> Limit:
@@ -27,7 +32,7 @@ def limit(fits: int | None, misfits: int | None, axis: str = "batch", **asked: o
 def test_a_limit_is_told_with_both_its_sides(
     fits: int | None, misfits: int | None, words: str
 ) -> None:
-    assert limit_lines([limit(fits, misfits)]) == [f"m, fp32, 64x32: {words}"]
+    assert lines(limit(fits, misfits)) == [f"m, fp32, 64x32: {words}"]
 
 
 def test_limits_name_what_was_held_fixed_and_the_guidance_where_it_differs() -> None:
@@ -37,10 +42,10 @@ def test_limits_name_what_was_held_fixed_and_the_guidance_where_it_differs() -> 
         limit(2, 3, guidance_scale=7.5, width=128),
         limit(512, 576, axis="resolution", guidance_scale=7.5, batch=2),
     ]
-    assert [line.partition(": ")[0] for line in limit_lines(found)] == [
+    assert [line.partition(": ")[0] for line in lines(*found)] == [
         "m, fp32, 64x32, guidance 1",
         "m, fp32, 64x32, guidance 7.5",
         "m, fp32, 128x32, guidance 7.5",
         "m, fp32, batch 2, guidance 7.5",
     ]
-    assert "guidance" not in "".join(limit_lines(found[1:]))
+    assert "guidance" not in "".join(lines(*found[1:]))

@@ -151,7 +151,7 @@ def _introduction(reports: Sequence[Report]) -> list[str]:
         parts += [f"<p>Note: {escape(note)}</p>" for note in report.notes]
         parts += [_finding(found) for found in examine_report(report)]
         failed = sum(bool(cell.without_figures) for cell in report.measured)
-        parts += [f"<p>{escape(line)}</p>" for line in limit_lines(report.limits)]
+        parts += [f"<p>{escape(line)}</p>" for line in limit_lines(report)]
         parts.append(f"<p>{len(report.measured)} cells, {failed} of them without figures.</p>")
     return parts
 

@@ -46,7 +46,7 @@ def print_reports(reports: list[Report], tariff: float | None = None) -> None:
             _print_cells(rows, all_rows)
         elif not report.shared:
             console.print("No cells.")
-        for line in limit_lines(report.limits):
+        for line in limit_lines(report):
             console.print(line, markup=False, soft_wrap=True)
 
 

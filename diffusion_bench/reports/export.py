@@ -19,7 +19,13 @@ from diffusion_bench.records import (
 )
 from diffusion_bench.reports.cost import cost_of
 from diffusion_bench.reports.fits import OFF_LINE_ABOVE, beyond_lines
-from diffusion_bench.reports.labels import device_name, other_parts, report_labels, work_columns
+from diffusion_bench.reports.labels import (
+    device_name,
+    emulated_words,
+    other_parts,
+    report_labels,
+    work_columns,
+)
 from diffusion_bench.reports.limits import limit_rows
 from diffusion_bench.reports.memory_fit import fit_verdict
 from diffusion_bench.reports.quality import quality_row
@@ -145,6 +151,7 @@ def describe(report: Report) -> str:
     together = f" (the sweep measures on {plan.devices.words} at once)" if plan.devices else ""
     parts = [
         device_name(report) + together,
+        emulated_words(report.header),
         machine.os,
         f"Python {software.python}",
         f"torch {software.torch or 'unknown'}",
@@ -181,7 +188,9 @@ def _row(
         "status": cell.status,
         "message": cell.message,
         **_figures(summary),
-        "warnings": "; ".join([*(summary.warnings if summary else ()), *_off_line_words(beyond)]),
+        "warnings": "; ".join(
+            [*(summary.warnings if summary else cell.labels), *_off_line_words(beyond)]
+        ),
         **cost_of(cell, summary, tariff).model_dump(),
         "energy_method": cell.energy and cell.energy.method,
         "energy_scope": cell.energy and cell.energy.scope,

@@ -63,6 +63,12 @@ def device_name(report: Report) -> str:
     return card.name if card else header.plan.device
 
 
+def emulated_words(header: Header) -> str:
+    """Return to how much memory a sweep was held, "" where it had all of its device's."""
+    mib = header.plan.emulated_memory_mib
+    return "" if mib is None else f"{mib / 1024:.4g} GiB of emulated memory"
+
+
 def report_labels(reports: Sequence[Report]) -> list[str]:
     """Return a name a report, all different: the machine where it differs, and the file.
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from diffusion_bench.reports.labels import device_name, other_parts, size, work_columns
+from diffusion_bench.reports.labels import (
+    device_name,
+    emulated_words,
+    other_parts,
+    size,
+    work_columns,
+)
 from diffusion_bench.reports.schema import Limit, Report
 
 NAMED = ("model", "precision", "speed", "batch")  # parts of a line that have their own place in it
 
 
-def limit_lines(limits: Sequence[Limit]) -> list[str]:
+def limit_lines(report: Report) -> list[str]:
     """Return what was found, a line a limit that tells it from the others."""
-    others = other_parts([limit.request for limit in limits], but=NAMED)
-    return [f"{_work(limit, others(limit.request))}: {_edge(limit)}" for limit in limits]
+    others = other_parts([limit.request for limit in report.limits], but=NAMED)
+    cap = emulated_words(report.header)
+    return [
+        f"{_work(limit, others(limit.request))}: {_edge(limit, cap)}" for limit in report.limits
+    ]
 
 
 def limit_rows(report: Report, label: str) -> list[dict[str, str | float | int | None]]:
@@ -31,6 +38,7 @@ def limit_rows(report: Report, label: str) -> list[dict[str, str | float | int |
             "guidance_scale": limit.request.guidance_scale,
             "seed": limit.request.seed,
             "prompt": limit.request.prompt,
+            "labels": "emulated" if emulated_words(report.header) else "",
             "limit_of": limit.axis,
             "largest_fit": limit.largest_fit,
             "smallest_misfit": limit.smallest_misfit,
@@ -54,9 +62,9 @@ def _work(limit: Limit, others: str) -> str:
     )
 
 
-def _edge(limit: Limit) -> str:
+def _edge(limit: Limit, cap: str) -> str:
     fits, misfits = limit.largest_fit, limit.smallest_misfit
     if fits is None:
-        return f"no {limit.axis} fits; {misfits} does not"
+        return f"no {limit.axis} fits{cap and f' {cap}'}; {misfits} does not"
     edge = "the largest that is tried" if misfits is None else f"{misfits} does not fit"
-    return f"the largest {limit.axis} that fits is {fits} ({edge})"
+    return f"the largest {limit.axis} that fits {cap and f'{cap} '}is {fits} ({edge})"

@@ -49,7 +49,7 @@ def _report(
 ) -> str:
     lines = [f"## {_text(report_title(name, report))}", "", _text(describe(report)), ""]
     lines += [f"- note: {_text(note)}" for note in report.notes]
-    lines += [f"- {_text(line)}" for line in limit_lines(report.limits)]
+    lines += [f"- {_text(line)}" for line in limit_lines(report)]
     lines += [""] if report.notes or report.limits else []
     if report.shared:
         header, shared = shared_table(report)

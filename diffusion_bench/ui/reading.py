@@ -142,7 +142,7 @@ def summary(opened: Opened, imported: tuple[bool, ...]) -> str:
         # A search for a limit has no plan: what it tries next follows from what it found.
         of_all = f" of {planned}" if planned else ""
         lines.append(f"  {len(report.measured)}{of_all} cells measured{unwell}")
-        lines += [f"  {line}" for line in limit_lines(report.limits)]
+        lines += [f"  {line}" for line in limit_lines(report)]
         lines += shared_words(report)
         lines += [f"  Note: {note}" for note in report.notes]
         lines += findings(report)
