@@ -82,6 +82,16 @@ def test_energy_is_measured_where_it_was_and_else_bounded_by_the_rated_power(fou
     assert "285 W, the rated power" in bars[3].detail
 
 
+def test_an_energy_that_has_no_interval_is_not_said_to_have_that_of_its_time(four_kinds) -> None:
+    imported = evidence(
+        "imported report", 5, seconds_low=4, seconds_high=6, records=21, reports=7, energy_j=1200
+    )
+    row = four_kinds.model_copy(update={"evidence": (four_kinds.evidence[0], imported)})
+    bars = bars_numbers([row], "joules an image").bars
+    assert [(bar.low, bar.high) for bar in bars] == [(None, None)] * 2
+    assert [bar.detail for bar in bars] == ["9 timed calls", "median of 7 reports"]
+
+
 def test_money_is_of_the_energy_at_the_users_price(four_kinds) -> None:
     prices = Prices(per_kwh=0.36)
     numbers = bars_numbers([four_kinds], "money for 1000 images", currency="EUR", prices=prices)

@@ -14,8 +14,10 @@ from diffusion_bench.charts.tiers.steps import predicted_rate
 from diffusion_bench.charts.tiers.study import study
 from diffusion_bench.tiers.cards import GIVEN, find_card
 from diffusion_bench.tiers.figures import figure_words
+from diffusion_bench.tiers.knowledge import Knowledge
 from diffusion_bench.tiers.memory import CONTEXT_MIB, Ram, remembered_need
 from diffusion_bench.tiers.path import UpgradePath
+from diffusion_bench.tiers.predict import residual_of
 from diffusion_bench.tiers.rows import need_of
 from diffusion_bench.tiers.two_gpus import WAYS, TwoGpus
 from diffusion_bench.tiers.workload import Software, parse_workload
@@ -62,6 +64,24 @@ def test_two_cards_are_predicted_with_the_interval_of_one_of_them() -> None:
     bars = bars_numbers([row], "images an hour").bars
     (bar,) = [bar for bar in bars if bar.way == "2 GPUs, two jobs"]
     assert (bar.low, bar.high) == (jobs.images_per_hour_low, jobs.images_per_hour_high)
+
+
+def test_a_split_is_as_unsure_as_the_shares_of_it_and_not_as_the_whole_that_was_measured() -> None:
+    whole, half = (parse_workload(f"sd15 512x512 b{batch} fp16 20") for batch in (8, 4))
+    card = find_card("RTX 4090").card
+    assert card is not None
+    findings = Findings(knowledge=Knowledge([residual_of(card, whole, 3.0)]))
+    (row,) = tier_rows(path("RTX 4090", count=2), [whole], findings)
+    found = ways(row)
+    for name, work in (("two jobs", whole), ("one batch split", half)):
+        told = findings.knowledge.predict(card, work)
+        least = 2 * 3600 * work.batch / told.seconds_high
+        assert found[name].images_per_hour_low == pytest.approx(least)
+    assert _reach(found["one batch split"]) > 1.01 * _reach(found["two jobs"])
+
+
+def _reach(way: TwoGpus) -> float:
+    return way.images_per_hour_high / way.images_per_hour
 
 
 def test_what_fits_neither_card_alone_is_predicted_with_an_interval_too() -> None:

@@ -23,14 +23,19 @@ from diffusion_bench.tiers.figures import figure_words
 MIB_PER_S_BETWEEN_CARDS = 10_000.0  # through the host, PCIe 4.0 x8 each way, no peer to peer
 
 Seconds = Annotated[float, Field(gt=0)]
+Margin = Annotated[float, Field(ge=1)]
 Way = Literal["two jobs", "one batch split", "one model split"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 
 class Job(Record):
-    """What one card takes for a batch: seconds, and weights in RAM, with the remedies it takes."""
+    """What one card takes for a batch: seconds, and weights in RAM, with the remedies it takes.
+
+    The seconds may be off by a factor of `margin` either way, where that was told.
+    """
 
     seconds: Seconds
+    margin: Margin | None = None
     ram_gib: float = 0.0
     remedies: tuple[str, ...] = ()
 
@@ -72,15 +77,16 @@ class TwoGpus(Record):
             told.append(f"{self.speedup:.2f} times the faster card")
         return ", ".join([*told, "predicted"])
 
-    def within(self, margin: float) -> TwoGpus:
+    def within(self, margin: float | None) -> TwoGpus:
         """Return it with an interval that is a factor of `margin` to either side, if it has a rate.
 
         Of equal cards two predictions are off alike, and of others for the most part.
         """
         rate = self.images_per_hour
-        ends = (None, None) if rate is None else (rate / margin, rate * margin)
-        names = ("images_per_hour_low", "images_per_hour_high")
-        return self.model_copy(update=dict(zip(names, ends, strict=True)))
+        if rate is None or margin is None:
+            return self
+        ends = {"images_per_hour_low": rate / margin, "images_per_hour_high": rate * margin}
+        return self.model_copy(update=ends)
 
 
 class SplitModel(Record):
@@ -88,10 +94,11 @@ class SplitModel(Record):
 
     `crossing_mib`: activations that one call of the denoiser sends there and back; `memory_mib` of
     each card, `needed_mib` what the workload needs of one, `beside_mib` what of that each of them
-    holds: activations, and its context.
+    holds: activations, and its context. `margin` as of a `Job`, of the faster card alone.
     """
 
     alone_s: tuple[Seconds, Seconds]
+    margin: Margin | None = None
     calls: Annotated[int, Field(ge=1)]
     crossing_mib: Annotated[float, Field(ge=0)]
     needed_mib: Annotated[float, Field(gt=0)]
@@ -120,7 +127,7 @@ def two_jobs(
         speedup=rate * alone / batch,
         share=(batch, batch),
         remedies=_remedies(first, second),
-    )
+    ).within(min(first, second, key=_seconds).margin)
 
 
 def one_batch(
@@ -140,16 +147,16 @@ def one_batch(
     crowded = _crowded(mine, others, room_gib)
     if crowded:
         return TwoGpus(way="one batch split", reason=crowded)
-    seconds = max(mine.seconds, others.seconds)
+    last = max(mine, others, key=_seconds)
     alone = min(_seconds(first(batch)), _seconds(second(batch)))
     return TwoGpus(
         way="one batch split",
-        seconds=seconds,
-        images_per_hour=3600 * batch / seconds,
-        speedup=None if math.isinf(alone) else alone / seconds,
+        seconds=last.seconds,
+        images_per_hour=3600 * batch / last.seconds,
+        speedup=None if math.isinf(alone) else alone / last.seconds,
         share=(share, batch - share),
         remedies=_remedies(mine, others),
-    )
+    ).within(last.margin)
 
 
 def _best_share(first: JobOfBatch, second: JobOfBatch, batch: int) -> int:
@@ -200,4 +207,7 @@ def one_model(split: SplitModel, batch: int) -> TwoGpus:
     part = min(fast_room / weights, 1.0)  # the faster card holds what it can
     crossing_s = split.calls * split.crossing_mib / MIB_PER_S_BETWEEN_CARDS
     seconds = part * fast_s + (1 - part) * slow_s + crossing_s
-    return TwoGpus(way="one model split", seconds=seconds, images_per_hour=3600 * batch / seconds)
+    rate = 3600 * batch / seconds
+    return TwoGpus(way="one model split", seconds=seconds, images_per_hour=rate).within(
+        split.margin
+    )

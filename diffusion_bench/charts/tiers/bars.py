@@ -115,6 +115,7 @@ def _bar(
         at_most = one.energy_j is None
         if one.energy_j is not None:
             value, low, high = scale * one.energy_j / one.workload.batch, None, None
+            detail = _detail(row, one, of_time=False)
         else:
             card = find_card(row.faster_card, cards).card
             watts = card.tdp_w if card else 0.0
@@ -135,15 +136,14 @@ def _bar(
     )
 
 
-def _detail(row: TierRow, one: Evidence) -> str:
-    told = []
+def _detail(row: TierRow, one: Evidence, *, of_time: bool = True) -> str:
+    """Return what else is to be known of a figure; an interval is told of times alone."""
+    interval = interval_words(one) if of_time else ""
     if one.reports and one.reports > 1:
-        told.append(f"median of {one.reports} reports, {interval_words(one)}")
-    elif one.records:
+        told = [", ".join(filter(None, (f"median of {one.reports} reports", interval)))]
+    else:
         what = "users' records" if one.kind == "published" else "timed calls"
-        told.append(f"{one.records} {what}")
-    if not (one.reports and one.reports > 1):
-        told.append(interval_words(one))
+        told = [f"{one.records} {what}" if one.records else "", interval]
     if one.kind == "predicted" and row.slower != 1:
         told.append(f"{row.slower:.3g} times as long, since it {row.fit_words}")
     return "; ".join(filter(None, told))

@@ -137,27 +137,14 @@ def _row(
     if len(found) == 1 or best.fit is None:
         return best.model_copy(update={"card": names})
     untold = next((row.reason for row in alone if row.fit is None), None)
-    if untold:
-        ways = untold_ways(untold)
-    else:
-        margin = _margin_of(best, found, findings)
-        told = ways_of_two(found, workload, findings, tier.ram)
-        ways = tuple(way.within(margin) for way in told)
     pair = {
         "card": f"{best.card} of {names}",
-        "two_gpus": ways,
+        "two_gpus": untold_ways(untold)
+        if untold
+        else ways_of_two(found, workload, findings, tier.ram),
         "measured_together": _together(found, workload, findings),
     }
     return best.model_copy(update=pair)
-
-
-def _margin_of(row: TierRow, cards: Sequence[Card], findings: Findings) -> float:
-    """Return the factor by which rates of two cards may be off, those of what fits neither too."""
-    if row.predicted_margin is not None:
-        return row.predicted_margin
-    card = next(card for card in cards if card.name == row.faster_card)
-    alone = findings.knowledge.predict(card, row.workload)
-    return alone.seconds_high / alone.seconds
 
 
 def _standing(row: TierRow) -> tuple[bool, bool, bool, float]:

@@ -53,8 +53,13 @@ def _job(card: Card, workload: Workload, findings: Findings, ram: Ram, batch: in
     fit = told_fit(card, part, findings.fits, ram).fit
     if fit.verdict == "does not fit":
         return None
-    seconds = remedied(findings.knowledge.predict(card, part), fit, card, ram.gbs).seconds
-    return Job(seconds=seconds, ram_gib=fit.need.ram_mib / 1024, remedies=fit.remedies)
+    found = remedied(findings.knowledge.predict(card, part), fit, card, ram.gbs)
+    return Job(
+        seconds=found.seconds,
+        margin=found.seconds_high / found.seconds,
+        ram_gib=fit.need.ram_mib / 1024,
+        remedies=fit.remedies,
+    )
 
 
 def _split(workload: Workload, cards: Sequence[Card], findings: Findings) -> SplitModel:
@@ -66,9 +71,11 @@ def _split(workload: Workload, cards: Sequence[Card], findings: Findings) -> Spl
         if measured is not None:
             given = card.vram_mib
             needed_mib = min(needed_mib, given) if measured.ran else max(needed_mib, given + 1)
-    first, second = (findings.knowledge.predict(card, workload).seconds for card in cards)
+    first, second = (findings.knowledge.predict(card, workload) for card in cards)
+    faster = min(first, second, key=lambda one: one.seconds)
     return SplitModel(
-        alone_s=(first, second),
+        alone_s=(first.seconds, second.seconds),
+        margin=faster.seconds_high / faster.seconds,
         calls=workload.calls,
         crossing_mib=crossing_bytes(**workload.work) / MIB,
         needed_mib=needed_mib,
