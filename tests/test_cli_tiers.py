@@ -88,9 +88,21 @@ def test_a_prediction_as_json_has_the_same_figures(capsys) -> None:
     assert answer["seconds_low"] < answer["seconds"] < answer["seconds_high"]
     assert answer["image_steps_per_s"] == pytest.approx(80 / answer["seconds"])
     assert answer["memory_gib"] < answer["card_memory_gib"] == 12
-    assert answer["card_usable_gib"] == 12282 / 1024
     assert answer["fit"] == "fits"
     assert answer["workload"]["sampler"] == "ddim"
+
+
+def test_a_need_is_shown_beside_the_memory_that_its_verdict_was_held_against(capsys) -> None:
+    """Up to 11.8 GiB were told to be tight "of 12": the driver keeps some of what it reports."""
+    asked = ("predict", "--card", "RTX 4070 Ti", "--model", "ssd-1b", "--size", "1024")
+    assert run(*asked, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["fit"] == "tight"
+    given_gib = 0.98 * 12282 / 1024
+    assert answer["memory_gib"] < given_gib < answer["memory_gib_high"] < 12282 / 1024
+    assert answer["card_usable_gib"] == pytest.approx(given_gib)
+    assert run(*asked) == 0
+    assert " of 11.8: tight (predicted)" in capsys.readouterr().out
 
 
 def test_a_prediction_names_its_sampler_and_counts_both_calls_of_a_step(capsys) -> None:

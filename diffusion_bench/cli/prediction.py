@@ -108,7 +108,7 @@ def _memory(card: Card, need: MemoryNeed | VoiceNeed) -> dict[str, float]:
         "memory_gib_low": need.low_mib / 1024,
         "memory_gib_high": need.high_mib / 1024,
         "card_memory_gib": card.memory_gib,
-        "card_usable_gib": card.reported_mib / 1024,
+        "card_usable_gib": card.vram_mib / 1024,
     }
 
 
