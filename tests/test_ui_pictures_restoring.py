@@ -116,7 +116,7 @@ def test_other_software_and_a_picture_that_is_needed_too_are_said():
 
     assert (
         f"from an image of 640x480 pixels (digest {'0' * 16}) and a mask (digest {'1' * 16}), "
-        "which it does not hold: put that in too" in said
+        "which its file does not hold: add that too" in said
     )
     assert "torch 1.0.0 then, " in said
 

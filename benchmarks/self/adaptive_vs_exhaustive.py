@@ -2,14 +2,13 @@
 
     python benchmarks/self/adaptive_vs_exhaustive.py benchmarks/ddpm_vs_ddim.toml --batch 1
 
-Both run in turn, a visit of a cell each, so that a machine that drifts takes both along; a wall
-time is that of a sweep's own turns. Prints both and their ratio, and for every extrapolated cell
-its total against the measured one. How far the machine moved between turns, the cells tell that
-both timed whole and what each visit saw of the machine's own speed; and what the rule itself is off
-by, the long calls' own first steps against all their steps. Ends with code 1 unless the ratio is at
-least 10, every total is within 3 percent and 9 of 10 intervals cover the measured median. The whole
-file takes hours on two CPU cores; `--rounds 1` makes one of the file's passes of it, with as many
-calls as each has, and no more where they are unsteady.
+The two take turns, one visit of a cell each, so that drift of the machine is in both; the wall time
+of each is the sum of its turns. Prints both and their ratio, and for every extrapolated cell its
+total against the measured one. Cells that both timed whole, and the probes of each visit, show how
+far the machine moved between turns; the first steps of the long calls against all their steps show
+the error of the rule itself. Ends with code 1 unless the ratio is at least 10, every total is
+within 3 percent and 9 of 10 intervals cover the measured median. The whole file takes hours on two
+CPU cores; `--rounds 1` runs one pass of the file, with a pass's calls even where they are unsteady.
 """
 
 from __future__ import annotations

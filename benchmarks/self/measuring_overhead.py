@@ -3,7 +3,7 @@
     python benchmarks/self/measuring_overhead.py --pairs 20
 
 A worker measures the same cell over and over, as in a sweep, while this process reads the sensors
-20 times a second or does not. On and off alternate in the order on, off, off, on, so that a drift
+at a sweep's pace or does not. On and off alternate in the order on, off, off, on, so that a drift
 of the machine favours neither. Ends with code 0 where the whole interval is within the limit: a
 noisy machine, or few pairs, cannot tell (`sampling_blocks.py` sees more in less time).
 """

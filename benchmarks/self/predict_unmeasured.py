@@ -6,11 +6,11 @@
 
 All cells of one resolution, one batch or one number of steps are left out in turn and predicted
 from the rest. *Between* are values with a smaller and a larger one left in, *beyond* the outermost.
-Each cell is also left out alone. Beside the errors stands how far the cells are from themselves:
-the median of the first half of a cell's calls against that of the rest. No prediction can be nearer
-than about half of that, which is what the measured median itself is off by. `--synthetic` takes a
-machine of a known law with 1 percent of noise, so that the method can be judged without a quiet
-machine. Ends with code 1 where the median over everything is above the limit.
+Each cell is also left out alone. Beside the errors stands how well the cells repeat: the median of
+the first half of a cell's calls against that of the rest. No prediction can be nearer than about
+half of that, which is the error of the measured median itself. `--synthetic` simulates a machine of
+a known law with 1 percent of noise, so that the method can be judged without a quiet machine. Ends
+with code 1 where the median over everything is above the limit.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""What the watermark survives, what it does to speech, and how often it is seen where it is not.
+"""What the watermark survives, how audible it is, and how often one is found where there is none.
 
     python benchmarks/self/watermark_robustness.py
 
 Speaks with flite where it is on PATH, else makes speech-like sound. Marks 50 files, sends each
 through every attack, and looks for the mark; looks also at 500 files without it, and at 50 of them
 after every attack. Prints the table. Ends with code 1 unless every mark is found after the attacks
-that are promised, none where there is none, no p-value of the unmarked is smaller than such a
-number of files makes likely, and the mark is as faint and as quick to put on as promised. Takes
-about ten minutes of one core.
+that it is promised to survive, none is found where there is none, no p-value of unmarked files is
+smaller than their number makes likely, and the mark is as faint and as quick to add as promised.
+Takes about ten minutes of one core.
 """
 
 from __future__ import annotations

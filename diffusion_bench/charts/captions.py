@@ -10,11 +10,11 @@ CAPTIONS = {
     "throughput": ("Images a second of the whole call."),
     "real-time": (
         "Seconds of work for a second of speech, median and range of the calls: below 1 it is made "
-        "faster than it is heard."
+        "faster than it plays."
     ),
     "quality": (
-        "Pictures drawn for it after the timed calls and judged by a scorer, or speech measured; "
-        "bars are 95 percent intervals. The Pareto front goes by the figures: where intervals "
+        "Pictures drawn after the timed calls and judged by a scorer, or measures of speech; bars "
+        "are 95 percent intervals. The Pareto front goes by the figures alone: where intervals "
         "overlap the order may be chance."
     ),
     "memory": (
@@ -41,11 +41,10 @@ CAPTIONS = {
         "power, unless its limit was raised."
     ),
     "gains": (
-        "Images an hour over those of the step before, or that it comes after, predicted, of the "
-        "tier's two cards used the best way, or of one of them alone where that is faster. Lines "
-        "at the ends of bars are 80 percent intervals; there is none where no card is another than "
-        "before. It is even with the cloud when hours there have cost as much as the step and the "
-        "electricity of the cards at work, at their rated power, the rest of the machine not "
-        "counted."
+        "Images an hour over those of the tier that the step starts from, predicted; two cards "
+        "are used the best way, or one of them alone where that is faster. Lines at the ends of "
+        "bars are 80 percent intervals; a step that changes no card has none. It is even with the "
+        "cloud when hours there would have cost as much as the step and the electricity of its "
+        "cards at work, at their rated power, without the rest of the machine."
     ),
 }

@@ -82,7 +82,7 @@ def _resume_fields() -> tuple[gr.Dropdown, gr.Button]:
             [],
             value=None,
             label="Report",
-            info="Its own plan is used, not the text above.",
+            info="Goes by the plan in the report, not by the text above.",
             allow_custom_value=True,  # the list is filled later; names are checked when used
             elem_id="bench-resume-report",
         )

@@ -71,7 +71,7 @@ def _cells() -> tuple[gr.Number, gr.Dataframe]:
         tariff = gr.Number(
             None,
             label="Price of a kWh",
-            info="Fills the cost of 1000 images, where energy was measured.",
+            info="Gives the cost of 1000 images where energy was measured.",
             step=0.01,
             elem_id="reports-tariff",
         )

@@ -39,8 +39,8 @@ def question_fields() -> tuple[Parts, gr.Textbox]:
     path = gr.Textbox(
         shipped_text(),
         label="Upgrade path (TOML)",
-        info="Your own parts and prices. other_gpu makes an unequal pair, after takes a step from "
-        "another tier, [[card]] describes a card of your own.",
+        info="Your own parts and prices. other_gpu is a second, different card; after names "
+        "the tier that a step starts from; [[card]] describes a card that is not known.",
         lines=12,
         max_lines=22,
         max_length=20_000,
@@ -60,15 +60,15 @@ def question_fields() -> tuple[Parts, gr.Textbox]:
         multiselect=True,
         allow_custom_value=True,
         label="Workloads",
-        info="Type others as sdxl 1024x1024 b4 fp16 30, speech as echo 10s b1 fp32 25 or echo "
-        "160chars.",
+        info="Type others: sdxl 1024x1024 b4 fp16 30 (batch 4, 30 steps); speech: echo 10s b1 "
+        "fp32 25, echo 160chars.",
         elem_id="tiers-workloads",
     )
     with gr.Row():
         cloud = gr.Number(
             CLOUD_PRICE,
             label="Cloud, an hour",
-            info="Of tiers without a cloud_price. Approximate: set your own.",
+            info="For tiers without a cloud_price. Approximate: set your own.",
             step=0.01,
             elem_id="tiers-cloud",
             min_width=120,
@@ -98,7 +98,7 @@ def _report_fields() -> Parts:
                 elem_id="tiers-names",
             ),
             "uploads": gr.File(
-                label="Of other machines (.jsonl)",
+                label="Reports of other machines (.jsonl)",
                 file_count="multiple",
                 file_types=[".jsonl"],
                 height=120,
@@ -119,7 +119,7 @@ def summary() -> Parts:
 def details() -> Parts:
     """Return the bars with the evidence behind them, the gains, and the tables of fits, by name."""
     shown: Parts = {}
-    words = "A bar a piece of evidence; click one to see behind it."
+    words = "Each bar is a piece of evidence; click it for details."
     gr.Markdown(f"## By tier and workload\n{words} {CAPTIONS['bars']}")
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
@@ -145,7 +145,7 @@ def details() -> Parts:
         elem_id="tiers-fits",
     )
     shown["speech"] = gr.Dataframe(
-        label="Speech. A real-time factor below 1 is faster than it is heard. All predicted.",
+        label="Speech, all predicted. A real-time factor below 1 is faster than it plays.",
         visible=False,  # until there is some
         interactive=False,
         wrap=True,
@@ -167,7 +167,7 @@ def room_fields() -> tuple[gr.Dropdown, list[Any]]:
         value=HERE,
         allow_custom_value=True,
         label="Card",
-        info="Or type the name of one that the path describes.",
+        info="Or type the name of a card that the path above describes.",
         elem_id="tiers-card",
     )
     words = readout(label="What it runs", show_label=False, elem_id="tiers-room-words")

@@ -43,9 +43,9 @@ ENDED = {
 
 # What is said under every table with such a verdict.
 TIGHT = (
-    "tight: it may run out of memory. Predicted, the interval of what it needs passes what the "
-    "card gives; where the figure itself does, it as likely runs out as not: of 12 such published "
-    "cases 7 ran. Measured, it ran with next to nothing left, or not everywhere."
+    "tight: it may run out of memory. If predicted, the card's memory lies within the interval of "
+    "what is needed; where the figure itself is above it, that is as likely as not: of 12 such "
+    "published cases 7 ran. If measured, it ran with little left, or not everywhere."
 )
 
 MeasuredVerdict = Literal["fits", "tight", "spilled", "does not fit"]

@@ -29,7 +29,7 @@ def build(drawing: Drawing, fields: Fields) -> None:
     with gr.Accordion("Compare: one prompt, many settings", open=False, elem_id="t2i-compare"):
         gr.Markdown(
             "Draws the prompt above once for each combination, all other settings as above. "
-            "An empty list is the setting above; a picture to start from is left out. Rows are "
+            "An empty list takes the setting above; a picture to start from is not used. Rows are "
             "samplers and guidance, columns steps and seeds."
         )
         axes = axis_fields(ALL_SAMPLERS, "5, 10, 20", "t2i-compare")

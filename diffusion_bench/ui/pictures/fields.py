@@ -90,7 +90,7 @@ def prompt_fields() -> Fields:
             styles_for(BUNDLED_MODEL),
             value=NO_STYLE,
             label="Style",
-            info="Words around the prompt.",
+            info="Words added around the prompt.",
             min_width=150,
             elem_id="t2i-style",
         )
@@ -142,8 +142,8 @@ def setting_fields() -> Fields:
         for name in ("width", "height"):
             fields[name] = _whole(f"{name.title()} (px)", usual.side, name, step=usual.multiple)
     with gr.Row():
-        fields["batch"] = _whole("Pictures at once", 1, "batch", info="Memory grows with it.")
-        fields["rounds"] = _whole("Rounds", 1, "rounds", info="One after another; seeds count on.")
+        fields["batch"] = _whole("Pictures at once", 1, "batch", info="More take more memory.")
+        fields["rounds"] = _whole("Rounds", 1, "rounds", info="Repeats, each with new seeds.")
     return fields
 
 
@@ -156,7 +156,7 @@ def rare_fields(*, shared: bool) -> Fields:
                 "Noise seed",
                 -1,
                 "noise-seed",
-                info="Decides the noise added on the way; -1: as the seed.",
+                info="Of the noise that a sampler adds at each step; -1: as Seed.",
             ),
             "guidance_rescale": _share("Guidance rescale", 0.0, "rescale", RESCALE_ON),
             **_variation_fields(),
@@ -170,7 +170,7 @@ def rare_fields(*, shared: bool) -> Fields:
             **_speed_field(shared=shared),
             "live_preview": gr.Checkbox(
                 True,
-                label="Show the picture as it forms (a tenth of the time at most)",
+                label="Show the picture as it forms (adds a tenth of the time at most)",
                 elem_id="t2i-live",
             ),
             "parameters": gr.Checkbox(
@@ -191,7 +191,7 @@ def _variation_fields() -> Fields:
                 "Variation seed",
                 -1,
                 "variation-seed",
-                info="Where to; -1 picks one. It counts up, the seed stays.",
+                info="The other seed, counted up by picture; -1 picks one.",
             ),
         }
 
@@ -203,7 +203,7 @@ def _speed_field(*, shared: bool) -> Fields:
             list(USUAL_SPEEDS),
             value=USUAL_SPEEDS[0],
             label="Speed",
-            info=f"auto measures what is fastest here, once a model.{own}",
+            info=f"auto measures once per model what is fastest here.{own}",
             allow_custom_value=not shared,
             elem_id="t2i-speed",
         )

@@ -65,13 +65,13 @@ def _restored_elsewhere(text: str, model: str) -> Restored:
     if told.get("seed", 0) < 0:
         fields["seed"] = UNSET
     said = [
-        "What this picture of another tool tells is in the fields now; the model is as it was, and "
-        "another program draws another picture."
+        "The settings of this picture, made by another tool, are in the fields now. The model is "
+        "as it was, and the picture will differ."
     ]
     samplers = samplers_for(model)
     if samplers is not None and fields.get("sampler") not in (None, *dict(samplers).values()):
         title = TITLES[fields.pop("sampler")]
-        said.append(f"Its sampler, {title}, is not for this model: that field is as it was too.")
+        said.append(f"Its sampler, {title}, does not suit this model: that field is as it was too.")
     if unread:
         shown = "; ".join(f"{each:.60}" for each in unread)
         said.append(f"Not read, since there is no such setting or value here: {shown}.")
@@ -122,7 +122,7 @@ def _words(recipe: PictureRecipe) -> list[str]:
         )
     if recipe.drawn_from:
         words.append(
-            f"It was drawn from {recipe.drawn_from}, which it does not hold: put that in too."
+            f"It was drawn from {recipe.drawn_from}, which its file does not hold: add that too."
         )
     now = PictureRecipe(request=request, versions=software_versions())
     here = recipe.model_copy(update={"picture": 0, "device": ""}).differences(now)

@@ -34,7 +34,7 @@ def build(speaking: Speaking, fields: Fields) -> None:
     with gr.Accordion("Compare: one text, many settings", open=False, elem_id="voice-compare"):
         gr.Markdown(
             "Says the text above once for each combination, in the voice and with all other "
-            "settings as above. An empty list is the setting above."
+            "settings as above. An empty list takes the setting above."
         )
         usual = sampler_choices(find_voice_model(BUNDLED_VOICE_MODEL))
         axes = axis_fields(usual, "5, 25", "voice-compare")

@@ -107,7 +107,7 @@ def voice_fields(*, shared: bool) -> Fields:
         "transcript": gr.Textbox(
             "",
             label="What is said in the recording",
-            info="For models that read it along; others do not need it.",
+            info="This model needs it, word for word.",
             visible=False,
             elem_id="voice-transcript",
         ),
@@ -207,7 +207,7 @@ def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
                 usual.temperature,
                 step=0.05,
                 label="Temperature",
-                info="Scale of the noise: 1 as in training, lower is clearer and more alike.",
+                info="Scale of the noise: 1 as in training; lower is clearer and varies less.",
                 elem_id="voice-temperature",
             ),
             "guidance_scale": gr.Number(
@@ -245,14 +245,14 @@ def _rare_fields(usual: VoiceEntry, *, shared: bool) -> Fields:
             "against": gr.Number(
                 0,
                 label="Compare with steps",
-                info="More than above: says it with so many too, for the mel distance. 0: not.",
+                info="More than Steps: says it again with them and tells the mel distance. 0: off.",
                 precision=0,
                 elem_id="voice-against",
             ),
             "watermark": gr.Checkbox(
                 True,
                 label="Watermark what is made (inaudible)",
-                info="It tells others that it is synthetic. It can be removed by who wants to.",
+                info="Tells others that the speech is synthetic. Anybody can remove it.",
                 elem_id="voice-watermark",
             ),
         }
