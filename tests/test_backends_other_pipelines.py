@@ -16,10 +16,11 @@ from PIL import Image
 from tiny_other_pipelines import OTHERS
 
 from diffusion_bench.backends.catalog import find_model
+from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of, pixel_multiple
 from diffusion_bench.backends.pipeline_calls import check_request
 from diffusion_bench.backends.samplers import allowed_samplers
-from diffusion_bench.records import ImageRequest
+from diffusion_bench.records import ImageRequest, parse_speed
 
 SIDE = 64
 EVERY = pytest.mark.parametrize("model", OTHERS)
@@ -82,6 +83,18 @@ def test_guidance_of_1_is_none_and_more_takes_a_second_pass(model: str, load: Lo
     backend.generate(ask(guidance_scale=5))
     hook.remove()
     assert (alone, sum(rows)) == (2, 4)
+
+
+@EVERY
+@pytest.mark.parametrize("batch", [1, 2])
+def test_split_guidance_leaves_the_picture_however_a_pipeline_makes_its_passes(
+    model: str, batch: int, load: Load
+) -> None:
+    split = parse_speed("split-guidance")
+    backend = ImageBackend.load(load(model).model, device="cpu", speed=split)
+    drawn = pixels(backend.generate(ask(guidance_scale=5, batch=batch, speed=split)))
+    whole = pixels(load(model).generate(ask(guidance_scale=5, batch=batch)))
+    assert np.abs(drawn - whole).mean() < 1
 
 
 def test_z_image_is_guided_as_strongly_as_the_others(load: Load) -> None:

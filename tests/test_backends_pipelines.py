@@ -268,17 +268,17 @@ def test_without_a_negative_prompt_the_picture_is_the_one_that_diffusers_draws_w
 
 
 @EVERY
-def test_guidance_is_split_or_the_model_says_it_cannot(model: str, load: Load) -> None:
+def test_guidance_is_split_and_the_picture_stays(model: str, load: Load) -> None:
     asked = parse_speed("split-guidance")
     assert isinstance(asked, Speed)
-    name = load(model).model
-    if model in ("FLUX.1-schnell", "PixArt-Sigma"):
-        with pytest.raises(ValueError, match=r"^speed split-guidance: \w+ does not tell whether"):
-            ImageBackend.load(name, device="cpu", speed=asked)
-        return
-    split = ImageBackend.load(name, device="cpu", speed=asked)
-    drawn = pixels(split.generate(ask(guidance_scale=5, speed=asked)))
-    whole = pixels(load(model).generate(ask(guidance_scale=5)))
+    split = ImageBackend.load(load(model).model, device="cpu", speed=asked)
+    layers = (torch.nn.Conv2d, torch.nn.Linear)
+    first = next(part for part in split.denoiser.modules() if isinstance(part, layers))
+    rows: list[int] = []
+    first.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    drawn = pixels(split.generate(ask(guidance_scale=5, batch=2, speed=asked)))
+    assert set(rows) == {2}
+    whole = pixels(load(model).generate(ask(guidance_scale=5, batch=2)))
     assert np.abs(drawn.astype(float) - whole.astype(float)).mean() < 1
 
 
@@ -494,6 +494,26 @@ def test_steps_that_strength_leaves_none_of_are_refused_with_how_many_it_takes(
     inputs = read_inputs(picture())
     with pytest.raises(ValueError, match=r"4 steps at strength 0\.2 leave none.*take 6 steps"):
         load("SD 1.5").generate(from_picture(inputs, strength=0.2), inputs=inputs)
+
+
+@pytest.mark.parametrize("model", ["FLUX.1-schnell", "SD 3.5 medium"])
+def test_a_weak_strength_is_drawn_with_where_the_pipeline_leaves_a_step(
+    model: str, load: Load
+) -> None:
+    inputs = read_inputs(picture())
+    drawn = load(model).generate(from_picture(inputs, strength=0.2), inputs=inputs)
+    assert len(drawn.step_s) == 1
+
+
+def test_a_latent_consistency_model_takes_all_steps_from_a_picture_at_any_strength(
+    tmp_path: Path,
+) -> None:
+    backend, inputs = (
+        ImageBackend.load(str(save_lcm(tmp_path)), device="cpu"),
+        read_inputs(picture()),
+    )
+    drawn = backend.generate(from_picture(inputs, strength=0.2), inputs=inputs)
+    assert len(drawn.step_s) == 4
 
 
 def test_a_request_and_its_pictures_must_belong_together(load: Load) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipelineSafe
 from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 from diffusion_bench.backends import stage_clock
@@ -161,6 +162,16 @@ def test_a_call_is_cut_after_as_many_steps_as_are_told_whatever_they_are_numbere
     with pytest.raises(Stopped):
         list(told)
     assert len(clock._steps) == 5  # else a report takes the rest for a whole call
+
+
+def test_a_cut_call_shows_a_picture_of_a_pipeline_without_an_image_processor(
+    sd: ImageBackend,
+) -> None:
+    safe = StableDiffusionPipelineSafe(**sd._pipeline.components, requires_safety_checker=False)
+    backend = ImageBackend(safe, model=sd.model, device="cpu", precision="fp32")
+    cut = backend.generate(ask(steps=4), stop_after=2)
+    assert len(cut.step_s) == 2
+    assert cut.images[0].size == (32, 32)
 
 
 def test_a_cut_at_or_past_the_last_step_is_none(sd: ImageBackend) -> None:

@@ -152,7 +152,7 @@ class ImageBackend:
         peak_is_ours = forget_peaks(self.device)
         with (
             watching(pipeline),
-            self._arrangement.running(pipeline) as compiling,
+            self._arrangement.running(pipeline, request.batch) as compiling,
             clock.watching(pipeline),
         ):
             try:

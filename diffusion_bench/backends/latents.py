@@ -89,6 +89,8 @@ def packed(pipeline: Any, noise: torch.Tensor) -> torch.Tensor:
 
 def decode(pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> list[Any]:
     """Return what latents show as PIL images; none where the decoder would overflow in fp16."""
+    from diffusers.image_processor import VaeImageProcessor
+
     vae = pipeline.vae
     if vae.dtype == torch.float16 and vae.config.get("force_upcast"):
         return []
@@ -98,7 +100,8 @@ def decode(pipeline: Any, latents: torch.Tensor, request: ImageRequest) -> list[
             latents, request.height, request.width, pipeline.vae_scale_factor
         )
     decoded = vae.decode(_as_encoded(vae, latents).to(vae.dtype), return_dict=False)[0]
-    return list(pipeline.image_processor.postprocess(decoded))
+    # Not every pipeline has a processor of its own, and those that draw from words have this one's.
+    return list(VaeImageProcessor().postprocess(decoded))
 
 
 def _as_encoded(vae: Any, latents: torch.Tensor) -> torch.Tensor:

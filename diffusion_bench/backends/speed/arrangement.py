@@ -39,7 +39,8 @@ class Arrangement:
         check_speed(speed, device, denoiser_of(pipeline).dtype)
         self.speed = speed
         self.prompts = PromptCache()
-        self._running = self._placed = pipeline
+        self._placed = pipeline
+        self._pictures = 1  # of the call that runs
         self._casts: list[Cast] = []
         self._kept: list[Kept] = []
         self._traced: Traced | None = None
@@ -60,8 +61,7 @@ class Arrangement:
         if speed.traced:
             self._traced = Traced(denoiser)
         if speed.guidance == "split":
-            _check_tells_guidance(pipeline, speed)
-            split_guidance(denoiser, self._is_guided)
+            split_guidance(denoiser, lambda: self._pictures)
 
     def _set_layers(self, network: Any, speed: Speed) -> None:
         only_products = speed.compute == "bf16 products"
@@ -76,17 +76,15 @@ class Arrangement:
         if only_products:
             multiply_in(network, torch.bfloat16)  # around what is packed, within what is kept
 
-    def _is_guided(self) -> bool:
-        return bool(self._running.do_classifier_free_guidance)
-
     @contextmanager
-    def running(self, pipeline: Any) -> Iterator[CompileClock]:
+    def running(self, pipeline: Any, pictures: int) -> Iterator[CompileClock]:
         """Run a call of the pipeline, or of another over its networks, inside the `with` block.
 
-        The clock that is yielded counts the seconds in which torch compiled or recorded.
+        It draws so many pictures. The clock that is yielded counts the seconds in which torch
+        compiled or recorded.
         """
         clock = CompileClock()
-        self._running = pipeline
+        self._pictures = pictures
         recorded_s = self._recorded_s
         with ExitStack() as during:
             during.enter_context(
@@ -138,15 +136,6 @@ def check_speed(speed: Speed, device: str, dtype: torch.dtype) -> None:
     for reason in reasons:
         if reason:
             raise ValueError(f"speed {speed}: {reason}")
-
-
-def _check_tells_guidance(pipeline: Any, speed: Speed) -> None:
-    """Raise ValueError for a pipeline that does not tell, while it runs, whether it is guided."""
-    if not hasattr(type(pipeline), "do_classifier_free_guidance"):
-        raise ValueError(
-            f"speed {speed}: {type(pipeline).__name__} does not tell whether both halves of its "
-            "batch are guidance's, so they cannot be run apart"
-        )
 
 
 def _set_attention(pipeline: Any, speed: Speed) -> None:

@@ -9,28 +9,32 @@ import torch
 from torch import nn
 
 
-def split_guidance(denoiser: nn.Module, is_guided: Callable[[], bool]) -> None:
-    """Let a denoiser run on the two halves of its batch in turn, while `is_guided` says so."""
+def split_guidance(denoiser: nn.Module, pictures: Callable[[], int]) -> None:
+    """Let a denoiser run on the two halves of its batch in turn, where that holds both passes.
+
+    It does where it has two rows for each of the `pictures` of the call. Some pipelines make the
+    passes one after the other by themselves, and one without guidance makes a single one.
+    """
     forward = denoiser.forward
 
     def one_after_the_other(*given: Any, **named: Any) -> Any:
-        if not is_guided():
-            return forward(*given, **named)
         rows = len(given[0] if given else named["hidden_states"])
+        if rows != 2 * pictures():
+            return forward(*given, **named)
         halves = []
-        for half in range(2):
-            of_half = [_half(value, half, rows) for value in given]
-            named_half = {name: _half(value, half, rows) for name, value in named.items()}
-            halves.append(forward(*of_half, **named_half))
+        for half in (slice(rows // 2), slice(rows // 2, rows)):
+            of_half = [_part(value, half, rows) for value in given]
+            named_half = {name: _part(value, half, rows) for name, value in named.items()}
+            halves.append(forward(*of_half, **named_half)[0])
         # diffusers' pipelines ask for tuples; the one result is the first.
-        return tuple(torch.cat(parts) for parts in zip(*halves, strict=True))
+        return (halves[0] + halves[1] if isinstance(halves[0], list) else torch.cat(halves),)
 
     denoiser.forward = one_after_the_other
 
 
-def _half(value: Any, half: int, rows: int) -> Any:
+def _part(value: Any, half: slice, rows: int) -> Any:
+    """Return that half of what has an entry a row: tensors, and lists of them, as Z-Image's."""
     if isinstance(value, dict):
-        return {name: _half(part, half, rows) for name, part in value.items()}
-    if isinstance(value, torch.Tensor) and value.ndim and len(value) == rows:
-        return value.chunk(2)[half]
-    return value
+        return {name: _part(part, half, rows) for name, part in value.items()}
+    has_rows = isinstance(value, list) or (isinstance(value, torch.Tensor) and value.ndim)
+    return value[half] if has_rows and len(value) == rows else value
