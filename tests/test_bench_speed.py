@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes import make_cell, make_report
+from tiny_models import save_tiny_sd
 
 from diffusion_bench.bench.measure import Effort, measure
 from diffusion_bench.bench.rounds import joined
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("warm_workers", "short_rests")
 def test_a_report_says_what_auto_came_to(tmp_path: Path) -> None:
     sweep = parse_sweep(
         'name = "speeds"\nrepeats = 1\n[axes]\nsampler = ["ddim"]\nsteps = [2]\n'
-        'resolution = [32]\nspeed = ["packed", "auto"]'
+        f'model = ["{save_tiny_sd(tmp_path)}"]\nresolution = [32]\nspeed = ["packed", "auto"]'
     )
     for _ in run_sweep(sweep, tmp_path / "speeds.jsonl", device="cpu"):
         pass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
+import socket
 import subprocess
-import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from warm_python import run_warm
+from warm_workers import WarmStart
 
 from diffusion_bench.training import precision
 from diffusion_bench.training.crew import Crew, crew
@@ -59,30 +61,28 @@ trained(Path(sys.argv[1]) / "muon", True)
 """
 
 
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+def halves_of(size: int, folder: Path, start: WarmStart) -> None:
+    """Train in so many processes at once, each told its rank as torchrun tells it."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
 
+    def run(rank: int) -> subprocess.CompletedProcess[str]:
+        env = os.environ | {name: str(value) for name, value in (told | {"RANK": rank}).items()}
+        return run_warm(start, "-c", TWO_HALVES, folder, env=env)
 
-def halves(folder: Path) -> Path:
-    script = folder / "halves.py"
-    script.write_text(TWO_HALVES)
-    return script
+    with ThreadPoolExecutor(size) as pool:
+        assert [done.stderr for done in pool.map(run, range(size)) if done.returncode] == []
 
 
 def test_two_processes_step_as_one_does_with_the_batch_of_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, warm_start: WarmStart
 ) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
-    alone.mkdir()
-    together.mkdir()
-    monkeypatch.setattr(sys, "argv", ["halves.py", str(alone)])
-    runpy.run_path(str(halves(alone)))
-    subprocess.run(
-        [sys.executable, *TORCHRUN, str(halves(together)), str(together)],
-        check=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-    )
+    halves_of(1, alone, warm_start)
+    halves_of(2, together, warm_start)
     for name in ("adamw", "muon"):
         ends = (torch.load(each / name / "end.pt", weights_only=True) for each in (alone, together))
         one, both = ends
