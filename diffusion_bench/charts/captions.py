@@ -38,7 +38,7 @@ CAPTIONS = {
         "Lines at the ends of bars are intervals: 80 percent of a prediction, 95 of one report's "
         "median, and the spread of several reports. Energy and money are the card's alone, not the "
         "machine's at the wall. Where no energy was measured they are at most those of its rated "
-        "power, unless its limit was raised."
+        "power over the longest time of the interval, unless its limit was raised."
     ),
     "gains": (
         "Images an hour over those of the tier that the step starts from, predicted; two cards "

@@ -1,8 +1,8 @@
 """Time, throughput, energy and money by tier and workload: a bar a piece of evidence.
 
 The four kinds of evidence look different in colour and in pattern, and are never averaged. What is
-predicted of a card's energy is its rated power over the time, which it does not exceed unless its
-limit was raised.
+predicted of a card's energy is its rated power over the longest time of the interval, which it does
+not exceed unless its limit was raised.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from diffusion_bench.charts.tiers.steps import Prices
 from diffusion_bench.reports.cost import cost_per_1000
 from diffusion_bench.tiers.cards import Card, find_card
 from diffusion_bench.tiers.evidence import Evidence, EvidenceKind
+from diffusion_bench.tiers.figures import figure_words
 
 Metric = Literal["seconds an image", "images an hour", "joules an image", "money for 1000 images"]
 METRICS: tuple[str, ...] = get_args(Metric)
@@ -112,16 +113,16 @@ def _bar(
         value, (high, low) = 3600 / seconds, (end and 3600 / end for end in ends)
     else:
         scale = 1.0 if metric == "joules an image" else cost_per_1000(1.0, tariff) or 0.0
-        at_most = one.energy_j is None
+        at_most, low, high = one.energy_j is None, None, None
+        detail = _detail(row, one, of_time=False)
         if one.energy_j is not None:
-            value, low, high = scale * one.energy_j / one.workload.batch, None, None
-            detail = _detail(row, one, of_time=False)
+            value = scale * one.energy_j / one.workload.batch
         else:
             card = find_card(row.faster_card, cards).card
-            watts = card.tdp_w if card else 0.0
-            value = seconds * watts * scale
-            low, high = (end and end * watts * scale for end in ends)
-            detail = "; ".join(filter(None, (f"at most: {watts:g} W, the rated power", detail)))
+            watts, longest = card.tdp_w if card else 0.0, ends[1] or seconds
+            value = scale * watts * longest
+            words = f"at most: {watts:g} W, the rated power, for {figure_words(longest)} s"
+            detail = "; ".join(filter(None, (words, detail)))
     return TierBar(
         row.tier,
         row.card,

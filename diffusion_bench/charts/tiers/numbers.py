@@ -38,9 +38,9 @@ class TierRow(Record):
     `evidence` is ranked, the first one gives the figures. `faster_card` is the one they are of;
     `slower` is what the `remedies` it takes to fit multiply a predicted time by, `slower_low` and
     `slower_high` its interval's ends; `price` says it in words, `gentler` what others would do.
-    `j_per_image` was measured with the
-    time that gives the figures; `at_most_j_per_image` is the card's rated power over that time, and
-    the costs are of these, in the path's currency, where a tariff was told.
+    `j_per_image` was measured with the time that gives the figures; `at_most_j_per_image` is the
+    card's rated power over that time, or over the longest of its interval where it has one, and the
+    costs are of these, in the path's currency, where a tariff was told.
     `ram_gib` of weights wait in the machine's memory. `fit` is of the `fit_kind`, `fit_basis` says
     what was measured of it or of another batch, and `ran` whether it so runs without a remedy in
     the card's memory. `memory_gib` is always predicted, `peak_gib` measured as the verdict was.
@@ -250,6 +250,7 @@ def _figures(
     if best.kind == "predicted":
         low, middle, high = (each * n for n in (price.slower_low, price.slower, price.slower_high))
     seconds = best.seconds * middle
+    longest = None if best.seconds_high is None else best.seconds_high * high
     return {
         "evidence": evidence,
         "remedies": fit.remedies,
@@ -259,10 +260,10 @@ def _figures(
         "price": price.words,
         "seconds_per_image": seconds,
         "seconds_per_image_low": None if best.seconds_low is None else best.seconds_low * low,
-        "seconds_per_image_high": None if best.seconds_high is None else best.seconds_high * high,
+        "seconds_per_image_high": longest,
         "images_per_hour": 3600 / seconds,
         "j_per_image": None if best.energy_j is None else best.energy_j / best.workload.batch,
-        "at_most_j_per_image": card.tdp_w * seconds,
+        "at_most_j_per_image": card.tdp_w * (longest or seconds),
     }
 
 

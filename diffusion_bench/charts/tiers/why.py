@@ -90,7 +90,7 @@ def _memory(row: TierRow, cards: Sequence[Card] | None) -> list[str]:
     lines += [f"- {price}" for price in _prices(row)]
     if card and row.at_most_j_per_image is not None:
         most = figure_words(row.at_most_j_per_image)
-        seconds = figure_words(row.seconds_per_image)
+        seconds = figure_words(row.seconds_per_image_high or row.seconds_per_image)
         lines.append(
             f"Energy: at most {most} J/image, {card.tdp_w:g} W of rated power for {seconds} s"
         )
