@@ -41,11 +41,6 @@ def interquartile_range(values: Sequence[float]) -> float | None:
     return high - low
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Return a percentile, 1 to 99, of 2 values or more, interpolated between its neighbours."""
-    return quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
 def median_interval(values: Sequence[float]) -> Interval | None:
     """Return the narrowest symmetric order-statistic interval with 95 percent confidence or more.
 

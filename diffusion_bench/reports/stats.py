@@ -20,27 +20,23 @@ from diffusion_bench.reports.intervals import (
     Interval,
     interquartile_range,
     median_interval,
-    percentile,
 )
 from diffusion_bench.reports.schema import Cell
 
 __all__ = [
     "FEW_SAMPLES",
     "MIN_SAMPLES_FOR_INTERVAL",
-    "MIN_STEPS_FOR_P95",
     "Interval",
     "StepFit",
     "Summary",
     "fit_steps",
     "interquartile_range",
     "median_interval",
-    "percentile",
     "summarise",
     "totals",
     "without_steps",
 ]
 
-MIN_STEPS_FOR_P95 = 59  # the fewest whose maximum lies above the 95th percentile, 95 times in 100
 NOISY_ABOVE = 0.10
 FEW_SAMPLES = "too few samples for an interval:"
 SHORTEST_S = 1e-9  # of a stage that was there at all
@@ -74,8 +70,6 @@ class Summary(Record):
     images_per_s: float | None
     steps_per_s: float | None
     stages: Stages | VoiceStages
-    step_median_s: float | None
-    step_p95_s: float | None
     energy_j: float | None
     net_energy_j: float | None = None
     energy_uncertainty_j: float | None = None
@@ -103,7 +97,6 @@ def summarise(cell: Cell) -> Summary | None:
     if cell.status != "ok" or not cell.samples:
         return None
     walls, extrapolated = totals(cell), cell.extrapolation is not None
-    steps = [step for sample in cell.samples for step in sample.step_s]
     middle, spread = median(walls), interquartile_range(walls)
     noisy = None if spread is None else spread > NOISY_ABOVE * middle
     stages = _stage_medians(cell)
@@ -120,8 +113,6 @@ def summarise(cell: Cell) -> Summary | None:
         images_per_s=None if _is_speech(cell) else cell.request.batch / middle,
         steps_per_s=_steps_per_s(cell, stages),
         stages=stages,
-        step_median_s=median(steps) if steps else None,
-        step_p95_s=percentile(steps, 95) if len(steps) >= MIN_STEPS_FOR_P95 else None,
         energy_j=_energy_j(cell),
         net_energy_j=_share_j(cell, cell.energy.net_j if cell.energy else None),
         energy_uncertainty_j=_share_j(cell, cell.energy.uncertainty_j if cell.energy else None),
