@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
 from PIL import Image
 from tiny_models import save_tiny_sd, save_tiny_sdxl
@@ -278,6 +279,32 @@ def test_memory_that_cannot_be_told_has_a_reason(bundled: ImageBackend) -> None:
     if sys.platform == "linux":
         assert memory.rss_mib is not None
         assert 100 < memory.rss_mib < 20_000
+
+
+def test_the_models_own_sampler_is_as_its_pipeline_corrects_an_old_file(tmp_path: Path) -> None:
+    """Stable Diffusion's clips nothing and shifts by one where the file of a schedule is silent."""
+    folder = save_tiny_sd(tmp_path, DDIMScheduler(beta_schedule="scaled_linear"))
+    file = folder / "scheduler" / "scheduler_config.json"
+    told = json.loads(file.read_text())
+    silent = {name: told[name] for name in told if name not in ("clip_sample", "steps_offset")}
+    file.write_text(json.dumps(silent))
+    backend, request = ImageBackend.load(str(folder), device="cpu"), ask(sampler="native")
+    stock = StableDiffusionPipeline.from_pretrained(folder, use_safetensors=True)
+    drawn = stock(
+        request.prompt,
+        width=request.width,
+        height=request.height,
+        num_inference_steps=request.steps,
+        guidance_scale=request.guidance_scale,
+        latents=backend.initial_latents(request),
+    )
+    assert np.array_equal(pixels(backend.generate(request))[0], np.asarray(drawn.images[0]))
+
+
+def test_a_negative_prompt_that_counts_for_nothing_is_told(sd: ImageBackend) -> None:
+    silent = sd.generate(ask(negative_prompt="a dog", guidance_scale=2.0)).warnings
+    told = sd.generate(ask(negative_prompt="a dog", guidance_scale=1.0)).warnings
+    assert {*told} - {*silent} == {"the negative prompt had no effect; it needs guidance above 1"}
 
 
 def test_a_u_net_with_a_scheduler_of_transformers_is_drawn_with_the_others_it_can_have(

@@ -227,6 +227,13 @@ def test_native_is_the_models_own_scheduler_with_its_own_settings() -> None:
     assert native.config.set_alpha_to_one is True
 
 
+def test_the_models_own_scheduler_too_takes_no_timestep_past_the_last_it_was_trained_on() -> None:
+    native = build_scheduler("native", EPSILON, 1000)
+    native.set_timesteps(1000)
+    assert int(native.timesteps.max()) == 999
+    assert build_scheduler("native", EPSILON, 999).config.steps_offset == 1
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "ddpm-large"])
 def test_more_steps_than_a_model_was_trained_on_are_refused_before_it_is_loaded(sampler) -> None:
     few = {**EPSILON, "num_train_timesteps": 100}

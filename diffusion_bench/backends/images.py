@@ -25,6 +25,7 @@ from diffusion_bench.backends.pipeline_calls import (
     is_interruptible,
     num_steps_of,
     pipeline_for,
+    unheard,
 )
 from diffusion_bench.backends.prompt_room import cut_off
 from diffusion_bench.backends.speed.arrangement import Arrangement, check_speed
@@ -176,6 +177,7 @@ class ImageBackend:
             blackened=blackened,
             warnings=(
                 *doubts(self.model, request.prompt, request.negative_prompt),
+                *unheard(request),
                 *cut_off(self.model, pipeline, arguments),
                 *_black_words(blackened, request.batch),
             ),

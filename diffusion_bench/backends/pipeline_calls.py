@@ -166,6 +166,13 @@ def _guidance(pipeline: Any, request: ImageRequest, known: Mapping[str, Any]) ->
     return arguments
 
 
+def unheard(request: ImageRequest) -> tuple[str, ...]:
+    """Return in words that a negative prompt counts for nothing, nothing where it counts."""
+    if not request.negative_prompt.strip() or request.guidance_scale > 1:
+        return ()
+    return ("the negative prompt had no effect; it needs guidance above 1",)
+
+
 def _starts(
     pipeline: Any, request: ImageRequest, noise: torch.Tensor, inputs: InputPictures | None
 ) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
     if sampler == NATIVE:
         if "_class_name" not in config:
             raise ValueError("this configuration names no scheduler, so none is native to it")
-        return getattr(diffusers, config["_class_name"]).from_config(dict(config))
+        return _native_scheduler(config, steps)
     if is_flow(config):
         return _flow_scheduler(sampler, config)
     scheduler = SCHEDULERS[sampler].from_config(
@@ -149,6 +149,16 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
     if sampler == "euler":
         scheduler.alphas_cumprod.clamp_(min=LEAST_SIGNAL)
     return scheduler
+
+
+def _native_scheduler(config: Mapping[str, Any], steps: int) -> Any:
+    """Return the model's own scheduler, as its pipeline has it."""
+    # What its file did not say may be other than a default: Stable Diffusion's pipeline says of
+    # old files that nothing is clipped and that timesteps are shifted by one.
+    own = {name: value for name, value in config.items() if name != "_use_default_values"}
+    if steps >= own.get("num_train_timesteps", TRAINED_STEPS) and own.get("steps_offset"):
+        own["steps_offset"] = 0  # as below
+    return getattr(diffusers, own["_class_name"]).from_config(own)
 
 
 def _settings(sampler: str, config: Mapping[str, Any], steps: int) -> dict[str, Any]:

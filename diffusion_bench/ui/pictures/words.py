@@ -41,8 +41,6 @@ def notes(generation: Generation) -> list[str]:
     said = [f"Note: {warning}" for warning in generation.warnings]
     said += [f"Note: {note}" for note in getattr(generation, "notes", ())]
     request = generation.request
-    if request.negative_prompt.strip() and request.guidance_scale <= 1:
-        said.append("Note: the negative prompt had no effect; it needs guidance above 1.")
     if request.variation_seed is not None:
         said.append(
             f"Varied by {request.variation_strength:g} towards seed {request.variation_seed}."
