@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +13,8 @@ import pytest
 from fakes import make_header
 from hub_server import hub_of
 from tiny_models import save_tiny_sd
-from warm_workers import running
+from warm_python import run_warm
+from warm_workers import WarmStart, running
 
 from diffusion_bench.backends import pipeline_names
 from diffusion_bench.backends.catalog import catalog, find_model
@@ -64,28 +63,22 @@ class Fetched(NamedTuple):
     presence: str
 
 
-def fetched(address: str, home: Path, *how: str) -> list[Fetched]:
+def fetched(start: WarmStart, address: str, home: Path, *how: str) -> list[Fetched]:
     """Return what a process that fetches so, one after the other, tells of it."""
     online = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address}
-    done = subprocess.run(
-        [sys.executable, "-c", FETCH, TEXT.format("tiny/sd", "ddim"), *how],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        env={**os.environ, **online, "HF_HOME": str(home)},
-    )
+    env = {**os.environ, **online, "HF_HOME": str(home)}
+    done = run_warm(start, "-c", FETCH, TEXT.format("tiny/sd", "ddim"), *how, env=env)
     assert done.returncode == 0, done.stderr
     return [Fetched(*each) for each in json.loads(done.stdout)]
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[Fetched]:
+def three(tmp_path_factory: pytest.TempPathFactory, warm_start: WarmStart) -> list[Fetched]:
     """Give a download up, then let it end, then ask once more when the hub is gone."""
     sd, home = save_tiny_sd(tmp_path_factory.mktemp("sd")), tmp_path_factory.mktemp("home")
     with hub_of({"tiny/sd": sd}) as address:
-        twice = fetched(address, home, "close", "all")
-    return twice + fetched(address, home, "all")
+        twice = fetched(warm_start, address, home, "close", "all")
+    return twice + fetched(warm_start, address, home, "all")
 
 
 @pytest.mark.slow
