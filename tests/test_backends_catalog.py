@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from diffusion_bench.backends.catalog import (
     MODELS_FOLDER,
+    ModelEntry,
     UnknownModel,
     bundled_words,
     catalog,
@@ -149,6 +151,12 @@ def test_the_ten_models_people_ask_for_are_offered_and_gates_are_told() -> None:
     assert catalog()[BUNDLED_MODEL].page is None
 
 
+def write_settings(folder: Path, settings: Mapping[str, object]) -> None:
+    for name, values in settings.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(values), encoding="utf-8")
+
+
 def test_a_folder_says_its_own_size_and_classes_and_its_usual_sampler(tmp_path: Path) -> None:
     settings = {
         "model_index.json": {"_class_name": "SanaPipeline"},
@@ -160,9 +168,49 @@ def test_a_folder_says_its_own_size_and_classes_and_its_usual_sampler(tmp_path: 
         "transformer/config.json": {"sample_size": 32},
         "vae/config.json": {"encoder_block_out_channels": [8] * 6},
     }
-    for name, values in settings.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(json.dumps(values), encoding="utf-8")
+    write_settings(tmp_path, settings)
     entry = find_model(str(tmp_path))
     assert (entry.pipeline, entry.scheduler) == ("SanaPipeline", "DPMSolverMultistepScheduler")
     assert (entry.side, entry.sampler) == (1024, "native")
+
+
+LINEAR = {"beta_schedule": "linear"}
+LCM = LINEAR | {"_class_name": "LCMScheduler"}
+TRAILING = LINEAR | {
+    "_class_name": "EulerDiscreteScheduler",
+    "timestep_spacing": "trailing",
+    "prediction_type": "epsilon",
+}
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "denoiser", "schedule", "usual"),
+    [
+        ("FluxPipeline", {"guidance_embeds": False}, {}, (4, 0.0)),
+        ("FluxPipeline", {"guidance_embeds": True}, {}, (28, 3.5)),
+        ("FluxPipeline", {}, {}, None),  # its files do not tell
+        ("StableDiffusionXLPipeline", {}, TRAILING, (4, 0.0)),
+        ("StableDiffusionXLPipeline", {}, TRAILING | {"timestep_spacing": "leading"}, None),
+        ("StableDiffusionPipeline", {}, LCM, (4, 1.0)),
+        ("LatentConsistencyModelPipeline", {"time_cond_proj_dim": 256}, LCM, (4, 8.5)),
+        ("StableDiffusionPipeline", {}, LINEAR | {"_class_name": 7}, None),
+    ],
+)
+def test_a_folder_of_a_distilled_model_is_asked_for_the_few_steps_and_the_guidance_it_needs(
+    tmp_path: Path,
+    pipeline: str,
+    denoiser: dict[str, object],
+    schedule: dict[str, object],
+    usual: tuple[int, float] | None,
+) -> None:
+    files = {
+        "model_index.json": {"_class_name": pipeline},
+        "transformer/config.json": denoiser,
+        "scheduler/scheduler_config.json": schedule,
+    }
+    write_settings(tmp_path, files)
+    entry = find_model(str(tmp_path))
+    general = ModelEntry.model_fields
+    expected = usual or (general["steps"].default, general["guidance_scale"].default)
+    assert (entry.steps, entry.guidance_scale) == expected
+    assert (entry.sampler == "native") is (usual is not None and bool(schedule))

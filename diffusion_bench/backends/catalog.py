@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diffusion_bench import models
+from diffusion_bench.backends.distilled import settings_of_distilled
 from diffusion_bench.backends.model_sizes import (
     INDEX,
     SCHEDULE,
     USUAL_CELL,
+    denoiser_settings,
     read_settings,
     side_multiple,
     trained_side,
@@ -179,7 +181,8 @@ def _folder_entry(name: str, folder: Path) -> ModelEntry:
     index = read_settings(folder / INDEX)
     schedule = read_settings(folder / SCHEDULE)
     is_flow = "beta_schedule" not in schedule or schedule.get("use_flow_sigmas") is True
-    is_distilled = schedule.get("_class_name") == "LCMScheduler"
+    pipeline = str(index.get("_class_name", ""))
+    distilled = settings_of_distilled(pipeline, denoiser_settings(folder), schedule)
     return ModelEntry(
         name=name,
         title=folder.name,
@@ -187,9 +190,10 @@ def _folder_entry(name: str, folder: Path) -> ModelEntry:
         location=str(folder),
         side=trained_side(folder) or DEFAULT_SIDE,
         multiple=side_multiple(folder),
-        sampler="native" if schedule and (is_flow or is_distilled) else "ddim",
-        pipeline=str(index.get("_class_name", "")),
+        sampler="native" if schedule and (is_flow or distilled) else "ddim",
+        pipeline=pipeline,
         scheduler=str(schedule.get("_class_name", "")),
+        **distilled,
     )
 
 
