@@ -229,7 +229,7 @@ def test_a_sampler_of_another_tool_that_the_chosen_model_cannot_take_is_left_out
     assert kept.fields["sampler"] == "ddim"
     assert kept.fields == left_out.fields | {"sampler": "ddim"}
     assert "sampler" not in kept.said
-    assert "Its sampler, DDIM, is not for this model" in left_out.said
+    assert "Its sampler, DDIM, does not suit this model" in left_out.said
     assert read_settings(path, shared=False, model="half-typed/").fields["sampler"] == "ddim"
 
 

@@ -43,7 +43,7 @@ ENDED = {
 
 # What is said under every table with such a verdict.
 TIGHT = (
-    "tight: it may run out of memory. If predicted, the card's memory lies within the interval of "
+    "tight: it may run out of memory. If predicted, what the card has lies within the interval of "
     "what is needed; where the figure itself is above it, that is as likely as not: of 12 such "
     "published cases 7 ran. If measured, it ran with little left, or not everywhere."
 )
