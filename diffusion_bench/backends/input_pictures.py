@@ -72,11 +72,11 @@ class InputPictures(NamedTuple):
         own = self.fitted(*drawn[0].size)
         if own.mask is None:
             return list(drawn)
-        shares = fading_in(own.mask)
+        shares = _fading_in(own.mask)
         return [Image.composite(picture, own.image, shares) for picture in drawn]
 
 
-def fading_in(mask: Any) -> Any:
+def _fading_in(mask: Any) -> Any:
     """Return a mask, black or white, that grows from black to white over `SOFT_EDGE_PX` pixels.
 
     What is black stays black. A stroke too thin for the whole way is white along its middle, and

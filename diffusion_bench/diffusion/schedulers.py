@@ -156,24 +156,28 @@ def _native_scheduler(config: Mapping[str, Any], steps: int) -> Any:
     # What its file did not say may be other than a default: Stable Diffusion's pipeline says of
     # old files that nothing is clipped and that timesteps are shifted by one.
     own = {name: value for name, value in config.items() if name != "_use_default_values"}
-    if steps >= own.get("num_train_timesteps", TRAINED_STEPS) and own.get("steps_offset"):
-        own["steps_offset"] = 0  # as below
+    if own.get("steps_offset"):  # not every class knows it
+        own |= _unshifted(own, steps)
     return getattr(diffusers, own["_class_name"]).from_config(own)
+
+
+def _unshifted(config: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """Return that timesteps are not shifted where every one is taken, nothing where not."""
+    # Stable Diffusion's shift by one would begin past the last.
+    every = steps >= config.get("num_train_timesteps", TRAINED_STEPS)
+    return {"steps_offset": 0} if every else {}
 
 
 def _settings(sampler: str, config: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """Return what a scheduler needs to be told apart from the model's own settings."""
     trained = config.get("num_train_timesteps", TRAINED_STEPS)
-    settings: dict[str, Any] = {}
+    settings = _unshifted(config, steps)
     if sampler in DDPM_VARIANCES:
         settings["variance_type"] = DDPM_VARIANCES[sampler]
     if sampler == "dpm++":
         settings["algorithm_type"] = "dpmsolver++"
     if sampler == "lcm":
         settings["original_inference_steps"] = LCM_STEPS
-    if steps >= trained:
-        # Every timestep is taken. Stable Diffusion's shift by one would begin past the last.
-        settings["steps_offset"] = 0
     leading = config.get("timestep_spacing", "leading") == "leading"
     if leading and config.get("rescale_betas_zero_snr"):
         # Lin et al. (2024), section 3.3: the last timestep has no signal and must be the first.

@@ -38,7 +38,7 @@ def limit_rows(report: Report, label: str) -> list[dict[str, str | float | int |
             "guidance_scale": limit.request.guidance_scale,
             "seed": limit.request.seed,
             "prompt": limit.request.prompt,
-            "labels": "emulated" if emulated_words(report.header) else "",
+            "labels": "" if report.header.plan.emulated_memory_mib is None else "emulated",
             "limit_of": limit.axis,
             "largest_fit": limit.largest_fit,
             "smallest_misfit": limit.smallest_misfit,
@@ -64,7 +64,8 @@ def _work(limit: Limit, others: str) -> str:
 
 def _edge(limit: Limit, cap: str) -> str:
     fits, misfits = limit.largest_fit, limit.smallest_misfit
+    does = f"fits {cap}" if cap else "fits"
     if fits is None:
-        return f"no {limit.axis} fits{cap and f' {cap}'}; {misfits} does not"
+        return f"no {limit.axis} {does}; {misfits} does not"
     edge = "the largest that is tried" if misfits is None else f"{misfits} does not fit"
-    return f"the largest {limit.axis} that fits {cap and f'{cap} '}is {fits} ({edge})"
+    return f"the largest {limit.axis} that {does} is {fits} ({edge})"

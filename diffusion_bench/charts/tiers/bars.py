@@ -105,16 +105,16 @@ def _bar(
     seconds = one.seconds * each * paid[1]
     given = ((one.seconds_low, paid[0]), (one.seconds_high, paid[2]))
     ends = [end and end * each * slower for end, slower in given]
-    detail = _detail(row, one)
-    at_most = False
+    of_time = metric in ("seconds an image", "images an hour")
+    detail = _detail(row, one, of_time=of_time)
+    at_most = not of_time and one.energy_j is None
     if metric == "seconds an image":
         value, (low, high) = seconds, ends
     elif metric == "images an hour":
         value, (high, low) = 3600 / seconds, (end and 3600 / end for end in ends)
     else:
         scale = 1.0 if metric == "joules an image" else cost_per_1000(1.0, tariff) or 0.0
-        at_most, low, high = one.energy_j is None, None, None
-        detail = _detail(row, one, of_time=False)
+        low = high = None
         if one.energy_j is not None:
             value = scale * one.energy_j / one.workload.batch
         else:
@@ -137,7 +137,7 @@ def _bar(
     )
 
 
-def _detail(row: TierRow, one: Evidence, *, of_time: bool = True) -> str:
+def _detail(row: TierRow, one: Evidence, *, of_time: bool) -> str:
     """Return what else is to be known of a figure; an interval is told of times alone."""
     interval = interval_words(one) if of_time else ""
     if one.reports and one.reports > 1:
