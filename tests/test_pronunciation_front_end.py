@@ -103,6 +103,15 @@ def test_of_marks_in_a_row_the_strongest_counts() -> None:
         ("η", 0, "ey t ax"),
         ("sci-fi", 0, "s ay"),
         ("iOS", 0, "ay ow eh s"),
+        ("Résumé attached", 0, "r eh z ax m ey"),
+        ("two re\u0301sume\u0301s", 1, "r eh z ax m ey z"),
+        ("rosé", 0, "r ow z ey"),
+        ("an exposé", 1, "eh k s p ow z ey"),
+        ("pâté", 0, "p aa t ey"),
+        ("déjà vu", 0, "d ey zh aa"),
+        ("crème brûlée", 1, "b r uw l ey"),
+        ("touché", 0, "t uw sh ey"),
+        ("Airbnb", 0, "eh r b iy ax n b iy"),
     ],
 )
 def test_words_are_said_as_in_american_english(text: str, index: int, said: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from diffusion_bench.pronunciation.dates import WEEK
 from diffusion_bench.pronunciation.initials import initials
 from diffusion_bench.pronunciation.marks import CLOSING, SENTENCE_ENDS, WIDE_SENTENCE_ENDS
-from diffusion_bench.pronunciation.word_lists import word_list, word_set
+from diffusion_bench.pronunciation.word_lists import word_set
 
 # Before a name; the stop never ends a sentence.
 _TITLES = {
@@ -15,6 +16,7 @@ _TITLES = {
     "capt": "captain", "cpt": "captain", "lt": "lieutenant", "col": "colonel", "maj": "major",
     "sgt": "sergeant", "cmdr": "commander", "rev": "reverend", "hon": "honorable",
     "pres": "president", "mt": "mount", "ft": "fort", "messrs": "messers",
+    "drs": "doctors", "adm": "admiral", "pvt": "private", "mme": "madame",
 }  # fmt: skip
 # Anywhere; before a capital or at the end the stop also ends the sentence.
 _ANYWHERE = {
@@ -24,13 +26,13 @@ _ANYWHERE = {
     "apt": "apartment", "assn": "association", "govt": "government", "intl": "international",
     "cf": "compare", "esp": "especially", "incl": "including", "excl": "excluding",
     "max": "maximum", "min": "minimum", "misc": "miscellaneous", "tel": "telephone",
-    "ext": "extension",
+    "ext": "extension", "ln": "lane", "ct": "court", "pkwy": "parkway", "rte": "route",
+    "esq": "esquire",
     "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday",
     "thur": "thursday", "thurs": "thursday", "fri": "friday", "jan": "january", "feb": "february",
     "apr": "april", "aug": "august", "sept": "september", "sep": "september", "oct": "october",
     "nov": "november", "dec": "december", "co": "company", "al": "al", "univ": "university",
 }  # fmt: skip
-_WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
 # Words in their own right without the capital: "a max.", "they wed.", "the rep."
 _CAPITAL_ONLY = word_set("gen rep col hon pres mon wed thu fri jan apr dec nov sen rev maj")
 # Names or words too, where the sentence ends: "I met Max.", "The name is apt."
@@ -54,7 +56,7 @@ _ROADS_WITHOUT_STOP = {"Ave": "avenue", "Blvd": "boulevard", "Rd": "road", "Hwy"
 _ENDS = re.compile(r"['\")\]]*(?:$|\s+['\"(]*[A-Z])")
 _LATIN = re.compile(r"\b(?:([eE])\.\s?g|([iI])\.\s?e)\b\.?,?")
 _BEFORE_NUMBER = re.compile(
-    rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d|(?-i:[IVXLC]{{2,}})\b)", re.IGNORECASE
+    rf"\b({'|'.join(_NUMBERED)})\.\s?(?=\d|(?<=eq\. )\(\d|(?-i:[IVXLC]{{2,}})\b)", re.IGNORECASE
 )
 _SAINT = re.compile(r"(?P<before>[A-Za-z\d']+ )?\bSt\b\.?(?P<name>(?= ?[A-Z]))?")
 _DRIVE = re.compile(r"(?<=[a-z] )Dr\.(?! ?[A-Z])")
@@ -66,8 +68,11 @@ _TITLE = re.compile(rf"\b({_TITLES_WITHOUT_STOP})(?= [A-Z])")
 _ROAD = re.compile(rf"(?<=[a-z\d] )({'|'.join(_ROADS_WITHOUT_STOP)})\b(?!\.| Maria\b)")
 _DAY = r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:[a-z]*day|s|r|rs)?\b\.?"
 _DAYS = re.compile(rf"\b{_DAY}[ ]?[-–][ ]?{_DAY}")
+_SCIENCE = re.compile(r"\b([BM])\.? ?Sc\b\.?")
 _DEGREE = re.compile(r"\bPh\.? ?D(?:\.?(s)\b|\b\.?)")
 _INITIALS = re.compile(r"\b(?:[A-Za-z]\.){2,}(?:[A-Z]\b)?")
+# E. coli, C. elegans: no sentence begins with a small letter.
+_GENUS = re.compile(r"(?<![\w'.])([A-Z])\.(?= [a-z]{3,})")
 _INITIAL = re.compile(r"(?<![\w'.])([A-HJ-Z])\.(?= [A-Z])|(?<=[a-z] )I\.(?= [A-Z][a-z])")
 _DOTTED_LETTERS = re.compile(r"[a-z](?:\.[a-z])+|ph\.d")
 _NOT_NAMES = word_set("on at in near from to of the by and")
@@ -91,9 +96,10 @@ def say_abbreviations(text: str) -> str:
     text = _DAYS.sub(_days, _UNSTOPPED.sub(lambda m: _WITHOUT_STOP[m[0]], text))
     text = _ROAD.sub(lambda m: _ROADS_WITHOUT_STOP[m[0]], text)
     text = _TITLE.sub(lambda m: _TITLES[m[0].lower()], _SAINT.sub(_saint, text))
+    text = _SCIENCE.sub(_of_science, text)
     if "." not in text:
         return text
-    text = _INITIAL.sub(_initial, text)
+    text = _GENUS.sub(lambda m: initials(m[1]), _INITIAL.sub(_initial, text))
     text = _LATIN.sub(lambda m: "for example," if m[1] else "that is,", text)
     text = _BEFORE_NUMBER.sub(lambda m: f"{_NUMBERED[m[1].lower()]} ", text)
     text = _DRIVE.sub(lambda m: f"drive{_stop(m)}", text)
@@ -149,13 +155,18 @@ def _doctor(match: re.Match[str]) -> str:
     return initials("phd") + ("'s" if match[1] else _stop(match))
 
 
+def _of_science(match: re.Match[str]) -> str:
+    """Return the letters of B.Sc. and M.Sc."""
+    return f"{initials(match[1] + 'sc')}{_stop(match)}"
+
+
 def _last_stop(match: re.Match[str]) -> str:
     """Return the stop of initials such as U.S. at the end; "the U.S. Army" goes on."""
     return "." if match[0].endswith(".") and match.end() == len(match.string) else ""
 
 
 def _days(match: re.Match[str]) -> str:
-    first, last = (next(day for day in _WEEK if day.startswith(m.lower())) for m in match.groups())
+    first, last = (next(day for day in WEEK if day.startswith(m.lower())) for m in match.groups())
     return f"{first} to {last}{_stop(match)}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from diffusion_bench.pronunciation.initials import initials
+from diffusion_bench.pronunciation.initials import LETTER, initials
 from diffusion_bench.pronunciation.numbers import digits
 from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
@@ -31,15 +31,32 @@ _PHONES = (
     re.compile(
         r"(?<![\w.-])(?:\+?\d{1,3}[ .-])?(?:\(\d{3}\)[ ]?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-]|\.\d)"
     ),
-    re.compile(r"(?<!\w)\+\d{1,3}(?:[ .-]?\(?\d{2,4}\)?){2,5}(?![\w-])"),
+    re.compile(r"(?<!\w)\+\d{1,3}(?:[ ]?\(0\))?(?:[ .-]?\(?\d{2,4}\)?){2,5}(?![\w-])"),
+    # With the zero of calls within a country: 020 7946 0958, 01 23 45 67 89.
+    re.compile(r"(?<![\w.,-])(?:\(0\d{2,4}\)|0\d{2,4})(?:[ ]\d{3,6}){1,2}(?![\w-]|[.,]\d)"),
+    re.compile(r"(?<![\w.,-])0[1-9](?:[ .]\d\d){4}(?![\w-]|[.,]\d)"),
     re.compile(r"(?<![\w.-])\d{3}-\d{4}(?![\w-])"),
     # Numbers of things rather than of people: ISBN 978-3-16-148410-0.
     re.compile(r"(?<![\w.-])\d{1,9}(?:-\d{1,9}){3,8}(?![\w-])"),
+    re.compile(r"(?<![\w.,-])(?:\d{4}(?: \d{4}){3}|\d{3}-\d{2}-\d{4})(?![\w-]|[.,]\d)"),
 )
 # After the letters of a state.
-_ZIP = re.compile(r"(?<=\b[A-Z]{2} )\d{5}(?:-\d{4})?(?![\w,]|\.\d)")
+_ZIP = re.compile(rf"(?:(?<=\b[A-Z]{{2}} )|(?<={LETTER} ))\d{{5}}(?:-\d{{4}})?(?![\w,]|\.\d)")
 _CALLED = re.compile(
-    r"(?<=\b(?:call|dial) )(?:911|112|999|988|211|311|411|511|611|711|811|000)(?![\w,.-]\w)"
+    r"\b(?:(?:call|dial)(?:s|ed|ing|ling)? )(?:911|112|999|988|211|311|411|511|611|711|811|000)"
+    r"(?![\w,.-]\w)|(?<![\w$.,-])911(?= (?:calls?|operators?|dispatchers?)\b)",
+    re.IGNORECASE,
+)
+# After a town, where some are words as well: Portland, OR 97201.
+_STATE = re.compile(
+    r"(?<=[a-z], )(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]"
+    r"|PA|RI|S[CD]|T[NX]|UT|V[AT]|W[AIVY])(?= \d{5}\b|,|;|\.?$|\. [A-Z])"
+)
+_SIDES = {"N": "north", "S": "south", "E": "east", "W": "west"}
+_STREET_SIDE = re.compile(
+    r"(?:(?<=\d )|(?<=\b(?:on|at|to|of|in) )|^)([NS]?[EW]|[NS])\.? "
+    r"(?=(?:\d{1,3}(?:st|nd|rd|th)|[A-Z][a-z]+(?: [A-Z][a-z]+)?) (?:St|Ave|Blvd|Rd|Dr|Ln|Ct|Street"
+    r"|Avenue|Boulevard|Road|Drive|Lane|Court)\b)"
 )
 
 
@@ -50,9 +67,10 @@ def say_addresses(text: str) -> str:
         text = _HANDLE.sub(lambda m: f"at {_spoken(m[1])}", text)
     text = _BARE.sub(_web, _WEB.sub(_web, text))
     text = _HASHTAG.sub(lambda m: f"hashtag {m[1].replace('_', ' ')}", text)
+    text = _STATE.sub(lambda m: initials(m[0]), text)
     for pattern in (*_PHONES, _ZIP, _CALLED):
         text = pattern.sub(_phone, text)
-    return text
+    return _STREET_SIDE.sub(lambda m: f"{''.join(_SIDES[side] for side in m[1])} ", text)
 
 
 def _web(match: re.Match[str]) -> str:
@@ -79,5 +97,5 @@ def _piece(piece: str, place: int, pieces: list[str]) -> str:
 
 def _phone(match: re.Match[str]) -> str:
     groups = re.findall(r"\d+", match[0])
-    plus = "plus " if match[0].startswith("+") else ""
-    return plus + ", ".join(digits(group) for group in groups)
+    before = "plus " if match[0].startswith("+") else re.sub(r"[^A-Za-z ].*", "", match[0])
+    return before + ", ".join(digits(group) for group in groups)

@@ -11,12 +11,12 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 
 # Words too, but not in capitals.
 _LETTERED = word_set(
-    "ac ad ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia co coo cpi cpu csi ct cv "
-    "dc dea diy dj dna dob dvd ed eeg ein ent eod er est eta eu eula ev fao faq fbi fda fyi gao "
-    "gdp ged gi gmo gps gpu hd hiv hr html id ide ieee il ip iq ir ira irs it jfk jpg ko kpi la "
-    "lan lax lcd led llm lol lp md mia mit ml mp mri ms msn mtv nba nbc nfl nlp nyc oem omg os ot "
-    "pa pc pdf pe phd pi pm pos pr ps qa rip rna roi rsvp rv sat sec sf sms sos sp sql ssd suv tb "
-    "tbd tts tv uefi ufo ui uk ul un ups url us usa usb ux va vip vr wan who xl xml"
+    "ac ad afaik ai aka am apa api ar asap atm aws bc btw ca cd ce ceo cgi cia co coo cpi cpu csi "
+    "ct cv dc dea diy dj dna dob dvd ed eeg ein ent eod er est eta eu eula ev fao faq fbi fda fyi "
+    "gao gdp ged gi gmo gps gpu hd hiv hr html id ide ieee il imo ip iq ir ira irs it jfk jpg ko "
+    "kpi la lan lax lcd led llm lol lp md mia mit ml mp mri ms msn mtv nba nbc nfl nlp nyc oem "
+    "omg os ot pa pc pdf pe phd pi pm pos pr ps qa rip rna roi rsvp rv sat sec sf sms sos sp sql "
+    "ssd suv tb tbd tts tv uefi ufo ui uk ul un ups url us usa usb ux va vip vr wan who xl xml"
 )
 _REGNAL = word_list(
     "Henry Louis George Edward Charles James William Richard Philip Elizabeth Mary John Paul Pius "

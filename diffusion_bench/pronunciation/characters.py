@@ -24,6 +24,9 @@ _NAMED = {
 }  # fmt: skip
 # What the characters alone would turn into other numbers: 10⁶ into 106, 1 000 with a space that no
 # line ends at into two numbers; and units into other words.
+# Words that another word is without their accents: named as the supplement to the lexicon has them.
+_FRENCH = {"sum": "rezumay", "ros": "rozay", "pât": "patay", "expos": "exposay"}
+_ACCENTED = re.compile(r"\b(?:r[ée](sum)|(ros)|(pât)|(expos))é(?=s?\b)", re.IGNORECASE)
 _GREEK_MICRO = re.compile(r"(?<=[\d ])μ(?=[A-Za-z])")
 _POWER = re.compile(r"(?<=\d)([⁺⁻]?)([⁰¹²³⁴-⁹]+)")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -49,6 +52,8 @@ def plain(text: str) -> str:
     Accents are folded, lone Greek letters named, and what has no place in English is a space.
     """
     if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+        text = _ACCENTED.sub(lambda m: _FRENCH[(m[1] or m[2] or m[3] or m[4]).lower()], text)
         text = _POWER.sub(lambda m: f"^{m[0].translate(_SUPERSCRIPTS).lstrip('+')} ", text)
         text = _GROUPED.sub(lambda m: re.sub(r"\D", "", m[0]), text)
         text = _ANGSTROM.sub(r"\1angstrom", _OHM.sub(r"\1ohm", text))

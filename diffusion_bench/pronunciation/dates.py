@@ -11,6 +11,7 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 MONTHS = word_list(
     "january february march april may june july august september october november december"
 )
+WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
 _NAMES = (
     r"Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
     r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
@@ -37,6 +38,12 @@ _DAY_FIRST = re.compile(
 )
 _MONTH_YEAR = re.compile(rf"\b{_MONTH},?[ ]{_YEAR}")
 _MONTHS = re.compile(rf"\b{_MONTH} ?[-–] ?(?P<last>{_NAMES})\b\.?")
+# Without a stop, "Sat" and "Sun" are days before a date or a time only.
+_WEEKDAY = re.compile(
+    r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)"
+    rf"(?=,? (?:(?:{_NAMES})\b\.? ?\d"
+    rf"|\d{{1,2}}(?::\d\d|[ ]?[ap]\.?m|st|nd|rd|th|[ ](?:{_NAMES})\b)))"
+)
 _CLOCK = re.compile(
     r"(?<![\d:.])(?P<hour>[01]?\d|2[0-3]|24(?=:00)):(?P<minute>[0-5]\d)"
     r"(?::(?P<second>[0-5]\d))?(?![\d:])Z?"
@@ -47,9 +54,12 @@ _HOUR = re.compile(
 )
 _DECADE = re.compile(r"(?<![\w.,])(?P<century>1\d|20)(?P<tens>\d)0'?s\b")
 _SHORT_DECADE = re.compile(r"(?<![\w.,])'?(?P<tens>[2-9])0'?s\b")
-_ROUND_OF = re.compile(r"(?<![\w.,])(10{1,3})s(?= of\b)")
+_ROUND_OF = re.compile(r"(?<![\w.,])(?:(10{1,2})s(?= of\b)|(1000)s\b)")
 _YEARS = re.compile(r"(?<![\w.,:/$€£-])(1\d{3}|20\d\d)[ ]?[-–][ ]?(1\d{3}|20\d\d|\d\d)(?![\d-])")
+_SEASON = re.compile(r"(?<![\w.,:/$€£-])(19\d\d|20\d\d)/(\d\d)(?![\w/-]|[.,]\d)")
+_SINCE = re.compile(r"(?<!\w)'0(\d)(?!\w)")  # class of '05
 _CIRCA = re.compile(r"\bca?\.\s?(?=1\d{3}|20\d\d)")
+_FOUNDED = re.compile(r"\b[Ee]st\.\s?(?=(?:1\d{3}|20\d\d)\b)")
 _PLAIN_YEAR = re.compile(
     r"(?P<before>\b[A-Za-z]+[ -]|\()?(?:(?<![\w.,:/$€£-])|(?<=[a-z]-))(?P<year>1\d{3}|20\d\d)"
     r"(?![\w/%]|:\S|-(?![a-z])|[.,]\d)(?P<after>[ ][a-z]+)?"
@@ -60,12 +70,13 @@ _BEFORE_YEARS = word_set(
 )
 _OFTEN_BEFORE_YEARS = word_set("by from to around of class and between the")
 _NOT_PLURAL = word_set("was is as has this his its always across perhaps")
+_PLURAL = word_set("people men women children")
 _ROUND = {"10": "tens", "100": "hundreds", "1000": "thousands"}
 
 
 def say_dates(text: str) -> str:
     """Return a text with its dates, times and decades in words."""
-    text = _MONTHS.sub(_months, text)
+    text = _WEEKDAY.sub(_weekday, _MONTHS.sub(_months, text))
     if not re.search(r"\d", text):
         return text
     text = _ISO.sub(_iso, text)
@@ -76,7 +87,7 @@ def say_dates(text: str) -> str:
     text = _DAY_FIRST.sub(_day_first, text)
     text = _MONTH_YEAR.sub(lambda m: f"{_month(m['month'])} {pairs(m['year'])}", text)
     text = _HOUR.sub(_clock, _CLOCK.sub(_clock, text))
-    text = _DECADE.sub(_decade, _ROUND_OF.sub(lambda m: _ROUND[m[1]], text))
+    text = _DECADE.sub(_decade, _ROUND_OF.sub(lambda m: _ROUND[m[1] or m[2]], text))
     return _SHORT_DECADE.sub(lambda m: plural(cardinal(int(m["tens"]) * 10)), text)
 
 
@@ -86,7 +97,8 @@ def say_years(text: str) -> str:
     A number from 1100 to 2099 is one after a word such as "in"; elsewhere from 1900 on, or when it
     ends in 00, unless a plural follows it ("2048 tokens").
     """
-    text = _CIRCA.sub("circa ", text)
+    text = _FOUNDED.sub("established ", _CIRCA.sub("circa ", text))
+    text = _SEASON.sub(_season, _SINCE.sub(lambda m: f" oh {cardinal(int(m[1]))}", text))
     text = _YEARS.sub(lambda m: f"{pairs(m[1])} to {pairs(m[2])}", text)
     return _PLAIN_YEAR.sub(_year, text)
 
@@ -95,11 +107,24 @@ def _year(match: re.Match[str]) -> str:
     before, year, after = match["before"] or "", match["year"], match["after"] or ""
     word = before.strip(" -").lower()
     told = word in _BEFORE_YEARS
-    counted = after.endswith("s") and after.strip() not in _NOT_PLURAL
+    noun = after.strip()
+    counted = (noun.endswith("s") and noun not in _NOT_PLURAL) or noun in _PLURAL
     likely = year >= "1900" or word == "(" or word in _OFTEN_BEFORE_YEARS
     if told or (likely and not counted) or (year >= "1100" and year.endswith("00")):
         return f"{before}{pairs(year)}{after}"
     return match[0]
+
+
+def _season(match: re.Match[str]) -> str:
+    """Return "twenty twenty three twenty four" of 2023/24; other years do not follow each other."""
+    following = int(match[2])
+    if not following or following != (int(match[1]) + 1) % 100:
+        return match[0]
+    return f"{pairs(match[1])} {'oh ' if following < 10 else ''}{cardinal(following)}"
+
+
+def _weekday(match: re.Match[str]) -> str:
+    return next(day for day in WEEK if day.startswith(match[0].lower()))
 
 
 def _month(name: str) -> str:

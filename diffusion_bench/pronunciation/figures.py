@@ -28,6 +28,7 @@ _MINUS = re.compile(r"(?<![\w)\]%°–-])[-–](?=\.?\d)")
 _SCIENTIFIC = re.compile(r"(?<![\w.])(\d(?:\.\d+)?)[eE]([+-]?\d{1,3})\b")
 _POWER = re.compile(r"(?<=[\w)])\^\s?(-?\w+)")
 _RATIO = re.compile(r"(?<![\d:.])(\d+):(\d+)(?![\d:])")
+_TIMES_TEN = re.compile(r"(?<=\d) ?x ?(?=10\^)")  # 6.02×10^23
 _TIMES = re.compile(rf"(?<![\w.,])(?!0x)({NUMBER})(?: x |x(?=\d))({NUMBER})(?![\d])")
 _FOLD = re.compile(
     rf"(?<![\w.,])({NUMBER}(?=x)|\d{{1,3}}(?=X))[xX](?!\w| (?:plus|minus|times|equals)\b)"
@@ -60,14 +61,14 @@ def say_ranges(text: str) -> str:
     text = _LONG.sub(lambda m: f" {digits(m[0])} ", text)
     text = _QUOTIENT.sub(" divided by ", text)
     text = _PRODUCT.sub(" times ", _DIFFERENCE.sub(" minus ", text))
-    return _MINUS.sub(" minus ", _RANGE.sub(r"\1 to \2", text))
+    return _MINUS.sub(" minus ", _RANGE.sub(_range, text))
 
 
 def say_figures(text: str) -> str:
     """Return a text with its numbers in words, but for those mixed with letters."""
     text = _PLAN.sub(lambda m: f"{pairs(m[1])} {initials(m[2] or m[3])} ", text)
     text = _SCIENTIFIC.sub(lambda m: f"{number(m[1])} times ten to the {_signed(m[2])}", text)
-    text = _POWER.sub(_power, text)
+    text = _POWER.sub(_power, _TIMES_TEN.sub(" times ", text))
     text = _RATIO.sub(r"\1 to \2", text)
     text = _FOLD.sub(r"\1 times", _TIMES.sub(_by, text))
     text = _FRACTION.sub(_fraction, _OUT_OF.sub(r"\1 out of ", text))
@@ -78,6 +79,13 @@ def say_figures(text: str) -> str:
     text = _NUMBER.sub(lambda m: number(m[0]), text)
     text = _POINT.sub(_pointed, text)
     return _REST.sub(lambda m: f" {number(m[0])} ", text)
+
+
+def _range(match: re.Match[str]) -> str:
+    """Return "5 to 10"; shares of a hundred, as 60-40 and 50-50, are said without "to"."""
+    low, high = match.groups()
+    shares = low.isdigit() and high.isdigit() and int(low) >= int(high) > 0
+    return f"{low}{' ' if shares and int(low) + int(high) == 100 else ' to '}{high}"
 
 
 def _pointed(match: re.Match[str]) -> str:

@@ -76,11 +76,13 @@ _BEFORE = re.compile(
 _CODE_BEFORE = re.compile(rf"\b(?P<symbol>{_CODE})[ ]?{_AMOUNT}")
 _AFTER = re.compile(rf"(?<![\w.]){_AMOUNT}[ ]?(?P<symbol>[{SIGNS}](?!\d)|(?:{_CODE})\b)")
 _EACH = re.compile(r"\b(dollars?|euros?|pounds?|yen|cents?|rupees?)/(?=[A-Za-z])")
+_RUPEES = re.compile(r"\bRs\.?[ ]?(?=\d)")
 _CENTS = re.compile(rf"(?<![\w.])(?P<amount>{NUMBER})[ ]?¢")
 
 
 def say_money(text: str) -> str:
     """Return a text with its sums of money in words."""
+    text = _RUPEES.sub("₹", text)
     if not re.search(rf"[{SIGNS}¢]|{_CODE}", text):
         return text
     text = _RANGE.sub(_range, text)

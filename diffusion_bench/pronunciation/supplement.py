@@ -35,6 +35,10 @@ _WORDS = {
     "psst": "P S T", "brr": "B ER1", "tsk": "T IH1 S K", "sci": "S AY1", "ios": "AY2 OW0 EH1 S",
     "used(2)": "Y UW1 S T", "int": "IH1 N T", "eta": "EY1 T AH0",
     "nanosecond": "N AE1 N OW0 S EH2 K AH0 N D",
+    "rezumay": "R EH1 Z AH0 M EY2", "rozay": "R OW0 Z EY1", "patay": "P AA0 T EY1",
+    "exposay": "EH2 K S P OW0 Z EY1", "deja": "D EY1 ZH AA2", "creme": "K R EH1 M",
+    "brulee": "B R UW0 L EY1", "touche": "T UW0 SH EY1", "segue": "S EH1 G W EY0",
+    "airbnb": "EH1 R B IY2 AH0 N B IY2",
     "hashtag": "HH AE1 SH T AE2 G", "mopeds": "M OW1 P EH2 D Z",
 }  # fmt: skip
 # Said without stress inside a sentence; the vowels are those of flite, which aligned the training

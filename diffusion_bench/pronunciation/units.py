@@ -15,7 +15,8 @@ _SIMPLE = {
     "kg": "kilogram", "Kg": "kilogram", "KG": "kilogram",
     "g": "gram", "mg": "milligram", "µg": "microgram", "lb": "pound",
     "lbs": "pound", "oz": "ounce", "ml": "milliliter", "mL": "milliliter", "cl": "centiliter",
-    "l": "liter", "L": "liter", "gal": "gallon", "ha": "hectare",
+    "l": "liter", "L": "liter", "gal": "gallon", "qt": "quart", "fl oz": "fluid ounce",
+    "ha": "hectare",
     "s": "second", "sec": "second", "secs": "second", "ms": "millisecond", "µs": "microsecond",
     "us": "microsecond", "ns": "nanosecond", "min": "minute", "mins": "minute", "h": "hour",
     "hr": "hour", "hrs": "hour", "wk": "week", "wks": "week", "yr": "year", "yrs": "year",
@@ -42,7 +43,7 @@ _SIMPLE = {
     "°C": "degree celsius", "°F": "degree fahrenheit", "°": "degree",
 }  # fmt: skip
 _SAME_IN_PLURAL = ("hertz", "flops", "horsepower")
-_WHOLE_WORDS = {"foot": "feet"}
+_WHOLE_WORDS = {"foot": "feet", "fluid ounce": "fluid ounces"}
 # Too short to be told from other things without the space or the digit right before them.
 UNIT = "|".join(sorted(map(re.escape, _SIMPLE), key=len, reverse=True))
 _POWER = r"\^[23] ?|(?<=m)[23](?!\w)"  # m^2, m2
@@ -63,13 +64,17 @@ _NAMED = re.compile(r"[A-Z]-$")  # B-52s
 _QUOTE = re.compile(r"(\d)?\"")
 _MORE_INCHES = re.compile(r"(?<=\d)([ -]?(?:ft|foot|feet)\.? \d{1,2}) in\b(?!\.)")
 _SQUARE = re.compile(r"(?<=\d)[ -](sq|cu)\.? ?(ft|m|km|cm|mi|yd)\b(?:\.(?=\s+[a-z\d]))?")
-# 3 m x 4 m: said before words take the place of the first unit.
-_BY = re.compile(rf"(?<=\d)([ -]?(?:{UNIT}|in\b)\.?) ?x ?(?={NUMBER}[ -]?(?:{UNIT}|in)(?!\w))")
+# 3 m x 4 m, 10x15 cm: said before words take the place of the units; not 1920x1080 px.
+_BY = re.compile(
+    rf"(?<=\d)(?:(?P<unit>[ -]?(?:{UNIT}|in\b)\.?) ?x ?|(?<!\b0)(?<!\d{{3}}) ?x ?)"
+    rf"(?={NUMBER}[ -]?(?:{UNIT}|in)(?!\w))"
+)
 _CLOCKED = (
     (re.compile(r"\b(\d+) ?h ?(\d+) ?m\b"), r"\1 h \2 min"),
     (re.compile(r"\b(\d+) ?m(?:in)? ?(\d+) ?s\b"), r"\1 min \2 s"),
 )
 _KELVIN = re.compile(rf"(?<![\w.,])(?P<amount>{NUMBER}) K(?!\w)")
+_FEET = re.compile(r"(?<![\w.])(\d{1,3})'(?= (?:tall|long|wide|deep|high)\b)")
 _HEIGHT = re.compile(r"(?<![\w.])(\d)'[ ]?(\d{1,2})\"")
 # Without a number before them: "dollars per kg", "in km/h".
 _PER = re.compile(rf"\bper ({UNIT})\b")
@@ -79,8 +84,9 @@ _POWERS = {"2": "square ", "3": "cubic "}
 
 def say_units(text: str) -> str:
     """Return a text with the units of its quantities in words; the numbers stay as they are."""
+    text = _FEET.sub(r"\1 ft", text)
     text = _MORE_INCHES.sub(r"\1 inches", _HEIGHT.sub(r"\1 foot \2", text))
-    text = _BY.sub(r"\1 by ", _with_inches(text))
+    text = _BY.sub(r"\g<unit> by ", _with_inches(text))
     for pattern, written in _CLOCKED:
         text = pattern.sub(written, text)
     text = _SQUARE.sub(lambda m: f" {m[2]}^{2 if m[1] == 'sq' else 3} ", text)
