@@ -47,6 +47,7 @@ HERE = Here(frozenset({"mine"}))
 
 def digest(*, mine: bool = False, source: str = "friend.jsonl", **cell: object) -> ReportDigest:
     header = make_header(gpu=GPU)
+    cell = {"nvml_used_mib": 6144.0} | cell
     found = digest_of(Report(header=header, cells=(make_cell(**cell),), source=source))
     return found._replace(gpu_hash="mine") if mine else found
 
@@ -69,7 +70,7 @@ def test_what_a_report_drew_without_a_remedy_fits_whatever_was_predicted() -> No
     found = row(FLUX_WORDS, digest(wall_s=(80.0,) * 3, **FLUX))
     assert found.seconds_per_image == 80
     assert (found.fit, found.fit_kind, found.remedies) == ("fits", "imported report", ())
-    basis = "imported report: at batch 1, without a remedy, it ran in friend.jsonl"
+    basis = "imported report: at batch 1, without a remedy, it ran in friend.jsonl (peak 6 GiB)"
     assert found.fit_basis == basis
     assert found.price == ""
     assert "VRAM" not in held_back_by(found)
@@ -106,6 +107,32 @@ def test_a_time_of_others_is_none_of_a_card_that_ran_out_of_memory() -> None:
     assert found.ran is False
 
 
+def test_what_ran_with_its_memory_unread_is_not_told_to_fit_and_keeps_its_time() -> None:
+    """Two such cells were "fits (measured here)", though a driver may have spilled them."""
+    plain = row(FLUX_WORDS)
+    unread = digest(wall_s=(80.0,) * 3, nvml_used_mib=None, mine=True, **FLUX)
+    for digests in ([unread], [unread, unread]):
+        found = row(FLUX_WORDS, *digests)
+        assert (found.fit, found.fit_kind, found.ran) == (plain.fit, "predicted", None)
+        assert found.remedies == plain.remedies != ()
+        assert found.seconds_per_image == 80
+        assert found.fit_basis == (
+            "measured here: at batch 1, without a remedy, it ran with its memory unread, "
+            "and may have spilled, in friend.jsonl"
+        )
+
+
+def test_a_reading_of_others_goes_before_none_of_ours_and_none_tells_of_other_batches() -> None:
+    unread = digest(nvml_used_mib=None, mine=True, **FLUX)
+    found = row(FLUX_WORDS, unread, digest(**FLUX))
+    assert (found.fit, found.fit_kind) == ("fits", "imported report")
+    four = digest(nvml_used_mib=None, mine=True, **FLUX | {"batch": 4})
+    assert row(FLUX_WORDS, four).fit_basis == ""
+    split, alone = "one model split", "it fits one card; splitting only slows it"
+    two = ways(row(SD15_WORDS, digest(nvml_used_mib=None, mine=True, **SD15), count=2))
+    assert two[split].reason == alone  # as predicted: an unread run is none that failed
+
+
 def test_this_machines_reports_go_before_others() -> None:
     ran = digest(wall_s=(9.0,) * 3, mine=True, **SD15)
     found = row(SD15_WORDS, ran, out_of_memory(SD15))
@@ -116,17 +143,22 @@ def test_this_machines_reports_go_before_others() -> None:
     ("outcomes", "verdict"),
     [
         (["ran"], "fits"),
+        (["ran", "unread"], "fits"),
         (["ran", "ran out"], "tight"),
         (["ran", "full"], "tight"),
         (["ran", "spilled"], "tight"),
         (["spilled"], "spilled"),
+        (["spilled", "unread"], "spilled"),
+        (["unread", "unread"], None),
+        (["unread", "ran out"], None),
         (["spilled", "ran out"], "spilled"),
         (["ran out", "ran out"], "does not fit"),
     ],
 )
-def test_reports_of_one_kind_are_one_verdict(outcomes: list[str], verdict: str) -> None:
+def test_reports_of_one_kind_are_one_verdict(outcomes: list[str], verdict: str | None) -> None:
     made = {
         "ran": digest(nvml_used_mib=6000.0, **SD15),
+        "unread": digest(nvml_used_mib=None, **SD15),
         "full": digest(nvml_used_mib=12_000.0, **SD15),
         "spilled": digest(nvml_used_mib=13_000.0, **SD15),
         "ran out": out_of_memory(SD15),
@@ -295,7 +327,7 @@ def test_what_a_card_can_run_goes_by_what_was_measured_and_tells_them_apart() ->
     assert all(one.fit_basis in line[-1] for one, line in zip(room.runs, table, strict=True))
     names = [bar.name for bar in room_figure(room).data]
     assert names == [
-        "fits, imported report, need predicted",
+        "fits, imported report",
         "fits with a remedy, predicted",
     ]
 

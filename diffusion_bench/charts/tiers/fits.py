@@ -4,12 +4,14 @@
     tight          it ran with next to none, or spilled or ran out elsewhere
     spilled        it ran nowhere but by spilling into the machine's memory, which takes its time
     does not fit   it ran out of memory wherever it was measured
+    cannot tell    it ran where nobody read the memory, which it may have spilled: as predicted
 
-After the last two remedies are tried anew: the card alone does not do. What was measured stands for
-exactly the same work on the same card, whatever was predicted. Steps and sampler are no part of
-that, since memory does not depend on them. Other batches are predicted within it: what ran at a
-batch needs no remedy at a smaller one, and what did not run at it does at a larger one. This
-machine's reports go before imported ones, and the two are never mixed.
+After spilling and not fitting remedies are tried anew: the card alone does not do. What was
+measured stands for exactly the same work on the same card, whatever was predicted. Steps and
+sampler are no part of that, since memory does not depend on them. Other batches are predicted
+within it: what ran at a batch needs no remedy at a smaller one, and what did not run at it does at
+a larger one. This machine's reports go before imported ones, if they can tell, and the two are
+never mixed.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ from diffusion_bench.tiers.workload import Software, Workload
 
 # What makes a cell say nothing of the memory of the card it ran on.
 UNFAIR_MEMORY = frozenset({"emulated", "contended"})
-RAN_OUT = "out of memory"
+RAN_OUT, UNREAD = "out of memory", "cannot tell"
 # Verdicts of `reports/memory_fit.py` by how a cell of each ended.
 ENDED = {
     "ran": ("fits", "tight"),
     "spilled into the machine's memory": ("spilled",),
     "ran out of memory": (RAN_OUT,),
+    "ran with its memory unread, and may have spilled,": (UNREAD,),
 }
 
 # What is said under every table with such a verdict.
@@ -62,20 +65,21 @@ class Outcome(NamedTuple):
 class MeasuredFit(NamedTuple):
     """How a workload without any remedy fitted a card, by all reports of one kind.
 
-    `work` is the workload but for its batch and what its memory does not depend on.
+    `work` is the workload but for its batch and what its memory does not depend on. The verdict is
+    `None` where that cannot be told.
     """
 
     kind: EvidenceKind
     card: str
     work: Workload
     batch: int
-    verdict: MeasuredVerdict
+    verdict: MeasuredVerdict | None
     outcomes: tuple[Outcome, ...]
 
     @property
-    def ran(self) -> bool:
-        """Return whether it ran anywhere in the card's memory alone."""
-        return self.verdict in ("fits", "tight")
+    def ran(self) -> bool | None:
+        """Return whether it ran anywhere in the card's memory alone; `None`: cannot tell."""
+        return None if self.verdict is None else self.verdict in ("fits", "tight")
 
     @property
     def peak_mib(self) -> float | None:
@@ -99,6 +103,8 @@ class MeasuredFit(NamedTuple):
         """Return whether it tells of a batch: a smaller one needs less, a larger one more."""
         if (self.card, self.work) != (card, work):
             return False
+        if self.ran is None:
+            return batch == self.batch
         return batch <= self.batch if self.ran else batch >= self.batch
 
 
@@ -121,7 +127,7 @@ class ToldFit(NamedTuple):
 
     def allows(self, kind: EvidenceKind) -> bool:
         """Return whether a time can be of this card: what ran only elsewhere runs not so here."""
-        if self.measured is None or self.measured.ran:
+        if self.ran is not False or self.measured is None:
             return True
         return kind in ("predicted", self.measured.kind)  # the latter of what spilled
 
@@ -170,8 +176,8 @@ def told_fit(
     key = (card.name, _memory_work(workload), workload.batch)
     mine = (one for one in measured if one.bounds(*key))
     best = min(mine, key=lambda one: _nearness(one, workload.batch), default=None)
-    if best is None:
-        return ToldFit(predicted, "predicted", None)
+    if best is None or best.verdict is None:
+        return ToldFit(predicted, "predicted", best)
     exact = best.batch == workload.batch
     kind = best.kind if exact else "predicted"
     need = need_of(workload, Software())
@@ -186,9 +192,9 @@ def told_fit(
     return ToldFit(fit, "predicted" if fit.remedies else kind, best)
 
 
-def _nearness(one: MeasuredFit, batch: int) -> tuple[bool, int, int]:
-    """Return what goes first: the batch itself, then this machine's, then the nearest batch."""
-    return one.batch != batch, RANKS[one.kind], abs(one.batch - batch)
+def _nearness(one: MeasuredFit, batch: int) -> tuple[bool, bool, int, int]:
+    """Return what goes first: a verdict, the batch itself, this machine's, the nearest batch."""
+    return one.verdict is None, one.batch != batch, RANKS[one.kind], abs(one.batch - batch)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -198,15 +204,17 @@ def _memory_work(workload: Workload) -> Workload:
 
 
 def _outcome(cell: CellDigest | FailedDigest, source: str) -> Outcome:
-    """Return how a cell ended for the memory; one without a verdict on it ran."""
+    """Return how a cell ended for the memory."""
     if isinstance(cell, FailedDigest):
         return Outcome(RAN_OUT, None, source)
-    return Outcome(cell.memory_fit or "fits", cell.peak_mib, source)
+    return Outcome(cell.memory_fit or UNREAD, cell.peak_mib, source)
 
 
-def _merged(outcomes: Sequence[Outcome]) -> MeasuredVerdict:
-    """Return the verdict of all outcomes of one work."""
+def _merged(outcomes: Sequence[Outcome]) -> MeasuredVerdict | None:
+    """Return the verdict of all outcomes of one work, `None` where they leave it open."""
     verdicts = {one.verdict for one in outcomes}
     if verdicts & {"fits", "tight"}:
-        return "fits" if verdicts == {"fits"} else "tight"
-    return "spilled" if "spilled" in verdicts else "does not fit"
+        return "fits" if verdicts <= {"fits", UNREAD} else "tight"
+    if "spilled" in verdicts:
+        return "spilled"
+    return None if UNREAD in verdicts else "does not fit"

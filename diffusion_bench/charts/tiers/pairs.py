@@ -68,7 +68,7 @@ def _split(workload: Workload, cards: Sequence[Card], findings: Findings) -> Spl
     needed_mib = need.peak_mib
     for card in cards:
         measured = told_fit(card, workload, findings.fits).measured
-        if measured is not None:
+        if measured is not None and measured.ran is not None:
             given = card.vram_mib
             needed_mib = min(needed_mib, given) if measured.ran else max(needed_mib, given + 1)
     first, second = (findings.knowledge.predict(card, workload) for card in cards)
