@@ -59,14 +59,31 @@ def test_both_sweeps_take_turns_visit_by_visit_and_neither_waits_for_the_others_
 
     def visiting(visits: int, path: Path) -> Iterator[SimpleNamespace]:
         for visit in range(visits):
-            yield SimpleNamespace(cell=None, num_done=visit)  # a heartbeat ends no turn
+            yield SimpleNamespace(kind="ready", cell=None, num_done=visit)  # that ends no turn
             seen.append((path.stem, Path(os.environ["DIFFUSION_BENCH_CACHE"]).stem))
-            yield SimpleNamespace(cell="a visit", num_done=visit)
+            yield SimpleNamespace(kind="cell", cell="a visit", num_done=visit)
 
     monkeypatch.setattr(adaptive_vs_exhaustive, "run_sweep", visiting)
     runs = [adaptive_vs_exhaustive.Turns(n, tmp_path / f"{n}.jsonl") for n in (2, 3)]
     adaptive_vs_exhaustive.run_in_turn(*runs)
     assert seen == [(each, each) for each in ("2", "3", "2", "3", "3")]
+
+
+def test_what_a_run_takes_once_is_its_start_and_its_loading_and_no_visit(
+    tmp_path, monkeypatch
+) -> None:
+    ticks = iter([0.0, 7.0, 9.0, 9.0, 12.0])
+    events = [("starting", None), ("ready", None), ("cell", "a visit"), ("cell", "another")]
+    made = [SimpleNamespace(kind=kind, cell=cell, num_done=0) for kind, cell in events]
+    monkeypatch.setenv("DIFFUSION_BENCH_CACHE", "before")
+    monkeypatch.setattr(adaptive_vs_exhaustive, "run_sweep", lambda *_: iter(made))
+    monkeypatch.setattr(adaptive_vs_exhaustive.time, "perf_counter", lambda: next(ticks))
+    run = adaptive_vs_exhaustive.Turns(None, tmp_path / "run.jsonl")
+    assert run.visit()
+    assert run.visit()
+    first, second = make_cell(), make_cell(steps=50)
+    report = make_report(first.model_copy(update={"load_s": 3.0}), second)
+    assert (run.spent_s, adaptive_vs_exhaustive.once_s(run, report)) == (12.0, 10.0)
 
 
 def test_one_of_a_sweeps_rounds_has_that_rounds_calls() -> None:
