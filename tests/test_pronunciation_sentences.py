@@ -89,7 +89,23 @@ def test_short_neighbours_are_joined_and_long_ones_are_not() -> None:
 def test_a_paragraph_ends_a_sentence_and_a_line_does_not() -> None:
     heading = "A heading that is as long as a chunk on its own"
     text = "a line\nof text that goes on over its end and then on and on."
-    assert split_text(f"{heading}\n\n{text}") == (heading, text.replace("\n", " "))
+    assert split_text(f"{heading}\n\n{text}") == (f"{heading}.", text.replace("\n", " "))
+
+
+@pytest.mark.parametrize(
+    ("text", "chunks"),
+    [
+        ("Chapter One\n\nIt was night.", ("Chapter One. It was night.",)),
+        ("Chapter (1)\r\n\r\nNight", ("Chapter (1). Night",)),
+        ("Who?\n\nWell,\n\nme", ("Who? Well, me",)),
+        ("\n\nNight\n\n", ("Night.",)),
+        ("第一章\n\n河水很平静。", ("第一章。 河水很平静。",)),
+    ],
+)
+def test_a_heading_does_not_run_on_into_the_text_it_is_said_with(
+    text: str, chunks: tuple[str, ...]
+) -> None:
+    assert split_text(text) == chunks
 
 
 @pytest.mark.parametrize(
@@ -135,8 +151,12 @@ def test_any_text_keeps_its_words_and_the_limit() -> None:
     for _ in range(500):
         text, max_chars = random_text(source), source.randint(30, 120)
         chunks = split_text(text, max_chars)
-        kept = [word for word in " ".join(chunks).split() if word != "—"]
-        assert kept == [word for word in text.split() if word != "—"]
+        # A paragraph that ends in no mark gets a full stop.
+        kept, given = (
+            [word.rstrip(".") for word in told.split() if word not in ("—", ".")]
+            for told in (" ".join(chunks), text)
+        )
+        assert kept == given
         assert all(len(chunk) <= max_chars for chunk in chunks)
 
 

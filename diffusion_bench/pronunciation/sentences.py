@@ -9,6 +9,7 @@ from itertools import pairwise
 from diffusion_bench.pronunciation.abbreviations import is_sentence_end
 from diffusion_bench.pronunciation.marks import (
     CLAUSE_ENDS,
+    CLOSING,
     CLOSING_QUOTES,
     cut,
     phrases,
@@ -42,7 +43,8 @@ def split_text(text: str, max_chars: int = MAX_CHARS) -> tuple[str, ...]:
     Cuts are at ends of sentences, then of clauses, then between words; never inside a number, an
     abbreviation, an address or "Dr. Smith", unless that alone is longer than a chunk. Short
     neighbours are joined. A wide character, as of Chinese, counts as the letters of English that
-    take as long to say. A chunk without a letter or digit is left out. Raises ValueError for
+    take as long to say. A chunk without a letter or digit is left out. A heading, or another
+    paragraph before the last that ends in no mark, gets a full stop. Raises ValueError for
     `max_chars` under 20.
     """
     return tuple(chunk.rstrip() for chunk in _chunks(text, max_chars))
@@ -72,11 +74,20 @@ def _chunks(text: str, max_chars: int) -> list[str]:
 def _words(text: str, max_chars: int) -> list[_Word]:
     """Return the words of a text with the place after each; a word too long for a chunk is cut."""
     words: list[_Word] = []
-    for paragraph in _PARAGRAPH.split(text):
+    *before, last = _PARAGRAPH.split(text)
+    for paragraph in (*map(_ended, before), last):
         tokens = [part for token in paragraph.split() for part in _cut(token, max_chars)]
         words += [(word, _place(word.rstrip(), following)) for word, following in pairwise(tokens)]
         words += [(tokens[-1], _Break.SENTENCE)] if tokens else []
     return words
+
+
+def _ended(paragraph: str) -> str:
+    """Return a paragraph with a mark at its end, without which it would run on into the next."""
+    end = paragraph.rstrip().rstrip(CLOSING)[-1:]
+    if not end.isalnum():
+        return paragraph
+    return f"{paragraph.rstrip()}{'。' if spoken_chars(end) > 1 else '.'}"
 
 
 def _cut(token: str, max_chars: int) -> list[str]:
