@@ -322,3 +322,17 @@ def test_as_many_steps_as_were_trained_take_every_timestep_once(
     # With fewer the shift that the model was tuned with is kept.
     fewer = build_scheduler(sampler, config, 999)
     assert fewer.config.steps_offset == config.get("steps_offset", 0)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++", "euler", "unipc", "native"])
+@pytest.mark.parametrize("steps", [61, 103, 499])
+def test_trailing_timesteps_are_as_many_as_asked_for_and_none_is_before_zero(
+    sampler: str, steps: int
+) -> None:
+    scheduler = build_scheduler(sampler, {"_class_name": "DDIMScheduler", **VELOCITY}, steps)
+    scheduler.set_timesteps(steps)
+    assert len(scheduler.timesteps) == steps
+    assert all(now > after >= 0 for now, after in pairwise(scheduler.timesteps.tolist()))
+    if hasattr(scheduler, "sigmas"):
+        assert len(scheduler.sigmas) == steps + 1
+        assert scheduler.sigmas[-1] == 0

@@ -15,10 +15,12 @@ defined on them; dpm++, euler and unipc step through their own sigmas.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import diffusers
+import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -137,12 +139,17 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
     reason = why_not(sampler, config, steps)
     if reason:
         raise ValueError(reason)
-    if sampler == NATIVE:
-        if "_class_name" not in config:
-            raise ValueError("this configuration names no scheduler, so none is native to it")
-        return _native_scheduler(config, steps)
-    if is_flow(config):
+    if is_flow(config) and sampler != NATIVE:
         return _flow_scheduler(sampler, config)
+    native = sampler == NATIVE
+    scheduler = _native_scheduler(config, steps) if native else _of_betas(sampler, config, steps)
+    if scheduler.config.get("timestep_spacing") == "trailing" and scheduler.order == 1:
+        _end_before_zero(scheduler)
+    return scheduler
+
+
+def _of_betas(sampler: str, config: Mapping[str, Any], steps: int) -> Any:
+    """Return the scheduler of a sampler on a noise schedule in betas."""
     scheduler = SCHEDULERS[sampler].from_config(
         dict(config), **LATENT_SETTINGS, **_settings(sampler, config, steps)
     )
@@ -153,12 +160,35 @@ def build_scheduler(sampler: str, config: Mapping[str, Any], steps: int = 0) -> 
 
 def _native_scheduler(config: Mapping[str, Any], steps: int) -> Any:
     """Return the model's own scheduler, as its pipeline has it."""
+    if "_class_name" not in config:
+        raise ValueError("this configuration names no scheduler, so none is native to it")
     # What its file did not say may be other than a default: Stable Diffusion's pipeline says of
     # old files that nothing is clipped and that timesteps are shifted by one.
     own = {name: value for name, value in config.items() if name != "_use_default_values"}
     if own.get("steps_offset"):  # not every class knows it
         own |= _unshifted(own, steps)
     return getattr(diffusers, own["_class_name"]).from_config(own)
+
+
+def _end_before_zero(scheduler: Any) -> None:
+    """Let a scheduler leave out the timestep -1 that diffusers adds to 61 trailing ones.
+
+    Or to 103, 121, ...: a stride taken so many times is, in floats, less than the whole. The
+    table of noise, read at -1, gives its noisiest entry for the last step.
+    """
+    lay_out = scheduler.set_timesteps
+
+    @functools.wraps(lay_out)  # pipelines read its signature
+    def set_timesteps(*given: Any, **named: Any) -> None:
+        lay_out(*given, **named)
+        if scheduler.timesteps[-1] >= 0:
+            return
+        scheduler.timesteps = scheduler.timesteps[:-1]
+        scheduler.num_inference_steps = len(scheduler.timesteps)
+        if hasattr(scheduler, "sigmas"):  # which have one more, where the last step ends
+            scheduler.sigmas = torch.cat([scheduler.sigmas[:-2], scheduler.sigmas[-1:]])
+
+    scheduler.set_timesteps = set_timesteps
 
 
 def _unshifted(config: Mapping[str, Any], steps: int) -> dict[str, Any]:
