@@ -5,12 +5,14 @@ Weights are random, so what is asked of pictures is which of them are equal, not
 
 from __future__ import annotations
 
+import json
 import re
 from copy import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
-from diffusers import ZImagePipeline
+from diffusers import HeunDiscreteScheduler, PNDMScheduler, SchedulerMixin, ZImagePipeline
 from drawn_with import Load, loads_once, pixels
 from PIL import Image
 from tiny_other_pipelines import OTHERS
@@ -20,7 +22,7 @@ from diffusion_bench.backends.images import ImageBackend
 from diffusion_bench.backends.latents import denoiser_of, pixel_multiple
 from diffusion_bench.backends.pipeline_calls import check_request
 from diffusion_bench.backends.samplers import allowed_samplers
-from diffusion_bench.records import ImageRequest, parse_speed
+from diffusion_bench.records import ImageRequest, Step, parse_speed
 
 SIDE = 64
 EVERY = pytest.mark.parametrize("model", OTHERS)
@@ -145,6 +147,37 @@ def test_pixart_alpha_draws_in_one_step_where_the_sampler_foresees_the_picture(l
     for sampler in ("native", "dpm++", "unipc"):
         with pytest.raises(ValueError, match=r"^Pix\w+ cannot be run with \w+ in one step; take 2"):
             backend.generate(ask(sampler=sampler, steps=1))
+
+
+@pytest.mark.parametrize(
+    ("solver", "steps", "times"), [(HeunDiscreteScheduler, 4, 7), (PNDMScheduler, 4, 5)]
+)
+def test_a_pipeline_that_tells_of_whole_steps_counts_those_asked_for(
+    solver: type[SchedulerMixin], steps: int, times: int, tmp_path: Path
+) -> None:
+    """They call the network more often: Heun twice a step, PNDM once more in its first."""
+    folder = str(OTHERS["PixArt-alpha"](tmp_path))
+    solver.from_config(PNDMScheduler(skip_prk_steps=True).config).save_pretrained(
+        Path(folder) / "scheduler"
+    )
+    index = Path(folder) / "model_index.json"
+    named = json.loads(index.read_text()) | {"scheduler": ["diffusers", solver.__name__]}
+    index.write_text(json.dumps(named))
+    told: list[Step] = []
+    backend = ImageBackend.load(folder, device="cpu")
+    drawn = backend.generate(ask(steps=steps), told.append)
+    assert len(backend._pipeline.scheduler.timesteps) == times
+    assert [(step.index, step.num_steps) for step in told] == [(at, steps) for at in range(steps)]
+    assert drawn.num_steps == steps
+
+
+@EVERY
+def test_bf16_as_a_speed_draws_the_same_picture_but_for_rounding(model: str, load: Load) -> None:
+    speed = parse_speed("bf16")
+    backend = ImageBackend.load(load(model).model, device="cpu", speed=speed)
+    drawn = pixels(backend.generate(ask(guidance_scale=3, speed=speed)))
+    difference = np.abs(drawn - pixels(load(model).generate(ask(guidance_scale=3))))
+    assert 0 < difference.mean() < 8
 
 
 def test_prx_guides_one_picture_at_a_time_and_says_so(load: Load) -> None:

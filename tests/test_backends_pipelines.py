@@ -12,10 +12,11 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, HeunDiscreteScheduler, PNDMScheduler, SchedulerMixin
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from drawn_with import Load, loads_once, pixels
 from PIL import Image
+from tiny_models import save_tiny_sd
 from tiny_pipelines import TINY, save_flux, save_lcm
 
 from diffusion_bench.backends import pipeline_calls, starting_image
@@ -543,3 +544,17 @@ def test_our_filling_is_that_of_diffusers_where_both_can(
     assert np.abs(ours - theirs).max() <= 1
     monkeypatch.setattr(starting_image, "_cells", lambda mask, latents: torch.tensor(True))
     assert np.abs(pixels(backend.generate(request, inputs=inputs)) - theirs).max() > 1
+
+
+@pytest.mark.parametrize("solver", [HeunDiscreteScheduler, PNDMScheduler])
+def test_our_filling_keeps_step_with_solvers_that_name_a_timestep_twice(
+    solver: type[SchedulerMixin], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda own, generator: own.mean)
+    scheduler = solver.from_config(PNDMScheduler(skip_prk_steps=True).config)
+    backend = ImageBackend.load(str(save_tiny_sd(tmp_path, scheduler)), device="cpu")
+    inputs = read_inputs(picture(), half_mask())
+    request = from_picture(inputs, strength=0.5, sampler="native")
+    theirs = pixels(backend.generate(request, inputs=inputs))
+    monkeypatch.setattr(pipeline_calls, "FILLING_CHANNELS", ())
+    assert np.abs(pixels(backend.generate(request, inputs=inputs)) - theirs).max() <= 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from diffusers import FluxPipeline, StableDiffusionPipeline
 from tiny_models import save_tiny_sd, text_config
+from tiny_other_pipelines import OTHERS
 from tiny_pipelines import save_flux
 from transformers import CLIPTextModel
 
@@ -101,6 +102,22 @@ def test_what_is_cut_off_is_shown_also_where_it_has_no_spaces(
         monkeypatch.setattr(prompt_room, "_readers", lambda *_: [(None, 77)])
         (told,) = prompt_room.cut_off("m", None, {"prompt": ["a"]})
         assert told == f"75 tokens of a prompt is all that m can read; cut off: {shown}"
+
+
+def test_what_a_pipeline_says_first_itself_takes_room_of_the_prompt(tmp_path: Path) -> None:
+    folder = str(OTHERS["Lumina-Image 2"](tmp_path))
+    backend = ImageBackend.load(folder, device="cpu")
+    tokenizer, read = backend._pipeline.tokenizer, []
+    tokenizer.model_max_length = 256
+    encoder = backend._pipeline.text_encoder
+    encoder.register_forward_pre_hook(
+        lambda _, given: read.append(tokenizer.decode(given[0][0])), with_kwargs=False
+    )
+    words = ["cat"] * 300
+    (told,) = cuts(draw(backend, " ".join(words), guidance_scale=1.0))
+    heard = read[0].split().count("cat")
+    assert told.startswith(f"{heard} tokens")
+    assert 0 < heard < 254
 
 
 def test_of_several_text_encoders_it_is_said_how_many_cut(tmp_path: Path) -> None:

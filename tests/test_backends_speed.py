@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -11,6 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import (
+    StableDiffusionModelEditingPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionPipelineSafe,
+)
 from tiny_models import save_tiny_sd, save_tiny_sdxl
 
 from diffusion_bench.backends import images
@@ -381,6 +387,21 @@ def test_a_recording_serves_the_shape_it_was_made_for_and_its_seconds_are_told(l
     recorded = [time is not None and time > 0 for time in times]
     assert recorded == [True, False, True, True, True, False]
     assert plain.generate(ask()).compile_s is None
+
+
+@pytest.mark.parametrize("words", ["traced", "split-guidance"])
+@pytest.mark.parametrize("kind", [StableDiffusionPipelineSafe, StableDiffusionModelEditingPipeline])
+def test_a_pipeline_that_reads_its_denoisers_result_by_name_finds_it(
+    kind: type, words: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    parts = StableDiffusionPipeline.from_pretrained(folders["sd"]).components
+    own = {name: parts[name] for name in inspect.signature(kind).parameters if name in parts}
+    kind(**own, requires_safety_checker=False).save_pretrained(tmp_path)
+    fast, plain = (
+        pixels(ImageBackend.load(str(tmp_path), device="cpu", speed=asked(speed)).generate(ask()))
+        for speed in (words, "plain")
+    )
+    assert np.abs(fast - plain).max() <= 1
 
 
 def test_a_denoiser_that_cannot_be_recorded_is_refused_in_one_line() -> None:

@@ -21,7 +21,6 @@ from diffusion_bench.backends.pipeline_calls import (
     call_arguments,
     check_request,
     check_scheduler,
-    hears_each_step,
     is_interruptible,
     num_steps_of,
     pipeline_for,
@@ -170,7 +169,7 @@ class ImageBackend:
             wall_s=clock.wall_s,
             stages=clock.stages(),
             step_s=clock.step_s(),
-            num_steps=num_steps_of(pipeline) if hears_each_step(pipeline) else request.steps,
+            num_steps=num_steps_of(pipeline, request.steps),
             memory=read_peaks(self.device, since_reset=peak_is_ours),
             compile_s=compiling.seconds if self.speed.is_built_first else None,
             input_size=None if inputs is None else inputs.image.size,
@@ -237,23 +236,24 @@ class ImageBackend:
         self, request: ImageRequest, clock: StageClock, on_step: OnStep, stop_after: int | None
     ) -> Callable[..., dict[str, Any]]:
         started_s = time.perf_counter()
-        heard = itertools.count(1)  # older pipelines do not number from 0 what PNDM tells of
+        heard = itertools.count()  # older pipelines do not number from 0 what PNDM tells of
 
         def step_ended(
-            pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]
+            pipeline: Any, _: int, timestep: Any, tensors: dict[str, Any]
         ) -> dict[str, Any]:
+            index = next(heard)
             with clock.step_ended():
                 if on_step is not ignore_step:
                     on_step(
                         Step(
                             index=index,
-                            num_steps=num_steps_of(pipeline),
+                            num_steps=num_steps_of(pipeline, request.steps),
                             timestep=float(timestep),
                             elapsed_s=time.perf_counter() - started_s,
                             preview=lambda: decode(pipeline, tensors["latents"], request),
                         )
                     )
-            if next(heard) == stop_after:
+            if index + 1 == stop_after:
                 if not is_interruptible(pipeline):
                     raise Stopped(tensors["latents"])
                 # The pipeline's own way to be stopped: it skips the other steps and decodes.

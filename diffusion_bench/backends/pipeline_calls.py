@@ -218,7 +218,9 @@ def hears_each_step(pipeline: Any) -> bool:
     return "callback_on_step_end" in parameters_of(type(pipeline))
 
 
-def num_steps_of(pipeline: Any) -> int:
-    """Return how many steps the call takes: other than asked for with PNDM, or from an image."""
+def num_steps_of(pipeline: Any, asked: int) -> int:
+    """Return how many steps a call tells of: not the `asked` with PNDM, Heun, or from an image."""
+    if not hears_each_step(pipeline):
+        return asked
     taken: int | None = getattr(pipeline, "_num_timesteps", None)
     return len(pipeline.scheduler.timesteps) if taken is None else taken

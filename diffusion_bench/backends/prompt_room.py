@@ -21,7 +21,9 @@ def cut_off(model: str, pipeline: Any, arguments: Mapping[str, Any]) -> tuple[st
     """
     told = []
     for prompt in dict.fromkeys([*arguments["prompt"], *arguments.get("negative_prompt", ())]):
-        lost = [_lost(reader, prompt, most) for reader, most in _readers(pipeline, arguments)]
+        before = _said_before(pipeline) if prompt in arguments["prompt"] else ""
+        readers = _readers(pipeline, arguments)
+        lost = [_lost(reader, prompt, most, before) for reader, most in readers]
         for (room, words), count in Counter(each for each in lost if each[1]).items():
             who = model if count == len(lost) else f"{count} of {model}'s {len(lost)} text encoders"
             shown = " ".join(words.split())
@@ -45,8 +47,19 @@ def _readers(pipeline: Any, arguments: Mapping[str, Any]) -> list[tuple[Any, int
     return found
 
 
-def _lost(tokenizer: Any, prompt: str, most: int) -> tuple[int, str]:
-    """Return how many tokens of a prompt there is room for, and what of it comes after them."""
-    room = most - tokenizer.num_special_tokens_to_add()
+def _said_before(pipeline: Any) -> str:
+    """Return what a pipeline puts before each prompt, and before no negative one: Lumina 2's."""
+    if not type(pipeline).__name__.startswith("Lumina2"):
+        return ""
+    return f"{pipeline.system_prompt} <Prompt Start> "
+
+
+def _lost(tokenizer: Any, prompt: str, most: int, before: str) -> tuple[int, str]:
+    """Return how many tokens of a prompt there is room for, and what of it comes after them.
+
+    The words `before` it take of that room.
+    """
+    taken = len(tokenizer(before, add_special_tokens=False).input_ids)
+    room = max(most - tokenizer.num_special_tokens_to_add() - taken, 0)
     tokens = tokenizer(prompt, add_special_tokens=False).input_ids
     return room, tokenizer.decode(tokens[room:]).strip()

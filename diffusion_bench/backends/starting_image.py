@@ -7,7 +7,7 @@ give it to the scheduler; so the scheduler of the call is where ours takes its p
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,18 +84,19 @@ def keep_beside_mask(pipeline: Any, start: Start, mask: Any) -> None:
     """
     scheduler = pipeline.scheduler
     own_step = scheduler.step
-    left: list[torch.Tensor] = []  # timesteps of the call that are not taken yet
+    left: Iterator[torch.Tensor] | None = None  # timesteps of the call that are not taken yet
 
     @functools.wraps(own_step)  # pipelines read its signature
     def step(output: Any, timestep: Any, sample: Any, *more: Any, **named: Any) -> Any:
-        if not left:
-            taken = scheduler.timesteps
-            left.extend(taken[int((taken == timestep).nonzero()[0]) + 1 :])
+        nonlocal left
+        if left is None:
+            # Heun and PNDM have timesteps twice, so that this one does not tell where it begins.
+            left = iter(scheduler.timesteps[-pipeline.num_timesteps :][1:])
         stepped = own_step(output, timestep, sample, *more, **named)
         kept = start.images
         assert kept is not None, "the pipeline has put no noise on its image"
-        if left:
-            kept = start.add_noise(kept, kept, left.pop(0).expand(len(kept)))
+        if (ahead := next(left, None)) is not None:
+            kept = start.add_noise(kept, kept, ahead.expand(len(kept)))
         latents = stepped[0]
         return (torch.where(_cells(mask, latents), latents, kept.to(latents)), *stepped[1:])
 

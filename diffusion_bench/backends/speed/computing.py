@@ -31,9 +31,11 @@ class Cast:
         self._before, self._known = self._known, []
 
     def __call__(self, value: Any) -> Any:
-        """Return a tensor, or a dictionary of tensors, in the other type."""
+        """Return a tensor, or a dictionary or list of tensors, in the other type."""
         if isinstance(value, dict):
             return {name: self(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self(part) for part in value]
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             return value
         cast = next((new for old, new in self._before if old is value), None)
@@ -53,9 +55,9 @@ def compute_in(module: nn.Module, dtype: torch.dtype) -> Cast:
 
     def before(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         cast.begin()
-        # Of those given by position, only the first is data: a U-Net's second is the timestep.
-        first = tuple(cast(value) for value in given[:1])
-        return first + given[1:], {k: v if k in FINE else cast(v) for k, v in named.items()}
+        # Of those given by position, the second is the timestep: a U-Net's, and Z-Image's.
+        data = tuple(value if place == 1 else cast(value) for place, value in enumerate(given))
+        return data, {k: v if k in FINE else cast(v) for k, v in named.items()}
 
     def after(_: nn.Module, given: Any, result: Any) -> Any:
         return _in_fp32(result)
@@ -101,6 +103,8 @@ def _in_fp32(result: Any) -> Any:
         return result.float()
     if isinstance(result, tuple):
         return tuple(_in_fp32(part) for part in result)
+    if isinstance(result, list):  # Z-Image's, a tensor for each picture
+        return [_in_fp32(part) for part in result]
     for name, value in result.items():  # diffusers' own outputs
         result[name] = _in_fp32(value)
     return result

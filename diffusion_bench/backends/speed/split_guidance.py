@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from diffusion_bench.backends.speed.results import as_asked
+
 
 def split_guidance(denoiser: nn.Module, pictures: Callable[[], int]) -> None:
     """Let a denoiser run on the two halves of its batch in turn, where that holds both passes.
@@ -26,8 +28,8 @@ def split_guidance(denoiser: nn.Module, pictures: Callable[[], int]) -> None:
             of_half = [_part(value, half, rows) for value in given]
             named_half = {name: _part(value, half, rows) for name, value in named.items()}
             halves.append(forward(*of_half, **named_half)[0])
-        # diffusers' pipelines ask for tuples; the one result is the first.
-        return (halves[0] + halves[1] if isinstance(halves[0], list) else torch.cat(halves),)
+        whole = halves[0] + halves[1] if isinstance(halves[0], list) else torch.cat(halves)
+        return as_asked(whole, named)
 
     denoiser.forward = one_after_the_other
 

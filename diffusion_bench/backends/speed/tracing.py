@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from diffusion_bench.backends.speed.results import as_asked
+
 MOST_PROGRAMS = 4  # one for each size and batch; the oldest goes
 Program = Callable[..., torch.Tensor]
 
@@ -28,8 +30,8 @@ class Traced:
         self._programs: dict[tuple[Any, ...], Program] = {}
         denoiser.forward = self
 
-    def __call__(self, *given: Any, **named: Any) -> tuple[torch.Tensor]:
-        """Return what the denoiser returns for `return_dict=False`."""
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """Return what the denoiser returns."""
         tensors: list[torch.Tensor] = []
         shape = _take_out((given, {**named, "return_dict": False}), tensors)
         key = (repr(shape), *((each.shape, each.dtype, each.device) for each in tensors))
@@ -37,7 +39,7 @@ class Traced:
             if len(self._programs) == MOST_PROGRAMS:
                 del self._programs[next(iter(self._programs))]
             self._programs[key] = self._record(shape, tensors)
-        return (self._programs[key](*tensors),)
+        return as_asked(self._programs[key](*tensors), named)
 
     def _record(self, shape: Any, tensors: list[torch.Tensor]) -> Program:
         def run(*inputs: torch.Tensor) -> torch.Tensor:
