@@ -43,6 +43,7 @@ def again(speech, candidate):
 def test_what_is_said_twice_is_told_unless_the_text_says_it_twice(stammer):
     assert len(again(*spoken(stammer, "Is it one?"))) == 1
     assert again(*spoken(stammer, "Row on, row on, sir.")) == []
+    assert again(*spoken(stammer, "Call 911: a 911 call.")) == []  # nine one one, nine one one
 
 
 def test_a_long_speech_is_judged_by_its_first_minute_and_by_the_whole_text():

@@ -101,10 +101,15 @@ def about_s(text: str, entry: VoiceEntry) -> float:
     return _letters(text, entry) * entry.letter_s
 
 
+def as_said(text: str, entry: VoiceEntry) -> str:
+    """Return the words of an English text as they are said, another text as it is."""
+    in_english = entry.english_only or not left_out(text)
+    return normalise(text) if in_english and UNSPOKEN.search(text) else text
+
+
 def _letters(text: str, entry: VoiceEntry) -> float:
     """Return how many letters of English, spaces between words too, take as long to say."""
-    in_english = entry.english_only or not left_out(text)
-    said = normalise(text) if in_english and UNSPOKEN.search(text) else text
+    said = as_said(text, entry)
     return spoken_chars(re.sub(r"[^\w\s]|_", "", " ".join(said.split())))
 
 

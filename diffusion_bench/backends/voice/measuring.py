@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from diffusion_bench.audio.reference import Reference
 from diffusion_bench.backends.catalog import UnknownModel
+from diffusion_bench.backends.voice.base import VoiceEntry
 from diffusion_bench.backends.voice.catalog import find_voice_model
-from diffusion_bench.backends.voice.doubts import expected_duration_s
+from diffusion_bench.backends.voice.doubts import as_said, expected_duration_s
 from diffusion_bench.backends.voice.ranking import Candidate
 from diffusion_bench.records import Speech, VoiceRequest
 
@@ -33,24 +34,25 @@ def measure_candidate(
     most, least = (round(seconds * speech.sample_rate) for seconds in (MEASURED_S, LEAST_S))
     if len(candidate.audio) < least:
         return None
-    request = speech.request
-    is_whole = len(candidate.audio) <= most
+    request, entry = speech.request, _entry_of(speech.request)
+    expected_s = None
+    if entry and len(candidate.audio) <= most:
+        expected_s = expected_duration_s(request.text, request.speed, entry)
     return judge_speech(
         candidate.audio[:most],
         speech.sample_rate,
-        request.text,
-        expected_s=_expected_s(request) if is_whole else None,
+        as_said(request.text, entry) if entry else request.text,  # 911 says "one" twice
+        expected_s=expected_s,
         reference=reference,
         speed=request.speed,
     )
 
 
-def _expected_s(request: VoiceRequest) -> float | None:
+def _entry_of(request: VoiceRequest) -> VoiceEntry | None:
     try:
-        entry = find_voice_model(request.model)
+        return find_voice_model(request.model)
     except UnknownModel:
         return None
-    return expected_duration_s(request.text, request.speed, entry)
 
 
 def warnings_of(speech: Speech, measured: SpeechMeasures | None) -> tuple[str, ...]:
