@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gradio as gr
 
-from diffusion_bench.charts.spectrogram import spectrogram_table
 from diffusion_bench.ui.readouts import readout
 from diffusion_bench.ui.voice.fields import Fields
 
@@ -41,7 +40,6 @@ def result_fields() -> Fields:
     shown["figure"] = gr.Plot(show_label=False, elem_id="voice-spectrogram")
     with gr.Accordion("The spectrograms as a table", open=False, elem_id="voice-table-fold"):
         shown["table"] = gr.Dataframe(
-            headers=spectrogram_table([])[0],
             label="The spectrograms as a table",
             show_label=False,
             interactive=False,
