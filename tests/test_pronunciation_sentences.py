@@ -151,12 +151,11 @@ def test_any_text_keeps_its_words_and_the_limit() -> None:
     for _ in range(500):
         text, max_chars = random_text(source), source.randint(30, 120)
         chunks = split_text(text, max_chars)
-        # A paragraph that ends in no mark gets a full stop.
         kept, given = (
-            [word.rstrip(".") for word in told.split() if word not in ("—", ".")]
-            for told in (" ".join(chunks), text)
+            [word for word in told.split() if word != "—"] for told in (" ".join(chunks), text)
         )
-        assert kept == given
+        # A paragraph that ends in no mark gets a full stop; nothing else is other than it was.
+        assert all(a in (b, f"{b}.") for a, b in zip(kept, given, strict=True))
         assert all(len(chunk) <= max_chars for chunk in chunks)
 
 

@@ -19,10 +19,9 @@ def cut_off(model: str, pipeline: Any, arguments: Mapping[str, Any]) -> tuple[st
     `arguments` are those of the call. Encoders that cut at the same place share a sentence; one
     that reads all, beside them, is no reason to keep quiet.
     """
-    told = []
+    told, readers = [], _readers(pipeline, arguments)
     for prompt in dict.fromkeys([*arguments["prompt"], *arguments.get("negative_prompt", ())]):
         before = _said_before(pipeline) if prompt in arguments["prompt"] else ""
-        readers = _readers(pipeline, arguments)
         lost = [_lost(reader, prompt, most, before) for reader, most in readers]
         for (room, words), count in Counter(each for each in lost if each[1]).items():
             who = model if count == len(lost) else f"{count} of {model}'s {len(lost)} text encoders"

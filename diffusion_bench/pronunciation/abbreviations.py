@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from diffusion_bench.pronunciation.dates import WEEK
+from diffusion_bench.pronunciation.dates import weekday
 from diffusion_bench.pronunciation.initials import initials
 from diffusion_bench.pronunciation.marks import CLOSING, SENTENCE_ENDS, WIDE_SENTENCE_ENDS
 from diffusion_bench.pronunciation.word_lists import word_set
@@ -166,7 +166,7 @@ def _last_stop(match: re.Match[str]) -> str:
 
 
 def _days(match: re.Match[str]) -> str:
-    first, last = (next(day for day in WEEK if day.startswith(m.lower())) for m in match.groups())
+    first, last = map(weekday, match.groups())
     return f"{first} to {last}{_stop(match)}"
 
 

@@ -68,8 +68,9 @@ def say_addresses(text: str) -> str:
     text = _BARE.sub(_web, _WEB.sub(_web, text))
     text = _HASHTAG.sub(lambda m: f"hashtag {m[1].replace('_', ' ')}", text)
     text = _STATE.sub(lambda m: initials(m[0]), text)
-    for pattern in (*_PHONES, _ZIP, _CALLED):
+    for pattern in (*_PHONES, _ZIP):
         text = pattern.sub(_phone, text)
+    text = _CALLED.sub(lambda m: re.sub(r"\d+", lambda number: digits(number[0]), m[0]), text)
     return _STREET_SIDE.sub(lambda m: f"{''.join(_SIDES[side] for side in m[1])} ", text)
 
 
@@ -97,5 +98,5 @@ def _piece(piece: str, place: int, pieces: list[str]) -> str:
 
 def _phone(match: re.Match[str]) -> str:
     groups = re.findall(r"\d+", match[0])
-    before = "plus " if match[0].startswith("+") else re.sub(r"[^A-Za-z ].*", "", match[0])
-    return before + ", ".join(digits(group) for group in groups)
+    plus = "plus " if match[0].startswith("+") else ""
+    return plus + ", ".join(digits(group) for group in groups)

@@ -22,11 +22,13 @@ _NAMED = {
     "？": "? ", "ʼ": "'", "ʻ": "'", "→": " to ", "‽": "?!", "¿": "", "¡": "", "⁄": "/",
     "‰": " per thousand ", "ẞ": "SS", "㎠": "cm^2 ", "㎡": "m^2 ", "㎢": "km^2 ", "㎥": "m^3 ",
 }  # fmt: skip
+# Words that another word is without their accents: named as the supplement to the lexicon has them.
+_FRENCH = {
+    "résumé": "rezumay", "resumé": "rezumay", "rosé": "rozay", "pâté": "patay", "exposé": "exposay",
+}  # fmt: skip
+_ACCENTED = re.compile(rf"\b(?:{'|'.join(_FRENCH)})(?=s?\b)", re.IGNORECASE)
 # What the characters alone would turn into other numbers: 10⁶ into 106, 1 000 with a space that no
 # line ends at into two numbers; and units into other words.
-# Words that another word is without their accents: named as the supplement to the lexicon has them.
-_FRENCH = {"sum": "rezumay", "ros": "rozay", "pât": "patay", "expos": "exposay"}
-_ACCENTED = re.compile(r"\b(?:r[ée](sum)|(ros)|(pât)|(expos))é(?=s?\b)", re.IGNORECASE)
 _GREEK_MICRO = re.compile(r"(?<=[\d ])μ(?=[A-Za-z])")
 _POWER = re.compile(r"(?<=\d)([⁺⁻]?)([⁰¹²³⁴-⁹]+)")
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -53,7 +55,7 @@ def plain(text: str) -> str:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)
-        text = _ACCENTED.sub(lambda m: _FRENCH[(m[1] or m[2] or m[3] or m[4]).lower()], text)
+        text = _ACCENTED.sub(lambda m: _FRENCH[m[0].lower()], text)
         text = _POWER.sub(lambda m: f"^{m[0].translate(_SUPERSCRIPTS).lstrip('+')} ", text)
         text = _GROUPED.sub(lambda m: re.sub(r"\D", "", m[0]), text)
         text = _ANGSTROM.sub(r"\1angstrom", _OHM.sub(r"\1ohm", text))

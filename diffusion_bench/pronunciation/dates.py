@@ -11,7 +11,7 @@ from diffusion_bench.pronunciation.word_lists import word_list, word_set
 MONTHS = word_list(
     "january february march april may june july august september october november december"
 )
-WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
+_WEEK = word_list("monday tuesday wednesday thursday friday saturday sunday")
 _NAMES = (
     r"Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
     r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
@@ -54,7 +54,7 @@ _HOUR = re.compile(
 )
 _DECADE = re.compile(r"(?<![\w.,])(?P<century>1\d|20)(?P<tens>\d)0'?s\b")
 _SHORT_DECADE = re.compile(r"(?<![\w.,])'?(?P<tens>[2-9])0'?s\b")
-_ROUND_OF = re.compile(r"(?<![\w.,])(?:(10{1,2})s(?= of\b)|(1000)s\b)")
+_ROUND_OF = re.compile(r"(?<![\w.,])(10{1,2}(?=s of\b)|1000)s\b")
 _YEARS = re.compile(r"(?<![\w.,:/$€£-])(1\d{3}|20\d\d)[ ]?[-–][ ]?(1\d{3}|20\d\d|\d\d)(?![\d-])")
 _SEASON = re.compile(r"(?<![\w.,:/$€£-])(19\d\d|20\d\d)/(\d\d)(?![\w/-]|[.,]\d)")
 _SINCE = re.compile(r"(?<!\w)'0(\d)(?!\w)")  # class of '05
@@ -76,7 +76,7 @@ _ROUND = {"10": "tens", "100": "hundreds", "1000": "thousands"}
 
 def say_dates(text: str) -> str:
     """Return a text with its dates, times and decades in words."""
-    text = _WEEKDAY.sub(_weekday, _MONTHS.sub(_months, text))
+    text = _WEEKDAY.sub(lambda m: weekday(m[0]), _MONTHS.sub(_months, text))
     if not re.search(r"\d", text):
         return text
     text = _ISO.sub(_iso, text)
@@ -87,7 +87,7 @@ def say_dates(text: str) -> str:
     text = _DAY_FIRST.sub(_day_first, text)
     text = _MONTH_YEAR.sub(lambda m: f"{_month(m['month'])} {pairs(m['year'])}", text)
     text = _HOUR.sub(_clock, _CLOCK.sub(_clock, text))
-    text = _DECADE.sub(_decade, _ROUND_OF.sub(lambda m: _ROUND[m[1] or m[2]], text))
+    text = _DECADE.sub(_decade, _ROUND_OF.sub(lambda m: _ROUND[m[1]], text))
     return _SHORT_DECADE.sub(lambda m: plural(cardinal(int(m["tens"]) * 10)), text)
 
 
@@ -123,8 +123,9 @@ def _season(match: re.Match[str]) -> str:
     return f"{pairs(match[1])} {'oh ' if following < 10 else ''}{cardinal(following)}"
 
 
-def _weekday(match: re.Match[str]) -> str:
-    return next(day for day in WEEK if day.startswith(match[0].lower()))
+def weekday(name: str) -> str:
+    """Return the whole name of a day of which the first letters are given."""
+    return next(day for day in _WEEK if day.startswith(name.lower()))
 
 
 def _month(name: str) -> str:

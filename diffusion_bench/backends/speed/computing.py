@@ -101,10 +101,8 @@ def multiply_in(network: nn.Module, dtype: torch.dtype) -> None:
 def _in_fp32(result: Any) -> Any:
     if isinstance(result, torch.Tensor):
         return result.float()
-    if isinstance(result, tuple):
-        return tuple(_in_fp32(part) for part in result)
-    if isinstance(result, list):  # Z-Image's, a tensor for each picture
-        return [_in_fp32(part) for part in result]
+    if isinstance(result, (tuple, list)):  # Z-Image's holds a list, a tensor for each picture
+        return type(result)(map(_in_fp32, result))
     for name, value in result.items():  # diffusers' own outputs
         result[name] = _in_fp32(value)
     return result
